@@ -1,0 +1,1 @@
+"""Everything that speaks to a system we did not write. Imports schemas only."""

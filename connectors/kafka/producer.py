@@ -1,0 +1,135 @@
+"""Idempotent producer whose reports reach the event loop once a burst.
+
+librdkafka's reports come on a poll thread; one `call_soon_threadsafe` per burst carries them over, because a hand-over
+per record costs more than the record (gateway.md 4a).
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[KafkaError | None, int], None]
+"""Called in the loop with an error and -1, or None and the record's offset."""
+
+_POLL_SECONDS = 0.5
+
+
+class QueueFull(Exception):
+    """The producer's own queue is full: hold back and try again when reports have come."""
+
+
+class KafkaProducer:
+    """Sends to explicit partitions, acks=all, in order per partition.
+
+    `conf` adds librdkafka settings. `on_fatal` is called in the loop once, with a text, if the idempotent producer has
+    become unusable: make a new one. Create and use it inside a running loop.
+    """
+
+    def __init__(self, servers: str, conf: Mapping[str, Any], on_fatal: Callable[[str], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_fatal = on_fatal
+        self._reports: deque[tuple[Report, KafkaError | None, int]] = deque()
+        self._scheduled = False
+        self._fatal = False
+        self._closed = False
+        self._producer = Producer(
+            {
+                "bootstrap.servers": servers,
+                "acks": "all",
+                "enable.idempotence": True,
+                "linger.ms": 0,
+                "socket.nagle.disable": True,
+                "sticky.partitioning.linger.ms": 0,
+                "message.max.bytes": 8 * 1024 * 1024,
+                "error_cb": self._on_error,
+                "logger": logging.getLogger("rdkafka"),
+                **conf,
+            }
+        )
+        self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._thread.start()
+
+    def send(self, topic: str, partition: int, value: bytes, on_report: Report | None = None) -> None:
+        """Queue one record. Raises QueueFull."""
+        try:
+            if on_report is None:
+                self._producer.produce(topic, value, partition=partition)
+            else:
+                self._producer.produce(
+                    topic, value, partition=partition, on_delivery=lambda error, m: self._reported(on_report, error, m)
+                )
+        except BufferError:
+            raise QueueFull from None
+
+    async def send_and_wait(self, topic: str, partition: int, value: bytes) -> int:
+        """Send one record and return its offset once it is acknowledged. Raises KafkaSendError, QueueFull."""
+        done: asyncio.Future[int] = self._loop.create_future()
+
+        def report(error: KafkaError | None, offset: int) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(offset)
+            else:
+                done.set_exception(KafkaSendError(str(error)))
+
+        self.send(topic, partition, value, report)
+        return await done
+
+    def __len__(self) -> int:
+        """Records not yet acknowledged."""
+        return len(self._producer)
+
+    async def close(self, flush_seconds: float) -> None:
+        """Wait up to `flush_seconds` for what is queued, then purge the rest (its reports come as errors)."""
+        await asyncio.to_thread(self._close, flush_seconds)
+
+    def _close(self, flush_seconds: float) -> None:
+        if flush_seconds:
+            self._producer.flush(flush_seconds)
+        self._producer.purge()
+        self._closed = True
+        self._thread.join()
+        self._producer.poll(0)
+
+    def _poll(self) -> None:
+        while not self._closed:
+            self._producer.poll(_POLL_SECONDS)
+
+    def _reported(self, on_report: Report, error: KafkaError | None, message: Message) -> None:
+        offset = message.offset()
+        self._reports.append((on_report, error, -1 if error or offset is None else offset))
+        if not self._scheduled:
+            self._scheduled = True
+            self._in_loop(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._scheduled = False  # before the loop: what comes meanwhile schedules again, or is taken here
+        reports = self._reports
+        while reports:
+            on_report, error, offset = reports.popleft()
+            on_report(error, offset)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal() and not self._fatal:
+            self._fatal = True
+            self._in_loop(lambda: self._on_fatal(str(error)))
+        else:
+            log.debug("kafka producer: %s", error)
+
+    def _in_loop(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # the loop is closed: nobody waits for the report any more
+            self._closed = True
+
+
+class KafkaSendError(Exception):
+    """Kafka did not take the record; the text is librdkafka's."""

@@ -1,0 +1,87 @@
+"""Reading a partition by offset: recovery, re-delivery, the judge. Blocking; run it in a thread."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from connectors.kafka.consumer import to_record
+from connectors.kafka.record import Record
+
+log = logging.getLogger(__name__)
+
+_BATCH = 500
+
+
+class OffsetGone(Exception):
+    """The wanted offset is not (or no longer) in the partition."""
+
+
+class ReadTimeout(Exception):
+    """Kafka did not answer in time."""
+
+
+class Reader:
+    """Reads ranges of partitions. One thread at a time; close it."""
+
+    def __init__(self, servers: str, timeout: float = 30.0) -> None:
+        self._timeout = timeout
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": "unused-assign-only",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": False,
+                "fetch.wait.max.ms": 100,
+                "fetch.queue.backoff.ms": 1,
+                "socket.nagle.disable": True,
+                "logger": logging.getLogger("rdkafka"),
+                "error_cb": lambda error: log.debug("kafka reader: %s", error),
+            }
+        )
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+        """(first offset, offset after the last) of a partition. Raises ReadTimeout."""
+        try:
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._timeout)
+        except KafkaException as error:
+            raise ReadTimeout(f"{topic}/{partition}: {error}") from None
+        return low, high
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Records start..end-1 in order. Raises OffsetGone if `start` does not exist, ReadTimeout if nothing comes."""
+        for batch in self.batches(topic, partition, start, end):
+            yield from batch
+
+    def batches(
+        self, topic: str, partition: int, start: int, end: int, stopped: Callable[[], bool] = lambda: False
+    ) -> Iterator[list[Record]]:
+        """The same by fetches; ends early, with nothing more, once `stopped()`."""
+        if start >= end:
+            return
+        self._consumer.assign([TopicPartition(topic, partition, start)])
+        last_progress = time.monotonic()
+        while start < end and not stopped():
+            first = self._consumer.poll(0.2)
+            messages = [] if first is None else [first, *self._consumer.consume(_BATCH, 0)]
+            batch = []
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    if start <= (message.offset() or 0) < end:
+                        batch.append(to_record(message))
+                elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                    raise OffsetGone(f"{topic}/{partition}: offset {start}: {error}")
+            if batch:
+                start = batch[-1].offset + 1
+                last_progress = time.monotonic()
+                yield batch
+                last_progress = time.monotonic()
+            elif time.monotonic() - last_progress > self._timeout:
+                raise ReadTimeout(f"{topic}/{partition}: nothing at offset {start} for {self._timeout:.0f} s")
+        self._consumer.unassign()

@@ -1,0 +1,12 @@
+"""A record as read from Kafka."""
+
+from typing import NamedTuple
+
+
+class Record(NamedTuple):
+    """`time` is the broker's (ms since 1970), `value` b"" for a tombstone."""
+
+    partition: int
+    offset: int
+    time: int
+    value: bytes

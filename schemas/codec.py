@@ -1,0 +1,202 @@
+"""Bytes to and from frames and events, with the size limits of records.
+
+Decoders raise `Undecodable` with the code a client or a dead letter gets, or `NewerVersion`, which halts a partition
+(architecture rule R7): nothing that a newer writer meant is ever set aside by an older reader.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from schemas import events, frames
+from schemas.codes import Code
+
+MAX_SUBMITTED_BYTES = 256 * 1024
+MAX_LOG_BYTES = 1024 * 1024
+MAX_DELIVERY_BYTES = 1024 * 1024
+
+
+class Undecodable(ValueError):
+    """A value that breaks its schema for good."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(f"{code.name}: {detail}")
+        self.code = code
+
+
+class NewerVersion(ValueError):
+    """A record written by newer code than this: deploy that first, then start again."""
+
+
+class SetAside(NamedTuple):
+    """An item that the decoder refuses. `refusal` uses up its ordinal where the envelope could be read."""
+
+    index: int
+    code: Code
+    value: bytes
+    refusal: events.RefusalSubmitted | None
+
+
+# Frames
+
+encode_frame = msgspec.json.Encoder().encode
+_command = msgspec.json.Decoder(frames.Command)
+_server_frame = msgspec.json.Decoder(frames.ServerFrame)
+decode_command = _command.decode
+"""One frame of a device; raises msgspec.DecodeError or ValidationError (the gateway's handshake makes codes of them)."""
+
+
+def join_frames(encoded: Sequence[bytes]) -> bytes:
+    """Several encoded frames as one WebSocket message."""
+    return encoded[0] if len(encoded) == 1 else b"\n".join(encoded)
+
+
+def split_frames(message: bytes) -> list[bytes]:
+    """The frames of a WebSocket message, still encoded; empty lines are ignored."""
+    return [line for line in message.split(b"\n") if line.strip()]
+
+
+def decode_server_frames(message: str | bytes) -> list[frames.ServerFrame]:
+    """All frames of a WebSocket message from the server. Unknown frame types (a newer server's) are left out."""
+    lines = split_frames(message.encode() if isinstance(message, str) else message)
+    decoded = []
+    for line in lines:
+        try:
+            decoded.append(_server_frame.decode(line))
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Invalid value"):
+                raise Undecodable(Code.BAD_FIELD, str(error)) from None
+        except msgspec.DecodeError as error:
+            raise Undecodable(Code.BAD_FRAME, str(error)) from None
+    return decoded
+
+
+# Events
+
+encode_event = msgspec.msgpack.Encoder().encode
+_submitted = msgspec.msgpack.Decoder(events.SubmittedRecord)
+_parts = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_int = msgspec.msgpack.Decoder(int)
+_item = msgspec.msgpack.Decoder(events.Submitted)
+_log = msgspec.msgpack.Decoder(events.LogRecord)
+_deliveries = msgspec.msgpack.Decoder(events.DeliveryRecord)
+_dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
+
+
+class _Envelope(msgspec.Struct, array_like=True, tag=0):
+    """A submitted message whose body cannot be read."""
+
+    conversation: events.Text
+    sender: events.Text
+    device: events.Text
+    outbox: events.Id16
+    ordinal: events.Counted
+    key: events.Id16
+    round: int
+    body: msgspec.Raw
+
+
+_envelope = msgspec.msgpack.Decoder(_Envelope)
+
+
+def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
+    """The items of a `messages.submitted` record in order, unreadable ones as SetAside. Pure, and fixed by the schema version.
+
+    Raises Undecodable if the record's frame is unreadable, too large, or mixes a control with messages; NewerVersion if
+    a newer writer made it.
+    """
+    if len(value) > MAX_SUBMITTED_BYTES:
+        raise Undecodable(Code.RECORD_TOO_LARGE, f"{len(value)} bytes")
+    items: Sequence[events.Submitted | SetAside]
+    try:
+        record = _submitted.decode(value)
+        _check_version(record.version)
+        items = record.items
+    except msgspec.DecodeError:
+        items = _decode_one_by_one(value)
+    if len(items) > 1 and any(type(item) is events.FoldSwitched for item in items):
+        raise Undecodable(Code.CONTROL_INVALID, "a control record stands alone")
+    return items
+
+
+def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
+    """The slow way, for a record of which something does not fit the schema."""
+    try:
+        parts = _parts.decode(value)
+        version = _int.decode(parts[0])
+    except (msgspec.DecodeError, IndexError) as error:
+        raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
+    _check_version(version)
+    try:
+        raw_items = _parts.decode(parts[1])
+    except (msgspec.DecodeError, IndexError) as error:
+        raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
+    return [_decode_item(index, bytes(raw)) for index, raw in enumerate(raw_items)]
+
+
+def _decode_item(index: int, raw: bytes) -> events.Submitted | SetAside:
+    try:
+        return _item.decode(raw)
+    except msgspec.DecodeError:
+        pass
+    try:
+        envelope = _envelope.decode(raw)
+    except msgspec.DecodeError:
+        return SetAside(index, Code.ITEM_INVALID, raw, None)
+    head = (getattr(envelope, field) for field in _Envelope.__struct_fields__[:-1])
+    return SetAside(index, Code.ITEM_INVALID, raw, events.RefusalSubmitted(*head, Code.ITEM_INVALID.number))
+
+
+def _check_version(version: int) -> None:
+    if version > events.SCHEMA_VERSION:
+        raise NewerVersion(f"record of schema version {version}; this code reads up to {events.SCHEMA_VERSION}")
+    if version < 1:
+        raise Undecodable(Code.RECORD_UNREADABLE, f"schema version {version}")
+
+
+def decode_log(value: bytes) -> events.LogRecord:
+    """A record of `messages`. Raises NewerVersion or Undecodable (a log that is not ours)."""
+    return _of_version(_log, value)
+
+
+def decode_deliveries(value: bytes) -> events.DeliveryRecord:
+    """A record of `deliveries`. Raises NewerVersion or Undecodable."""
+    return _of_version(_deliveries, value)
+
+
+def decode_dead_letter(value: bytes) -> events.DeadLetter:
+    """A record of `dead-letters`. Raises NewerVersion or Undecodable."""
+    return _of_version(_dead_letter, value)
+
+
+_Record = TypeVar("_Record", events.LogRecord, events.DeliveryRecord, events.DeadLetter)
+
+
+def _of_version(decoder: msgspec.msgpack.Decoder[_Record], value: bytes) -> _Record:
+    try:
+        record = decoder.decode(value)
+    except msgspec.DecodeError as error:
+        try:
+            _check_version(_int.decode(_parts.decode(value)[0]))
+        except (msgspec.DecodeError, IndexError):
+            pass
+        raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
+    _check_version(record.version)
+    return record
+
+
+def pack(encoded_sizes: Iterable[int], limit: int) -> Iterator[slice]:
+    """Cut a sequence of item sizes in bytes into runs of at most `limit` bytes, never an empty one.
+
+    An item larger than `limit` makes a run of its own. Used to pack 1..n items into records.
+    """
+    start, end, size = 0, 0, 0
+    for item in encoded_sizes:
+        if size and size + item > limit:
+            yield slice(start, end)
+            start, size = end, 0
+        size += item
+        end += 1
+    if end > start:
+        yield slice(start, end)

@@ -1,0 +1,58 @@
+"""Numbered codes: what went wrong and whether the device should try again.
+
+Reply codes (100-199) stand in `error` and `refused` frames and in dead letters. Close codes are WebSocket close codes:
+4000-4499 mean "come back and resume", 4500-4999 "do not come back like this". docs/PROTOCOL.md shows this table; a test
+holds the two together.
+"""
+
+from enum import Enum
+from typing import Self
+
+
+class _Code(Enum):
+    """A member is `(number, retry, text)`; lookup by number with `of`."""
+
+    def __init__(self, number: int, retry: bool, text: str) -> None:
+        self.number = number
+        self.retry = retry
+        self.text = text
+
+    @classmethod
+    def of(cls, number: int) -> Self | None:
+        """The member with this number, or None for a number of a newer version."""
+        return next((code for code in cls if code.number == number), None)
+
+
+class Code(_Code):
+    """Reply codes. `retry`: the same command may succeed later."""
+
+    BAD_FRAME = 100, False, "not a JSON frame of this protocol"
+    UNKNOWN_FRAME = 101, False, "this server does not know the frame type"
+    OUT_OF_STATE = 102, False, "the frame is not allowed now: hello comes first, and once"
+    BAD_FIELD = 103, False, "a field of the frame is missing, of the wrong type or out of range"
+    BODY_EMPTY = 110, False, "the body is empty"
+    BODY_TOO_LARGE = 111, False, "the body is longer than 16 KiB of UTF-8"
+    BODY_INVALID = 112, False, "the body is not text"
+    NOT_A_MEMBER = 113, False, "the sender is not one of the conversation's two users"
+    ITEM_INVALID = 114, False, "the submitted item breaks the record's schema"
+    RECORD_UNREADABLE = 115, False, "the submitted record is not a record of this schema"
+    RECORD_TOO_LARGE = 116, False, "the submitted record is larger than 256 KiB"
+    CONTROL_INVALID = 117, False, "a control record stands alone and names a fold version that is not older"
+    TRY_LATER = 120, True, "the server cannot take the message now"
+    RATE_LIMITED = 121, True, "too many frames from this device"
+
+
+class Close(_Code):
+    """WebSocket close codes. `retry`: reconnect with backoff and resume."""
+
+    DRAINING = 4000, True, "the node is leaving"
+    SLOW_READER = 4001, True, "the device reads more slowly than it is sent to"
+    SLOT_LOST = 4002, True, "the node lost its gateway slot or its place in the deliveries"
+    HELLO_TIMEOUT = 4003, True, "no hello in time"
+    PING_TIMEOUT = 4004, True, "no sign of life in time"
+    INTERNAL = 4005, True, "the node failed while serving this socket"
+    UNAUTHORIZED = 4500, False, "the token is missing, wrong or expired"
+    VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"
+    REPLACED = 4502, False, "the same device connected again"
+    BAD_PROTOCOL = 4503, False, "the first frame was not a valid hello, or too many bad frames"
+    TOO_BIG = 4504, False, "a WebSocket message was larger than 256 KiB or not text"

@@ -1,0 +1,146 @@
+"""Values of Kafka records: msgpack arrays, one class a kind. schemas/topics/*.yaml says who writes and reads them.
+
+The first element of every record is its schema version. Outbox ids and keys are 16 bytes, times are milliseconds of
+log time, offsets are those of `messages.submitted`.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION = 1
+
+Text = Annotated[str, Meta(min_length=1, max_length=129)]
+Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Counted = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class _Event(Struct, array_like=True, gc=False, frozen=True):
+    pass
+
+
+# messages.submitted
+
+
+class MessageSubmitted(_Event, tag=0):
+    conversation: Text
+    sender: Text
+    device: Text
+    outbox: Id16
+    ordinal: Counted
+    key: Id16
+    round: int
+    body: str
+
+
+class RefusalSubmitted(_Event, tag=1):
+    """A final refusal by the gateway: it uses up the ordinal as a message would."""
+
+    conversation: Text
+    sender: Text
+    device: Text
+    outbox: Id16
+    ordinal: Counted
+    key: Id16
+    round: int
+    code: int
+
+
+class FoldSwitched(_Event, tag=2):
+    """A control record, always alone: from here on the fold numbers by this version."""
+
+    fold_version: int
+
+
+SubmittedItem = MessageSubmitted | RefusalSubmitted
+Submitted = MessageSubmitted | RefusalSubmitted | FoldSwitched
+
+
+class SubmittedRecord(_Event):
+    version: int
+    items: list[Submitted]
+
+
+# messages: the conversation log
+
+
+class Taken(_Event):
+    """One taken ordinal: a message with `seq` >= 1 and code 0, or a refusal with seq 0, a code and no body."""
+
+    offset: int
+    time: int
+    conversation: str
+    sender: str
+    device: str
+    outbox: bytes
+    ordinal: int
+    key: bytes
+    seq: int
+    code: int
+    body: str
+
+
+class LogRecord(_Event, rename={"from_": "from"}):
+    """The fold of input offsets from_..to. `time` is the log time after it, `delivered` the d of rule R5 at the append.
+
+    `input_time` and `input_crc` are broker time and CRC-32 of input record `to`, so that a state rebuilt from the log
+    alone can still tell whether the input is the one it was folded from (R3).
+    """
+
+    version: int
+    fold_version: int
+    from_: int
+    to: int
+    time: int
+    delivered: int
+    input_time: int
+    input_crc: int
+    taken: list[Taken]
+
+
+# deliveries
+
+
+class MessageDelivered(_Event, tag=0):
+    """One message to every device that `users` have on this gateway, save the one that sent it (sender, device).
+
+    `frame` is the finished JSON frame.
+    """
+
+    conversation: str
+    seq: int
+    sender: str
+    device: str
+    users: list[str]
+    frame: bytes
+
+
+class AnswerDelivered(_Event, tag=1):
+    """A finished JSON frame (sent, refused, out_of_step) for one device."""
+
+    user: str
+    device: str
+    frame: bytes
+
+
+Delivered = MessageDelivered | AnswerDelivered
+
+
+class DeliveryRecord(_Event):
+    version: int
+    events: list[Delivered]
+
+
+# dead-letters
+
+
+class DeadLetter(_Event):
+    """What cannot be read: `index` is the item's place in its record, -1 for the whole record; `code` a reply code."""
+
+    version: int
+    topic: str
+    partition: int
+    offset: int
+    index: int
+    code: int
+    value: bytes

@@ -1,0 +1,143 @@
+"""Socket frames of protocol version 1 (docs/PROTOCOL.md).
+
+A WebSocket text message carries 1..n frames, one JSON object a line. Unknown fields are ignored, unknown frame types
+answered with code 101: old and new can talk. Outbox ids and idempotency keys are UUIDs as 32 lower-case hex digits;
+times are milliseconds since 1970 in log time; sequence numbers and ordinals stay below 2**53.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+CURRENT_VERSION = 1
+LOWEST_VERSION = 1
+"""What this code speaks, and the oldest version it still understands; the hello names the device's."""
+
+MAX_BODY_BYTES = 16 * 1024
+MAX_SOCKET_MESSAGE_BYTES = 256 * 1024
+OUTBOX_WINDOW = 64
+"""Sends of one outbox and conversation that may be unanswered at once."""
+
+Ordinal = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+CommandId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
+    pass
+
+
+# Commands: device to server.
+
+
+class Hello(_Frame, tag="hello"):
+    """The first frame, once: who this is. Answered by `welcome` or a close code."""
+
+    id: CommandId
+    version: int
+    token: str
+    device: str
+
+
+class Send(_Frame, tag="send"):
+    """One message to `to`. Answered by `sent`, `refused`, `out_of_step`, or an `error` that names outbox and ordinal."""
+
+    to: str
+    outbox: str
+    ordinal: Ordinal
+    key: str
+    body: str
+    round: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+
+
+class Ping(_Frame, tag="ping"):
+    """A sign of life. Answered by `pong` with the same id."""
+
+    id: CommandId
+
+
+# Replies and pushes: server to device.
+
+
+class Welcome(_Frame, tag="welcome"):
+    """The session stands. `log` names one numbering of messages: another log id means drop cursors, keep the outbox.
+
+    `time` is the server's clock in ms, `heartbeat` how often in seconds the server pings (and expects life).
+    """
+
+    id: int
+    version: int
+    user: str
+    device: str
+    node: str
+    log: str
+    time: int
+    heartbeat: float
+
+
+class Sent(_Frame, tag="sent"):
+    """The message has its sequence number; a repeat gets the same answer."""
+
+    conversation: str
+    outbox: str
+    ordinal: int
+    key: str
+    seq: int
+    time: int
+
+
+class Refused(_Frame, tag="refused"):
+    """The ordinal is used up by a final refusal; `code` is a reply code."""
+
+    conversation: str
+    outbox: str
+    ordinal: int
+    key: str
+    code: int
+    time: int
+
+
+class OutOfStep(_Frame, tag="out_of_step"):
+    """The ordinal was not taken. `next` is the one the server expects.
+
+    reason "gap": something before it was lost, send again from `next`; "reused": the ordinal belongs to another key;
+    "too_old": answered longer ago than the last 64. Holds for the transmission round it echoes only.
+    """
+
+    conversation: str
+    outbox: str
+    ordinal: int
+    key: str
+    round: int
+    next: int
+    reason: str
+
+
+class Message(_Frame, tag="message", rename={"sender": "from"}):
+    """One message of a conversation; `key` lets the sender's own devices recognise it."""
+
+    conversation: str
+    seq: int
+    sender: str
+    key: str
+    time: int
+    body: str
+
+
+class Pong(_Frame, tag="pong"):
+    id: int
+
+
+class Error(_Frame, tag="error"):
+    """A command was not carried out. `id` or (`to`, `outbox`, `ordinal`) name it where they could be read."""
+
+    code: int
+    retry: bool
+    reason: str
+    id: int | None = None
+    to: str | None = None
+    outbox: str | None = None
+    ordinal: int | None = None
+
+
+Command = Hello | Send | Ping
+ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Pong | Error

@@ -1,0 +1,68 @@
+"""Identifiers: checked once at the edge, then trusted.
+
+A conversation's id is a pure function of its two users, so there is no directory to ask and membership is proven
+from the id alone: `conversation_of("bob", "alice") == "alice:bob"`.
+"""
+
+import re
+import zlib
+from typing import NewType
+
+UserId = NewType("UserId", str)
+DeviceId = NewType("DeviceId", str)
+ConversationId = NewType("ConversationId", str)
+
+USER_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
+DEVICE_PATTERN = r"[A-Za-z0-9._-]{1,64}"
+
+_user = re.compile(USER_PATTERN)
+_device = re.compile(DEVICE_PATTERN)
+_uuid_hex = re.compile(r"[0-9a-f]{32}")
+
+
+class InvalidId(ValueError):
+    """An identifier that breaks its syntax; the text says which and what is allowed."""
+
+
+def user_id(text: str) -> UserId:
+    """`text` as a user id: 1-64 of a-z 0-9 . _ -, beginning with a letter or digit. Raises InvalidId."""
+    if not _user.fullmatch(text):
+        raise InvalidId(f"user id {text[:80]!r}: 1-64 of a-z 0-9 . _ - and a letter or digit first")
+    return UserId(text)
+
+
+def device_id(text: str) -> DeviceId:
+    """`text` as a device id: 1-64 of A-Z a-z 0-9 . _ -. Raises InvalidId."""
+    if not _device.fullmatch(text):
+        raise InvalidId(f"device id {text[:80]!r}: 1-64 of A-Z a-z 0-9 . _ -")
+    return DeviceId(text)
+
+
+def conversation_of(one: UserId, other: UserId) -> ConversationId:
+    """The conversation of two users, in either order. Raises InvalidId for a user with themselves."""
+    if one == other:
+        raise InvalidId(f"a conversation needs two users, not {one!r} twice")
+    return ConversationId(f"{one}:{other}" if one < other else f"{other}:{one}")
+
+
+def members_of(conversation: str) -> tuple[UserId, UserId]:
+    """The two users of a conversation id, smaller first. Raises InvalidId unless the id is in its one valid form."""
+    first, colon, second = conversation.partition(":")
+    if not (colon and _user.fullmatch(first) and _user.fullmatch(second) and first < second):
+        raise InvalidId(f"conversation id {conversation[:140]!r}: two user ids, the smaller first, joined by ':'")
+    return UserId(first), UserId(second)
+
+
+def partition_of(conversation: str, partitions: int) -> int:
+    """The partition of a conversation in every conversation-keyed topic: CRC-32 of the id modulo `partitions`.
+
+    Ours and always passed explicitly, because every Kafka library has another default.
+    """
+    return zlib.crc32(conversation.encode()) % partitions
+
+
+def uuid_bytes(text: str) -> bytes:
+    """16 bytes of an outbox id or idempotency key, written on the socket as 32 lower-case hex digits. Raises InvalidId."""
+    if not _uuid_hex.fullmatch(text):
+        raise InvalidId("an outbox id or idempotency key is a UUID as 32 lower-case hex digits")
+    return bytes.fromhex(text)
