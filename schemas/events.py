@@ -43,7 +43,7 @@ class RefusalSubmitted(_Event, tag=1):
     ordinal: Counted
     key: Id16
     round: int
-    code: int
+    code: Annotated[int, Meta(ge=1, le=999)]
 
 
 class FoldSwitched(_Event, tag=2):

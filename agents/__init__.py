@@ -1,0 +1,1 @@
+"""The stages of the pipeline, one a file; the decisions they take are in agents/rules."""

@@ -1,0 +1,88 @@
+"""A run of input records becomes batches: what is folded, appended and delivered together.
+
+Cuts lie between input records only (R1). A control record is a batch of its own (R7).
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+from agents.rules.fold import DeadItem, FoldState, Outcome
+from schemas.codec import Undecodable, decode_submitted
+from schemas.events import SCHEMA_VERSION, FoldSwitched, LogRecord
+
+
+class InputRecord(Protocol):
+    """A record of `messages.submitted`: broker time in ms, value b"" for a tombstone."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def time(self) -> int: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+class Batch(NamedTuple):
+    """The fold of input offsets first..last and the state's time and version after it."""
+
+    first: int
+    last: int
+    time: int
+    version: int
+    input_time: int
+    input_crc: int
+    outcome: Outcome
+
+    def log_record(self, delivered: int) -> LogRecord:
+        """The record to append for it; `delivered` is d of R5."""
+        return LogRecord(
+            SCHEMA_VERSION,
+            self.version,
+            self.first,
+            self.last,
+            self.time,
+            delivered,
+            self.input_time,
+            self.input_crc,
+            self.outcome.taken,
+        )
+
+
+def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[Batch]:
+    """Fold records in order and yield the batches they make.
+
+    Whatever the fold raises (see FoldState.fold, and NewerVersion of the decoder) is raised after the batch of the
+    records before it has been yielded; the state must not be used after that.
+    """
+    first, last, outcome = state.position + 1, None, Outcome([], [], [])
+    for record in records:
+        whole = len(outcome.taken), len(outcome.answers), len(outcome.dead)
+        try:
+            try:
+                items = decode_submitted(record.value)
+            except Undecodable as error:
+                items = ()
+                outcome.dead.append(DeadItem(record.offset, -1, error.code, record.value))
+            control = bool(items) and type(items[0]) is FoldSwitched
+            if control and last is not None:
+                yield _batch(state, first, last, outcome)
+                first, last, outcome = state.position + 1, None, Outcome([], [], [])
+                whole = 0, 0, 0
+            state.fold(record.offset, record.time, items, outcome)
+        except Exception:
+            if last is not None:
+                for results, length in zip(outcome, whole, strict=True):
+                    del results[length:]
+                yield _batch(state, first, last, outcome)
+            raise
+        last = record
+        if control:
+            yield _batch(state, first, last, outcome)
+            first, last, outcome = state.position + 1, None, Outcome([], [], [])
+    if last is not None:
+        yield _batch(state, first, last, outcome)
+
+
+def _batch(state: FoldState, first: int, last: InputRecord, outcome: Outcome) -> Batch:
+    return Batch(first, last.offset, state.time, state.version, last.time, zlib.crc32(last.value), outcome)

@@ -1,0 +1,248 @@
+"""The fold: sequence numbers as a pure function of `messages.submitted`.
+
+    fold(state, input record) -> state, outcome
+
+The state is changed in place and only ever by what was taken, so that the fold of the input and the fold of the log are
+the same state. No clock, no randomness, no I/O but reading what is `Known`. An exception other than `NewerVersion`
+is a fault of this code or an incomplete state: the partition halts, nothing is skipped (R7).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from agents.rules.known import Answer, Known, Last, OutboxId
+from schemas import ids
+from schemas.codec import NewerVersion, SetAside, encode_event
+from schemas.codes import Code
+from schemas.events import FoldSwitched, MessageSubmitted, RefusalSubmitted, Submitted, SubmittedItem, Taken
+from schemas.frames import MAX_BODY_BYTES, OUTBOX_WINDOW
+
+DAY = 24 * 3600 * 1000
+
+
+class Limits(NamedTuple):
+    """What may differ between fold versions: a change would number the same input differently.
+
+    `max_body` in UTF-8 bytes; an outbox is forgotten `forget_after` ms of log time after its last taken ordinal.
+    """
+
+    max_body: int
+    forget_after: int
+
+
+VERSIONS: Mapping[int, Limits] = {1: Limits(MAX_BODY_BYTES, 90 * DAY)}
+FIRST_VERSION = 1
+
+
+class Repeat(NamedTuple):
+    """An ordinal that was taken before, with the answer it got then."""
+
+    item: SubmittedItem
+    answer: Answer
+
+
+class OutOfStep(NamedTuple):
+    """An ordinal that was not taken: see schemas.frames.OutOfStep."""
+
+    item: SubmittedItem
+    next: int
+    reason: str
+
+
+class DeadItem(NamedTuple):
+    """What the pure decoder refuses, for the dead letters; `index` -1 is the whole record."""
+
+    offset: int
+    index: int
+    code: Code
+    value: bytes
+
+
+class Outcome(NamedTuple):
+    """What one or more folded input records came to, each list in input order."""
+
+    taken: list[Taken]
+    answers: list[Repeat | OutOfStep]
+    dead: list[DeadItem]
+
+
+class StateIncomplete(Exception):
+    """The state lacks what it must hold: it is not the fold of the log."""
+
+
+class _Outbox:
+    """The overlay's view of an outbox; `answers` holds only those not yet in `Known`."""
+
+    __slots__ = ("answers", "changed", "ordinal", "time")
+
+    def __init__(self, last: Last | None) -> None:
+        self.ordinal, self.time = last or (0, 0)
+        self.answers: dict[int, Answer] = {}
+        self.changed = -1
+
+
+class _Conversation:
+    __slots__ = ("members", "outboxes", "seq")
+
+    def __init__(self, seq: int, members: tuple[str, str]) -> None:
+        self.seq = seq
+        self.members = members
+        self.outboxes: dict[tuple[str, bytes], _Outbox] = {}
+
+
+class FoldState:
+    """State of one partition: position r, log time, fold version, and an overlay over what is `Known`.
+
+    The overlay holds what was taken since `Known`'s position, which is never evicted, and up to `max_clean` outboxes
+    besides.
+    """
+
+    def __init__(
+        self,
+        known: Known,
+        position: int = -1,
+        time: int = 0,
+        version: int = FIRST_VERSION,
+        versions: Mapping[int, Limits] = VERSIONS,
+        max_clean: int = 100_000,
+    ) -> None:
+        self.position = position
+        self.time = time
+        self.version = version
+        self._known = known
+        self._versions = versions
+        self._limits = versions[version]
+        self._conversations: dict[str, _Conversation] = {}
+        self._outboxes = 0
+        self._max_clean = max_clean
+
+    def fold(self, offset: int, time: int, items: Sequence[Submitted | SetAside], outcome: Outcome) -> None:
+        """Fold the items of the input record at `offset` (= position + 1), adding to `outcome`.
+
+        Raises NewerVersion before anything has changed, StateIncomplete.
+        """
+        if offset != self.position + 1:
+            raise StateIncomplete(f"input record {offset} after {self.position}")
+        if items and type(items[0]) is FoldSwitched:
+            self._switch(offset, items[0], outcome)
+        if time > self.time:
+            self.time = time
+        for index, item in enumerate(items):
+            kind = type(item)
+            if kind is MessageSubmitted or kind is RefusalSubmitted:
+                self._submit(offset, index, item, outcome)  # type: ignore[arg-type]
+            elif kind is SetAside:
+                outcome.dead.append(DeadItem(offset, index, item.code, item.value))  # type: ignore[union-attr]
+                if item.refusal is not None:  # type: ignore[union-attr]
+                    self._submit(offset, index, item.refusal, outcome)  # type: ignore[union-attr]
+        self.position = offset
+
+    def folded(self, position: int, taken: Iterable[Taken]) -> None:
+        """`Known` now also holds `taken`, and with it everything up to input offset `position`."""
+        conversations = self._conversations
+        for item in taken:
+            conversation = conversations.get(item.conversation)
+            outbox = conversation and conversation.outboxes.get((item.sender, item.outbox))
+            if outbox:
+                outbox.answers.pop(item.ordinal, None)
+        if self._outboxes > self._max_clean:
+            self._evict(position)
+
+    def _evict(self, position: int) -> None:
+        kept: dict[str, _Conversation] = {}
+        self._outboxes = 0
+        for name, conversation in self._conversations.items():
+            changed = {key: outbox for key, outbox in conversation.outboxes.items() if outbox.changed > position}
+            if changed:
+                conversation.outboxes = changed
+                kept[name] = conversation
+                self._outboxes += len(changed)
+        self._conversations = kept
+
+    def seq(self, conversation: str) -> int:
+        """The last sequence number given in a conversation, 0 if none."""
+        held = self._conversations.get(conversation)
+        return held.seq if held else self._known.seq(conversation)
+
+    def _switch(self, offset: int, item: FoldSwitched, outcome: Outcome) -> None:
+        if item.fold_version < self.version:
+            outcome.dead.append(DeadItem(offset, 0, Code.CONTROL_INVALID, encode_event(item)))
+        elif item.fold_version not in self._versions:
+            raise NewerVersion(
+                f"offset {offset} switches to fold version {item.fold_version}; this code folds up to {max(self._versions)}"
+            )
+        else:
+            self.version = item.fold_version
+            self._limits = self._versions[self.version]
+
+    def _submit(self, offset: int, index: int, item: SubmittedItem, outcome: Outcome) -> None:
+        conversation = self._conversations.get(item.conversation) or self._load(item.conversation)
+        if conversation is None or item.sender not in conversation.members:
+            outcome.dead.append(DeadItem(offset, index, Code.NOT_A_MEMBER, encode_event(item)))
+            return
+        outbox = conversation.outboxes.get((item.sender, item.outbox))
+        if outbox is None:
+            last = self._known.last((item.conversation, item.sender, item.outbox))
+            outbox = conversation.outboxes[item.sender, item.outbox] = _Outbox(last)
+            self._outboxes += 1
+        ordinal = item.ordinal
+        last_ordinal = outbox.ordinal if self.time - outbox.time <= self._limits.forget_after else 0
+        if ordinal != last_ordinal + 1:
+            outcome.answers.append(self._answer_again(outbox, last_ordinal, item))
+            return
+        code = self._refusal(item)
+        seq = 0
+        if not code:
+            seq = conversation.seq = conversation.seq + 1
+        outbox.changed = offset
+        outbox.ordinal = ordinal
+        outbox.time = self.time
+        outbox.answers[ordinal] = Answer(item.key, seq, code, self.time)
+        outcome.taken.append(
+            Taken(
+                offset,
+                self.time,
+                item.conversation,
+                item.sender,
+                item.device,
+                item.outbox,
+                ordinal,
+                item.key,
+                seq,
+                code,
+                "" if code else item.body,  # type: ignore[union-attr]
+            )
+        )
+
+    def _load(self, name: str) -> _Conversation | None:
+        try:
+            members = ids.members_of(name)
+        except ids.InvalidId:
+            return None
+        conversation = self._conversations[name] = _Conversation(self._known.seq(name), members)
+        return conversation
+
+    def _refusal(self, item: SubmittedItem) -> int:
+        """The code of a final refusal, 0 for a message that is taken."""
+        if type(item) is RefusalSubmitted:
+            return item.code
+        body = item.body  # type: ignore[union-attr]
+        if not body:
+            return Code.BODY_EMPTY.number
+        limit = self._limits.max_body
+        if len(body) * 4 > limit and len(body.encode()) > limit:
+            return Code.BODY_TOO_LARGE.number
+        return 0
+
+    def _answer_again(self, outbox: _Outbox, last_ordinal: int, item: SubmittedItem) -> Repeat | OutOfStep:
+        if item.ordinal > last_ordinal:
+            return OutOfStep(item, last_ordinal + 1, "gap")
+        if item.ordinal <= last_ordinal - OUTBOX_WINDOW:
+            return OutOfStep(item, last_ordinal + 1, "too_old")
+        name: OutboxId = (item.conversation, item.sender, item.outbox)
+        answer = outbox.answers.get(item.ordinal) or self._known.answer(name, item.ordinal)
+        if answer is None:
+            raise StateIncomplete(f"no answer to ordinal {item.ordinal} of {last_ordinal}")
+        if answer.key != item.key:
+            return OutOfStep(item, last_ordinal + 1, "reused")
+        return Repeat(item, answer)
