@@ -55,7 +55,7 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
     Whatever the fold raises (see FoldState.fold, and NewerVersion of the decoder) is raised after the batch of the
     records before it has been yielded; the state must not be used after that.
     """
-    first, last, outcome = state.position + 1, None, Outcome([], [], [])
+    first, done, outcome = state.position + 1, None, Outcome([], [], [])
     for record in records:
         whole = len(outcome.taken), len(outcome.answers), len(outcome.dead)
         try:
@@ -65,24 +65,24 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
                 items = ()
                 outcome.dead.append(DeadItem(record.offset, -1, error.code, record.value))
             control = bool(items) and type(items[0]) is FoldSwitched
-            if control and last is not None:
-                yield _batch(state, first, last, outcome)
-                first, last, outcome = state.position + 1, None, Outcome([], [], [])
-                whole = 0, 0, 0
+            if control and done is not None:
+                yield _batch(first, done, outcome)
+                first, done, outcome, whole = state.position + 1, None, Outcome([], [], []), (0, 0, 0)
             state.fold(record.offset, record.time, items, outcome)
         except Exception:
-            if last is not None:
+            if done is not None:
                 for results, length in zip(outcome, whole, strict=True):
                     del results[length:]
-                yield _batch(state, first, last, outcome)
+                yield _batch(first, done, outcome)
             raise
-        last = record
+        done = record, state.time, state.version
         if control:
-            yield _batch(state, first, last, outcome)
-            first, last, outcome = state.position + 1, None, Outcome([], [], [])
-    if last is not None:
-        yield _batch(state, first, last, outcome)
+            yield _batch(first, done, outcome)
+            first, done, outcome = state.position + 1, None, Outcome([], [], [])
+    if done is not None:
+        yield _batch(first, done, outcome)
 
 
-def _batch(state: FoldState, first: int, last: InputRecord, outcome: Outcome) -> Batch:
-    return Batch(first, last.offset, state.time, state.version, last.time, zlib.crc32(last.value), outcome)
+def _batch(first: int, done: tuple[InputRecord, int, int], outcome: Outcome) -> Batch:
+    last, time, version = done
+    return Batch(first, last.offset, time, version, last.time, zlib.crc32(last.value), outcome)
