@@ -10,7 +10,7 @@ is a fault of this code or an incomplete state: the partition halts, nothing is 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from agents.rules.known import Answer, Known, Last, OutboxId
+from agents.rules.known import Answer, Known, OutboxId
 from schemas import ids
 from schemas.codec import NewerVersion, SetAside, encode_event
 from schemas.codes import Code
@@ -75,7 +75,7 @@ class _Outbox:
 
     __slots__ = ("answers", "changed", "ordinal", "time")
 
-    def __init__(self, last: Last | None) -> None:
+    def __init__(self, last: tuple[int, int] | None) -> None:
         self.ordinal, self.time = last or (0, 0)
         self.answers: dict[int, Answer] = {}
         self.changed = -1
@@ -240,9 +240,10 @@ class FoldState:
         if item.ordinal <= last_ordinal - OUTBOX_WINDOW:
             return OutOfStep(item, last_ordinal + 1, "too_old")
         name: OutboxId = (item.conversation, item.sender, item.outbox)
-        answer = outbox.answers.get(item.ordinal) or self._known.answer(name, item.ordinal)
-        if answer is None:
+        known = outbox.answers.get(item.ordinal) or self._known.answer(name, item.ordinal)
+        if known is None:
             raise StateIncomplete(f"no answer to ordinal {item.ordinal} of {last_ordinal}")
+        answer = Answer(*known)
         if answer.key != item.key:
             return OutOfStep(item, last_ordinal + 1, "reused")
         return Repeat(item, answer)

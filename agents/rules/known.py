@@ -32,11 +32,11 @@ class Known(Protocol):
     def seq(self, conversation: str) -> int:
         """The last sequence number of a conversation, 0 if none."""
 
-    def last(self, outbox: OutboxId) -> Last | None:
-        """The last taken ordinal, None if the outbox is unknown."""
+    def last(self, outbox: OutboxId) -> tuple[int, int] | None:
+        """The fields of `Last`, None if the outbox is unknown."""
 
-    def answer(self, outbox: OutboxId, ordinal: int) -> Answer | None:
-        """The answer to one of the last 64 taken ordinals."""
+    def answer(self, outbox: OutboxId, ordinal: int) -> tuple[bytes, int, int, int] | None:
+        """The fields of the `Answer` to one of the last 64 taken ordinals."""
 
 
 class Memory:
