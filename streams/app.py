@@ -1,9 +1,13 @@
 """The Faust app of a stage that reads a coalesced topic."""
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import faust
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
 
 from streams.batching import SCHEME, BatchScheduler
 from streams.intake import Intake
@@ -14,15 +18,43 @@ _LOUD = ("faust", "aiokafka", "mode")
 
 
 class PipelineApp(faust.App):  # type: ignore[misc]
-    """A Faust app whose consumer asks `intake` about the partitions of `intake_topic`."""
+    """A Faust app whose consumer asks `intake` about the partitions of `intake_topic`.
+
+    `ended` is set when the worker must stop by itself; `closing` ends the stage's own clients after the app has stopped.
+    """
 
     intake: Intake
     intake_topic: str
+    ended: asyncio.Event
+    closing: Callable[[], Awaitable[None]]
+
+    @property
+    def joining(self) -> bool:
+        """A rebalance is going on, or the first has not ended."""
+        return bool(self.rebalancing or not self.tables.actives_ready)
+
+    def input_end(self, partition: int) -> int | None:
+        """The offset after the last known record of an assigned partition of the intake, None if not known."""
+        tp = TP(self.intake_topic, partition)
+        try:
+            return self.consumer.highwater(tp) if tp in self.consumer.assignment() else None
+        except (AssertionError, ConsumerNotStarted):
+            return None
+
+    def end(self, reason: str) -> None:
+        """Stop this worker: it stands still, and a fresh one is the cure."""
+        logging.getLogger(__name__).critical("ending: %s", reason)
+        self.ended.set()
+
+    async def on_stop(self) -> None:
+        self.ended.set()
+        await super().on_stop()
 
 
 def make_app(name: str, kafka: str, datadir: Path, web_port: int, intake: Intake, intake_topic: str) -> PipelineApp:
     """An app with our settings (kafka.md): dynamic members, dark for about 3 s after a kill, one event a batch."""
     quiet_debug_loggers()
+    datadir.mkdir(parents=True, exist_ok=True)
     app = PipelineApp(
         name,
         broker=f"{SCHEME}://{kafka}",
@@ -50,6 +82,7 @@ def make_app(name: str, kafka: str, datadir: Path, web_port: int, intake: Intake
     )
     app.intake = intake
     app.intake_topic = intake_topic
+    app.ended = asyncio.Event()
     return app
 
 

@@ -23,14 +23,14 @@ class ReadTimeout(Exception):
 
 
 class Reader:
-    """Reads ranges of partitions. One thread at a time; close it."""
+    """Reads ranges of partitions, and what `group` has committed. One thread at a time; close it."""
 
-    def __init__(self, servers: str, timeout: float = 30.0) -> None:
+    def __init__(self, servers: str, timeout: float = 30.0, group: str = "unused-assign-only") -> None:
         self._timeout = timeout
         self._consumer = Consumer(
             {
                 "bootstrap.servers": servers,
-                "group.id": "unused-assign-only",
+                "group.id": group,
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": False,
@@ -52,6 +52,14 @@ class Reader:
         except KafkaException as error:
             raise ReadTimeout(f"{topic}/{partition}: {error}") from None
         return low, high
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """The offset the group has committed, None if it has none. Raises ReadTimeout."""
+        try:
+            found = self._consumer.committed([TopicPartition(topic, partition)], timeout=self._timeout)[0]
+        except KafkaException as error:
+            raise ReadTimeout(f"{topic}/{partition}: {error}") from None
+        return found.offset if found.offset is not None and found.offset >= 0 else None
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
         """Records start..end-1 in order. Raises OffsetGone if `start` does not exist, ReadTimeout if nothing comes."""

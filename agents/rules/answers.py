@@ -1,0 +1,91 @@
+"""What the devices are told of a fold's outcome: finished frames, grouped by the gateway slots that hold the devices."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from agents.rules.fold import OutOfStep, Repeat
+from schemas import frames
+from schemas.codec import encode_frame
+from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
+from schemas.ids import members_of
+
+Routes = Mapping[str, Sequence[tuple[str, int]]]
+"""user -> (device, slot) of each connected device."""
+
+
+def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> set[str]:
+    """Whose routes are needed."""
+    users = {answer.item.sender for answer in answers}
+    for item in taken:
+        users.add(item.sender)
+        if item.seq:
+            users.update(members_of(item.conversation))
+    return users
+
+
+def deliveries(
+    taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes
+) -> dict[int, list[Delivered]]:
+    """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
+    slots: dict[int, list[Delivered]] = {}
+    for item in taken:
+        own = routes.get(item.sender, ())
+        frame = None
+        for device, slot in own:
+            if device == item.device:
+                slots.setdefault(slot, []).append(AnswerDelivered(item.sender, device, _taken_frame(item)))
+        if item.seq:
+            users_by_slot: dict[int, list[str]] = {}
+            for user in members_of(item.conversation):
+                for device, slot in own if user == item.sender else routes.get(user, ()):
+                    if user == item.sender and device == item.device:
+                        continue
+                    users = users_by_slot.setdefault(slot, [])
+                    if user not in users:
+                        users.append(user)
+            if users_by_slot:
+                frame = message_frame(item)
+                for slot, users in users_by_slot.items():
+                    slots.setdefault(slot, []).append(
+                        MessageDelivered(item.conversation, item.seq, item.sender, item.device, users, frame)
+                    )
+    for answer in answers:
+        for device, slot in routes.get(answer.item.sender, ()):
+            if device == answer.item.device:
+                slots.setdefault(slot, []).append(AnswerDelivered(answer.item.sender, device, answer_frame(answer)))
+    return slots
+
+
+def message_frame(item: Taken) -> bytes:
+    """The push of a taken message."""
+    return encode_frame(
+        frames.Message(item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body)
+    )
+
+
+def answer_frame(answer: Repeat | OutOfStep) -> bytes:
+    """The reply to a send that was not taken now."""
+    item = answer.item
+    if isinstance(answer, OutOfStep):
+        return encode_frame(
+            frames.OutOfStep(
+                item.conversation,
+                item.outbox.hex(),
+                item.ordinal,
+                item.key.hex(),
+                item.round,
+                answer.next,
+                answer.reason,
+            )
+        )
+    first = answer.answer
+    return _reply(item.conversation, item.outbox, item.ordinal, item.key, first.seq, first.code, first.time)
+
+
+def _taken_frame(item: Taken) -> bytes:
+    return _reply(item.conversation, item.outbox, item.ordinal, item.key, item.seq, item.code, item.time)
+
+
+def _reply(conversation: str, outbox: bytes, ordinal: int, key: bytes, seq: int, code: int, time: int) -> bytes:
+    if code:
+        return encode_frame(frames.Refused(conversation, outbox.hex(), ordinal, key.hex(), code, time))
+    return encode_frame(frames.Sent(conversation, outbox.hex(), ordinal, key.hex(), seq, time))

@@ -1,0 +1,70 @@
+"""The sequencer: `messages.submitted` → `messages` and `deliveries`.
+
+One Faust event is all that was fetched of a partition. The agent only hands it over: the decisions are agents/rules, the
+partitions agents/sequencing. No exception leaves it, since Faust would acknowledge the event all the same.
+"""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agents.sequencing.outside import Outside
+from agents.sequencing.pages import add_pages
+from agents.sequencing.stage import SequencerStage
+from agents.sequencing.vitals import SequencerVitals
+from connectors.redis.routes import Routes
+from schemas.topics import LOG, SUBMITTED
+from streams.app import PipelineApp, make_app
+from streams.batching import PassSchema
+from streams.state import RocksBudget
+from streams.table import LogTable
+from streams.watchdog import Watchdog
+
+GROUP = "sequencer"
+_WRITE_SECONDS = 1.0
+
+
+def make_sequencer(
+    kafka: str, partitions: int, topic_ids: Mapping[str, str], routes: Routes, state_dir: Path, web_port: int
+) -> PipelineApp:
+    """The sequencer's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
+    outside = Outside(kafka, GROUP, state_dir, topic_ids, routes, RocksBudget())
+
+    async def go_on(partition: int) -> None:
+        await app.consumer.go_on(partition)
+
+    stage = SequencerStage(partitions, outside, go_on, now=lambda: int(time.time() * 1000))
+    app = make_app(GROUP, kafka, state_dir / "faust", web_port, stage, SUBMITTED)
+    app.tables.add(
+        LogTable(
+            app,
+            on_assigned=stage.assigned,
+            on_stopping=stage.stop,
+            seq=stage.seq,
+            name="sequences",
+            key_type=bytes,
+            value_type=bytes,
+            partitions=partitions,
+            changelog_topic=app.topic(LOG, key_type=bytes, value_type=bytes, partitions=partitions, acks=False),
+        )
+    )
+
+    @app.agent(app.topic(SUBMITTED, schema=PassSchema(), partitions=partitions), name="sequencer")  # type: ignore[untyped-decorator]
+    async def sequencer(stream: Any) -> None:
+        async for event in stream.events():
+            stage.feed(event.message.partition, event.value)
+
+    @app.timer(_WRITE_SECONDS)  # type: ignore[untyped-decorator]
+    async def write() -> None:
+        stage.write()
+
+    watchdog = Watchdog(SequencerVitals(app, stage, outside), app.end)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        await watchdog.run()
+
+    add_pages(app, stage)
+    app.closing = outside.close
+    return app

@@ -1,0 +1,73 @@
+"""The log folded into a partition's state: the one way the state changes, at recovery and while running (R1, R2)."""
+
+import zlib
+
+from msgspec.structs import replace
+
+from agents.rules.log import Verdict, judge, news
+from connectors.kafka.record import Record
+from schemas.codec import NewerVersion, Undecodable, decode_log
+from schemas.events import LogRecord, Taken
+from streams.state import Header, PartitionState
+
+
+class Halt(Exception):
+    """The partition must not go on: the text says why and what to do. Membership is kept, other partitions run (R7)."""
+
+
+class LogFold:
+    """Takes log records in the order of their offsets; `write` brings them into the state, atomically."""
+
+    def __init__(self, state: PartitionState, header: Header) -> None:
+        self._state = state
+        self._taken: list[Taken] = []
+        self._changed = False
+        self.header = header
+        """Where the fold stands; the state may be behind it until `write`."""
+
+    @property
+    def unwritten(self) -> int:
+        """Taken ordinals not yet in the state."""
+        return len(self._taken)
+
+    def read(self, record: Record) -> LogRecord:
+        """Take a record as read from Kafka and return it decoded. Raises Halt."""
+        try:
+            entry = decode_log(record.value)
+        except NewerVersion as error:
+            raise Halt(f"log record {record.offset}: {error}; deploy that version and restart") from None
+        except Undecodable as error:
+            raise Halt(f"log record {record.offset} cannot be read: {error}") from None
+        self.take(record.offset, zlib.crc32(record.value), entry)
+        return entry
+
+    def take(self, offset: int, crc: int, entry: LogRecord) -> None:
+        """Take the log record at `offset`, whose value has the CRC-32 `crc`."""
+        header = self.header
+        if offset != header.log_offset + 1:
+            raise Halt(f"log record {offset} follows {header.log_offset}: the log has a gap of offsets")
+        if judge(header.position, entry) is Verdict.TAKE:
+            self._taken += news(header.position, entry)
+            self.header = replace(
+                header,
+                log_offset=offset,
+                log_crc=crc,
+                position=entry.to,
+                input_time=entry.input_time,
+                input_crc=entry.input_crc,
+                time=max(header.time, entry.time),
+                version=entry.fold_version,
+            )
+        else:
+            self.header = replace(header, log_offset=offset, log_crc=crc)
+        self._changed = True
+
+    def write(self, redeliver_from: int) -> list[Taken]:
+        """Write what was taken, with the log offset from which deliveries may be owed; returns what is now in the state."""
+        if not self._changed and redeliver_from == self.header.redeliver_from:
+            return []
+        self.header = replace(self.header, redeliver_from=redeliver_from)
+        written, self._taken = self._taken, []
+        self._state.write(written, self.header)
+        self._changed = False
+        return written

@@ -1,0 +1,121 @@
+"""The outside world of a sequencer worker's partitions: Kafka's log, deliveries and dead letters, and the routes."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from agents.rules.answers import Routes as RoutesFound
+from agents.rules.fold import DeadItem
+from agents.sequencing.restore import Restored, restore
+from connectors.kafka.producer import KafkaSendError, QueueFull
+from connectors.kafka.reader import Reader
+from connectors.kafka.record import Record
+from connectors.kafka.renewed import RenewedProducer
+from connectors.redis.routes import Routes
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, DeadLetter
+from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
+from streams.state import RocksBudget
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.5
+_CLOSE_SECONDS = 2.0
+
+LOG_PRODUCER = {"linger.ms": 5, "message.timeout.ms": 0}
+"""Linger saves requests and costs nobody latency: deliveries do not wait for the log. Endless: a lost append is a hole (R6)."""
+DELIVERY_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0}
+
+
+class Outside:
+    """Shared by all partitions of a worker. Use it inside a running loop; close it."""
+
+    def __init__(
+        self, kafka: str, group: str, state_dir: Path, topic_ids: Mapping[str, str], routes: Routes, budget: RocksBudget
+    ) -> None:
+        self.kafka = kafka
+        self.group = group
+        self.state_dir = state_dir
+        self.topic_ids = topic_ids
+        self.routes = routes
+        self.budget = budget
+        self.log_producer = RenewedProducer(kafka, LOG_PRODUCER)
+        self.delivery_producer = RenewedProducer(kafka, DELIVERY_PRODUCER)
+
+    async def close(self) -> None:
+        """Wait a little for what is queued, then give it up: the log and R5 know what is owed."""
+        await asyncio.gather(self.log_producer.close(_CLOSE_SECONDS), self.delivery_producer.close(_CLOSE_SECONDS))
+
+    def partition(self, number: int) -> "PartitionOutside":
+        """The same for one partition."""
+        return PartitionOutside(self, number)
+
+
+class PartitionOutside:
+    """LogAccess and DeliveryAccess of one partition."""
+
+    def __init__(self, outside: Outside, number: int) -> None:
+        self._outside = outside
+        self._number = number
+
+    def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
+        self._outside.log_producer.send(
+            LOG, self._number, value, lambda error, offset: report(error is None, offset)
+        )
+
+    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
+        self._outside.delivery_producer.send(DELIVERIES, slot, value, lambda error, _offset: report(error is None))
+
+    async def lookup(self, users: Sequence[str]) -> RoutesFound:
+        return await self._outside.routes.lookup(users)
+
+    async def dead_letters(self, items: list[DeadItem]) -> None:
+        for item in items:
+            value = encode_event(
+                DeadLetter(
+                    SCHEMA_VERSION, SUBMITTED, self._number, item.offset, item.index, item.code.number, item.value
+                )
+            )
+            while True:
+                try:
+                    await self._outside.log_producer.producer.send_and_wait(DEAD_LETTERS, self._number, value)
+                    break
+                except (KafkaSendError, QueueFull) as error:
+                    log.warning("partition %d: dead letter of offset %d: %s", self._number, item.offset, error)
+                    await asyncio.sleep(_RETRY_SECONDS)
+
+    async def read_to_end(self, start: int) -> list[Record]:
+        return [record async for records in self.read_log(start) for record in records]
+
+    async def read_log(self, start: int) -> AsyncIterator[list[Record]]:
+        """Records from log offset `start` to the present end. Raises ReadTimeout, OffsetGone."""
+        reader = Reader(self._outside.kafka)
+        try:
+            _, end = await asyncio.to_thread(reader.watermarks, LOG, self._number)
+            batches: Iterator[list[Record]] = reader.batches(LOG, self._number, start, end)
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                yield batch
+        finally:
+            await asyncio.to_thread(reader.close)
+
+    async def input_watermarks(self) -> tuple[int, int]:
+        """(first offset, offset after the last) of the input. Raises ReadTimeout."""
+        reader = Reader(self._outside.kafka, timeout=5.0)
+        try:
+            return await asyncio.to_thread(reader.watermarks, SUBMITTED, self._number)
+        finally:
+            await asyncio.to_thread(reader.close)
+
+    async def restore(self, stopped: Callable[[], bool]) -> Restored:
+        """See agents.sequencing.restore."""
+        return await asyncio.to_thread(self._restore, stopped)
+
+    def _restore(self, stopped: Callable[[], bool]) -> Restored:
+        outside = self._outside
+        reader = Reader(outside.kafka, group=outside.group)
+        try:
+            folder = outside.state_dir / f"partition-{self._number}"
+            return restore(self._number, folder, outside.budget, reader, outside.topic_ids, stopped)
+        finally:
+            reader.close()

@@ -1,0 +1,70 @@
+"""The sequencer's pages in the Faust web monitor."""
+
+import json
+import time
+from typing import Any
+
+from agents.sequencing.stage import SequencerStage
+from streams.app import PipelineApp
+
+
+def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
+    """`/health/`, `/sequencer/` and `/sequencer/counters/{partition}/`."""
+    rates = _Rates()
+
+    @app.page("/health/")
+    async def health(web: Any, request: Any) -> Any:
+        """200 when every partition of this worker runs, else 503; lists what does not."""
+        problems = stage.unhealthy()
+        if app.joining:
+            problems.insert(0, "joining the group")
+        return web.json({"healthy": not problems, "problems": problems}, status=503 if problems else 200)
+
+    @app.page("/sequencer/")
+    async def sequencer(web: Any, request: Any) -> Any:
+        """Figures since start, messages/s since the last look, and each partition's state, position and lag."""
+        figures = stage.figures
+        partitions = []
+        for partition in stage.partitions.values():
+            report = partition.report()
+            if "position" in report:
+                end = app.input_end(partition.number)
+                report["lag"] = max(0, end - report["position"] - 1) if end is not None else None
+            partitions.append(report)
+        return web.json(
+            {
+                "messages": figures["messages"],
+                "repeats": figures["repeats"],
+                "dead_letters": figures["dead"],
+                "events": figures["events"],
+                "messages_per_event": round(figures["messages"] / max(1, figures["events"]), 2),
+                "messages_per_second": rates.since_last(figures["messages"], time.monotonic()),
+                "rebalancing": bool(app.rebalancing),
+                "partitions": partitions,
+            }
+        )
+
+    @app.page("/sequencer/counters/{partition}/")
+    async def counters(web: Any, request: Any, partition: str) -> Any:
+        """NDJSON: the log offset and input position of the state, then [conversation, last seq] each; for the judge."""
+        owned = stage.partitions.get(int(partition)) if partition.isdigit() else None
+        if owned is None or owned.table is None:
+            return web.json({"error": f"partition {partition} is not on this worker"}, status=404)
+        header, entries = owned.table.counters()
+        head = {
+            "partition": owned.number,
+            "log_offset": header.log_offset if header else -1,
+            "position": header.position if header else -1,
+        }
+        lines = [json.dumps(head), *(json.dumps(entry) for entry in entries)]
+        return web.text("\n".join(lines) + "\n", content_type="application/x-ndjson")
+
+
+class _Rates:
+    def __init__(self) -> None:
+        self._last: tuple[int, float] | None = None
+
+    def since_last(self, count: int, now: float) -> float:
+        """Per second since the call before, 0 at the first."""
+        last, self._last = self._last, (count, now)
+        return round((count - last[0]) / (now - last[1]), 1) if last and now > last[1] else 0.0

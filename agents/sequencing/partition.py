@@ -1,0 +1,260 @@
+"""One partition of a sequencer worker, from assignment to revocation.
+
+    restoring ─→ running ─→ closed
+        └──────────┴─→ halted: kept, nothing read, health red, other partitions run (R7)
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
+
+from agents.rules.batch import fold_records
+from agents.rules.fold import FoldState
+from agents.sequencing.appender import Appender
+from agents.sequencing.deliverer import Deliverer
+from agents.sequencing.logfold import Halt, LogFold
+from agents.sequencing.outside import PartitionOutside
+from agents.sequencing.restore import Stopped
+from connectors.kafka.reader import OffsetGone, ReadTimeout
+from connectors.kafka.record import Record
+from schemas.codec import NewerVersion
+from streams.state import PartitionState
+
+log = logging.getLogger(__name__)
+
+MAX_CLOCK_LEAD = 3600 * 1000
+"""A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward for good."""
+_WRITE_MESSAGES = 1000
+_RETRY_SECONDS = 1.0
+
+
+class Status(Enum):
+    RESTORING = "restoring"
+    RUNNING = "running"
+    HALTED = "halted"
+    CLOSED = "closed"
+
+
+class Partition:
+    """Folds, appends and delivers one partition. `go_on` asks the consumer to read from `next_offset` on."""
+
+    def __init__(
+        self,
+        number: int,
+        outside: PartitionOutside,
+        figures: Counter[str],
+        go_on: Callable[[int], Any],
+        now: Callable[[], int],
+    ) -> None:
+        self.number = number
+        self.status = Status.RESTORING
+        self.reason = ""
+        self.figures = figures
+        self.progress = 0
+        """Grows with whatever this partition gets done; the watchdog looks at it."""
+        self._outside = outside
+        self._go_on = go_on
+        self._now = now
+        self._committable: int | None = None
+        self._seeking = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.table: PartitionState | None = None
+        self._state: FoldState
+        self._fold: LogFold
+        self._appender: Appender
+        self._deliverer: Deliverer
+        self._restoring = asyncio.create_task(self._restore())
+
+    # What the consumer asks (streams.intake)
+
+    @property
+    def held(self) -> bool:
+        return self.status is not Status.RUNNING or self._seeking or self._appender.full
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being appended."""
+        return self.status is not Status.RUNNING or self._appender.idle
+
+    @property
+    def next_offset(self) -> int | None:
+        return self._state.position + 1 if self.status is Status.RUNNING else None
+
+    @property
+    def committable(self) -> int | None:
+        """d + 1: everything before it is appended and delivered."""
+        if self.table is not None:
+            self._committable = min(self._deliverer.delivered, self._fold.header.position) + 1
+        return self._committable
+
+    # Running
+
+    def feed(self, records: Sequence[Record]) -> None:
+        """Fold the next records as they came from Kafka. Never raises: what cannot go on halts the partition."""
+        if self.status is not Status.RUNNING or self._seeking:
+            return
+        known = self._state.position + 1 - records[0].offset
+        if known < 0:
+            self._seek(f"input jumps from {self._state.position} to {records[0].offset}")
+            return
+        fresh = records[known:] if known else records
+        latest = self._now() + MAX_CLOCK_LEAD
+        if any(record.time > latest for record in fresh):
+            self.halt("a broker time is more than an hour ahead of this worker's clock: set the clocks right and restart")
+            return
+        self.figures["events"] += 1
+        try:
+            for batch in fold_records(self._state, fresh):
+                self.figures["messages"] += len(batch.outcome.taken)
+                self.figures["repeats"] += len(batch.outcome.answers)
+                self.figures["dead"] += len(batch.outcome.dead)
+                size = self._appender.append(batch, min(self._deliverer.delivered, self._fold.header.position))
+                self._deliverer.offer(batch, size)
+        except NewerVersion as error:
+            self.halt(f"input: {error}; deploy that version and restart")
+        except Exception as error:  # a fault of ours must not skip a message nor take the other partitions down
+            log.exception("partition %d: the fold failed", self.number)
+            self.halt(f"the fold failed after input offset {self._state.position}: {error!r}")
+        self.progress += 1
+
+    def write(self) -> None:
+        """Bring what has landed into the state; called every second and after enough messages."""
+        if self.table is None:
+            return
+        written = self._fold.write(self._deliverer.log_from)
+        self._state.folded(self._fold.header.position, written)
+
+    def halt(self, reason: str) -> None:
+        """Read nothing more. What was folded still lands and is delivered."""
+        if self.status is Status.CLOSED:
+            return
+        self.status, self.reason = Status.HALTED, reason
+        log.critical("partition %d is halted: %s", self.number, reason)
+
+    async def close(self) -> None:
+        """Revoked or stopping: write what has landed and let go of the state."""
+        reason = self.status
+        self.status = Status.CLOSED
+        await asyncio.gather(self._restoring, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.table is not None:
+            self._appender.close()
+            self.write()
+            self.committable  # noqa: B018  (its last value is what the consumer still commits)
+            self.table.close()
+            self.table = None
+        log.info("partition %d closed (was %s)", self.number, reason.value)
+
+    async def _restore(self) -> None:
+        while self.status is Status.RESTORING:
+            try:
+                table, fold, delivered = await self._outside.restore(lambda: self.status is Status.CLOSED)
+                break
+            except Stopped:
+                return
+            except Halt as error:
+                self.halt(str(error))
+                return
+            except ReadTimeout as error:
+                log.warning("partition %d: %s", self.number, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception as error:
+                log.exception("partition %d: restoring failed", self.number)
+                self.halt(f"restoring failed: {error!r}")
+                return
+        else:
+            return
+        header = fold.header
+        self._state = FoldState(table, header.position, header.time, header.version)
+        self._fold = fold
+        self._appender = Appender(fold, self._outside, self._landed, self.halt)
+        self._deliverer = Deliverer(self._outside, header.position, delivered, header.redeliver_from)
+        self.table = table
+        if self.status is Status.CLOSED:
+            return
+        self._tasks.append(asyncio.create_task(self._deliver()))
+        log.info(
+            "partition %d restored: log offset %d, input offset %d, delivered %d",
+            *(self.number, header.log_offset, header.position, delivered),
+        )
+        self.status = Status.RUNNING
+        self._spawn(self._go_on(self.number))
+
+    async def _deliver(self) -> None:
+        try:
+            await self._deliverer.run()
+        except OffsetGone as error:
+            self.halt(f"the log expired before it was delivered: {error}")
+        except Exception as error:
+            log.exception("partition %d: delivering failed", self.number)
+            self.halt(f"delivering failed: {error!r}")
+
+    def _landed(self, log_offset: int, to: int) -> None:
+        self._deliverer.landed(log_offset, to)
+        self.progress += 1
+        position = self._fold.header.position
+        if position > self._state.position:  # another worker was further: go on from what the log says
+            self.write()
+            header = self._fold.header
+            assert self.table is not None
+            self._state = FoldState(self.table, position, header.time, header.version)
+            self._seek(f"the log is ahead: input offset {position}")
+        elif self._fold.unwritten >= _WRITE_MESSAGES:
+            self.write()
+
+    def _seek(self, why: str) -> None:
+        """Read again from the position; if Kafka has it no more, halt (R3: no silent jump)."""
+        if self._seeking or self.status is not Status.RUNNING:
+            return
+        self._seeking = True
+        log.warning("partition %d: %s; reading again from %d", self.number, why, self._state.position + 1)
+        self._spawn(self._seek_and_check())
+
+    async def _seek_and_check(self) -> None:
+        try:
+            await self.check_input()
+            if self.status is Status.RUNNING:
+                await self._go_on(self.number)
+        finally:
+            self._seeking = False
+
+    async def check_input(self) -> None:
+        """Halt if the input in Kafka no longer joins on to the position."""
+        try:
+            start, end = await self._outside.input_watermarks()
+        except ReadTimeout as error:
+            log.warning("partition %d: %s", self.number, error)
+            return
+        position = self._state.position
+        if start > position + 1:
+            self.halt(f"the input begins at offset {start}, but offset {position + 1} has not been folded")
+        elif end < position + 1:
+            self.halt(f"the input ends at offset {end}, but offset {position} has been folded: its tail was lost")
+
+    def _spawn(self, work: Any) -> None:
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.ensure_future(work))
+
+    def report(self) -> dict[str, Any]:
+        """State and position of the partition, for the monitor page."""
+        report: dict[str, Any] = {"partition": self.number, "status": self.status.value}
+        if self.reason:
+            report["reason"] = self.reason
+        if self.table is not None:
+            header = self._fold.header
+            report |= {
+                "position": self._state.position,
+                "log_offset": header.log_offset,
+                "appended": header.position,
+                "delivered": self._deliverer.delivered,
+                "redelivered": self._deliverer.redelivered,
+                "waiting_for_redis": self._deliverer.waiting_for_redis,
+                "fold_version": self._state.version,
+                "log_time": self._state.time,
+            }
+        return report

@@ -1,0 +1,41 @@
+"""What must move in a sequencer worker, for the watchdog."""
+
+from collections.abc import Iterable
+
+from agents.sequencing.outside import Outside
+from agents.sequencing.partition import Status
+from agents.sequencing.stage import SequencerStage
+from connectors.kafka.reader import ReadTimeout
+from streams.app import PipelineApp
+from streams.watchdog import Vital
+
+
+class SequencerVitals:
+    """The group membership, and every partition that has input to fold or appends under way. Halted ones owe nothing."""
+
+    def __init__(self, app: PipelineApp, stage: SequencerStage, outside: Outside) -> None:
+        self._app = app
+        self._stage = stage
+        self._outside = outside
+        self._rebalances = 0
+
+    def vitals(self) -> Iterable[Vital]:
+        yield Vital("joining the group", self._app.rebalancing_count, self._app.joining)
+        for partition in self._stage.partitions.values():
+            name = f"partition {partition.number}"
+            if partition.status is Status.RESTORING:
+                yield Vital(name, partition.progress, owed=True)
+            elif partition.status is Status.RUNNING:
+                end = self._app.input_end(partition.number)
+                position = partition.next_offset
+                lagging = end is not None and position is not None and end > position
+                yield Vital(name, partition.progress, owed=lagging or not partition.idle)
+
+    async def reachable(self) -> bool:
+        """Whether Kafka answers; also looks whether the input of running partitions is still the one that was folded."""
+        for partition in list(self._stage.partitions.values()):
+            try:
+                await self._outside.partition(partition.number).input_watermarks()
+            except ReadTimeout:
+                return False
+        return True

@@ -1,0 +1,20 @@
+"""Settings of a worker process, from the environment."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=1, le=10_000)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class WorkerSettings(Struct, frozen=True):
+    """MESSENGER_KAFKA host:port[,…], MESSENGER_REDIS URL, MESSENGER_STATE_DIR this worker's own folder, MESSENGER_WEB_PORT its
+    monitor, MESSENGER_PARTITIONS of conversation topics, MESSENGER_SLOTS of `deliveries`."""
+
+    kafka: str
+    redis: str
+    state_dir: str
+    web_port: Port = 6066
+    partitions: Count = 4
+    slots: Count = 8

@@ -1,0 +1,68 @@
+"""A worker process: builds the stages it is told to run, runs them in one loop, stops them in reverse order."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvloop
+
+from agents.sequencer import make_sequencer
+from agents.settings import WorkerSettings
+from connectors.kafka.topics import TopicsAdmin
+from connectors.redis.routes import RedisRoutes, Routes
+from streams.app import PipelineApp
+
+log = logging.getLogger(__name__)
+
+STAGES = ("sequencer",)
+_STOP_SECONDS = 8.0
+
+Build = Callable[[WorkerSettings, dict[str, str], Routes], PipelineApp]
+
+
+class TopicsWrong(Exception):
+    """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
+
+
+def build_sequencer(settings: WorkerSettings, topic_ids: dict[str, str], routes: Routes) -> PipelineApp:
+    """The sequencer stage of a worker."""
+    return make_sequencer(
+        settings.kafka, settings.partitions, topic_ids, routes, Path(settings.state_dir), settings.web_port
+    )
+
+
+def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
+    """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises TopicsWrong, KafkaUnreachable."""
+    admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
+    problems = admin.check()
+    if problems:
+        raise TopicsWrong("\n".join(problems))
+    code = uvloop.run(_run(settings, admin.ids(), builders))
+    # Threads of Kafka clients that a dead broker keeps waiting must not keep a worker that has said goodbye.
+    logging.shutdown()
+    os._exit(code)
+
+
+async def _run(settings: WorkerSettings, topic_ids: dict[str, str], builders: Sequence[Build]) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    routes = RedisRoutes(settings.redis)
+    apps = [build(settings, topic_ids, routes) for build in builders]
+    for app in apps:
+        await app.start()
+    waiting = [asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    code = 0 if stop.is_set() else 1
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            for app in reversed(apps):
+                await app.stop()
+                await app.closing()
+            await routes.close()
+    except TimeoutError:
+        log.warning("stopping took longer than %.0f s; what was under way is in the log", _STOP_SECONDS)
+    return code

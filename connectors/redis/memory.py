@@ -1,0 +1,56 @@
+"""`Routes` in memory, with a clock of the caller's: for tests. Held to the same contract suite as Redis."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from connectors.redis.routes import LEASE_SECONDS, Lease, Route
+
+
+class MemoryRoutes:
+    """`clock` in seconds."""
+
+    def __init__(self, clock: Callable[[], float], lease_seconds: float = LEASE_SECONDS) -> None:
+        self._clock = clock
+        self._lease = lease_seconds
+        self._slots: dict[int, tuple[str, float]] = {}
+        self._routes: dict[str, dict[str, Route]] = {}
+
+    def _holder(self, slot: int) -> str | None:
+        node, until = self._slots.get(slot, ("", 0.0))
+        return node if until > self._clock() else None
+
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        found = {
+            user: [
+                (route.device, route.slot)
+                for route in self._routes.get(user, {}).values()
+                if self._holder(route.slot) in (None, route.node)
+            ]
+            for user in users
+        }
+        return {user: routes for user, routes in found.items() if routes}
+
+    async def acquire_slot(self, node: str, slots: int) -> int | None:
+        for slot in range(slots):
+            if self._holder(slot) is None:
+                self._slots[slot] = node, self._clock() + self._lease
+                return slot
+        return None
+
+    async def renew_slot(self, node: str, slot: int) -> Lease:
+        holder = self._holder(slot)
+        if holder not in (None, node):
+            return Lease.TAKEN
+        self._slots[slot] = node, self._clock() + self._lease
+        return Lease.HELD if holder else Lease.VANISHED
+
+    async def release_slot(self, node: str, slot: int) -> None:
+        if self._holder(slot) == node:
+            del self._slots[slot]
+
+    async def write_routes(self, routes: Sequence[Route]) -> None:
+        for route in routes:
+            self._routes.setdefault(route.user, {})[route.device] = route
+
+    async def remove_route(self, route: Route) -> None:
+        if self._routes.get(route.user, {}).get(route.device) == route:
+            del self._routes[route.user][route.device]

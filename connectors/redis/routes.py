@@ -1,0 +1,123 @@
+"""Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind it."""
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from importlib.resources import files
+from typing import Any, NamedTuple, Protocol
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.exceptions import RedisError
+
+LEASE_SECONDS = 5.0
+RENEW_SECONDS = 1.0
+ROUTE_SECONDS = 24 * 3600
+_TIMEOUT_SECONDS = 1.0
+
+
+class RoutesUnavailable(Exception):
+    """Redis does not answer; try again."""
+
+
+class Lease(Enum):
+    """What a renewal found."""
+
+    HELD = "held"
+    VANISHED = "vanished"
+    """It was gone and is ours again: routes may be gone too."""
+    TAKEN = "taken"
+    """Another node has the slot."""
+
+
+class Route(NamedTuple):
+    user: str
+    device: str
+    node: str
+    slot: int
+
+
+class Routes(Protocol):
+    """All methods raise RoutesUnavailable."""
+
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """user -> (device, slot) of each connected device; one round trip whatever the number of users."""
+
+    async def acquire_slot(self, node: str, slots: int) -> int | None:
+        """Lease any free slot of 0..slots-1; None if all are taken."""
+
+    async def renew_slot(self, node: str, slot: int) -> Lease:
+        """Renew the lease, taking it again if it had vanished."""
+
+    async def release_slot(self, node: str, slot: int) -> None:
+        """Give the slot back if it is still ours."""
+
+    async def write_routes(self, routes: Sequence[Route]) -> None:
+        """Write routes, in one round trip. An older route of the same device is replaced."""
+
+    async def remove_route(self, route: Route) -> None:
+        """Remove a route if it is still this one."""
+
+
+class RedisRoutes:
+    """`Routes` on one Redis server. Close it."""
+
+    def __init__(self, url: str, lease_seconds: float = LEASE_SECONDS) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=16,
+            timeout=_TIMEOUT_SECONDS,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+            retry=None,
+        )
+        self._redis = Redis.from_pool(pool)
+        self._lease_ms = int(lease_seconds * 1000)
+        self._lookup = self._script("lookup")
+        self._renew = self._script("renew")
+        self._release = self._script("release")
+        self._forget = self._script("forget")
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        found = await self._call(self._lookup(args=users))
+        return {
+            user: [(flat[i].decode(), int(flat[i + 1])) for i in range(0, len(flat), 2)]
+            for user, flat in zip(users, found, strict=True)
+            if flat
+        }
+
+    async def acquire_slot(self, node: str, slots: int) -> int | None:
+        for slot in range(slots):
+            if await self._call(self._redis.set(f"slot:{slot}", node, nx=True, px=self._lease_ms)):
+                return slot
+        return None
+
+    async def renew_slot(self, node: str, slot: int) -> Lease:
+        return Lease((await self._call(self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms]))).decode())
+
+    async def release_slot(self, node: str, slot: int) -> None:
+        await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
+
+    async def write_routes(self, routes: Sequence[Route]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for route in routes:
+            pipeline.hset(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
+            pipeline.expire(f"routes:{route.user}", ROUTE_SECONDS)
+        await self._call(pipeline.execute())
+
+    async def remove_route(self, route: Route) -> None:
+        await self._call(
+            self._forget(keys=[f"routes:{route.user}"], args=[route.device, f"{route.node} {route.slot}"])
+        )
+
+    def _script(self, name: str) -> Any:
+        return self._redis.register_script((files("connectors.redis") / f"{name}.lua").read_text())
+
+    @staticmethod
+    async def _call(command: Any) -> Any:
+        try:
+            return await command
+        except (RedisError, OSError, TimeoutError) as error:
+            raise RoutesUnavailable(f"Redis: {error}") from None

@@ -1,0 +1,45 @@
+"""`messenger`: the one command of the project. Subcommands are imported when they are used."""
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "local": "run the whole system on this machine",
+    "gateway": "run a gateway node",
+    "worker": "run stages of the pipeline",
+    "topics": "create or check the Kafka topics",
+    "token": "make a login token (local mode)",
+    "send": "send a message",
+    "tail": "show what a user's device sees",
+    "audit": "judge what Kafka and the workers hold",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands live in ops/commands/<name>.py as `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"ops.commands.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """One-to-one messenger on Kafka.
+
+    \b
+    Exit codes: 0 done; 1 failed, unhealthy, or a deviation was found;
+    2 wrong usage or settings; 3 a service cannot be reached.
+
+    Each command has --help with an example. Settings come from the environment (MESSENGER_...).
+    """
