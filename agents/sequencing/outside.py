@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 0.5
 _CLOSE_SECONDS = 2.0
 
-LOG_PRODUCER = {"linger.ms": 5, "message.timeout.ms": 0}
+LOG_PRODUCER = {"linger.ms": 5, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 """Linger saves requests and costs nobody latency: deliveries do not wait for the log. Endless: a lost append is a hole (R6)."""
-DELIVERY_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0}
+DELIVERY_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 
 
 class Outside:

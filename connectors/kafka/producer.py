@@ -48,6 +48,7 @@ class KafkaProducer:
                 "socket.nagle.disable": True,
                 "sticky.partitioning.linger.ms": 0,
                 "message.max.bytes": 8 * 1024 * 1024,
+                "batch.size": 256 * 1024,  # a topic's max.message.bytes bounds the batch, not the record
                 "error_cb": self._on_error,
                 "logger": logging.getLogger("rdkafka"),
                 **conf,
