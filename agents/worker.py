@@ -1,6 +1,7 @@
 """A worker process: builds the stages it is told to run, runs them in one loop, stops them in reverse order."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -36,6 +37,8 @@ def build_sequencer(settings: WorkerSettings, topic_ids: dict[str, str], routes:
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises TopicsWrong, KafkaUnreachable."""
+    # What lives long here has no cycles; the collector would look at all of it again and again.
+    gc.set_threshold(100_000, 50, 100)
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     problems = admin.check()
     if problems:

@@ -53,6 +53,12 @@ def members_of(conversation: str) -> tuple[UserId, UserId]:
     return UserId(first), UserId(second)
 
 
+def members_of_valid(conversation: str) -> tuple[str, str]:
+    """The same for an id that has been checked."""
+    first, _, second = conversation.partition(":")
+    return first, second
+
+
 def partition_of(conversation: str, partitions: int) -> int:
     """The partition of a conversation in every conversation-keyed topic: CRC-32 of the id modulo `partitions`.
 

@@ -6,7 +6,7 @@ from agents.rules.fold import OutOfStep, Repeat
 from schemas import frames
 from schemas.codec import encode_frame
 from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
-from schemas.ids import members_of
+from schemas.ids import members_of_valid
 
 Routes = Mapping[str, Sequence[tuple[str, int]]]
 """user -> (device, slot) of each connected device."""
@@ -18,7 +18,7 @@ def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> s
     for item in taken:
         users.add(item.sender)
         if item.seq:
-            users.update(members_of(item.conversation))
+            users.update(members_of_valid(item.conversation))
     return users
 
 
@@ -28,26 +28,26 @@ def deliveries(
     """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
     slots: dict[int, list[Delivered]] = {}
     for item in taken:
-        own = routes.get(item.sender, ())
-        frame = None
-        for device, slot in own:
+        users_by_slot: dict[int, list[str]] = {}
+        sender = item.sender
+        for device, slot in routes.get(sender, ()):
             if device == item.device:
-                slots.setdefault(slot, []).append(AnswerDelivered(item.sender, device, _taken_frame(item)))
-        if item.seq:
-            users_by_slot: dict[int, list[str]] = {}
-            for user in members_of(item.conversation):
-                for device, slot in own if user == item.sender else routes.get(user, ()):
-                    if user == item.sender and device == item.device:
-                        continue
-                    users = users_by_slot.setdefault(slot, [])
-                    if user not in users:
-                        users.append(user)
-            if users_by_slot:
-                frame = message_frame(item)
-                for slot, users in users_by_slot.items():
-                    slots.setdefault(slot, []).append(
-                        MessageDelivered(item.conversation, item.seq, item.sender, item.device, users, frame)
-                    )
+                slots.setdefault(slot, []).append(AnswerDelivered(sender, device, _taken_frame(item)))
+            elif item.seq and slot not in users_by_slot:
+                users_by_slot[slot] = [sender]
+        if not item.seq:
+            continue
+        first, second = members_of_valid(item.conversation)
+        recipient = second if sender == first else first
+        for _, slot in routes.get(recipient, ()):
+            users = users_by_slot.setdefault(slot, [])
+            if recipient not in users:
+                users.append(recipient)
+        if users_by_slot:
+            frame = message_frame(item)
+            for slot, users in users_by_slot.items():
+                event = MessageDelivered(item.conversation, item.seq, sender, item.device, users, frame)
+                slots.setdefault(slot, []).append(event)
     for answer in answers:
         for device, slot in routes.get(answer.item.sender, ()):
             if device == answer.item.device:

@@ -19,7 +19,7 @@ class MemoryRoutes:
         return node if until > self._clock() else None
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        found = {
+        return {
             user: [
                 (route.device, route.slot)
                 for route in self._routes.get(user, {}).values()
@@ -27,7 +27,6 @@ class MemoryRoutes:
             ]
             for user in users
         }
-        return {user: routes for user, routes in found.items() if routes}
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:
         for slot in range(slots):

@@ -5,6 +5,7 @@ from enum import Enum
 from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.connection import BlockingConnectionPool
 from redis.exceptions import RedisError
@@ -13,6 +14,9 @@ LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 ROUTE_SECONDS = 24 * 3600
 _TIMEOUT_SECONDS = 1.0
+
+_encode = msgspec.msgpack.Encoder().encode
+_found = msgspec.msgpack.Decoder(list[list[tuple[str, int]]])
 
 
 class RoutesUnavailable(Exception):
@@ -40,7 +44,7 @@ class Routes(Protocol):
     """All methods raise RoutesUnavailable."""
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        """user -> (device, slot) of each connected device; one round trip whatever the number of users."""
+        """user -> (device, slot) of each connected device, for every user; one round trip whatever their number."""
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:
         """Lease any free slot of 0..slots-1; None if all are taken."""
@@ -81,12 +85,8 @@ class RedisRoutes:
         await self._redis.aclose()
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        found = await self._call(self._lookup(args=users))
-        return {
-            user: [(flat[i].decode(), int(flat[i + 1])) for i in range(0, len(flat), 2)]
-            for user, flat in zip(users, found, strict=True)
-            if flat
-        }
+        found = _found.decode(await self._call(self._lookup(args=(_encode(users),))))
+        return dict(zip(users, found, strict=True))
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:
         for slot in range(slots):
