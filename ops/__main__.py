@@ -1,0 +1,5 @@
+"""`python -m ops` is `messenger`."""
+
+from ops.cli import main
+
+main()

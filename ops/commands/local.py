@@ -1,0 +1,151 @@
+"""`messenger local`: the whole system on this machine."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ops.exits import FAILED, fail
+from ops.local.health import is_healthy
+from ops.local.home import Home
+from ops.local.parts import MAX_GATEWAYS, MAX_WORKERS, Layout, MissingTool
+from ops.local.process import end, is_running
+from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
+
+_DOWN_SECONDS = 15.0
+
+home_option = click.option(
+    "--home", envvar="MESSENGER_HOME", default=".local/stack", show_default=True, type=click.Path(path_type=Path),
+    help="folder of its data and logs (MESSENGER_HOME)",
+)
+
+
+@click.group()
+def command() -> None:
+    """Run the whole system on this machine: Kafka, Redis, workers, gateways.
+
+    \b
+    Example:
+      messenger local up --home /tmp/one --base-port 9000
+      messenger local status --home /tmp/one
+    """
+
+
+@command.command()
+@home_option
+@click.option("--base-port", envvar="MESSENGER_BASE_PORT", default=8400, show_default=True, type=click.IntRange(1024, 65000),
+              help="gateways from here, Kafka +8, Redis +10, monitors from +16 (MESSENGER_BASE_PORT)")
+@click.option("--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS))
+@click.option("--gateways", envvar="GATEWAYS", default=1, show_default=True, type=click.IntRange(0, MAX_GATEWAYS))
+@click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
+def up(home: Path, base_port: int, workers: int, gateways: int, detach: bool) -> None:
+    """Start everything; Ctrl-C ends it. A second start keeps all messages.
+
+    \b
+    Example:
+      GATEWAYS=2 messenger local up
+    """
+    place = Home(home)
+    place.create()
+    if detach:
+        _detach(place, base_port, workers, gateways)
+        return
+    layout = Layout(place, base_port, workers, gateways)
+    try:
+        asyncio.run(Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place)))
+    except (CannotStart, MissingTool) as error:
+        fail(str(error))
+
+
+@command.command()
+@home_option
+def down(home: Path) -> None:
+    """End a stack and whatever it left behind. Example: messenger local down"""
+    place = Home(home)
+    state = place.read_state()
+    if is_running(state.get("pid"), state.get("started")):
+        end(state["pid"], state["started"], _DOWN_SECONDS)
+    end_leftovers(place)
+    if place.folder.exists():
+        place.write_state({})
+
+
+@command.command()
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="part -> pid, state, port, restarts, log")
+def status(home: Path, as_json: bool) -> None:
+    """Show each part; exit code 0 only when every one is healthy. Example: messenger local status --json"""
+    place = Home(home)
+    state = place.read_state()
+    parts: dict[str, Any] = state.get("parts", {})
+    alive = is_running(state.get("pid"), state.get("started"))
+    health = asyncio.run(_health(parts))
+    for name, part in parts.items():
+        if part["state"] == "running" and not health[name]:
+            part["state"] = "unhealthy"
+    if as_json:
+        click.echo(json.dumps({name: {key: part[key] for key in ("pid", "state", "port", "restarts", "log", "address")}
+                               for name, part in parts.items()}))
+    elif not alive:
+        click.echo(f"no stack runs in {place.folder}")
+    else:
+        _table(parts)
+    if not alive or not parts or any(part["state"] != "running" for part in parts.values()):
+        raise SystemExit(FAILED)
+
+
+@command.command()
+@home_option
+@click.argument("part", required=False)
+@click.option("-f", "--follow", is_flag=True, help="go on as the log grows")
+def logs(home: Path, part: str | None, follow: bool) -> None:
+    """Print the log of one PART, or the last lines of all. Example: messenger local logs kafka -f"""
+    place = Home(home)
+    files = [place.log_of(part)] if part else sorted(place.logs.glob("*.log"))
+    if not files or not all(file.exists() for file in files):
+        fail(f"no log of {part or 'any part'} in {place.logs}")
+    lines = ["-n", "+1"] if part else ["-n", "20"]
+    sys.exit(subprocess.call(["tail", *lines, *(["-F"] if follow else []), *map(str, files)]))
+
+
+def _detach(place: Home, base_port: int, workers: int, gateways: int) -> None:
+    output = place.logs / "supervisor.log"
+    arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
+    arguments += ["--workers", str(workers), "--gateways", str(gateways)]
+    with output.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops", "local", "up", *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )
+    while process.poll() is None:
+        if b"Ctrl-C" in output.read_bytes():
+            click.echo(output.read_text(), nl=False)
+            return
+        time.sleep(0.1)
+    fail(output.read_text().strip().removeprefix("messenger: "))
+
+
+async def _health(parts: dict[str, Any]) -> dict[str, bool]:
+    asked = await asyncio.gather(*(is_healthy(tuple(part["check"])) for part in parts.values()))
+    return dict(zip(parts, asked, strict=True))
+
+
+def _show(place: Home) -> None:
+    click.echo("")
+    parts = place.read_state()["parts"]
+    _table(dict(sorted(parts.items(), key=lambda part: not part[0].startswith("gateway"))))
+    click.echo(f"logs           {place.logs}")
+    click.echo("\nLOCAL MODE: anybody who reaches these ports logs in as anybody, without a password. Ctrl-C ends everything.")
+    sys.stdout.flush()
+
+
+def _table(parts: dict[str, Any]) -> None:
+    for name, part in parts.items():
+        restarts = f"  ({part['restarts']} restarts)" if part["restarts"] else ""
+        click.echo(f"{name:<14} {part['state']:<10} {part['address']}{restarts}")

@@ -1,0 +1,52 @@
+"""The folder of one local stack: its data, logs, secret, and who runs it."""
+
+import json
+import os
+import secrets
+import uuid
+from base64 import urlsafe_b64encode
+from pathlib import Path
+from typing import Any
+
+
+class Home:
+    """Everything below one folder; several stacks run side by side in several homes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.logs = self.folder / "logs"
+        self._state = self.folder / "stack.json"
+
+    def create(self) -> None:
+        self.logs.mkdir(parents=True, exist_ok=True)
+
+    def once(self, name: str, make: Any) -> str:
+        """A text made once and kept, readable by its owner only."""
+        file = self.folder / name
+        if not file.exists():
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as handle:
+                handle.write(make())
+        return file.read_text()
+
+    def token_secret(self) -> str:
+        return self.once("token-secret", lambda: secrets.token_hex(32))
+
+    def cluster_id(self) -> str:
+        return self.once("cluster-id", lambda: urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+
+    def read_state(self) -> dict[str, Any]:
+        """What the last supervisor wrote; empty if there was none."""
+        try:
+            state: dict[str, Any] = json.loads(self._state.read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            return {}
+        return state
+
+    def write_state(self, state: dict[str, Any]) -> None:
+        temporary = self._state.with_suffix(".tmp")
+        temporary.write_text(json.dumps(state, indent=1))
+        temporary.replace(self._state)
+
+    def log_of(self, part: str) -> Path:
+        return self.logs / f"{part}.log"

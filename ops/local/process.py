@@ -1,0 +1,40 @@
+"""Processes by pid and start time: a pid alone may have been given to somebody else."""
+
+import ctypes
+import os
+import signal
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def start_time(pid: int) -> int | None:
+    """Kernel start time of a live process in clock ticks, None if it is gone (or only waits to be reaped)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def is_running(pid: int | None, started: int | None) -> bool:
+    """The very process that had this pid and start time still runs."""
+    return pid is not None and started is not None and start_time(pid) == started
+
+
+def end(pid: int, started: int, grace: float) -> None:
+    """SIGTERM, and SIGKILL after `grace` seconds."""
+    until = time.monotonic() + grace
+    if is_running(pid, started):
+        os.kill(pid, signal.SIGTERM)
+    while is_running(pid, started) and time.monotonic() < until:
+        time.sleep(0.05)
+    if is_running(pid, started):
+        os.kill(pid, signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """In a child, before exec: SIGTERM when the supervisor is gone, even by SIGKILL."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,197 @@
+"""Starts the parts of a local stack in order, restarts what dies, stops all in reverse order."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ops.local.health import is_healthy
+from ops.local.home import Home
+from ops.local.parts import Layout, Part
+from ops.local.process import die_with_parent, end, is_running, start_time
+
+_BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+_STEADY_SECONDS = 10.0
+_START_SECONDS = 60.0
+_POLL_SECONDS = 0.1
+
+
+class CannotStart(Exception):
+    """The stack does not come up; the text names the part, the reason and its log."""
+
+
+class _Running:
+    """A part and its present process."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.process: asyncio.subprocess.Process | None = None
+        self.started: int | None = None
+        self.since = 0.0
+        self.restarts = 0
+        self.state = "starting"
+
+
+class Supervisor:
+    """`say` shows one line to the person in front of it."""
+
+    def __init__(self, layout: Layout, say: Callable[[str], None]) -> None:
+        self._layout = layout
+        self._home = layout.home
+        self._say = say
+        self._stop = asyncio.Event()
+        self._parts: list[_Running] = []
+        self._watchers: list[asyncio.Task[None]] = []
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Start everything, call `on_ready`, keep it running until SIGTERM or SIGINT, stop it. Raises CannotStart."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._stop.set)
+        refuse_if_running(self._home)
+        end_leftovers(self._home)
+        self._parts = [_Running(part) for part in self._layout.parts()]
+        for running in self._parts:
+            _check_port(running.part)
+        self._write_state()
+        try:
+            for running in self._parts:
+                if not await self._start(running):
+                    return
+            on_ready()
+            await self._stop.wait()
+        finally:
+            await self._stop_all()
+
+    async def _start(self, running: _Running) -> bool:
+        """Start a part and wait until it is healthy; False if asked to stop meanwhile."""
+        part = running.part
+        for command in part.before:
+            await self._run_once(part, command)
+        await self._spawn(running)
+        until = time.monotonic() + _START_SECONDS
+        while not await is_healthy(part.check):
+            if self._stop.is_set():
+                return False
+            if running.process is None or running.process.returncode is not None:
+                raise CannotStart(f"{part.name} ended while starting; its log: {self._home.log_of(part.name)}")
+            if time.monotonic() > until:
+                raise CannotStart(f"{part.name} is not ready after {_START_SECONDS:.0f} s; its log: {self._home.log_of(part.name)}")
+            await asyncio.sleep(_POLL_SECONDS)
+        for command in part.after:
+            await self._run_once(part, command)
+        running.state = "running"
+        self._watchers.append(asyncio.create_task(self._watch(running)))
+        self._write_state()
+        return True
+
+    async def _spawn(self, running: _Running) -> None:
+        part = running.part
+        with self._home.log_of(part.name).open("ab") as log:
+            running.process = await asyncio.create_subprocess_exec(
+                *part.argv,
+                env={**os.environ, **part.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches the supervisor only, which stops in order
+                preexec_fn=die_with_parent,
+            )
+        running.started = start_time(running.process.pid)
+        running.since = time.monotonic()
+        self._write_state()
+
+    async def _run_once(self, part: Part, command: list[str]) -> None:
+        with self._home.log_of(part.name).open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command, env={**os.environ, **part.environment}, stdout=log, stderr=log, preexec_fn=die_with_parent
+            )
+            if await process.wait() != 0:
+                raise CannotStart(f"preparing {part.name} failed; its log: {self._home.log_of(part.name)}")
+
+    async def _watch(self, running: _Running) -> None:
+        """Restart a part whenever it ends."""
+        attempt = 0
+        while True:
+            assert running.process is not None
+            code = await running.process.wait()
+            if time.monotonic() - running.since > _STEADY_SECONDS:
+                attempt = 0
+            delay = _BACKOFF[min(attempt, len(_BACKOFF) - 1)]
+            attempt += 1
+            running.state, running.restarts = "restarting", running.restarts + 1
+            self._write_state()
+            how = f"signal {-code}" if code < 0 else f"code {code}"
+            log = self._home.log_of(running.part.name)
+            self._say(f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}")
+            await asyncio.sleep(delay)
+            running.state = "running"
+            await self._spawn(running)
+
+    async def _stop_all(self) -> None:
+        """Gateways, then workers, then the services; each kind at once."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        for kind in ("gateway", "worker", "redis", "kafka"):
+            await asyncio.gather(*(self._end(r) for r in self._parts if r.part.name.startswith(kind)))
+        self._home.write_state({})
+
+    async def _end(self, running: _Running) -> None:
+        process = running.process
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(running.part.grace):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    def _write_state(self) -> None:
+        parts: dict[str, Any] = {
+            running.part.name: {
+                "pid": running.process.pid if running.process else None,
+                "started": running.started,
+                "state": running.state,
+                "port": running.part.port,
+                "check": list(running.part.check),
+                "restarts": running.restarts,
+                "log": str(self._home.log_of(running.part.name)),
+                "address": running.part.address,
+            }
+            for running in self._parts
+        }
+        pid = os.getpid()
+        self._home.write_state(
+            {"pid": pid, "started": start_time(pid), "base_port": self._layout.base_port, "parts": parts}
+        )
+
+
+def refuse_if_running(home: Home) -> None:
+    """Raises CannotStart if a supervisor runs this home."""
+    state = home.read_state()
+    if is_running(state.get("pid"), state.get("started")):
+        raise CannotStart(f"a stack is already running in {home.folder} (pid {state['pid']}); `messenger local down` ends it")
+
+
+def end_leftovers(home: Home) -> None:
+    """End parts that outlived a killed supervisor."""
+    for part in reversed(home.read_state().get("parts", {}).values()):
+        if part["pid"] is not None and part["started"] is not None:
+            end(part["pid"], part["started"], grace=4.0)
+
+
+def _check_port(part: Part) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", part.port))
+        except OSError:
+            raise CannotStart(
+                f"port {part.port} for {part.name} is in use; choose another with --base-port or MESSENGER_BASE_PORT"
+            ) from None
