@@ -1,0 +1,85 @@
+"""The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from aiohttp import web
+
+from gateway.tokens import issue
+from schemas.ids import InvalidId, user_id
+
+_WEB = Path(__file__).resolve().parents[1] / "clients" / "web"
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+class NodeView(Protocol):
+    """What the HTTP side shows of a node."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    def metrics(self) -> dict[str, float]: ...
+
+    async def serve_socket(self, request: web.Request) -> web.StreamResponse: ...
+
+
+class Login(msgspec.Struct):
+    user: str
+
+
+def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Application:
+    """`local`: anybody may log in as anybody."""
+    app = web.Application(middlewares=[_secure])
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"healthy": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        return web.json_response({"ready": node.ready}, status=200 if node.ready else 503)
+
+    async def metrics(_: web.Request) -> web.Response:
+        lines = [f"messenger_gateway_{name} {value:g}" for name, value in node.metrics().items()]
+        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+    async def login(request: web.Request) -> web.Response:
+        if not local:
+            return web.json_response({"error": "tokens are not made here; MESSENGER_LOCAL=1 would"}, status=403)
+        try:
+            user = user_id(msgspec.json.decode(await request.read(), type=Login).user)
+        except (InvalidId, msgspec.DecodeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"user": user, "token": issue(user, token_secret, time.time())})
+
+    async def index(_: web.Request) -> web.FileResponse:
+        return web.FileResponse(_WEB / "index.html")
+
+    app.add_routes(
+        [
+            web.get("/v1/socket", node.serve_socket),
+            web.post("/v1/login", login),
+            web.get("/health", health),
+            web.get("/ready", ready),
+            web.get("/metrics", metrics),
+            web.get("/", index),
+            web.static("/", _WEB),
+        ]
+    )
+    return app
+
+
+@web.middleware
+async def _secure(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    response = await handler(request)
+    if not response.prepared:
+        response.headers.update(_SECURITY)
+    return response

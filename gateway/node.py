@@ -1,0 +1,153 @@
+"""A gateway node: builds its parts, runs them, stops them in reverse order."""
+
+import asyncio
+import gc
+import logging
+import signal
+import time
+
+import uvloop
+from aiohttp import web
+
+from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.topics import TopicsAdmin
+from connectors.redis.routes import RedisRoutes, RoutesUnavailable
+from gateway.http import make_web_app
+from gateway.hub import Hub
+from gateway.push import Pusher
+from gateway.session import Session
+from gateway.settings import GatewaySettings
+from gateway.slot import Slot
+from gateway.socket import SocketConnection, new_node_id
+from gateway.submit import PRODUCER, Submitter
+from gateway.tokens import verify
+from schemas.codec import encode_frame
+from schemas.codes import Close
+from schemas.frames import CURRENT_VERSION, Welcome
+from schemas.topics import SUBMITTED
+
+log = logging.getLogger(__name__)
+
+_FLUSH_SECONDS = 1.0
+
+
+class TopicsWrong(Exception):
+    """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
+
+
+class Node:
+    """One gateway process's parts, wired. Use it inside a running loop."""
+
+    def __init__(self, settings: GatewaySettings, log_id: str) -> None:
+        self.id = new_node_id()
+        self._settings = settings
+        self._log_id = log_id
+        self._hub = Hub()
+        self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
+        self._submitter = Submitter(self._producer, settings.partitions)
+        self._pusher = Pusher(self._hub)
+        self._routes = RedisRoutes(settings.redis)
+        self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take)
+        self._draining = False
+        self._stop = asyncio.Event()
+        self._code = 0
+
+    @property
+    def ready(self) -> bool:
+        return self._slot.ready and not self._draining
+
+    def metrics(self) -> dict[str, float]:
+        return {
+            "connections": len(self._hub),
+            "submitted_total": self._submitter.submitted,
+            "pushed_total": self._pusher.pushed,
+            "unacknowledged": len(self._producer),
+            "ready": float(self.ready),
+        }
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT (0), or until the node can no longer do its work (1)."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        holding = asyncio.create_task(self._slot.run())
+        holding.add_done_callback(self._slot_ended)
+        settings = self._settings
+        runner = web.AppRunner(make_web_app(self, settings.token_secret, settings.local), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=4096).start()
+        log.info("node %s serves http://%s:%d/", self.id, settings.http_host, settings.http_port)
+        if settings.local:
+            log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
+        await self._stop.wait()
+        self._draining = True
+        holding.cancel()
+        await asyncio.gather(holding, return_exceptions=True)
+        await self._producer.close(_FLUSH_SECONDS)
+        await self._slot.stop()
+        await runner.cleanup()
+        await self._routes.close()
+        return self._code
+
+    async def serve_socket(self, request: web.Request) -> web.StreamResponse:
+        if not self.ready:
+            return web.json_response({"error": "not ready; try another node"}, status=503)
+        settings = self._settings
+        session = Session(
+            lambda token: verify(token, settings.token_secret, time.time()),
+            settings.frame_rate,
+            asyncio.get_running_loop().time(),
+        )
+        return await SocketConnection(session, self._submitter, self, settings.heartbeat).serve(request)
+
+    async def welcome(self, connection: SocketConnection, command_id: int) -> bytes | Close:
+        """Registered in the hub first, then routed: what is delivered to the route finds the session."""
+        replaced = self._hub.add(connection)
+        if replaced is not None:
+            replaced.close(Close.REPLACED)
+        try:
+            await self._slot.route(connection.user, connection.device)
+        except RoutesUnavailable as error:
+            log.warning("a session of %s is sent away: %s", connection.user, error)
+            return Close.SLOT_LOST
+        return encode_frame(
+            Welcome(
+                command_id,
+                CURRENT_VERSION,
+                connection.user,
+                connection.device,
+                self.id,
+                self._log_id,
+                int(time.time() * 1000),
+                self._settings.heartbeat,
+            )
+        )
+
+    def goodbye(self, connection: SocketConnection) -> None:
+        if self._hub.remove(connection):
+            self._slot.unroute(connection.user, connection.device)
+
+    def _producer_failed(self, reason: str) -> None:
+        self._end(f"the Kafka producer is unusable: {reason}")
+
+    def _slot_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._end(f"holding the gateway slot failed: {task.exception()!r}")
+
+    def _end(self, reason: str) -> None:
+        log.critical("ending: %s", reason)
+        self._code = 1
+        self._stop.set()
+
+
+def run(settings: GatewaySettings) -> int:
+    """Run a node until it is told to stop. Raises TopicsWrong, KafkaUnreachable."""
+    gc.set_threshold(50_000, 50, 100)
+    admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
+    problems = admin.check()
+    if problems:
+        raise TopicsWrong("\n".join(problems))
+
+    async def main() -> int:
+        return await Node(settings, admin.ids()[SUBMITTED]).run()
+
+    return uvloop.run(main())

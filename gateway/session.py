@@ -1,0 +1,233 @@
+"""A device's session as a pure state machine: frames in, effects out.
+
+    new ─hello→ greeting ─welcomed→ online ─→ closed
+
+No I/O and no clock: time is an argument, in seconds. Every frame gets exactly one effect of its own: a reply, an item to
+submit, or a close.
+"""
+
+import json
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.tokens import BadToken
+from schemas import frames, ids
+from schemas.codec import decode_command, encode_frame, split_frames
+from schemas.codes import Close, Code
+from schemas.events import MessageSubmitted, RefusalSubmitted, SubmittedItem
+
+MAX_BAD_IN_A_ROW = 20
+_MAX_CONVERSATIONS = 1000
+
+
+class Reply(NamedTuple):
+    frame: bytes
+
+
+class Greet(NamedTuple):
+    """The hello is good: register the session and its route, then send the welcome."""
+
+    id: int
+    user: ids.UserId
+    device: ids.DeviceId
+
+
+class Submit(NamedTuple):
+    item: SubmittedItem
+    to: str
+
+
+class End(NamedTuple):
+    close: Close
+
+
+Effect = Reply | Greet | Submit | End
+
+
+class State(Enum):
+    NEW = auto()
+    GREETING = auto()
+    ONLINE = auto()
+    CLOSED = auto()
+
+
+class _Envelope(msgspec.Struct):
+    """A send whose body cannot be read: it still uses up its ordinal."""
+
+    to: str
+    outbox: str
+    ordinal: frames.Ordinal
+    key: str
+    round: int = 0
+
+
+_TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, frames.Ping)}
+
+
+class Session:
+    """`verify(token)` gives the user or raises BadToken; `rate` is frames/s, twice as many may come at once."""
+
+    def __init__(self, verify: Callable[[str], ids.UserId], rate: float, now: float) -> None:
+        self.state = State.NEW
+        self._verify = verify
+        self._rate = rate
+        self._allowance = rate * 2
+        self._counted = now
+        self._bad = 0
+        self._user = ids.UserId("")
+        self._device = ids.DeviceId("")
+        self._conversations: dict[str, ids.ConversationId] = {}
+        self._outbox: tuple[str, bytes] = "", b""
+
+    def receive(self, message: bytes, now: float) -> list[Effect]:
+        """The effects of one WebSocket message of 1..n frames."""
+        effects: list[Effect] = []
+        lines = split_frames(message)
+        self._allowance = min(self._rate * 2, self._allowance + (now - self._counted) * self._rate)
+        self._counted = now
+        for line in lines or [message]:
+            if self.state is State.CLOSED:
+                break
+            effects.append(self._frame(line))
+        return effects
+
+    def welcomed(self) -> None:
+        """The welcome has been sent."""
+        if self.state is State.GREETING:
+            self.state = State.ONLINE
+
+    def _frame(self, line: bytes) -> Effect:
+        if self._allowance < 1:
+            return self._error(line, Code.RATE_LIMITED)
+        self._allowance -= 1
+        try:
+            command = decode_command(line)
+        except msgspec.DecodeError:
+            return self._undecodable(line)
+        if type(command) is frames.Send and self.state is State.ONLINE:
+            return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
+        if type(command) is frames.Ping and self.state is State.ONLINE:
+            self._bad = 0
+            return Reply(encode_frame(frames.Pong(command.id)))
+        if type(command) is frames.Hello and self.state is State.NEW:
+            return self._hello(command)
+        return self._refuse(line, Code.OUT_OF_STATE)
+
+    def _hello(self, hello: frames.Hello) -> Effect:
+        if not frames.LOWEST_VERSION <= hello.version <= frames.CURRENT_VERSION:
+            return self._end(Close.VERSION_UNSUPPORTED)
+        try:
+            self._device = ids.device_id(hello.device)
+            self._user = self._verify(hello.token)
+        except ids.InvalidId:
+            return self._end(Close.BAD_PROTOCOL)
+        except BadToken:
+            return self._end(Close.UNAUTHORIZED)
+        self.state = State.GREETING
+        return Greet(hello.id, self._user, self._device)
+
+    def _send(self, line: bytes, to: str, outbox: str, ordinal: int, key: str, round_: int, body: str | None) -> Effect:
+        """`body` None: it could not be read."""
+        try:
+            conversation = self._conversations.get(to) or self._conversation(to)
+            if outbox != self._outbox[0]:
+                self._outbox = outbox, ids.uuid_bytes(outbox)
+            key_bytes = ids.uuid_bytes(key)
+        except ids.InvalidId:
+            return self._refuse(line, Code.BAD_FIELD)
+        self._bad = 0
+        code = _body_code(body)
+        head = conversation, self._user, self._device, self._outbox[1], ordinal, key_bytes, round_
+        if code is not None:
+            return Submit(RefusalSubmitted(*head, code.number), to)
+        return Submit(MessageSubmitted(*head, body or ""), to)
+
+    def _conversation(self, to: str) -> ids.ConversationId:
+        conversation = ids.conversation_of(self._user, ids.user_id(to))
+        if len(self._conversations) >= _MAX_CONVERSATIONS:
+            self._conversations.clear()
+        self._conversations[to] = conversation
+        return conversation
+
+    def _undecodable(self, line: bytes) -> Effect:
+        named = _name(line)
+        if named is None:
+            return self._refuse(line, Code.BAD_FRAME)
+        kind = named.get("t")
+        if kind == "send" and self.state is State.ONLINE:
+            try:
+                send = msgspec.convert(named, _Envelope)
+            except msgspec.ValidationError:
+                pass
+            else:
+                return self._send(line, send.to, send.outbox, send.ordinal, send.key, send.round, None)
+        if isinstance(kind, str) and kind not in _TYPES:
+            return self._refuse(line, Code.UNKNOWN_FRAME)
+        return self._refuse(line, Code.BAD_FIELD)
+
+    def _refuse(self, line: bytes, code: Code) -> Effect:
+        """A frame that cannot be right; before the welcome, and after many of them, the end."""
+        self._bad += 1
+        if self.state is State.NEW or self._bad > MAX_BAD_IN_A_ROW:
+            return self._end(Close.BAD_PROTOCOL)
+        return self._error(line, code)
+
+    def _error(self, line: bytes, code: Code) -> Effect:
+        named = _name(line) or {}
+
+        def read(field: str, kind: type) -> Any:
+            value = named.get(field)
+            return value if type(value) is kind else None
+
+        to, outbox = read("to", str), read("outbox", str)
+        return Reply(
+            encode_frame(
+                frames.Error(
+                    code.number,
+                    code.retry,
+                    code.text,
+                    id=_within(read("id", int)),
+                    to=to if to is not None and to.isascii() else None,
+                    outbox=outbox if outbox is not None and outbox.isascii() else None,
+                    ordinal=_within(read("ordinal", int)),
+                )
+            )
+        )
+
+    def _end(self, close: Close) -> Effect:
+        self.state = State.CLOSED
+        return End(close)
+
+
+def not_submitted(item: SubmittedItem, to: str, code: Code) -> bytes:
+    """The error frame for an item that could not be handed to Kafka."""
+    return encode_frame(
+        frames.Error(code.number, code.retry, code.text, to=to, outbox=item.outbox.hex(), ordinal=item.ordinal)
+    )
+
+
+def _body_code(body: str | None) -> Code | None:
+    if body is None:
+        return Code.BODY_INVALID
+    if not body:
+        return Code.BODY_EMPTY
+    if len(body) * 4 > frames.MAX_BODY_BYTES and len(body.encode()) > frames.MAX_BODY_BYTES:
+        return Code.BODY_TOO_LARGE
+    return None
+
+
+def _name(line: bytes) -> dict[str, Any] | None:
+    """A frame as a lenient decoder reads it (lone surrogates and all), None if it is not a JSON object."""
+    try:
+        named = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return named if isinstance(named, dict) else None
+
+
+def _within(number: int | None) -> int | None:
+    """Numbers that JSON readers and our encoder can carry."""
+    return number if number is not None and abs(number) < 2**53 else None

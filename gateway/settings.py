@@ -1,0 +1,25 @@
+"""Settings of a gateway node, from the environment."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=1, le=10_000)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+
+class GatewaySettings(Struct, frozen=True):
+    """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (HS256, at least 32 bytes), MESSENGER_HTTP_HOST and _PORT,
+    MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_LOCAL=1 (anybody logs in as anybody), MESSENGER_HEARTBEAT seconds between
+    pings, MESSENGER_FRAME_RATE frames/s that one device may send for long."""
+
+    kafka: str
+    redis: str
+    token_secret: Annotated[str, Meta(min_length=32)]
+    http_host: str = "127.0.0.1"
+    http_port: Port = 8400
+    partitions: Count = 4
+    slots: Count = 8
+    local: bool = False
+    heartbeat: Annotated[float, Meta(ge=1, le=300)] = 25.0
+    frame_rate: Annotated[float, Meta(ge=1)] = 2000.0

@@ -1,0 +1,188 @@
+"""The node's gateway slot: leased in Redis, read in Kafka, and the routes that point to it.
+
+R14: the start position in `deliveries` is resolved before the first route is written, so nothing that is routed here is
+missed. A slot lost to another node closes all sockets; one whose lease merely vanished is taken again and keeps them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from connectors.kafka.consumer import PartitionConsumer
+from connectors.kafka.reader import Reader, ReadTimeout
+from connectors.kafka.record import Record
+from connectors.redis.routes import RENEW_SECONDS, Lease, Route, Routes, RoutesUnavailable
+from gateway.hub import Hub
+from schemas.codes import Close
+from schemas.topics import DELIVERIES
+
+log = logging.getLogger(__name__)
+
+
+class Slot:
+    """Keeps a slot for `node` until cancelled. Sessions may be routed here while `ready`."""
+
+    def __init__(
+        self, node: str, slots: int, kafka: str, routes: Routes, hub: Hub, on_records: Callable[[list[Record]], None]
+    ) -> None:
+        self.node = node
+        self.number: int | None = None
+        self._slots = slots
+        self._kafka = kafka
+        self._routes = routes
+        self._hub = hub
+        self._on_records = on_records
+        self._consumer: PartitionConsumer | None = None
+        self._lost = asyncio.Event()
+        self._changes: asyncio.Queue[tuple[Route, asyncio.Future[None] | None]] = asyncio.Queue(maxsize=100_000)
+        """Routes to write, each with who waits for it, and (None) to take back, in order."""
+
+    @property
+    def ready(self) -> bool:
+        return self._consumer is not None
+
+    async def run(self) -> None:
+        """Take a slot, hold it, take another when it is lost."""
+        writer = asyncio.create_task(self._write_routes())
+        try:
+            while True:
+                await self._take()
+                await self._hold()
+                await self._let_go(Close.SLOT_LOST)
+        finally:
+            writer.cancel()
+
+    async def stop(self) -> None:
+        """Give the slot back; call it after `run` was cancelled."""
+        number = self.number
+        await self._let_go(Close.DRAINING)
+        if number is not None:
+            try:
+                await self._routes.release_slot(self.node, number)
+            except RoutesUnavailable as error:
+                log.warning("the lease runs out by itself: %s", error)
+
+    async def route(self, user: str, device: str) -> None:
+        """Write the route of a session; returns when Redis has it. Raises RoutesUnavailable."""
+        if self.number is None or not self.ready:
+            raise RoutesUnavailable("this node holds no slot")
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            self._changes.put_nowait((Route(user, device, self.node, self.number), written))
+        except asyncio.QueueFull:
+            raise RoutesUnavailable("too many sessions are waiting for their routes") from None
+        await written
+
+    def unroute(self, user: str, device: str) -> None:
+        """A session has ended; its route goes when there is time for it. One left behind costs a record at most."""
+        if self.number is not None and not self._changes.full():
+            self._changes.put_nowait((Route(user, device, self.node, self.number), None))
+
+    async def _take(self) -> None:
+        while self.number is None:
+            try:
+                self.number = await self._routes.acquire_slot(self.node, self._slots)
+                if self.number is None:
+                    log.error("all %d gateway slots are taken; waiting for one", self._slots)
+            except RoutesUnavailable as error:
+                log.warning("no gateway slot yet: %s", error)
+            if self.number is None:
+                await asyncio.sleep(RENEW_SECONDS)
+        while not self.ready:
+            try:
+                position = await asyncio.to_thread(self._end_of_deliveries, self.number)
+            except ReadTimeout as error:
+                log.warning("no position in deliveries yet: %s", error)
+                continue
+            self._lost.clear()
+            self._consumer = PartitionConsumer(
+                self._kafka, DELIVERIES, self.number, position, self._on_records, self._on_lost
+            )
+        log.info("node %s holds gateway slot %d from offset %d on", self.node, self.number, position)
+
+    def _end_of_deliveries(self, slot: int) -> int:
+        reader = Reader(self._kafka, timeout=10.0)
+        try:
+            return reader.watermarks(DELIVERIES, slot)[1]
+        finally:
+            reader.close()
+
+    async def _hold(self) -> None:
+        """Renew the lease until the slot is lost."""
+        assert self.number is not None
+        while not self._lost.is_set():
+            try:
+                lease = await self._routes.renew_slot(self.node, self.number)
+            except RoutesUnavailable as error:
+                log.warning("the lease of slot %d cannot be renewed now: %s", self.number, error)
+            else:
+                if lease is Lease.TAKEN:
+                    log.error("another node holds slot %d", self.number)
+                    return
+                if lease is Lease.VANISHED:
+                    log.warning("the lease of slot %d had vanished; writing %d routes again", self.number, len(self._hub))
+                    await self._route_all()
+            try:
+                async with asyncio.timeout(RENEW_SECONDS):
+                    await self._lost.wait()
+            except TimeoutError:
+                pass
+
+    async def _route_all(self) -> None:
+        assert self.number is not None
+        routes = [Route(connection.user, connection.device, self.node, self.number) for connection in self._hub]
+        for start in range(0, len(routes), 500):
+            try:
+                await self._routes.write_routes(routes[start : start + 500])
+            except RoutesUnavailable as error:
+                log.warning("routes cannot be written again now: %s", error)
+                return
+
+    def _on_lost(self, reason: str) -> None:
+        log.error("the place in deliveries is lost: %s", reason)
+        self._lost.set()
+
+    async def _let_go(self, close: Close) -> None:
+        for connection in self._hub:
+            connection.close(close)
+        consumer, self._consumer, self.number = self._consumer, None, None
+        if consumer is not None:
+            await consumer.close()
+
+    async def _write_routes(self) -> None:
+        """One task, in order: a route taken back must not overtake the one written after it."""
+        while True:
+            changes = [await self._changes.get()]
+            while not self._changes.empty() and len(changes) < 500:
+                changes.append(self._changes.get_nowait())
+            writing: list[tuple[Route, asyncio.Future[None]]] = []
+            for route, written in changes:
+                if written is not None:
+                    writing.append((route, written))
+                    continue
+                await self._write(writing)
+                writing = []
+                await self._take_back(route)
+            await self._write(writing)
+
+    async def _write(self, writing: list[tuple[Route, asyncio.Future[None]]]) -> None:
+        error = None
+        try:
+            if writing:
+                await self._routes.write_routes([route for route, _ in writing])
+        except RoutesUnavailable as unavailable:
+            error = unavailable
+        for _, written in writing:
+            if written.done():
+                continue
+            if error is None:
+                written.set_result(None)
+            else:
+                written.set_exception(error)
+
+    async def _take_back(self, route: Route) -> None:
+        if not self._hub.has(route.user, route.device):
+            try:
+                await self._routes.remove_route(route)
+            except RoutesUnavailable as error:
+                log.debug("a route is left behind: %s", error)

@@ -1,0 +1,168 @@
+"""The seam to aiohttp's WebSockets: reads messages, writes all frames of a loop turn at once, closes what reads too slowly.
+
+Another WebSocket library takes aiohttp's place here and nowhere else.
+"""
+
+import asyncio
+import logging
+import secrets
+import struct
+from typing import Protocol
+
+from aiohttp import WSMsgType, web
+
+from gateway.hub import Hub
+from gateway.session import Effect, End, Greet, Reply, Session, State, Submit, not_submitted
+from gateway.submit import Submitter
+from schemas.codec import join_frames
+from schemas.codes import Close, Code
+from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
+
+log = logging.getLogger(__name__)
+
+MAX_UNREAD_BYTES = 1024 * 1024
+"""What may wait in a socket's buffers for a device that does not read; then it is closed and comes back."""
+HELLO_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+
+
+class Greeter(Protocol):
+    """What it takes to let a session in."""
+
+    async def welcome(self, connection: "SocketConnection", command_id: int) -> bytes | Close:
+        """Register the session and its route; the welcome frame, or why not."""
+
+    def goodbye(self, connection: "SocketConnection") -> None:
+        """The session has ended."""
+
+
+class SocketConnection:
+    """One WebSocket from accept to close. `Connection` of the hub."""
+
+    def __init__(self, session: Session, submitter: Submitter, greeter: Greeter, heartbeat: float) -> None:
+        self.user = ""
+        self.device = ""
+        self.seen: dict[str, int] = {}
+        self._session = session
+        self._submitter = submitter
+        self._greeter = greeter
+        self._out: list[bytes] = []
+        self._scheduled = False
+        self._closing: Close | None = None
+        self._closer: asyncio.Task[None] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._greeting: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._socket = web.WebSocketResponse(
+            compress=False, max_msg_size=MAX_SOCKET_MESSAGE_BYTES, heartbeat=heartbeat, decode_text=False
+        )
+
+    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+        """Run the socket until it closes."""
+        await self._socket.prepare(request)
+        self._transport = request.transport
+        impatient = self._loop.call_later(HELLO_SECONDS, self._too_late)
+        try:
+            while self._closing is None:
+                message = await self._socket.receive()
+                if message.type is WSMsgType.TEXT:
+                    for effect in self._session.receive(message.data, self._loop.time()):
+                        self._carry_out(effect)
+                elif message.type is WSMsgType.BINARY:
+                    self.close(Close.NOT_TEXT)
+                else:
+                    break
+        except Exception:
+            log.exception("a session of %s failed", self.user or "a device that had not said hello")
+            self.close(Close.INTERNAL)
+        finally:
+            impatient.cancel()
+            if self._greeting is not None:
+                self._greeting.cancel()
+            self._greeter.goodbye(self)
+            if self._closer is not None:
+                await asyncio.wait([self._closer], timeout=_CLOSE_SECONDS)
+        return self._socket
+
+    def push(self, frame: bytes) -> None:
+        self._out.append(frame)
+
+    def reply(self, frame: bytes) -> None:
+        """Queue a frame and write it at the end of this loop turn."""
+        self._out.append(frame)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        self._scheduled = False
+        if not self._out or self._session.state is State.GREETING:
+            return
+        payload = join_frames(self._out)
+        self._out.clear()
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._closing is not None:
+            return
+        transport.write(_text_header(len(payload)) + payload)
+        if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.close(Close.SLOW_READER)
+
+    def close(self, code: Close) -> None:
+        if self._closing is None:
+            self.flush()
+            self._closing = code
+            self._session.state = State.CLOSED
+            self._closer = asyncio.create_task(self._close(code))
+
+    async def _close(self, code: Close) -> None:
+        """Say why, but do not wait long for a device that does not read."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._socket.close(code=code.number, message=code.text.encode()[:120])
+        except (TimeoutError, ConnectionError):
+            pass
+        finally:
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _too_late(self) -> None:
+        if self._session.state is State.NEW:
+            self.close(Close.HELLO_TIMEOUT)
+
+    def _carry_out(self, effect: Effect) -> None:
+        if type(effect) is Submit:
+            item, to = effect
+            self._submitter.submit(item, lambda code: self._failed(item, to, code))
+        elif type(effect) is Reply:
+            self.reply(effect.frame)
+        elif type(effect) is Greet:
+            self.user, self.device = effect.user, effect.device
+            self._greeting = asyncio.create_task(self._greet(effect.id))
+        elif type(effect) is End:
+            self.close(effect.close)
+
+    def _failed(self, item: object, to: str, code: Code) -> None:
+        self.reply(not_submitted(item, to, code))  # type: ignore[arg-type]
+
+    async def _greet(self, command_id: int) -> None:
+        welcome = await self._greeter.welcome(self, command_id)
+        if isinstance(welcome, Close):
+            self.close(welcome)
+            return
+        self._session.welcomed()
+        self._out.insert(0, welcome)
+        self.flush()
+
+
+def new_node_id() -> str:
+    """A node's id, new at each start."""
+    return secrets.token_hex(6)
+
+
+def _text_header(length: int) -> bytes:
+    """The header of one final, unmasked WebSocket text frame."""
+    if length < 126:
+        return bytes((0x81, length))
+    if length < 65536:
+        return struct.pack("!BBH", 0x81, 126, length)
+    return struct.pack("!BBQ", 0x81, 127, length)

@@ -1,0 +1,73 @@
+"""Devices' sends into `messages.submitted`: packed per partition and loop turn."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from connectors.kafka.producer import KafkaProducer, QueueFull
+from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, pack
+from schemas.codes import Code
+from schemas.events import SCHEMA_VERSION, SubmittedItem, SubmittedRecord
+from schemas.ids import partition_of
+from schemas.topics import SUBMITTED
+
+log = logging.getLogger(__name__)
+
+MAX_UNACKNOWLEDGED = 20_000
+"""Records and items on their way to Kafka; beyond it devices are told to try later, and their ordinals keep the order."""
+
+Failed = Callable[[Code], None]
+"""Called once if an item could not be handed to Kafka."""
+
+PRODUCER = {"linger.ms": 0, "delivery.report.only.error": True, "message.timeout.ms": 30_000}
+
+
+class Submitter:
+    """Takes items in a loop turn and sends them at its end."""
+
+    def __init__(self, producer: KafkaProducer, partitions: int) -> None:
+        self._producer = producer
+        self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
+        self._places: dict[str, int] = {}
+        self._scheduled = False
+        self.submitted = 0
+
+    def submit(self, item: SubmittedItem, failed: Failed) -> None:
+        """Queue an item; it leaves at the end of this loop turn."""
+        place = self._places.get(item.conversation)
+        if place is None:
+            if len(self._places) >= 100_000:
+                self._places.clear()
+            place = self._places[item.conversation] = partition_of(item.conversation, len(self._pending))
+        self._pending[place].append((item, failed))
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        for place, pending in enumerate(self._pending):
+            if pending:
+                self._pending[place] = []
+                self._send(place, pending)
+
+    def _send(self, place: int, pending: list[tuple[SubmittedItem, Failed]]) -> None:
+        if len(self._producer) > MAX_UNACKNOWLEDGED:
+            _fail(pending)
+            return
+        value = encode_event(SubmittedRecord(SCHEMA_VERSION, [item for item, _ in pending]))
+        if len(value) > MAX_SUBMITTED_BYTES and len(pending) > 1:
+            sizes = (len(encode_event(item)) for item, _ in pending)
+            for cut in list(pack(sizes, MAX_SUBMITTED_BYTES - 64)):
+                self._send(place, pending[cut])
+            return
+        try:
+            self._producer.send(SUBMITTED, place, value, lambda error, _offset: _fail(pending) if error else None)
+            self.submitted += len(pending)
+        except QueueFull:
+            _fail(pending)
+
+
+def _fail(pending: list[tuple[SubmittedItem, Failed]]) -> None:
+    for _, failed in pending:
+        failed(Code.TRY_LATER)

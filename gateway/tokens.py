@@ -1,0 +1,29 @@
+"""Login tokens: JWT, HS256, `sub` is the user and `exp` the end. Whoever has the secret can make them (PyJWT)."""
+
+import jwt
+
+from schemas.ids import InvalidId, UserId, user_id
+
+_ALGORITHM = "HS256"
+LIFETIME_SECONDS = 7 * 24 * 3600
+
+
+class BadToken(ValueError):
+    """The token is missing, wrong or expired."""
+
+
+def issue(user: UserId, secret: str, now: float, lifetime: float = LIFETIME_SECONDS) -> str:
+    """A token for `user`, valid from `now` (Unix seconds) for `lifetime` seconds."""
+    return jwt.encode({"sub": user, "iat": int(now), "exp": int(now + lifetime)}, secret, algorithm=_ALGORITHM)
+
+
+def verify(token: str, secret: str, now: float) -> UserId:
+    """The user a token speaks for. Raises BadToken."""
+    unchecked_times = {"verify_exp": False, "verify_iat": False, "verify_nbf": False, "require": ["sub", "exp"]}
+    try:
+        claims = jwt.decode(token, secret, algorithms=[_ALGORITHM], options=unchecked_times)  # type: ignore[arg-type]
+        if not isinstance(claims["exp"], int | float) or claims["exp"] <= now:
+            raise BadToken("the token has expired")
+        return user_id(claims["sub"])
+    except (jwt.InvalidTokenError, InvalidId, TypeError) as error:
+        raise BadToken(str(error)) from None
