@@ -1,0 +1,317 @@
+"""The client: one device, connected as long as it is open, sending and showing in order.
+
+    connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed, or told not to come back
+"""
+
+import asyncio
+import logging
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import aiohttp
+
+from messenger_sdk.backoff import delay
+from messenger_sdk.cursors import Cursors
+from messenger_sdk.errors import ConnectionRefused, MessengerError
+from messenger_sdk.outbox import Done, Outbox, SentMessage
+from schemas import frames
+from schemas.codec import decode_server_frames, encode_frame, join_frames
+from schemas.codes import Close
+from schemas.ids import UserId, conversation_of, members_of_valid, user_id
+
+log = logging.getLogger(__name__)
+
+MAX_EVENTS = 10_000
+"""Events that nobody has taken; then the oldest are dropped and `dropped_events` counts them."""
+_WELCOME_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 25.0
+"""Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
+
+
+class MessageReceived(NamedTuple):
+    """A message of this user's conversations, shown once and in order. `missing`: how many before it this device lacks."""
+
+    conversation: str
+    seq: int
+    sender: str
+    key: str
+    time: int
+    body: str
+    missing: int
+
+
+class StateChanged(NamedTuple):
+    """state: connecting, online, waiting or stopped; `code` is the close code that led to it, 0 if none."""
+
+    state: str
+    code: int
+
+
+Event = MessageReceived | StateChanged
+
+
+class Client:
+    """One device of a user.
+
+    `url` is the gateway's, http(s)://host:port. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        device: str,
+        *,
+        clock: Callable[[], float] | None = None,
+        jitter: Callable[[], float] = random.random,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self.user = ""
+        self.state = "stopped"
+        self.dropped_events = 0
+        self.cursors = Cursors()
+        self._url = url.rstrip("/") + "/v1/socket"
+        self._token = token
+        self._device = device
+        self._clock = clock or asyncio.get_running_loop().time
+        self._jitter = jitter
+        self._new_id = new_id
+        self._outbox = Outbox(new_id)
+        self._results: dict[str, asyncio.Future[SentMessage]] = {}
+        self._bodies: dict[str, str] = {}
+        self._log_id = ""
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._online = asyncio.Event()
+        self._stopped: MessengerError | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._resend: asyncio.TimerHandle | None = None
+        self._writing: set[asyncio.Task[None]] = set()
+        self._run_task: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def __aenter__(self) -> Self:
+        self._run_task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Disconnect. Unanswered sends fail with ConnectionRefused or asyncio.CancelledError."""
+        if self._run_task is not None:
+            self._run_task.cancel()
+            await asyncio.gather(self._run_task, return_exceptions=True)
+        for timer in (self._flushing, self._resend):
+            if timer is not None:
+                timer.cancel()
+        for result in self._results.values():
+            result.cancel()
+
+    async def online(self) -> None:
+        """Wait until the session stands. Raises ConnectionRefused if the server does not want this device."""
+        await self._online.wait()
+        if self._stopped is not None:
+            raise self._stopped
+
+    def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
+        """Queue a message now, in order; the future ends when it is sent. Raises OutboxFull, InvalidId, ConnectionRefused.
+
+        The future raises SendRefused or SendUnknown.
+        """
+        if self._stopped is not None:
+            raise self._stopped
+        recipient = user_id(to)
+        if self.user:
+            conversation_of(UserId(self.user), recipient)
+        key = self._new_id()
+        self._outbox.add(recipient, key, body)
+        result: asyncio.Future[SentMessage] = self._loop.create_future()
+        self._results[key] = result
+        self._bodies[key] = body
+        self._flush_soon()
+        return result
+
+    async def send(self, to: str, body: str) -> SentMessage:
+        """Send a message and wait until it has its number, however long the network is away. Raises as `submit`."""
+        return await self.submit(to, body)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """What happens, in order, until the client stops."""
+        while True:
+            event = await self._events.get()
+            yield event
+            if isinstance(event, StateChanged) and event.state == "stopped":
+                return
+
+    # Connection
+
+    async def _run(self) -> None:
+        attempt = 0
+        async with aiohttp.ClientSession() as http:
+            while True:
+                self._become("connecting")
+                code = await self._session(http)
+                if self.state == "online":
+                    attempt = 0
+                self._online.clear()
+                self._socket = None
+                known = Close.of(code)
+                if known is not None and not known.retry:
+                    self._stop(ConnectionRefused(code), code)
+                    return
+                self._become("waiting", code)
+                await asyncio.sleep(delay(attempt, self._jitter()))
+                attempt += 1
+
+    async def _session(self, http: aiohttp.ClientSession) -> int:
+        """One connection until it ends; the close code, 0 if there was none."""
+        try:
+            async with http.ws_connect(
+                self._url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=aiohttp.ClientWSTimeout(ws_close=1.0)
+            ) as socket:
+                hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device)
+                await socket.send_str(encode_frame(hello).decode())
+                patience: float | None = _WELCOME_SECONDS
+                while True:
+                    message = await socket.receive(patience)
+                    if message.type is not aiohttp.WSMsgType.TEXT:
+                        return socket.close_code or 0
+                    for frame in decode_server_frames(message.data):
+                        if type(frame) is frames.Welcome:
+                            self._welcomed(socket, frame)
+                            patience = None
+                        else:
+                            self._take(frame)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            log.debug("connection: %s", error)
+            return 0
+
+    def _welcomed(self, socket: aiohttp.ClientWebSocketResponse, frame: frames.Welcome) -> None:
+        self.user = frame.user
+        if self._log_id and self._log_id != frame.log:
+            self.cursors = Cursors()  # another numbering of messages
+        self._log_id = frame.log
+        self._socket = socket
+        self._outbox.reconnected()
+        self._become("online")
+        self._online.set()
+        self._flush_soon()
+
+    def _stop(self, error: MessengerError, code: int) -> None:
+        self._stopped = error
+        for result in self._results.values():
+            if not result.done():
+                result.set_exception(error)
+        self._become("stopped", code)
+        self._online.set()
+
+    def _become(self, state: str, code: int = 0) -> None:
+        self.state = state
+        self._emit(StateChanged(state, code))
+
+    def _emit(self, event: Event) -> None:
+        if self._events.qsize() >= MAX_EVENTS:
+            self._events.get_nowait()
+            self.dropped_events += 1
+        self._events.put_nowait(event)
+
+    # Sending
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None and self._socket is not None:
+            self._flushing = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Everything that was queued in this loop turn goes out in one WebSocket message (or a few, if it is much)."""
+        self._flushing = None
+        socket = self._socket
+        if socket is None or socket.closed:
+            return
+        sends = [encode_frame(send) for send in self._outbox.transmit(self._clock())]
+        size, start = 0, 0
+        for index, send in enumerate(sends):
+            if size + len(send) > frames.MAX_SOCKET_MESSAGE_BYTES // 2 and index > start:
+                self._write(socket, sends[start:index])
+                size, start = 0, index
+            size += len(send) + 1
+        if sends:
+            self._write(socket, sends[start:])
+        self._plan_resend()
+
+    def _write(self, socket: aiohttp.ClientWebSocketResponse, encoded: list[bytes]) -> None:
+        async def write() -> None:
+            try:
+                await socket.send_str(join_frames(encoded).decode())
+            except (ConnectionError, aiohttp.ClientError) as error:
+                log.debug("write: %s", error)  # the reader sees the end of the connection; the outbox sends again
+
+        task = asyncio.create_task(write())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    def _plan_resend(self) -> None:
+        at = self._outbox.resend_at()
+        if self._resend is not None:
+            self._resend.cancel()
+            self._resend = None
+        if at is not None:
+            self._resend = self._loop.call_later(max(0.0, at - self._clock()) + 0.001, self._flush)
+
+    # Receiving
+
+    def _take(self, frame: frames.ServerFrame) -> None:
+        if type(frame) is frames.Message:
+            if frame.sender == self.user:
+                self._finish(
+                    self._outbox.own_message(
+                        self._other(frame.conversation), frame.key, SentMessage(frame.conversation, frame.seq, frame.time)
+                    )
+                )
+            self._show(frame)
+        elif type(frame) is frames.Sent:
+            body = self._bodies.get(frame.key)
+            self._finish(self._outbox.sent(self._other(frame.conversation), frame))
+            if body is not None:
+                self._show(frames.Message(frame.conversation, frame.seq, self.user, frame.key, frame.time, body))
+        elif type(frame) is frames.Refused:
+            self._finish(self._outbox.refused(self._other(frame.conversation), frame))
+        elif type(frame) is frames.OutOfStep:
+            self._finish(self._outbox.out_of_step(self._other(frame.conversation), frame))
+            self._flush_soon()
+        elif type(frame) is frames.Error:
+            self._finish(self._outbox.error(frame, self._clock()))
+            self._plan_resend()
+
+    def _show(self, message: frames.Message) -> None:
+        missing = self.cursors.take(message.conversation, message.seq)
+        if missing is not None:
+            self._emit(
+                MessageReceived(
+                    message.conversation, message.seq, message.sender, message.key, message.time, message.body, missing
+                )
+            )
+
+    def _finish(self, done: list[Done]) -> None:
+        for key, outcome in done:
+            self._bodies.pop(key, None)
+            result = self._results.pop(key, None)
+            if result is None or result.done():
+                continue
+            if isinstance(outcome, SentMessage):
+                result.set_result(outcome)
+            else:
+                result.set_exception(outcome)
+        if done:
+            self._flush_soon()
+
+    def _other(self, conversation: str) -> str:
+        first, second = members_of_valid(conversation)
+        return second if first == self.user else first
+
+

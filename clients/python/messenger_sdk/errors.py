@@ -1,0 +1,37 @@
+"""What can go wrong, and what to do."""
+
+from schemas.codes import Close, Code
+
+
+class MessengerError(Exception):
+    """Base of the client's errors."""
+
+
+class OutboxFull(MessengerError):
+    """Too many messages wait to be sent: await earlier sends, or wait for the connection."""
+
+
+class SendRefused(MessengerError):
+    """The server refuses the message for good (`code`): do not send it again as it is."""
+
+    def __init__(self, code: int) -> None:
+        known = Code.of(code)
+        super().__init__(f"refused with code {code}: {known.text if known else 'unknown to this client'}")
+        self.code = code
+
+
+class SendUnknown(MessengerError):
+    """Whether the message was taken is no longer known here (`reason`); look into the history before sending it again."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the server no longer knows this send ({reason}): look into the history")
+        self.reason = reason
+
+
+class ConnectionRefused(MessengerError):
+    """The server says not to come back like this (`code`): a new token, a newer client, or another device id is needed."""
+
+    def __init__(self, code: int) -> None:
+        known = Close.of(code)
+        super().__init__(f"closed with code {code}: {known.text if known else 'unknown to this client'}")
+        self.code = code

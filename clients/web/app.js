@@ -1,0 +1,114 @@
+// The chat page: login, then connection, outbox and store wired to the view.
+
+import { Connection } from "./connection.js";
+import { Outbox } from "./outbox.js";
+import { Store } from "./store.js";
+import { View } from "./view.js";
+
+const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
+const CLOSES = { 4500: "please log in again", 4501: "please reload the page", 4502: "opened elsewhere with the same device" };
+
+const newId = () => {
+  // not crypto.randomUUID, which plain http on another host does not have
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+};
+
+function deviceId() {
+  // One device a window: two windows of the same name are two devices.
+  const device = sessionStorage.getItem("device") ?? `web-${newId().slice(0, 12)}`;
+  sessionStorage.setItem("device", device);
+  return device;
+}
+
+async function login(name) {
+  const response = await fetch("v1/login", { method: "POST", body: JSON.stringify({ user: name }) });
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+function run({ user, token }) {
+  const store = new Store(user);
+  const outbox = new Outbox(newId);
+  let current = null;
+  let timer = null;
+  let logId = null;
+
+  const show = () => {
+    view.contacts(store.list(), current);
+    view.messages(store.conversations.get(current), user);
+  };
+  const flush = () => {
+    if (!connection.online) return;
+    const frames = outbox.transmit(Date.now());
+    if (frames.length) connection.send(frames);
+    clearTimeout(timer);
+    const at = outbox.resendAt();
+    if (at !== null) timer = setTimeout(flush, Math.max(10, at - Date.now()));
+  };
+  const view = new View({
+    open(contact) {
+      if (contact === user || !/^[a-z0-9][a-z0-9._-]{0,63}$/.test(contact)) return;
+      store.open(contact);
+      current = contact;
+      view.opened(contact);
+      show();
+    },
+    send(text) {
+      const key = newId();
+      if (!outbox.add(current, key, text)) return;
+      store.queue(current, key, text);
+      view.clearText();
+      show();
+      flush();
+    },
+  });
+  const handlers = {
+    sent(frame) {
+      outbox.answered(store.contactOf(frame.conversation), frame.key);
+      store.take({ ...frame, from: user });
+    },
+    refused(frame) {
+      outbox.answered(store.contactOf(frame.conversation), frame.key);
+      store.mark(frame.key, "refused", REFUSALS[frame.code] ?? `code ${frame.code}`);
+    },
+    out_of_step(frame) {
+      for (const key of outbox.outOfStep(store.contactOf(frame.conversation), frame)) store.mark(key, "unknown");
+    },
+    message(frame) {
+      if (frame.from === user) outbox.answered(store.contactOf(frame.conversation), frame.key);
+      store.take(frame);
+    },
+    error(frame) {
+      for (const key of outbox.failed(frame, Date.now())) store.mark(key, "refused", frame.reason);
+    },
+  };
+  const address = new URL("v1/socket", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const connection = new Connection(address, token, deviceId(), {
+    state: (state, code) => view.connection(state, state === "stopped" ? CLOSES[code] ?? `code ${code}` : ""),
+    welcome(frame) {
+      if (logId !== null && logId !== frame.log) for (const conversation of store.list()) conversation.cursor = null;
+      logId = frame.log;
+      outbox.reconnected();
+      flush();
+    },
+    frame(frame) {
+      handlers[frame.t]?.(frame);
+      show();
+      flush();
+    },
+  });
+  view.start(user);
+  show();
+}
+
+document.getElementById("login-form").onsubmit = async (event) => {
+  event.preventDefault();
+  const problem = document.getElementById("login-error");
+  try {
+    run(await login(document.getElementById("name").value.trim()));
+  } catch (error) {
+    problem.textContent = error.message;
+  }
+};

@@ -1,0 +1,114 @@
+// A device's queue of sends, as in the Python SDK: ordinals given at the first transmission, at most 64 unanswered per
+// conversation, sent again from the oldest unanswered, rounds. Pure: time is an argument, in milliseconds.
+
+export const WINDOW = 64;
+const RESEND = 5000;
+const MAX_RESEND = 60000;
+const MAX_QUEUED = 1000;
+
+class Lane {
+  constructor(outbox) {
+    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, transmitted: 0, resendAt: 0, patience: RESEND });
+  }
+}
+
+export class Outbox {
+  // newId() gives 32 random hex digits.
+  constructor(newId) {
+    this.newId = newId;
+    this.id = newId();
+    this.lanes = new Map();
+  }
+
+  get size() {
+    return [...this.lanes.values()].reduce((sum, lane) => sum + lane.open.length + lane.waiting.length, 0);
+  }
+
+  // Queues a message; false if too many wait.
+  add(to, key, body) {
+    if (this.size >= MAX_QUEUED) return false;
+    if (!this.lanes.has(to)) this.lanes.set(to, new Lane(this.id));
+    this.lanes.get(to).waiting.push({ key, body, ordinal: 0 });
+    return true;
+  }
+
+  // The frames that should go out now, in order.
+  transmit(now) {
+    const frames = [];
+    for (const [to, lane] of this.lanes) {
+      while (lane.waiting.length && lane.open.length < WINDOW) {
+        const queued = lane.waiting.shift();
+        queued.ordinal = lane.nextOrdinal++;
+        lane.open.push(queued);
+      }
+      if (lane.open.length && lane.transmitted && now >= lane.resendAt) {
+        lane.patience = Math.min(lane.patience * 2, MAX_RESEND);
+        this.#again(lane);
+      }
+      if (lane.transmitted < lane.open.length) {
+        for (const { ordinal, key, body } of lane.open.slice(lane.transmitted)) {
+          frames.push({ t: "send", to, outbox: lane.outbox, ordinal, key, round: lane.round, body });
+        }
+        lane.transmitted = lane.open.length;
+        lane.resendAt = now + lane.patience;
+      }
+    }
+    return frames;
+  }
+
+  reconnected() {
+    for (const lane of this.lanes.values()) {
+      if (lane.open.length) {
+        lane.patience = RESEND;
+        this.#again(lane);
+      }
+    }
+  }
+
+  // When transmit will have something without being asked; null if never.
+  resendAt() {
+    const times = [...this.lanes.values()].filter((lane) => lane.open.length).map((lane) => lane.resendAt);
+    return times.length ? Math.min(...times) : null;
+  }
+
+  // sent, refused, or one's own message seen: the keys that are done.
+  answered(to, key) {
+    const lane = this.lanes.get(to);
+    const index = lane ? lane.open.findIndex((queued) => queued.key === key) : -1;
+    if (index < 0) return [];
+    lane.open.splice(index, 1);
+    if (index < lane.transmitted) lane.transmitted--;
+    lane.patience = RESEND;
+    return [key];
+  }
+
+  // The keys whose fate the server no longer knows.
+  outOfStep(to, frame) {
+    const lane = this.lanes.get(to);
+    if (!lane || frame.outbox !== lane.outbox || frame.round !== lane.round || !lane.open.length) return [];
+    if (frame.reason !== "gap") return this.answered(to, frame.key);
+    if (frame.next < lane.open[0].ordinal) return this.#beginAnew(lane);
+    this.#again(lane);
+    return [];
+  }
+
+  // Nothing was taken. The keys that will never be; if it may change, the lane goes again after a second.
+  failed(frame, now) {
+    const lane = this.lanes.get(frame.to);
+    if (!lane || frame.outbox !== lane.outbox || !lane.open.length) return [];
+    if (!frame.retry) return this.#beginAnew(lane);
+    lane.resendAt = Math.min(lane.resendAt, now + 1000);
+    return [];
+  }
+
+  #again(lane) {
+    lane.round++;
+    lane.transmitted = 0;
+  }
+
+  #beginAnew(lane) {
+    const keys = lane.open.map((queued) => queued.key);
+    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, round: lane.round + 1 });
+    return keys;
+  }
+}

@@ -1,0 +1,105 @@
+// What is seen. Text from people is only ever set as textContent.
+
+const $ = (id) => document.getElementById(id);
+const TICKS = { queued: "queued", sent: "✓ sent", refused: "✗ refused", unknown: "? not known" };
+
+export class View {
+  // actions: open(contact), send(text)
+  constructor(actions) {
+    $("contact-form").onsubmit = (event) => {
+      event.preventDefault();
+      actions.open($("contact").value.trim());
+      $("contact").value = "";
+    };
+    $("send-form").onsubmit = (event) => {
+      event.preventDefault();
+      if ($("text").value) actions.send($("text").value);
+    };
+    $("text").onkeydown = (event) => {
+      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+        event.preventDefault();
+        $("send-form").requestSubmit();
+      }
+    };
+    $("back").onclick = () => $("chat").classList.remove("open");
+    this.actions = actions;
+  }
+
+  start(me) {
+    $("login").hidden = true;
+    $("chat").hidden = false;
+    $("me").textContent = me;
+    document.title = `${me} – Messenger`;
+    $("contact").focus();
+  }
+
+  connection(state, reason) {
+    $("connection").dataset.state = state;
+    $("connection").textContent = reason ? `${state}: ${reason}` : state;
+  }
+
+  opened(contact) {
+    $("peer").textContent = contact;
+    $("chat").classList.add("open");
+    $("text").disabled = $("send").disabled = false;
+    $("text").focus();
+  }
+
+  clearText() {
+    $("text").value = "";
+  }
+
+  contacts(list, current) {
+    $("contacts").replaceChildren(
+      ...list.map(({ contact, messages }) => {
+        const item = document.createElement("li");
+        const button = item.appendChild(document.createElement("button"));
+        button.type = "button";
+        button.setAttribute("aria-current", String(contact === current));
+        button.onclick = () => this.actions.open(contact);
+        this.#add(button, "span", "name", contact);
+        this.#add(button, "span", "last", messages.at(-1)?.body ?? "no messages yet");
+        return item;
+      }),
+    );
+  }
+
+  messages(conversation, me) {
+    const list = $("messages");
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+    const shown = new Map([...list.children].map((element) => [element.dataset.key, element]));
+    const wanted = [];
+    for (const message of conversation?.messages ?? []) {
+      if (message.missing) {
+        const gap = document.createElement("li");
+        gap.className = "gap";
+        gap.textContent = `${message.missing} earlier messages were sent while this page was away`;
+        wanted.push(gap);
+      }
+      wanted.push(this.#message(message, me, shown.get(message.key)));
+    }
+    list.replaceChildren(...wanted);
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  }
+
+  #message(message, me, element) {
+    element ??= $("message-template").content.firstElementChild.cloneNode(true);
+    element.dataset.key = message.key;
+    element.dataset.state = message.state;
+    element.classList.toggle("own", message.from === me);
+    element.classList.toggle("refused", message.state === "refused");
+    element.querySelector(".body").textContent = message.body;
+    const time = new Date(message.time);
+    element.querySelector("time").dateTime = time.toISOString();
+    element.querySelector("time").textContent = time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+    const tick = message.from === me ? TICKS[message.state] : "";
+    element.querySelector(".tick").textContent = message.reason ? `${tick}: ${message.reason}` : tick;
+    return element;
+  }
+
+  #add(parent, tag, className, text) {
+    const element = parent.appendChild(document.createElement(tag));
+    element.className = className;
+    element.textContent = text;
+  }
+}
