@@ -1,0 +1,104 @@
+"""The chat page in headless Chromium, through the whole real stack."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.harness.stack import Stack
+
+pytestmark = [pytest.mark.real, pytest.mark.browser]
+
+_FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
+--disable-component-update --disable-sync --disable-dev-shm-usage""".split()
+
+Open = Callable[..., webdriver.Chrome]
+
+
+@pytest.fixture
+def open_page() -> Iterator[Open]:
+    """Opens a browser of its own at a URL."""
+    with ExitStack() as exits:
+
+        def open_page(url: str, width: int = 1000, height: int = 700, dark: bool = False) -> webdriver.Chrome:
+            options = webdriver.ChromeOptions()
+            options.binary_location = "/usr/bin/chromium"
+            profile = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            for flag in [*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]:
+                options.add_argument(flag)
+            if dark:
+                options.add_argument("--force-dark-mode")
+            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+            driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+            exits.callback(driver.quit)
+            driver.get(url)
+            return driver
+
+        yield open_page
+
+
+def log_in(page: webdriver.Chrome, name: str) -> None:
+    page.find_element(By.ID, "name").send_keys(name, Keys.ENTER)
+    WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "connection").text == "online")
+
+
+def talk_to(page: webdriver.Chrome, contact: str) -> None:
+    page.find_element(By.ID, "contact").send_keys(contact, Keys.ENTER)
+
+
+def say(page: webdriver.Chrome, text: str) -> None:
+    page.find_element(By.ID, "text").send_keys(text, Keys.ENTER)
+
+
+def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
+    """(body, tick) of every message, as a person sees them."""
+    items = page.find_elements(By.CSS_SELECTOR, "#messages .message")
+    return [
+        (item.find_element(By.CLASS_NAME, "body").text, item.find_element(By.CLASS_NAME, "tick").text) for item in items
+    ]
+
+
+def wait_for(page: webdriver.Chrome, expected: list[tuple[str, str]]) -> None:
+    WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(
+        lambda p: shown(p) == expected, f"expected {expected}, shows {shown(page)}"
+    )
+
+
+def picture(page: webdriver.Chrome, name: str) -> None:
+    """A screenshot for people, where MESSENGER_PICTURES names a folder."""
+    folder = os.environ.get("MESSENGER_PICTURES")
+    if folder:
+        page.save_screenshot(str(Path(folder) / f"{name}.png"))
+
+
+def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
+    alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1], width=420, dark=True)
+    picture(alice, "login")
+    log_in(alice, "page-alice")
+    log_in(bob, "page-bob")
+    talk_to(alice, "page-bob")
+    talk_to(bob, "page-alice")
+    say(alice, "Are we still on for lunch?")
+    wait_for(alice, [("Are we still on for lunch?", "✓ sent")])
+    wait_for(bob, [("Are we still on for lunch?", "")])
+    say(bob, "<b>Yes</b>, at one")
+    both = [("Are we still on for lunch?", "✓ sent"), ("<b>Yes</b>, at one", "")]
+    wait_for(alice, both)
+    wait_for(bob, [("Are we still on for lunch?", ""), ("<b>Yes</b>, at one", "✓ sent")])
+    second = open_page(stack.gateway_urls[0])
+    log_in(second, "page-alice")
+    talk_to(second, "page-bob")
+    say(second, "From my other window")
+    wait_for(alice, [*both, ("From my other window", "✓ sent")])
+    wait_for(second, [("From my other window", "✓ sent")])
+    picture(alice, "wide-light")
+    picture(bob, "narrow-dark")
+    for page in (alice, bob, second):
+        assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -1,0 +1,119 @@
+"""A local stack for tests, by the real `messenger local up`: its parts can be looked at and killed by pid."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ops.local.home import Home
+from ops.local.process import die_with_parent
+from tests.harness.ports import free_base_port
+
+_READY_SECONDS = 90.0
+
+
+class Stack:
+    """Use it as a context manager; `home` is an empty or an earlier stack's folder."""
+
+    def __init__(self, home: Path, workers: int = 1, gateways: int = 1, base_port: int | None = None) -> None:
+        self.home = home
+        self.base_port = base_port or free_base_port()
+        self._counts = ["--workers", str(workers), "--gateways", str(gateways)]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = home / "up.log"
+        self.kafka = f"127.0.0.1:{self.base_port + 8}"
+        self.redis_port = self.base_port + 10
+        self.redis = f"redis://127.0.0.1:{self.redis_port}/0"
+        self.gateway_urls = [f"http://127.0.0.1:{self.base_port + n}" for n in range(gateways)]
+        self.worker_urls = [f"http://127.0.0.1:{self.base_port + 16 + n}" for n in range(workers)]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def token_secret(self) -> str:
+        return Home(self.home).token_secret()
+
+    def environment(self) -> dict[str, str]:
+        """What `messenger` needs to find this stack."""
+        ours = {"MESSENGER_HOME": str(self.home), "MESSENGER_BASE_PORT": str(self.base_port)}
+        return {**os.environ, **ours, "MESSENGER_KAFKA": self.kafka, "MESSENGER_REDIS": self.redis}
+
+    def start(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ops", "local", "up", "--home", str(self.home), *self._counts]
+                + ["--base-port", str(self.base_port)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                preexec_fn=die_with_parent,
+            )
+        until = time.monotonic() + _READY_SECONDS
+        while b"Ctrl-C" not in self.output.read_bytes():
+            if self.process.poll() is not None or time.monotonic() > until:
+                self.stop()
+                raise AssertionError(f"the stack did not start: {self.output.read_text()}")
+            time.sleep(0.1)
+
+    def stop(self) -> int:
+        """End it as Ctrl-C would; the exit code."""
+        process = self.process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+    def run(self, *arguments: str, timeout: float = 60, check: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run `messenger ...` against this stack."""
+        return subprocess.run(
+            [sys.executable, "-m", "ops", *arguments],
+            env=self.environment(), capture_output=True, text=True, timeout=timeout, check=check,
+        )
+
+    def parts(self) -> dict[str, dict[str, Any]]:
+        parts: dict[str, dict[str, Any]] = Home(self.home).read_state().get("parts", {})
+        return parts
+
+    def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
+        os.kill(self.parts()[part]["pid"], number)
+
+    def log(self, part: str) -> str:
+        return Home(self.home).log_of(part).read_text(errors="replace")
+
+    def is_healthy(self) -> bool:
+        return self.run("local", "status").returncode == 0
+
+    def wait_healthy(self, timeout: float = 60) -> None:
+        until = time.monotonic() + timeout
+        while not self.is_healthy():
+            assert time.monotonic() < until, self.run("local", "status").stdout
+            time.sleep(0.2)
+
+    def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
+        """The worker's own page, None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.worker_urls[worker]}/sequencer/", timeout=5) as answer:
+                page: dict[str, Any] = json.load(answer)
+        except (urllib.error.URLError, ConnectionError, TimeoutError, json.JSONDecodeError):
+            return None
+        return page
