@@ -50,18 +50,18 @@ def make_sequencer(
         )
     )
 
-    @app.agent(app.topic(SUBMITTED, schema=PassSchema(), partitions=partitions), name="sequencer")  # type: ignore[untyped-decorator]
+    @app.agent(app.topic(SUBMITTED, schema=PassSchema(), partitions=partitions), name="sequencer")
     async def sequencer(stream: Any) -> None:
         async for event in stream.events():
             stage.feed(event.message.partition, event.value)
 
-    @app.timer(_WRITE_SECONDS)  # type: ignore[untyped-decorator]
+    @app.timer(_WRITE_SECONDS)
     async def write() -> None:
         stage.write()
 
     watchdog = Watchdog(SequencerVitals(app, stage, outside), app.end)
 
-    @app.task  # type: ignore[untyped-decorator]
+    @app.task
     async def watch() -> None:
         await watchdog.run()
 

@@ -30,9 +30,7 @@ class TopicsWrong(Exception):
 
 def build_sequencer(settings: WorkerSettings, topic_ids: dict[str, str], routes: Routes) -> PipelineApp:
     """The sequencer stage of a worker."""
-    return make_sequencer(
-        settings.kafka, settings.partitions, topic_ids, routes, Path(settings.state_dir), settings.web_port
-    )
+    return make_sequencer(settings.kafka, settings.partitions, topic_ids, routes, Path(settings.state_dir), settings.web_port)
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

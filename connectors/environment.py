@@ -16,9 +16,7 @@ class SettingsError(ValueError):
 
 def load(kind: type[_Settings], environ: Mapping[str, str]) -> _Settings:
     """`kind` filled from variables MESSENGER_<FIELD>; defaults and bounds are those of the struct. Raises SettingsError."""
-    values = {
-        field: environ[PREFIX + field.upper()] for field in kind.__struct_fields__ if environ.get(PREFIX + field.upper())
-    }
+    values = {field: environ[PREFIX + field.upper()] for field in kind.__struct_fields__ if environ.get(PREFIX + field.upper())}
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:

@@ -76,9 +76,7 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
 
 
 @web.middleware
-async def _secure(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
+async def _secure(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
     response = await handler(request)
     if not response.prepared:
         response.headers.update(_SECURITY)

@@ -204,9 +204,7 @@ class Session:
 
 def not_submitted(item: SubmittedItem, to: str, code: Code) -> bytes:
     """The error frame for an item that could not be handed to Kafka."""
-    return encode_frame(
-        frames.Error(code.number, code.retry, code.text, to=to, outbox=item.outbox.hex(), ordinal=item.ordinal)
-    )
+    return encode_frame(frames.Error(code.number, code.retry, code.text, to=to, outbox=item.outbox.hex(), ordinal=item.ordinal))
 
 
 def _body_code(body: str | None) -> Code | None:

@@ -95,9 +95,7 @@ class Slot:
                 log.warning("no position in deliveries yet: %s", error)
                 continue
             self._lost.clear()
-            self._consumer = PartitionConsumer(
-                self._kafka, DELIVERIES, self.number, position, self._on_records, self._on_lost
-            )
+            self._consumer = PartitionConsumer(self._kafka, DELIVERIES, self.number, position, self._on_records, self._on_lost)
         log.info("node %s holds gateway slot %d from offset %d on", self.node, self.number, position)
 
     def _end_of_deliveries(self, slot: int) -> int:

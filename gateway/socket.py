@@ -11,7 +11,6 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from gateway.hub import Hub
 from gateway.session import Effect, End, Greet, Reply, Session, State, Submit, not_submitted
 from gateway.submit import Submitter
 from schemas.codec import join_frames

@@ -4,6 +4,7 @@ Decoders raise `Undecodable` with the code a client or a dead letter gets, or `N
 (architecture rule R7): nothing that a newer writer meant is ever set aside by an older reader.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -32,7 +33,7 @@ class NewerVersion(ValueError):
 class SetAside(NamedTuple):
     """An item that the decoder refuses. `refusal` uses up its ordinal where the envelope could be read."""
 
-    index: int
+    place: int
     code: Code
     value: bytes
     refusal: events.RefusalSubmitted | None
@@ -137,15 +138,25 @@ def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
 
 def _decode_item(index: int, raw: bytes) -> events.Submitted | SetAside:
     try:
-        return _item.decode(raw)
+        item: events.Submitted = _item.decode(raw)
+        return item
     except msgspec.DecodeError:
         pass
     try:
         envelope = _envelope.decode(raw)
     except msgspec.DecodeError:
         return SetAside(index, Code.ITEM_INVALID, raw, None)
-    head = (getattr(envelope, field) for field in _Envelope.__struct_fields__[:-1])
-    return SetAside(index, Code.ITEM_INVALID, raw, events.RefusalSubmitted(*head, Code.ITEM_INVALID.number))
+    refusal = events.RefusalSubmitted(
+        envelope.conversation,
+        envelope.sender,
+        envelope.device,
+        envelope.outbox,
+        envelope.ordinal,
+        envelope.key,
+        envelope.round,
+        Code.ITEM_INVALID.number,
+    )
+    return SetAside(index, Code.ITEM_INVALID, raw, refusal)
 
 
 def _check_version(version: int) -> None:
@@ -177,10 +188,8 @@ def _of_version(decoder: msgspec.msgpack.Decoder[_Record], value: bytes) -> _Rec
     try:
         record = decoder.decode(value)
     except msgspec.DecodeError as error:
-        try:
+        with contextlib.suppress(msgspec.DecodeError, IndexError):
             _check_version(_int.decode(_parts.decode(value)[0]))
-        except (msgspec.DecodeError, IndexError):
-            pass
         raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
     _check_version(record.version)
     return record

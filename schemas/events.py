@@ -22,7 +22,7 @@ class _Event(Struct, array_like=True, gc=False, frozen=True):
 # messages.submitted
 
 
-class MessageSubmitted(_Event, tag=0):
+class MessageSubmitted(_Event, tag=0, frozen=True):
     conversation: Text
     sender: Text
     device: Text
@@ -33,7 +33,7 @@ class MessageSubmitted(_Event, tag=0):
     body: str
 
 
-class RefusalSubmitted(_Event, tag=1):
+class RefusalSubmitted(_Event, tag=1, frozen=True):
     """A final refusal by the gateway: it uses up the ordinal as a message would."""
 
     conversation: Text
@@ -46,7 +46,7 @@ class RefusalSubmitted(_Event, tag=1):
     code: Annotated[int, Meta(ge=1, le=999)]
 
 
-class FoldSwitched(_Event, tag=2):
+class FoldSwitched(_Event, tag=2, frozen=True):
     """A control record, always alone: from here on the fold numbers by this version."""
 
     fold_version: int
@@ -56,7 +56,7 @@ SubmittedItem = MessageSubmitted | RefusalSubmitted
 Submitted = MessageSubmitted | RefusalSubmitted | FoldSwitched
 
 
-class SubmittedRecord(_Event):
+class SubmittedRecord(_Event, frozen=True):
     version: int
     items: list[Submitted]
 
@@ -64,7 +64,7 @@ class SubmittedRecord(_Event):
 # messages: the conversation log
 
 
-class Taken(_Event):
+class Taken(_Event, frozen=True):
     """One taken ordinal: a message with `seq` >= 1 and code 0, or a refusal with seq 0, a code and no body."""
 
     offset: int
@@ -80,7 +80,7 @@ class Taken(_Event):
     body: str
 
 
-class LogRecord(_Event, rename={"from_": "from"}):
+class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
     """The fold of input offsets from_..to. `time` is the log time after it, `delivered` the d of rule R5 at the append.
 
     `input_time` and `input_crc` are broker time and CRC-32 of input record `to`, so that a state rebuilt from the log
@@ -101,7 +101,7 @@ class LogRecord(_Event, rename={"from_": "from"}):
 # deliveries
 
 
-class MessageDelivered(_Event, tag=0):
+class MessageDelivered(_Event, tag=0, frozen=True):
     """One message to every device that `users` have on this gateway, save the one that sent it (sender, device).
 
     `frame` is the finished JSON frame.
@@ -115,7 +115,7 @@ class MessageDelivered(_Event, tag=0):
     frame: bytes
 
 
-class AnswerDelivered(_Event, tag=1):
+class AnswerDelivered(_Event, tag=1, frozen=True):
     """A finished JSON frame (sent, refused, out_of_step) for one device."""
 
     user: str
@@ -126,7 +126,7 @@ class AnswerDelivered(_Event, tag=1):
 Delivered = MessageDelivered | AnswerDelivered
 
 
-class DeliveryRecord(_Event):
+class DeliveryRecord(_Event, frozen=True):
     version: int
     events: list[Delivered]
 
@@ -134,7 +134,7 @@ class DeliveryRecord(_Event):
 # dead-letters
 
 
-class DeadLetter(_Event):
+class DeadLetter(_Event, frozen=True):
     """What cannot be read: `index` is the item's place in its record, -1 for the whole record; `code` a reply code."""
 
     version: int

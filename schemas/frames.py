@@ -29,7 +29,7 @@ class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
 # Commands: device to server.
 
 
-class Hello(_Frame, tag="hello"):
+class Hello(_Frame, tag="hello", frozen=True):
     """The first frame, once: who this is. Answered by `welcome` or a close code."""
 
     id: CommandId
@@ -38,7 +38,7 @@ class Hello(_Frame, tag="hello"):
     device: str
 
 
-class Send(_Frame, tag="send"):
+class Send(_Frame, tag="send", frozen=True):
     """One message to `to`. Answered by `sent`, `refused`, `out_of_step`, or an `error` that names outbox and ordinal."""
 
     to: str
@@ -49,7 +49,7 @@ class Send(_Frame, tag="send"):
     round: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
 
 
-class Ping(_Frame, tag="ping"):
+class Ping(_Frame, tag="ping", frozen=True):
     """A sign of life. Answered by `pong` with the same id."""
 
     id: CommandId
@@ -58,7 +58,7 @@ class Ping(_Frame, tag="ping"):
 # Replies and pushes: server to device.
 
 
-class Welcome(_Frame, tag="welcome"):
+class Welcome(_Frame, tag="welcome", frozen=True):
     """The session stands. `log` names one numbering of messages: another log id means drop cursors, keep the outbox.
 
     `time` is the server's clock in ms, `heartbeat` how often in seconds the server pings (and expects life).
@@ -74,7 +74,7 @@ class Welcome(_Frame, tag="welcome"):
     heartbeat: float
 
 
-class Sent(_Frame, tag="sent"):
+class Sent(_Frame, tag="sent", frozen=True):
     """The message has its sequence number; a repeat gets the same answer."""
 
     conversation: str
@@ -85,7 +85,7 @@ class Sent(_Frame, tag="sent"):
     time: int
 
 
-class Refused(_Frame, tag="refused"):
+class Refused(_Frame, tag="refused", frozen=True):
     """The ordinal is used up by a final refusal; `code` is a reply code."""
 
     conversation: str
@@ -96,7 +96,7 @@ class Refused(_Frame, tag="refused"):
     time: int
 
 
-class OutOfStep(_Frame, tag="out_of_step"):
+class OutOfStep(_Frame, tag="out_of_step", frozen=True):
     """The ordinal was not taken. `next` is the one the server expects.
 
     reason "gap": something before it was lost, send again from `next`; "reused": the ordinal belongs to another key;
@@ -112,7 +112,7 @@ class OutOfStep(_Frame, tag="out_of_step"):
     reason: str
 
 
-class Message(_Frame, tag="message", rename={"sender": "from"}):
+class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
     """One message of a conversation; `key` lets the sender's own devices recognise it."""
 
     conversation: str
@@ -123,11 +123,11 @@ class Message(_Frame, tag="message", rename={"sender": "from"}):
     body: str
 
 
-class Pong(_Frame, tag="pong"):
+class Pong(_Frame, tag="pong", frozen=True):
     id: int
 
 
-class Error(_Frame, tag="error"):
+class Error(_Frame, tag="error", frozen=True):
     """A command was not carried out. `id` or (`to`, `outbox`, `ordinal`) name it where they could be read."""
 
     code: int

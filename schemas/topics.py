@@ -39,8 +39,6 @@ def all_topics() -> dict[str, Topic]:
     """Every topic of the project by name."""
     folder = files("schemas") / "topics"
     topics = [
-        msgspec.convert(yaml.safe_load(file.read_text()), Topic)
-        for file in folder.iterdir()
-        if file.name.endswith(".yaml")
+        msgspec.convert(yaml.safe_load(file.read_text()), Topic) for file in folder.iterdir() if file.name.endswith(".yaml")
     ]
     return {topic.name: topic for topic in sorted(topics, key=lambda topic: topic.name)}

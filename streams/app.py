@@ -17,7 +17,7 @@ from streams.table import LogTableManager
 _LOUD = ("faust", "aiokafka", "mode")
 
 
-class PipelineApp(faust.App):  # type: ignore[misc]
+class PipelineApp(faust.App):
     """A Faust app whose consumer asks `intake` about the partitions of `intake_topic`.
 
     `ended` is set when the worker must stop by itself; `closing` ends the stage's own clients after the app has stopped.

@@ -74,15 +74,15 @@ class PassSchema(faust.Schema):
         return message.value
 
 
-class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+class BatchConsumer(driver.Consumer):
     """Faust's consumer with positions, commits and pauses taken from the app's `intake`."""
 
     @property
     def _intake(self) -> Intake:
-        return self.app.intake  # type: ignore[no-any-return]
+        return self.app.intake
 
     def _ours(self, tp: TP) -> bool:
-        return tp.topic == self.app.intake_topic  # type: ignore[no-any-return]
+        return tp.topic == self.app.intake_topic
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
         # Faust undoes a pause at every rebalance and buffer change, so what is held is left out here, at the last moment.
@@ -134,7 +134,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         pass  # streams/watchdog.py knows the reasons for standing still; Faust's own check does not
 
 
-class BatchTransport(driver.Transport):  # type: ignore[misc]
+class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
 
 

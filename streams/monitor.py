@@ -7,7 +7,7 @@ from faust.sensors import Monitor
 from faust.types import TP
 
 
-class LightMonitor(Monitor):  # type: ignore[misc]
+class LightMonitor(Monitor):
     """Counts events and offsets; one event is one fetched batch, so messages/s stand on the stage's own page."""
 
     def on_message_in(self, tp: TP, offset: int, message: Any) -> None:

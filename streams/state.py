@@ -94,12 +94,12 @@ class PartitionState:
 
     def seq(self, conversation: str) -> int:
         raw = self._db.get(b"s" + conversation.encode())
-        return 0 if raw is None else _SEQ.unpack(raw)[0]  # type: ignore[no-any-return]
+        return 0 if raw is None else _SEQ.unpack(raw)[0]
 
     def last(self, outbox: tuple[str, str, bytes]) -> tuple[int, int] | None:
         """(ordinal, log time) of the last taken ordinal."""
         raw = self._db.get(b"o" + _outbox_key(*outbox))
-        return None if raw is None else _LAST.unpack(raw)  # type: ignore[return-value]
+        return None if raw is None else _LAST.unpack(raw)
 
     def answer(self, outbox: tuple[str, str, bytes], ordinal: int) -> tuple[bytes, int, int, int] | None:
         """(key, seq, code, log time) of one of the last 64 taken ordinals."""

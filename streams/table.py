@@ -16,22 +16,23 @@ from faust.types import TP
 Assigned = Callable[[set[int]], Awaitable[None]]
 
 
-class _NoRecovery(Recovery):  # type: ignore[misc]
+class _NoRecovery(Recovery):
     def need_recovery(self) -> bool:
         return False
 
 
-class LogTableManager(TableManager):  # type: ignore[misc]
+class LogTableManager(TableManager):
     """Faust's `TableManager` setting: rebalances as usual, nothing to recover."""
 
     @property
     def recovery(self) -> Recovery:
-        if self._recovery is None:
-            self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return self._recovery
+        recovery: Recovery | None = self.__dict__.get("_recovery")
+        if recovery is None:
+            recovery = self._recovery = _NoRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
+        return recovery
 
 
-class LogTable(faust.Table):  # type: ignore[misc]
+class LogTable(faust.Table):
     """`on_assigned(partitions)` is awaited at each rebalance with all partitions of this worker, `on_stopping` at the end.
 
     Reading it answers a conversation's last sequence number from this worker's partitions, 0 if unknown.
@@ -57,9 +58,7 @@ class LogTable(faust.Table):  # type: ignore[misc]
     async def on_start(self) -> None:
         pass  # no store of Faust's, no topic declared: topics come from schemas/topics
 
-    async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:
+    async def on_rebalance(self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0) -> None:
         await self._on_assigned({tp.partition for tp in assigned if tp.topic == self.app.intake_topic})
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:

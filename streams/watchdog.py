@@ -35,9 +35,7 @@ class Watched(Protocol):
 class Watchdog:
     """`expired` is called once with a text when something that is owed has not moved for PATIENCE_SECONDS."""
 
-    def __init__(
-        self, watched: Watched, expired: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, watched: Watched, expired: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._watched = watched
         self._expired = expired
         self._clock = clock

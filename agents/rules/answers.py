@@ -22,9 +22,7 @@ def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> s
     return users
 
 
-def deliveries(
-    taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes
-) -> dict[int, list[Delivered]]:
+def deliveries(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes) -> dict[int, list[Delivered]]:
     """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
     slots: dict[int, list[Delivered]] = {}
     for item in taken:
@@ -57,9 +55,7 @@ def deliveries(
 
 def message_frame(item: Taken) -> bytes:
     """The push of a taken message."""
-    return encode_frame(
-        frames.Message(item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body)
-    )
+    return encode_frame(frames.Message(item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body))
 
 
 def answer_frame(answer: Repeat | OutOfStep) -> bytes:

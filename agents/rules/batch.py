@@ -71,9 +71,9 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
             state.fold(record.offset, record.time, items, outcome)
         except Exception:
             if done is not None:
-                for results, length in zip(outcome, whole, strict=True):
-                    del results[length:]
-                yield _batch(first, done, outcome)
+                taken, answers, dead = whole
+                whole_records = Outcome(outcome.taken[:taken], outcome.answers[:answers], outcome.dead[:dead])
+                yield _batch(first, done, whole_records)
             raise
         done = record, state.time, state.version
         if control:

@@ -50,10 +50,10 @@ class OutOfStep(NamedTuple):
 
 
 class DeadItem(NamedTuple):
-    """What the pure decoder refuses, for the dead letters; `index` -1 is the whole record."""
+    """What the pure decoder refuses, for the dead letters; `place` is the item's in its record, -1 the whole record."""
 
     offset: int
-    index: int
+    place: int
     code: Code
     value: bytes
 
@@ -131,10 +131,10 @@ class FoldState:
             kind = type(item)
             if kind is MessageSubmitted or kind is RefusalSubmitted:
                 self._submit(offset, index, item, outcome)  # type: ignore[arg-type]
-            elif kind is SetAside:
-                outcome.dead.append(DeadItem(offset, index, item.code, item.value))  # type: ignore[union-attr]
-                if item.refusal is not None:  # type: ignore[union-attr]
-                    self._submit(offset, index, item.refusal, outcome)  # type: ignore[union-attr]
+            elif isinstance(item, SetAside):
+                outcome.dead.append(DeadItem(offset, item.place, item.code, item.value))
+                if item.refusal is not None:
+                    self._submit(offset, index, item.refusal, outcome)
         self.position = offset
 
     def folded(self, position: int, taken: Iterable[Taken]) -> None:

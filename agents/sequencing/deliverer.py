@@ -17,7 +17,7 @@ from agents.rules.batch import Batch
 from agents.rules.fold import OutOfStep, Repeat
 from agents.rules.log import Verdict, judge, news
 from connectors.kafka.producer import QueueFull
-from connectors.kafka.reader import OffsetGone, ReadTimeout
+from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.routes import RoutesUnavailable
 from schemas.codec import MAX_DELIVERY_BYTES, decode_log, encode_event, pack

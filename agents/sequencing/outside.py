@@ -60,9 +60,7 @@ class PartitionOutside:
         self._number = number
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
-        self._outside.log_producer.send(
-            LOG, self._number, value, lambda error, offset: report(error is None, offset)
-        )
+        self._outside.log_producer.send(LOG, self._number, value, lambda error, offset: report(error is None, offset))
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
         self._outside.delivery_producer.send(DELIVERIES, slot, value, lambda error, _offset: report(error is None))
@@ -73,9 +71,7 @@ class PartitionOutside:
     async def dead_letters(self, items: list[DeadItem]) -> None:
         for item in items:
             value = encode_event(
-                DeadLetter(
-                    SCHEMA_VERSION, SUBMITTED, self._number, item.offset, item.index, item.code.number, item.value
-                )
+                DeadLetter(SCHEMA_VERSION, SUBMITTED, self._number, item.offset, item.place, item.code.number, item.value)
             )
             while True:
                 try:

@@ -1,7 +1,7 @@
 """One partition of a sequencer worker, from assignment to revocation.
 
-    restoring ─→ running ─→ closed
-        └──────────┴─→ halted: kept, nothing read, health red, other partitions run (R7)
+restoring ─→ running ─→ closed
+    └──────────┴─→ halted: kept, nothing read, health red, other partitions run (R7)
 """
 
 import asyncio
@@ -150,10 +150,13 @@ class Partition:
             self.table = None
         log.info("partition %d closed (was %s)", self.number, reason.value)
 
+    def _is_closed(self) -> bool:
+        return self.status is Status.CLOSED
+
     async def _restore(self) -> None:
         while self.status is Status.RESTORING:
             try:
-                table, fold, delivered = await self._outside.restore(lambda: self.status is Status.CLOSED)
+                table, fold, delivered = await self._outside.restore(self._is_closed)
                 break
             except Stopped:
                 return
@@ -175,7 +178,7 @@ class Partition:
         self._appender = Appender(fold, self._outside, self._landed, self.halt)
         self._deliverer = Deliverer(self._outside, header.position, delivered, header.redeliver_from)
         self.table = table
-        if self.status is Status.CLOSED:
+        if self._is_closed():
             return
         self._tasks.append(asyncio.create_task(self._deliver()))
         log.info(

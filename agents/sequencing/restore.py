@@ -75,9 +75,7 @@ def restore(
     return Restored(state, fold, delivered)
 
 
-def _fold_log(
-    reader: Reader, partition: int, fold: LogFold, end: int, delivered: int, stopped: Callable[[], bool]
-) -> int:
+def _fold_log(reader: Reader, partition: int, fold: LogFold, end: int, delivered: int, stopped: Callable[[], bool]) -> int:
     """Read the log from where the fold stands to `end`; returns d of R5, the larger of the group's and the log's."""
     first = fold.header.log_offset + 1
     owed: deque[tuple[int, int]] = deque()

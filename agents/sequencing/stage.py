@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 class SequencerStage:
     """`Intake` of the sequencer's app. `go_on(partition)` makes the consumer read from the stage's position."""
 
-    def __init__(self, partitions: int, outside: Outside, go_on: Callable[[int], Awaitable[None]], now: Callable[[], int]) -> None:
+    def __init__(
+        self, partitions: int, outside: Outside, go_on: Callable[[int], Awaitable[None]], now: Callable[[], int]
+    ) -> None:
         self.figures: Counter[str] = Counter()
         self.partitions: dict[int, Partition] = {}
         self._count = partitions
@@ -54,9 +56,7 @@ class SequencerStage:
             await asyncio.gather(*(partition.close() for partition in gone))
         for number in sorted(partitions - set(self.partitions)):
             self._closed.pop(number, None)
-            self.partitions[number] = Partition(
-                number, self._outside.partition(number), self.figures, self._go_on, self._now
-            )
+            self.partitions[number] = Partition(number, self._outside.partition(number), self.figures, self._go_on, self._now)
 
     async def stop(self) -> None:
         """Let go of everything; what was delivered can still be committed."""

@@ -108,9 +108,7 @@ class RedisRoutes:
         await self._call(pipeline.execute())
 
     async def remove_route(self, route: Route) -> None:
-        await self._call(
-            self._forget(keys=[f"routes:{route.user}"], args=[route.device, f"{route.node} {route.slot}"])
-        )
+        await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, f"{route.node} {route.slot}"]))
 
     def _script(self, name: str) -> Any:
         return self._redis.register_script((files("connectors.redis") / f"{name}.lua").read_text())

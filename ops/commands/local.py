@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,7 +20,11 @@ from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
 _DOWN_SECONDS = 15.0
 
 home_option = click.option(
-    "--home", envvar="MESSENGER_HOME", default=".local/stack", show_default=True, type=click.Path(path_type=Path),
+    "--home",
+    envvar="MESSENGER_HOME",
+    default=".local/stack",
+    show_default=True,
+    type=click.Path(path_type=Path),
     help="folder of its data and logs (MESSENGER_HOME)",
 )
 
@@ -39,8 +42,14 @@ def command() -> None:
 
 @command.command()
 @home_option
-@click.option("--base-port", envvar="MESSENGER_BASE_PORT", default=8400, show_default=True, type=click.IntRange(1024, 65000),
-              help="gateways from here, Kafka +8, Redis +10, monitors from +16 (MESSENGER_BASE_PORT)")
+@click.option(
+    "--base-port",
+    envvar="MESSENGER_BASE_PORT",
+    default=8400,
+    show_default=True,
+    type=click.IntRange(1024, 65000),
+    help="gateways from here, Kafka +8, Redis +10, monitors from +16 (MESSENGER_BASE_PORT)",
+)
 @click.option("--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS))
 @click.option("--gateways", envvar="GATEWAYS", default=1, show_default=True, type=click.IntRange(0, MAX_GATEWAYS))
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
@@ -90,8 +99,14 @@ def status(home: Path, as_json: bool) -> None:
         if part["state"] == "running" and not health[name]:
             part["state"] = "unhealthy"
     if as_json:
-        click.echo(json.dumps({name: {key: part[key] for key in ("pid", "state", "port", "restarts", "log", "address")}
-                               for name, part in parts.items()}))
+        click.echo(
+            json.dumps(
+                {
+                    name: {key: part[key] for key in ("pid", "state", "port", "restarts", "log", "address")}
+                    for name, part in parts.items()
+                }
+            )
+        )
     elif not alive:
         click.echo(f"no stack runs in {place.folder}")
     else:
@@ -121,7 +136,10 @@ def _detach(place: Home, base_port: int, workers: int, gateways: int) -> None:
     with output.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ops", "local", "up", *arguments],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     while process.poll() is None:
         if b"Ctrl-C" in output.read_bytes():

@@ -1,6 +1,7 @@
 """`messenger tail`: what a device sees, at the terminal."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 
@@ -22,10 +23,8 @@ def command(user: str, url: str, token: str | None, device: str, count: int | No
     Example:
       messenger tail --as bob --count 1
     """
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_tail(user, url, token, f"{device}-{uuid.uuid4().hex[:8]}", count))
-    except KeyboardInterrupt:
-        pass
 
 
 async def _tail(user: str, url: str, token: str | None, device: str, count: int | None) -> None:

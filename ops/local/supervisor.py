@@ -79,7 +79,9 @@ class Supervisor:
             if running.process is None or running.process.returncode is not None:
                 raise CannotStart(f"{part.name} ended while starting; its log: {self._home.log_of(part.name)}")
             if time.monotonic() > until:
-                raise CannotStart(f"{part.name} is not ready after {_START_SECONDS:.0f} s; its log: {self._home.log_of(part.name)}")
+                raise CannotStart(
+                    f"{part.name} is not ready after {_START_SECONDS:.0f} s; its log: {self._home.log_of(part.name)}"
+                )
             await asyncio.sleep(_POLL_SECONDS)
         for command in part.after:
             await self._run_once(part, command)
@@ -167,9 +169,7 @@ class Supervisor:
             for running in self._parts
         }
         pid = os.getpid()
-        self._home.write_state(
-            {"pid": pid, "started": start_time(pid), "base_port": self._layout.base_port, "parts": parts}
-        )
+        self._home.write_state({"pid": pid, "started": start_time(pid), "base_port": self._layout.base_port, "parts": parts})
 
 
 def refuse_if_running(home: Home) -> None:

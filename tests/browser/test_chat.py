@@ -16,8 +16,17 @@ from tests.harness.stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
-_FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
---disable-component-update --disable-sync --disable-dev-shm-usage""".split()
+_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
 
 Open = Callable[..., webdriver.Chrome]
 
@@ -60,9 +69,7 @@ def say(page: webdriver.Chrome, text: str) -> None:
 def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
     """(body, tick) of every message, as a person sees them."""
     items = page.find_elements(By.CSS_SELECTOR, "#messages .message")
-    return [
-        (item.find_element(By.CLASS_NAME, "body").text, item.find_element(By.CLASS_NAME, "tick").text) for item in items
-    ]
+    return [(item.find_element(By.CLASS_NAME, "body").text, item.find_element(By.CLASS_NAME, "tick").text) for item in items]
 
 
 def wait_for(page: webdriver.Chrome, expected: list[tuple[str, str]]) -> None:

@@ -38,9 +38,7 @@ class Stack:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
     @property
@@ -56,8 +54,18 @@ class Stack:
         self.home.mkdir(parents=True, exist_ok=True)
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops", "local", "up", "--home", str(self.home), *self._counts]
-                + ["--base-port", str(self.base_port)],
+                [
+                    sys.executable,
+                    "-m",
+                    "ops",
+                    "local",
+                    "up",
+                    "--home",
+                    str(self.home),
+                    *self._counts,
+                    "--base-port",
+                    str(self.base_port),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -87,7 +95,11 @@ class Stack:
         """Run `messenger ...` against this stack."""
         return subprocess.run(
             [sys.executable, "-m", "ops", *arguments],
-            env=self.environment(), capture_output=True, text=True, timeout=timeout, check=check,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=check,
         )
 
     def parts(self) -> dict[str, dict[str, Any]]:

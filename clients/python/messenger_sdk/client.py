@@ -1,6 +1,6 @@
 """The client: one device, connected as long as it is open, sending and showing in order.
 
-    connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed, or told not to come back
+connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed, or told not to come back
 """
 
 import asyncio
@@ -270,7 +270,9 @@ class Client:
             if frame.sender == self.user:
                 self._finish(
                     self._outbox.own_message(
-                        self._other(frame.conversation), frame.key, SentMessage(frame.conversation, frame.seq, frame.time)
+                        self._other(frame.conversation),
+                        frame.key,
+                        SentMessage(frame.conversation, frame.seq, frame.time),
                     )
                 )
             self._show(frame)
@@ -313,5 +315,3 @@ class Client:
     def _other(self, conversation: str) -> str:
         first, second = members_of_valid(conversation)
         return second if first == self.user else first
-
-

@@ -1,0 +1,45 @@
+PYTHON := .venv/bin/python
+
+.PHONY: help run test chaos lint format bench docs clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## set up what is missing, run the whole system, show the address of the chat page (Ctrl-C ends it)
+	@ops/setup.sh run
+	@exec .venv/bin/messenger local up
+
+test: ## set up and run all tests, with real services and a browser
+	@ops/setup.sh test
+	$(PYTHON) -m pytest -q tests/unit tests/property tests/contract
+	$(PYTHON) -m pytest -q tests/integration
+	$(PYTHON) -m pytest -q tests/chaos
+	$(PYTHON) -m pytest -q tests/browser
+
+chaos: ## the full count of kills (30 minutes or more)
+	@ops/setup.sh test
+	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough $(PYTHON) -m pytest -q tests/chaos tests/property
+
+lint: ## ruff, mypy --strict, and who may import whom
+	@ops/setup.sh lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: ## format the code
+	@ops/setup.sh lint
+	.venv/bin/ruff check --fix-only --quiet .
+	.venv/bin/ruff format --quiet .
+
+bench: ## measure; writes bench/results (on an idle machine, 10 minutes)
+	@ops/setup.sh run
+	$(PYTHON) -m bench
+
+docs: ## write docs/TOPICS.md again
+	@ops/setup.sh lint
+	$(PYTHON) -m ops.docs
+
+clean: ## leave the tree as cloned (ends the local stack, deletes its data)
+	@if [ -x .venv/bin/messenger ]; then .venv/bin/messenger local down; fi
+	git clean -fdXq
