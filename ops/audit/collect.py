@@ -1,0 +1,95 @@
+"""Reading what the judge judges: Kafka's topics and the workers' counters."""
+
+import json
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+from connectors.kafka.reader import OffsetGone, Reader
+from connectors.kafka.record import Record
+from ops.audit.log import CountersSeen, PartitionJudge
+from ops.audit.verdict import Verdict
+from schemas.codec import decode_deliveries, decode_server_frames
+from schemas.events import Delivered, MessageDelivered
+from schemas.frames import Sent
+from schemas.ids import partition_of
+from schemas.topics import DELIVERIES, LOG, SUBMITTED
+
+
+class CannotJudge(Exception):
+    """Something that the judge needs is gone; the text says what."""
+
+
+def audit(
+    kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]
+) -> Verdict:
+    """Judge everything up to now, also under load. `progress(records)` is called as records are read.
+
+    Raises ReadTimeout, CannotJudge.
+    """
+    verdict = Verdict()
+    counters = {partition: _counters(workers, partition) for partition in range(partitions)}
+    reader = Reader(kafka)
+    try:
+        delivered = _deliveries(reader, partitions, slots, progress)
+        for partition in range(partitions):
+            log_start, log_end = reader.watermarks(LOG, partition)
+            input_start, input_end = reader.watermarks(SUBMITTED, partition)
+            if log_start or input_start:
+                raise CannotJudge(
+                    f"partition {partition}: the input begins at {input_start}, the log at {log_start}; only what begins at "
+                    "0 can be folded again from its start"
+                )
+            judge = PartitionJudge(partition, verdict)
+            second = Reader(kafka)
+            try:
+                inputs = _counted(second.read(SUBMITTED, partition, 0, input_end), progress)
+                records = _counted(reader.read(LOG, partition, 0, log_end), progress)
+                judge.log(inputs, records, counters[partition])
+            finally:
+                second.close()
+            if counters[partition] is None:
+                verdict.figures["partitions without a worker"] += 1
+            judge.deliveries(delivered[partition])
+    except OffsetGone as error:
+        raise CannotJudge(str(error)) from None
+    finally:
+        reader.close()
+    return verdict
+
+
+def _counted(records: Iterator[Record], progress: Callable[[int], None]) -> Iterator[Record]:
+    for record in records:
+        progress(1)
+        yield record
+
+
+def _deliveries(
+    reader: Reader, partitions: int, slots: int, progress: Callable[[int], None]
+) -> dict[int, list[Delivered]]:
+    """What is retained of the deliveries, by the conversation's partition."""
+    found: dict[int, list[Delivered]] = defaultdict(list)
+    for slot in range(slots):
+        start, end = reader.watermarks(DELIVERIES, slot)
+        for record in _counted(reader.read(DELIVERIES, slot, start, end), progress):
+            for event in decode_deliveries(record.value).events:
+                if type(event) is MessageDelivered:
+                    found[partition_of(event.conversation, partitions)].append(event)
+                else:
+                    for frame in decode_server_frames(event.frame):
+                        if isinstance(frame, Sent):
+                            found[partition_of(frame.conversation, partitions)].append(event)
+    return found
+
+
+def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
+    """The counters of whichever worker owns the partition now, None if none does."""
+    for worker in workers:
+        try:
+            with urllib.request.urlopen(f"{worker}/sequencer/counters/{partition}/", timeout=30) as answer:
+                lines = [json.loads(line) for line in answer.read().splitlines()]
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            continue
+        return CountersSeen(lines[0]["log_offset"], {conversation: seq for conversation, seq in lines[1:]})
+    return None

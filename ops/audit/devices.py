@@ -1,0 +1,60 @@
+"""Judging what devices showed. Absence is judged here only: a delivery exists if a device was routed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ops.audit.verdict import Verdict
+
+
+class Shown(NamedTuple):
+    """A message as a device showed it, or as the server accepted it from a sender."""
+
+    conversation: str
+    seq: int
+    key: str
+    body: str
+
+
+def judge_devices(accepted: Iterable[Shown], devices: Mapping[str, Sequence[Shown]], verdict: Verdict) -> None:
+    """Compare with what senders were told (`accepted`) what each device showed, in its order.
+
+    Every device must be one that was online all the time and is a member of every conversation it has shown or that is
+    accepted for it: the caller passes each device with the accepted messages of its user only.
+    """
+    truth: dict[tuple[str, int], Shown] = {}
+    keys: dict[str, tuple[str, int]] = {}
+    for message in accepted:
+        name = message.conversation, message.seq
+        if truth.setdefault(name, message) != message:
+            verdict.add("inconsistent-offsets", f"{name} was given to two messages")
+        if keys.setdefault(message.key, name) != name:
+            verdict.add("duplicate", f"one message is {keys[message.key]} and {name}")
+    for device, shown in devices.items():
+        cursors: dict[str, int] = {}
+        for message in shown:
+            name = message.conversation, message.seq
+            cursor = cursors.get(message.conversation, 0)
+            if message.seq == cursor:
+                verdict.add("duplicate", f"{device} showed {name} twice")
+            elif message.seq < cursor:
+                verdict.add("nonmonotonic-poll", f"{device} showed {name} after {cursor}")
+            elif message.seq > cursor + 1:
+                verdict.add("poll-skip", f"{device} showed {name} after {cursor}")
+            cursors[message.conversation] = max(cursor, message.seq)
+            if truth.setdefault(name, message) != message:
+                verdict.add("inconsistent-offsets", f"{device} showed {name} with other content")
+    last: dict[str, int] = {}
+    for conversation, seq in truth:
+        last[conversation] = max(last.get(conversation, 0), seq)
+    for device, shown in devices.items():
+        seen = {(message.conversation, message.seq) for message in shown}
+        users = device.split("/")[0]
+        for conversation, seq in truth:
+            if users in conversation.split(":") and (conversation, seq) not in seen:
+                verdict.add("lost-write", f"{device} never showed {(conversation, seq)}")
+    for conversation, end in last.items():
+        for seq in range(1, end + 1):
+            if (conversation, seq) not in truth:
+                verdict.add("poll-skip", f"{(conversation, seq)} exists nowhere")
+    verdict.figures["accepted"] += len(truth)
+    verdict.figures["shown"] += sum(len(shown) for shown in devices.values())

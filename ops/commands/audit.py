@@ -1,0 +1,55 @@
+"""`messenger audit`: the judge."""
+
+import os
+from typing import Annotated
+
+import click
+from msgspec import Meta, Struct
+
+from connectors.environment import SettingsError, load
+from connectors.kafka.reader import ReadTimeout
+from ops.audit.collect import CannotJudge, audit
+from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
+
+
+class AuditSettings(Struct, frozen=True):
+    """MESSENGER_KAFKA (the local stack's by default), MESSENGER_BASE_PORT, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+
+    kafka: str = ""
+    base_port: int = 8400
+    partitions: Annotated[int, Meta(ge=1)] = 4
+    slots: Annotated[int, Meta(ge=1)] = 8
+
+
+@click.command()
+@click.option("--worker", "workers", multiple=True, metavar="URL", help="a worker's monitor; the local stack's by default")
+def command(workers: tuple[str, ...]) -> None:
+    """Judge the input, the log, the retained deliveries and the workers' counters, also under load.
+
+    Says "dense, once, in order, equal everywhere" (exit code 0), or names each deviation in Jepsen's words (1).
+
+    \b
+    Example:
+      messenger audit
+      MESSENGER_KAFKA=kafka:9092 messenger audit --worker http://worker-1:6066
+    """
+    with exit_codes(unreachable=(ReadTimeout,), usage=(SettingsError,)):
+        settings = load(AuditSettings, os.environ)
+        kafka = settings.kafka or f"127.0.0.1:{settings.base_port + 8}"
+        urls = workers or tuple(f"http://127.0.0.1:{settings.base_port + 16 + n}" for n in range(8))
+        with click.progressbar(length=0, label="records read", show_percent=False, show_eta=False, show_pos=True) as bar:
+
+            def progress(records: int) -> None:
+                bar.length = (bar.length or 0) + records
+                bar.update(records)
+
+            try:
+                verdict = audit(kafka, urls, settings.partitions, settings.slots, progress)
+            except CannotJudge as error:
+                fail(str(error), UNREACHABLE)
+    for figure, count in verdict.figures.items():
+        click.echo(f"{figure}: {count}")
+    for line in verdict.lines():
+        click.echo(line)
+    if not verdict.clean:
+        raise SystemExit(FAILED)

@@ -1,0 +1,99 @@
+"""People who talk through a stack by the SDK, and what their devices showed."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from gateway.tokens import issue
+from messenger_sdk import Client, MessageReceived
+from ops.audit.devices import Shown, judge_devices
+from ops.audit.verdict import Verdict
+from schemas.ids import user_id
+from tests.harness.stack import Stack
+
+
+class Talk:
+    """Devices of several users on a stack's gateways. `names` are prefixed so that talks on one stack do not meet."""
+
+    def __init__(self, stack: Stack, prefix: str) -> None:
+        self._stack = stack
+        self._prefix = prefix
+        self._exits = AsyncExitStack()
+        self._watching: list[asyncio.Task[None]] = []
+        self._urls = itertools.cycle(stack.gateway_urls)
+        self.clients: dict[str, Client] = {}
+        self.shown: dict[str, list[Shown]] = {}
+        self.accepted: list[Shown] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        await self._exits.aclose()
+
+    def user(self, name: str) -> str:
+        return f"{self._prefix}-{name}"
+
+    async def join(self, name: str, device: str = "one") -> Client:
+        """Another device of a user, online."""
+        user = self.user(name)
+        token = issue(user_id(user), self._stack.token_secret, time.time())
+        client = await self._exits.enter_async_context(Client(next(self._urls), token, device))
+        self.clients[f"{user}/{device}"] = client
+        self._watching.append(asyncio.create_task(self._watch(f"{user}/{device}", client)))
+        async with asyncio.timeout(20):
+            await client.online()
+        return client
+
+    async def _watch(self, device: str, client: Client) -> None:
+        shown = self.shown[device] = []
+        async for event in client.events():
+            if isinstance(event, MessageReceived):
+                shown.append(Shown(event.conversation, event.seq, event.key, event.body))
+
+    async def say(self, client: Client, to: str, bodies: Sequence[str]) -> None:
+        """Send in order, not waiting in between, until all are sent."""
+        for sent in asyncio.as_completed([self._say(client, to, body) for body in bodies]):
+            await sent
+
+    def _say(self, client: Client, to: str, body: str) -> "asyncio.Task[None]":
+        sending = client.submit(self.user(to), body)
+
+        async def wait() -> None:
+            sent = await sending
+            self.sent(sent.conversation, sent.seq, body)
+
+        return asyncio.create_task(wait())
+
+    def sent(self, conversation: str, seq: int, body: str) -> None:
+        self.accepted.append(Shown(conversation, seq, f"{conversation}/{seq}", body))
+
+    async def settle(self, timeout: float = 30) -> None:
+        """Wait until every device has shown all that was accepted for its user."""
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
+            if all(
+                len(shown) >= sum(device.split("/")[0] in message.conversation.split(":") for message in self.accepted)
+                for device, shown in self.shown.items()
+            ):
+                return
+            await asyncio.sleep(0.1)
+
+    def verdict(self) -> Verdict:
+        """The devices' verdict. Bodies are unique, so they stand for the keys."""
+        verdict = Verdict()
+
+        def named(messages: list[Shown]) -> list[Shown]:
+            return [Shown(m.conversation, m.seq, m.body, m.body) for m in messages]
+
+        judge_devices(named(self.accepted), {device: named(shown) for device, shown in self.shown.items()}, verdict)
+        return verdict
