@@ -5,7 +5,6 @@ partitions agents/sequencing. No exception leaves it, since Faust would acknowle
 """
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,9 @@ from agents.sequencing.outside import Outside
 from agents.sequencing.pages import add_pages
 from agents.sequencing.stage import SequencerStage
 from agents.sequencing.vitals import SequencerVitals
-from connectors.redis.routes import Routes
 from schemas.topics import LOG, SUBMITTED
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
-from streams.state import RocksBudget
 from streams.table import LogTable
 from streams.watchdog import Watchdog
 
@@ -25,11 +22,8 @@ GROUP = "sequencer"
 _WRITE_SECONDS = 1.0
 
 
-def make_sequencer(
-    kafka: str, partitions: int, topic_ids: Mapping[str, str], routes: Routes, state_dir: Path, web_port: int
-) -> PipelineApp:
+def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Path, web_port: int) -> PipelineApp:
     """The sequencer's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
-    outside = Outside(kafka, GROUP, state_dir, topic_ids, routes, RocksBudget())
 
     async def go_on(partition: int) -> None:
         await app.consumer.go_on(partition)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import uvloop
 
-from agents.sequencer import make_sequencer
+from agents.sequencer import GROUP, make_sequencer
+from agents.sequencing.outside import Outside
 from agents.settings import WorkerSettings
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.routes import RedisRoutes, Routes
 from streams.app import PipelineApp
+from streams.state import RocksBudget
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,13 @@ class TopicsWrong(Exception):
     """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
 
 
-def build_sequencer(settings: WorkerSettings, topic_ids: dict[str, str], routes: Routes) -> PipelineApp:
-    """The sequencer stage of a worker."""
-    return make_sequencer(settings.kafka, settings.partitions, topic_ids, routes, Path(settings.state_dir), settings.web_port)
+def build_sequencer(
+    settings: WorkerSettings, topic_ids: dict[str, str], routes: Routes, kind: type[Outside] = Outside
+) -> PipelineApp:
+    """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
+    state_dir = Path(settings.state_dir)
+    outside = kind(settings.kafka, GROUP, state_dir, topic_ids, routes, RocksBudget())
+    return make_sequencer(outside, settings.kafka, settings.partitions, state_dir, settings.web_port)
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

@@ -62,10 +62,11 @@ class Talk:
 
     async def say(self, client: Client, to: str, bodies: Sequence[str]) -> None:
         """Send in order, not waiting in between, until all are sent."""
-        for sent in asyncio.as_completed([self._say(client, to, body) for body in bodies]):
+        for sent in asyncio.as_completed([self.begin(client, to, body) for body in bodies]):
             await sent
 
-    def _say(self, client: Client, to: str, body: str) -> "asyncio.Task[None]":
+    def begin(self, client: Client, to: str, body: str) -> "asyncio.Task[None]":
+        """Send one message now; the task ends when it is sent."""
         sending = client.submit(self.user(to), body)
 
         async def wait() -> None:

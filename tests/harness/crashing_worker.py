@@ -1,0 +1,91 @@
+"""A real sequencer worker that kills itself at a named point of its work.
+
+usage: python -m tests.harness.crashing_worker POINT AFTER     (settings as for `messenger worker sequencer`)
+
+Nothing of the worker is replaced: what its partitions send and hear passes through here, and at the POINT, once AFTER appends
+have passed, the process gets SIGKILL.
+"""
+
+import mode.loop
+
+mode.loop.use("uvloop")  # before Faust is imported
+
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from agents.sequencing.outside import Outside, PartitionOutside
+from agents.settings import WorkerSettings
+from agents.worker import build_sequencer, run
+from connectors.environment import load
+from ops.logs import set_up_logging
+
+POINTS = {
+    "folded": "folded, nothing sent",
+    "delivered": "deliveries out, append not",
+    "appending": "append handed to Kafka, its report not heard",
+    "appended": "append in, deliveries not",
+    "both": "both in, offset not committed",
+}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CrashingOutside(Outside):
+    point = ""
+    after = 0
+    appends = 0
+
+    def partition(self, number: int) -> PartitionOutside:
+        return CrashingPartition(self, number)
+
+    @property
+    def armed(self) -> bool:
+        return bool(self.point) and self.appends > self.after
+
+
+class CrashingPartition(PartitionOutside):
+    _outside: CrashingOutside
+
+    def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
+        outside = self._outside
+        outside.appends += 1
+        if outside.armed and outside.point == "folded":
+            die()
+        if outside.armed and outside.point == "delivered":
+            return  # never sent: a delivery report ends the process
+
+        def reported(ok: bool, offset: int) -> None:
+            if outside.armed and outside.point == "appended":
+                die()
+            if outside.armed and outside.point == "appending":
+                die()
+            self._appended = outside.armed
+            report(ok, offset)
+
+        super().append(value, reported)
+
+    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
+        outside = self._outside
+        if outside.armed and outside.point == "appended":
+            return  # never sent: the append's report ends the process
+
+        def reported(ok: bool) -> None:
+            if outside.armed and (outside.point == "delivered" or (outside.point == "both" and self._appended)):
+                die()
+            report(ok)
+
+        super().deliver(slot, value, reported)
+
+    _appended = False
+
+
+if __name__ == "__main__":
+    set_up_logging(logging.INFO)
+    CrashingOutside.point, CrashingOutside.after = sys.argv[1], int(sys.argv[2])
+    sys.exit(run(load(WorkerSettings, os.environ), [functools.partial(build_sequencer, kind=CrashingOutside)]))

@@ -1,0 +1,59 @@
+"""Steady load for chaos: pairs that talk all the time, so that whatever is killed is killed in the middle of something."""
+
+import asyncio
+import contextlib
+
+from messenger_sdk import Client
+from tests.harness.talk import Talk
+
+_PAIRS = 8
+_PAUSE_SECONDS = 0.02
+
+
+class Load:
+    """`start` it, do something terrible, `stop` it: it returns when everything that was said is sent."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.said = 0
+
+    async def start(self) -> None:
+        for number in range(_PAIRS):
+            alice, bob = await self._talk.join(f"a{number}"), await self._talk.join(f"b{number}")
+            self._tasks.append(asyncio.create_task(self._speak(alice, f"a{number}", f"b{number}")))
+            self._tasks.append(asyncio.create_task(self._speak(bob, f"b{number}", f"a{number}")))
+
+    async def stop(self, timeout: float = 90) -> None:
+        self._stopping.set()
+        async with asyncio.timeout(timeout):
+            await asyncio.gather(*self._tasks)
+
+    async def cancel(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def sent(self, more: int, timeout: float = 60) -> float:
+        """Wait until so many more messages have been sent; how many seconds it took."""
+        loop = asyncio.get_running_loop()
+        began, target = loop.time(), len(self._talk.accepted) + more
+        async with asyncio.timeout(timeout):
+            while len(self._talk.accepted) < target:
+                await asyncio.sleep(0.02)
+        return loop.time() - began
+
+    async def _speak(self, client: Client, name: str, to: str) -> None:
+        number = 0
+        sending: set[asyncio.Task[None]] = set()
+        while not self._stopping.is_set():
+            number += 1
+            self.said += 1
+            task = self._talk.begin(client, to, f"{name} {number}")
+            sending.add(task)
+            task.add_done_callback(sending.discard)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PAUSE_SECONDS):
+                    await self._stopping.wait()
+        await asyncio.gather(*sending)
