@@ -35,14 +35,24 @@ class Load:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def sent(self, more: int, timeout: float = 60) -> float:
-        """Wait until so many more messages have been sent; how many seconds it took."""
-        loop = asyncio.get_running_loop()
-        began, target = loop.time(), len(self._talk.accepted) + more
+    async def sent(self, more: int, timeout: float = 60) -> None:
+        """Wait until so many more messages have been sent."""
+        target = len(self._talk.accepted) + more
         async with asyncio.timeout(timeout):
             while len(self._talk.accepted) < target:
                 await asyncio.sleep(0.02)
-        return loop.time() - began
+
+    async def dark(self, timeout: float = 90) -> float:
+        """Wait until every conversation is served again; the longest time in seconds that one of them was not."""
+        await self.sent(_PAIRS * 2, timeout)
+        waiting = set(self._talk.last)
+        seen = dict(self._talk.last)
+        async with asyncio.timeout(timeout):
+            while waiting:
+                waiting = {name for name in waiting if self._talk.last[name] == seen[name]}
+                await asyncio.sleep(0.05)
+        longest, self._talk.longest_gap = self._talk.longest_gap, 0.0
+        return longest
 
     async def _speak(self, client: Client, name: str, to: str) -> None:
         number = 0

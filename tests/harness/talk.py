@@ -28,6 +28,10 @@ class Talk:
         self.clients: dict[str, Client] = {}
         self.shown: dict[str, list[Shown]] = {}
         self.accepted: list[Shown] = []
+        self.longest_gap = 0.0
+        """Longest time in seconds between two sends that one conversation got through, since it was last set to 0."""
+        self.last: dict[str, float] = {}
+        """When a conversation last got a send through (monotonic seconds)."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,7 +80,10 @@ class Talk:
         return asyncio.create_task(wait())
 
     def sent(self, conversation: str, seq: int, body: str) -> None:
-        self.accepted.append(Shown(conversation, seq, f"{conversation}/{seq}", body))
+        self.accepted.append(Shown(conversation, seq, body, body))
+        now = time.monotonic()
+        self.longest_gap = max(self.longest_gap, now - self.last.get(conversation, now))
+        self.last[conversation] = now
 
     async def settle(self, timeout: float = 30) -> None:
         """Wait until every device has shown all that was accepted for its user."""
@@ -92,9 +99,6 @@ class Talk:
     def verdict(self) -> Verdict:
         """The devices' verdict. Bodies are unique, so they stand for the keys."""
         verdict = Verdict()
-
-        def named(messages: list[Shown]) -> list[Shown]:
-            return [Shown(m.conversation, m.seq, m.body, m.body) for m in messages]
-
-        judge_devices(named(self.accepted), {device: named(shown) for device, shown in self.shown.items()}, verdict)
+        shown = {device: [message._replace(key=message.body) for message in all_] for device, all_ in self.shown.items()}
+        judge_devices(self.accepted, shown, verdict)
         return verdict

@@ -1,0 +1,105 @@
+"""State, offsets, input or log lost: rebuilt right, or the partition halts and says what to do; others run (R3, R8)."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from agents.sequencer import GROUP
+from schemas.ids import partition_of
+from schemas.topics import LOG, SUBMITTED
+from tests.harness import kafka
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+from tests.harness.worker import Worker
+
+pytestmark = [pytest.mark.real, pytest.mark.chaos]
+
+Judged = Callable[[], Awaitable[None]]
+
+
+@pytest.fixture
+async def worker(workers: list[Worker], talk: Talk) -> Worker:
+    """A worker that has sequenced ten messages of alice and bob and has stopped."""
+    first = workers[0]
+    first.start()
+    first.wait_healthy()
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    await talk.say(alice, "bob", [f"before {n}" for n in range(10)])
+    await talk.settle()
+    assert await asyncio.to_thread(first.stop) == 0
+    return first
+
+
+def place(talk: Talk) -> int:
+    return partition_of(f"{talk.user('alice')}:{talk.user('bob')}", 4)
+
+
+async def goes_on(worker: Worker, talk: Talk) -> None:
+    """The next message gets number 11."""
+    worker.start()
+    await asyncio.to_thread(worker.wait_healthy)
+    sent = await talk.clients[f"{talk.user('alice')}/one"].send(talk.user("bob"), "after")
+    talk.sent(sent.conversation, sent.seq, "after")
+    assert sent.seq == 11
+
+
+def halts(worker: Worker, partition: int, reason: str) -> None:
+    """One partition halts for `reason`, health is red, the others run."""
+    worker.start()
+    worker.wait_for(lambda: [p["status"] for p in worker.partitions().values()].count("running") == 3)
+    worker.wait_for(lambda: worker.partitions()[partition]["status"] == "halted")
+    assert reason in worker.partitions()[partition]["reason"]
+    health = worker.page("/health/")
+    assert health is not None
+    assert health["healthy"] is False
+
+
+async def test_data_directory_deleted(worker: Worker, talk: Talk, judged: Judged) -> None:
+    worker.forget_state()
+    await goes_on(worker, talk)
+    await judged()
+
+
+async def test_group_offset_gone(worker: Worker, lab: Stack, talk: Talk, judged: Judged) -> None:
+    kafka.forget_group(lab, GROUP)
+    await goes_on(worker, talk)
+    await judged()
+
+
+async def test_log_recreated_is_folded_again_from_the_input(
+    worker: Worker, lab: Stack, talk: Talk, judged: Judged
+) -> None:
+    kafka.recreate(lab, LOG)
+    await goes_on(worker, talk)
+    await judged()
+
+
+async def test_log_head_gone_with_its_state_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
+    kafka.expire(lab, LOG, place(talk))
+    worker.forget_state()
+    halts(worker, place(talk), "there is no snapshot")
+
+
+async def test_log_head_gone_but_state_kept_goes_on(worker: Worker, lab: Stack, talk: Talk) -> None:
+    kafka.expire(lab, LOG, place(talk))
+    await goes_on(worker, talk)
+
+
+async def test_input_recreated_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
+    kafka.recreate(lab, SUBMITTED)
+    halts(worker, place(talk), "the input was re-created")
+
+
+async def test_input_recreated_halts_even_without_state(worker: Worker, lab: Stack, talk: Talk) -> None:
+    kafka.recreate(lab, SUBMITTED)
+    worker.forget_state()
+    halts(worker, place(talk), "its tail was lost")
+
+
+async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
+    lab.kill("kafka", signal.SIGKILL)
+    kafka.cut_tail(lab, SUBMITTED, place(talk), batches=1)
+    await asyncio.to_thread(lab.wait_healthy)
+    halts(worker, place(talk), "its tail was lost")

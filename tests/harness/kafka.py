@@ -1,0 +1,84 @@
+"""What an accident or an operator may do to Kafka."""
+
+import struct
+import time
+from pathlib import Path
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from connectors.kafka.reader import Reader
+from connectors.kafka.record import Record
+from connectors.kafka.topics import TopicsAdmin
+from tests.harness.stack import Stack
+
+
+def produce(stack: Stack, topic: str, partition: int, *values: bytes) -> None:
+    """Write records, acknowledged one by one."""
+    producer = Producer({"bootstrap.servers": stack.kafka, "acks": "all", "message.max.bytes": 8_000_000})
+    errors: list[object] = []
+    for value in values:
+        producer.produce(topic, value, partition=partition, on_delivery=lambda error, _: errors.append(error))
+        producer.flush(10)
+    assert errors == [None] * len(values), errors
+
+
+def read_all(stack: Stack, topic: str, partition: int) -> list[Record]:
+    reader = Reader(stack.kafka)
+    try:
+        start, end = reader.watermarks(topic, partition)
+        return list(reader.read(topic, partition, start, end))
+    finally:
+        reader.close()
+
+
+def forget_group(stack: Stack, group: str) -> None:
+    """The group's committed offsets are gone. It must have no members."""
+    admin = AdminClient({"bootstrap.servers": stack.kafka})
+    until = time.monotonic() + 15
+    while True:
+        try:
+            admin.delete_consumer_groups([group])[group].result()
+            return
+        except Exception:
+            assert time.monotonic() < until, "the group does not become empty"
+            time.sleep(0.3)
+
+
+def recreate(stack: Stack, topic: str, partitions: int = 4) -> None:
+    """Delete a topic and create it again, empty."""
+    admin = AdminClient({"bootstrap.servers": stack.kafka})
+    admin.delete_topics([topic])[topic].result()
+    until = time.monotonic() + 15
+    while topic in admin.list_topics(timeout=5).topics:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+    TopicsAdmin(stack.kafka, partitions, 8).create(1)
+
+
+def expire(stack: Stack, topic: str, partition: int) -> None:
+    """All records of a partition expire, as by retention."""
+    admin = AdminClient({"bootstrap.servers": stack.kafka})
+    reader = Reader(stack.kafka)
+    end = reader.watermarks(topic, partition)[1]
+    reader.close()
+    for future in admin.delete_records([TopicPartition(topic, partition, end)]).values():
+        future.result()
+
+
+def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:
+    """The last record batches of a partition are lost, as when a disk lost them. The broker must be stopped."""
+    data: Path = stack.home / "kafka" / "data"
+    segment = data / f"{topic}-{partition}" / f"{0:020d}.log"
+    content = segment.read_bytes()
+    starts, position = [], 0
+    while position + 12 <= len(content):
+        starts.append(position)
+        position += 12 + struct.unpack_from(">i", content, position + 8)[0]
+    assert len(starts) > batches
+    with segment.open("r+b") as file:
+        file.truncate(starts[-batches])
+    for index in (*segment.parent.glob("*.index"), *segment.parent.glob("*.timeindex"), *segment.parent.glob("*.snapshot")):
+        index.unlink()
+    for checkpoint in ("recovery-point-offset-checkpoint", ".kafka_cleanshutdown"):
+        (data / checkpoint).unlink(missing_ok=True)
