@@ -43,11 +43,12 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises TopicsWrong, KafkaUnreachable."""
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the loop of Faust's consumer thread
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     problems = admin.check()
     if problems:
         raise TopicsWrong("\n".join(problems))
-    code = uvloop.run(_run(settings, admin.ids(), builders))
+    code = asyncio.run(_run(settings, admin.ids(), builders))
     # Threads of Kafka clients that a dead broker keeps waiting must not keep a worker that has said goodbye.
     logging.shutdown()
     os._exit(code)

@@ -33,8 +33,8 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     """Where the state stands.
 
     `log_offset` L is the last folded log record, `log_crc` its CRC-32; `position` r the last folded input offset, with
-    broker time and CRC-32 of that record; `time` and `version` the fold's after it. `redeliver_from` is a log offset
-    before which everything had been delivered. The topic ids are Kafka's.
+    broker time and CRC-32 of that record; `time` and `version` the fold's after it. Input offsets up to `delivered` had been
+    delivered, and what comes after them is in the log from offset `redeliver_from` on. The topic ids are Kafka's.
     """
 
     log_topic: str
@@ -47,6 +47,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     time: int = 0
     version: int = 1
     redeliver_from: int = 0
+    delivered: int = -1
 
 
 class RocksBudget:

@@ -124,7 +124,7 @@ class Partition:
         """Bring what has landed into the state; called every second and after enough messages."""
         if self.table is None:
             return
-        written = self._fold.write(self._deliverer.log_from)
+        written = self._fold.write(self._deliverer.delivered, self._deliverer.log_from)
         self._state.folded(self._fold.header.position, written)
 
     def halt(self, reason: str) -> None:

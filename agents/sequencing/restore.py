@@ -67,7 +67,7 @@ def restore(
             raise Halt(reason)
         fold = LogFold(state, header)
         committed = reader.committed(SUBMITTED, partition) or 0
-        delivered = min(_fold_log(reader, partition, fold, end, committed - 1, stopped), fold.header.position)
+        delivered = _fold_log(reader, partition, fold, end, committed - 1, stopped)
         _check_input(reader, partition, fold.header, known, topic_ids[SUBMITTED])
     except BaseException:
         state.close()
@@ -76,10 +76,10 @@ def restore(
 
 
 def _fold_log(reader: Reader, partition: int, fold: LogFold, end: int, delivered: int, stopped: Callable[[], bool]) -> int:
-    """Read the log from where the fold stands to `end`; returns d of R5, the larger of the group's and the log's."""
+    """Read the log from where the fold stands to `end`; returns d of R5, the largest that group, log or state know."""
     first = fold.header.log_offset + 1
     owed: deque[tuple[int, int]] = deque()
-    redeliver_from = fold.header.redeliver_from
+    redeliver_from, delivered = fold.header.redeliver_from, max(delivered, fold.header.delivered)
     try:
         for batch in reader.batches(LOG, partition, first, end, stopped):
             for record in batch:
@@ -87,7 +87,7 @@ def _fold_log(reader: Reader, partition: int, fold: LogFold, end: int, delivered
                 delivered = max(delivered, entry.delivered)
                 owed.append((record.offset + 1, entry.to))
                 if fold.unwritten >= _WRITE_EVERY:
-                    fold.write(redeliver_from)
+                    fold.write(delivered, redeliver_from)
             while owed and owed[0][1] <= delivered:
                 redeliver_from = owed.popleft()[0]
     except OffsetGone as error:
@@ -96,7 +96,7 @@ def _fold_log(reader: Reader, partition: int, fold: LogFold, end: int, delivered
         raise Stopped
     while owed and owed[0][1] <= delivered:
         redeliver_from = owed.popleft()[0]
-    fold.write(redeliver_from)
+    fold.write(delivered, redeliver_from)
     return delivered
 
 

@@ -21,9 +21,7 @@ class CannotJudge(Exception):
     """Something that the judge needs is gone; the text says what."""
 
 
-def audit(
-    kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]
-) -> Verdict:
+def audit(kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]) -> Verdict:
     """Judge everything up to now, also under load. `progress(records)` is called as records are read.
 
     Raises ReadTimeout, CannotJudge.
@@ -65,9 +63,7 @@ def _counted(records: Iterator[Record], progress: Callable[[int], None]) -> Iter
         yield record
 
 
-def _deliveries(
-    reader: Reader, partitions: int, slots: int, progress: Callable[[int], None]
-) -> dict[int, list[Delivered]]:
+def _deliveries(reader: Reader, partitions: int, slots: int, progress: Callable[[int], None]) -> dict[int, list[Delivered]]:
     """What is retained of the deliveries, by the conversation's partition."""
     found: dict[int, list[Delivered]] = defaultdict(list)
     for slot in range(slots):
@@ -91,5 +87,5 @@ def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
                 lines = [json.loads(line) for line in answer.read().splitlines()]
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             continue
-        return CountersSeen(lines[0]["log_offset"], {conversation: seq for conversation, seq in lines[1:]})
+        return CountersSeen(lines[0]["log_offset"], dict(lines[1:]))
     return None

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from agents.rules.batch import InputRecord, fold_records
 from agents.rules.fold import FoldState
 from agents.rules.known import Memory
-from agents.rules.log import judge, news
 from agents.rules.log import Verdict as Reading
+from agents.rules.log import judge, news
 from ops.audit.verdict import Verdict
 from schemas.codec import decode_log, decode_server_frames
 from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken

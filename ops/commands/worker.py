@@ -22,10 +22,6 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_KAFKA=127.0.0.1:8408 MESSENGER_REDIS=redis://127.0.0.1:8410/0 \\
       MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer
     """
-    import mode.loop
-
-    mode.loop.use("uvloop")  # before Faust is imported
-
     from agents.settings import WorkerSettings
     from agents.worker import TopicsWrong, build_sequencer, run
     from connectors.environment import SettingsError, load

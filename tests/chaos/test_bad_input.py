@@ -46,9 +46,10 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     }
     kafka.produce(lab, SUBMITTED, partition, *poison)
     await talk.say(bob, "alice", ["between"])
+    worker.wait_for(lambda: worker.partitions()[partition]["appended"] == 7, timeout=10)  # dead letters come before appends
     letters = [decode_dead_letter(record.value) for record in kafka.read_all(lab, DEAD_LETTERS, partition)]
     assert [Code.of(letter.code) for letter in letters] == list(poison.values())
-    assert [letter.value for letter in letters[:4]] == list(poison)[:4]
+    assert [letter.value for letter in letters if letter.index < 0] == list(poison)[:3]
     assert {(letter.topic, letter.partition) for letter in letters} == {(SUBMITTED, partition)}
     await judged()
 

@@ -68,9 +68,7 @@ async def test_group_offset_gone(worker: Worker, lab: Stack, talk: Talk, judged:
     await judged()
 
 
-async def test_log_recreated_is_folded_again_from_the_input(
-    worker: Worker, lab: Stack, talk: Talk, judged: Judged
-) -> None:
+async def test_log_recreated_is_folded_again_from_the_input(worker: Worker, lab: Stack, talk: Talk, judged: Judged) -> None:
     kafka.recreate(lab, LOG)
     await goes_on(worker, talk)
     await judged()

@@ -92,9 +92,7 @@ async def test_one_of_two_workers_killed(workers: list[Worker], load: Load, judg
     await judged()
 
 
-async def test_broker_killed_and_started_again(
-    lab: Stack, workers: list[Worker], load: Load, judged: Judged
-) -> None:
+async def test_broker_killed_and_started_again(lab: Stack, workers: list[Worker], load: Load, judged: Judged) -> None:
     workers[0].start()
     workers[0].wait_healthy()
     await load.start()

@@ -6,10 +6,6 @@ Nothing of the worker is replaced: what its partitions send and hear passes thro
 have passed, the process gets SIGKILL.
 """
 
-import mode.loop
-
-mode.loop.use("uvloop")  # before Faust is imported
-
 import functools
 import logging
 import os
