@@ -1,0 +1,36 @@
+"""Pages that are made from the code: `python -m ops.docs` writes docs/TOPICS.md."""
+
+from pathlib import Path
+
+from schemas.topics import all_topics
+
+_PAGE = Path(__file__).resolve().parents[1] / "docs" / "TOPICS.md"
+
+
+def topics_page() -> str:
+    """docs/TOPICS.md, from schemas/topics/*.yaml."""
+    lines = ["# Topics", "", "Made from `schemas/topics/*.yaml` by `make docs`; do not edit.", ""]
+    for topic in all_topics().values():
+        settings = ", ".join(f"`{name}={value}`" for name, value in sorted(topic.settings().items()))
+        lines += [
+            f"## {topic.name}",
+            "",
+            topic.about,
+            "",
+            "| | |",
+            "|---|---|",
+            f"| key | {topic.key} |",
+            f"| value | `schemas.events.{topic.value}`, version {topic.version} (readers cope from {topic.lowest_version} on) |",
+            f"| record | {topic.packed} |",
+            f"| partitions | as many as {topic.partitions} (MESSENGER_{'SLOTS' if topic.partitions == 'slots' else 'PARTITIONS'}) |",
+            f"| kept | {topic.retention_ms / 3_600_000:g} hours |",
+            f"| written by | {', '.join(topic.writers)} |",
+            f"| read by | {', '.join(topic.readers)} |",
+            f"| settings | {settings} |",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    _PAGE.write_text(topics_page())

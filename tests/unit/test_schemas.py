@@ -1,0 +1,122 @@
+"""What is said: ids, codes, frames, records, topics, golden examples, and the documents that describe them."""
+
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ops.docs import topics_page
+from schemas import codec, codes, events, frames, ids
+from schemas.topics import all_topics
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "schemas" / "examples"
+DECODERS = {
+    "messages.submitted": codec.decode_submitted,
+    "messages": codec.decode_log,
+    "deliveries": codec.decode_deliveries,
+    "dead-letters": codec.decode_dead_letter,
+    "commands": codec.decode_command,
+    "server-frames": codec.decode_server_frames,
+}
+
+
+def test_a_conversation_proves_its_members() -> None:
+    conversation = ids.conversation_of(ids.user_id("bob"), ids.user_id("alice"))
+    assert conversation == "alice:bob"
+    assert ids.members_of(conversation) == ("alice", "bob") == ids.members_of_valid(conversation)
+
+
+@pytest.mark.parametrize("wrong", ["", "a", "b:a", "a:a", "a:b:c", "A:b", "a:", ":b", "a b:c", "a" * 65 + ":b"])
+def test_other_conversation_ids_are_invalid(wrong: str) -> None:
+    with pytest.raises(ids.InvalidId):
+        ids.members_of(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["", "Alice", "-a", "a b", "a:b", "a\n", "é", "a" * 65])
+def test_user_ids(wrong: str) -> None:
+    with pytest.raises(ids.InvalidId):
+        ids.user_id(wrong)
+
+
+def test_partitions_are_ours_and_fixed() -> None:
+    assert [ids.partition_of(name, 4) for name in ("alice:bob", "alice:carol", "bob:carol")] == [1, 2, 2]
+
+
+def test_code_numbers_are_unique_and_split_by_meaning() -> None:
+    numbers = [code.number for code in (*codes.Code, *codes.Close)]
+    assert len(numbers) == len(set(numbers))
+    assert all(close.retry == (close.number < 4500) for close in codes.Close)
+
+
+def test_every_example_is_read_and_written_as_ever() -> None:
+    """Examples are added to, never edited: what was written once stays readable."""
+    files = sorted(EXAMPLES.glob("v*/*.json"))
+    assert {file.stem.split("--")[0] for file in files} == set(DECODERS)
+    for file in files:
+        example = json.loads(file.read_text())
+        value = bytes.fromhex(example["hex"]) if "hex" in example else example["text"].encode()
+        decoded = DECODERS[file.stem.split("--")[0]](value)
+        assert msgspec.to_builtins(decoded) == example["decoded"], file.name
+        if example.get("written"):
+            assert codec.encode_event(_record(file.stem.split("--")[0], decoded)) == value
+
+
+def _record(topic: str, decoded: object) -> object:
+    return events.SubmittedRecord(1, list(decoded)) if topic == "messages.submitted" else decoded  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("topic", ["messages.submitted", "messages", "deliveries", "dead-letters"])
+def test_newer_records_are_never_mistaken(topic: str) -> None:
+    for value in ([2], [2, "anything"], [2, {"a": 1}, 3], [99, []]):
+        with pytest.raises(codec.NewerVersion):
+            DECODERS[topic](msgspec.msgpack.encode(value))
+
+
+@pytest.mark.parametrize("topic", ["messages.submitted", "messages", "deliveries", "dead-letters"])
+@given(value=st.binary(max_size=60))
+def test_no_bytes_break_a_decoder(topic: str, value: bytes) -> None:
+    try:
+        DECODERS[topic](value)
+    except (codec.Undecodable, codec.NewerVersion):
+        pass
+
+
+def test_unknown_fields_and_frames_of_newer_servers_are_ignored() -> None:
+    assert codec.decode_server_frames('{"t":"hologram"}\n\n{"t":"pong","id":1,"new":[]}') == [frames.Pong(1)]
+    assert codec.decode_command(b'{"t":"ping","id":1,"new":[]}') == frames.Ping(1)
+
+
+@given(st.lists(st.integers(1, 50)), st.integers(10, 100))
+def test_packing_keeps_order_and_bounds(sizes: list[int], limit: int) -> None:
+    cuts = [sizes[cut] for cut in codec.pack(sizes, limit)]
+    assert [size for cut in cuts for size in cut] == sizes
+    assert all(cut and (sum(cut) <= limit or len(cut) == 1) for cut in cuts)
+
+
+def test_every_topic_file_is_complete() -> None:
+    topics = all_topics()
+    assert set(topics) == {"messages.submitted", "messages", "deliveries", "dead-letters"}
+    for topic in topics.values():
+        assert hasattr(events, topic.value)
+        assert topic.version == events.SCHEMA_VERSION
+        assert topic.lowest_version <= topic.version
+
+
+def test_topics_page_is_current() -> None:
+    assert (ROOT / "docs" / "TOPICS.md").read_text() == topics_page(), "run `make docs`"
+
+
+def test_protocol_page_has_the_codes_and_fields_of_the_code() -> None:
+    page = (ROOT / "docs" / "PROTOCOL.md").read_text()
+    rows = re.findall(r"^\| (\d{3,4}) \| `(\w+)` \| (yes|no) \| (.+?) \|$", page, re.MULTILINE)
+    told = {(int(number), name, retry == "yes", text) for number, name, retry, text in rows}
+    assert told == {(code.number, code.name, code.retry, code.text) for code in (*codes.Code, *codes.Close)}
+    for kind in (*frames.Command.__args__, *frames.ServerFrame.__args__):
+        row = re.search(rf"^\| `{kind.__struct_config__.tag}` \| ([^|]+) \|", page, re.MULTILINE)
+        assert row, f"no row for {kind.__name__}"
+        assert re.findall(r"`(\w+)`", row[1]) == list(kind.__struct_encode_fields__)
