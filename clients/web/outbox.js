@@ -8,7 +8,7 @@ const MAX_QUEUED = 1000;
 
 class Lane {
   constructor(outbox) {
-    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, transmitted: 0, resendAt: 0, patience: RESEND });
+    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0, resendAt: 0, patience: RESEND });
   }
 }
 
@@ -87,7 +87,8 @@ export class Outbox {
     const lane = this.lanes.get(to);
     if (!lane || frame.outbox !== lane.outbox || frame.round !== lane.round || !lane.open.length) return [];
     if (frame.reason !== "gap") return this.answered(to, frame.key);
-    if (frame.next < lane.open[0].ordinal) return this.#beginAnew(lane);
+    // whatever the server expects in this round is not below the oldest unanswered ordinal at its beginning
+    if (frame.next < lane.base) return this.#beginAnew(lane);
     this.#again(lane);
     return [];
   }
@@ -103,12 +104,13 @@ export class Outbox {
 
   #again(lane) {
     lane.round++;
+    lane.base = lane.open[0].ordinal;
     lane.transmitted = 0;
   }
 
   #beginAnew(lane) {
     const keys = lane.open.map((queued) => queued.key);
-    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, round: lane.round + 1 });
+    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, round: lane.round + 1, base: 1 });
     return keys;
   }
 }

@@ -266,4 +266,3 @@ def fold_input(records: list[Input], cuts: random.Random, limit: int = 1000) -> 
                 state.folded(batch.last, batch.outcome.taken)
             written = len(batches)
     return state, batches
-

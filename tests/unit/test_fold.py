@@ -82,7 +82,9 @@ def test_a_refusal_uses_up_its_ordinal_without_a_number(partition: Partition) ->
     assert repeat.answer.code == 111
 
 
-@pytest.mark.parametrize(("body", "code"), [("", 110), ("x" * 16385, 111), ("é" * 8193, 111), ("é" * 8192, 0), ("x" * 16384, 0)])
+@pytest.mark.parametrize(
+    ("body", "code"), [("", 110), ("x" * 16385, 111), ("é" * 8193, 111), ("é" * 8192, 0), ("x" * 16384, 0)]
+)
 def test_bodies_are_measured_in_utf8_bytes(partition: Partition, body: str, code: int) -> None:
     (taken,) = partition.feed(message(1, body=body)).outcome.taken
     assert taken.code == code

@@ -51,6 +51,8 @@ class _Lane:
         self.open: deque[_Queued] = deque()
         self.waiting: deque[_Queued] = deque()
         self.round = 1
+        self.base = 1
+        """The oldest unanswered ordinal when this round began: whatever the server expects in this round is not below it."""
         self.transmitted = 0
         """How many of `open` have been transmitted in this round."""
         self.resend_at = 0.0
@@ -127,7 +129,7 @@ class Outbox:
         lane = self._lanes.get(to)
         if lane is None or frame.outbox != lane.outbox or frame.round != lane.round or not lane.open:
             return []
-        if frame.reason == "gap" and frame.next >= lane.open[0].ordinal:
+        if frame.reason == "gap" and frame.next >= lane.base:
             self._again(lane)
             lane.resend_at = 0.0
             return []
@@ -148,6 +150,7 @@ class Outbox:
 
     def _again(self, lane: _Lane) -> None:
         lane.round += 1
+        lane.base = lane.open[0].ordinal
         lane.transmitted = 0
 
     def _answered(self, to: str, key: str, result: SentMessage | MessengerError) -> list[Done]:
@@ -171,5 +174,5 @@ class Outbox:
         self._count -= len(done)
         lane.open.clear()
         lane.outbox, lane.next_ordinal, lane.transmitted = self._new_id(), 1, 0
-        lane.round += 1
+        lane.round, lane.base = lane.round + 1, 1
         return done

@@ -1,0 +1,102 @@
+"""The routes port: one suite, in memory and on a real Redis."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.redis.memory import MemoryRoutes
+from connectors.redis.routes import Lease, RedisRoutes, Route, Routes, RoutesUnavailable
+from ops.local.process import die_with_parent
+from tests.harness.ports import free_base_port
+
+LEASE = 0.3
+
+
+@pytest.fixture(scope="module")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    port, server = free_base_port(), shutil.which("redis-server")
+    assert server, "redis-server is not installed"
+    folder: Path = tmp_path_factory.mktemp("redis")
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def routes(request: pytest.FixtureRequest) -> AsyncIterator[Routes]:
+    if request.param == "memory":
+        yield MemoryRoutes(time.monotonic, LEASE)
+        return
+    real = RedisRoutes(f"redis://127.0.0.1:{request.getfixturevalue('redis_port')}/0", LEASE)
+    for _ in range(50):
+        try:
+            await real._redis.flushall()
+            break
+        except Exception:
+            await asyncio.sleep(0.1)
+    yield real
+    await real.close()
+
+
+async def test_routes_of_many_users_at_once(routes: Routes) -> None:
+    assert await routes.acquire_slot("n1", 2) == 0
+    assert await routes.acquire_slot("n2", 2) == 1
+    await routes.write_routes(
+        [Route("alice", "phone", "n1", 0), Route("alice", "web", "n2", 1), Route("bob", "phone", "n1", 0)]
+    )
+    found = await routes.lookup(["alice", "nobody", "bob"])
+    assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
+        "alice": [("phone", 0), ("web", 1)],
+        "nobody": [],
+        "bob": [("phone", 0)],
+    }
+    assert await routes.lookup([]) == {}
+
+
+async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
+    assert await routes.acquire_slot("n1", 1) == 0
+    assert await routes.acquire_slot("n2", 1) is None
+    assert await routes.renew_slot("n2", 0) is Lease.TAKEN
+    assert await routes.renew_slot("n1", 0) is Lease.HELD
+    await routes.release_slot("n2", 0)
+    assert await routes.renew_slot("n1", 0) is Lease.HELD
+    await routes.release_slot("n1", 0)
+    assert await routes.acquire_slot("n2", 1) == 0
+
+
+async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 1)
+    await routes.write_routes([Route("alice", "phone", "n1", 0)])
+    await asyncio.sleep(LEASE * 1.5)
+    assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 0)]
+    assert await routes.renew_slot("n1", 0) is Lease.VANISHED
+    await asyncio.sleep(LEASE * 1.5)
+    assert await routes.acquire_slot("n2", 1) == 0
+    assert list((await routes.lookup(["alice"]))["alice"]) == []
+
+
+async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 2)
+    await routes.acquire_slot("n2", 2)
+    await routes.write_routes([Route("alice", "phone", "n1", 0)])
+    await routes.write_routes([Route("alice", "phone", "n2", 1)])
+    await routes.remove_route(Route("alice", "phone", "n1", 0))
+    assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 1)]
+    await routes.remove_route(Route("alice", "phone", "n2", 1))
+    assert list((await routes.lookup(["alice"]))["alice"]) == []
+
+
+async def test_redis_away_is_said_so_soon() -> None:
+    away = RedisRoutes("redis://127.0.0.1:1/0")
+    began = time.monotonic()
+    with pytest.raises(RoutesUnavailable):
+        await away.lookup(["alice"])
+    assert time.monotonic() - began < 3
+    await away.close()

@@ -1,0 +1,157 @@
+"""A session: every frame gets exactly one effect, whatever a device sends."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.session import MAX_BAD_IN_A_ROW, Effect, End, Greet, Reply, Session, State, Submit
+from gateway.tokens import BadToken, issue, verify
+from schemas import ids
+from schemas.codes import Close, Code
+from schemas.events import MessageSubmitted, RefusalSubmitted
+
+HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"}
+SEND = {"t": "send", "to": "bob", "outbox": "0" * 32, "ordinal": 1, "key": "f" * 32, "body": "hi", "round": 1}
+
+
+def check_token(token: str) -> ids.UserId:
+    if token != "good":
+        raise BadToken("no")
+    return ids.UserId("alice")
+
+
+def new() -> Session:
+    return Session(check_token, rate=100, now=0)
+
+
+def online() -> Session:
+    session = new()
+    assert receive(session, HELLO) == [Greet(1, ids.UserId("alice"), ids.DeviceId("phone"))]
+    session.welcomed()
+    return session
+
+
+def receive(session: Session, *frames: object, now: float = 0) -> list[Effect]:
+    return session.receive("\n".join(json.dumps(frame) for frame in frames).encode(), now)
+
+
+def error_code(effect: Effect) -> int:
+    assert isinstance(effect, Reply)
+    code: int = json.loads(effect.frame)["code"]
+    return code
+
+
+def test_a_send_is_submitted() -> None:
+    (effect,) = receive(online(), SEND)
+    item = MessageSubmitted("alice:bob", "alice", "phone", bytes(16), 1, b"\xff" * 16, 1, "hi")
+    assert effect == Submit(item, "bob")
+
+
+@pytest.mark.parametrize(
+    ("changed", "close"),
+    [
+        ({"token": "bad"}, Close.UNAUTHORIZED),
+        ({"version": 0}, Close.VERSION_UNSUPPORTED),
+        ({"version": 2}, Close.VERSION_UNSUPPORTED),
+        ({"device": "no/slash"}, Close.BAD_PROTOCOL),
+        ({"t": "ping"}, Close.BAD_PROTOCOL),
+    ],
+)
+def test_a_bad_hello_ends_the_session(changed: dict[str, object], close: Close) -> None:
+    session = new()
+    assert receive(session, {**HELLO, **changed}) == [End(close)]
+    assert session.state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"to": "alice"}, Code.BAD_FIELD),
+        ({"to": "No Name"}, Code.BAD_FIELD),
+        ({"to": 5}, Code.BAD_FIELD),
+        ({"outbox": "xyz"}, Code.BAD_FIELD),
+        ({"key": "F" * 32}, Code.BAD_FIELD),
+        ({"ordinal": 0}, Code.BAD_FIELD),
+        ({"ordinal": 2**60}, Code.BAD_FIELD),
+        ({"t": "hologram"}, Code.UNKNOWN_FRAME),
+        ({"t": 7}, Code.BAD_FIELD),
+        (HELLO, Code.OUT_OF_STATE),
+    ],
+)
+def test_bad_frames_get_a_code_and_the_session_goes_on(changed: dict[str, object], code: Code) -> None:
+    session = online()
+    (effect,) = receive(session, {**SEND, **changed})
+    assert error_code(effect) == code.number
+    assert isinstance(receive(session, SEND)[0], Submit)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [("", Code.BODY_EMPTY), ("x" * 16385, Code.BODY_TOO_LARGE), (5, Code.BODY_INVALID), ("\ud800", Code.BODY_INVALID)],
+)
+def test_a_body_that_can_never_be_uses_up_its_ordinal(body: object, code: Code) -> None:
+    (effect,) = receive(online(), {**SEND, "body": body})
+    assert isinstance(effect, Submit)
+    assert isinstance(effect.item, RefusalSubmitted)
+    assert (effect.item.ordinal, effect.item.code) == (1, code.number)
+
+
+def test_a_flooding_device_is_told_so_and_served_again_later() -> None:
+    session = online()
+    effects = receive(session, *[SEND] * 250)
+    assert sum(isinstance(effect, Submit) for effect in effects) == 199  # 2 x 100, one spent on hello
+    assert error_code(effects[-1]) == Code.RATE_LIMITED.number
+    assert isinstance(receive(session, SEND, now=0.1)[0], Submit)
+
+
+def test_only_bad_frames_end_the_session_some_time() -> None:
+    session = online()
+    effects = receive(session, *[{"t": "ping"}] * (MAX_BAD_IN_A_ROW + 5))
+    assert effects[-1] == End(Close.BAD_PROTOCOL)
+    assert len(effects) == MAX_BAD_IN_A_ROW + 1
+
+
+def test_nothing_is_sent_before_the_welcome() -> None:
+    session = new()
+    receive(session, HELLO)
+    (effect,) = receive(session, SEND)
+    assert error_code(effect) == Code.OUT_OF_STATE.number
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+near_frames = st.builds(
+    lambda base, field, value: {**base, field: value},
+    st.sampled_from([HELLO, SEND, {"t": "ping", "id": 1}]),
+    st.sampled_from(["t", "id", "to", "outbox", "ordinal", "key", "body", "round", "token", "device", "new"]),
+    json_values,
+)
+
+
+@given(st.lists(st.binary(max_size=40) | near_frames.map(lambda frame: json.dumps(frame).encode()), max_size=8), st.booleans())
+def test_whatever_comes_each_frame_has_one_effect(messages: list[bytes], greeted: bool) -> None:
+    session = online() if greeted else new()
+    for message in messages:
+        closed = session.state is State.CLOSED
+        effects = session.receive(message, 0)
+        lines = [line for line in message.split(b"\n") if line.strip()]
+        assert closed == (not effects)
+        if session.state is not State.CLOSED:
+            assert len(effects) == max(1, len(lines))
+        if session.state is State.GREETING:
+            session.welcomed()
+
+
+def test_tokens() -> None:
+    secret = "s" * 32
+    token = issue(ids.user_id("alice"), secret, now=1000, lifetime=60)
+    assert verify(token, secret, now=1059) == "alice"
+    for wrong, now in ((token, 1060), (token[:-4] + "AAAA", 1000), ("", 1000), ("a.b.c", 1000)):
+        with pytest.raises(BadToken):
+            verify(wrong, secret, now)
+    with pytest.raises(BadToken):
+        verify(token, "t" * 32, now=1000)
