@@ -12,6 +12,8 @@ def topics_page() -> str:
     lines = ["# Topics", "", "Made from `schemas/topics/*.yaml` by `make docs`; do not edit.", ""]
     for topic in all_topics().values():
         settings = ", ".join(f"`{name}={value}`" for name, value in sorted(topic.settings().items()))
+        versions = f"version {topic.version}, readers cope from {topic.lowest_version} on"
+        setting = "MESSENGER_SLOTS" if topic.partitions == "slots" else "MESSENGER_PARTITIONS"
         lines += [
             f"## {topic.name}",
             "",
@@ -20,9 +22,9 @@ def topics_page() -> str:
             "| | |",
             "|---|---|",
             f"| key | {topic.key} |",
-            f"| value | `schemas.events.{topic.value}`, version {topic.version} (readers cope from {topic.lowest_version} on) |",
+            f"| value | `schemas.events.{topic.value}`, {versions} |",
             f"| record | {topic.packed} |",
-            f"| partitions | as many as {topic.partitions} (MESSENGER_{'SLOTS' if topic.partitions == 'slots' else 'PARTITIONS'}) |",
+            f"| partitions | as many as {topic.partitions} ({setting}) |",
             f"| kept | {topic.retention_ms / 3_600_000:g} hours |",
             f"| written by | {', '.join(topic.writers)} |",
             f"| read by | {', '.join(topic.readers)} |",

@@ -25,7 +25,9 @@ def test_cuts_and_evictions_change_nothing(seed: int) -> None:
     results = []
     for limit in (0, 1, 1000):
         state, batches = fold_input(records, chance, limit)
-        outcome = [sum((getattr(batch.outcome, name) for batch in batches), []) for name in ("taken", "answers", "dead")]
+        outcome = [
+            [entry for batch in batches for entry in getattr(batch.outcome, name)] for name in ("taken", "answers", "dead")
+        ]
         results.append((outcome, state.position, state.time, state.version))
     assert results[0] == results[1] == results[2]
 

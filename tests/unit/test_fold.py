@@ -113,8 +113,8 @@ def test_strangers_are_set_aside(partition: Partition) -> None:
 
 def test_a_control_record_is_a_batch_of_its_own_and_never_goes_back() -> None:
     state = FoldState(Memory(), versions={1: FoldState(Memory())._limits, 2: FoldState(Memory())._limits})
-    values = [[message(1)], [FoldSwitched(2)], [message(2)], [FoldSwitched(1)]]
-    records = [Input(n, 1000, encode_event(SubmittedRecord(1, list(items)))) for n, items in enumerate(values)]  # type: ignore[call-overload]
+    values: list[Submitted] = [message(1), FoldSwitched(2), message(2), FoldSwitched(1)]
+    records = [Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)]
     batches = list(fold_records(state, records))
     assert [(batch.first, batch.last, batch.version) for batch in batches] == [(0, 0, 1), (1, 1, 2), (2, 2, 2), (3, 3, 2)]
     assert [dead.code for dead in batches[3].outcome.dead] == [Code.CONTROL_INVALID]
@@ -122,7 +122,7 @@ def test_a_control_record_is_a_batch_of_its_own_and_never_goes_back() -> None:
 
 def test_an_unknown_fold_version_stops_after_what_was_before_it() -> None:
     state = FoldState(Memory())
-    values = [message(1), FoldSwitched(9), message(2)]
+    values: list[Submitted] = [message(1), FoldSwitched(9), message(2)]
     records = [Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)]
     batches = fold_records(state, records)
     assert next(batches).last == 0

@@ -115,11 +115,12 @@ async def test_records_stay_below_their_bound_and_in_order() -> None:
 
 
 async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
-    producer, failures = Producer(), []
+    producer = Producer()
+    failures: list[Code] = []
     submitter = Submitter(cast(KafkaProducer, producer), 1)
     submitter.submit(item(1), failures.append)
     await asyncio.sleep(0)
-    producer.reports[0]("broker away", -1)  # type: ignore[arg-type]
+    producer.reports[0]("broker away", -1)
     producer.full = True
     submitter.submit(item(2), failures.append)
     await asyncio.sleep(0)

@@ -1,5 +1,6 @@
 """What is said: ids, codes, frames, records, topics, golden examples, and the documents that describe them."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -80,10 +81,8 @@ def test_newer_records_are_never_mistaken(topic: str) -> None:
 @pytest.mark.parametrize("topic", ["messages.submitted", "messages", "deliveries", "dead-letters"])
 @given(value=st.binary(max_size=60))
 def test_no_bytes_break_a_decoder(topic: str, value: bytes) -> None:
-    try:
+    with contextlib.suppress(codec.Undecodable, codec.NewerVersion):
         DECODERS[topic](value)
-    except (codec.Undecodable, codec.NewerVersion):
-        pass
 
 
 def test_unknown_fields_and_frames_of_newer_servers_are_ignored() -> None:

@@ -1,0 +1,69 @@
+"""What streams/ relies on in Faust 0.15.3 and cannot see in its public interface. When one fails, read the new Faust."""
+
+import inspect
+from importlib.metadata import version
+
+from faust.sensors import Monitor
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.batching import MAX_BYTES, MAX_RECORDS, BatchConsumer, BatchScheduler, coalesce
+from streams.monitor import LightMonitor
+from streams.table import LogTableManager
+
+
+class Fetched:
+    def __init__(self, offset: int, size: int = 10) -> None:
+        self.topic, self.partition, self.offset = "t", 0, offset
+        self.timestamp, self.timestamp_type = 1000 + offset, 1
+        self.serialized_value_size = size
+
+
+def test_the_version_is_the_one_that_was_read() -> None:
+    assert (version("faust-streaming"), version("aiokafka")) == ("0.15.3", "0.14.0")
+
+
+def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
+    for name in ("_getmany", "_wait_next_records", "perform_seek", "ack", "_add_gap", "_new_offset", "verify_event_path"):
+        assert name in BatchConsumer.__dict__
+        assert hasattr(driver.Consumer, name)
+    assert "self._getmany(" in inspect.getsource(Consumer._wait_next_records)
+    assert "self._new_offset(tp)" in inspect.getsource(Consumer._filter_committable_offsets)
+    assert "self._filter_tps_with_pending_acks(topics)" in inspect.getsource(Consumer.force_commit)
+    assert "consumer.perform_seek()" in inspect.getsource(Recovery.on_recovery_completed)
+    assert "self.perform_seek()" in inspect.getsource(Consumer.getmany)
+    assert "self.scheduler.iterate(records)" in inspect.getsource(Consumer.getmany)
+    assert "_seek_wait" in inspect.getsource(driver.AIOKafkaConsumerThread.seek_wait)
+    assert "getmany" in inspect.getsource(ThreadDelegateConsumer._getmany)
+
+
+def test_recovery_has_nothing_to_do_and_still_reports() -> None:
+    assert "self.need_recovery()" in inspect.getsource(Recovery)
+    assert isinstance(TableManager.recovery, property)
+    assert isinstance(LogTableManager.recovery, property)
+    assert "table.on_recovery_completed" in inspect.getsource(Recovery.on_recovery_completed)
+    assert "table.on_rebalance" in inspect.getsource(TableManager.on_rebalance)
+
+
+def test_the_monitor_still_has_the_sensors_that_are_silenced() -> None:
+    for name in ("on_message_in", "on_message_out", "on_stream_event_in", "on_stream_event_out"):
+        ours, theirs = (list(inspect.signature(getattr(kind, name)).parameters) for kind in (LightMonitor, Monitor))
+        assert ours == theirs, name
+
+
+def test_an_event_is_what_was_fetched_bounded_by_count_and_bytes() -> None:
+    by_count = list(coalesce([Fetched(n) for n in range(MAX_RECORDS * 2 + 1)]))
+    assert [len(event.value) for event in by_count] == [MAX_RECORDS, MAX_RECORDS, 1]
+    assert [event.offset for event in by_count] == [MAX_RECORDS - 1, MAX_RECORDS * 2 - 1, MAX_RECORDS * 2]
+    by_bytes = list(coalesce([Fetched(n, MAX_BYTES // 2) for n in range(5)]))
+    assert [len(event.value) for event in by_bytes] == [2, 2, 1]
+    assert [len(event.value) for event in coalesce([Fetched(0, MAX_BYTES * 3), Fetched(1)])] == [1, 1]
+    assert list(coalesce([])) == []
+
+
+def test_the_scheduler_takes_turns_between_partitions() -> None:
+    records = {TP("t", 0): [Fetched(n) for n in range(MAX_RECORDS * 2)], TP("t", 1): [Fetched(0)]}
+    assert [tp.partition for tp, _ in BatchScheduler().iterate(records)] == [0, 1, 0]
