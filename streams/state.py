@@ -65,7 +65,6 @@ class RocksBudget:
         options.set_write_buffer_size(8 * _MB)
         options.set_max_write_buffer_number(2)
         options.set_max_open_files(64)
-        options.set_max_total_wal_size(32 * _MB)
         options.set_keep_log_file_num(2)
         table = rocksdict.BlockBasedOptions()
         table.set_bloom_filter(10, False)
@@ -82,10 +81,15 @@ class PartitionState:
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._db = rocksdict.Rdict(str(folder), options=budget.options())
+        # No write-ahead log of RocksDB's own: `messages` is one. After a kill the state is an earlier one, as whole, and the
+        # log completes it; a clean close flushes.
+        self._unlogged = rocksdict.WriteOptions()
+        self._unlogged.disable_wal = True
         raw = self._db.get(b"h")
         self.header: Header | None = None if raw is None else msgspec.msgpack.decode(raw, type=Header)
 
     def close(self) -> None:
+        self._db.flush(True)
         self._db.close()
 
     @staticmethod
@@ -130,7 +134,7 @@ class PartitionState:
         for outbox, last in lasts.items():
             put(b"o" + outbox, _LAST.pack(*last))
         put(b"h", msgspec.msgpack.encode(header))
-        self._db.write(batch)
+        self._db.write(batch, self._unlogged)
         self.header = header
 
     def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:

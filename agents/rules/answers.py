@@ -6,19 +6,17 @@ from agents.rules.fold import OutOfStep, Repeat
 from schemas import frames
 from schemas.codec import encode_frame
 from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
-from schemas.ids import members_of_valid
 
 Routes = Mapping[str, Sequence[tuple[str, int]]]
 """user -> (device, slot) of each connected device."""
 
 
 def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> set[str]:
-    """Whose routes are needed."""
-    users = {answer.item.sender for answer in answers}
-    for item in taken:
-        users.add(item.sender)
-        if item.seq:
-            users.update(members_of_valid(item.conversation))
+    """Whose routes are needed: both users of a message, the sender of anything else."""
+    users: set[str] = set()
+    for conversation in {item.conversation for item in taken}:
+        users.update(conversation.split(":"))
+    users.update(answer.item.sender for answer in answers)
     return users
 
 
@@ -35,12 +33,13 @@ def deliveries(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], ro
                 users_by_slot[slot] = [sender]
         if not item.seq:
             continue
-        first, second = members_of_valid(item.conversation)
+        first, _, second = item.conversation.partition(":")
         recipient = second if sender == first else first
         for _, slot in routes.get(recipient, ()):
-            users = users_by_slot.setdefault(slot, [])
-            if recipient not in users:
-                users.append(recipient)
+            if slot not in users_by_slot:
+                users_by_slot[slot] = [recipient]
+            elif recipient not in users_by_slot[slot]:
+                users_by_slot[slot].append(recipient)
         if users_by_slot:
             frame = message_frame(item)
             for slot, users in users_by_slot.items():

@@ -13,14 +13,14 @@ from schemas.events import SCHEMA_VERSION, FoldSwitched, LogRecord
 
 
 class InputRecord(Protocol):
-    """A record of `messages.submitted`: broker time in ms, value b"" for a tombstone."""
+    """A record of `messages.submitted`, as any Kafka client gives it: broker time in ms, no value for a tombstone."""
 
     @property
     def offset(self) -> int: ...
     @property
-    def time(self) -> int: ...
+    def timestamp(self) -> int: ...
     @property
-    def value(self) -> bytes: ...
+    def value(self) -> bytes | None: ...
 
 
 class Batch(NamedTuple):
@@ -57,23 +57,21 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
     """
     first, done, outcome = state.position + 1, None, Outcome([], [], [])
     for record in records:
-        whole = len(outcome.taken), len(outcome.answers), len(outcome.dead)
+        value = record.value or b""
         try:
             try:
-                items = decode_submitted(record.value)
+                items = decode_submitted(value)
             except Undecodable as error:
                 items = ()
-                outcome.dead.append(DeadItem(record.offset, -1, error.code, record.value))
+                outcome.dead.append(DeadItem(record.offset, -1, error.code, value))
             control = bool(items) and type(items[0]) is FoldSwitched
             if control and done is not None:
                 yield _batch(first, done, outcome)
-                first, done, outcome, whole = state.position + 1, None, Outcome([], [], []), (0, 0, 0)
-            state.fold(record.offset, record.time, items, outcome)
+                first, done, outcome = state.position + 1, None, Outcome([], [], [])
+            state.fold(record.offset, record.timestamp, items, outcome)
         except Exception:
             if done is not None:
-                taken, answers, dead = whole
-                whole_records = Outcome(outcome.taken[:taken], outcome.answers[:answers], outcome.dead[:dead])
-                yield _batch(first, done, whole_records)
+                yield _batch(first, done, _before(record.offset, outcome))
             raise
         done = record, state.time, state.version
         if control:
@@ -85,4 +83,10 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
 
 def _batch(first: int, done: tuple[InputRecord, int, int], outcome: Outcome) -> Batch:
     last, time, version = done
-    return Batch(first, last.offset, time, version, last.time, zlib.crc32(last.value), outcome)
+    return Batch(first, last.offset, time, version, last.timestamp, zlib.crc32(last.value or b""), outcome)
+
+
+def _before(offset: int, outcome: Outcome) -> Outcome:
+    """What an outcome had come to before the record at `offset`; answers change nothing and may stay."""
+    taken = [item for item in outcome.taken if item.offset < offset]
+    return Outcome(taken, outcome.answers, [item for item in outcome.dead if item.offset < offset])

@@ -7,7 +7,7 @@ the same state. No clock, no randomness, no I/O but reading what is `Known`. An 
 is a fault of this code or an incomplete state: the partition halts, nothing is skipped (R7).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from agents.rules.known import Answer, Known, OutboxId
@@ -71,7 +71,7 @@ class StateIncomplete(Exception):
 
 
 class _Outbox:
-    """The overlay's view of an outbox; `answers` holds only those not yet in `Known`."""
+    """The overlay's view of an outbox; `answers` holds those given since `Known` last caught up with it."""
 
     __slots__ = ("answers", "changed", "ordinal", "time")
 
@@ -104,7 +104,7 @@ class FoldState:
         time: int = 0,
         version: int = FIRST_VERSION,
         versions: Mapping[int, Limits] = VERSIONS,
-        max_clean: int = 100_000,
+        max_clean: int = 50_000,
     ) -> None:
         self.position = position
         self.time = time
@@ -114,6 +114,7 @@ class FoldState:
         self._limits = versions[version]
         self._conversations: dict[str, _Conversation] = {}
         self._outboxes = 0
+        self._known_position = position
         self._max_clean = max_clean
 
     def fold(self, offset: int, time: int, items: Sequence[Submitted | SetAside], outcome: Outcome) -> None:
@@ -137,14 +138,9 @@ class FoldState:
                     self._submit(offset, index, item.refusal, outcome)
         self.position = offset
 
-    def folded(self, position: int, taken: Iterable[Taken]) -> None:
-        """`Known` now also holds `taken`, and with it everything up to input offset `position`."""
-        conversations = self._conversations
-        for item in taken:
-            conversation = conversations.get(item.conversation)
-            outbox = conversation and conversation.outboxes.get((item.sender, item.outbox))
-            if outbox:
-                outbox.answers.pop(item.ordinal, None)
+    def folded(self, position: int) -> None:
+        """`Known` now holds everything up to input offset `position`."""
+        self._known_position = position
         if self._outboxes > self._max_clean:
             self._evict(position)
 
@@ -194,6 +190,8 @@ class FoldState:
         seq = 0
         if not code:
             seq = conversation.seq = conversation.seq + 1
+        if outbox.changed <= self._known_position:
+            outbox.answers.clear()
         outbox.changed = offset
         outbox.ordinal = ordinal
         outbox.time = self.time

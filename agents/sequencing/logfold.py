@@ -62,12 +62,11 @@ class LogFold:
             self.header = replace(header, log_offset=offset, log_crc=crc)
         self._changed = True
 
-    def write(self, delivered: int, redeliver_from: int) -> list[Taken]:
-        """Write what was taken, and what is known of deliveries (see Header); returns what is now in the state."""
+    def write(self, delivered: int, redeliver_from: int) -> None:
+        """Write what was taken, and what is known of deliveries (see Header)."""
         if not self._changed and redeliver_from == self.header.redeliver_from:
-            return []
+            return
         self.header = replace(self.header, delivered=delivered, redeliver_from=redeliver_from)
-        written, self._taken = self._taken, []
-        self._state.write(written, self.header)
+        self._state.write(self._taken, self.header)
+        self._taken = []
         self._changed = False
-        return written

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
-from agents.rules.batch import fold_records
+from agents.rules.batch import InputRecord, fold_records
 from agents.rules.fold import FoldState
 from agents.sequencing.appender import Appender
 from agents.sequencing.deliverer import Deliverer
@@ -19,7 +19,6 @@ from agents.sequencing.logfold import Halt, LogFold
 from agents.sequencing.outside import PartitionOutside
 from agents.sequencing.restore import Stopped
 from connectors.kafka.reader import OffsetGone, ReadTimeout
-from connectors.kafka.record import Record
 from schemas.codec import NewerVersion
 from streams.state import PartitionState
 
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 MAX_CLOCK_LEAD = 3600 * 1000
 """A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward for good."""
-_WRITE_MESSAGES = 1000
+_WRITE_MESSAGES = 5000
 _RETRY_SECONDS = 1.0
 
 
@@ -92,7 +91,7 @@ class Partition:
 
     # Running
 
-    def feed(self, records: Sequence[Record]) -> None:
+    def feed(self, records: Sequence[InputRecord]) -> None:
         """Fold the next records as they came from Kafka. Never raises: what cannot go on halts the partition."""
         if self.status is not Status.RUNNING or self._seeking:
             return
@@ -102,7 +101,7 @@ class Partition:
             return
         fresh = records[known:] if known else records
         latest = self._now() + MAX_CLOCK_LEAD
-        if any(record.time > latest for record in fresh):
+        if max(record.timestamp for record in fresh) > latest:
             self.halt("a broker time is more than an hour ahead of this worker's clock: set the clocks right and restart")
             return
         self.figures["events"] += 1
@@ -124,8 +123,8 @@ class Partition:
         """Bring what has landed into the state; called every second and after enough messages."""
         if self.table is None:
             return
-        written = self._fold.write(self._deliverer.delivered, self._deliverer.log_from)
-        self._state.folded(self._fold.header.position, written)
+        self._fold.write(self._deliverer.delivered, self._deliverer.log_from)
+        self._state.folded(self._fold.header.position)
 
     def halt(self, reason: str) -> None:
         """Read nothing more. What was folded still lands and is delivered."""

@@ -105,7 +105,7 @@ def _check_input(reader: Reader, partition: int, header: Header, known: Header |
     fingerprint = None
     if start <= header.position < end:
         record = next(reader.read(SUBMITTED, partition, header.position, header.position + 1))
-        fingerprint = record.time, zlib.crc32(record.value)
+        fingerprint = record.timestamp, zlib.crc32(record.value)
     reason = input_differs(
         known.input_topic if known else None,
         header.position,

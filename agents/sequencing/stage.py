@@ -8,7 +8,6 @@ from typing import Any
 
 from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition, Status
-from connectors.kafka.record import Record
 from schemas.ids import partition_of
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ class SequencerStage:
         """One event: consecutive aiokafka records of a partition."""
         owned = self.partitions.get(partition)
         if owned is not None:
-            owned.feed([Record(partition, record.offset, record.timestamp, record.value or b"") for record in fetched])
+            owned.feed(fetched)
 
     async def assigned(self, partitions: set[int]) -> None:
         """A rebalance: keep what stays, let go of what went, restore what came."""

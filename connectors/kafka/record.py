@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 
 class Record(NamedTuple):
-    """`time` is the broker's (ms since 1970), `value` b"" for a tombstone."""
+    """`timestamp` is the broker's (ms since 1970), `value` b"" for a tombstone."""
 
     partition: int
     offset: int
-    time: int
+    timestamp: int
     value: bytes

@@ -39,6 +39,12 @@ class TopicsAdmin:
 
     def check(self) -> list[str]:
         """What is wrong, one line each; empty when every topic is as its file says. Raises KafkaUnreachable."""
+        try:
+            return self._problems()
+        except KafkaException as error:
+            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+
+    def _problems(self) -> list[str]:
         existing = self._existing()
         problems = []
         present = []

@@ -51,7 +51,7 @@ class PartitionJudge:
         position, log_time, ahead = -1, 0, 0
         seqs: dict[str, int] = {}
         for record in records:
-            entry = decode_log(record.value)
+            entry = decode_log(record.value or b"")
             reading = judge(position, entry)
             ahead += reading is Reading.AHEAD
             if reading is Reading.TAKE:
@@ -95,7 +95,7 @@ class PartitionJudge:
     def _folded(self, records: list[InputRecord]) -> list[Taken]:
         taken = [item for batch in fold_records(self._state, records) for item in batch.outcome.taken]
         self._known.take(taken)
-        self._state.folded(self._state.position, taken)
+        self._state.folded(self._state.position)
         for item in taken:
             if item.seq:
                 self.numbered[item.conversation, item.seq] = Numbered(item.key.hex(), item.time, hash(item.body))

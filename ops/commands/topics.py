@@ -11,6 +11,8 @@ from connectors.environment import SettingsError, load
 from connectors.kafka.topics import KafkaUnreachable, TopicsAdmin
 from ops.exits import FAILED, exit_codes
 
+_SETTLE_SECONDS = 10.0
+
 
 class TopicsSettings(Struct, frozen=True):
     """MESSENGER_KAFKA, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
@@ -44,12 +46,16 @@ def create(replication: int, wait: float) -> None:
         while True:
             admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots, timeout=5.0)
             try:
-                for name in admin.create(replication):
-                    click.echo(f"created {name}")
+                created = admin.create(replication)
                 break
             except KafkaUnreachable:
                 if time.monotonic() > until:
                     raise
+        for name in created:
+            click.echo(f"created {name}")
+        settled = time.monotonic() + _SETTLE_SECONDS
+        while created and admin.check() and time.monotonic() < settled:
+            time.sleep(0.1)  # the brokers tell each other of new topics
         _check(admin)
 
 

@@ -30,7 +30,7 @@ CONVERSATIONS = ("alice:bob", "alice:carol")
 
 class Input(NamedTuple):
     offset: int
-    time: int
+    timestamp: int
     value: bytes
 
 
@@ -168,7 +168,7 @@ class Worker:
         world.log.append(record)
         self.disk.read(world.log)
         self.flying = [flying for flying in self.flying if flying.to > self.disk.position]
-        self.state.folded(self.disk.position, record.taken)
+        self.state.folded(self.disk.position)
         if self.disk.position > self.state.position:
             self.start()
         world.committed = max(world.committed, self.disk.position)
@@ -263,6 +263,6 @@ def fold_input(records: list[Input], cuts: random.Random, limit: int = 1000) -> 
         if cuts.random() < 0.5:
             for batch in batches[written:]:
                 known.take(batch.outcome.taken)
-                state.folded(batch.last, batch.outcome.taken)
+                state.folded(batch.last)
             written = len(batches)
     return state, batches

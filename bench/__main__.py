@@ -1,0 +1,90 @@
+"""`python -m bench`: measures on this machine and writes bench/results/latest.json and latest.md."""
+
+import argparse
+import json
+import platform
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from bench import sequencer, sockets
+from bench.system import system
+
+_RESULTS = Path(__file__).parent / "results"
+_SENT = (
+    '"sent" here means: acknowledged by one broker with acks=all (its page cache, no fsync), numbered, and delivered. '
+    "Generator, broker, Redis, worker and gateway share the machine's cores; server CPU is all of them but the generator."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the time: to see that it works")
+    quick = parser.parse_args().quick
+    results: dict[str, Any] = {
+        "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "machine": f"{platform.processor() or platform.machine()}, {len(_cores())} cores, Python {platform.python_version()}",
+        "command": "make bench",
+        "sent": _SENT,
+    }
+    print("(a) sequencer ...", flush=True)
+    results["a_sequencer"] = sequencer.measure(100_000 if quick else 1_000_000, 5_000)
+    print(results["a_sequencer"], flush=True)
+    with system() as stack:
+        print("warming the broker ...", flush=True)
+        sockets.warm(stack, 3 if quick else 30)
+        for window in (1, 8):
+            name = f"b_sockets_window_{window}"
+            results[name] = sockets.closed_loop(stack, window, 2 if quick else 15)
+            print(f"(b) window {window}: {results[name]}", flush=True)
+        for rate in (200, 2_000):
+            name = f"c_poisson_{rate}"
+            results[name] = sockets.open_loop(stack, rate, 2 if quick else 10, 1 if quick else 5)
+            print(f"(c) {rate}/s: {results[name]}", flush=True)
+    if not quick:
+        _RESULTS.mkdir(exist_ok=True)
+        (_RESULTS / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
+        (_RESULTS / "latest.md").write_text(_table(results))
+        print(f"written to {_RESULTS}")
+
+
+def _table(results: dict[str, Any]) -> str:
+    a = results["a_sequencer"]
+    lines = [
+        f"# Measured {results['when']} (UTC), commit {results['commit']}",
+        "",
+        f"{results['machine']}. `{results['command']}`. {results['sent']}",
+        "",
+        "| what | figure |",
+        "|---|---|",
+        f"| (a) sequencer, messages per worker-CPU-second | {a['messages_per_worker_cpu_second']:,} |",
+        f"| (a) messages/s; per Faust event | {a['messages_per_second']:,}; {a['messages_per_event']} |",
+    ]
+    for window in (1, 8):
+        b = results[f"b_sockets_window_{window}"]
+        shown, cpu = b["shown_ms"], ", ".join(f"{part} {us}" for part, us in b["us_per_message"].items())
+        per_cpu = f"{b['messages_per_server_cpu_second']:,} ({cpu} us a message)"
+        lines += [
+            f"| (b) 100 pairs, window {window}: messages/s | {b['messages_per_second']:,} |",
+            f"| (b) window {window}: messages per server-CPU-second | {per_cpu} |",
+            f"| (b) window {window}: shown after p50/p95/p99 ms | {shown['p50']} / {shown['p95']} / {shown['p99']} |",
+            f"| (b) window {window}: lost / twice / out of order | {' / '.join(map(str, b['verdict'].values()))} |",
+        ]
+    for rate in (200, 2_000):
+        c = results[f"c_poisson_{rate}"]
+        for hop, ms in c["ms"].items():
+            lines.append(
+                f"| (c) Poisson {rate}/s, {hop.replace('_', ' ')}, p50/p95/p99 ms (median of {c['runs']} runs) "
+                f"| {ms['p50']} / {ms['p95']} / {ms['p99']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _cores() -> list[str]:
+    return [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
+
+
+if __name__ == "__main__":
+    main()

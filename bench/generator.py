@@ -1,0 +1,185 @@
+"""Load over sockets: pairs of users on raw, non-blocking WebSockets, so that the generator costs little itself.
+
+Closed loop: each user keeps `window` messages unanswered; a message is done when its sender has `sent` and its recipient has
+shown it. Open loop: Poisson arrivals, each latency counted from when the message was due, late or not.
+"""
+
+import json
+import os
+import random
+import selectors
+import socket
+import time
+from collections import deque
+from typing import Any
+
+from gateway.tokens import issue
+from schemas.ids import user_id
+
+_BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
+_READ = 262_144
+
+
+class _User:
+    def __init__(self, name: str, peer: str, address: tuple[str, int], secret: str) -> None:
+        self.name = name
+        self.peer = peer
+        self.outbox = os.urandom(16).hex()
+        self.ordinal = 0
+        self.cursor = 0
+        self.buffer = b""
+        self.out: list[bytes] = []
+        self.due: deque[float] = deque()
+        self.sock = socket.create_connection(address)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock.sendall(
+            b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += self.sock.recv(4096)
+        token = issue(user_id(name), secret, time.time())
+        hello = {"t": "hello", "id": 1, "version": 1, "token": token, "device": "bench"}
+        self.sock.sendall(_masked(json.dumps(hello).encode()))
+        while b"welcome" not in self.buffer:
+            self.buffer += self.sock.recv(4096)
+        self.buffer = b""
+        self.sock.setblocking(False)
+
+
+class Generator:
+    """`pairs` of connected users whose messages it times. All times in seconds of time.monotonic."""
+
+    def __init__(self, address: tuple[str, int], secret: str, pairs: int, seed: int) -> None:
+        self._chance = random.Random(seed)
+        run = os.urandom(3).hex()
+        self._users = [
+            _User(f"{'ab'[n % 2]}{n // 2}-{run}", f"{'ba'[n % 2]}{n // 2}-{run}", address, secret) for n in range(pairs * 2)
+        ]
+        self._selector = selectors.EpollSelector()
+        for user in self._users:
+            self._selector.register(user.sock, selectors.EVENT_READ, user)
+        self._by_name = {user.name: user for user in self._users}
+        self._open: dict[str, list[float]] = {}
+        self._dirty: set[_User] = set()
+        self._again = False
+        self.latencies: list[float] = []
+        self.done = 0
+        self.twice = 0
+        self.out_of_order = 0
+
+    def closed(self, window: int, seconds: float) -> None:
+        """Every user keeps `window` messages under way for `seconds`."""
+        self._again = True
+        if not self._open:
+            for user in self._users:
+                for _ in range(window):
+                    self._send(user, time.monotonic())
+        self._run(time.monotonic() + seconds)
+        self._again = False
+
+    def poisson(self, rate: float, seconds: float) -> None:
+        """`rate` messages/s in all, from random users, for `seconds`."""
+        now = time.monotonic()
+        due, end = now, now + seconds
+        while due < end:
+            while due <= time.monotonic():
+                self._send(self._chance.choice(self._users), due)
+                due += self._chance.expovariate(rate)
+            self._flush()
+            self._poll(max(0.0, min(0.01, due - time.monotonic() - 0.0005)))
+
+    def settle(self, seconds: float) -> int:
+        """Wait for what is under way; how many messages never were done."""
+        end = time.monotonic() + seconds
+        self._flush()
+        while self._open and time.monotonic() < end:
+            self._poll(0.05)
+        return len(self._open)
+
+    def reset(self) -> None:
+        """Count from here on."""
+        self.latencies, self.done = [], 0
+
+    def close(self) -> None:
+        for user in self._users:
+            user.sock.close()
+
+    def _run(self, end: float) -> None:
+        while time.monotonic() < end:
+            self._flush()
+            self._poll(0.01)
+
+    def _send(self, user: _User, due: float) -> None:
+        user.ordinal += 1
+        key = f"{user.outbox[:20]}{user.ordinal:012x}"
+        self._open[key] = [due, 2]
+        frame = (
+            f'{{"t":"send","to":"{user.peer}","outbox":"{user.outbox}","ordinal":{user.ordinal},'
+            f'"key":"{key}","body":"{_BODY}{user.ordinal}","round":1}}'
+        )
+        user.out.append(frame.encode())
+        self._dirty.add(user)
+
+    def _flush(self) -> None:
+        for user in self._dirty:
+            user.sock.send(_masked(b"\n".join(user.out)))
+            user.out.clear()
+        self._dirty.clear()
+
+    def _poll(self, timeout: float) -> None:
+        for selected, _ in self._selector.select(timeout):
+            user: _User = selected.data
+            received = user.sock.recv(_READ)
+            if not received:
+                raise ConnectionError(f"the gateway closed the socket of {user.name}")
+            user.buffer += received
+            self._read(user, time.monotonic())
+
+    def _read(self, user: _User, now: float) -> None:
+        buffer, position = user.buffer, 0
+        while len(buffer) - position >= 2:
+            length, start = buffer[position + 1], position + 2
+            if length == 126:
+                length, start = int.from_bytes(buffer[position + 2 : position + 4], "big"), position + 4
+            elif length == 127:
+                length, start = int.from_bytes(buffer[position + 2 : position + 10], "big"), position + 10
+            if len(buffer) - start < length:
+                break
+            if buffer[position] == 0x81:
+                for line in buffer[start : start + length].split(b"\n"):
+                    self._take(user, json.loads(line), now)
+            position = start + length
+        user.buffer = buffer[position:]
+
+    def _take(self, user: _User, frame: dict[str, Any], now: float) -> None:
+        if frame["t"] == "message":
+            if frame["seq"] <= user.cursor:
+                self.out_of_order += 1
+            user.cursor = frame["seq"]
+        elif frame["t"] != "sent":
+            raise AssertionError(f"unexpected {frame}")
+        under_way = self._open.get(frame["key"])
+        if under_way is None:
+            self.twice += 1
+            return
+        if frame["t"] == "message":
+            self.latencies.append(now - under_way[0])
+        under_way[1] -= 1
+        if under_way[1] == 0:
+            del self._open[frame["key"]]
+            self.done += 1
+            if self._again:
+                sender = user if frame["t"] == "sent" else self._by_name[user.peer]
+                self._send(sender, now)
+
+
+def _masked(payload: bytes) -> bytes:
+    """One text frame from a client; the mask is zero, so that masking costs nothing."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x81, 0x80 | length)) + bytes(4) + payload
+    if length < 65536:
+        return bytes((0x81, 0xFE)) + length.to_bytes(2, "big") + bytes(4) + payload
+    return bytes((0x81, 0xFF)) + length.to_bytes(8, "big") + bytes(4) + payload

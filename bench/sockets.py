@@ -1,0 +1,69 @@
+"""(b) 100 pairs over sockets, closed loop, and (c) Poisson arrivals: rates, CPU by process, latencies, verdict."""
+
+import statistics
+import time
+from typing import Any
+
+from bench.generator import Generator
+from bench.hops import Hops
+from bench.system import System
+
+PAIRS = 100
+
+
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """p50, p95 and p99 in ms."""
+    ordered = sorted(seconds) or [0.0]
+    return {f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2) for p in (50, 95, 99)}
+
+
+def warm(stack: System, seconds: float) -> None:
+    """Let the broker's JVM compile."""
+    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=1)
+    generator.closed(4, seconds)
+    generator.settle(10)
+    generator.close()
+
+
+def closed_loop(stack: System, window: int, seconds: float) -> dict[str, Any]:
+    """Messages/s (done: sent and shown), server CPU by process, latency from send to shown."""
+    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=window)
+    generator.closed(window, 2.0)
+    generator.reset()
+    cpu, began = stack.cpu(), time.monotonic()
+    generator.closed(window, seconds)
+    elapsed = time.monotonic() - began
+    used = {name: after - cpu[name] for name, after in stack.cpu().items()}
+    done, latencies = generator.done, generator.latencies
+    lost = generator.settle(10)
+    generator.close()
+    return {
+        "messages_per_second": round(done / elapsed),
+        "messages_per_server_cpu_second": round(done / sum(used.values())),
+        "us_per_message": {name: round(seconds / done * 1e6, 1) for name, seconds in used.items()},
+        "shown_ms": percentiles(latencies),
+        "verdict": {"lost": lost, "twice": generator.twice, "out_of_order": generator.out_of_order},
+    }
+
+
+def open_loop(stack: System, rate: float, seconds: float, runs: int) -> dict[str, Any]:
+    """Latency from when a message is due until the recipient shows it, and by hop; the median of several runs."""
+    results = []
+    verdict = {"lost": 0, "twice": 0, "out_of_order": 0}
+    for run in range(runs):
+        generator = Generator(stack.gateway, stack.secret, PAIRS, seed=run)
+        with Hops(stack.kafka) as hops:
+            generator.poisson(rate, 1.0)
+            generator.reset()
+            hops.reset()
+            generator.poisson(rate, seconds)
+            verdict["lost"] += generator.settle(10)
+        verdict["twice"] += generator.twice
+        verdict["out_of_order"] += generator.out_of_order
+        generator.close()
+        results.append({"shown": percentiles(generator.latencies), **hops.figures()})
+    hops_ms = {
+        hop: {p: round(statistics.median(result[hop][p] for result in results), 2) for p in results[0][hop]}
+        for hop in results[0]
+    }
+    return {"rate": rate, "runs": runs, "ms": hops_ms, "verdict": verdict}

@@ -1,0 +1,75 @@
+"""A stack of its own for a benchmark: real services by `messenger local up`, with a broker that may compile."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.cpu import cpu_seconds
+from ops.local.home import Home
+
+_JVM = "-Xmx1g -Xms1g -XX:+UseSerialGC"
+_BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
+
+
+class System(NamedTuple):
+    """Addresses and processes of a running stack."""
+
+    home: Path
+    base_port: int
+
+    @property
+    def kafka(self) -> str:
+        return f"127.0.0.1:{self.base_port + 8}"
+
+    @property
+    def redis(self) -> str:
+        return f"redis://127.0.0.1:{self.base_port + 10}/0"
+
+    @property
+    def gateway(self) -> tuple[str, int]:
+        return "127.0.0.1", self.base_port
+
+    @property
+    def secret(self) -> str:
+        return Home(self.home).token_secret()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Part -> pid."""
+        return {name: part["pid"] for name, part in Home(self.home).read_state()["parts"].items()}
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds used so far, by part."""
+        return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+
+    def sequencer(self) -> dict[str, Any] | None:
+        """The worker's own page, None while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.base_port + 16}/sequencer/", timeout=5) as answer:
+                page: dict[str, Any] = json.load(answer)
+        except (OSError, json.JSONDecodeError):
+            return None
+        return page
+
+
+@contextmanager
+def system(workers: int = 1, gateways: int = 1) -> Iterator[System]:
+    """A fresh stack in a temporary folder, ended afterwards."""
+    with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
+        running = System(Path(folder), _BASE_PORT)
+        options = ["--home", folder, "--base-port", str(_BASE_PORT)]
+        environment = {**os.environ, "MESSENGER_KAFKA_JVM": _JVM, "MESSENGER_FRAME_RATE": "1000000"}
+        command = [sys.executable, "-m", "ops", "local"]
+        counts = ["--workers", str(workers), "--gateways", str(gateways), "--detach"]
+        try:
+            subprocess.run([*command, "up", *options, *counts], env=environment, check=True, stdout=subprocess.DEVNULL)
+            yield running
+        finally:
+            subprocess.run([*command, "down", "--home", folder], check=False, stdout=subprocess.DEVNULL)
