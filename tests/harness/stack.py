@@ -91,11 +91,13 @@ class Stack:
             process.kill()
             raise
 
-    def run(self, *arguments: str, timeout: float = 60, check: bool = False) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, timeout: float = 60, check: bool = False, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run `messenger ...` against this stack."""
         return subprocess.run(
             [sys.executable, "-m", "ops", *arguments],
-            env=self.environment(),
+            env=environment or self.environment(),
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -1,0 +1,92 @@
+"""The local stack: up, status, restarts, Ctrl-C, kill -9 of the supervisor, two side by side."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.local.process import is_running
+from tests.harness.stack import Stack
+
+pytestmark = pytest.mark.real
+
+
+def alive(stack: Stack, parts: dict[str, dict[str, int]]) -> list[str]:
+    return [name for name, part in parts.items() if is_running(part["pid"], part["started"])]
+
+
+def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "one")
+    stack.start()
+    try:
+        status = json.loads(stack.run("local", "status", "--json", check=True).stdout)
+        assert set(status) == {"kafka", "redis", "worker-1", "gateway-1"}
+        assert {part["state"] for part in status.values()} == {"running"}
+        output = stack.output.read_text()
+        assert f"http://127.0.0.1:{stack.base_port}/ (chat page)" in output
+        assert "without a password" in output
+
+        again = stack.run("local", "up")
+        assert (again.returncode, "already running" in again.stderr) == (1, True)
+        taken = stack.run("local", "up", "--home", str(tmp_path / "other"))
+        assert (taken.returncode, "is in use" in taken.stderr) == (1, True)
+
+        stack.run("send", "--as", "alice", "--to", "bob", "kept", check=True)
+        before = stack.parts()["gateway-1"]["pid"]
+        stack.kill("gateway-1")
+        until = time.monotonic() + 20
+        while stack.parts()["gateway-1"]["pid"] == before:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        stack.wait_healthy()
+        assert "gateway-1 ended (signal 9)" in stack.output.read_text()
+
+        parts = stack.parts()
+        began = time.monotonic()
+        assert stack.stop() == 0
+        assert time.monotonic() - began < 10
+        assert alive(stack, parts) == []
+        assert stack.run("local", "status").returncode == 1
+
+        stack.start()
+        sent = stack.run("send", "--as", "alice", "--to", "bob", "and goes on", check=True)
+        assert json.loads(sent.stdout)["seq"] == 2
+
+        parts = stack.parts()
+        assert stack.process is not None
+        stack.process.send_signal(signal.SIGKILL)
+        stack.process.wait()
+        stack.start()
+        assert alive(stack, parts) == []
+        sent = stack.run("send", "--as", "alice", "--to", "bob", "still", check=True)
+        assert json.loads(sent.stdout)["seq"] == 3
+    finally:
+        stack.stop()
+
+
+def test_two_stacks_side_by_side(stack: Stack, tmp_path: Path) -> None:
+    with Stack(tmp_path / "two", workers=0, gateways=0) as other:
+        assert other.is_healthy()
+        assert stack.is_healthy()
+        assert set(other.parts()) == {"kafka", "redis"}
+
+
+def test_topics_that_are_not_as_their_files_say_stop_every_process(stack: Stack) -> None:
+    wrong = {**stack.environment(), "MESSENGER_PARTITIONS": "5", "MESSENGER_STATE_DIR": "/nonexistent"}
+    wrong |= {"MESSENGER_TOKEN_SECRET": "s" * 32, "MESSENGER_HTTP_PORT": "1"}
+    for command in (["topics", "check"], ["worker", "sequencer"], ["gateway"]):
+        ended = stack.run(*command, environment=wrong)
+        assert ended.returncode == 1, ended.stderr
+        assert "messages.submitted: 4 partitions, not 5" in ended.stderr
+
+
+def test_a_missing_setting_is_named(stack: Stack) -> None:
+    ended = stack.run("gateway", environment={"PATH": "/usr/bin:/bin"})
+    assert (ended.returncode, "not set: MESSENGER_" in ended.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["local", "gateway", "worker", "topics", "token", "send", "tail", "audit"])
+def test_every_command_explains_itself_with_an_example(stack: Stack, command: str) -> None:
+    assert "Example:" in stack.run(command, "--help", check=True).stdout
