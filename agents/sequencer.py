@@ -22,14 +22,14 @@ GROUP = "sequencer"
 _WRITE_SECONDS = 1.0
 
 
-def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Path, web_port: int) -> PipelineApp:
+def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Path, web_port: int, web_bind: str) -> PipelineApp:
     """The sequencer's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
 
     async def go_on(partition: int) -> None:
         await app.consumer.go_on(partition)
 
     stage = SequencerStage(partitions, outside, go_on, now=lambda: int(time.time() * 1000))
-    app = make_app(GROUP, kafka, state_dir / "faust", web_port, stage, SUBMITTED)
+    app = make_app(GROUP, kafka, state_dir / "faust", web_port, web_bind, stage, SUBMITTED)
     app.tables.add(
         LogTable(
             app,

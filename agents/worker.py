@@ -36,7 +36,7 @@ def build_sequencer(
     """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
     state_dir = Path(settings.state_dir)
     outside = kind(settings.kafka, GROUP, state_dir, topic_ids, routes, RocksBudget())
-    return make_sequencer(outside, settings.kafka, settings.partitions, state_dir, settings.web_port)
+    return make_sequencer(outside, settings.kafka, settings.partitions, state_dir, settings.web_port, settings.web_bind)
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

@@ -51,7 +51,9 @@ class PipelineApp(faust.App):
         await super().on_stop()
 
 
-def make_app(name: str, kafka: str, datadir: Path, web_port: int, intake: Intake, intake_topic: str) -> PipelineApp:
+def make_app(
+    name: str, kafka: str, datadir: Path, web_port: int, web_bind: str, intake: Intake, intake_topic: str
+) -> PipelineApp:
     """An app with our settings (kafka.md): dynamic members, dark for about 3 s after a kill, one event a batch."""
     quiet_debug_loggers()
     datadir.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,7 @@ def make_app(name: str, kafka: str, datadir: Path, web_port: int, intake: Intake
         broker_rebalance_timeout=10.0,
         broker_commit_interval=1.0,
         consumer_max_fetch_size=4 * 1024 * 1024,
-        web_bind="127.0.0.1",
+        web_bind=web_bind,
         web_host="127.0.0.1",
         web_port=web_port,
         web_stats_enabled=True,

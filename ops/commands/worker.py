@@ -15,7 +15,8 @@ def command(stages: tuple[str, ...]) -> None:
     """Run one or several STAGES in one process.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder), MESSENGER_WEB_PORT
-    (Faust monitor, 6066), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8).
+    (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no login), MESSENGER_PARTITIONS (4),
+    MESSENGER_SLOTS (8).
 
     \b
     Example:
