@@ -20,6 +20,7 @@ from streams.watchdog import Watchdog
 
 GROUP = "sequencer"
 _WRITE_SECONDS = 1.0
+_LOOK_SECONDS = 10.0
 
 
 def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Path, web_port: int, web_bind: str) -> PipelineApp:
@@ -52,6 +53,10 @@ def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Pat
     @app.timer(_WRITE_SECONDS)
     async def write() -> None:
         stage.write()
+
+    @app.timer(_LOOK_SECONDS)
+    async def look() -> None:
+        await stage.look()
 
     watchdog = Watchdog(SequencerVitals(app, stage, outside), app.end)
 

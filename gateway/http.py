@@ -13,7 +13,7 @@ from schemas.ids import InvalidId, user_id
 
 _WEB = Path(__file__).resolve().parents[1] / "clients" / "web"
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
@@ -77,7 +77,11 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
 
 @web.middleware
 async def _secure(request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
-    response = await handler(request)
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        error.headers.update(_SECURITY)
+        raise
     if not response.prepared:
         response.headers.update(_SECURITY)
     return response

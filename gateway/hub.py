@@ -72,6 +72,7 @@ class Hub:
                     seen = connection.seen
                     if event.seq <= seen.get(event.conversation, 0):
                         continue
+                    seen.pop(event.conversation, None)  # the latest stand at the end
                     if len(seen) >= MAX_REMEMBERED:
                         for conversation in list(seen)[: MAX_REMEMBERED // 2]:
                             del seen[conversation]

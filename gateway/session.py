@@ -61,7 +61,7 @@ class _Envelope(msgspec.Struct):
     outbox: str
     ordinal: frames.Ordinal
     key: str
-    round: int = 0
+    round: frames.Round = 0
 
 
 _TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, frames.Ping)}
@@ -157,7 +157,7 @@ class Session:
         if named is None:
             return self._refuse(line, Code.BAD_FRAME)
         kind = named.get("t")
-        if kind == "send" and self.state is State.ONLINE:
+        if kind == "send" and "body" in named and self.state is State.ONLINE:
             try:
                 send = msgspec.convert(named, _Envelope)
             except msgspec.ValidationError:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.reader import Reader, ReadTimeout
 from connectors.kafka.record import Record
-from connectors.redis.routes import RENEW_SECONDS, Lease, Route, Routes, RoutesUnavailable
+from connectors.redis.routes import RENEW_SECONDS, ROUTE_SECONDS, Lease, Route, Routes, RoutesUnavailable
 from gateway.hub import Hub
 from schemas.codes import Close
 from schemas.topics import DELIVERIES
@@ -108,6 +108,8 @@ class Slot:
     async def _hold(self) -> None:
         """Renew the lease until the slot is lost."""
         assert self.number is not None
+        clock = asyncio.get_running_loop().time
+        keep_at = clock() + ROUTE_SECONDS / 4
         while not self._lost.is_set():
             try:
                 lease = await self._routes.renew_slot(self.node, self.number)
@@ -119,22 +121,26 @@ class Slot:
                     return
                 if lease is Lease.VANISHED:
                     log.warning("the lease of slot %d had vanished; writing %d routes again", self.number, len(self._hub))
-                    await self._route_all()
+                    keep_at = clock()
+            if clock() >= keep_at and await self._keep_all():
+                keep_at = clock() + ROUTE_SECONDS / 4
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
                     await self._lost.wait()
             except TimeoutError:
                 pass
 
-    async def _route_all(self) -> None:
+    async def _keep_all(self) -> bool:
+        """Make sure of every session's route; False: try again."""
         assert self.number is not None
         routes = [Route(connection.user, connection.device, self.node, self.number) for connection in self._hub]
         for start in range(0, len(routes), 500):
             try:
-                await self._routes.write_routes(routes[start : start + 500])
+                await self._routes.keep_routes(routes[start : start + 500])
             except RoutesUnavailable as error:
                 log.warning("routes cannot be written again now: %s", error)
-                return
+                return False
+        return True
 
     def _on_lost(self, reason: str) -> None:
         log.error("the place in deliveries is lost: %s", reason)

@@ -48,7 +48,7 @@ class SocketConnection:
         self._out: list[bytes] = []
         self._scheduled = False
         self._closing: Close | None = None
-        self._closer: asyncio.Task[None] | None = None
+        self._giving_up: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self._greeting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -62,7 +62,7 @@ class SocketConnection:
         self._transport = request.transport
         impatient = self._loop.call_later(HELLO_SECONDS, self._too_late)
         try:
-            while self._closing is None:
+            while True:
                 message = await self._socket.receive()
                 if message.type is WSMsgType.TEXT:
                     for effect in self._session.receive(message.data, self._loop.time()):
@@ -76,11 +76,11 @@ class SocketConnection:
             self.close(Close.INTERNAL)
         finally:
             impatient.cancel()
+            if self._giving_up is not None:
+                self._giving_up.cancel()
             if self._greeting is not None:
                 self._greeting.cancel()
             self._greeter.goodbye(self)
-            if self._closer is not None:
-                await asyncio.wait([self._closer], timeout=_CLOSE_SECONDS)
         return self._socket
 
     def push(self, frame: bytes) -> None:
@@ -95,34 +95,39 @@ class SocketConnection:
 
     def flush(self) -> None:
         self._scheduled = False
-        if not self._out or self._session.state is State.GREETING:
+        if not self._out or self._session.state is State.GREETING or self._closing is not None:
             return
-        payload = join_frames(self._out)
-        self._out.clear()
-        transport = self._transport
-        if transport is None or transport.is_closing() or self._closing is not None:
-            return
-        transport.write(_text_header(len(payload)) + payload)
-        if transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+        self._write_out()
+        if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.close(Close.SLOW_READER)
 
     def close(self, code: Close) -> None:
         if self._closing is None:
-            self.flush()
             self._closing = code
+            if self._session.state is State.ONLINE:
+                self._write_out()
             self._session.state = State.CLOSED
-            self._closer = asyncio.create_task(self._close(code))
+            self._say_goodbye(code)
 
-    async def _close(self, code: Close) -> None:
-        """Say why, but do not wait long for a device that does not read."""
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self._socket.close(code=code.number, message=code.text.encode()[:120])
-        except (TimeoutError, ConnectionError):
-            pass
-        finally:
-            if self._transport is not None:
-                self._transport.abort()
+    def _say_goodbye(self, code: Close) -> None:
+        """Tell the device why and wait for its answer, but not long: it may not read any more.
+
+        By hand: aiohttp's own close, called beside `receive`, drops the connection under the device's answer, and the
+        device never learns the code.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        reason = struct.pack("!H", code.number) + code.text.encode()[:120]
+        transport.write(bytes((0x88, len(reason))) + reason)
+        self._giving_up = self._loop.call_later(_CLOSE_SECONDS, transport.abort)
+
+    def _write_out(self) -> None:
+        """All queued frames in one write."""
+        if self._out and self._transport is not None and not self._transport.is_closing():
+            payload = join_frames(self._out)
+            self._transport.write(_text_header(len(payload)) + payload)
+        self._out.clear()
 
     def _too_late(self) -> None:
         if self._session.state is State.NEW:

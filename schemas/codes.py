@@ -49,7 +49,6 @@ class Close(_Code):
     SLOW_READER = 4001, True, "the device reads more slowly than it is sent to"
     SLOT_LOST = 4002, True, "the node lost its gateway slot or its place in the deliveries"
     HELLO_TIMEOUT = 4003, True, "no hello in time"
-    PING_TIMEOUT = 4004, True, "no sign of life in time"
     INTERNAL = 4005, True, "the node failed while serving this socket"
     UNAUTHORIZED = 4500, False, "the token is missing, wrong or expired"
     VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"

@@ -20,6 +20,7 @@ OUTBOX_WINDOW = 64
 
 Ordinal = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 CommandId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Round = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
@@ -46,7 +47,7 @@ class Send(_Frame, tag="send", frozen=True):
     ordinal: Ordinal
     key: str
     body: str
-    round: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    round: Round = 0
 
 
 class Ping(_Frame, tag="ping", frozen=True):

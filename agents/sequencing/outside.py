@@ -47,6 +47,17 @@ class Outside:
         """Wait a little for what is queued, then give it up: the log and R5 know what is owed."""
         await asyncio.gather(self.log_producer.close(_CLOSE_SECONDS), self.delivery_producer.close(_CLOSE_SECONDS))
 
+    async def input_watermarks(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """(first offset, offset after the last) of the input's partitions. Raises ReadTimeout."""
+        return await asyncio.to_thread(self._input_watermarks, partitions)
+
+    def _input_watermarks(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        reader = Reader(self.kafka, timeout=5.0)
+        try:
+            return {partition: reader.watermarks(SUBMITTED, partition) for partition in partitions}
+        finally:
+            reader.close()
+
     def partition(self, number: int) -> "PartitionOutside":
         """The same for one partition."""
         return PartitionOutside(self, number)
@@ -97,11 +108,7 @@ class PartitionOutside:
 
     async def input_watermarks(self) -> tuple[int, int]:
         """(first offset, offset after the last) of the input. Raises ReadTimeout."""
-        reader = Reader(self._outside.kafka, timeout=5.0)
-        try:
-            return await asyncio.to_thread(reader.watermarks, SUBMITTED, self._number)
-        finally:
-            await asyncio.to_thread(reader.close)
+        return (await self._outside.input_watermarks([self._number]))[self._number]
 
     async def restore(self, stopped: Callable[[], bool]) -> Restored:
         """See agents.sequencing.restore."""

@@ -59,6 +59,7 @@ class Partition:
         self._now = now
         self._committable: int | None = None
         self._seeking = False
+        self._looking = False
         self._tasks: list[asyncio.Task[None]] = []
         self.table: PartitionState | None = None
         self._state: FoldState
@@ -77,6 +78,11 @@ class Partition:
     def idle(self) -> bool:
         """Nothing is being appended."""
         return self.status is not Status.RUNNING or self._appender.idle
+
+    @property
+    def position(self) -> int:
+        """The last folded input offset, of a partition that has been restored."""
+        return self._state.position
 
     @property
     def next_offset(self) -> int | None:
@@ -100,6 +106,11 @@ class Partition:
             self._seek(f"input jumps from {self._state.position} to {records[0].offset}")
             return
         fresh = records[known:] if known else records
+        if known and not self._looking:
+            self._looking = True  # read again after a rebalance, or the input was re-created under this worker
+            self._spawn(self.check_input())
+        if not fresh:
+            return
         latest = self._now() + MAX_CLOCK_LEAD
         if max(record.timestamp for record in fresh) > latest:
             self.halt("a broker time is more than an hour ahead of this worker's clock: set the clocks right and restart")
@@ -150,6 +161,8 @@ class Partition:
         log.info("partition %d closed (was %s)", self.number, reason.value)
 
     def _is_closed(self) -> bool:
+        """Asked by the restore between its fetches, which is how the watchdog sees it move."""
+        self.progress += 1
         return self.status is Status.CLOSED
 
     async def _restore(self) -> None:
@@ -226,13 +239,22 @@ class Partition:
             self._seeking = False
 
     async def check_input(self) -> None:
-        """Halt if the input in Kafka no longer joins on to the position."""
+        """Look whether the input in Kafka still joins on to the position."""
+        position = self._state.position
         try:
             start, end = await self._outside.input_watermarks()
         except ReadTimeout as error:
             log.warning("partition %d: %s", self.number, error)
             return
-        position = self._state.position
+        finally:
+            self._looking = False
+        self.input_is(start, end, position)
+
+    def input_is(self, start: int, end: int, position: int) -> None:
+        """Halt unless the input, which Kafka has from `start` to before `end`, joins on to `position`, where the partition
+        was when Kafka was asked."""
+        if self.status is not Status.RUNNING:
+            return
         if start > position + 1:
             self.halt(f"the input begins at offset {start}, but offset {position + 1} has not been folded")
         elif end < position + 1:

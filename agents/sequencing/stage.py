@@ -8,6 +8,7 @@ from typing import Any
 
 from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition, Status
+from connectors.kafka.reader import ReadTimeout
 from schemas.ids import partition_of
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,17 @@ class SequencerStage:
         """Bring what has landed into the tables, every second."""
         for partition in self.partitions.values():
             partition.write()
+
+    async def look(self) -> None:
+        """See whether the input of every running partition still joins on: it may have been re-created unnoticed."""
+        running = {p: p.position for p in self.partitions.values() if p.status is Status.RUNNING}
+        try:
+            found = await self._outside.input_watermarks([partition.number for partition in running])
+        except ReadTimeout as error:
+            log.warning("the input cannot be looked at: %s", error)
+            return
+        for partition, position in running.items():
+            partition.input_is(*found[partition.number], position)
 
     def seq(self, conversation: str) -> int:
         """The last sequence number of a conversation of one of this worker's partitions, else 0."""

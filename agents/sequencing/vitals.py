@@ -17,7 +17,6 @@ class SequencerVitals:
         self._app = app
         self._stage = stage
         self._outside = outside
-        self._rebalances = 0
 
     def vitals(self) -> Iterable[Vital]:
         yield Vital("joining the group", self._app.rebalancing_count, self._app.joining)
@@ -32,10 +31,9 @@ class SequencerVitals:
                 yield Vital(name, partition.progress, owed=lagging or not partition.idle)
 
     async def reachable(self) -> bool:
-        """Whether Kafka answers; also looks whether the input of running partitions is still the one that was folded."""
-        for partition in list(self._stage.partitions.values()):
-            try:
-                await self._outside.partition(partition.number).input_watermarks()
-            except ReadTimeout:
-                return False
+        """Whether Kafka answers for every partition."""
+        try:
+            await self._outside.input_watermarks(list(self._stage.partitions) or [0])
+        except ReadTimeout:
+            return False
         return True

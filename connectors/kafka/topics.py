@@ -34,7 +34,8 @@ class TopicsAdmin:
                     future.result()
                 except KafkaException as error:
                     if "TOPIC_ALREADY_EXISTS" not in str(error):  # somebody else was faster
-                        raise
+                        # a broker that listens may not have joined its cluster yet, and has no replica to offer
+                        raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
         return [topic.name for topic in missing]
 
     def check(self) -> list[str]:

@@ -50,6 +50,10 @@ class MemoryRoutes:
         for route in routes:
             self._routes.setdefault(route.user, {})[route.device] = route
 
+    async def keep_routes(self, routes: Sequence[Route]) -> None:
+        for route in routes:
+            self._routes.setdefault(route.user, {}).setdefault(route.device, route)
+
     async def remove_route(self, route: Route) -> None:
         if self._routes.get(route.user, {}).get(route.device) == route:
             del self._routes[route.user][route.device]

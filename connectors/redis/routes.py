@@ -58,6 +58,9 @@ class Routes(Protocol):
     async def write_routes(self, routes: Sequence[Route]) -> None:
         """Write routes, in one round trip. An older route of the same device is replaced."""
 
+    async def keep_routes(self, routes: Sequence[Route]) -> None:
+        """Write again what is missing and make all live another day. A device that has moved on keeps its newer route."""
+
     async def remove_route(self, route: Route) -> None:
         """Remove a route if it is still this one."""
 
@@ -104,6 +107,13 @@ class RedisRoutes:
         pipeline = self._redis.pipeline(transaction=False)
         for route in routes:
             pipeline.hset(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
+            pipeline.expire(f"routes:{route.user}", ROUTE_SECONDS)
+        await self._call(pipeline.execute())
+
+    async def keep_routes(self, routes: Sequence[Route]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for route in routes:
+            pipeline.hsetnx(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
             pipeline.expire(f"routes:{route.user}", ROUTE_SECONDS)
         await self._call(pipeline.execute())
 

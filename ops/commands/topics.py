@@ -51,6 +51,7 @@ def create(replication: int, wait: float) -> None:
             except KafkaUnreachable:
                 if time.monotonic() > until:
                     raise
+                time.sleep(0.2)
         for name in created:
             click.echo(f"created {name}")
         settled = time.monotonic() + _SETTLE_SECONDS

@@ -9,12 +9,13 @@ import pytest
 from agents.sequencer import GROUP
 from schemas.ids import partition_of
 from schemas.topics import LOG, SUBMITTED
+from tests.chaos.conftest import ROUNDS
 from tests.harness import kafka
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 from tests.harness.worker import Worker
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 120 * ROUNDS)]
 
 Judged = Callable[[], Awaitable[None]]
 
@@ -101,3 +102,17 @@ async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> N
     kafka.cut_tail(lab, SUBMITTED, place(talk), batches=1)
     await asyncio.to_thread(lab.wait_healthy)
     halts(worker, place(talk), "its tail was lost")
+
+
+async def test_input_recreated_under_a_running_worker_halts(workers: list[Worker], lab: Stack, talk: Talk) -> None:
+    worker = workers[0]
+    worker.start()
+    worker.wait_healthy()
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    for number in range(5):
+        await talk.say(alice, "bob", [f"before {number}"])
+    kafka.recreate(lab, SUBMITTED)
+    lost = talk.begin(alice, "bob", "into another input")
+    worker.wait_for(lambda: worker.partitions().get(place(talk), {}).get("status") == "halted", timeout=60)
+    assert "its tail was lost" in worker.partitions()[place(talk)]["reason"]
+    lost.cancel()

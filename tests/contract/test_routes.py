@@ -93,6 +93,18 @@ async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> Non
     assert list((await routes.lookup(["alice"]))["alice"]) == []
 
 
+async def test_keeping_routes_restores_what_is_gone_and_spares_what_is_newer(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 2)
+    await routes.acquire_slot("n2", 2)
+    await routes.write_routes([Route("alice", "phone", "n2", 1)])
+    await routes.keep_routes([Route("alice", "phone", "n1", 0), Route("bob", "phone", "n1", 0)])
+    found = await routes.lookup(["alice", "bob"])
+    assert {user: [tuple(route) for route in devices] for user, devices in found.items()} == {
+        "alice": [("phone", 1)],
+        "bob": [("phone", 0)],
+    }
+
+
 async def test_redis_away_is_said_so_soon() -> None:
     away = RedisRoutes("redis://127.0.0.1:1/0")
     began = time.monotonic()

@@ -75,6 +75,8 @@ def test_a_bad_hello_ends_the_session(changed: dict[str, object], close: Close) 
         ({"key": "F" * 32}, Code.BAD_FIELD),
         ({"ordinal": 0}, Code.BAD_FIELD),
         ({"ordinal": 2**60}, Code.BAD_FIELD),
+        ({"round": -1}, Code.BAD_FIELD),
+        ({"round": 2**70}, Code.BAD_FIELD),
         ({"t": "hologram"}, Code.UNKNOWN_FRAME),
         ({"t": 7}, Code.BAD_FIELD),
         (HELLO, Code.OUT_OF_STATE),
@@ -96,6 +98,11 @@ def test_a_body_that_can_never_be_uses_up_its_ordinal(body: object, code: Code) 
     assert isinstance(effect, Submit)
     assert isinstance(effect.item, RefusalSubmitted)
     assert (effect.item.ordinal, effect.item.code) == (1, code.number)
+
+
+def test_a_send_without_a_body_is_no_send() -> None:
+    (effect,) = receive(online(), {key: value for key, value in SEND.items() if key != "body"})
+    assert error_code(effect) == Code.BAD_FIELD.number
 
 
 def test_a_flooding_device_is_told_so_and_served_again_later() -> None:

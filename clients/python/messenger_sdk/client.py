@@ -180,6 +180,8 @@ class Client:
                 patience: float | None = _WELCOME_SECONDS
                 while True:
                     message = await socket.receive(patience)
+                    if message.type is aiohttp.WSMsgType.CLOSE:
+                        return int(message.data or 0)
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         return socket.close_code or 0
                     for frame in decode_server_frames(message.data):
