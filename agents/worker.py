@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import uvloop
@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 STAGES = ("sequencer",)
 _STOP_SECONDS = 8.0
 
-Build = Callable[[WorkerSettings, dict[str, str], Routes], PipelineApp]
+TopicIds = Callable[[], Mapping[str, str]]
+Build = Callable[[WorkerSettings, TopicIds, Routes], PipelineApp]
 
 
 class TopicsWrong(Exception):
@@ -31,7 +32,7 @@ class TopicsWrong(Exception):
 
 
 def build_sequencer(
-    settings: WorkerSettings, topic_ids: dict[str, str], routes: Routes, kind: type[Outside] = Outside
+    settings: WorkerSettings, topic_ids: TopicIds, routes: Routes, kind: type[Outside] = Outside
 ) -> PipelineApp:
     """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
     state_dir = Path(settings.state_dir)
@@ -48,13 +49,13 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     problems = admin.check()
     if problems:
         raise TopicsWrong("\n".join(problems))
-    code = asyncio.run(_run(settings, admin.ids(), builders))
+    code = asyncio.run(_run(settings, admin.ids, builders))
     # Threads of Kafka clients that a dead broker keeps waiting must not keep a worker that has said goodbye.
     logging.shutdown()
     os._exit(code)
 
 
-async def _run(settings: WorkerSettings, topic_ids: dict[str, str], builders: Sequence[Build]) -> int:
+async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence[Build]) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -75,6 +75,7 @@ def make_app(
         broker_heartbeat_interval=0.5,
         broker_rebalance_timeout=10.0,
         broker_commit_interval=1.0,
+        consumer_metadata_max_age_ms=10_000,  # how soon a topic that was re-created is noticed
         consumer_max_fetch_size=4 * 1024 * 1024,
         web_bind=web_bind,
         web_host="127.0.0.1",

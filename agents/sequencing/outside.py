@@ -29,10 +29,19 @@ DELIVERY_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024
 
 
 class Outside:
-    """Shared by all partitions of a worker. Use it inside a running loop; close it."""
+    """Shared by all partitions of a worker. Use it inside a running loop; close it.
+
+    `topic_ids` asks Kafka for the ids its topics have now.
+    """
 
     def __init__(
-        self, kafka: str, group: str, state_dir: Path, topic_ids: Mapping[str, str], routes: Routes, budget: RocksBudget
+        self,
+        kafka: str,
+        group: str,
+        state_dir: Path,
+        topic_ids: Callable[[], Mapping[str, str]],
+        routes: Routes,
+        budget: RocksBudget,
     ) -> None:
         self.kafka = kafka
         self.group = group
@@ -119,6 +128,6 @@ class PartitionOutside:
         reader = Reader(outside.kafka, group=outside.group)
         try:
             folder = outside.state_dir / f"partition-{self._number}"
-            return restore(self._number, folder, outside.budget, reader, outside.topic_ids, stopped)
+            return restore(self._number, folder, outside.budget, reader, outside.topic_ids(), stopped)
         finally:
             reader.close()

@@ -19,6 +19,7 @@ from agents.sequencing.logfold import Halt, LogFold
 from agents.sequencing.outside import PartitionOutside
 from agents.sequencing.restore import Stopped
 from connectors.kafka.reader import OffsetGone, ReadTimeout
+from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import NewerVersion
 from streams.state import PartitionState
 
@@ -175,7 +176,7 @@ class Partition:
             except Halt as error:
                 self.halt(str(error))
                 return
-            except ReadTimeout as error:
+            except (ReadTimeout, KafkaUnreachable) as error:
                 log.warning("partition %d: %s", self.number, error)
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception as error:

@@ -64,7 +64,10 @@ class TopicsAdmin:
         """Kafka's topic id of every topic of ours that exists. Raises KafkaUnreachable."""
         names = [name for name in all_topics() if name in self._existing()]
         futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
-        return {name: str(future.result().topic_id) for name, future in futures.items()}
+        try:
+            return {name: str(future.result().topic_id) for name, future in futures.items()}
+        except KafkaException as error:
+            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
     def _existing(self) -> dict[str, int]:
         try:

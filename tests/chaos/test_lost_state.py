@@ -114,5 +114,5 @@ async def test_input_recreated_under_a_running_worker_halts(workers: list[Worker
     kafka.recreate(lab, SUBMITTED)
     lost = talk.begin(alice, "bob", "into another input")
     worker.wait_for(lambda: worker.partitions().get(place(talk), {}).get("status") == "halted", timeout=60)
-    assert "its tail was lost" in worker.partitions()[place(talk)]["reason"]
+    assert "the input was re-created" in worker.partitions()[place(talk)]["reason"]
     lost.cancel()
