@@ -42,10 +42,6 @@ class Hops:
         for thread in self._threads:
             thread.join()
 
-    def reset(self) -> None:
-        self._submitted.clear()
-        self._delivered.clear()
-
     def figures(self) -> dict[str, dict[str, float]]:
         """p50, p95, p99 in ms of the way from submitted to delivered: fetch, fold, routes, produce, fetch."""
         seconds = sorted(at - self._submitted[key] for key, at in self._delivered.items() if key in self._submitted)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_CLOCK_LEAD = 3600 * 1000
 """A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward for good."""
-_WRITE_MESSAGES = 5000
+_WRITE_MESSAGES = 10_000
 _RETRY_SECONDS = 1.0
 
 
