@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gateway.tokens import issue
+from schemas.codec import UNDECODABLE
 from schemas.ids import InvalidId, user_id
 
 _WEB = Path(__file__).resolve().parents[1] / "clients" / "web"
@@ -54,7 +55,7 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
             return web.json_response({"error": "tokens are not made here; MESSENGER_LOCAL=1 would"}, status=403)
         try:
             user = user_id(msgspec.json.decode(await request.read(), type=Login).user)
-        except (InvalidId, msgspec.DecodeError) as error:
+        except (InvalidId, *UNDECODABLE) as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"user": user, "token": issue(user, token_secret, time.time())})
 

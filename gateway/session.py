@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.tokens import BadToken
 from schemas import frames, ids
-from schemas.codec import decode_command, encode_frame, split_frames
+from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
 from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted, SubmittedItem
 
@@ -105,7 +105,7 @@ class Session:
         self._allowance -= 1
         try:
             command = decode_command(line)
-        except msgspec.DecodeError:
+        except UNDECODABLE:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)

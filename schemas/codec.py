@@ -18,6 +18,10 @@ MAX_LOG_BYTES = 1024 * 1024
 MAX_DELIVERY_BYTES = 1024 * 1024
 
 
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
+"""What msgspec raises for bytes that are not what they should be; text that is not UTF-8 has its own exception."""
+
+
 class Undecodable(ValueError):
     """A value that breaks its schema for good."""
 
@@ -45,7 +49,7 @@ encode_frame = msgspec.json.Encoder().encode
 _command = msgspec.json.Decoder(frames.Command)
 _server_frame = msgspec.json.Decoder(frames.ServerFrame)
 decode_command = _command.decode
-"""One frame of a device; raises msgspec.DecodeError or ValidationError (the gateway's handshake makes codes of them)."""
+"""One frame of a device; raises UNDECODABLE (the gateway's handshake makes codes of them)."""
 
 
 def join_frames(encoded: Sequence[bytes]) -> bytes:
@@ -68,7 +72,7 @@ def decode_server_frames(message: str | bytes) -> list[frames.ServerFrame]:
         except msgspec.ValidationError as error:
             if not str(error).startswith("Invalid value"):
                 raise Undecodable(Code.BAD_FIELD, str(error)) from None
-        except msgspec.DecodeError as error:
+        except UNDECODABLE as error:
             raise Undecodable(Code.BAD_FRAME, str(error)) from None
     return decoded
 
@@ -114,7 +118,7 @@ def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
         record = _submitted.decode(value)
         _check_version(record.version)
         items = record.items
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         items = _decode_one_by_one(value)
     if len(items) > 1 and any(type(item) is events.FoldSwitched for item in items):
         raise Undecodable(Code.CONTROL_INVALID, "a control record stands alone")
@@ -126,12 +130,12 @@ def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
     try:
         parts = _parts.decode(value)
         version = _int.decode(parts[0])
-    except (msgspec.DecodeError, IndexError) as error:
+    except (*UNDECODABLE, IndexError) as error:
         raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
     _check_version(version)
     try:
         raw_items = _parts.decode(parts[1])
-    except (msgspec.DecodeError, IndexError) as error:
+    except (*UNDECODABLE, IndexError) as error:
         raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
     return [_decode_item(index, bytes(raw)) for index, raw in enumerate(raw_items)]
 
@@ -140,11 +144,11 @@ def _decode_item(index: int, raw: bytes) -> events.Submitted | SetAside:
     try:
         item: events.Submitted = _item.decode(raw)
         return item
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         pass
     try:
         envelope = _envelope.decode(raw)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return SetAside(index, Code.ITEM_INVALID, raw, None)
     refusal = events.RefusalSubmitted(
         envelope.conversation,
@@ -187,8 +191,8 @@ _Record = TypeVar("_Record", events.LogRecord, events.DeliveryRecord, events.Dea
 def _of_version(decoder: msgspec.msgpack.Decoder[_Record], value: bytes) -> _Record:
     try:
         record = decoder.decode(value)
-    except msgspec.DecodeError as error:
-        with contextlib.suppress(msgspec.DecodeError, IndexError):
+    except UNDECODABLE as error:
+        with contextlib.suppress(*UNDECODABLE, IndexError):
             _check_version(_int.decode(_parts.decode(value)[0]))
         raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
     _check_version(record.version)

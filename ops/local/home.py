@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ class Home:
         return self.once("token-secret", lambda: secrets.token_hex(32))
 
     def cluster_id(self) -> str:
-        return self.once("cluster-id", lambda: urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))
+        # begins with a letter: one with '-' would be taken for an option by Kafka's own tools
+        return self.once("cluster-id", lambda: urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("="))
 
     def read_state(self) -> dict[str, Any]:
         """What the last supervisor wrote; empty if there was none."""

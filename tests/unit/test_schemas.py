@@ -85,6 +85,15 @@ def test_no_bytes_break_a_decoder(topic: str, value: bytes) -> None:
         DECODERS[topic](value)
 
 
+def test_text_that_is_not_utf8_sets_its_item_aside() -> None:
+    good = events.MessageSubmitted("alice:bob", "alice", "phone", bytes(16), 1, bytes(16), 0, "good")
+    value = codec.encode_event(events.SubmittedRecord(1, [good, good])).replace(b"good", b"\xff\xfe\xfdd", 1)
+    broken, whole = codec.decode_submitted(value)
+    assert isinstance(broken, codec.SetAside)
+    assert broken.refusal is not None
+    assert (broken.refusal.ordinal, whole) == (1, good)
+
+
 def test_unknown_fields_and_frames_of_newer_servers_are_ignored() -> None:
     assert codec.decode_server_frames('{"t":"hologram"}\n\n{"t":"pong","id":1,"new":[]}') == [frames.Pong(1)]
     assert codec.decode_command(b'{"t":"ping","id":1,"new":[]}') == frames.Ping(1)

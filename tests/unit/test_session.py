@@ -100,6 +100,12 @@ def test_a_body_that_can_never_be_uses_up_its_ordinal(body: object, code: Code) 
     assert (effect.item.ordinal, effect.item.code) == (1, code.number)
 
 
+def test_bytes_that_are_not_utf8_are_no_frame() -> None:
+    session = online()
+    (effect,) = session.receive(json.dumps(SEND).encode().replace(b"hi", b"\xff\xfe"), 0)
+    assert error_code(effect) == Code.BAD_FRAME.number
+
+
 def test_a_send_without_a_body_is_no_send() -> None:
     (effect,) = receive(online(), {key: value for key, value in SEND.items() if key != "body"})
     assert error_code(effect) == Code.BAD_FIELD.number
