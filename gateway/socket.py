@@ -104,7 +104,7 @@ class SocketConnection:
     def close(self, code: Close) -> None:
         if self._closing is None:
             self._closing = code
-            if self._session.state is State.ONLINE:
+            if self._session.state is not State.GREETING:
                 self._write_out()
             self._session.state = State.CLOSED
             self._say_goodbye(code)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from importlib.resources import files
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 from redis.asyncio import Redis
@@ -104,16 +104,15 @@ class RedisRoutes:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
 
     async def write_routes(self, routes: Sequence[Route]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for route in routes:
-            pipeline.hset(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
-            pipeline.expire(f"routes:{route.user}", ROUTE_SECONDS)
-        await self._call(pipeline.execute())
+        await self._put(routes, "hset")
 
     async def keep_routes(self, routes: Sequence[Route]) -> None:
+        await self._put(routes, "hsetnx")
+
+    async def _put(self, routes: Sequence[Route], command: Literal["hset", "hsetnx"]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for route in routes:
-            pipeline.hsetnx(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
+            getattr(pipeline, command)(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
             pipeline.expire(f"routes:{route.user}", ROUTE_SECONDS)
         await self._call(pipeline.execute())
 
