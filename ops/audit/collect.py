@@ -1,20 +1,26 @@
 """Reading what the judge judges: Kafka's topics and the workers' counters."""
 
+import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
+from agents.rules.fold import StateIncomplete
 from connectors.kafka.reader import OffsetGone, Reader
 from connectors.kafka.record import Record
 from ops.audit.log import CountersSeen, PartitionJudge
 from ops.audit.verdict import Verdict
-from schemas.codec import decode_deliveries, decode_server_frames
+from schemas.codec import NewerVersion, Undecodable, decode_deliveries, decode_server_frames
 from schemas.events import Delivered, MessageDelivered
 from schemas.frames import Sent
 from schemas.ids import partition_of
 from schemas.topics import DELIVERIES, LOG, SUBMITTED
+
+_HOLE_SECONDS = 30.0
+"""How long R2 lets a hole in the log stand: the owner appends again what was lost."""
 
 
 class CannotJudge(Exception):
@@ -32,29 +38,49 @@ def audit(kafka: str, workers: Sequence[str], partitions: int, slots: int, progr
     try:
         delivered = _deliveries(reader, partitions, slots, progress)
         for partition in range(partitions):
-            log_start, log_end = reader.watermarks(LOG, partition)
-            input_start, input_end = reader.watermarks(SUBMITTED, partition)
-            if log_start or input_start:
-                raise CannotJudge(
-                    f"partition {partition}: the input begins at {input_start}, the log at {log_start}; only what begins at "
-                    "0 can be folded again from its start"
-                )
-            judge = PartitionJudge(partition, verdict)
-            second = Reader(kafka)
-            try:
-                inputs = _counted(second.read(SUBMITTED, partition, 0, input_end), progress)
-                records = _counted(reader.read(LOG, partition, 0, log_end), progress)
-                judge.log(inputs, records, counters[partition])
-            finally:
-                second.close()
+            until = time.monotonic() + _HOLE_SECONDS
+            while True:
+                found = Verdict()
+                judge = _partition(kafka, reader, partition, counters[partition], found, progress)
+                if not judge.waiting or time.monotonic() > until:
+                    break
+                time.sleep(1)
             if counters[partition] is None:
                 verdict.figures["partitions without a worker"] += 1
             judge.deliveries(delivered[partition])
-    except OffsetGone as error:
+            verdict.merge(found)
+    except (OffsetGone, NewerVersion, Undecodable, StateIncomplete) as error:
         raise CannotJudge(str(error)) from None
     finally:
         reader.close()
     return verdict
+
+
+def _partition(
+    kafka: str,
+    reader: Reader,
+    partition: int,
+    counters: CountersSeen | None,
+    verdict: Verdict,
+    progress: Callable[[int], None],
+) -> PartitionJudge:
+    """Judge a partition's log as it is now."""
+    log_start, log_end = reader.watermarks(LOG, partition)
+    input_start, input_end = reader.watermarks(SUBMITTED, partition)
+    if log_start or input_start:
+        raise CannotJudge(
+            f"partition {partition}: the input begins at {input_start}, the log at {log_start}; only what begins at "
+            "0 can be folded again from its start"
+        )
+    judge = PartitionJudge(partition, verdict)
+    second = Reader(kafka)
+    try:
+        inputs = _counted(second.read(SUBMITTED, partition, 0, input_end), progress)
+        records = _counted(reader.read(LOG, partition, 0, log_end), progress)
+        judge.log(inputs, records, counters)
+    finally:
+        second.close()
+    return judge
 
 
 def _counted(records: Iterator[Record], progress: Callable[[int], None]) -> Iterator[Record]:
@@ -85,7 +111,7 @@ def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
         try:
             with urllib.request.urlopen(f"{worker}/sequencer/counters/{partition}/", timeout=30) as answer:
                 lines = [json.loads(line) for line in answer.read().splitlines()]
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
             continue
         return CountersSeen(lines[0]["log_offset"], dict(lines[1:]))
     return None

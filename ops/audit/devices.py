@@ -41,6 +41,10 @@ def judge_devices(accepted: Iterable[Shown], devices: Mapping[str, Sequence[Show
             elif message.seq > cursor + 1:
                 verdict.add("poll-skip", f"{device} showed {name} after {cursor}")
             cursors[message.conversation] = max(cursor, message.seq)
+            if keys.setdefault(message.key, name) != name:
+                verdict.add("duplicate", f"{device} showed one message as {keys[message.key]} and as {name}")
+            if device.split("/")[0] not in message.conversation.split(":"):
+                verdict.add("phantom", f"{device} showed {name} of other people")
             if truth.setdefault(name, message) != message:
                 verdict.add("inconsistent-offsets", f"{device} showed {name} with other content")
     last: dict[str, int] = {}

@@ -21,11 +21,11 @@ _BATCH = 500
 
 
 class Numbered(NamedTuple):
-    """What a (conversation, seq) holds; the body as a hash."""
+    """What a (conversation, seq) holds; the body as a hash, None where it is not told."""
 
     key: str
     time: int
-    body: int
+    body: int | None
 
 
 class CountersSeen(NamedTuple):
@@ -44,32 +44,52 @@ class PartitionJudge:
         self._known = Memory()
         self._state = FoldState(self._known)
         self.numbered: dict[tuple[str, int], Numbered] = {}
+        self.waiting = False
+        """The log goes on beyond a hole; by R2 it may close within 30 s."""
+        self._seqs: dict[str, int] = {}
+        self._ordinals: dict[tuple[str, str, bytes], int] = {}
+        self._keys: set[int] = set()
 
     def log(self, inputs: Iterable[InputRecord], records: Iterable[InputRecord], counters: CountersSeen | None) -> None:
         """Compare the log's records, in order, with the fold of the input."""
         expected = self._fold(inputs)
-        position, log_time, ahead = -1, 0, 0
-        seqs: dict[str, int] = {}
+        position, log_time, furthest, log_offset = -1, 0, -1, -1
+        others: list[Taken] = []
+        late = 0
+        if counters is not None and counters.log_offset < 0:
+            self._counters(counters)
         for record in records:
             entry = decode_log(record.value or b"")
             reading = judge(position, entry)
-            ahead += reading is Reading.AHEAD
+            fresh = news(position, entry) if reading is Reading.TAKE else []
+            if len(fresh) < len(entry.taken):
+                others += [item for item in entry.taken if reading is not Reading.TAKE or item.offset <= position]
+            late += reading is not Reading.TAKE
+            furthest = max(furthest, entry.to)
             if reading is Reading.TAKE:
-                for item in news(position, entry):
-                    self._compare(item, next(expected, None))
-                    if item.seq:
-                        seqs[item.conversation] = item.seq
+                for item in fresh:
+                    self._compare(item, self._next(expected, item.offset))
+                    self._follows(item)
                 if entry.time < log_time:
                     self._verdict.add("inconsistent-offsets", f"log time goes back at log record {self._at(record.offset)}")
                 position, log_time = entry.to, entry.time
             if counters is not None and record.offset == counters.log_offset:
-                self._counters(counters, seqs)
+                self._counters(counters)
+            log_offset = record.offset
         for missing in expected:
             if missing.offset <= position:
                 self._verdict.add("lost-write", f"{_name(missing)} of input {self._at(missing.offset)} is not in the log")
+        for item in others:
+            if item.seq:
+                self._stands("in the log again", item.conversation, item.seq, _numbered(item))
+        self.waiting = furthest > position
+        if self.waiting:
+            self._verdict.add("lost-write", f"the log goes on to input {self._at(furthest)} without {self._at(position + 1)}")
+        if counters is not None and counters.log_offset > log_offset:
+            self._verdict.add("unseen", f"the worker has folded log {self._at(counters.log_offset)}, it ends at {log_offset}")
         self._verdict.figures["messages"] += len(self.numbered)
         self._verdict.figures["not yet in the log"] += max(0, self._state.position - position)
-        self._verdict.figures["late appends, harmless"] += ahead
+        self._verdict.figures["late appends"] += late
 
     def deliveries(self, events: Iterable[Delivered]) -> None:
         """Compare what went out to devices with the input's messages; call it after `log`."""
@@ -98,8 +118,34 @@ class PartitionJudge:
         self._state.folded(self._state.position)
         for item in taken:
             if item.seq:
-                self.numbered[item.conversation, item.seq] = Numbered(item.key.hex(), item.time, hash(item.body))
+                self.numbered[item.conversation, item.seq] = _numbered(item)
         return taken
+
+    def _next(self, expected: Iterator[Taken], offset: int) -> Taken | None:
+        """What the input comes to next, from `offset` on; what is before that is missing."""
+        for item in expected:
+            if item.offset >= offset:
+                return item
+            self._verdict.add("lost-write", f"{_name(item)} of input {self._at(item.offset)} is not in the log")
+        return None
+
+    def _follows(self, item: Taken) -> None:
+        """What must hold whatever the fold says, since the worker's fold is this one, too."""
+        outbox = item.conversation, item.sender, item.outbox
+        last = self._ordinals.get(outbox, 0)
+        if item.ordinal not in (1, last + 1):
+            self._verdict.add("nonmonotonic-send", f"{_name(item)}: ordinal {item.ordinal} of its outbox after {last}")
+        self._ordinals[outbox] = item.ordinal
+        if not item.seq:
+            return
+        seq = self._seqs.get(item.conversation, 0)
+        if item.seq != seq + 1:
+            self._verdict.add("poll-skip", f"{_name(item)} comes after {seq} in the log")
+        self._seqs[item.conversation] = item.seq
+        key = hash((item.conversation, item.sender, item.key))
+        if key in self._keys:
+            self._verdict.add("duplicate", f"{_name(item)} has the key of an earlier message of its sender")
+        self._keys.add(key)
 
     def _compare(self, item: Taken, expected: Taken | None) -> None:
         if item == expected:
@@ -107,37 +153,39 @@ class PartitionJudge:
         where = f"{_name(item)} at input {self._at(item.offset)}"
         if expected is None or item.offset < expected.offset:
             self._verdict.add("phantom", f"{where}: the input does not come to it")
-        elif item.offset > expected.offset:
-            self._verdict.add("lost-write", f"{_name(expected)} of input {self._at(expected.offset)} is not in the log")
         elif (item.conversation, item.seq) == (expected.conversation, expected.seq):
             self._verdict.add("inconsistent-offsets", f"{where} is {_name(expected)} by the input, with other content")
         else:
             self._verdict.add("poll-skip", f"{where} is {_name(expected)} by the input")
 
-    def _counters(self, counters: CountersSeen, seqs: Mapping[str, int]) -> None:
+    def _counters(self, counters: CountersSeen) -> None:
         self._verdict.figures["counters"] += len(counters.seqs)
-        for conversation in counters.seqs.keys() | seqs.keys():
-            ours, theirs = seqs.get(conversation, 0), counters.seqs.get(conversation, 0)
+        for conversation in counters.seqs.keys() | self._seqs.keys():
+            ours, theirs = self._seqs.get(conversation, 0), counters.seqs.get(conversation, 0)
             if ours != theirs:
                 self._verdict.add("unseen", f"{conversation}: the worker counts {theirs}, the log {ours}")
 
     def _delivered(self, conversation: str, seq: int, frame: bytes) -> None:
-        expected = self.numbered.get((conversation, seq))
-        if expected is None:
-            self._verdict.add("phantom", f"{conversation}/{seq} was delivered; the input does not come to it")
-            return
         for decoded in decode_server_frames(frame):
             if isinstance(decoded, Message):
-                found = Numbered(decoded.key, decoded.time, hash(decoded.body))
+                self._stands("delivered", conversation, seq, Numbered(decoded.key, decoded.time, hash(decoded.body)))
             elif isinstance(decoded, Sent):
-                found = Numbered(decoded.key, decoded.time, expected.body)
-            else:
-                continue
-            if found != expected:
-                self._verdict.add("inconsistent-offsets", f"{conversation}/{seq} was delivered with other content")
+                self._stands("answered", conversation, seq, Numbered(decoded.key, decoded.time, None))
+
+    def _stands(self, where: str, conversation: str, seq: int, found: Numbered) -> None:
+        """What is found elsewhere must be what the input comes to."""
+        expected = self.numbered.get((conversation, seq))
+        if expected is None:
+            self._verdict.add("phantom", f"{conversation}/{seq} is {where}; the input does not come to it")
+        elif found != (expected if found.body is not None else expected._replace(body=None)):
+            self._verdict.add("inconsistent-offsets", f"{conversation}/{seq} is {where} with other content")
 
     def _at(self, offset: int) -> str:
         return f"{self._partition}/{offset}"
+
+
+def _numbered(item: Taken) -> Numbered:
+    return Numbered(item.key.hex(), item.time, hash(item.body))
 
 
 def _name(item: Taken) -> str:

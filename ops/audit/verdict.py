@@ -36,6 +36,12 @@ class Verdict:
         if self.counts[kind] <= _SHOWN:
             self.examples.append(Deviation(kind, text))
 
+    def merge(self, other: "Verdict") -> None:
+        """Add what another found."""
+        self.counts += other.counts
+        self.examples += other.examples
+        self.figures += other.figures
+
     @property
     def clean(self) -> bool:
         return not self.counts

@@ -1,0 +1,207 @@
+"""The judge: each deviation is planted and must be named; what is harmless must pass."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import pytest
+
+from agents.rules.answers import deliveries
+from agents.rules.batch import fold_records
+from agents.rules.fold import FoldState
+from agents.rules.known import Memory
+from ops.audit.devices import Shown, judge_devices
+from ops.audit.log import CountersSeen, PartitionJudge
+from ops.audit.verdict import MEANINGS, Verdict
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, Delivered, LogRecord, MessageDelivered, MessageSubmitted, SubmittedRecord, Taken
+from tests.property.model import Input
+
+A = "alice:bob"
+COUNT = 6
+replace = msgspec.structs.replace
+
+
+def submitted(ordinal: int) -> bytes:
+    item = MessageSubmitted(A, "alice", "phone", b"o" * 16, ordinal, bytes([ordinal]) * 16, 0, f"message {ordinal}")
+    return encode_event(SubmittedRecord(SCHEMA_VERSION, [item]))
+
+
+INPUT = [Input(n, 1000 + n, submitted(n + 1)) for n in range(COUNT)]
+
+
+def honest_log(inputs: Sequence[Input] = INPUT) -> list[LogRecord]:
+    """One log record an input record."""
+    state = FoldState(Memory())
+    return [batch.log_record(-1) for record in inputs for batch in fold_records(state, [record])]
+
+
+LOG = honest_log()
+COUNTERS = CountersSeen(COUNT - 1, {A: COUNT})
+
+
+def judged(
+    log: Sequence[LogRecord],
+    counters: CountersSeen | None = None,
+    delivered: Sequence[Delivered] = (),
+    inputs: Sequence[Input] = INPUT,
+) -> Verdict:
+    verdict = Verdict()
+    judge = PartitionJudge(0, verdict)
+    judge.log(inputs, [Input(offset, 0, encode_event(record)) for offset, record in enumerate(log)], counters)
+    judge.deliveries(delivered)
+    return verdict
+
+
+def with_taken(place: int, *taken: Taken) -> list[LogRecord]:
+    """The honest log with other content in one record."""
+    return [replace(record, taken=list(taken)) if index == place else record for index, record in enumerate(LOG)]
+
+
+def test_an_honest_log_with_its_deliveries_and_counters_is_clean() -> None:
+    routes = {"alice": [("phone", 0), ("tablet", 1)], "bob": [("phone", 1)]}
+    taken = [item for record in LOG for item in record.taken]
+    delivered = [event for events in deliveries(taken, [], routes).values() for event in events]
+    verdict = judged(LOG, COUNTERS, delivered)
+    assert verdict.lines() == ["dense, once, in order, equal everywhere"]
+    assert (verdict.figures["messages"], verdict.figures["deliveries"]) == (COUNT, COUNT)
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        pytest.param(LOG[:4], id="the sequencer is behind"),
+        pytest.param([*LOG, LOG[3]], id="a late append of what is known"),
+        pytest.param([*LOG[:2], LOG[3], LOG[2], *LOG[3:]], id="a hole that closed"),
+        pytest.param(
+            [*LOG[:3], replace(LOG[3], from_=1, taken=[t for r in LOG[1:4] for t in r.taken]), *LOG[4:]], id="overlap"
+        ),
+    ],
+)
+def test_what_is_harmless_passes(log: list[LogRecord]) -> None:
+    assert judged(log).clean
+
+
+def test_counters_are_those_of_the_log_offset_they_name() -> None:
+    assert judged(LOG, CountersSeen(2, {A: 3})).clean
+    assert judged(LOG, CountersSeen(-1, {})).clean
+
+
+def delivery(**changes: object) -> MessageDelivered:
+    routes = {"bob": [("phone", 0)]}
+    (event,) = deliveries([replace(LOG[2].taken[0], **changes)], [], routes)[0]
+    assert isinstance(event, MessageDelivered)
+    return event
+
+
+THIRD = LOG[2].taken[0]
+PLANTED: dict[str, tuple[str, Callable[[], Verdict]]] = {
+    "message missing": ("lost-write", lambda: judged(with_taken(2))),
+    "hole that never closes": ("lost-write", lambda: judged([*LOG[:2], *LOG[3:]])),
+    "other body": ("inconsistent-offsets", lambda: judged(with_taken(2, replace(THIRD, body="other")))),
+    "other time": ("inconsistent-offsets", lambda: judged(with_taken(2, replace(THIRD, time=1)))),
+    "other key": ("inconsistent-offsets", lambda: judged(with_taken(2, replace(THIRD, key=b"k" * 16)))),
+    "number skipped": ("poll-skip", lambda: judged(with_taken(2, replace(THIRD, seq=4)))),
+    "message out of nothing": ("phantom", lambda: judged(with_taken(5, LOG[5].taken[0], replace(LOG[5].taken[0], seq=7)))),
+    "taken twice": ("duplicate", lambda: judged(with_taken(2, THIRD, replace(THIRD, seq=4)))),
+    "senders' order": ("nonmonotonic-send", lambda: judged(with_taken(2, replace(THIRD, ordinal=5)))),
+    "log time goes back": ("inconsistent-offsets", lambda: judged([*LOG[:2], replace(LOG[2], time=5), *LOG[3:]][:3])),
+    "late append contradicts": (
+        "inconsistent-offsets",
+        lambda: judged([*LOG, replace(LOG[2], taken=[replace(THIRD, body="other")])]),
+    ),
+    "append before a hole contradicts": (
+        "inconsistent-offsets",
+        lambda: judged([*LOG[:2], replace(LOG[3], taken=[replace(LOG[3].taken[0], body="other")]), *LOG[2:]]),
+    ),
+    "worker counts more": ("unseen", lambda: judged(LOG, CountersSeen(2, {A: 4}))),
+    "worker lacks a conversation": ("unseen", lambda: judged(LOG, CountersSeen(2, {}))),
+    "worker counts what no log says": ("unseen", lambda: judged(LOG, CountersSeen(-1, {A: 1}))),
+    "worker is ahead of the log": ("unseen", lambda: judged(LOG, CountersSeen(COUNT, {A: COUNT}))),
+    "other body delivered": ("inconsistent-offsets", lambda: judged(LOG, delivered=[delivery(body="other")])),
+    "other number delivered": ("phantom", lambda: judged(LOG, delivered=[delivery(seq=99)])),
+    "two deliveries contradict": ("inconsistent-offsets", lambda: judged(LOG, delivered=[delivery(), delivery(key=b"k" * 16)])),
+    "other answer": (
+        "inconsistent-offsets",
+        lambda: judged(LOG, delivered=deliveries([replace(THIRD, time=1)], [], {"alice": [("phone", 0)]})[0]),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_each_deviation_is_named(name: str) -> None:
+    kind, plant = PLANTED[name]
+    verdict = plant()
+    assert kind in verdict.counts, verdict.lines()
+    assert f"{kind} (" in "\n".join(verdict.lines())
+
+
+def test_one_loss_is_counted_once() -> None:
+    assert judged(with_taken(2)).counts["lost-write"] == 1
+
+
+def test_a_hole_is_told_so_that_the_reader_may_wait_for_it() -> None:
+    for log, waiting in (([*LOG[:2], *LOG[3:]], True), (LOG[:2], False), (LOG, False)):
+        judge = PartitionJudge(0, Verdict())
+        judge.log(INPUT, [Input(offset, 0, encode_event(record)) for offset, record in enumerate(log)], None)
+        assert judge.waiting is waiting
+
+
+# Devices
+
+
+def shown(*numbers: int) -> list[Shown]:
+    return [Shown(A, number, f"key {number}", f"body {number}") for number in numbers]
+
+
+def device_verdict(accepted: Sequence[Shown], **devices: Sequence[Shown]) -> Verdict:
+    verdict = Verdict()
+    judge_devices(accepted, {f"{user}/phone": list(messages) for user, messages in devices.items()}, verdict)
+    return verdict
+
+
+def test_devices_that_show_all_in_order_are_clean() -> None:
+    assert device_verdict(shown(1, 2, 3), alice=shown(1, 2, 3), bob=shown(1, 2, 3)).clean
+    assert device_verdict(shown(1), alice=shown(1, 2), bob=shown(1, 2)).clean, "the sender has not heard of it yet"
+
+
+TWICE = [*shown(1), Shown(A, 2, "key 1", "body 1")]
+DEVICES: dict[str, tuple[str, Sequence[Shown], dict[str, Sequence[Shown]]]] = {
+    "never shown": ("lost-write", shown(1, 2), {"alice": shown(1, 2), "bob": shown(1)}),
+    "shown by one only": ("lost-write", shown(1), {"alice": shown(1, 2), "bob": shown(1)}),
+    "nobody shows it": ("lost-write", shown(1, 2), {"alice": shown(1), "bob": shown(1)}),
+    "shown twice": ("duplicate", shown(1), {"bob": shown(1, 1)}),
+    "twice numbered, told so": ("duplicate", TWICE, {"bob": TWICE}),
+    "twice numbered, everybody shows both": ("duplicate", shown(1), {"alice": TWICE, "bob": TWICE}),
+    "goes back": ("nonmonotonic-poll", shown(1, 2), {"bob": shown(1, 2, 1)}),
+    "out of order": ("poll-skip", shown(1, 2), {"bob": shown(2, 1)}),
+    "hole": ("poll-skip", shown(1, 2, 3), {"bob": shown(1, 3)}),
+    "number that exists nowhere": ("poll-skip", shown(1, 3), {"bob": shown(1, 3)}),
+    "two devices contradict": (
+        "inconsistent-offsets",
+        [],
+        {"alice": shown(1), "bob": [Shown(A, 1, "key 1", "other")]},
+    ),
+    "other than accepted": ("inconsistent-offsets", shown(1), {"bob": [Shown(A, 1, "key 9", "body 9")]}),
+    "other people's": ("phantom", shown(1), {"alice": shown(1), "bob": shown(1), "mallory": shown(1)}),
+}
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_each_deviation_of_a_device_is_named(name: str) -> None:
+    kind, accepted, devices = DEVICES[name]
+    verdict = device_verdict(accepted, **devices)
+    assert kind in verdict.counts, verdict.lines()
+
+
+def test_every_word_is_meant_and_used() -> None:
+    named = {kind for kind, *_ in (*PLANTED.values(), *DEVICES.values())}
+    assert named == set(MEANINGS)
+
+
+def test_verdicts_add_up() -> None:
+    whole, part = Verdict(), Verdict()
+    part.add("duplicate", "here")
+    part.figures["messages"] += 2
+    whole.merge(part)
+    whole.merge(part)
+    assert (whole.counts["duplicate"], whole.figures["messages"], whole.clean) == (2, 4, False)
