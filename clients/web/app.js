@@ -50,6 +50,7 @@ function run({ user, token }) {
     open(contact) {
       if (contact === user || !/^[a-z0-9][a-z0-9._-]{0,63}$/.test(contact)) return;
       store.open(contact);
+      if (contact !== current) view.clearText();
       current = contact;
       view.opened(contact);
       show();

@@ -13,7 +13,10 @@ export class Connection {
   }
 
   send(frames) {
-    if (this.online) this.socket.send(frames.map((frame) => JSON.stringify(frame)).join("\n"));
+    // few enough frames a message that it stays below the server's 256 KiB, however long they are
+    for (let start = 0; this.online && start < frames.length; start += 2) {
+      this.socket.send(frames.slice(start, start + 2).map((frame) => JSON.stringify(frame)).join("\n"));
+    }
   }
 
   #connect() {

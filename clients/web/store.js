@@ -39,7 +39,7 @@ export class Store {
     const missing = conversation.cursor === null ? 0 : frame.seq - conversation.cursor - 1;
     conversation.cursor = frame.seq;
     conversation.changed = Date.now();
-    const index = conversation.messages.findIndex((message) => message.key === frame.key && message.seq === null);
+    const index = conversation.messages.findIndex((message) => message.from === frame.from && message.key === frame.key && message.seq === null);
     const [mine] = index < 0 ? [] : conversation.messages.splice(index, 1);
     const message = { ...mine, ...frame, body: frame.body ?? mine?.body ?? "", missing, state: "sent" };
     const firstQueued = conversation.messages.findIndex((candidate) => candidate.seq === null);

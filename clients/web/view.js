@@ -67,7 +67,7 @@ export class View {
   messages(conversation, me) {
     const list = $("messages");
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
-    const shown = new Map([...list.children].map((element) => [element.dataset.key, element]));
+    const shown = new Map([...list.children].map((element) => [`${element.dataset.from} ${element.dataset.key}`, element]));
     const wanted = [];
     for (const message of conversation?.messages ?? []) {
       if (message.missing) {
@@ -76,7 +76,7 @@ export class View {
         gap.textContent = `${message.missing} earlier messages were sent while this page was away`;
         wanted.push(gap);
       }
-      wanted.push(this.#message(message, me, shown.get(message.key)));
+      wanted.push(this.#message(message, me, shown.get(`${message.from} ${message.key}`)));
     }
     list.replaceChildren(...wanted);
     if (atEnd) list.scrollTop = list.scrollHeight;
@@ -85,6 +85,7 @@ export class View {
   #message(message, me, element) {
     element ??= $("message-template").content.firstElementChild.cloneNode(true);
     element.dataset.key = message.key;
+    element.dataset.from = message.from;
     element.dataset.state = message.state;
     element.classList.toggle("own", message.from === me);
     element.classList.toggle("refused", message.state === "refused");

@@ -15,11 +15,11 @@ import aiohttp
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.cursors import Cursors
-from messenger_sdk.errors import ConnectionRefused, MessengerError
+from messenger_sdk.errors import ConnectionRefused, MessengerError, SendRefused
 from messenger_sdk.outbox import Done, Outbox, SentMessage
 from schemas import frames
-from schemas.codec import decode_server_frames, encode_frame, join_frames
-from schemas.codes import Close
+from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
+from schemas.codes import Code
 from schemas.ids import UserId, conversation_of, members_of_valid, user_id
 
 log = logging.getLogger(__name__)
@@ -120,13 +120,20 @@ class Client:
             raise self._stopped
 
     def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
-        """Queue a message now, in order; the future ends when it is sent. Raises OutboxFull, InvalidId, ConnectionRefused.
+        """Queue a message now, in order; the future ends when it is sent. Raises OutboxFull, InvalidId, ConnectionRefused,
+        and SendRefused for a body that can never be taken.
 
         The future raises SendRefused or SendUnknown.
         """
         if self._stopped is not None:
             raise self._stopped
         recipient = user_id(to)
+        try:
+            size = len(body.encode())
+        except UnicodeEncodeError:
+            raise SendRefused(Code.BODY_INVALID.number) from None
+        if size > frames.MAX_BODY_BYTES:
+            raise SendRefused(Code.BODY_TOO_LARGE.number)
         if self.user:
             conversation_of(UserId(self.user), recipient)
         key = self._new_id()
@@ -161,8 +168,7 @@ class Client:
                     attempt = 0
                 self._online.clear()
                 self._socket = None
-                known = Close.of(code)
-                if known is not None and not known.retry:
+                if 4500 <= code < 5000:
                     self._stop(ConnectionRefused(code), code)
                     return
                 self._become("waiting", code)
@@ -190,7 +196,7 @@ class Client:
                             patience = None
                         else:
                             self._take(frame)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, Undecodable) as error:
             log.debug("connection: %s", error)
             return 0
 
