@@ -20,15 +20,10 @@ from streams.state import RocksBudget
 
 log = logging.getLogger(__name__)
 
-STAGES = ("sequencer",)
 _STOP_SECONDS = 8.0
 
 TopicIds = Callable[[], Mapping[str, str]]
 Build = Callable[[WorkerSettings, TopicIds, Routes], PipelineApp]
-
-
-class TopicsWrong(Exception):
-    """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
 
 
 def build_sequencer(
@@ -46,9 +41,7 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     gc.set_threshold(100_000, 50, 100)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the loop of Faust's consumer thread
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
-    problems = admin.check()
-    if problems:
-        raise TopicsWrong("\n".join(problems))
+    admin.require()
     code = asyncio.run(_run(settings, admin.ids, builders))
     # Threads of Kafka clients that a dead broker keeps waiting must not keep a worker that has said goodbye.
     logging.shutdown()

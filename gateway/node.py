@@ -31,10 +31,6 @@ log = logging.getLogger(__name__)
 _FLUSH_SECONDS = 1.0
 
 
-class TopicsWrong(Exception):
-    """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
-
-
 class Node:
     """One gateway process's parts, wired. Use it inside a running loop."""
 
@@ -143,9 +139,7 @@ def run(settings: GatewaySettings) -> int:
     """Run a node until it is told to stop. Raises TopicsWrong, KafkaUnreachable."""
     gc.set_threshold(50_000, 50, 100)
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
-    problems = admin.check()
-    if problems:
-        raise TopicsWrong("\n".join(problems))
+    admin.require()
 
     async def main() -> int:
         return await Node(settings, admin.ids()[SUBMITTED]).run()

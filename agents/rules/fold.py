@@ -155,11 +155,6 @@ class FoldState:
                 self._outboxes += len(changed)
         self._conversations = kept
 
-    def seq(self, conversation: str) -> int:
-        """The last sequence number given in a conversation, 0 if none."""
-        held = self._conversations.get(conversation)
-        return held.seq if held else self._known.seq(conversation)
-
     def _switch(self, offset: int, item: FoldSwitched, outcome: Outcome) -> None:
         if item.fold_version < self.version:
             outcome.dead.append(DeadItem(offset, 0, Code.CONTROL_INVALID, encode_event(item)))

@@ -12,6 +12,10 @@ class KafkaUnreachable(Exception):
     """Kafka does not answer at the address."""
 
 
+class TopicsWrong(Exception):
+    """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
+
+
 class TopicsAdmin:
     """`partitions` and `slots` are the counts for conversation topics and for `deliveries`."""
 
@@ -44,6 +48,12 @@ class TopicsAdmin:
             return self._problems()
         except KafkaException as error:
             raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+
+    def require(self) -> None:
+        """Raises TopicsWrong unless every topic is as its file says, KafkaUnreachable."""
+        problems = self.check()
+        if problems:
+            raise TopicsWrong("\n".join(problems))
 
     def _problems(self) -> list[str]:
         existing = self._existing()

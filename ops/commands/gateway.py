@@ -23,8 +23,8 @@ def command() -> None:
       MESSENGER_TOKEN_SECRET=$(openssl rand -hex 32) messenger gateway
     """
     from connectors.environment import SettingsError, load
-    from connectors.kafka.topics import KafkaUnreachable
-    from gateway.node import TopicsWrong, run
+    from connectors.kafka.topics import KafkaUnreachable, TopicsWrong
+    from gateway.node import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging
 

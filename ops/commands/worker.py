@@ -24,9 +24,9 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer
     """
     from agents.settings import WorkerSettings
-    from agents.worker import TopicsWrong, build_sequencer, run
+    from agents.worker import build_sequencer, run
     from connectors.environment import SettingsError, load
-    from connectors.kafka.topics import KafkaUnreachable
+    from connectors.kafka.topics import KafkaUnreachable, TopicsWrong
     from ops.logs import set_up_logging
 
     set_up_logging(logging.INFO)
