@@ -11,7 +11,7 @@ run: ## set up what is missing, run the whole system, show the address of the ch
 
 test: ## set up and run all tests, with real services and a browser
 	@ops/setup.sh test
-	$(PYTHON) -m pytest -q tests/unit tests/property tests/contract tests/stages
+	$(PYTHON) -m pytest -q tests/unit tests/property tests/sdk tests/contract tests/stages
 	$(PYTHON) -m pytest -q tests/integration
 	$(PYTHON) -m pytest -q tests/chaos
 	$(PYTHON) -m pytest -q tests/browser

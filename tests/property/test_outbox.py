@@ -70,7 +70,11 @@ def test_everything_arrives_once_in_the_order_written(seed: int, count: int) -> 
             answers += [answer for answer in server.take(send) if calm or chance.random() < 0.8]
         while answers and chance.random() < 0.7:
             answer = answers.pop(0 if calm or chance.random() < 0.8 else chance.randrange(len(answers)))
-            done = outbox.out_of_step("bob", answer) if isinstance(answer, frames.OutOfStep) else outbox.sent("bob", answer)
+            done = (
+                outbox.out_of_step("bob", answer, now)
+                if isinstance(answer, frames.OutOfStep)
+                else outbox.sent("bob", answer, now)
+            )
             for key, result in done:
                 assert isinstance(result, SentMessage), result
                 results[key] = result

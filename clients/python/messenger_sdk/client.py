@@ -1,6 +1,6 @@
 """The client: one device, connected as long as it is open, sending and showing in order.
 
-connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed, or told not to come back
+connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed here, or told not to come back
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import aiohttp
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.cursors import Cursors
-from messenger_sdk.errors import ConnectionRefused, MessengerError, SendRefused
+from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, SendRefused
 from messenger_sdk.outbox import Done, Outbox, SentMessage
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 MAX_EVENTS = 10_000
 """Events that nobody has taken; then the oldest are dropped and `dropped_events` counts them."""
 _WELCOME_SECONDS = 10.0
+_LASTING_SECONDS = 5.0
+"""A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
 _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
 
@@ -70,7 +72,7 @@ class Client:
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self.user = ""
-        self.state = "stopped"
+        self.state = "connecting"
         self.dropped_events = 0
         self.cursors = Cursors()
         self._url = url.rstrip("/") + "/v1/socket"
@@ -103,27 +105,24 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect. Unanswered sends fail with ConnectionRefused or asyncio.CancelledError."""
+        """Disconnect for good. What is unanswered, and whoever waits for `online`, gets ClientClosed; `events` ends."""
         if self._run_task is not None:
             self._run_task.cancel()
             await asyncio.gather(self._run_task, return_exceptions=True)
-        for timer in (self._flushing, self._resend):
-            if timer is not None:
-                timer.cancel()
-        for result in self._results.values():
-            result.cancel()
+        if self._stopped is None:
+            self._stop(ClientClosed("the client was closed"), 0)
 
     async def online(self) -> None:
-        """Wait until the session stands. Raises ConnectionRefused if the server does not want this device."""
+        """Wait until the session stands. Raises ConnectionRefused if the server does not want this device, or ClientClosed."""
         await self._online.wait()
         if self._stopped is not None:
             raise self._stopped
 
     def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
         """Queue a message now, in order; the future ends when it is sent. Raises OutboxFull, InvalidId, ConnectionRefused,
-        and SendRefused for a body that can never be taken.
+        ClientClosed, and SendRefused for a body that can never be taken.
 
-        The future raises SendRefused or SendUnknown.
+        The future raises SendRefused, SendUnknown, ConnectionRefused or ClientClosed.
         """
         if self._stopped is not None:
             raise self._stopped
@@ -150,7 +149,7 @@ class Client:
 
     async def events(self) -> AsyncIterator[Event]:
         """What happens, in order, until the client stops."""
-        while True:
+        while self._stopped is None or not self._events.empty():
             event = await self._events.get()
             yield event
             if isinstance(event, StateChanged) and event.state == "stopped":
@@ -163,8 +162,9 @@ class Client:
         async with aiohttp.ClientSession() as http:
             while True:
                 self._become("connecting")
+                began = self._clock()
                 code = await self._session(http)
-                if self.state == "online":
+                if self.state == "online" and self._clock() - began >= _LASTING_SECONDS:
                     attempt = 0
                 self._online.clear()
                 self._socket = None
@@ -212,10 +212,16 @@ class Client:
         self._flush_soon()
 
     def _stop(self, error: MessengerError, code: int) -> None:
-        self._stopped = error
+        self._stopped, self._socket = error, None
+        for timer in (self._flushing, self._resend):
+            if timer is not None:
+                timer.cancel()
         for result in self._results.values():
             if not result.done():
                 result.set_exception(error)
+                result.exception()  # whoever waits for it gets it; a send nobody waits for is no fault to complain of
+        self._results.clear()
+        self._bodies.clear()
         self._become("stopped", code)
         self._online.set()
 
@@ -281,18 +287,19 @@ class Client:
                         self._other(frame.conversation),
                         frame.key,
                         SentMessage(frame.conversation, frame.seq, frame.time),
+                        self._clock(),
                     )
                 )
             self._show(frame)
         elif type(frame) is frames.Sent:
             body = self._bodies.get(frame.key)
-            self._finish(self._outbox.sent(self._other(frame.conversation), frame))
+            self._finish(self._outbox.sent(self._other(frame.conversation), frame, self._clock()))
             if body is not None:
                 self._show(frames.Message(frame.conversation, frame.seq, self.user, frame.key, frame.time, body))
         elif type(frame) is frames.Refused:
-            self._finish(self._outbox.refused(self._other(frame.conversation), frame))
+            self._finish(self._outbox.refused(self._other(frame.conversation), frame, self._clock()))
         elif type(frame) is frames.OutOfStep:
-            self._finish(self._outbox.out_of_step(self._other(frame.conversation), frame))
+            self._finish(self._outbox.out_of_step(self._other(frame.conversation), frame, self._clock()))
             self._flush_soon()
         elif type(frame) is frames.Error:
             self._finish(self._outbox.error(frame, self._clock()))

@@ -7,6 +7,10 @@ class MessengerError(Exception):
     """Base of the client's errors."""
 
 
+class ClientClosed(MessengerError):
+    """The client was closed: messages without an answer may or may not have been taken."""
+
+
 class OutboxFull(MessengerError):
     """Too many messages wait to be sent: await earlier sends, or wait for the connection."""
 

@@ -1,7 +1,7 @@
 """A device's queue of sends as a pure state machine: ordinals, the window, rounds, repeats.
 
 Per recipient, sends are numbered 1, 2, 3 … at their first transmission and keep number and key for ever. At most 64 are
-unanswered; the oldest unanswered is sent again, with all behind it, after `RESEND_SECONDS` without an answer (backing off)
+unanswered; the oldest unanswered is sent again, with all behind it, after `RESEND_SECONDS` without any answer (backing off)
 and after each reconnect. Answers may come in any number and from any earlier transmission; time is an argument, in seconds.
 """
 
@@ -19,7 +19,7 @@ MAX_QUEUED = 10_000
 
 
 class SentMessage(NamedTuple):
-    """A message that has its place in the conversation; `time` in ms, 0 if it was recognised by its key only."""
+    """A message that has its place in the conversation; `time` in ms since 1970, the same for everybody."""
 
     conversation: str
     seq: int
@@ -57,6 +57,8 @@ class _Lane:
         """How many of `open` have been transmitted in this round."""
         self.resend_at = 0.0
         self.patience = RESEND_SECONDS
+        self.turned_away = False
+        """A send of this round was not handed on: answers to those before it do not put off the next round."""
 
 
 class Outbox:
@@ -95,10 +97,11 @@ class Outbox:
                 lane.patience = min(lane.patience * 2, MAX_RESEND_SECONDS)
                 self._again(lane)
             if lane.transmitted < len(lane.open):
+                if not lane.transmitted:
+                    lane.resend_at = now + lane.patience
                 fresh = list(lane.open)[lane.transmitted :]
                 sends += [Send(to, lane.outbox, q.ordinal, q.key, q.body, lane.round) for q in fresh]
                 lane.transmitted = len(lane.open)
-                lane.resend_at = now + lane.patience
         return sends
 
     def reconnected(self) -> None:
@@ -112,30 +115,29 @@ class Outbox:
         """When `transmit` will next have something without being asked, None if never."""
         return min((lane.resend_at for lane in self._lanes.values() if lane.open), default=None)
 
-    def sent(self, to: str, frame: Sent) -> list[Done]:
+    def sent(self, to: str, frame: Sent, now: float) -> list[Done]:
         """The server's answer: taken."""
-        return self._answered(to, frame.key, SentMessage(frame.conversation, frame.seq, frame.time))
+        return self._answered(to, frame.key, SentMessage(frame.conversation, frame.seq, frame.time), now)
 
-    def refused(self, to: str, frame: Refused) -> list[Done]:
+    def refused(self, to: str, frame: Refused, now: float) -> list[Done]:
         """The server's answer: used up by a final refusal."""
-        return self._answered(to, frame.key, SendRefused(frame.code))
+        return self._answered(to, frame.key, SendRefused(frame.code), now)
 
-    def own_message(self, to: str, key: str, sent: SentMessage) -> list[Done]:
+    def own_message(self, to: str, key: str, sent: SentMessage, now: float) -> list[Done]:
         """One's own message seen in the conversation is an answer, too."""
-        return self._answered(to, key, sent)
+        return self._answered(to, key, sent, now)
 
-    def out_of_step(self, to: str, frame: OutOfStep) -> list[Done]:
+    def out_of_step(self, to: str, frame: OutOfStep, now: float) -> list[Done]:
         """The ordinal was not taken; acted on once, and in the present round only."""
         lane = self._lanes.get(to)
         if lane is None or frame.outbox != lane.outbox or frame.round != lane.round or not lane.open:
             return []
         if frame.reason == "gap" and frame.next >= lane.base:
             self._again(lane)
-            lane.resend_at = 0.0
             return []
         if frame.reason == "gap":
             return self._begin_anew(lane, SendUnknown("forgotten"))
-        return self._answered(to, frame.key, SendUnknown(frame.reason))
+        return self._answered(to, frame.key, SendUnknown(frame.reason), now)
 
     def error(self, frame: Error, now: float, delay: float = 1.0) -> list[Done]:
         """A send was not handed on: nothing was taken. If that may change it goes again after `delay` seconds, with all
@@ -146,14 +148,15 @@ class Outbox:
         if not frame.retry:
             return self._begin_anew(lane, SendRefused(frame.code))
         lane.resend_at = min(lane.resend_at, now + delay)
+        lane.turned_away = True
         return []
 
     def _again(self, lane: _Lane) -> None:
         lane.round += 1
         lane.base = lane.open[0].ordinal
-        lane.transmitted = 0
+        lane.transmitted, lane.turned_away = 0, False
 
-    def _answered(self, to: str, key: str, result: SentMessage | MessengerError) -> list[Done]:
+    def _answered(self, to: str, key: str, result: SentMessage | MessengerError, now: float) -> list[Done]:
         lane = self._lanes.get(to)
         if lane is None:
             return []
@@ -163,6 +166,8 @@ class Outbox:
                 if index < lane.transmitted:
                     lane.transmitted -= 1
                 lane.patience = RESEND_SECONDS
+                if not lane.turned_away:
+                    lane.resend_at = now + lane.patience
                 self._count -= 1
                 return [Done(key, result)]
         return []
@@ -173,6 +178,6 @@ class Outbox:
         done = [Done(queued.key, result) for queued in lane.open]
         self._count -= len(done)
         lane.open.clear()
-        lane.outbox, lane.next_ordinal, lane.transmitted = self._new_id(), 1, 0
+        lane.outbox, lane.next_ordinal, lane.transmitted, lane.turned_away = self._new_id(), 1, 0, False
         lane.round, lane.base = lane.round + 1, 1
         return done

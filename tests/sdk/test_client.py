@@ -1,0 +1,269 @@
+"""The client against a gateway that misbehaves."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from messenger_sdk import Client, ClientClosed, ConnectionRefused, MessageReceived, SendRefused, SendUnknown, StateChanged
+from messenger_sdk.client import Event
+from schemas import frames
+from schemas.codes import Close, Code
+from tests.harness.fake_gateway import FakeGateway, Line, Script, eventually, sent
+
+
+def client(gateway: FakeGateway, jitter: float = 0.1) -> Client:
+    numbers = itertools.count(1)
+    return Client(gateway.url, "token", "phone", jitter=lambda: jitter, new_id=lambda: f"{next(numbers):032x}")
+
+
+def message(seq: int, body: str = "hi", sender: str = "bob", key: str = "00") -> frames.Message:
+    return frames.Message("alice:bob", seq, sender, key, 1000 + seq, body)
+
+
+async def collect(device: Client, into: list[Event]) -> None:
+    async for event in device.events():
+        into.append(event)
+
+
+def seqs(events: list[Event]) -> list[int]:
+    return [event.seq for event in events if isinstance(event, MessageReceived)]
+
+
+@pytest.mark.parametrize("close", [close for close in Close if not close.retry], ids=lambda close: close.name)
+async def test_a_final_close_code_stops_the_client(close: Close) -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        await line.sends(1)
+        await line.close(close.number)
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        events: list[Event] = []
+        sending = device.submit("bob", "hi")
+        await asyncio.wait_for(collect(device, events), 5)
+        assert events[-1] == StateChanged("stopped", close.number)
+        with pytest.raises(ConnectionRefused) as refused:
+            await sending
+        assert refused.value.code == close.number
+        for again in (device.online(), device.send("bob", "more")):
+            with pytest.raises(ConnectionRefused):
+                await again
+        await asyncio.sleep(0.1)
+        assert gateway.connections == 1
+
+
+@pytest.mark.parametrize("code", [close.number for close in Close if close.retry] + [1000, 1001, 1009, 1011, 3000])
+async def test_any_other_close_code_is_come_back(code: int) -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        (send,) = await line.sends(1)
+        if line.number == 0:
+            await line.close(code)
+        else:
+            await line.say(sent(send, 1))
+            await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        assert (await asyncio.wait_for(device.send("bob", "hi"), 5)).seq == 1
+
+
+async def test_a_dropped_connection_repeats_the_unanswered_and_only_those() -> None:
+    heard: list[list[str]] = []
+
+    async def script(line: Line) -> None:
+        await line.welcome()
+        sends = await line.sends(3 if line.number == 0 else 2)
+        heard.append([send.body for send in sends])
+        if line.number == 0:
+            await line.say(sent(sends[0], 1))
+            await asyncio.sleep(0.05)
+            line.drop()
+        else:
+            assert [send.ordinal for send in sends] == [2, 3]
+            assert {send.round for send in sends} == {2}
+            await line.say(*(sent(send, send.ordinal) for send in sends))
+            await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        results = await asyncio.wait_for(asyncio.gather(*(device.send("bob", body) for body in "abc")), 5)
+    assert heard == [["a", "b", "c"], ["b", "c"]]
+    assert [result.seq for result in results] == [1, 2, 3]
+
+
+async def test_each_message_once_and_in_order_whatever_is_repeated() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        await line.say(message(1), message(2))
+        await line.say(message(2), message(1), message(5), message(3), message(6))
+        await line.stay()
+
+    events: list[Event] = []
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        watching = asyncio.create_task(collect(device, events))
+        await eventually(lambda: seqs(events)[-1:] == [6])
+        await device.close()
+        await watching
+    assert seqs(events) == [1, 2, 5, 6]
+    assert [event.missing for event in events if isinstance(event, MessageReceived)] == [0, 0, 2, 0]
+
+
+async def test_own_message_is_an_answer_and_is_shown_once() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        (send,) = await line.sends(1)
+        await line.say(frames.Message("alice:bob", 7, "alice", send.key, 1007, send.body), sent(send, 7))
+        await line.stay()
+
+    events: list[Event] = []
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        watching = asyncio.create_task(collect(device, events))
+        result = await asyncio.wait_for(device.send("bob", "hi"), 5)
+        assert (result.seq, result.time) == (7, 1007)
+        await eventually(lambda: seqs(events) == [7])
+        await device.close()
+        await watching
+    assert seqs(events) == [7]
+
+
+async def test_another_log_id_drops_the_cursors() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome(log=f"log-{line.number}")
+        await line.say(message(9 if line.number == 0 else 1))
+        if line.number == 0:
+            await asyncio.sleep(0.05)
+            line.drop()
+        await line.stay()
+
+    events: list[Event] = []
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        watching = asyncio.create_task(collect(device, events))
+        await eventually(lambda: seqs(events) == [9, 1])
+        await device.close()
+        await watching
+
+
+async def test_refusals_have_their_type() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        for send in await line.sends(3):
+            named = "alice:bob", send.outbox, send.ordinal, send.key
+            if send.body == "refused":
+                await line.say(frames.Refused(*named, Code.BODY_INVALID.number, 0))
+            elif send.body == "reused":
+                await line.say(frames.OutOfStep(*named, send.round, 9, "reused"))
+            else:
+                await line.say(sent(send, 1))
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        sending = [device.submit("bob", body) for body in ("refused", "reused", "taken")]
+        with pytest.raises(SendRefused) as refused:
+            await sending[0]
+        assert refused.value.code == Code.BODY_INVALID.number
+        with pytest.raises(SendUnknown):
+            await sending[1]
+        assert (await sending[2]).seq == 1
+
+
+async def test_a_retryable_error_repeats_the_lane_in_order() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        first, second = await line.sends(2)
+        error = frames.Error(Code.TRY_LATER.number, True, "", None, "bob", first.outbox, first.ordinal)
+        gap = frames.OutOfStep("alice:bob", second.outbox, second.ordinal, second.key, second.round, 1, "gap")
+        await line.say(error, gap)
+        again = await line.sends(2)
+        assert [send.ordinal for send in again] == [1, 2]
+        assert again[0].round > first.round
+        await line.say(*(sent(send, send.ordinal) for send in again))
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        results = await asyncio.wait_for(asyncio.gather(device.send("bob", "a"), device.send("bob", "b")), 5)
+        assert [result.seq for result in results] == [1, 2]
+
+
+async def test_a_forgotten_outbox_hands_back_the_unanswered_and_goes_on_with_a_new_one() -> None:
+    outboxes: list[str] = []
+
+    async def script(line: Line) -> None:
+        await line.welcome()
+        (first,) = await line.sends(1)
+        await line.say(sent(first, 1))
+        for _ in range(2):  # in the first round this could be an answer that came late
+            (second,) = await line.sends(1)
+            await line.say(frames.OutOfStep("alice:bob", second.outbox, 2, second.key, second.round, 1, "gap"))
+        (third,) = await line.sends(1)
+        outboxes.extend(send.outbox for send in (first, third))
+        await line.say(sent(third, 2))
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        await device.send("bob", "a")
+        with pytest.raises(SendUnknown):
+            await asyncio.wait_for(device.send("bob", "b"), 5)
+        assert (await asyncio.wait_for(device.send("bob", "c"), 5)).seq == 2
+    assert outboxes[0] != outboxes[1]
+
+
+async def test_garbage_from_the_server_is_left_out_or_ends_the_connection() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        if line.number == 0:
+            await line.say_raw('{"t":"of-a-newer-server","x":1}\n{"t":"pong","id":1}')
+            await line.say(message(1))
+            await line.say_raw("this is not JSON")
+            await line.stay()
+        await line.say(message(2))
+        await line.stay()
+
+    events: list[Event] = []
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        watching = asyncio.create_task(collect(device, events))
+        await eventually(lambda: seqs(events) == [1, 2])
+        await device.close()
+        await watching
+
+
+async def test_a_node_that_welcomes_and_drops_is_not_stormed() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        line.drop()
+
+    async with FakeGateway(script) as gateway, client(gateway, jitter=0.99):
+        await asyncio.sleep(1.0)
+    assert gateway.connections <= 5  # 0, 0.1, 0.3, 0.7 s: the attempts go on counting
+
+
+@pytest.mark.parametrize("while_", ["online", "waiting", "connecting"])
+async def test_close_ends_everything_that_waits(while_: str) -> None:
+    async def welcomes(line: Line) -> None:
+        await line.welcome()
+        await line.stay()
+
+    async def drops(line: Line) -> None:
+        line.drop()
+
+    async def says_nothing(line: Line) -> None:
+        await line.stay()
+
+    scripts: dict[str, Script] = {"online": welcomes, "waiting": drops, "connecting": says_nothing}
+    async with FakeGateway(scripts[while_]) as gateway, client(gateway, jitter=0.99) as device:
+        events: list[Event] = []
+        watching = asyncio.create_task(collect(device, events))
+        sending = device.submit("bob", "hi")
+        await eventually(lambda: device.state == while_)
+        going_online = asyncio.create_task(device.online())
+        await device.close()
+        await asyncio.wait_for(watching, 1)
+        assert events[-1] == StateChanged("stopped", 0)
+        assert device.state == "stopped"
+        with pytest.raises(ClientClosed):
+            await sending
+        if while_ != "online":
+            with pytest.raises(ClientClosed):
+                await going_online
+        with pytest.raises(ClientClosed):
+            await device.send("bob", "more")
+        assert [event async for event in device.events()] == []
+        await device.close()  # once more does no harm
