@@ -34,9 +34,17 @@ function run({ user, token }) {
   let timer = null;
   let logId = null;
 
+  let drawing = false;
+
+  // However many frames come, the page is drawn once a picture.
   const show = () => {
-    view.contacts(store.list(), current);
-    view.messages(store.conversations.get(current), user);
+    if (drawing) return;
+    drawing = true;
+    requestAnimationFrame(() => {
+      drawing = false;
+      view.contacts(store.list(), current);
+      view.messages(store.conversations.get(current), user);
+    });
   };
   const flush = () => {
     if (!connection.online) return;
@@ -57,7 +65,11 @@ function run({ user, token }) {
     },
     send(text) {
       const key = newId();
-      if (!outbox.add(current, key, text)) return;
+      if (!outbox.add(current, key, text)) {
+        view.problem("Too many messages wait to be sent. They go out when the connection is back.");
+        return;
+      }
+      view.problem("");
       store.queue(current, key, text);
       view.clearText();
       show();
@@ -66,18 +78,18 @@ function run({ user, token }) {
   });
   const handlers = {
     sent(frame) {
-      outbox.answered(store.contactOf(frame.conversation), frame.key);
+      outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
       store.take({ ...frame, from: user });
     },
     refused(frame) {
-      outbox.answered(store.contactOf(frame.conversation), frame.key);
+      outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
       store.mark(frame.key, "refused", REFUSALS[frame.code] ?? `code ${frame.code}`);
     },
     out_of_step(frame) {
-      for (const key of outbox.outOfStep(store.contactOf(frame.conversation), frame)) store.mark(key, "unknown");
+      for (const key of outbox.outOfStep(store.contactOf(frame.conversation), frame, Date.now())) store.mark(key, "unknown");
     },
     message(frame) {
-      if (frame.from === user) outbox.answered(store.contactOf(frame.conversation), frame.key);
+      if (frame.from === user) outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
       store.take(frame);
     },
     error(frame) {

@@ -3,11 +3,13 @@
 const VERSION = 1;
 const FIRST = 100;
 const LAST = 20000;
+const WELCOME = 10000;
+const LASTING = 5000; // a session that ends sooner counts as another failed attempt
 
 export class Connection {
   // handlers: state(name, code), welcome(frame), frame(frame)
   constructor(url, token, device, handlers) {
-    Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false });
+    Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, waiting: null, heard: 0 });
     addEventListener("online", () => this.#comeBack());
     this.#connect();
   }
@@ -20,15 +22,21 @@ export class Connection {
   }
 
   #connect() {
+    this.waiting = null;
     this.handlers.state("connecting", 0);
     const socket = (this.socket = new WebSocket(this.url));
+    let since = 0;
+    let watch = setTimeout(() => this.#ended(socket, since, watch, 0), WELCOME);
     socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: VERSION, token: this.token, device: this.device }));
     socket.onmessage = (event) => {
+      this.heard = Date.now();
       for (const line of event.data.split("\n")) {
         const frame = JSON.parse(line);
         if (frame.t === "welcome") {
           this.online = true;
-          this.attempt = 0;
+          since = Date.now();
+          clearTimeout(watch);
+          watch = this.#heartbeat(socket, frame.heartbeat * 1000, () => this.#ended(socket, since, watch, 0));
           this.handlers.state("online", 0);
           this.handlers.welcome(frame);
         } else {
@@ -36,21 +44,37 @@ export class Connection {
         }
       }
     };
-    socket.onclose = (event) => {
-      this.online = false;
-      if (event.code >= 4500 && event.code < 5000) {
-        this.handlers.state("stopped", event.code);
-        return;
-      }
-      this.handlers.state("waiting", event.code);
-      const wait = Math.random() * Math.min(LAST, FIRST * 2 ** Math.min(this.attempt++, 16));
-      this.timer = setTimeout(() => this.#connect(), wait);
-    };
+    socket.onclose = (event) => this.#ended(socket, since, watch, event.code);
   }
 
+  // A dead network is not told to a page: ask for a sign of life, and give the socket up when none comes.
+  #heartbeat(socket, period, dead) {
+    return setInterval(() => {
+      if (Date.now() - this.heard >= period * 1.9) dead();
+      else if (Date.now() - this.heard >= period * 0.9) socket.send(JSON.stringify({ t: "ping", id: 1 }));
+    }, period);
+  }
+
+  #ended(socket, since, watch, code) {
+    if (socket !== this.socket || this.waiting !== null) return;
+    clearTimeout(watch); // clears an interval as well
+    socket.onmessage = socket.onclose = null;
+    socket.close();
+    this.socket = null;
+    this.online = false;
+    if (code >= 4500 && code < 5000) {
+      this.handlers.state("stopped", code);
+      return;
+    }
+    this.handlers.state("waiting", code);
+    if (since && Date.now() - since >= LASTING) this.attempt = 0;
+    this.waiting = setTimeout(() => this.#connect(), Math.random() * Math.min(LAST, FIRST * 2 ** Math.min(this.attempt++, 16)));
+  }
+
+  // The browser says that there is a network again.
   #comeBack() {
-    if (this.socket.readyState === WebSocket.CLOSED && this.timer) {
-      clearTimeout(this.timer);
+    if (this.waiting !== null) {
+      clearTimeout(this.waiting);
       this.#connect();
     }
   }

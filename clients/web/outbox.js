@@ -8,7 +8,7 @@ const MAX_QUEUED = 1000;
 
 class Lane {
   constructor(outbox) {
-    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0, resendAt: 0, patience: RESEND });
+    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0, resendAt: 0, patience: RESEND, turnedAway: false });
   }
 }
 
@@ -46,11 +46,11 @@ export class Outbox {
         this.#again(lane);
       }
       if (lane.transmitted < lane.open.length) {
+        if (!lane.transmitted) lane.resendAt = now + lane.patience;
         for (const { ordinal, key, body } of lane.open.slice(lane.transmitted)) {
           frames.push({ t: "send", to, outbox: lane.outbox, ordinal, key, round: lane.round, body });
         }
         lane.transmitted = lane.open.length;
-        lane.resendAt = now + lane.patience;
       }
     }
     return frames;
@@ -71,22 +71,23 @@ export class Outbox {
     return times.length ? Math.min(...times) : null;
   }
 
-  // sent, refused, or one's own message seen: the keys that are done.
-  answered(to, key) {
+  // sent, refused, or one's own message seen: the keys that are done. The repeat of those behind it is put off.
+  answered(to, key, now) {
     const lane = this.lanes.get(to);
     const index = lane ? lane.open.findIndex((queued) => queued.key === key) : -1;
     if (index < 0) return [];
     lane.open.splice(index, 1);
     if (index < lane.transmitted) lane.transmitted--;
     lane.patience = RESEND;
+    if (!lane.turnedAway) lane.resendAt = now + lane.patience;
     return [key];
   }
 
   // The keys whose fate the server no longer knows.
-  outOfStep(to, frame) {
+  outOfStep(to, frame, now) {
     const lane = this.lanes.get(to);
     if (!lane || frame.outbox !== lane.outbox || frame.round !== lane.round || !lane.open.length) return [];
-    if (frame.reason !== "gap") return this.answered(to, frame.key);
+    if (frame.reason !== "gap") return this.answered(to, frame.key, now);
     // whatever the server expects in this round is not below the oldest unanswered ordinal at its beginning
     if (frame.next < lane.base) return this.#beginAnew(lane);
     this.#again(lane);
@@ -99,6 +100,7 @@ export class Outbox {
     if (!lane || frame.outbox !== lane.outbox || !lane.open.length) return [];
     if (!frame.retry) return this.#beginAnew(lane);
     lane.resendAt = Math.min(lane.resendAt, now + 1000);
+    lane.turnedAway = true;
     return [];
   }
 
@@ -106,11 +108,12 @@ export class Outbox {
     lane.round++;
     lane.base = lane.open[0].ordinal;
     lane.transmitted = 0;
+    lane.turnedAway = false;
   }
 
   #beginAnew(lane) {
     const keys = lane.open.map((queued) => queued.key);
-    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, round: lane.round + 1, base: 1 });
+    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, turnedAway: false, round: lane.round + 1, base: 1 });
     return keys;
   }
 }

@@ -1,5 +1,7 @@
 // What the page holds: conversations by contact, each with its messages in order and the last number shown.
 
+const KEPT = 1000; // messages of a conversation; older ones leave the page
+
 export class Store {
   constructor(me) {
     this.me = me;
@@ -32,18 +34,21 @@ export class Store {
     }
   }
 
-  // A numbered message: { conversation, seq, from, key, time, body }. Shown once; numbers at or below the cursor are known.
+  // A numbered message: { conversation, seq, from, key, time, body }. Shown once. Numbers at or below the cursor are known,
+  // save that of one's own message whose first answer was lost.
   take(frame) {
     const conversation = this.open(this.contactOf(frame.conversation));
-    if (conversation.cursor !== null && frame.seq <= conversation.cursor) return;
-    const missing = conversation.cursor === null ? 0 : frame.seq - conversation.cursor - 1;
-    conversation.cursor = frame.seq;
-    conversation.changed = Date.now();
-    const index = conversation.messages.findIndex((message) => message.from === frame.from && message.key === frame.key && message.seq === null);
-    const [mine] = index < 0 ? [] : conversation.messages.splice(index, 1);
+    const { messages, cursor } = conversation;
+    const index = messages.findIndex((message) => message.seq === null && message.from === frame.from && message.key === frame.key);
+    if (cursor !== null && frame.seq <= cursor && index < 0) return;
+    const missing = cursor === null || frame.seq <= cursor ? 0 : frame.seq - cursor - 1;
+    const [mine] = index < 0 ? [] : messages.splice(index, 1);
     const message = { ...mine, ...frame, body: frame.body ?? mine?.body ?? "", missing, state: "sent" };
-    const firstQueued = conversation.messages.findIndex((candidate) => candidate.seq === null);
-    conversation.messages.splice(firstQueued < 0 ? conversation.messages.length : firstQueued, 0, message);
+    const after = messages.findIndex(({ seq, state }) => (seq === null ? state === "queued" : seq > frame.seq));
+    messages.splice(after < 0 ? messages.length : after, 0, message);
+    conversation.cursor = Math.max(cursor ?? 0, frame.seq);
+    conversation.changed = Date.now();
+    if (messages.length > KEPT && messages[0].state !== "queued") messages.shift();
   }
 
   // Conversations, latest first.

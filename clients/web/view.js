@@ -34,8 +34,10 @@ export class View {
   }
 
   connection(state, reason) {
-    $("connection").dataset.state = state;
-    $("connection").textContent = reason ? `${state}: ${reason}` : state;
+    for (const element of document.querySelectorAll(".connection")) {
+      element.dataset.state = state;
+      element.textContent = reason ? `${state}: ${reason}` : state;
+    }
   }
 
   opened(contact) {
@@ -43,6 +45,10 @@ export class View {
     $("chat").classList.add("open");
     $("text").disabled = $("send").disabled = false;
     $("text").focus();
+  }
+
+  problem(text) {
+    $("send-problem").textContent = text;
   }
 
   clearText() {

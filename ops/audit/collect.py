@@ -30,6 +30,8 @@ class CannotJudge(Exception):
 def audit(kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]) -> Verdict:
     """Judge everything up to now, also under load. `progress(records)` is called as records are read.
 
+    `workers` are their monitors' addresses; without any, counters are not judged.
+
     Raises ReadTimeout, CannotJudge.
     """
     verdict = Verdict()
@@ -45,8 +47,8 @@ def audit(kafka: str, workers: Sequence[str], partitions: int, slots: int, progr
                 if not judge.waiting or time.monotonic() > until:
                     break
                 time.sleep(1)
-            if counters[partition] is None:
-                verdict.figures["partitions without a worker"] += 1
+            if workers and counters[partition] is None:
+                found.add("unseen", f"no worker answers for partition {partition}; its counters are not judged")
             judge.deliveries(delivered[partition])
             verdict.merge(found)
     except (OffsetGone, NewerVersion, Undecodable, StateIncomplete) as error:
@@ -106,7 +108,16 @@ def _deliveries(reader: Reader, partitions: int, slots: int, progress: Callable[
 
 
 def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
-    """The counters of whichever worker owns the partition now, None if none does."""
+    """The counters of whichever worker owns the partition; None if none does for as long as a rebalance may take."""
+    until = time.monotonic() + _HOLE_SECONDS
+    while True:
+        found = _ask(workers, partition)
+        if found is not None or not workers or time.monotonic() > until:
+            return found
+        time.sleep(1)
+
+
+def _ask(workers: Sequence[str], partition: int) -> CountersSeen | None:
     for worker in workers:
         try:
             with urllib.request.urlopen(f"{worker}/sequencer/counters/{partition}/", timeout=30) as answer:

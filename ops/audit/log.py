@@ -7,14 +7,14 @@ is missed that merely came in between.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from agents.rules.batch import InputRecord, fold_records
+from agents.rules.batch import Batch, InputRecord, fold_records
 from agents.rules.fold import FoldState
 from agents.rules.known import Memory
 from agents.rules.log import Verdict as Reading
 from agents.rules.log import judge, news
 from ops.audit.verdict import Verdict
 from schemas.codec import decode_log, decode_server_frames
-from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
+from schemas.events import AnswerDelivered, Delivered, LogRecord, MessageDelivered, Taken
 from schemas.frames import Message, Sent
 
 _BATCH = 500
@@ -49,11 +49,12 @@ class PartitionJudge:
         self._seqs: dict[str, int] = {}
         self._ordinals: dict[tuple[str, str, bytes], int] = {}
         self._keys: set[int] = set()
+        self._read = -1
 
     def log(self, inputs: Iterable[InputRecord], records: Iterable[InputRecord], counters: CountersSeen | None) -> None:
         """Compare the log's records, in order, with the fold of the input."""
-        expected = self._fold(inputs)
-        position, log_time, furthest, log_offset = -1, 0, -1, -1
+        rest = iter(inputs)
+        position, furthest, log_offset = -1, -1, -1
         others: list[Taken] = []
         late = 0
         if counters is not None and counters.log_offset < 0:
@@ -67,18 +68,19 @@ class PartitionJudge:
             late += reading is not Reading.TAKE
             furthest = max(furthest, entry.to)
             if reading is Reading.TAKE:
+                folded = self._fold(rest, entry.to)
+                self._ends(record.offset, entry, folded[-1] if folded else None)
+                expected = (item for batch in folded for item in batch.outcome.taken)
                 for item in fresh:
                     self._compare(item, self._next(expected, item.offset))
                     self._follows(item)
-                if entry.time < log_time:
-                    self._verdict.add("inconsistent-offsets", f"log time goes back at log record {self._at(record.offset)}")
-                position, log_time = entry.to, entry.time
+                self._next(expected, entry.to + 1)
+                position = entry.to
             if counters is not None and record.offset == counters.log_offset:
                 self._counters(counters)
             log_offset = record.offset
-        for missing in expected:
-            if missing.offset <= position:
-                self._verdict.add("lost-write", f"{_name(missing)} of input {self._at(missing.offset)} is not in the log")
+        while self._fold(rest, self._state.position + _BATCH):
+            pass
         for item in others:
             if item.seq:
                 self._stands("in the log again", item.conversation, item.seq, _numbered(item))
@@ -102,27 +104,34 @@ class PartitionJudge:
                     if isinstance(frame, Sent):
                         self._delivered(frame.conversation, frame.seq, event.frame)
 
-    def _fold(self, inputs: Iterable[InputRecord]) -> Iterator[Taken]:
-        """What the input comes to; everything is folded, also beyond what anybody asks for."""
-        pending: list[InputRecord] = []
-        for record in inputs:
-            pending.append(record)
-            if len(pending) == _BATCH:
-                yield from self._folded(pending)
-                pending = []
-        yield from self._folded(pending)
-
-    def _folded(self, records: list[InputRecord]) -> list[Taken]:
-        taken = [item for batch in fold_records(self._state, records) for item in batch.outcome.taken]
-        self._known.take(taken)
+    def _fold(self, inputs: Iterator[InputRecord], to: int) -> list[Batch]:
+        """Fold on up to input offset `to`, or to the input's end."""
+        batches = list(fold_records(self._state, self._until(inputs, to)))
+        for batch in batches:
+            self._known.take(batch.outcome.taken)
+            for item in batch.outcome.taken:
+                if item.seq:
+                    self.numbered[item.conversation, item.seq] = _numbered(item)
         self._state.folded(self._state.position)
-        for item in taken:
-            if item.seq:
-                self.numbered[item.conversation, item.seq] = _numbered(item)
-        return taken
+        return batches
+
+    def _until(self, inputs: Iterator[InputRecord], to: int) -> Iterator[InputRecord]:
+        while self._read < to and (record := next(inputs, None)) is not None:
+            self._read = record.offset
+            yield record
+
+    def _ends(self, log_offset: int, entry: LogRecord, folded: Batch | None) -> None:
+        """What a log record says of the state after it."""
+        if folded is None or folded.last < entry.to:
+            self._verdict.add("phantom", f"log record {self._at(log_offset)} covers input that does not exist")
+            return
+        expected = folded.log_record(entry.delivered)
+        for field in ("fold_version", "time", "input_time", "input_crc"):
+            if getattr(entry, field) != getattr(expected, field):
+                self._verdict.add("inconsistent-offsets", f"log record {self._at(log_offset)} has another {field}")
 
     def _next(self, expected: Iterator[Taken], offset: int) -> Taken | None:
-        """What the input comes to next, from `offset` on; what is before that is missing."""
+        """What the input comes to next, from `offset` on; what is before that is missing in the log."""
         for item in expected:
             if item.offset >= offset:
                 return item

@@ -22,8 +22,10 @@ class AuditSettings(Struct, frozen=True):
 
 
 @click.command()
+@click.option("--kafka", metavar="HOST:PORT", help="instead of MESSENGER_KAFKA; the local stack's by default")
 @click.option("--worker", "workers", multiple=True, metavar="URL", help="a worker's monitor; the local stack's by default")
-def command(workers: tuple[str, ...]) -> None:
+@click.option("--without-workers", is_flag=True, help="do not judge the workers' counters")
+def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) -> None:
     """Judge the input, the log, the retained deliveries and the workers' counters, also under load.
 
     Says "dense, once, in order, equal everywhere" (exit code 0), or names each deviation in Jepsen's words (1).
@@ -31,12 +33,14 @@ def command(workers: tuple[str, ...]) -> None:
     \b
     Example:
       messenger audit
-      MESSENGER_KAFKA=kafka:9092 messenger audit --worker http://worker-1:6066
+      messenger audit --kafka kafka:9092 --worker http://worker-1:6066 --worker http://worker-2:6066
     """
     with exit_codes(unreachable=(ReadTimeout,), usage=(SettingsError,)):
         settings = load(AuditSettings, os.environ)
-        kafka = settings.kafka or f"127.0.0.1:{settings.base_port + 8}"
+        address = kafka or settings.kafka or f"127.0.0.1:{settings.base_port + 8}"
         urls = workers or tuple(f"http://127.0.0.1:{settings.base_port + 16 + n}" for n in range(8))
+        if without_workers:
+            urls = ()
         with click.progressbar(length=0, label="records read", show_percent=False, show_eta=False, show_pos=True) as bar:
 
             def progress(records: int) -> None:
@@ -44,7 +48,7 @@ def command(workers: tuple[str, ...]) -> None:
                 bar.update(records)
 
             try:
-                verdict = audit(kafka, urls, settings.partitions, settings.slots, progress)
+                verdict = audit(address, urls, settings.partitions, settings.slots, progress)
             except CannotJudge as error:
                 fail(str(error), UNREACHABLE)
     for figure, count in verdict.figures.items():

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import uuid
 
 import click
 
@@ -24,7 +23,7 @@ def command(user: str, url: str, token: str | None, device: str, to: str, timeou
     Example:
       messenger send --as alice --to bob "Lunch?"
     """
-    asyncio.run(_send(user, url, token, f"{device}-{uuid.uuid4().hex[:8]}", to, timeout, text))
+    asyncio.run(_send(user, url, token, device, to, timeout, text))
 
 
 async def _send(user: str, url: str, token: str | None, device: str, to: str, timeout: float, text: str) -> None:

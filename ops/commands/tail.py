@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import uuid
 
 import click
 
@@ -24,7 +23,7 @@ def command(user: str, url: str, token: str | None, device: str, count: int | No
       messenger tail --as bob --count 1
     """
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_tail(user, url, token, f"{device}-{uuid.uuid4().hex[:8]}", count))
+        asyncio.run(_tail(user, url, token, device, count))
 
 
 async def _tail(user: str, url: str, token: str | None, device: str, count: int | None) -> None:

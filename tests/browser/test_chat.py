@@ -1,9 +1,6 @@
 """The chat page in headless Chromium, through the whole real stack."""
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,45 +9,10 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.browser.conftest import Open
 from tests.harness.stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
-
-_FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
-
-Open = Callable[..., webdriver.Chrome]
-
-
-@pytest.fixture
-def open_page() -> Iterator[Open]:
-    """Opens a browser of its own at a URL."""
-    with ExitStack() as exits:
-
-        def open_page(url: str, width: int = 1000, height: int = 700, dark: bool = False) -> webdriver.Chrome:
-            options = webdriver.ChromeOptions()
-            options.binary_location = "/usr/bin/chromium"
-            profile = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            for flag in [*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]:
-                options.add_argument(flag)
-            if dark:
-                options.add_argument("--force-dark-mode")
-            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-            driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-            exits.callback(driver.quit)
-            driver.get(url)
-            return driver
-
-        yield open_page
 
 
 def log_in(page: webdriver.Chrome, name: str) -> None:

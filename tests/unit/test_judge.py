@@ -57,6 +57,11 @@ def with_taken(place: int, *taken: Taken) -> list[LogRecord]:
     return [replace(record, taken=list(taken)) if index == place else record for index, record in enumerate(LOG)]
 
 
+def with_record(place: int, **changes: object) -> list[LogRecord]:
+    """The honest log with one record that says something else of the state after it."""
+    return [replace(record, **changes) if index == place else record for index, record in enumerate(LOG)]
+
+
 def test_an_honest_log_with_its_deliveries_and_counters_is_clean() -> None:
     routes = {"alice": [("phone", 0), ("tablet", 1)], "bob": [("phone", 1)]}
     taken = [item for record in LOG for item in record.taken]
@@ -105,6 +110,11 @@ PLANTED: dict[str, tuple[str, Callable[[], Verdict]]] = {
     "taken twice": ("duplicate", lambda: judged(with_taken(2, THIRD, replace(THIRD, seq=4)))),
     "senders' order": ("nonmonotonic-send", lambda: judged(with_taken(2, replace(THIRD, ordinal=5)))),
     "log time goes back": ("inconsistent-offsets", lambda: judged([*LOG[:2], replace(LOG[2], time=5), *LOG[3:]][:3])),
+    "other time after a record": ("inconsistent-offsets", lambda: judged(with_record(2, time=5000))),
+    "other fold version": ("inconsistent-offsets", lambda: judged(with_record(2, fold_version=9))),
+    "folded from another input": ("inconsistent-offsets", lambda: judged(with_record(2, input_crc=1))),
+    "at another broker time": ("inconsistent-offsets", lambda: judged(with_record(2, input_time=1))),
+    "covers what is not there": ("phantom", lambda: judged(with_record(COUNT - 1, to=99))),
     "late append contradicts": (
         "inconsistent-offsets",
         lambda: judged([*LOG, replace(LOG[2], taken=[replace(THIRD, body="other")])]),

@@ -1,0 +1,44 @@
+"""Browsers: real Chromium, headless, each with a profile of its own."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from selenium import webdriver
+
+_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+Open = Callable[..., webdriver.Chrome]
+
+
+@pytest.fixture
+def open_page() -> Iterator[Open]:
+    """Opens a browser of its own at a URL."""
+    with ExitStack() as exits:
+
+        def open_page(url: str, width: int = 1000, height: int = 700, dark: bool = False) -> webdriver.Chrome:
+            options = webdriver.ChromeOptions()
+            options.binary_location = "/usr/bin/chromium"
+            profile = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            for flag in [*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]:
+                options.add_argument(flag)
+            if dark:
+                options.add_argument("--force-dark-mode")
+            options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+            driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+            exits.callback(driver.quit)
+            driver.get(url)
+            return driver
+
+        yield open_page

@@ -1,0 +1,155 @@
+"""The page's modules by themselves, in the browser they are for."""
+
+from typing import Any
+
+import pytest
+from selenium import webdriver
+
+from tests.browser.conftest import Open
+from tests.harness.stack import Stack
+
+pytestmark = [pytest.mark.real, pytest.mark.browser]
+
+
+@pytest.fixture
+def page(stack: Stack, open_page: Open) -> webdriver.Chrome:
+    return open_page(stack.gateway_urls[0])
+
+
+_BEFORE = """
+const done = arguments[arguments.length - 1];
+(async () => {
+  const { Outbox } = await import("/outbox.js");
+  const { Store } = await import("/store.js");
+  let ids = 0;
+  const box = (count) => {
+    const outbox = new Outbox(() => `id-${++ids}`);
+    for (let number = 1; number <= count; number++) outbox.add("bob", `key-${number}`, `body ${number}`);
+    return outbox;
+  };
+  const ordinals = (frames) => frames.map((frame) => frame.ordinal);
+  const shown = (store) => store.open("bob").messages.map(({ seq, body, state }) => [seq, body, state]);
+  const message = (seq, from, key, body) => ({ conversation: "alice:bob", seq, from, key, time: 1, body });
+"""
+_AFTER = """
+})().then((value) => done({ value }), (error) => done({ error: String(error.stack) }));
+"""
+
+
+def run(page: webdriver.Chrome, script: str) -> Any:
+    """What a script returns that may use Outbox and Store; a lane of sends to bob begins with `box(count)`."""
+    result = page.execute_async_script(_BEFORE + script + _AFTER)
+    assert "error" not in result, result["error"]
+    return result["value"]
+
+
+def test_the_outbox_repeats_from_the_oldest_after_its_patience_only(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const outbox = box(2);
+        const first = ordinals(outbox.transmit(0));
+        outbox.add("bob", "key-3", "body 3");
+        const more = ordinals(outbox.transmit(4000)), due = outbox.resendAt();
+        outbox.answered("bob", "key-1", 4500);
+        const early = ordinals(outbox.transmit(5000)), again = ordinals(outbox.transmit(9500));
+        return { first, more, due, early, again };
+        """,
+    ) == {"first": [1, 2], "more": [3], "due": 5000, "early": [], "again": [2, 3]}
+
+
+def test_the_outbox_keeps_to_its_window_and_ordinals_over_a_reconnect(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const outbox = box(70);
+        const first = outbox.transmit(0);
+        outbox.answered("bob", "key-1", 0);
+        const next = ordinals(outbox.transmit(0));
+        outbox.reconnected();
+        const again = outbox.transmit(0);
+        return [first.length, next, again.length, again[0].ordinal, again[0].round - first[0].round];
+        """,
+    ) == [64, [65], 64, 2, 1]
+
+
+def test_out_of_step_is_acted_on_once_and_a_forgotten_outbox_ends(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const outbox = box(2);
+        const [first] = outbox.transmit(0);
+        const gap = { outbox: first.outbox, round: first.round, next: 1, reason: "gap", key: "key-2" };
+        outbox.outOfStep("bob", gap, 0);
+        const again = outbox.transmit(0);
+        outbox.outOfStep("bob", gap, 0);
+        const once = outbox.transmit(0);
+        outbox.answered("bob", "key-1", 0);
+        outbox.reconnected();
+        const [second] = outbox.transmit(0);
+        const lost = outbox.outOfStep("bob", { ...gap, round: second.round }, 0);
+        outbox.add("bob", "key-3", "body 3");
+        const [third] = outbox.transmit(0);
+        return [ordinals(again), once, second.ordinal, lost, third.ordinal, third.outbox !== first.outbox];
+        """,
+    ) == [[1, 2], [], 2, ["key-2"], 1, True]
+
+
+def test_what_is_turned_away_goes_again_or_ends(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const outbox = box(2);
+        const [first] = outbox.transmit(0);
+        outbox.failed({ to: "bob", outbox: first.outbox, retry: true }, 0);
+        outbox.answered("bob", "key-1", 500);
+        const again = ordinals(outbox.transmit(1000));
+        return [again, outbox.failed({ to: "bob", outbox: first.outbox, retry: false }, 0), outbox.size];
+        """,
+    ) == [[2], ["key-2"], 0]
+
+
+def test_an_own_message_whose_answer_was_lost_takes_its_place(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const store = new Store("alice");
+        store.queue("bob", "a", "mine");
+        store.take(message(1, "bob", "b", "one"));
+        store.take(message(3, "bob", "c", "three"));
+        store.take(message(2, "alice", "a"));
+        store.take(message(2, "alice", "a"));
+        store.take(message(3, "bob", "c", "three"));
+        return shown(store);
+        """,
+    ) == [[1, "one", "sent"], [2, "mine", "sent"], [3, "three", "sent"]]
+
+
+def test_a_refused_message_keeps_its_place_and_queued_ones_stay_last(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const store = new Store("alice");
+        store.queue("bob", "a", "refused");
+        store.queue("bob", "d", "waits");
+        store.mark("a", "refused");
+        store.take(message(1, "bob", "b", "one"));
+        store.take(message(4, "bob", "a", "another's key"));
+        return [shown(store), store.open("bob").messages.map(({ missing }) => missing ?? 0)];
+        """,
+    ) == [
+        [[None, "refused", "refused"], [1, "one", "sent"], [4, "another's key", "sent"], [None, "waits", "queued"]],
+        [0, 0, 2, 0],
+    ]
+
+
+def test_the_page_keeps_a_bounded_number_of_messages(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const store = new Store("alice");
+        for (let seq = 1; seq <= 1200; seq++) store.take(message(seq, "bob", `k${seq}`, `body ${seq}`));
+        const { messages } = store.open("bob");
+        return [messages.length, messages[0].seq, messages.at(-1).seq];
+        """,
+    ) == [1000, 201, 1200]
