@@ -54,13 +54,7 @@ class Slot:
 
     async def stop(self) -> None:
         """Give the slot back; call it after `run` was cancelled."""
-        number = self.number
         await self._let_go(Close.DRAINING)
-        if number is not None:
-            try:
-                await self._routes.release_slot(self.node, number)
-            except RoutesUnavailable as error:
-                log.warning("the lease runs out by itself: %s", error)
 
     async def route(self, user: str, device: str) -> None:
         """Write the route of a session; returns when Redis has it. Raises RoutesUnavailable."""
@@ -149,9 +143,14 @@ class Slot:
     async def _let_go(self, close: Close) -> None:
         for connection in self._hub:
             connection.close(close)
-        consumer, self._consumer, self.number = self._consumer, None, None
+        number, consumer, self._consumer, self.number = self.number, self._consumer, None, None
         if consumer is not None:
             await consumer.close()
+        if number is not None:
+            try:
+                await self._routes.release_slot(self.node, number)
+            except RoutesUnavailable as error:
+                log.warning("the lease runs out by itself: %s", error)
 
     async def _write_routes(self) -> None:
         """One task, in order: a route taken back must not overtake the one written after it."""

@@ -199,7 +199,8 @@ class Worker:
             self.work()
         while self.flying:
             self.land()
-        self._world.deliver(self.disk.taken)
+        if self._world.off != "R5":
+            self._world.deliver(self.disk.taken)
 
 
 def history(chance: random.Random, off: str = "", steps: int = 60) -> World:

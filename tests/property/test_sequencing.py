@@ -32,7 +32,7 @@ def test_cuts_and_evictions_change_nothing(seed: int) -> None:
     assert results[0] == results[1] == results[2]
 
 
-@pytest.mark.parametrize("rule", ["R2", "R3", "R6"])
+@pytest.mark.parametrize("rule", ["R2", "R3", "R5", "R6"])
 def test_each_rule_is_needed(rule: str) -> None:
     """The model must find a fault when the rule is off, or it proves nothing."""
     for seed in range(3000):
