@@ -30,7 +30,9 @@ def main() -> None:
         "sent": _SENT,
     }
     print("(a) sequencer ...", flush=True)
-    results["a_sequencer"] = sequencer.measure(100_000 if quick else 1_000_000, 5_000)
+    runs = [sequencer.measure(100_000 if quick else 1_000_000, 5_000) for _ in range(1 if quick else 3)]
+    results["a_sequencer"] = sorted(runs, key=lambda run: run["messages_per_worker_cpu_second"])[len(runs) // 2]
+    results["a_sequencer"]["of_runs"] = [run["messages_per_worker_cpu_second"] for run in runs]
     print(results["a_sequencer"], flush=True)
     with system() as stack:
         print("warming the broker ...", flush=True)
@@ -59,7 +61,7 @@ def _table(results: dict[str, Any]) -> str:
         "",
         "| what | figure |",
         "|---|---|",
-        f"| (a) sequencer, messages per worker-CPU-second | {a['messages_per_worker_cpu_second']:,} |",
+        f"| (a) sequencer, messages per worker-CPU-second, median of {a['of_runs']} | {a['messages_per_worker_cpu_second']:,} |",
         f"| (a) messages/s; per Faust event | {a['messages_per_second']:,}; {a['messages_per_event']} |",
     ]
     for window in (1, 8):
