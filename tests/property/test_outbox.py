@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState, OutOfStep
 from agents.rules.known import Memory
-from messenger_sdk.outbox import Outbox, SentMessage
+from messenger_sdk.outbox import Change, Finished, Outbox, SentMessage
+from messenger_sdk.outbox_file import OutboxFile
 from schemas import frames
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
@@ -45,10 +46,18 @@ def ids(chance: random.Random) -> str:
     return f"{chance.getrandbits(128):032x}"
 
 
-@given(st.integers(0, 2**63), st.integers(1, 150))
-def test_everything_arrives_once_in_the_order_written(seed: int, count: int) -> None:
+@given(st.integers(0, 2**63), st.integers(1, 150), st.booleans())
+def test_everything_arrives_once_in_the_order_written(seed: int, count: int, restarts: bool) -> None:
+    """Also over restarts of the device, whose file may not have heard of the last answers."""
     chance = random.Random(seed)
-    outbox, server, now = Outbox(lambda: ids(chance)), Server(), 0.0
+    file = OutboxFile(":memory:")
+    changes: list[Change] = []
+
+    def new_id() -> str:
+        return ids(chance)
+
+    outbox = Outbox(new_id, saved=file.load(new_id()), journal=changes.append)
+    server, now = Server(), 0.0
     wanted = [f"message {number}" for number in range(count)]
     unwritten = list(wanted)
     results: dict[str, SentMessage] = {}
@@ -61,9 +70,17 @@ def test_everything_arrives_once_in_the_order_written(seed: int, count: int) -> 
         while unwritten and (calm or chance.random() < 0.5):
             outbox.add("bob", ids(chance), unwritten.pop(0))
         now += chance.choice([0.0, 0.1, 6.0])
+        if restarts and not calm and chance.random() < 0.05:
+            forgotten = chance.random() < 0.5 and all(isinstance(change, Finished) for change in changes)
+            file.save([] if forgotten else changes)
+            changes.clear()
+            outbox = Outbox(new_id, saved=file.load(""), journal=changes.append)
         if chance.random() < 0.05:
             outbox.reconnected()
-        network += [send for send in outbox.transmit(now) if calm or chance.random() < 0.8]
+        sends = outbox.transmit(now)
+        file.save(changes)  # before anything leaves the device
+        changes.clear()
+        network += [send for send in sends if calm or chance.random() < 0.8]
         while network and chance.random() < 0.7:
             late = 0 if calm or chance.random() < 0.9 else chance.randrange(len(network))
             send = network.pop(late) if calm or chance.random() < 0.9 else network[late]
@@ -78,5 +95,6 @@ def test_everything_arrives_once_in_the_order_written(seed: int, count: int) -> 
             for key, result in done:
                 assert isinstance(result, SentMessage), result
                 results[key] = result
+    file.close()
     assert server.bodies == wanted
     assert sorted(result.seq for result in results.values()) == list(range(1, count + 1))

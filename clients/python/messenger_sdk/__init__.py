@@ -1,8 +1,18 @@
 """Python client of the messenger: `async with Client(url, token, device) as client: await client.send("bob", "hi")`."""
 
-from messenger_sdk.client import Client, Event, MessageReceived, StateChanged
-from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, OutboxFull, SendRefused, SendUnknown
-from messenger_sdk.outbox import SentMessage
+from messenger_sdk.client import Client, Event, MessageReceived, SendFailed, StateChanged
+from messenger_sdk.errors import (
+    ClientClosed,
+    ConnectionRefused,
+    MessengerError,
+    OutboxFull,
+    OutboxInUse,
+    OutboxOfAnother,
+    OutboxUnreadable,
+    SendRefused,
+    SendUnknown,
+)
+from messenger_sdk.outbox import SavedSend, SentMessage
 
 __all__ = [
     "Client",
@@ -12,6 +22,11 @@ __all__ = [
     "MessageReceived",
     "MessengerError",
     "OutboxFull",
+    "OutboxInUse",
+    "OutboxOfAnother",
+    "OutboxUnreadable",
+    "SavedSend",
+    "SendFailed",
     "SendRefused",
     "SendUnknown",
     "SentMessage",

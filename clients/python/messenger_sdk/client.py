@@ -4,10 +4,12 @@ connecting ─→ online ─→ waiting ─→ connecting …        stopped: cl
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -15,8 +17,9 @@ import aiohttp
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.cursors import Cursors
-from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, SendRefused
-from messenger_sdk.outbox import Done, Outbox, SentMessage
+from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, OutboxOfAnother, SendRefused
+from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
+from messenger_sdk.outbox_file import OutboxFile
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
 from schemas.codes import Code
@@ -52,13 +55,24 @@ class StateChanged(NamedTuple):
     code: int
 
 
-Event = MessageReceived | StateChanged
+class SendFailed(NamedTuple):
+    """A send from before this start has ended without a number; who made it no longer waits for its result."""
+
+    key: str
+    to: str
+    body: str
+    error: MessengerError
+
+
+Event = MessageReceived | StateChanged | SendFailed
 
 
 class Client:
     """One device of a user.
 
-    `url` is the gateway's, http(s)://host:port. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
+    `url` is the gateway's, http(s)://host:port. `outbox` names a file that keeps unanswered sends over restarts; it belongs to
+    this user and device, and to one process at a time (else OutboxInUse). Without it they are lost with the process. `clock`
+    in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
     """
 
     def __init__(
@@ -67,6 +81,7 @@ class Client:
         token: str,
         device: str,
         *,
+        outbox: Path | None = None,
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -81,9 +96,14 @@ class Client:
         self._clock = clock or asyncio.get_running_loop().time
         self._jitter = jitter
         self._new_id = new_id
-        self._outbox = Outbox(new_id)
+        self._changes: list[Change] = []
+        self._file = None if outbox is None else OutboxFile(outbox)
+        if self._file is None:
+            self._outbox = Outbox(new_id)
+        else:
+            self._outbox = Outbox(new_id, saved=self._file.load(new_id()), journal=self._changes.append)
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
-        self._bodies: dict[str, str] = {}
+        self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._log_id = ""
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._online = asyncio.Event()
@@ -105,12 +125,22 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect for good. What is unanswered, and whoever waits for `online`, gets ClientClosed; `events` ends."""
+        """Disconnect for good. What is unanswered, and whoever waits for `online`, gets ClientClosed; `events` ends. Unanswered
+        sends stay in the outbox file, if there is one."""
         if self._run_task is not None:
             self._run_task.cancel()
             await asyncio.gather(self._run_task, return_exceptions=True)
         if self._stopped is None:
             self._stop(ClientClosed("the client was closed"), 0)
+        if self._file is not None:
+            with contextlib.suppress(MessengerError):  # an answer that is not noted is asked for again
+                self._save()
+            self._file.close()
+            self._file = None
+
+    def unanswered(self) -> list[SavedSend]:
+        """Sends without an answer, those of before this start included, by recipient and in order."""
+        return self._outbox.unanswered()
 
     async def online(self) -> None:
         """Wait until the session stands. Raises ConnectionRefused if the server does not want this device, or ClientClosed."""
@@ -119,8 +149,10 @@ class Client:
             raise self._stopped
 
     def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
-        """Queue a message now, in order; the future ends when it is sent. Raises OutboxFull, InvalidId, ConnectionRefused,
-        ClientClosed, and SendRefused for a body that can never be taken.
+        """Queue a message now, in order; the future ends when it is sent. With an outbox file it is safe when this returns.
+
+        Raises OutboxFull, OutboxUnreadable, InvalidId, ConnectionRefused, ClientClosed, and SendRefused for a body that can
+        never be taken.
 
         The future raises SendRefused, SendUnknown, ConnectionRefused or ClientClosed.
         """
@@ -137,9 +169,14 @@ class Client:
             conversation_of(UserId(self.user), recipient)
         key = self._new_id()
         self._outbox.add(recipient, key, body)
+        try:
+            self._save()
+        except MessengerError as error:
+            self._fail(error)
+            raise
         result: asyncio.Future[SentMessage] = self._loop.create_future()
         self._results[key] = result
-        self._bodies[key] = body
+        self._sending[key] = SavedSend(key, recipient, body, 0)
         self._flush_soon()
         return result
 
@@ -163,7 +200,11 @@ class Client:
             while True:
                 self._become("connecting")
                 began = self._clock()
-                code = await self._session(http)
+                try:
+                    code = await self._session(http)
+                except MessengerError as error:
+                    self._stop(error, 0)
+                    return
                 if self.state == "online" and self._clock() - began >= _LASTING_SECONDS:
                     attempt = 0
                 self._online.clear()
@@ -201,6 +242,8 @@ class Client:
             return 0
 
     def _welcomed(self, socket: aiohttp.ClientWebSocketResponse, frame: frames.Welcome) -> None:
+        if self._file is not None and (owner := self._file.user(frame.user)) != frame.user:
+            raise OutboxOfAnother(f"the outbox file holds messages of {owner}, and this is {frame.user}")
         self.user = frame.user
         if self._log_id and self._log_id != frame.log:
             self.cursors = Cursors()  # another numbering of messages
@@ -221,7 +264,7 @@ class Client:
                 result.set_exception(error)
                 result.exception()  # whoever waits for it gets it; a send nobody waits for is no fault to complain of
         self._results.clear()
-        self._bodies.clear()
+        self._sending.clear()
         self._become("stopped", code)
         self._online.set()
 
@@ -248,6 +291,11 @@ class Client:
         if socket is None or socket.closed:
             return
         sends = [encode_frame(send) for send in self._outbox.transmit(self._clock())]
+        try:
+            self._save()
+        except MessengerError as error:
+            self._fail(error)
+            return
         size, start = 0, 0
         for index, send in enumerate(sends):
             if size + len(send) > frames.MAX_SOCKET_MESSAGE_BYTES // 2 and index > start:
@@ -257,6 +305,18 @@ class Client:
         if sends:
             self._write(socket, sends[start:])
         self._plan_resend()
+
+    def _save(self) -> None:
+        """Before anything leaves the device that rests on it."""
+        if self._file is not None and self._changes:
+            self._file.save(self._changes)
+            self._changes.clear()
+
+    def _fail(self, error: MessengerError) -> None:
+        """The outbox can no longer be kept: going on could number another message like one that has left the device."""
+        if self._run_task is not None:
+            self._run_task.cancel()
+        self._stop(error, 0)
 
     def _write(self, socket: aiohttp.ClientWebSocketResponse, encoded: list[bytes]) -> None:
         async def write() -> None:
@@ -292,10 +352,10 @@ class Client:
                 )
             self._show(frame)
         elif type(frame) is frames.Sent:
-            body = self._bodies.get(frame.key)
+            send = self._sending.get(frame.key)
             self._finish(self._outbox.sent(self._other(frame.conversation), frame, self._clock()))
-            if body is not None:
-                self._show(frames.Message(frame.conversation, frame.seq, self.user, frame.key, frame.time, body))
+            if send is not None:
+                self._show(frames.Message(frame.conversation, frame.seq, self.user, frame.key, frame.time, send.body))
         elif type(frame) is frames.Refused:
             self._finish(self._outbox.refused(self._other(frame.conversation), frame, self._clock()))
         elif type(frame) is frames.OutOfStep:
@@ -316,11 +376,14 @@ class Client:
 
     def _finish(self, done: list[Done]) -> None:
         for key, outcome in done:
-            self._bodies.pop(key, None)
+            send = self._sending.pop(key, None)
             result = self._results.pop(key, None)
-            if result is None or result.done():
+            if result is None:
+                if send is not None and not isinstance(outcome, SentMessage):
+                    self._emit(SendFailed(key, send.to, send.body, outcome))
+            elif result.done():
                 continue
-            if isinstance(outcome, SentMessage):
+            elif isinstance(outcome, SentMessage):
                 result.set_result(outcome)
             else:
                 result.set_exception(outcome)

@@ -15,6 +15,18 @@ class OutboxFull(MessengerError):
     """Too many messages wait to be sent: await earlier sends, or wait for the connection."""
 
 
+class OutboxInUse(MessengerError):
+    """Another process has the outbox file open: one client a file."""
+
+
+class OutboxUnreadable(MessengerError):
+    """The outbox file cannot be read or written; the text says why. Move it away to go on without what is in it."""
+
+
+class OutboxOfAnother(MessengerError):
+    """The outbox file holds another user's messages: give each user (and device) a file."""
+
+
 class SendRefused(MessengerError):
     """The server refuses the message for good (`code`): do not send it again as it is."""
 

@@ -3,6 +3,7 @@
 Per recipient, sends are numbered 1, 2, 3 … at their first transmission and keep number and key for ever. At most 64 are
 unanswered; the oldest unanswered is sent again, with all behind it, after `RESEND_SECONDS` without any answer (backing off)
 and after each reconnect. Answers may come in any number and from any earlier transmission; time is an argument, in seconds.
+With a journal every change is told, so that the outbox can be kept on disk and restored (outbox_file.py).
 """
 
 from collections import deque
@@ -33,13 +34,63 @@ class Done(NamedTuple):
     result: SentMessage | MessengerError
 
 
+class Added(NamedTuple):
+    """A send was queued."""
+
+    key: str
+    to: str
+    body: str
+
+
+class Numbered(NamedTuple):
+    """A send got its ordinal: it is about to be transmitted for the first time."""
+
+    key: str
+    ordinal: int
+
+
+class Finished(NamedTuple):
+    """A send has its result."""
+
+    key: str
+
+
+class LaneChanged(NamedTuple):
+    """How a recipient's sends are numbered; rounds up to `round` have been used."""
+
+    to: str
+    outbox: str
+    next_ordinal: int
+    round: int
+
+
+Change = Added | Numbered | Finished | LaneChanged
+
+
+class SavedSend(NamedTuple):
+    """A send without an answer; `ordinal` 0 if it was never transmitted."""
+
+    key: str
+    to: str
+    body: str
+    ordinal: int
+
+
+class Saved(NamedTuple):
+    """An outbox at rest: its id, its lanes, its sends in the order they were written."""
+
+    id: str
+    lanes: list[LaneChanged]
+    sends: list[SavedSend]
+
+
 class _Queued:
     __slots__ = ("body", "key", "ordinal")
 
-    def __init__(self, key: str, body: str) -> None:
+    def __init__(self, key: str, body: str, ordinal: int = 0) -> None:
         self.key = key
         self.body = body
-        self.ordinal = 0
+        self.ordinal = ordinal
 
 
 class _Lane:
@@ -62,14 +113,26 @@ class _Lane:
 
 
 class Outbox:
-    """`new_id` makes random ids of 32 hex digits: one for the outbox, another where the server has forgotten it."""
+    """`new_id` makes random ids of 32 hex digits: one for the outbox, another where the server has forgotten it.
 
-    def __init__(self, new_id: Callable[[], str], max_queued: int = MAX_QUEUED) -> None:
+    With `journal` every change is called with, before what it is about happens outside.
+    """
+
+    def __init__(
+        self,
+        new_id: Callable[[], str],
+        max_queued: int = MAX_QUEUED,
+        saved: Saved | None = None,
+        journal: Callable[[Change], None] = lambda change: None,
+    ) -> None:
         self._new_id = new_id
-        self._id = new_id()
+        self._id = saved.id if saved else new_id()
         self._max_queued = max_queued
+        self._journal = journal
         self._lanes: dict[str, _Lane] = {}
         self._count = 0
+        if saved:
+            self._restore(saved)
 
     def __len__(self) -> int:
         """Sends without an answer."""
@@ -80,36 +143,46 @@ class Outbox:
         if self._count >= self._max_queued:
             raise OutboxFull(f"{self._count} messages wait to be sent")
         self._count += 1
-        lane = self._lanes.get(to)
-        if lane is None:
-            lane = self._lanes[to] = _Lane(self._id)
-        lane.waiting.append(_Queued(key, body))
+        self._lane(to).waiting.append(_Queued(key, body))
+        self._journal(Added(key, to, body))
+
+    def unanswered(self) -> list[SavedSend]:
+        """Sends without an answer, by recipient and in order."""
+        return [
+            SavedSend(queued.key, to, queued.body, queued.ordinal)
+            for to, lane in self._lanes.items()
+            for queued in (*lane.open, *lane.waiting)
+        ]
 
     def transmit(self, now: float) -> list[Send]:
         """What should go out now, in order."""
         sends: list[Send] = []
         for to, lane in self._lanes.items():
+            fresh = len(lane.open)
             while lane.waiting and len(lane.open) < OUTBOX_WINDOW:
                 queued = lane.waiting.popleft()
                 queued.ordinal, lane.next_ordinal = lane.next_ordinal, lane.next_ordinal + 1
                 lane.open.append(queued)
+                self._journal(Numbered(queued.key, queued.ordinal))
+            if fresh < len(lane.open):
+                self._lane_changed(to, lane)
             if lane.open and lane.transmitted and now >= lane.resend_at:
                 lane.patience = min(lane.patience * 2, MAX_RESEND_SECONDS)
-                self._again(lane)
+                self._again(to, lane)
             if lane.transmitted < len(lane.open):
                 if not lane.transmitted:
                     lane.resend_at = now + lane.patience
-                fresh = list(lane.open)[lane.transmitted :]
-                sends += [Send(to, lane.outbox, q.ordinal, q.key, q.body, lane.round) for q in fresh]
+                now_sent = list(lane.open)[lane.transmitted :]
+                sends += [Send(to, lane.outbox, q.ordinal, q.key, q.body, lane.round) for q in now_sent]
                 lane.transmitted = len(lane.open)
         return sends
 
     def reconnected(self) -> None:
         """A new session: all that is unanswered goes out again."""
-        for lane in self._lanes.values():
+        for to, lane in self._lanes.items():
             if lane.open:
                 lane.patience = RESEND_SECONDS
-                self._again(lane)
+                self._again(to, lane)
 
     def resend_at(self) -> float | None:
         """When `transmit` will next have something without being asked, None if never."""
@@ -133,26 +206,47 @@ class Outbox:
         if lane is None or frame.outbox != lane.outbox or frame.round != lane.round or not lane.open:
             return []
         if frame.reason == "gap" and frame.next >= lane.base:
-            self._again(lane)
+            self._again(to, lane)
             return []
         if frame.reason == "gap":
-            return self._begin_anew(lane, SendUnknown("forgotten"))
+            return self._begin_anew(to, lane, SendUnknown("forgotten"))
         return self._answered(to, frame.key, SendUnknown(frame.reason), now)
 
     def error(self, frame: Error, now: float, delay: float = 1.0) -> list[Done]:
         """A send was not handed on: nothing was taken. If that may change it goes again after `delay` seconds, with all
         behind it; else the server will never have this lane's sends."""
-        lane = self._lanes.get(frame.to or "")
+        to = frame.to or ""
+        lane = self._lanes.get(to)
         if lane is None or frame.outbox != lane.outbox or not lane.open:
             return []
         if not frame.retry:
-            return self._begin_anew(lane, SendRefused(frame.code))
+            return self._begin_anew(to, lane, SendRefused(frame.code))
         lane.resend_at = min(lane.resend_at, now + delay)
         lane.turned_away = True
         return []
 
-    def _again(self, lane: _Lane) -> None:
+    def _restore(self, saved: Saved) -> None:
+        for to, outbox, next_ordinal, round_ in saved.lanes:
+            lane = self._lanes[to] = _Lane(outbox)
+            lane.next_ordinal, lane.round = next_ordinal, round_
+        for key, to, body, ordinal in saved.sends:
+            lane = self._lane(to)
+            (lane.open if ordinal else lane.waiting).append(_Queued(key, body, ordinal))
+            self._count += 1
+        self.reconnected()
+
+    def _lane(self, to: str) -> _Lane:
+        lane = self._lanes.get(to)
+        if lane is None:
+            lane = self._lanes[to] = _Lane(self._id)
+        return lane
+
+    def _lane_changed(self, to: str, lane: _Lane) -> None:
+        self._journal(LaneChanged(to, lane.outbox, lane.next_ordinal, lane.round))
+
+    def _again(self, to: str, lane: _Lane) -> None:
         lane.round += 1
+        self._lane_changed(to, lane)
         lane.base = lane.open[0].ordinal
         lane.transmitted, lane.turned_away = 0, False
 
@@ -169,15 +263,19 @@ class Outbox:
                 if not lane.turned_away:
                     lane.resend_at = now + lane.patience
                 self._count -= 1
+                self._journal(Finished(key))
                 return [Done(key, result)]
         return []
 
-    def _begin_anew(self, lane: _Lane, result: MessengerError) -> list[Done]:
+    def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[Done]:
         """No ordinal of this outbox can be continued (the server has forgotten it, or this is an old copy of it): what was
         transmitted ends with `result`, the rest goes out of a new one."""
         done = [Done(queued.key, result) for queued in lane.open]
         self._count -= len(done)
+        for key, _ in done:
+            self._journal(Finished(key))
         lane.open.clear()
         lane.outbox, lane.next_ordinal, lane.transmitted, lane.turned_away = self._new_id(), 1, 0, False
         lane.round, lane.base = lane.round + 1, 1
+        self._lane_changed(to, lane)
         return done
