@@ -4,6 +4,7 @@ One Faust event is all that was fetched of a partition. The agent only hands it 
 partitions agents/sequencing. No exception leaves it, since Faust would acknowledge the event all the same.
 """
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from agents.sequencing.outside import Outside
 from agents.sequencing.pages import add_pages
 from agents.sequencing.stage import SequencerStage
 from agents.sequencing.vitals import SequencerVitals
+from agents.settings import WorkerSettings
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.owners import Owners
 from schemas.topics import LOG, SUBMITTED
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
@@ -21,16 +25,21 @@ from streams.watchdog import Watchdog
 GROUP = "sequencer"
 _WRITE_SECONDS = 1.0
 _LOOK_SECONDS = 10.0
+_CLAIM_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
-def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Path, web_port: int, web_bind: str) -> PipelineApp:
+def make_sequencer(outside: Outside, settings: WorkerSettings, owners: Owners) -> PipelineApp:
     """The sequencer's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
+    partitions = settings.partitions
 
     async def go_on(partition: int) -> None:
         await app.consumer.go_on(partition)
 
     stage = SequencerStage(partitions, outside, go_on, now=lambda: int(time.time() * 1000))
-    app = make_app(GROUP, kafka, state_dir / "faust", web_port, web_bind, stage, SUBMITTED)
+    faust_dir = Path(settings.state_dir) / "faust"
+    app = make_app(GROUP, settings.kafka, faust_dir, settings.web_port, settings.web_bind, stage, SUBMITTED)
     app.tables.add(
         LogTable(
             app,
@@ -57,6 +66,13 @@ def make_sequencer(outside: Outside, kafka: str, partitions: int, state_dir: Pat
     @app.timer(_LOOK_SECONDS)
     async def look() -> None:
         await stage.look()
+
+    @app.timer(_CLAIM_SECONDS)
+    async def claim() -> None:
+        try:
+            await owners.claim(stage.running(), settings.web_address)
+        except RedisUnavailable as error:
+            log.debug("partitions are not claimed now: %s", error)
 
     watchdog = Watchdog(SequencerVitals(app, stage, outside), app.end)
 

@@ -10,13 +10,18 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 class WorkerSettings(Struct, frozen=True):
     """MESSENGER_KAFKA host:port[,…], MESSENGER_REDIS URL, MESSENGER_STATE_DIR this worker's own folder, MESSENGER_WEB_PORT
-    and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its
-    monitor, MESSENGER_PARTITIONS of conversation topics, MESSENGER_SLOTS of `deliveries`."""
+    and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its monitor, MESSENGER_WEB_HOST the name by which gateways reach it,
+    MESSENGER_PARTITIONS of conversation topics, MESSENGER_SLOTS of `deliveries`."""
 
     kafka: str
     redis: str
     state_dir: str
     web_port: Port = 6066
     web_bind: str = "127.0.0.1"
+    web_host: str = "127.0.0.1"
     partitions: Count = 4
     slots: Count = 8
+
+    @property
+    def web_address(self) -> str:
+        return f"{self.web_host}:{self.web_port}"

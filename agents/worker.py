@@ -14,7 +14,9 @@ from agents.sequencer import GROUP, make_sequencer
 from agents.sequencing.outside import Outside
 from agents.settings import WorkerSettings
 from connectors.kafka.topics import TopicsAdmin
-from connectors.redis.routes import RedisRoutes, Routes
+from connectors.redis.client import RedisClient
+from connectors.redis.owners import RedisOwners
+from connectors.redis.routes import RedisRoutes
 from streams.app import PipelineApp
 from streams.state import RocksBudget
 
@@ -23,16 +25,16 @@ log = logging.getLogger(__name__)
 _STOP_SECONDS = 8.0
 
 TopicIds = Callable[[], Mapping[str, str]]
-Build = Callable[[WorkerSettings, TopicIds, Routes], PipelineApp]
+Build = Callable[[WorkerSettings, TopicIds, RedisClient], PipelineApp]
 
 
 def build_sequencer(
-    settings: WorkerSettings, topic_ids: TopicIds, routes: Routes, kind: type[Outside] = Outside
+    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient, kind: type[Outside] = Outside
 ) -> PipelineApp:
     """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
     state_dir = Path(settings.state_dir)
-    outside = kind(settings.kafka, GROUP, state_dir, topic_ids, routes, RocksBudget())
-    return make_sequencer(outside, settings.kafka, settings.partitions, state_dir, settings.web_port, settings.web_bind)
+    outside = kind(settings.kafka, GROUP, state_dir, topic_ids, RedisRoutes(redis), RocksBudget())
+    return make_sequencer(outside, settings, RedisOwners(redis))
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
@@ -52,8 +54,8 @@ async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    routes = RedisRoutes(settings.redis)
-    apps = [build(settings, topic_ids, routes) for build in builders]
+    redis = RedisClient(settings.redis)
+    apps = [build(settings, topic_ids, redis) for build in builders]
     for app in apps:
         await app.start()
     waiting = [asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))]
@@ -64,7 +66,7 @@ async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence
             for app in reversed(apps):
                 await app.stop()
                 await app.closing()
-            await routes.close()
+            await redis.close()
     except TimeoutError:
         log.warning("stopping took longer than %.0f s; what was under way is in the log", _STOP_SECONDS)
     return code

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 
 from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.redis.client import RedisClient
 from connectors.redis.routes import RedisRoutes, Route
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
@@ -36,7 +37,8 @@ async def prefill(kafka: str, redis: str, partitions: int, messages: int, conver
 
 
 async def _route(users: Sequence[str], redis: str) -> None:
-    routes = RedisRoutes(redis)
+    client = RedisClient(redis)
+    routes = RedisRoutes(client)
     for start in range(0, len(users), 1000):
         await routes.write_routes([Route(user, "phone", "bench", 0) for user in users[start : start + 1000]])
-    await routes.close()
+    await client.close()

@@ -11,10 +11,13 @@ from aiohttp import web
 
 from connectors.kafka.producer import KafkaProducer
 from connectors.kafka.topics import TopicsAdmin
-from connectors.redis.routes import RedisRoutes, RoutesUnavailable
+from connectors.redis.client import RedisClient, RedisUnavailable
+from connectors.redis.owners import RedisOwners
+from connectors.redis.routes import RedisRoutes
 from gateway.http import make_web_app
 from gateway.hub import Hub
 from gateway.push import Pusher
+from gateway.ranges import Ranges
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.slot import Slot
@@ -39,10 +42,12 @@ class Node:
         self._settings = settings
         self._log_id = log_id
         self._hub = Hub()
+        self._redis = RedisClient(settings.redis)
         self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
         self._submitter = Submitter(self._producer, settings.partitions)
+        self._ranges = Ranges(RedisOwners(self._redis), settings.partitions)
         self._pusher = Pusher(self._hub)
-        self._routes = RedisRoutes(settings.redis)
+        self._routes = RedisRoutes(self._redis)
         self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take)
         self._draining = False
         self._stop = asyncio.Event()
@@ -81,7 +86,8 @@ class Node:
         await self._producer.close(_FLUSH_SECONDS)
         await self._slot.stop()
         await runner.cleanup()
-        await self._routes.close()
+        await self._ranges.close()
+        await self._redis.close()
         return self._code
 
     async def serve_socket(self, request: web.Request) -> web.StreamResponse:
@@ -93,7 +99,7 @@ class Node:
             settings.frame_rate,
             asyncio.get_running_loop().time(),
         )
-        return await SocketConnection(session, self._submitter, self, settings.heartbeat).serve(request)
+        return await SocketConnection(session, self._submitter, self._ranges, self, settings.heartbeat).serve(request)
 
     async def welcome(self, connection: SocketConnection, command_id: int) -> bytes | Close:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""
@@ -102,7 +108,7 @@ class Node:
             replaced.close(Close.REPLACED)
         try:
             await self._slot.route(connection.user, connection.device)
-        except RoutesUnavailable as error:
+        except RedisUnavailable as error:
             log.warning("a session of %s is sent away: %s", connection.user, error)
             return Close.SLOT_LOST
         return encode_frame(

@@ -3,7 +3,7 @@
     new ─hello→ greeting ─welcomed→ online ─→ closed
 
 No I/O and no clock: time is an argument, in seconds. Every frame gets exactly one effect of its own: a reply, an item to
-submit, or a close.
+submit, a question to the workers, or a close.
 """
 
 import json
@@ -40,11 +40,17 @@ class Submit(NamedTuple):
     to: str
 
 
+class Ask(NamedTuple):
+    """Ask the workers what the device has missed, and answer the command's id. It names conversations of this user only."""
+
+    command: frames.Sync | frames.Range
+
+
 class End(NamedTuple):
     close: Close
 
 
-Effect = Reply | Greet | Submit | End
+Effect = Reply | Greet | Submit | Ask | End
 
 
 class State(Enum):
@@ -64,7 +70,7 @@ class _Envelope(msgspec.Struct):
     round: frames.Round = 0
 
 
-_TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, frames.Ping)}
+_TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, frames.Sync, frames.Range, frames.Ping)}
 
 
 class Session:
@@ -109,6 +115,8 @@ class Session:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
+        if isinstance(command, frames.Sync | frames.Range) and self.state is State.ONLINE:
+            return self._ask(line, command)
         if type(command) is frames.Ping and self.state is State.ONLINE:
             self._bad = 0
             return Reply(encode_frame(frames.Pong(command.id)))
@@ -144,6 +152,13 @@ class Session:
         if code is not None:
             return Submit(RefusalSubmitted(*head, code.number), to)
         return Submit(MessageSubmitted(*head, body or ""), to)
+
+    def _ask(self, line: bytes, command: frames.Sync | frames.Range) -> Effect:
+        asked = command.cursors if isinstance(command, frames.Sync) else (command.conversation,)
+        if not all(ids.is_member(conversation, self._user) for conversation in asked):
+            return self._refuse(line, Code.NOT_A_MEMBER)
+        self._bad = 0
+        return Ask(command)
 
     def _conversation(self, to: str) -> ids.ConversationId:
         conversation = ids.conversation_of(self._user, ids.user_id(to))

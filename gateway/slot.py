@@ -11,7 +11,8 @@ from collections.abc import Callable
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.reader import Reader, ReadTimeout
 from connectors.kafka.record import Record
-from connectors.redis.routes import RENEW_SECONDS, ROUTE_SECONDS, Lease, Route, Routes, RoutesUnavailable
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.routes import RENEW_SECONDS, ROUTE_SECONDS, Lease, Route, Routes
 from gateway.hub import Hub
 from schemas.codes import Close
 from schemas.topics import DELIVERIES
@@ -57,14 +58,14 @@ class Slot:
         await self._let_go(Close.DRAINING)
 
     async def route(self, user: str, device: str) -> None:
-        """Write the route of a session; returns when Redis has it. Raises RoutesUnavailable."""
+        """Write the route of a session; returns when Redis has it. Raises RedisUnavailable."""
         if self.number is None or not self.ready:
-            raise RoutesUnavailable("this node holds no slot")
+            raise RedisUnavailable("this node holds no slot")
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             self._changes.put_nowait((Route(user, device, self.node, self.number), written))
         except asyncio.QueueFull:
-            raise RoutesUnavailable("too many sessions are waiting for their routes") from None
+            raise RedisUnavailable("too many sessions are waiting for their routes") from None
         await written
 
     def unroute(self, user: str, device: str) -> None:
@@ -78,7 +79,7 @@ class Slot:
                 self.number = await self._routes.acquire_slot(self.node, self._slots)
                 if self.number is None:
                     log.error("all %d gateway slots are taken; waiting for one", self._slots)
-            except RoutesUnavailable as error:
+            except RedisUnavailable as error:
                 log.warning("no gateway slot yet: %s", error)
             if self.number is None:
                 await asyncio.sleep(RENEW_SECONDS)
@@ -107,7 +108,7 @@ class Slot:
         while not self._lost.is_set():
             try:
                 lease = await self._routes.renew_slot(self.node, self.number)
-            except RoutesUnavailable as error:
+            except RedisUnavailable as error:
                 log.warning("the lease of slot %d cannot be renewed now: %s", self.number, error)
             else:
                 if lease is Lease.TAKEN:
@@ -131,7 +132,7 @@ class Slot:
         for start in range(0, len(routes), 500):
             try:
                 await self._routes.keep_routes(routes[start : start + 500])
-            except RoutesUnavailable as error:
+            except RedisUnavailable as error:
                 log.warning("routes cannot be written again now: %s", error)
                 return False
         return True
@@ -149,7 +150,7 @@ class Slot:
         if number is not None:
             try:
                 await self._routes.release_slot(self.node, number)
-            except RoutesUnavailable as error:
+            except RedisUnavailable as error:
                 log.warning("the lease runs out by itself: %s", error)
 
     async def _write_routes(self) -> None:
@@ -173,7 +174,7 @@ class Slot:
         try:
             if writing:
                 await self._routes.write_routes([route for route, _ in writing])
-        except RoutesUnavailable as unavailable:
+        except RedisUnavailable as unavailable:
             error = unavailable
         for _, written in writing:
             if written.done():
@@ -187,5 +188,5 @@ class Slot:
         if not self._hub.has(route.user, route.device):
             try:
                 await self._routes.remove_route(route)
-            except RoutesUnavailable as error:
+            except RedisUnavailable as error:
                 log.debug("a route is left behind: %s", error)

@@ -11,17 +11,20 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from gateway.session import Effect, End, Greet, Reply, Session, State, Submit, not_submitted
+from gateway.ranges import RangeGone, Ranges, RangesUnavailable
+from gateway.session import Ask, Effect, End, Greet, Reply, Session, State, Submit, not_submitted
 from gateway.submit import Submitter
-from schemas.codec import join_frames
+from schemas.codec import encode_frame, encode_page, join_frames
 from schemas.codes import Close, Code
-from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
+from schemas.frames import MAX_SOCKET_MESSAGE_BYTES, Error, Heads, Range, Sync
 
 log = logging.getLogger(__name__)
 
 MAX_UNREAD_BYTES = 1024 * 1024
 """What may wait in a socket's buffers for a device that does not read; then it is closed and comes back."""
 HELLO_SECONDS = 10.0
+MAX_ASKED = 8
+"""Questions of one device to the workers under way."""
 _CLOSE_SECONDS = 2.0
 
 
@@ -38,12 +41,14 @@ class Greeter(Protocol):
 class SocketConnection:
     """One WebSocket from accept to close. `Connection` of the hub."""
 
-    def __init__(self, session: Session, submitter: Submitter, greeter: Greeter, heartbeat: float) -> None:
+    def __init__(self, session: Session, submitter: Submitter, ranges: Ranges, greeter: Greeter, heartbeat: float) -> None:
         self.user = ""
         self.device = ""
         self.seen: dict[str, int] = {}
         self._session = session
         self._submitter = submitter
+        self._ranges = ranges
+        self._asking: set[asyncio.Task[None]] = set()
         self._greeter = greeter
         self._out: list[bytes] = []
         self._scheduled = False
@@ -80,6 +85,8 @@ class SocketConnection:
                 self._giving_up.cancel()
             if self._greeting is not None:
                 self._greeting.cancel()
+            for asking in self._asking:
+                asking.cancel()
             self._greeter.goodbye(self)
         return self._socket
 
@@ -139,6 +146,8 @@ class SocketConnection:
             self._submitter.submit(item, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
             self.reply(effect.frame)
+        elif type(effect) is Ask:
+            self._ask(effect.command)
         elif type(effect) is Greet:
             self.user, self.device = effect.user, effect.device
             self._greeting = asyncio.create_task(self._greet(effect.id))
@@ -148,6 +157,27 @@ class SocketConnection:
     def _failed(self, item: object, to: str, code: Code) -> None:
         self.reply(not_submitted(item, to, code))  # type: ignore[arg-type]
 
+    def _ask(self, command: Sync | Range) -> None:
+        if len(self._asking) >= MAX_ASKED:
+            self.reply(_error(command.id, Code.RATE_LIMITED))
+            return
+        asking = asyncio.create_task(self._answer(command))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _answer(self, command: Sync | Range) -> None:
+        try:
+            if isinstance(command, Sync):
+                self.reply(encode_frame(Heads(command.id, await self._ranges.heads(command.cursors))))
+            else:
+                known, messages = await self._ranges.page(command.conversation, command.after, command.limit)
+                self.reply(encode_page(command.id, command.conversation, known, messages))
+        except RangesUnavailable as error:
+            log.info("a question of %s cannot be answered now: %s", self.user, error)
+            self.reply(_error(command.id, Code.TRY_LATER))
+        except RangeGone:
+            self.reply(_error(command.id, Code.RANGE_GONE))
+
     async def _greet(self, command_id: int) -> None:
         welcome = await self._greeter.welcome(self, command_id)
         if isinstance(welcome, Close):
@@ -156,6 +186,10 @@ class SocketConnection:
         self._session.welcomed()
         self._out.insert(0, welcome)
         self.flush()
+
+
+def _error(id_: int, code: Code) -> bytes:
+    return encode_frame(Error(code.number, code.retry, code.text, id=id_))
 
 
 def new_node_id() -> str:

@@ -52,6 +52,20 @@ decode_command = _command.decode
 """One frame of a device; raises UNDECODABLE (the gateway's handshake makes codes of them)."""
 
 
+class _PageOfFrames(msgspec.Struct, tag_field="t", tag="page"):
+    """`frames.Page` whose messages are encoded already."""
+
+    id: int
+    conversation: str
+    known: int
+    messages: list[msgspec.Raw]
+
+
+def encode_page(id_: int, conversation: str, known: int, messages: Iterable[bytes]) -> bytes:
+    """A `page` frame of finished `message` frames."""
+    return encode_frame(_PageOfFrames(id_, conversation, known, [msgspec.Raw(message) for message in messages]))
+
+
 def join_frames(encoded: Sequence[bytes]) -> bytes:
     """Several encoded frames as one WebSocket message."""
     return encoded[0] if len(encoded) == 1 else b"\n".join(encoded)

@@ -38,8 +38,9 @@ class Code(_Code):
     RECORD_UNREADABLE = 115, False, "the submitted record is not a record of this schema"
     RECORD_TOO_LARGE = 116, False, "the submitted record is larger than 256 KiB"
     CONTROL_INVALID = 117, False, "a control record stands alone and names a fold version that is not older"
-    TRY_LATER = 120, True, "the server cannot take the message now"
+    TRY_LATER = 120, True, "the server cannot do this now"
     RATE_LIMITED = 121, True, "too many frames from this device"
+    RANGE_GONE = 122, False, "the log no longer holds these messages"
 
 
 class Close(_Code):

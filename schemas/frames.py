@@ -21,6 +21,10 @@ OUTBOX_WINDOW = 64
 Ordinal = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 CommandId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Round = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Cursor = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+MAX_PAGE_MESSAGES = 100
+MAX_SYNC_CONVERSATIONS = 1000
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
@@ -48,6 +52,22 @@ class Send(_Frame, tag="send", frozen=True):
     key: str
     body: str
     round: Round = 0
+
+
+class Sync(_Frame, tag="sync", frozen=True):
+    """What is new in these conversations? `cursors`: conversation → last seq the device has. Answered by `heads` or `error`."""
+
+    id: CommandId
+    cursors: Annotated[dict[str, Cursor], Meta(max_length=MAX_SYNC_CONVERSATIONS)]
+
+
+class Range(_Frame, tag="range", frozen=True):
+    """The messages of a conversation after seq `after`. Answered by `page` or `error`."""
+
+    id: CommandId
+    conversation: str
+    after: Cursor
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_MESSAGES)] = MAX_PAGE_MESSAGES
 
 
 class Ping(_Frame, tag="ping", frozen=True):
@@ -124,6 +144,25 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
     body: str
 
 
+class Heads(_Frame, tag="heads", frozen=True):
+    """conversation → last seq, of the asked ones that have gone on after the device's cursor."""
+
+    id: int
+    heads: dict[str, int]
+
+
+class Page(_Frame, tag="page", frozen=True):
+    """Messages after+1, after+2 … without a hole; fewer than asked for if they are large, or not there yet.
+
+    `known` is the last seq there is, as far as the server knows now.
+    """
+
+    id: int
+    conversation: str
+    known: int
+    messages: list[Message]
+
+
 class Pong(_Frame, tag="pong", frozen=True):
     id: int
 
@@ -140,5 +179,5 @@ class Error(_Frame, tag="error", frozen=True):
     ordinal: int | None = None
 
 
-Command = Hello | Send | Ping
-ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Pong | Error
+Command = Hello | Send | Sync | Range | Ping
+ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Pong | Error

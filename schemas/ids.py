@@ -53,6 +53,14 @@ def members_of(conversation: str) -> tuple[UserId, UserId]:
     return UserId(first), UserId(second)
 
 
+def is_member(conversation: str, user: str) -> bool:
+    """Whether this is a valid conversation id, and the user is one of its two."""
+    try:
+        return user in members_of(conversation)
+    except InvalidId:
+        return False
+
+
 def members_of_valid(conversation: str) -> tuple[str, str]:
     """The same for an id that has been checked."""
     first, _, second = conversation.partition(":")

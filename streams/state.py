@@ -4,6 +4,7 @@
     b"s" conversation                           last sequence number
     b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
     b"a" conversation \\0 sender \\0 outbox n     answer to the ordinal with ordinal mod 64 = n
+    b"m" conversation \\0 seq                     offset of the log record whose first message of the conversation that is (R9)
 
 Answers stand one a key, so that a taken ordinal writes some 80 bytes and not a window of 64; the key is kept whole, no
 hash. State and offset change in one WriteBatch.
@@ -13,7 +14,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import rocksdict
@@ -48,6 +49,14 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     version: int = 1
     redeliver_from: int = 0
     delivered: int = -1
+
+
+class Place(NamedTuple):
+    """The log record at `offset` brings message `seq` of a conversation, and maybe some that follow it."""
+
+    conversation: str
+    seq: int
+    offset: int
 
 
 class RocksBudget:
@@ -114,8 +123,22 @@ class PartitionState:
         held, key, seq, code, time = _ANSWER.unpack(raw)
         return (key, seq, code, time) if held == ordinal else None
 
-    def write(self, taken: Iterable[Taken], header: Header) -> None:
-        """Bring taken ordinals into the state and move it to `header`, atomically."""
+    def places(self, conversation: str, after: int, limit: int) -> list[int]:
+        """Offsets of the log records that hold messages after+1 .. after+limit of a conversation, in order."""
+        prefix = b"m" + conversation.encode() + b"\0"
+        offsets: list[int] = []
+        for key, value in self._db.items(backwards=True, from_key=prefix + _SEQ.pack(after + 1)):
+            if key.startswith(prefix):
+                offsets.append(_SEQ.unpack(value)[0])
+            break
+        for key, value in self._db.items(from_key=prefix + _SEQ.pack(after + 2)):
+            if not key.startswith(prefix) or _SEQ.unpack(key[-8:])[0] > after + limit:
+                break
+            offsets.append(_SEQ.unpack(value)[0])
+        return offsets
+
+    def write(self, taken: Iterable[Taken], places: Iterable[Place], header: Header) -> None:
+        """Bring taken ordinals and where they stand into the state and move it to `header`, atomically."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         put = batch.put
         seqs: dict[str, int] = {}
@@ -133,6 +156,8 @@ class PartitionState:
             put(b"s" + conversation.encode(), _SEQ.pack(seq))
         for outbox, last in lasts.items():
             put(b"o" + outbox, _LAST.pack(*last))
+        for conversation, seq, offset in places:
+            put(b"m" + conversation.encode() + b"\0" + _SEQ.pack(seq), _SEQ.pack(offset))
         put(b"h", msgspec.msgpack.encode(header))
         self._db.write(batch, self._unlogged)
         self.header = header

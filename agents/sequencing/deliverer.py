@@ -19,7 +19,7 @@ from agents.rules.log import Verdict, judge, news
 from connectors.kafka.producer import QueueFull
 from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.record import Record
-from connectors.redis.routes import RoutesUnavailable
+from connectors.redis.client import RedisUnavailable
 from schemas.codec import MAX_DELIVERY_BYTES, decode_log, encode_event, pack
 from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord, Taken
 
@@ -37,7 +37,7 @@ class DeliveryAccess(Protocol):
     """What one partition's deliverer needs of the outside."""
 
     async def lookup(self, users: Sequence[str]) -> Routes:
-        """Routes of users. Raises RoutesUnavailable."""
+        """Routes of users. Raises RedisUnavailable."""
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
         """Produce a delivery record to a gateway slot. Raises QueueFull."""
@@ -152,7 +152,7 @@ class Deliverer:
         while True:
             try:
                 routes = await self._access.lookup(users)
-            except RoutesUnavailable as error:
+            except RedisUnavailable as error:
                 if not self.waiting_for_redis:
                     log.warning("deliveries wait: %s", error)
                 self.waiting_for_redis = True

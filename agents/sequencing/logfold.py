@@ -8,7 +8,7 @@ from agents.rules.log import Verdict, judge, news
 from connectors.kafka.record import Record
 from schemas.codec import NewerVersion, Undecodable, decode_log
 from schemas.events import LogRecord, Taken
-from streams.state import Header, PartitionState
+from streams.state import Header, PartitionState, Place
 
 
 class Halt(Exception):
@@ -21,6 +21,7 @@ class LogFold:
     def __init__(self, state: PartitionState, header: Header) -> None:
         self._state = state
         self._taken: list[Taken] = []
+        self._places: list[Place] = []
         self._changed = False
         self.header = header
         """Where the fold stands; the state may be behind it until `write`."""
@@ -47,7 +48,13 @@ class LogFold:
         if offset != header.log_offset + 1:
             raise Halt(f"log record {offset} follows {header.log_offset}: the log has a gap of offsets")
         if judge(header.position, entry) is Verdict.TAKE:
-            self._taken += news(header.position, entry)
+            taken = news(header.position, entry)
+            self._taken += taken
+            firsts: dict[str, int] = {}
+            for item in taken:
+                if item.seq and item.conversation not in firsts:
+                    firsts[item.conversation] = item.seq
+            self._places += [Place(conversation, seq, offset) for conversation, seq in firsts.items()]
             self.header = replace(
                 header,
                 log_offset=offset,
@@ -67,6 +74,6 @@ class LogFold:
         if not self._changed and redeliver_from == self.header.redeliver_from:
             return
         self.header = replace(self.header, delivered=delivered, redeliver_from=redeliver_from)
-        self._state.write(self._taken, self.header)
-        self._taken = []
+        self._state.write(self._taken, self._places, self.header)
+        self._taken, self._places = [], []
         self._changed = False

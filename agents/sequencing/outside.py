@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
 _CLOSE_SECONDS = 2.0
+_NEAR = 50
+"""Log records between two wanted ones that are read along rather than sought over."""
 
 LOG_PRODUCER = {"linger.ms": 5, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 """Linger saves requests and costs nobody latency: deliveries do not wait for the log. Endless: a lost append is a hole (R6)."""
@@ -51,10 +53,26 @@ class Outside:
         self.budget = budget
         self.log_producer = RenewedProducer(kafka, LOG_PRODUCER)
         self.delivery_producer = RenewedProducer(kafka, DELIVERY_PRODUCER)
+        self._pages = Reader(kafka, timeout=5.0)
+        self._paging = asyncio.Lock()
 
     async def close(self) -> None:
         """Wait a little for what is queued, then give it up: the log and R5 know what is owed."""
         await asyncio.gather(self.log_producer.close(_CLOSE_SECONDS), self.delivery_producer.close(_CLOSE_SECONDS))
+        async with self._paging:
+            await asyncio.to_thread(self._pages.close)
+
+    async def read_records(self, partition: int, offsets: Sequence[int]) -> list[Record]:
+        """The log's records at these offsets, in order. Raises ReadTimeout, OffsetGone."""
+        async with self._paging:
+            return await asyncio.to_thread(self._read_records, partition, offsets)
+
+    def _read_records(self, partition: int, offsets: Sequence[int]) -> list[Record]:
+        wanted = set(offsets)
+        records: list[Record] = []
+        for start, end in spans(offsets):
+            records += (record for record in self._pages.read(LOG, partition, start, end) if record.offset in wanted)
+        return records
 
     async def input_watermarks(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """(first offset, offset after the last) of the input's partitions. Raises ReadTimeout."""
@@ -70,6 +88,17 @@ class Outside:
     def partition(self, number: int) -> "PartitionOutside":
         """The same for one partition."""
         return PartitionOutside(self, number)
+
+
+def spans(offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """Ascending offsets as (start, end) to read; those close together in one go."""
+    found: list[tuple[int, int]] = []
+    for offset in offsets:
+        if found and offset - found[-1][1] <= _NEAR:
+            found[-1] = found[-1][0], offset + 1
+        else:
+            found.append((offset, offset + 1))
+    return found
 
 
 class PartitionOutside:
@@ -114,6 +143,9 @@ class PartitionOutside:
                 yield batch
         finally:
             await asyncio.to_thread(reader.close)
+
+    async def read_records(self, offsets: Sequence[int]) -> list[Record]:
+        return await self._outside.read_records(self._number, offsets)
 
     async def input_watermarks(self) -> tuple[int, int]:
         """(first offset, offset after the last) of the input. Raises ReadTimeout."""

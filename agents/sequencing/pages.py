@@ -4,12 +4,21 @@ import json
 import time
 from typing import Any
 
+import msgspec
+from faust.web import View
+
+from agents.sequencing.ranges import MAX_PAGE_MESSAGES, RangeGone
 from agents.sequencing.stage import SequencerStage
+from connectors.kafka.reader import ReadTimeout
+from schemas.codec import UNDECODABLE
 from streams.app import PipelineApp
+
+encode_json = msgspec.json.Encoder().encode
+decode_cursors = msgspec.json.Decoder(dict[str, int]).decode
 
 
 def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
-    """`/health/`, `/sequencer/` and `/sequencer/counters/{partition}/`."""
+    """`/health/` and `/sequencer/` for people, `/sequencer/counters/…` for the judge, `page` and `heads` for gateways."""
     rates = _Rates()
 
     @app.page("/health/")
@@ -58,6 +67,52 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
         }
         lines = [json.dumps(head), *(json.dumps(entry) for entry in entries)]
         return web.text("\n".join(lines) + "\n", content_type="application/x-ndjson")
+
+    @app.page("/sequencer/page/{partition}/")
+    async def page(web: Any, request: Any, partition: str) -> Any:
+        """?conversation=&after=&limit= : {"known": last seq} and the `message` frames that follow `after`, one a line.
+
+        404: not here, ask who has the partition; 410: older than the log; 503: Kafka does not answer.
+        """
+        try:
+            after, limit = _number(request, "after", 0), _number(request, "limit", MAX_PAGE_MESSAGES)
+        except _BadQuery as error:
+            return web.json({"error": str(error)}, status=400)
+        owned = stage.partitions.get(int(partition)) if partition.isdigit() else None
+        try:
+            found = await owned.page(request.query.get("conversation", ""), after, limit) if owned else None
+        except RangeGone as error:
+            return web.json({"error": f"the log no longer holds {error}"}, status=410)
+        except ReadTimeout as error:
+            return web.json({"error": str(error)}, status=503)
+        if found is None:
+            return web.json({"error": f"partition {partition} is not on this worker"}, status=404)
+        return web.bytes(b"\n".join([encode_json({"known": found.known}), *found.frames]), content_type="application/x-ndjson")
+
+    @app.page("/sequencer/heads/{partition}/")
+    class Heads(View):
+        async def post(self, request: Any, partition: str) -> Any:
+            """{conversation: cursor} in, {conversation: last seq} out, of those that go on after it. 404: not here."""
+            try:
+                cursors = decode_cursors(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            owned = stage.partitions.get(int(partition)) if partition.isdigit() else None
+            heads = owned.heads(cursors) if owned else None
+            if heads is None:
+                return self.json({"error": f"partition {partition} is not on this worker"}, status=404)
+            return self.bytes(encode_json(heads), content_type="application/json")
+
+
+class _BadQuery(ValueError):
+    pass
+
+
+def _number(request: Any, name: str, default: int) -> int:
+    text = request.query.get(name, str(default))
+    if not text.isdigit() or len(text) > 16:
+        raise _BadQuery(f"{name} must be a number")
+    return int(text)
 
 
 class _Rates:

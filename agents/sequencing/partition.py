@@ -7,7 +7,7 @@ restoring ─→ running ─→ closed
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -17,6 +17,7 @@ from agents.sequencing.appender import Appender
 from agents.sequencing.deliverer import Deliverer
 from agents.sequencing.logfold import Halt, LogFold
 from agents.sequencing.outside import PartitionOutside
+from agents.sequencing.ranges import Page, read_page
 from agents.sequencing.restore import Stopped
 from connectors.kafka.reader import OffsetGone, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
@@ -137,6 +138,21 @@ class Partition:
             return
         self._fold.write(self._deliverer.delivered, self._deliverer.log_from)
         self._state.folded(self._fold.header.position)
+
+    async def page(self, conversation: str, after: int, limit: int) -> Page | None:
+        """Messages of a conversation after `after`; None if this partition is not (or no longer) here. Raises RangeGone,
+        ReadTimeout."""
+        if self.table is not None and self.table.seq(conversation) <= after:
+            self.write()  # what has landed within the last second
+        return None if self.table is None else await read_page(self.table, self._outside, conversation, after, limit)
+
+    def heads(self, cursors: Mapping[str, int]) -> dict[str, int] | None:
+        """The last numbers of those conversations that go on after their cursors; None if this partition is not here."""
+        if self.table is None:
+            return None
+        self.write()
+        heads = {conversation: self.table.seq(conversation) for conversation in cursors}
+        return {conversation: seq for conversation, seq in heads.items() if seq > cursors[conversation]}
 
     def halt(self, reason: str) -> None:
         """Read nothing more. What was folded still lands and is delivered."""

@@ -1,7 +1,8 @@
-"""`Routes` in memory, with a clock of the caller's: for tests. Held to the same contract suite as Redis."""
+"""`Routes` and `Owners` in memory, with a clock of the caller's: for tests. Held to the same contract suite as Redis."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.routes import LEASE_SECONDS, Lease, Route
 
 
@@ -57,3 +58,19 @@ class MemoryRoutes:
     async def remove_route(self, route: Route) -> None:
         if self._routes.get(route.user, {}).get(route.device) == route:
             del self._routes[route.user][route.device]
+
+
+class MemoryOwners:
+    """`clock` in seconds."""
+
+    def __init__(self, clock: Callable[[], float], claim_seconds: float = CLAIM_SECONDS) -> None:
+        self._clock = clock
+        self._claim = claim_seconds
+        self._owners: dict[int, tuple[str, float]] = {}
+
+    async def claim(self, partitions: Iterable[int], address: str) -> None:
+        self._owners.update(dict.fromkeys(partitions, (address, self._clock() + self._claim)))
+
+    async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
+        found = {partition: self._owners.get(partition, ("", 0.0)) for partition in partitions}
+        return {partition: address for partition, (address, until) in found.items() if until > self._clock()}

@@ -2,25 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from importlib.resources import files
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.connection import BlockingConnectionPool
-from redis.exceptions import RedisError
+
+from connectors.redis.client import RedisClient
 
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 ROUTE_SECONDS = 24 * 3600
-_TIMEOUT_SECONDS = 1.0
 
 _encode = msgspec.msgpack.Encoder().encode
 _found = msgspec.msgpack.Decoder(list[list[tuple[str, int]]])
-
-
-class RoutesUnavailable(Exception):
-    """Redis does not answer; try again."""
 
 
 class Lease(Enum):
@@ -41,7 +34,7 @@ class Route(NamedTuple):
 
 
 class Routes(Protocol):
-    """All methods raise RoutesUnavailable."""
+    """All methods raise RedisUnavailable."""
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         """user -> (device, slot) of each connected device, for every user; one round trip whatever their number."""
@@ -66,26 +59,17 @@ class Routes(Protocol):
 
 
 class RedisRoutes:
-    """`Routes` on one Redis server. Close it."""
+    """`Routes` on one Redis server."""
 
-    def __init__(self, url: str, lease_seconds: float = LEASE_SECONDS) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=16,
-            timeout=_TIMEOUT_SECONDS,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=None,
-        )
-        self._redis = Redis.from_pool(pool)
+    def __init__(self, client: RedisClient, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._client = client
+        self._call = client.call
+        self._redis = client.redis
         self._lease_ms = int(lease_seconds * 1000)
-        self._lookup = self._script("lookup")
-        self._renew = self._script("renew")
-        self._release = self._script("release")
-        self._forget = self._script("forget")
-
-    async def close(self) -> None:
-        await self._redis.aclose()
+        self._lookup = client.script("lookup")
+        self._renew = client.script("renew")
+        self._release = client.script("release")
+        self._forget = client.script("forget")
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         found = _found.decode(await self._call(self._lookup(args=(_encode(users),))))
@@ -118,13 +102,3 @@ class RedisRoutes:
 
     async def remove_route(self, route: Route) -> None:
         await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, f"{route.node} {route.slot}"]))
-
-    def _script(self, name: str) -> Any:
-        return self._redis.register_script((files("connectors.redis") / f"{name}.lua").read_text())
-
-    @staticmethod
-    async def _call(command: Any) -> Any:
-        try:
-            return await command
-        except (RedisError, OSError, TimeoutError) as error:
-            raise RoutesUnavailable(f"Redis: {error}") from None

@@ -1,48 +1,22 @@
 """The routes port: one suite, in memory and on a real Redis."""
 
 import asyncio
-import shutil
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
+from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
-from connectors.redis.routes import Lease, RedisRoutes, Route, Routes, RoutesUnavailable
-from ops.local.process import die_with_parent
-from tests.harness.ports import free_base_port
+from connectors.redis.routes import Lease, RedisRoutes, Route, Routes
 
 LEASE = 0.3
 
 
-@pytest.fixture(scope="module")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    port, server = free_base_port(), shutil.which("redis-server")
-    assert server, "redis-server is not installed"
-    folder: Path = tmp_path_factory.mktemp("redis")
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
-    yield port
-    process.terminate()
-    process.wait(10)
-
-
 @pytest.fixture(params=["memory", "redis"])
-async def routes(request: pytest.FixtureRequest) -> AsyncIterator[Routes]:
+async def routes(request: pytest.FixtureRequest) -> Routes:
     if request.param == "memory":
-        yield MemoryRoutes(time.monotonic, LEASE)
-        return
-    real = RedisRoutes(f"redis://127.0.0.1:{request.getfixturevalue('redis_port')}/0", LEASE)
-    for _ in range(50):
-        try:
-            await real._redis.flushall()
-            break
-        except Exception:
-            await asyncio.sleep(0.1)
-    yield real
-    await real.close()
+        return MemoryRoutes(time.monotonic, LEASE)
+    return RedisRoutes(request.getfixturevalue("redis"), LEASE)
 
 
 async def test_routes_of_many_users_at_once(routes: Routes) -> None:
@@ -106,9 +80,10 @@ async def test_keeping_routes_restores_what_is_gone_and_spares_what_is_newer(rou
 
 
 async def test_redis_away_is_said_so_soon() -> None:
-    away = RedisRoutes("redis://127.0.0.1:1/0")
+    client = RedisClient("redis://127.0.0.1:1/0")
+    away = RedisRoutes(client)
     began = time.monotonic()
-    with pytest.raises(RoutesUnavailable):
+    with pytest.raises(RedisUnavailable):
         await away.lookup(["alice"])
     assert time.monotonic() - began < 3
-    await away.close()
+    await client.close()

@@ -50,6 +50,13 @@ class Line:
     async def say_raw(self, text: str) -> None:
         await self._socket.send_str(text)
 
+    async def asked(self) -> frames.Range:
+        """The next question for a range, other frames left out."""
+        while True:
+            frame = await self.receive()
+            if isinstance(frame, frames.Range):
+                return frame
+
     async def welcome(self, user: str = "alice", log: str = LOG) -> frames.Hello:
         hello = await self.receive()
         assert isinstance(hello, frames.Hello)

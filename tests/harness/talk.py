@@ -24,7 +24,7 @@ class Talk:
         self._prefix = prefix
         self._exits = AsyncExitStack()
         self._watching: list[asyncio.Task[None]] = []
-        self._urls = itertools.cycle(stack.gateway_urls)
+        self._joined = itertools.count()
         self.clients: dict[str, Client] = {}
         self.shown: dict[str, list[Shown]] = {}
         self.accepted: list[Shown] = []
@@ -50,8 +50,10 @@ class Talk:
     async def join(self, name: str, device: str = "one") -> Client:
         """Another device of a user, online."""
         user = self.user(name)
+        urls = self._stack.gateway_urls
+        first = next(self._joined) % len(urls)
         token = issue(user_id(user), self._stack.token_secret, time.time())
-        client = await self._exits.enter_async_context(Client(next(self._urls), token, device))
+        client = await self._exits.enter_async_context(Client(urls[first:] + urls[:first], token, device))
         self.clients[f"{user}/{device}"] = client
         self._watching.append(asyncio.create_task(self._watch(f"{user}/{device}", client)))
         async with asyncio.timeout(20):

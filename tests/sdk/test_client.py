@@ -90,21 +90,87 @@ async def test_a_dropped_connection_repeats_the_unanswered_and_only_those() -> N
     assert [result.seq for result in results] == [1, 2, 3]
 
 
+def page(asked: frames.Range, known: int, *seqs: int) -> frames.Page:
+    return frames.Page(asked.id, asked.conversation, known, [message(seq) for seq in seqs])
+
+
+async def shown_by(script: Script, until: int) -> list[Event]:
+    """What a device shows until it has shown number `until`."""
+    events: list[Event] = []
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        watching = asyncio.create_task(collect(device, events))
+        await eventually(lambda: seqs(events)[-1:] == [until])
+        await device.close()
+        await watching
+    return events
+
+
 async def test_each_message_once_and_in_order_whatever_is_repeated() -> None:
     async def script(line: Line) -> None:
         await line.welcome()
         await line.say(message(1), message(2))
-        await line.say(message(2), message(1), message(5), message(3), message(6))
+        await line.say(message(2), message(1), message(5), message(3), message(6), message(4), message(7))
         await line.stay()
 
-    events: list[Event] = []
-    async with FakeGateway(script) as gateway, client(gateway) as device:
-        watching = asyncio.create_task(collect(device, events))
-        await eventually(lambda: seqs(events)[-1:] == [6])
-        await device.close()
-        await watching
-    assert seqs(events) == [1, 2, 5, 6]
-    assert [event.missing for event in events if isinstance(event, MessageReceived)] == [0, 0, 2, 0]
+    assert seqs(await shown_by(script, 7)) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_hole_is_asked_for_and_what_came_early_waits() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        await line.say(message(1), message(5), message(6))
+        asked = await line.asked()
+        assert (asked.conversation, asked.after) == ("alice:bob", 1)
+        await line.say(page(asked, 3, 2, 3), message(7))
+        asked = await line.asked()
+        assert asked.after == 3
+        await line.say(page(asked, 3))  # the log does not have it yet
+        asked = await line.asked()
+        await line.say(frames.Error(Code.TRY_LATER.number, True, "", id=asked.id))
+        asked = await line.asked()
+        await line.say(page(asked, 7, 4, 5, 6, 7))
+        await line.stay()
+
+    events = await shown_by(script, 7)
+    assert seqs(events) == [1, 2, 3, 4, 5, 6, 7]
+    assert {event.missing for event in events if isinstance(event, MessageReceived)} == {0}
+
+
+async def test_what_the_log_no_longer_holds_is_said_to_be_missing() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        await line.say(message(1), message(5))
+        await line.say(frames.Error(Code.RANGE_GONE.number, False, "", id=(await line.asked()).id), message(6))
+        await line.stay()
+
+    events = await shown_by(script, 6)
+    assert [(event.seq, event.missing) for event in events if isinstance(event, MessageReceived)] == [(1, 0), (5, 3), (6, 0)]
+
+
+async def test_what_was_missed_while_away_is_fetched_after_coming_back() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        if line.number == 0:
+            await line.say(message(1), message(2))
+            await asyncio.sleep(0.05)
+            line.drop()
+            return
+        sync = await line.receive()
+        assert isinstance(sync, frames.Sync)
+        assert sync.cursors == {"alice:bob": 2}
+        if line.number == 1:
+            await line.say(frames.Error(Code.TRY_LATER.number, True, "", id=sync.id))
+            again = await line.receive()
+            assert isinstance(again, frames.Sync)
+            await line.say(message(205))  # while it catches up
+            await line.say(frames.Heads(again.id, {"alice:bob": 204}))
+            for first in (3, 103, 203):
+                asked = await line.asked()
+                assert asked.after == first - 1
+                await line.say(page(asked, 204, *range(first, min(first + 100, 205))))
+            await line.stay()
+
+    assert seqs(await shown_by(script, 205)) == list(range(1, 206))
 
 
 async def test_own_message_is_an_answer_and_is_shown_once() -> None:

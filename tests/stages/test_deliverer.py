@@ -7,7 +7,7 @@ from agents.rules.batch import Batch
 from agents.sequencing import deliverer as module
 from agents.sequencing.deliverer import Deliverer
 from connectors.kafka.record import Record
-from connectors.redis.routes import RoutesUnavailable
+from connectors.redis.client import RedisUnavailable
 from schemas.codec import decode_deliveries, encode_event
 from schemas.events import MessageDelivered
 from tests.stages.test_appender import batches
@@ -27,7 +27,7 @@ class World:
         await asyncio.sleep(0)
         self.lookups += 1
         if self.away:
-            raise RoutesUnavailable("away")
+            raise RedisUnavailable("away")
         return {user: [("one", 0)] for user in users}
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:

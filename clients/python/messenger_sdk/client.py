@@ -5,21 +5,23 @@ connecting ─→ online ─→ waiting ─→ connecting …        stopped: cl
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import aiohttp
+from msgspec.structs import astuple
 
 from messenger_sdk.backoff import delay
-from messenger_sdk.cursors import Cursors
 from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, OutboxOfAnother, SendRefused
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
+from messenger_sdk.timelines import Shown, Timelines
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
 from schemas.codes import Code
@@ -36,8 +38,15 @@ _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
 
 
+_MAX_ASKED = 8
+"""Questions that the server answers at once."""
+_SOON_SECONDS, _LATER_SECONDS = 0.05, 0.5
+"""Until asking again for what the log does not have yet, and after an error."""
+
+
 class MessageReceived(NamedTuple):
-    """A message of this user's conversations, shown once and in order. `missing`: how many before it this device lacks."""
+    """A message of this user's conversations, shown once and in order, those included that were sent while this device was
+    away. `missing`: how many before it can no longer be had from the log."""
 
     conversation: str
     seq: int
@@ -70,14 +79,14 @@ Event = MessageReceived | StateChanged | SendFailed
 class Client:
     """One device of a user.
 
-    `url` is the gateway's, http(s)://host:port. `outbox` names a file that keeps unanswered sends over restarts; it belongs to
-    this user and device, and to one process at a time (else OutboxInUse). Without it they are lost with the process. `clock`
-    in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
+    `url` is the gateway's, http(s)://host:port; of several, each attempt takes the next. `outbox` names a file that keeps
+    unanswered sends over restarts; it belongs to this user and device, and to one process at a time (else OutboxInUse).
+    Without it they are lost with the process. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         token: str,
         device: str,
         *,
@@ -89,8 +98,8 @@ class Client:
         self.user = ""
         self.state = "connecting"
         self.dropped_events = 0
-        self.cursors = Cursors()
-        self._url = url.rstrip("/") + "/v1/socket"
+        self._timelines = Timelines()
+        self._urls: Iterator[str] = itertools.cycle([url] if isinstance(url, str) else url)
         self._token = token
         self._device = device
         self._clock = clock or asyncio.get_running_loop().time
@@ -105,6 +114,12 @@ class Client:
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._log_id = ""
+        self._asked: dict[int, frames.Sync | frames.Range] = {}
+        """Questions under way, by id."""
+        self._to_sync: list[dict[str, int]] = []
+        self._not_now: set[str] = set()
+        """Conversations to ask for again a little later."""
+        self._last_id = 0
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._online = asyncio.Event()
         self._stopped: MessengerError | None = None
@@ -219,9 +234,9 @@ class Client:
     async def _session(self, http: aiohttp.ClientSession) -> int:
         """One connection until it ends; the close code, 0 if there was none."""
         try:
-            async with http.ws_connect(
-                self._url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=aiohttp.ClientWSTimeout(ws_close=1.0)
-            ) as socket:
+            url = next(self._urls).rstrip("/") + "/v1/socket"
+            closing = aiohttp.ClientWSTimeout(ws_close=1.0)
+            async with http.ws_connect(url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=closing) as socket:
                 hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device)
                 await socket.send_str(encode_frame(hello).decode())
                 patience: float | None = _WELCOME_SECONDS
@@ -246,13 +261,19 @@ class Client:
             raise OutboxOfAnother(f"the outbox file holds messages of {owner}, and this is {frame.user}")
         self.user = frame.user
         if self._log_id and self._log_id != frame.log:
-            self.cursors = Cursors()  # another numbering of messages
+            self._timelines = Timelines()  # another numbering of messages
         self._log_id = frame.log
         self._socket = socket
         self._outbox.reconnected()
         self._become("online")
         self._online.set()
         self._flush_soon()
+        cursors = list(self._timelines.cursors().items())
+        step = frames.MAX_SYNC_CONVERSATIONS
+        self._to_sync = [dict(cursors[start : start + step]) for start in range(0, len(cursors), step)]
+        self._asked.clear()
+        self._not_now.clear()
+        self._ask()
 
     def _stop(self, error: MessengerError, code: int) -> None:
         self._stopped, self._socket = error, None
@@ -342,14 +363,7 @@ class Client:
     def _take(self, frame: frames.ServerFrame) -> None:
         if type(frame) is frames.Message:
             if frame.sender == self.user:
-                self._finish(
-                    self._outbox.own_message(
-                        self._other(frame.conversation),
-                        frame.key,
-                        SentMessage(frame.conversation, frame.seq, frame.time),
-                        self._clock(),
-                    )
-                )
+                self._own(frame)
             self._show(frame)
         elif type(frame) is frames.Sent:
             send = self._sending.get(frame.key)
@@ -361,18 +375,85 @@ class Client:
         elif type(frame) is frames.OutOfStep:
             self._finish(self._outbox.out_of_step(self._other(frame.conversation), frame, self._clock()))
             self._flush_soon()
+        elif type(frame) is frames.Page:
+            self._page(frame)
+        elif type(frame) is frames.Heads:
+            self._asked.pop(frame.id, None)
+            self._timelines.heads(frame.heads)
+            self._ask()
+        elif type(frame) is frames.Error and frame.id in self._asked:
+            self._not_answered(frame.id, frame)
         elif type(frame) is frames.Error:
             self._finish(self._outbox.error(frame, self._clock()))
             self._plan_resend()
 
     def _show(self, message: frames.Message) -> None:
-        missing = self.cursors.take(message.conversation, message.seq)
-        if missing is not None:
-            self._emit(
-                MessageReceived(
-                    message.conversation, message.seq, message.sender, message.key, message.time, message.body, missing
+        self._emit_shown(self._timelines.take(message))
+        self._ask()
+
+    def _emit_shown(self, shown: list[Shown]) -> None:
+        for (conversation, seq, sender, key, time, body), missing in ((astuple(s.message), s.missing) for s in shown):
+            self._emit(MessageReceived(conversation, seq, sender, key, time, body, missing))
+
+    # Catching up
+
+    def _ask(self) -> None:
+        """Ask for what is missing, a few questions at a time."""
+        if self._socket is None or not (self._to_sync or self._timelines.behind()):
+            return
+        before = self._last_id
+        while self._to_sync and len(self._asked) < _MAX_ASKED:
+            self._last_id += 1
+            self._asked[self._last_id] = frames.Sync(self._last_id, self._to_sync.pop())
+        under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, frames.Range)}
+        for conversation in self._timelines.behind():
+            if len(self._asked) >= _MAX_ASKED:
+                break
+            if conversation not in under_way | self._not_now:
+                self._last_id += 1
+                self._asked[self._last_id] = frames.Range(
+                    self._last_id, conversation, self._timelines.after(conversation), frames.MAX_PAGE_MESSAGES
                 )
-            )
+        questions = [encode_frame(self._asked[id_]) for id_ in range(before + 1, self._last_id + 1)]
+        if questions:
+            self._write(self._socket, questions)
+
+    def _page(self, page: frames.Page) -> None:
+        if self._asked.pop(page.id, None) is None:
+            return
+        for message in page.messages:
+            if message.sender == self.user:
+                self._own(message)
+        self._emit_shown(self._timelines.page(page.messages))
+        self._timelines.heads({page.conversation: page.known})
+        if not page.messages:
+            self._ask_later(page.conversation, _SOON_SECONDS)
+        self._ask()
+
+    def _not_answered(self, id_: int, error: frames.Error) -> None:
+        asked = self._asked.pop(id_)
+        if isinstance(asked, frames.Range) and error.retry:
+            self._ask_later(asked.conversation, _LATER_SECONDS)
+        elif isinstance(asked, frames.Range):
+            self._emit_shown(self._timelines.gone(asked.conversation))
+            self._ask()
+        elif error.retry:
+            self._to_sync.append(asked.cursors)
+            self._loop.call_later(_LATER_SECONDS, self._ask)
+
+    def _ask_later(self, conversation: str, seconds: float) -> None:
+        self._not_now.add(conversation)
+
+        def again() -> None:
+            self._not_now.discard(conversation)
+            self._ask()
+
+        self._loop.call_later(seconds, again)
+
+    def _own(self, message: frames.Message) -> None:
+        """One's own message is an answer, too."""
+        sent = SentMessage(message.conversation, message.seq, message.time)
+        self._finish(self._outbox.own_message(self._other(message.conversation), message.key, sent, self._clock()))
 
     def _finish(self, done: list[Done]) -> None:
         for key, outcome in done:

@@ -1,0 +1,66 @@
+"""The log by number (R9): pages of a conversation from its log records, found by the index in the state.
+
+What it says is the fold of the log, so it is true whoever says it; a worker that has lost the partition merely knows less.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from agents.rules.answers import message_frame
+from connectors.kafka.reader import OffsetGone
+from connectors.kafka.record import Record
+from schemas.codec import decode_log
+
+MAX_PAGE_MESSAGES = 100
+MAX_PAGE_BYTES = 128 * 1024
+"""A page stays below what a socket message may hold."""
+
+
+class Page(NamedTuple):
+    """Finished `message` frames after+1, after+2 … without a hole; `known` is the last seq there is as far as we know."""
+
+    known: int
+    frames: list[bytes]
+
+
+class RangeGone(Exception):
+    """The log no longer holds the beginning of the range."""
+
+
+class Places(Protocol):
+    """What the state knows of a conversation's numbers."""
+
+    def seq(self, conversation: str) -> int: ...
+
+    def places(self, conversation: str, after: int, limit: int) -> list[int]: ...
+
+
+class RecordAccess(Protocol):
+    async def read_records(self, offsets: Sequence[int]) -> list[Record]:
+        """The log's records at these offsets. Raises ReadTimeout, OffsetGone."""
+
+
+async def read_page(state: Places, access: RecordAccess, conversation: str, after: int, limit: int) -> Page:
+    """A page of at most `limit` messages after `after`. Raises RangeGone, ReadTimeout."""
+    known = state.seq(conversation)
+    if known <= after:
+        return Page(known, [])
+    limit = min(limit, MAX_PAGE_MESSAGES)
+    try:
+        records = await access.read_records(state.places(conversation, after, limit))
+    except OffsetGone:
+        raise RangeGone(f"{conversation} after {after}") from None
+    frames: list[bytes] = []
+    size = 0
+    for record in records:
+        for item in decode_log(record.value).taken:
+            if item.conversation != conversation or item.seq != after + len(frames) + 1 or len(frames) >= limit:
+                continue
+            frame = message_frame(item)
+            size += len(frame)
+            if frames and size > MAX_PAGE_BYTES:
+                return Page(known, frames)
+            frames.append(frame)
+    if not frames:
+        raise RangeGone(f"{conversation} after {after}")
+    return Page(known, frames)

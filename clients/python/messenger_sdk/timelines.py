@@ -1,0 +1,95 @@
+"""What a device has shown of each conversation, and what it still has to ask for. Pure.
+
+A conversation is shown 1, 2, 3 …: what comes early is held until what is before it has come. The first message seen sets
+the floor; what is below it is history.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from schemas.frames import Message
+
+MAX_HELD = 200
+"""Messages of a conversation held back; what is beyond comes again in the pages that are asked for."""
+
+
+class Shown(NamedTuple):
+    """A message to show now; `missing` messages before it can no longer be had here."""
+
+    message: Message
+    missing: int
+
+
+class _Timeline:
+    __slots__ = ("cursor", "head", "held", "missing")
+
+    def __init__(self, cursor: int) -> None:
+        self.cursor = cursor
+        self.head = cursor
+        """The last seq known to exist."""
+        self.held: dict[int, Message] = {}
+        self.missing = 0
+
+
+class Timelines:
+    """The timelines of all conversations of a device."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Timeline] = {}
+        self._behind: dict[str, None] = {}
+
+    def cursors(self) -> dict[str, int]:
+        """conversation → last seq shown."""
+        return {conversation: line.cursor for conversation, line in self._lines.items()}
+
+    def behind(self) -> list[str]:
+        """Conversations known to go on after their cursor."""
+        return list(self._behind)
+
+    def after(self, conversation: str) -> int:
+        """The cursor, 0 if nothing was shown."""
+        line = self._lines.get(conversation)
+        return line.cursor if line else 0
+
+    def take(self, message: Message) -> list[Shown]:
+        """A message has come, pushed or in a page: what is to be shown now, in order."""
+        line = self._lines.get(message.conversation)
+        if line is None:
+            line = self._lines[message.conversation] = _Timeline(message.seq - 1)
+        if message.seq <= line.cursor:
+            return []
+        if message.seq == line.cursor + 1 or len(line.held) < MAX_HELD:
+            line.held[message.seq] = message
+        line.head = max(line.head, message.seq)
+        return self._go_on(message.conversation, line)
+
+    def heads(self, heads: Mapping[str, int]) -> None:
+        """The server's word on where conversations have got to."""
+        for conversation, head in heads.items():
+            line = self._lines.get(conversation)
+            if line is not None:
+                line.head = max(line.head, head)
+                self._go_on(conversation, line)
+
+    def page(self, messages: Iterable[Message]) -> list[Shown]:
+        """What a page brings."""
+        return [shown for message in messages for shown in self.take(message)]
+
+    def gone(self, conversation: str) -> list[Shown]:
+        """What is after the cursor cannot be had here: show on with what there is."""
+        line = self._lines[conversation]
+        cursor = min(line.held, default=line.head + 1) - 1
+        line.missing += cursor - line.cursor
+        line.cursor = cursor
+        return self._go_on(conversation, line)
+
+    def _go_on(self, conversation: str, line: _Timeline) -> list[Shown]:
+        shown: list[Shown] = []
+        while (message := line.held.pop(line.cursor + 1, None)) is not None:
+            shown.append(Shown(message, line.missing))
+            line.cursor, line.missing = message.seq, 0
+        if line.head > line.cursor:
+            self._behind[conversation] = None
+        else:
+            self._behind.pop(conversation, None)
+        return shown

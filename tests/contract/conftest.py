@@ -1,0 +1,38 @@
+"""A Redis of the contract tests' own, empty for each."""
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.redis.client import RedisClient
+from ops.local.process import die_with_parent
+from tests.harness.ports import free_base_port
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    port, server = free_base_port(), shutil.which("redis-server")
+    assert server, "redis-server is not installed"
+    folder: Path = tmp_path_factory.mktemp("redis")
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
+    process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture
+async def redis(redis_port: int) -> AsyncIterator[RedisClient]:
+    client = RedisClient(f"redis://127.0.0.1:{redis_port}/0")
+    for _ in range(50):
+        try:
+            await client.redis.flushall()
+            break
+        except Exception:
+            await asyncio.sleep(0.1)
+    yield client
+    await client.close()

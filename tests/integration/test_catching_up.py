@@ -1,0 +1,152 @@
+"""What was missed, by number (R9): from the worker that has the partition, by way of any gateway."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.tokens import issue
+from messenger_sdk import Client, MessageReceived
+from schemas.codes import Code
+from schemas.ids import user_id
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = pytest.mark.real
+COUNT = 250
+
+
+class Device:
+    """A bare socket that asks."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+        await self._socket.send_str(json.dumps({"t": kind, "id": 7, **fields}))
+        while True:
+            for line in (await self._socket.receive(10)).data.splitlines():
+                answer: dict[str, Any] = json.loads(line)
+                if answer.get("id") == 7:
+                    return answer
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
+    socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
+    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
+    await socket.send_str(json.dumps(hello))
+    await socket.receive(10)
+    return Device(socket)
+
+
+def token_of(stack: Stack, user: str) -> str:
+    return issue(user_id(user), stack.token_secret, time.time())
+
+
+def seqs(page: dict[str, Any]) -> list[int]:
+    return [message["seq"] for message in page["messages"]]
+
+
+async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> None:
+    async with Talk(stack, "catching-up") as talk:
+        alice, bob = talk.user("alice"), talk.user("bob")
+        sender = await talk.join("alice")
+        await talk.say(sender, "bob", [f"message {number}" for number in range(1, COUNT + 1)])
+        for gateway in (0, 1):
+            device = await connect(http, stack, bob, gateway)
+            known, unknown = f"{alice}:{bob}", f"{bob}:zoe"
+            assert (await device.ask("sync", cursors={known: 10, unknown: 0}))["heads"] == {known: COUNT}
+            assert (await device.ask("sync", cursors={known: COUNT}))["heads"] == {}
+            shown: list[int] = []
+            while len(shown) < COUNT:
+                page = await device.ask("range", conversation=known, after=len(shown))
+                assert page["known"] == COUNT
+                assert page["messages"][0]["from"] == alice
+                shown += seqs(page)
+            assert shown == list(range(1, COUNT + 1))
+            assert seqs(await device.ask("range", conversation=known, after=100, limit=3)) == [101, 102, 103]
+            assert seqs(await device.ask("range", conversation=known, after=COUNT)) == []
+            assert await device.ask("range", conversation=unknown, after=0) == {
+                "t": "page",
+                "id": 7,
+                "conversation": unknown,
+                "known": 0,
+                "messages": [],
+            }
+
+
+async def test_a_page_of_large_messages_fits_a_socket_message(stack: Stack, http: aiohttp.ClientSession) -> None:
+    async with Talk(stack, "large-pages") as talk:
+        alice, bob = talk.user("alice"), talk.user("bob")
+        sender = await talk.join("alice")
+        await talk.say(sender, "bob", [f"{number} " + "x" * 16_000 for number in range(30)])
+        device = await connect(http, stack, bob)
+        page = await device.ask("range", conversation=f"{alice}:{bob}", after=0)
+        assert 1 < len(page["messages"]) < 30
+        assert seqs(page) == list(range(1, len(page["messages"]) + 1))
+
+
+async def test_other_peoples_conversations_are_not_told(stack: Stack, http: aiohttp.ClientSession) -> None:
+    device = await connect(http, stack, "mallory")
+    for question in (
+        ("sync", {"cursors": {"alice:bob": 0}}),
+        ("sync", {"cursors": {"alice:mallory": 0, "alice:bob": 0}}),
+        ("range", {"conversation": "alice:bob", "after": 0}),
+        ("range", {"conversation": "mallory:alice", "after": 0}),
+        ("range", {"conversation": "", "after": 0}),
+    ):
+        answer = await device.ask(question[0], **question[1])
+        assert (answer["t"], answer["code"]) == ("error", Code.NOT_A_MEMBER.number), question
+    for bad in ({"conversation": "alice:mallory", "after": -1}, {"conversation": "alice:mallory", "after": 0, "limit": 101}):
+        assert (await device.ask("range", **bad))["code"] == Code.BAD_FIELD.number
+
+
+async def test_without_a_worker_it_is_to_be_tried_later(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    with Stack(tmp_path / "stack", workers=0) as lonely:
+        device = await connect(http, lonely, "alice")
+        for question in (("sync", {"cursors": {"alice:bob": 0}}), ("range", {"conversation": "alice:bob", "after": 0})):
+            answer = await device.ask(question[0], **question[1])
+            assert (answer["code"], answer["retry"]) == (Code.TRY_LATER.number, True)
+
+
+async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None:
+    async with Talk(stack, "away") as talk:
+        alice, bob = await talk.join("alice"), talk.user("bob")
+        async with Client(stack.gateway_urls[1], token_of(stack, bob), "phone") as phone:
+            shown: list[int] = []
+
+            async def watch() -> None:
+                async for event in phone.events():
+                    if isinstance(event, MessageReceived):
+                        assert event.missing == 0
+                        shown.append(event.seq)
+
+            watching = asyncio.create_task(watch())
+            await phone.online()
+            await talk.say(alice, "bob", ["before"])
+            async with asyncio.timeout(10):
+                while shown != [1]:
+                    await asyncio.sleep(0.01)
+            async with Client(stack.gateway_urls[0], token_of(stack, bob), "phone") as usurper:
+                await usurper.online()  # the network is away: the server knows the device elsewhere
+                phone._urls = iter(["http://127.0.0.1:1"] * 3 + [stack.gateway_urls[1]] * 100)
+                assert phone._socket is not None
+                await phone._socket.close()
+                await talk.say(alice, "bob", [f"missed {number}" for number in range(150)])
+            async with asyncio.timeout(20):
+                while len(shown) < 151:
+                    await asyncio.sleep(0.01)
+            await phone.close()
+            await watching
+        assert shown == list(range(1, 152))

@@ -1,0 +1,72 @@
+"""Shown once, in order, without a hole, whatever way the messages come."""
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messenger_sdk.timelines import MAX_HELD, Timelines
+from schemas.frames import MAX_PAGE_MESSAGES, Message
+
+A = "alice:bob"
+
+
+def message(seq: int, conversation: str = A) -> Message:
+    return Message(conversation, seq, "bob", "key", 1000 + seq, f"body {seq}")
+
+
+def test_the_first_message_sets_the_floor() -> None:
+    lines = Timelines()
+    assert [shown.message.seq for shown in lines.take(message(5))] == [5]
+    assert lines.take(message(4)) == []
+    assert (lines.cursors(), lines.behind()) == ({A: 5}, [])
+
+
+def test_a_head_of_an_unknown_conversation_is_not_asked_for() -> None:
+    lines = Timelines()
+    lines.heads({A: 5})
+    assert lines.behind() == []
+
+
+def test_what_is_gone_is_counted_once() -> None:
+    lines = Timelines()
+    lines.take(message(1))
+    lines.heads({A: 4})
+    assert lines.gone(A) == []
+    assert lines.behind() == []
+    assert lines.take(message(6)) == []
+    assert [(shown.message.seq, shown.missing) for shown in lines.gone(A)] == [(6, 4)]
+    assert [(shown.message.seq, shown.missing) for shown in lines.take(message(7))] == [(7, 0)]
+
+
+def test_what_is_held_is_bounded_and_conversations_do_not_meet() -> None:
+    lines = Timelines()
+    lines.take(message(1))
+    for seq in range(3, 3 + MAX_HELD * 2):
+        lines.take(message(seq))
+    lines.take(message(1, "alice:carol"))
+    assert len(lines._lines[A].held) == MAX_HELD
+    assert lines.behind() == [A]
+    assert len(lines.take(message(2))) == MAX_HELD + 1
+    assert lines.behind() == [A], "what was not held is asked for again"
+
+
+@given(st.integers(0, 2**63), st.integers(1, 600))
+def test_pushes_that_get_lost_and_pages_come_to_the_whole(seed: int, count: int) -> None:
+    chance = random.Random(seed)
+    lines, shown, pushed = Timelines(), list[int](), 0
+    lines.take(message(1))
+    for _ in range(10_000):
+        if pushed < count and chance.random() < 0.7:
+            pushed += 1
+            if chance.random() < 0.8:
+                shown += [entry.message.seq for entry in lines.take(message(chance.choice([pushed, max(1, pushed - 1)])))]
+        if chance.random() < 0.1 or pushed == count:
+            lines.heads({A: pushed})
+        for conversation in lines.behind():
+            after = lines.after(conversation)
+            size = chance.choice([0, 1, MAX_PAGE_MESSAGES])
+            shown += [s.message.seq for s in lines.page(message(n) for n in range(after + 1, min(after + size, pushed) + 1))]
+        if pushed == count and not lines.behind():
+            break
+    assert shown == list(range(2, count + 1))
