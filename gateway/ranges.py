@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.owners import Owners
 from schemas.codec import UNDECODABLE, split_frames
+from schemas.frames import MAX_HEADS, Heads, Sync
 from schemas.ids import partition_of
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,16 @@ class RangeGone(Exception):
     """The log no longer holds the beginning of the range."""
 
 
+def merge_heads(id_: int, found: Sequence[Mapping[str, int]]) -> Heads:
+    """One answer of the partitions' answers: a partition that was cut short knows nothing after its last."""
+    cut = min((max(heads) for heads in found if len(heads) >= MAX_HEADS), default="")
+    heads = sorted((name, seq) for some in found for name, seq in some.items() if not cut or name <= cut)
+    if len(heads) > MAX_HEADS:
+        heads = heads[:MAX_HEADS]
+        cut = heads[-1][0]
+    return Heads(id_, dict(heads), cut)
+
+
 class Ranges:
     """Use it inside a running loop; close it."""
 
@@ -50,22 +60,27 @@ class Ranges:
     async def close(self) -> None:
         await self._http.close()
 
-    async def heads(self, cursors: Mapping[str, int]) -> dict[str, int]:
-        """conversation → last seq, of those that have gone on after their cursor. Raises RangesUnavailable."""
-        asked: dict[int, dict[str, int]] = defaultdict(dict)
-        for conversation, cursor in cursors.items():
+    async def heads(self, user: str, sync: Sync) -> Heads:
+        """What is new to a device, from all partitions. Raises RangesUnavailable."""
+        asked: list[dict[str, int]] = [{} for _ in range(self._partitions)]
+        for conversation, cursor in sync.cursors.items():
             asked[partition_of(conversation, self._partitions)][conversation] = cursor
-        addresses = await self._find(asked)
+        addresses = await self._find(range(self._partitions))
         answers = await asyncio.gather(
             *(
-                self._ask("POST", f"http://{addresses[partition]}/sequencer/heads/{partition}/", msgspec.json.encode(some))
-                for partition, some in asked.items()
+                self._ask(
+                    "POST",
+                    f"http://{addresses[partition]}/sequencer/heads/{partition}/",
+                    msgspec.json.encode({"user": user, "after": sync.after, "until": sync.until, "cursors": cursors}),
+                )
+                for partition, cursors in enumerate(asked)
             )
         )
         try:
-            return {conversation: seq for answer in answers for conversation, seq in _heads.decode(answer).items()}
+            found = [_heads.decode(answer) for answer in answers]
         except UNDECODABLE as error:
             raise RangesUnavailable(f"a worker's answer cannot be read: {error}") from None
+        return merge_heads(sync.id, found)
 
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
         """(last seq known, `message` frames after+1, after+2 …). Raises RangesUnavailable, RangeGone."""
@@ -79,7 +94,7 @@ class Ranges:
         except UNDECODABLE as error:
             raise RangesUnavailable(f"a worker's answer cannot be read: {error}") from None
 
-    async def _find(self, partitions: "list[int] | dict[int, dict[str, int]]") -> Mapping[int, str]:
+    async def _find(self, partitions: Sequence[int]) -> Mapping[int, str]:
         try:
             found = await self._owners.find(partitions)
         except RedisUnavailable as error:

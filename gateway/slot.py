@@ -1,7 +1,8 @@
 """The node's gateway slot: leased in Redis, read in Kafka, and the routes that point to it.
 
 R14: the start position in `deliveries` is resolved before the first route is written, so nothing that is routed here is
-missed. A slot lost to another node closes all sockets; one whose lease merely vanished is taken again and keeps them.
+missed. A slot lost to another node closes all sockets; one whose lease merely vanished is taken again and keeps them, and
+they are told to ask what they have missed (R15).
 """
 
 import asyncio
@@ -14,10 +15,14 @@ from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import RENEW_SECONDS, ROUTE_SECONDS, Lease, Route, Routes
 from gateway.hub import Hub
+from schemas.codec import encode_frame
 from schemas.codes import Close
+from schemas.frames import Resync
 from schemas.topics import DELIVERIES
 
 log = logging.getLogger(__name__)
+
+_RESYNC = encode_frame(Resync())
 
 
 class Slot:
@@ -104,7 +109,7 @@ class Slot:
         """Renew the lease until the slot is lost."""
         assert self.number is not None
         clock = asyncio.get_running_loop().time
-        keep_at = clock() + ROUTE_SECONDS / 4
+        keep_at, vanished = clock() + ROUTE_SECONDS / 4, False
         while not self._lost.is_set():
             try:
                 lease = await self._routes.renew_slot(self.node, self.number)
@@ -116,9 +121,12 @@ class Slot:
                     return
                 if lease is Lease.VANISHED:
                     log.warning("the lease of slot %d had vanished; writing %d routes again", self.number, len(self._hub))
-                    keep_at = clock()
+                    keep_at, vanished = clock(), True
             if clock() >= keep_at and await self._keep_all():
                 keep_at = clock() + ROUTE_SECONDS / 4
+                if vanished:
+                    self._resync_all()
+                    vanished = False
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
                     await self._lost.wait()
@@ -136,6 +144,12 @@ class Slot:
                 log.warning("routes cannot be written again now: %s", error)
                 return False
         return True
+
+    def _resync_all(self) -> None:
+        """R15: while there were no routes, messages may have passed these devices by."""
+        for connection in self._hub:
+            connection.push(_RESYNC)
+            connection.flush()
 
     def _on_lost(self, reason: str) -> None:
         log.error("the place in deliveries is lost: %s", reason)

@@ -16,7 +16,7 @@ from gateway.session import Ask, Effect, End, Greet, Reply, Session, State, Subm
 from gateway.submit import Submitter
 from schemas.codec import encode_frame, encode_page, join_frames
 from schemas.codes import Close, Code
-from schemas.frames import MAX_SOCKET_MESSAGE_BYTES, Error, Heads, Range, Sync
+from schemas.frames import MAX_SOCKET_MESSAGE_BYTES, Error, Range, Sync
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class SocketConnection:
     async def _answer(self, command: Sync | Range) -> None:
         try:
             if isinstance(command, Sync):
-                self.reply(encode_frame(Heads(command.id, await self._ranges.heads(command.cursors))))
+                self.reply(encode_frame(await self._ranges.heads(self.user, command)))
             else:
                 known, messages = await self._ranges.page(command.conversation, command.after, command.limit)
                 self.reply(encode_page(command.id, command.conversation, known, messages))

@@ -25,6 +25,7 @@ Cursor = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 MAX_PAGE_MESSAGES = 100
 MAX_SYNC_CONVERSATIONS = 1000
+MAX_HEADS = 1000
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
@@ -55,10 +56,15 @@ class Send(_Frame, tag="send", frozen=True):
 
 
 class Sync(_Frame, tag="sync", frozen=True):
-    """What is new in these conversations? `cursors`: conversation → last seq the device has. Answered by `heads` or `error`."""
+    """What is new in my conversations after `after` up to `until` by id (all, if empty)? Answered by `heads` or `error`.
+
+    `cursors`: conversation → last seq the device has, of all it knows in that stretch.
+    """
 
     id: CommandId
     cursors: Annotated[dict[str, Cursor], Meta(max_length=MAX_SYNC_CONVERSATIONS)]
+    after: str = ""
+    until: str = ""
 
 
 class Range(_Frame, tag="range", frozen=True):
@@ -145,10 +151,15 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
 
 
 class Heads(_Frame, tag="heads", frozen=True):
-    """conversation → last seq, of the asked ones that have gone on after the device's cursor."""
+    """conversation → last seq, of those that have gone on after the device's cursor. `next`: there may be more after it."""
 
     id: int
     heads: dict[str, int]
+    next: str = ""
+
+
+class Resync(_Frame, tag="resync", frozen=True):
+    """Pushes may have been missed (the routes to this node were lost for a while): send `sync` as after a welcome."""
 
 
 class Page(_Frame, tag="page", frozen=True):
@@ -180,4 +191,4 @@ class Error(_Frame, tag="error", frozen=True):
 
 
 Command = Hello | Send | Sync | Range | Ping
-ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Pong | Error
+ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Resync | Pong | Error

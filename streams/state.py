@@ -5,6 +5,7 @@
     b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
     b"a" conversation \\0 sender \\0 outbox n     answer to the ordinal with ordinal mod 64 = n
     b"m" conversation \\0 seq                     offset of the log record whose first message of the conversation that is (R9)
+    b"u" user \\0 conversation                    a conversation of the user that has a message
 
 Answers stand one a key, so that a taken ordinal writes some 80 bytes and not a window of 64; the key is kept whole, no
 hash. State and offset change in one WriteBatch.
@@ -21,8 +22,12 @@ import rocksdict
 
 from schemas.events import Taken
 from schemas.frames import OUTBOX_WINDOW
+from schemas.ids import members_of_valid
 
 log = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Of the keys above; a state of another format is folded again from the log."""
 
 _MB = 1024 * 1024
 _SEQ = Struct(">Q")
@@ -49,6 +54,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     version: int = 1
     redeliver_from: int = 0
     delivered: int = -1
+    format: int = 1
 
 
 class Place(NamedTuple):
@@ -137,6 +143,16 @@ class PartitionState:
             offsets.append(_SEQ.unpack(value)[0])
         return offsets
 
+    def conversations(self, user: str, after: str, until: str) -> Iterator[str]:
+        """A user's conversations after `after` up to `until` (all, if empty), in order."""
+        prefix = b"u" + user.encode() + b"\0"
+        for key in self._db.keys(from_key=prefix + after.encode()):
+            conversation = key[len(prefix) :].decode()
+            if not key.startswith(prefix) or (until and conversation > until):
+                return
+            if conversation > after:
+                yield conversation
+
     def write(self, taken: Iterable[Taken], places: Iterable[Place], header: Header) -> None:
         """Bring taken ordinals and where they stand into the state and move it to `header`, atomically."""
         batch = rocksdict.WriteBatch(raw_mode=True)
@@ -147,6 +163,9 @@ class PartitionState:
             outbox = _outbox_key(item.conversation, item.sender, item.outbox)
             if item.seq:
                 seqs[item.conversation] = item.seq
+                if item.seq == 1:
+                    for user in members_of_valid(item.conversation):
+                        put(b"u" + user.encode() + b"\0" + item.conversation.encode(), b"")
             lasts[outbox] = item.ordinal, item.time
             put(
                 b"a" + outbox + bytes((item.ordinal % OUTBOX_WINDOW,)),

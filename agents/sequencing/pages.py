@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 from faust.web import View
 
-from agents.sequencing.ranges import MAX_PAGE_MESSAGES, RangeGone
+from agents.sequencing.ranges import HeadsQuestion, RangeGone
 from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
 from schemas.codec import UNDECODABLE
+from schemas.frames import MAX_PAGE_MESSAGES
 from streams.app import PipelineApp
 
 encode_json = msgspec.json.Encoder().encode
-decode_cursors = msgspec.json.Decoder(dict[str, int]).decode
+decode_question = msgspec.json.Decoder(HeadsQuestion).decode
 
 
 def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
@@ -92,13 +93,13 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
     @app.page("/sequencer/heads/{partition}/")
     class Heads(View):
         async def post(self, request: Any, partition: str) -> Any:
-            """{conversation: cursor} in, {conversation: last seq} out, of those that go on after it. 404: not here."""
+            """A HeadsQuestion in, {conversation: last seq} out, at most MAX_HEADS by name. 404: not here."""
             try:
-                cursors = decode_cursors(await request.read())
+                question = decode_question(await request.read())
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
             owned = stage.partitions.get(int(partition)) if partition.isdigit() else None
-            heads = owned.heads(cursors) if owned else None
+            heads = owned.heads(question) if owned else None
             if heads is None:
                 return self.json({"error": f"partition {partition} is not on this worker"}, status=404)
             return self.bytes(encode_json(heads), content_type="application/json")

@@ -7,7 +7,7 @@ restoring ─→ running ─→ closed
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -17,7 +17,7 @@ from agents.sequencing.appender import Appender
 from agents.sequencing.deliverer import Deliverer
 from agents.sequencing.logfold import Halt, LogFold
 from agents.sequencing.outside import PartitionOutside
-from agents.sequencing.ranges import Page, read_page
+from agents.sequencing.ranges import HeadsQuestion, Page, find_heads, read_page
 from agents.sequencing.restore import Stopped
 from connectors.kafka.reader import OffsetGone, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
@@ -146,13 +146,12 @@ class Partition:
             self.write()  # what has landed within the last second
         return None if self.table is None else await read_page(self.table, self._outside, conversation, after, limit)
 
-    def heads(self, cursors: Mapping[str, int]) -> dict[str, int] | None:
-        """The last numbers of those conversations that go on after their cursors; None if this partition is not here."""
+    def heads(self, question: HeadsQuestion) -> dict[str, int] | None:
+        """What is new to a device; None if this partition is not here."""
         if self.table is None:
             return None
         self.write()
-        heads = {conversation: self.table.seq(conversation) for conversation in cursors}
-        return {conversation: seq for conversation, seq in heads.items() if seq > cursors[conversation]}
+        return find_heads(self.table, question)
 
     def halt(self, reason: str) -> None:
         """Read nothing more. What was folded still lands and is delivered."""

@@ -3,15 +3,17 @@
 What it says is the fold of the log, so it is true whoever says it; a worker that has lost the partition merely knows less.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from agents.rules.answers import message_frame
 from connectors.kafka.reader import OffsetGone
 from connectors.kafka.record import Record
 from schemas.codec import decode_log
+from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES
 
-MAX_PAGE_MESSAGES = 100
 MAX_PAGE_BYTES = 128 * 1024
 """A page stays below what a socket message may hold."""
 
@@ -21,6 +23,18 @@ class Page(NamedTuple):
 
     known: int
     frames: list[bytes]
+
+
+class HeadsQuestion(Struct):
+    """What is new to a device of `user` in the user's conversations after `after` up to `until` (all, if empty)?
+
+    `cursors`: conversation → last seq the device has; 0 for a conversation it does not name.
+    """
+
+    user: str
+    after: str
+    until: str
+    cursors: dict[str, int]
 
 
 class RangeGone(Exception):
@@ -34,10 +48,24 @@ class Places(Protocol):
 
     def places(self, conversation: str, after: int, limit: int) -> list[int]: ...
 
+    def conversations(self, user: str, after: str, until: str) -> Iterator[str]: ...
+
 
 class RecordAccess(Protocol):
     async def read_records(self, offsets: Sequence[int]) -> list[Record]:
         """The log's records at these offsets. Raises ReadTimeout, OffsetGone."""
+
+
+def find_heads(state: Places, question: HeadsQuestion) -> dict[str, int]:
+    """conversation → last seq, of those that have gone on after their cursor; the first MAX_HEADS by name."""
+    heads: dict[str, int] = {}
+    for conversation in state.conversations(question.user, question.after, question.until):
+        seq = state.seq(conversation)
+        if seq > question.cursors.get(conversation, 0):
+            heads[conversation] = seq
+            if len(heads) == MAX_HEADS:
+                break
+    return heads
 
 
 async def read_page(state: Places, access: RecordAccess, conversation: str, after: int, limit: int) -> Page:

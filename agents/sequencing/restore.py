@@ -14,7 +14,7 @@ from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_di
 from agents.sequencing.logfold import Halt, LogFold
 from connectors.kafka.reader import OffsetGone, Reader
 from schemas.topics import LOG, SUBMITTED
-from streams.state import Header, PartitionState, RocksBudget
+from streams.state import FORMAT, Header, PartitionState, RocksBudget
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,8 @@ def restore(
         if header is not None:
             crc = _crc(reader, LOG, partition, header.log_offset, start, end)
             reason = log_differs(header, FoundLog(topic_ids[LOG], start, end, crc))
+            if header.format != FORMAT:
+                reason = f"the state's format is {header.format}, not {FORMAT}"
             if reason is not None:
                 if cannot_rebuild(0, FoundLog(topic_ids[LOG], start, end, None)):
                     raise Halt(f"{reason}, and cannot be rebuilt: it begins at offset {start} and there is no snapshot")
@@ -61,7 +63,7 @@ def restore(
                 PartitionState.destroy(folder)
                 state, header = PartitionState(folder, budget), None
         known = header
-        header = header or Header(topic_ids[LOG], topic_ids[SUBMITTED])
+        header = header or Header(topic_ids[LOG], topic_ids[SUBMITTED], format=FORMAT)
         reason = cannot_rebuild(header.log_offset + 1, FoundLog(topic_ids[LOG], start, end, None))
         if reason is not None:
             raise Halt(reason)

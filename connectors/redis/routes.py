@@ -21,7 +21,7 @@ class Lease(Enum):
 
     HELD = "held"
     VANISHED = "vanished"
-    """It was gone and is ours again: routes may be gone too."""
+    """It was gone and is ours again, or Redis began anew from a file: routes may be gone too."""
     TAKEN = "taken"
     """Another node has the slot."""
 
@@ -66,6 +66,7 @@ class RedisRoutes:
         self._call = client.call
         self._redis = client.redis
         self._lease_ms = int(lease_seconds * 1000)
+        self._run: bytes | None = None
         self._lookup = client.script("lookup")
         self._renew = client.script("renew")
         self._release = client.script("release")
@@ -82,7 +83,10 @@ class RedisRoutes:
         return None
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
-        return Lease((await self._call(self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms]))).decode())
+        run, found = await self._call(self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms]))
+        lease = Lease(found.decode())
+        before, self._run = self._run, run
+        return Lease.VANISHED if lease is Lease.HELD and before not in (None, run) else lease
 
     async def release_slot(self, node: str, slot: int) -> None:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))

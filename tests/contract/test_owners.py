@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,12 +13,8 @@ CLAIM = 0.3
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def owners(request: pytest.FixtureRequest) -> AsyncIterator[Owners]:
-    if request.param == "memory":
-        yield MemoryOwners(time.monotonic, CLAIM)
-        return
-    client: RedisClient = request.getfixturevalue("redis")
-    yield RedisOwners(client, CLAIM)
+def owners(request: pytest.FixtureRequest, redis: RedisClient) -> Owners:
+    return MemoryOwners(time.monotonic, CLAIM) if request.param == "memory" else RedisOwners(redis, CLAIM)
 
 
 async def test_the_latest_claim_counts(owners: Owners) -> None:

@@ -13,10 +13,8 @@ LEASE = 0.3
 
 
 @pytest.fixture(params=["memory", "redis"])
-async def routes(request: pytest.FixtureRequest) -> Routes:
-    if request.param == "memory":
-        return MemoryRoutes(time.monotonic, LEASE)
-    return RedisRoutes(request.getfixturevalue("redis"), LEASE)
+def routes(request: pytest.FixtureRequest, redis: RedisClient) -> Routes:
+    return MemoryRoutes(time.monotonic, LEASE) if request.param == "memory" else RedisRoutes(redis, LEASE)
 
 
 async def test_routes_of_many_users_at_once(routes: Routes) -> None:
@@ -87,3 +85,12 @@ async def test_redis_away_is_said_so_soon() -> None:
         await away.lookup(["alice"])
     assert time.monotonic() - began < 3
     await client.close()
+
+
+async def test_a_redis_that_began_anew_is_noticed_though_the_lease_is_there(redis: RedisClient) -> None:
+    routes = RedisRoutes(redis)
+    await routes.acquire_slot("n1", 1)
+    assert await routes.renew_slot("n1", 0) is Lease.HELD
+    routes._run = b"another"
+    assert await routes.renew_slot("n1", 0) is Lease.VANISHED
+    assert await routes.renew_slot("n1", 0) is Lease.HELD

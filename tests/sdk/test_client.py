@@ -150,14 +150,15 @@ async def test_what_the_log_no_longer_holds_is_said_to_be_missing() -> None:
 async def test_what_was_missed_while_away_is_fetched_after_coming_back() -> None:
     async def script(line: Line) -> None:
         await line.welcome()
+        sync = await line.receive()
+        assert isinstance(sync, frames.Sync)
         if line.number == 0:
-            await line.say(message(1), message(2))
+            assert sync.cursors == {}
+            await line.say(message(1), message(2), frames.Heads(sync.id, {"alice:bob": 2, "alice:zoe": 4}))
             await asyncio.sleep(0.05)
             line.drop()
             return
-        sync = await line.receive()
-        assert isinstance(sync, frames.Sync)
-        assert sync.cursors == {"alice:bob": 2}
+        assert sync.cursors == {"alice:bob": 2, "alice:zoe": 4}
         if line.number == 1:
             await line.say(frames.Error(Code.TRY_LATER.number, True, "", id=sync.id))
             again = await line.receive()
@@ -171,6 +172,27 @@ async def test_what_was_missed_while_away_is_fetched_after_coming_back() -> None
             await line.stay()
 
     assert seqs(await shown_by(script, 205)) == list(range(1, 206))
+
+
+async def test_resync_asks_again_and_finds_conversations_that_were_never_heard_of() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        first = await line.receive()
+        assert isinstance(first, frames.Sync)
+        await line.say(frames.Heads(first.id, {}), frames.Resync())
+        second = await line.receive()
+        assert isinstance(second, frames.Sync)
+        await line.say(frames.Heads(second.id, {"alice:bob": 1}, "alice:bob"))
+        rest = await line.receive()
+        assert isinstance(rest, frames.Sync)
+        assert rest.after == "alice:bob"
+        third = await line.receive()
+        assert isinstance(third, frames.Range)
+        assert third.after == 0
+        await line.say(frames.Heads(rest.id, {}), page(third, 1, 1))
+        await line.stay()
+
+    assert seqs(await shown_by(script, 1)) == [1]
 
 
 async def test_own_message_is_an_answer_and_is_shown_once() -> None:

@@ -5,8 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messenger_sdk.timelines import MAX_HELD, Timelines
-from schemas.frames import MAX_PAGE_MESSAGES, Message
+from messenger_sdk.timelines import MAX_HELD, Timelines, syncs
+from schemas.frames import MAX_PAGE_MESSAGES, Message, Sync
 
 A = "alice:bob"
 
@@ -22,10 +22,32 @@ def test_the_first_message_sets_the_floor() -> None:
     assert (lines.cursors(), lines.behind()) == ({A: 5}, [])
 
 
-def test_a_head_of_an_unknown_conversation_is_not_asked_for() -> None:
+def test_what_there_was_before_the_device_began_is_history() -> None:
+    for pushed, floor in ((5, 4), (6, 5), (8, 5)):
+        lines = Timelines()
+        lines.heads({A: 5})
+        lines.begun = True
+        assert (lines.behind(), lines.cursors()) == ([], {A: 5})
+        lines.take(message(pushed))
+        assert lines.after(A) == (pushed if floor == pushed - 1 else floor)
+        assert lines.behind() == ([] if floor == pushed - 1 else [A])
+
+
+def test_a_conversation_of_after_the_beginning_begins_at_one() -> None:
     lines = Timelines()
-    lines.heads({A: 5})
-    assert lines.behind() == []
+    lines.begun = True
+    lines.heads({A: 3})
+    assert lines.take(message(2, "alice:carol")) == []
+    assert [(name, lines.after(name)) for name in lines.behind()] == [(A, 0), ("alice:carol", 0)]
+    assert [shown.message.seq for shown in lines.take(message(1, "alice:carol"))] == [1, 2]
+
+
+def test_all_conversations_are_asked_for_in_stretches() -> None:
+    assert syncs({}) == [Sync(0, {}, "", "")]
+    names = [f"alice:bob{number:05}" for number in range(2500)]
+    questions = syncs(dict.fromkeys(reversed(names), 7))
+    assert [(q.after, q.until) for q in questions] == [("", names[999]), (names[999], names[1999]), (names[1999], "")]
+    assert [name for q in questions for name in q.cursors] == names
 
 
 def test_what_is_gone_is_counted_once() -> None:

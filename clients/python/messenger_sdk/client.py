@@ -15,13 +15,13 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import aiohttp
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, OutboxOfAnother, SendRefused
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
-from messenger_sdk.timelines import Shown, Timelines
+from messenger_sdk.timelines import Shown, Timelines, syncs
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
 from schemas.codes import Code
@@ -40,8 +40,10 @@ _HEARTBEAT_SECONDS = 25.0
 
 _MAX_ASKED = 8
 """Questions that the server answers at once."""
-_SOON_SECONDS, _LATER_SECONDS = 0.05, 0.5
-"""Until asking again for what the log does not have yet, and after an error."""
+_SOON_SECONDS = 0.05
+"""Until asking again for what the log does not have yet."""
+_FIRST_RETRY = 3
+"""After an error, as after this many failed attempts to connect."""
 
 
 class MessageReceived(NamedTuple):
@@ -116,10 +118,11 @@ class Client:
         self._log_id = ""
         self._asked: dict[int, frames.Sync | frames.Range] = {}
         """Questions under way, by id."""
-        self._to_sync: list[dict[str, int]] = []
+        self._to_sync: list[frames.Sync] = []
         self._not_now: set[str] = set()
         """Conversations to ask for again a little later."""
         self._last_id = 0
+        self._unanswered_in_a_row = 0
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._online = asyncio.Event()
         self._stopped: MessengerError | None = None
@@ -220,6 +223,10 @@ class Client:
                 except MessengerError as error:
                     self._stop(error, 0)
                     return
+                except Exception as error:
+                    log.exception("the client failed")
+                    self._stop(MessengerError(f"a fault of the client: {error!r}"), 0)
+                    return
                 if self.state == "online" and self._clock() - began >= _LASTING_SECONDS:
                     attempt = 0
                 self._online.clear()
@@ -268,12 +275,9 @@ class Client:
         self._become("online")
         self._online.set()
         self._flush_soon()
-        cursors = list(self._timelines.cursors().items())
-        step = frames.MAX_SYNC_CONVERSATIONS
-        self._to_sync = [dict(cursors[start : start + step]) for start in range(0, len(cursors), step)]
         self._asked.clear()
         self._not_now.clear()
-        self._ask()
+        self._sync()
 
     def _stop(self, error: MessengerError, code: int) -> None:
         self._stopped, self._socket = error, None
@@ -378,9 +382,9 @@ class Client:
         elif type(frame) is frames.Page:
             self._page(frame)
         elif type(frame) is frames.Heads:
-            self._asked.pop(frame.id, None)
-            self._timelines.heads(frame.heads)
-            self._ask()
+            self._heads(frame)
+        elif type(frame) is frames.Resync:
+            self._sync()
         elif type(frame) is frames.Error and frame.id in self._asked:
             self._not_answered(frame.id, frame)
         elif type(frame) is frames.Error:
@@ -397,6 +401,10 @@ class Client:
 
     # Catching up
 
+    def _sync(self) -> None:
+        self._to_sync = syncs(self._timelines.cursors())
+        self._ask()
+
     def _ask(self) -> None:
         """Ask for what is missing, a few questions at a time."""
         if self._socket is None or not (self._to_sync or self._timelines.behind()):
@@ -404,7 +412,7 @@ class Client:
         before = self._last_id
         while self._to_sync and len(self._asked) < _MAX_ASKED:
             self._last_id += 1
-            self._asked[self._last_id] = frames.Sync(self._last_id, self._to_sync.pop())
+            self._asked[self._last_id] = replace(self._to_sync.pop(), id=self._last_id)
         under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, frames.Range)}
         for conversation in self._timelines.behind():
             if len(self._asked) >= _MAX_ASKED:
@@ -418,9 +426,23 @@ class Client:
         if questions:
             self._write(self._socket, questions)
 
+    def _heads(self, heads: frames.Heads) -> None:
+        asked = self._asked.pop(heads.id, None)
+        if not isinstance(asked, frames.Sync):
+            return
+        self._unanswered_in_a_row = 0
+        self._timelines.heads(heads.heads)
+        if heads.next:
+            cursors = {name: cursor for name, cursor in asked.cursors.items() if name > heads.next}
+            self._to_sync.append(replace(asked, after=heads.next, cursors=cursors))
+        if not self._to_sync and not any(isinstance(other, frames.Sync) for other in self._asked.values()):
+            self._timelines.begun = True
+        self._ask()
+
     def _page(self, page: frames.Page) -> None:
         if self._asked.pop(page.id, None) is None:
             return
+        self._unanswered_in_a_row = 0
         for message in page.messages:
             if message.sender == self.user:
                 self._own(message)
@@ -432,14 +454,16 @@ class Client:
 
     def _not_answered(self, id_: int, error: frames.Error) -> None:
         asked = self._asked.pop(id_)
+        later = delay(_FIRST_RETRY + self._unanswered_in_a_row, self._jitter())
+        self._unanswered_in_a_row += 1
         if isinstance(asked, frames.Range) and error.retry:
-            self._ask_later(asked.conversation, _LATER_SECONDS)
+            self._ask_later(asked.conversation, later)
         elif isinstance(asked, frames.Range):
             self._emit_shown(self._timelines.gone(asked.conversation))
             self._ask()
         elif error.retry:
-            self._to_sync.append(asked.cursors)
-            self._loop.call_later(_LATER_SECONDS, self._ask)
+            self._to_sync.append(asked)
+            self._loop.call_later(later, self._ask)
 
     def _ask_later(self, conversation: str, seconds: float) -> None:
         self._not_now.add(conversation)

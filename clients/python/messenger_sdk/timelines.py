@@ -1,13 +1,14 @@
 """What a device has shown of each conversation, and what it still has to ask for. Pure.
 
-A conversation is shown 1, 2, 3 …: what comes early is held until what is before it has come. The first message seen sets
-the floor; what is below it is history.
+A conversation is shown 1, 2, 3 …: what comes early is held until what is before it has come. What there was before the
+device began is history: a conversation that existed then begins at the first message seen, or after the head it had; one
+that did not begins at 1.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from schemas.frames import Message
+from schemas.frames import MAX_SYNC_CONVERSATIONS, Message, Sync
 
 MAX_HELD = 200
 """Messages of a conversation held back; what is beyond comes again in the pages that are asked for."""
@@ -37,10 +38,14 @@ class Timelines:
     def __init__(self) -> None:
         self._lines: dict[str, _Timeline] = {}
         self._behind: dict[str, None] = {}
+        self._floors: dict[str, int] = {}
+        """Conversations of which nothing was shown: their heads when the device began."""
+        self.begun = False
+        """The first heads have all come."""
 
     def cursors(self) -> dict[str, int]:
-        """conversation → last seq shown."""
-        return {conversation: line.cursor for conversation, line in self._lines.items()}
+        """conversation → last seq shown, or that counts as shown."""
+        return self._floors | {conversation: line.cursor for conversation, line in self._lines.items()}
 
     def behind(self) -> list[str]:
         """Conversations known to go on after their cursor."""
@@ -55,7 +60,8 @@ class Timelines:
         """A message has come, pushed or in a page: what is to be shown now, in order."""
         line = self._lines.get(message.conversation)
         if line is None:
-            line = self._lines[message.conversation] = _Timeline(message.seq - 1)
+            floor = min(self._floors.pop(message.conversation, 0 if self.begun else message.seq), message.seq - 1)
+            line = self._lines[message.conversation] = _Timeline(floor)
         if message.seq <= line.cursor:
             return []
         if message.seq == line.cursor + 1 or len(line.held) < MAX_HELD:
@@ -67,9 +73,13 @@ class Timelines:
         """The server's word on where conversations have got to."""
         for conversation, head in heads.items():
             line = self._lines.get(conversation)
-            if line is not None:
-                line.head = max(line.head, head)
-                self._go_on(conversation, line)
+            if line is None and not self.begun:
+                self._floors[conversation] = head
+                continue
+            if line is None:
+                line = self._lines[conversation] = _Timeline(self._floors.pop(conversation, 0))
+            line.head = max(line.head, head)
+            self._go_on(conversation, line)
 
     def page(self, messages: Iterable[Message]) -> list[Shown]:
         """What a page brings."""
@@ -93,3 +103,14 @@ class Timelines:
         else:
             self._behind.pop(conversation, None)
         return shown
+
+
+def syncs(cursors: Mapping[str, int]) -> list[Sync]:
+    """The questions, without their ids, that ask after all conversations of a device, those it does not know included."""
+    names = sorted(cursors)
+    cuts = [names[start : start + MAX_SYNC_CONVERSATIONS] for start in range(0, len(names), MAX_SYNC_CONVERSATIONS)] or [[]]
+    bounds = ["", *(cut[-1] for cut in cuts[:-1]), ""]
+    return [
+        Sync(0, {name: cursors[name] for name in cut}, after, until)
+        for cut, after, until in zip(cuts, bounds[:-1], bounds[1:], strict=True)
+    ]

@@ -1,0 +1,126 @@
+"""The index of the log by number, in a real RocksDB, and what is answered from it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from agents.sequencing.logfold import LogFold
+from agents.sequencing.outside import spans
+from agents.sequencing.ranges import HeadsQuestion, Page, RangeGone, find_heads, read_page
+from connectors.kafka.reader import OffsetGone
+from connectors.kafka.record import Record
+from gateway.ranges import merge_heads
+from schemas.codec import decode_server_frames, encode_event, join_frames
+from schemas.events import SCHEMA_VERSION, LogRecord, Taken
+from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES, Message
+from streams.state import Header, PartitionState, RocksBudget
+
+A, B = "alice:bob", "alice:carol"
+
+
+class Log:
+    """Log records in a list, folded into a state as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.state = PartitionState(folder, RocksBudget(1 << 20, 1 << 20))
+        self._fold = LogFold(self.state, Header("log", "input"))
+        self._records: list[Record] = []
+        self._seqs: dict[str, int] = {}
+        self.start = 0
+        self.read: list[int] = []
+
+    def add(self, *conversations: str, body: str = "hi") -> None:
+        """One record with a message of each."""
+        offset = len(self._records)
+        taken = []
+        for place, conversation in enumerate(conversations):
+            seq = self._seqs[conversation] = self._seqs.get(conversation, 0) + 1
+            taken.append(Taken(offset, 5, conversation, "alice", "phone", b"o" * 16, seq, bytes([place]) * 16, seq, 0, body))
+        entry = LogRecord(SCHEMA_VERSION, 1, offset, offset, 5, -1, 5, 0, taken)
+        record = Record(0, offset, 5, encode_event(entry))
+        self._records.append(record)
+        self._fold.read(record)
+
+    def write(self) -> None:
+        self._fold.write(-1, 0)
+
+    async def read_records(self, offsets: Sequence[int]) -> list[Record]:
+        self.read += offsets
+        if offsets and offsets[0] < self.start:
+            raise OffsetGone("expired")
+        return [self._records[offset] for offset in offsets]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    made = Log(tmp_path / "state")
+    yield made
+    made.state.close()
+
+
+def seqs(page: Page) -> list[int]:
+    return [frame.seq for frame in decode_server_frames(join_frames(page.frames)) if isinstance(frame, Message)]
+
+
+async def test_pages_come_from_the_records_that_hold_them_and_from_no_other(log: Log) -> None:
+    for number in range(50):
+        log.add(*[A] * 5 if number % 2 else [B])
+    log.write()
+    page = await read_page(log.state, log, A, 7, 10)
+    assert (seqs(page), page.known) == (list(range(8, 18)), 125)
+    assert log.read == [3, 5, 7], "messages 6-10, 11-15, 16-20"
+    assert seqs(await read_page(log.state, log, A, 120, 100)) == [121, 122, 123, 124, 125]
+    assert seqs(await read_page(log.state, log, A, 0, 1000)) == list(range(1, MAX_PAGE_MESSAGES + 1))
+    assert await read_page(log.state, log, A, 125, 10) == Page(125, [])
+    assert await read_page(log.state, log, "alice:zoe", 0, 10) == Page(0, [])
+
+
+async def test_what_the_log_has_let_go_is_gone(log: Log) -> None:
+    for _ in range(10):
+        log.add(A)
+    log.write()
+    log.start = 5
+    with pytest.raises(RangeGone):
+        await read_page(log.state, log, A, 3, 10)
+    assert seqs(await read_page(log.state, log, A, 5, 10)) == [6, 7, 8, 9, 10]
+
+
+async def test_a_page_is_bounded_by_bytes_but_never_empty(log: Log) -> None:
+    for _ in range(20):
+        log.add(A, body="x" * 16_000)
+    log.write()
+    page = await read_page(log.state, log, A, 0, 100)
+    assert seqs(page) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def ask(user: str, after: str = "", until: str = "", **cursors: int) -> HeadsQuestion:
+    return HeadsQuestion(user, after, until, {name.replace("_", ":"): cursor for name, cursor in cursors.items()})
+
+
+def test_heads_are_those_of_the_users_own_conversations(log: Log) -> None:
+    log.add(A, B, A, "aaron:bob", "alic:zoe")
+    log.add(B, "bob:zoe")
+    log.write()
+    assert find_heads(log.state, ask("alice")) == {A: 2, B: 2}
+    assert find_heads(log.state, ask("alice", alice_bob=2, alice_carol=1)) == {B: 2}
+    assert find_heads(log.state, ask("alice", after=A)) == {B: 2}
+    assert find_heads(log.state, ask("alice", until=A)) == {A: 2}
+    assert find_heads(log.state, ask("bob")) == {"aaron:bob": 1, A: 2, "bob:zoe": 1}
+    assert find_heads(log.state, ask("ali")) == {}
+
+
+def test_many_heads_are_cut_and_asked_on() -> None:
+    names = [f"alice:u{number:05}" for number in range(MAX_HEADS * 2)]
+    short, cut = dict.fromkeys(names[1::20], 1), dict.fromkeys(names[::2][:MAX_HEADS], 1)
+    heads = merge_heads(7, [short, cut, {}])
+    assert len(heads.heads) == MAX_HEADS
+    assert heads.next == max(heads.heads)
+    assert set(heads.heads) == {name for name in {**short, **cut} if name <= heads.next}
+    assert merge_heads(7, [{"alice:bob": 1}, {"alice:amy": 2}]).next == ""
+
+
+def test_records_close_together_are_read_in_one_go() -> None:
+    assert spans([]) == []
+    assert spans([3]) == [(3, 4)]
+    assert spans([3, 5, 50, 500]) == [(3, 51), (500, 501)]
