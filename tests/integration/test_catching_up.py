@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> Non
             device = await connect(http, stack, bob, gateway)
             known, unknown = f"{alice}:{bob}", f"{bob}:zoe"
             assert (await device.ask("sync", cursors={known: 10, unknown: 0}))["heads"] == {known: COUNT}
+            assert (await device.ask("sync", cursors={}))["heads"] == {known: COUNT}
             assert (await device.ask("sync", cursors={known: COUNT}))["heads"] == {}
+            assert (await device.ask("sync", cursors={}, after=known))["heads"] == {}
             shown: list[int] = []
             while len(shown) < COUNT:
                 page = await device.ask("range", conversation=known, after=len(shown))
@@ -124,19 +127,19 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
     async with Talk(stack, "away") as talk:
         alice, bob = await talk.join("alice"), talk.user("bob")
         async with Client(stack.gateway_urls[1], token_of(stack, bob), "phone") as phone:
-            shown: list[int] = []
+            shown: dict[str, list[int]] = defaultdict(list)
 
             async def watch() -> None:
                 async for event in phone.events():
                     if isinstance(event, MessageReceived):
                         assert event.missing == 0
-                        shown.append(event.seq)
+                        shown[event.sender].append(event.seq)
 
             watching = asyncio.create_task(watch())
             await phone.online()
             await talk.say(alice, "bob", ["before"])
             async with asyncio.timeout(10):
-                while shown != [1]:
+                while shown[talk.user("alice")] != [1]:
                     await asyncio.sleep(0.01)
             async with Client(stack.gateway_urls[0], token_of(stack, bob), "phone") as usurper:
                 await usurper.online()  # the network is away: the server knows the device elsewhere
@@ -144,9 +147,11 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
                 assert phone._socket is not None
                 await phone._socket.close()
                 await talk.say(alice, "bob", [f"missed {number}" for number in range(150)])
+                carol = await talk.join("carol")
+                await talk.say(carol, "bob", ["you do not know me yet", "but you will"])
             async with asyncio.timeout(20):
-                while len(shown) < 151:
+                while len(shown[talk.user("alice")]) < 151 or len(shown[talk.user("carol")]) < 2:
                     await asyncio.sleep(0.01)
             await phone.close()
             await watching
-        assert shown == list(range(1, 152))
+        assert shown == {talk.user("alice"): list(range(1, 152)), talk.user("carol"): [1, 2]}

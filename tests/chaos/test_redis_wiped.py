@@ -1,0 +1,118 @@
+"""Redis emptied, killed and empty, killed and back with an older file, under load: every device shows all, once, in order."""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from connectors.redis.client import RedisClient
+from messenger_sdk import MessageReceived
+from tests.chaos.conftest import ROUNDS
+from tests.harness.load import Load
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 40 * ROUNDS)]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Stack]:
+    """A worker and two gateways."""
+    with Stack(tmp_path / "stack", gateways=2) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def talk(lab: Stack) -> AsyncIterator[Talk]:
+    async with Talk(lab, "redis") as talking:
+        yield talking
+
+
+@pytest.fixture
+async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
+    client = RedisClient(lab.redis)
+    yield client
+    await client.close()
+
+
+async def emptied(lab: Stack, redis: RedisClient) -> None:
+    await redis.redis.flushall()
+
+
+async def killed_and_empty(lab: Stack, redis: RedisClient) -> None:
+    folder = lab.home / "redis"
+    await asyncio.to_thread(freeze, lab)
+    await asyncio.to_thread(shutil.rmtree, folder)
+    folder.mkdir()
+    lab.kill("redis")
+
+
+async def killed_and_back_with_an_older_file(lab: Stack, redis: RedisClient) -> None:
+    """The file of before the last devices came."""
+    folder, older = lab.home / "redis", lab.home / "redis-older"
+    await asyncio.to_thread(freeze, lab)
+    await asyncio.to_thread(shutil.rmtree, folder)
+    await asyncio.to_thread(shutil.copytree, older, folder)
+    lab.kill("redis")
+
+
+def freeze(lab: Stack) -> None:
+    """Nothing more is written to the files."""
+    os.kill(lab.parts()["redis"]["pid"], signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file])
+async def test_under_load(
+    lab: Stack, talk: Talk, redis: RedisClient, accident: Callable[[Stack, RedisClient], Awaitable[None]]
+) -> None:
+    await talk.join("early")
+    await asyncio.to_thread(shutil.copytree, lab.home / "redis", lab.home / "redis-older")
+    load = Load(talk)
+    try:
+        await load.start()
+        for _ in range(ROUNDS):
+            await load.sent(50)
+            await accident(lab, redis)
+            print(f"away for {await load.dark():.1f} s")
+            await asyncio.to_thread(lab.wait_healthy)
+        await load.stop()
+    finally:
+        await load.cancel()
+    await talk.settle(60)
+    assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
+    topics = await asyncio.to_thread(lab.run, "audit")
+    assert topics.returncode == 0, topics.stdout + topics.stderr
+
+
+async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_that_never_reconnects(
+    lab: Stack, talk: Talk, redis: RedisClient
+) -> None:
+    alice, bob = await talk.join("alice"), await talk.join("bob")
+    states: list[str] = []
+    messages: list[str] = []
+
+    async def watch() -> None:
+        async for event in bob.events():
+            if isinstance(event, MessageReceived):
+                messages.append(event.body)
+            else:
+                states.append(str(event))
+
+    talk._watching[1].cancel()
+    watching = asyncio.create_task(watch())
+    while not bob._timelines.begun:
+        await asyncio.sleep(0.01)
+    for number in range(ROUNDS):
+        stranger = await talk.join(f"stranger{number}") if number else alice
+        await redis.redis.flushall()
+        await stranger.send(talk.user("bob"), f"first {number}")
+        async with asyncio.timeout(10):
+            while f"first {number}" not in messages:
+                await asyncio.sleep(0.02)
+    watching.cancel()
+    assert messages == [f"first {number}" for number in range(ROUNDS)]
+    assert states == [], "bob never reconnected"
