@@ -1,5 +1,6 @@
 // The chat page: login, then connection, outbox and store wired to the view.
 
+import { CatchUp } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { Outbox } from "./outbox.js";
 import { Store } from "./store.js";
@@ -30,6 +31,7 @@ async function login(name) {
 function run({ user, token }) {
   const store = new Store(user);
   const outbox = new Outbox(newId);
+  const catchUp = new CatchUp(store, (frames) => connection.send(frames));
   let current = null;
   let timer = null;
   let logId = null;
@@ -58,6 +60,8 @@ function run({ user, token }) {
     open(contact) {
       if (contact === user || !/^[a-z0-9][a-z0-9._-]{0,63}$/.test(contact)) return;
       store.open(contact);
+      store.recall(contact);
+      catchUp.ask();
       if (contact !== current) view.clearText();
       current = contact;
       view.opened(contact);
@@ -76,6 +80,10 @@ function run({ user, token }) {
       flush();
     },
   });
+  // One's own message, seen, is an answer, too.
+  const own = (frame) => {
+    if (frame.from === user) outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
+  };
   const handlers = {
     sent(frame) {
       outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
@@ -89,10 +97,21 @@ function run({ user, token }) {
       for (const key of outbox.outOfStep(store.contactOf(frame.conversation), frame, Date.now())) store.mark(key, "unknown");
     },
     message(frame) {
-      if (frame.from === user) outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
+      own(frame);
       store.take(frame);
     },
+    page(frame) {
+      frame.messages.forEach(own);
+      catchUp.page(frame);
+    },
+    heads(frame) {
+      catchUp.heads(frame);
+    },
+    resync() {
+      catchUp.sync();
+    },
     error(frame) {
+      if (catchUp.error(frame)) return;
       for (const key of outbox.failed(frame, Date.now())) store.mark(key, "refused", frame.reason);
     },
   };
@@ -101,13 +120,15 @@ function run({ user, token }) {
   const connection = new Connection(address, token, deviceId(), {
     state: (state, code) => view.connection(state, state === "stopped" ? CLOSES[code] ?? `code ${code}` : ""),
     welcome(frame) {
-      if (logId !== null && logId !== frame.log) for (const conversation of store.list()) conversation.cursor = null;
+      if (logId !== null && logId !== frame.log) store.forget();
       logId = frame.log;
       outbox.reconnected();
       flush();
+      catchUp.begin();
     },
     frame(frame) {
       handlers[frame.t]?.(frame);
+      catchUp.ask();
       show();
       flush();
     },

@@ -57,14 +57,14 @@ export class View {
 
   contacts(list, current) {
     $("contacts").replaceChildren(
-      ...list.map(({ contact, messages }) => {
+      ...list.map(({ contact, messages, floor }) => {
         const item = document.createElement("li");
         const button = item.appendChild(document.createElement("button"));
         button.type = "button";
         button.setAttribute("aria-current", String(contact === current));
         button.onclick = () => this.actions.open(contact);
         this.#add(button, "span", "name", contact);
-        this.#add(button, "span", "last", messages.at(-1)?.body ?? "no messages yet");
+        this.#add(button, "span", "last", messages.at(-1)?.body ?? (floor ? "open to see the last messages" : "no messages yet"));
         return item;
       }),
     );
@@ -79,7 +79,7 @@ export class View {
       if (message.missing) {
         const gap = document.createElement("li");
         gap.className = "gap";
-        gap.textContent = `${message.missing} earlier messages were sent while this page was away`;
+        gap.textContent = `${message.missing} earlier messages can no longer be had here`;
         wanted.push(gap);
       }
       wanted.push(this.#message(message, me, shown.get(`${message.from} ${message.key}`)));

@@ -66,7 +66,7 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
     talk_to(second, "page-bob")
     say(second, "From my other window")
     wait_for(alice, [*both, ("From my other window", "✓ sent")])
-    wait_for(second, [("From my other window", "✓ sent")])
+    wait_for(second, [*both, ("From my other window", "✓ sent")])
     picture(alice, "wide-light")
     picture(bob, "narrow-dark")
     for page in (alice, bob, second):
