@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from gateway.tokens import issue
+from gateway.tokens import BadToken, issue, verify_operator
 from schemas.codec import UNDECODABLE
 from schemas.ids import InvalidId, user_id
 
@@ -24,10 +24,14 @@ _SECURITY = {
 class NodeView(Protocol):
     """What the HTTP side shows of a node."""
 
+    id: str
+
     @property
     def ready(self) -> bool: ...
 
     def metrics(self) -> dict[str, float]: ...
+
+    def stop(self) -> None: ...
 
     async def serve_socket(self, request: web.Request) -> web.StreamResponse: ...
 
@@ -41,7 +45,7 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
     app = web.Application(middlewares=[_secure])
 
     async def health(_: web.Request) -> web.Response:
-        return web.json_response({"healthy": True})
+        return web.json_response({"healthy": True, "node": node.id})
 
     async def ready(_: web.Request) -> web.Response:
         return web.json_response({"ready": node.ready}, status=200 if node.ready else 503)
@@ -49,6 +53,14 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
     async def metrics(_: web.Request) -> web.Response:
         lines = [f"messenger_gateway_{name} {value:g}" for name, value in node.metrics().items()]
         return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+
+    async def begin_drain(request: web.Request) -> web.Response:
+        try:
+            verify_operator(request.headers.get("Authorization", "").removeprefix("Bearer "), token_secret, time.time())
+        except BadToken as error:
+            return web.json_response({"error": f"an operator's token is needed: {error}"}, status=401)
+        node.stop()
+        return web.json_response({"draining": True}, status=202)
 
     async def login(request: web.Request) -> web.Response:
         if not local:
@@ -66,6 +78,7 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
         [
             web.get("/v1/socket", node.serve_socket),
             web.post("/v1/login", login),
+            web.post("/v1/drain", begin_drain),
             web.get("/health", health),
             web.get("/ready", ready),
             web.get("/metrics", metrics),

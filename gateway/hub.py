@@ -20,11 +20,17 @@ class Connection(Protocol):
     def push(self, frame: bytes) -> None:
         """Queue a frame; it goes out with the next `flush`."""
 
+    def answer(self, frame: bytes) -> None:
+        """The same for the answer to a send."""
+
     def flush(self) -> None:
         """Write what is queued, in one write."""
 
     def close(self, code: Close) -> None:
         """Close the socket."""
+
+    async def leave(self) -> None:
+        """Take no more frames, wait a little for answers, close with DRAINING; returns when the socket has closed."""
 
 
 class Hub:
@@ -82,5 +88,5 @@ class Hub:
         elif isinstance(event, AnswerDelivered):
             answered = self._users.get(event.user, {}).get(event.device)
             if answered is not None:
-                answered.push(event.frame)
+                answered.answer(event.frame)
                 dirty.add(answered)

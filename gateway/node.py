@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import random
 import signal
 import time
 
@@ -14,6 +15,7 @@ from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
+from gateway.drain import drain
 from gateway.http import make_web_app
 from gateway.hub import Hub
 from gateway.push import Pusher
@@ -51,6 +53,7 @@ class Node:
         self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take)
         self._draining = False
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._code = 0
 
     @property
@@ -67,9 +70,12 @@ class Node:
         }
 
     async def run(self) -> int:
-        """Serve until SIGTERM or SIGINT (0), or until the node can no longer do its work (1)."""
+        """Serve until SIGTERM or SIGINT (0), or until the node can no longer do its work (1).
+
+        A second signal cuts the drain short.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
         holding = asyncio.create_task(self._slot.run())
         holding.add_done_callback(self._slot_ended)
         settings = self._settings
@@ -81,6 +87,8 @@ class Node:
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
         await self._stop.wait()
         self._draining = True
+        if self._code == 0:
+            await self._drain()
         holding.cancel()
         await asyncio.gather(holding, return_exceptions=True)
         await self._producer.close(_FLUSH_SECONDS)
@@ -89,6 +97,21 @@ class Node:
         await self._ranges.close()
         await self._redis.close()
         return self._code
+
+    def stop(self) -> None:
+        """Drain and end; the second time: end now."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        log.info("draining %d sessions over %g s", len(self._hub), self._settings.drain_seconds)
+        draining = asyncio.create_task(drain(self._hub, self._settings.drain_seconds, random.shuffle))
+        hurried = asyncio.create_task(self._hurry.wait())
+        await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, hurried):
+            task.cancel()
+        log.info("drained; %d sessions are left", len(self._hub))
 
     async def serve_socket(self, request: web.Request) -> web.StreamResponse:
         if not self.ready:
@@ -103,6 +126,8 @@ class Node:
 
     async def welcome(self, connection: SocketConnection, command_id: int) -> bytes | Close:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""
+        if self._draining:
+            return Close.DRAINING
         replaced = self._hub.add(connection)
         if replaced is not None:
             replaced.close(Close.REPLACED)

@@ -4,6 +4,7 @@ Another WebSocket library takes aiohttp's place here and nowhere else.
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import struct
@@ -26,6 +27,8 @@ HELLO_SECONDS = 10.0
 MAX_ASKED = 8
 """Questions of one device to the workers under way."""
 _CLOSE_SECONDS = 2.0
+_ANSWER_SECONDS = 2.0
+"""How long a session that is sent away waits for its answers; what has none by then is sent again elsewhere."""
 
 
 class Greeter(Protocol):
@@ -49,6 +52,9 @@ class SocketConnection:
         self._submitter = submitter
         self._ranges = ranges
         self._asking: set[asyncio.Task[None]] = set()
+        self._unanswered = 0
+        self._answered = asyncio.Event()
+        self._ended = asyncio.Event()
         self._greeter = greeter
         self._out: list[bytes] = []
         self._scheduled = False
@@ -88,10 +94,30 @@ class SocketConnection:
             for asking in self._asking:
                 asking.cancel()
             self._greeter.goodbye(self)
+            self._ended.set()
         return self._socket
 
     def push(self, frame: bytes) -> None:
         self._out.append(frame)
+
+    def answer(self, frame: bytes) -> None:
+        self._out.append(frame)
+        self._one_answered()
+
+    async def leave(self) -> None:
+        if self._session.state is State.ONLINE:
+            self._session.state = State.CLOSED
+            if self._unanswered > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        await self._answered.wait()
+        self.close(Close.DRAINING)
+        await self._ended.wait()
+
+    def _one_answered(self) -> None:
+        self._unanswered -= 1
+        if self._unanswered <= 0 and self._session.state is State.CLOSED:
+            self._loop.call_soon(self._answered.set)  # after the write of this turn
 
     def reply(self, frame: bytes) -> None:
         """Queue a frame and write it at the end of this loop turn."""
@@ -143,6 +169,7 @@ class SocketConnection:
     def _carry_out(self, effect: Effect) -> None:
         if type(effect) is Submit:
             item, to = effect
+            self._unanswered += 1
             self._submitter.submit(item, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
             self.reply(effect.frame)
@@ -155,6 +182,7 @@ class SocketConnection:
             self.close(effect.close)
 
     def _failed(self, item: object, to: str, code: Code) -> None:
+        self._one_answered()
         self.reply(not_submitted(item, to, code))  # type: ignore[arg-type]
 
     def _ask(self, command: Sync | Range) -> None:

@@ -2,7 +2,9 @@
 
 import { CatchUp } from "./catchup.js";
 import { Connection } from "./connection.js";
+import { claimDevice } from "./device.js";
 import { Outbox } from "./outbox.js";
+import { openOutbox } from "./outboxdb.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
 
@@ -14,13 +16,6 @@ const newId = () => {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 };
 
-function deviceId() {
-  // One device a window: two windows of the same name are two devices.
-  const device = sessionStorage.getItem("device") ?? `web-${newId().slice(0, 12)}`;
-  sessionStorage.setItem("device", device);
-  return device;
-}
-
 async function login(name) {
   const response = await fetch("v1/login", { method: "POST", body: JSON.stringify({ user: name }) });
   const answer = await response.json();
@@ -28,9 +23,13 @@ async function login(name) {
   return answer;
 }
 
-function run({ user, token }) {
+async function run({ user, token }) {
   const store = new Store(user);
-  const outbox = new Outbox(newId);
+  const device = await claimDevice(user, newId);
+  const disk = device.outbox ? await openOutbox(device.outbox, newId) : { saved: null, save: async () => {} };
+  const changes = [];
+  const outbox = new Outbox(newId, disk.saved, (change) => changes.push(change));
+  for (const { key, to, body } of outbox.unanswered) store.queue(to, key, body);
   const catchUp = new CatchUp(store, (frames) => connection.send(frames));
   let current = null;
   let timer = null;
@@ -48,10 +47,14 @@ function run({ user, token }) {
       view.messages(store.conversations.get(current), user);
     });
   };
+  // Nothing leaves the page before it is safe; what is safe leaves in order, since saving does.
   const flush = () => {
+    const frames = connection.online ? outbox.transmit(Date.now()) : [];
+    disk.save(changes.splice(0)).then(
+      () => frames.length && connection.send(frames),
+      (error) => view.problem(`This browser cannot keep what is sent: ${error?.message ?? error}`),
+    );
     if (!connection.online) return;
-    const frames = outbox.transmit(Date.now());
-    if (frames.length) connection.send(frames);
     clearTimeout(timer);
     const at = outbox.resendAt();
     if (at !== null) timer = setTimeout(flush, Math.max(10, at - Date.now()));
@@ -117,7 +120,7 @@ function run({ user, token }) {
   };
   const address = new URL("v1/socket", location.href);
   address.protocol = address.protocol.replace("http", "ws");
-  const connection = new Connection(address, token, deviceId(), {
+  const connection = new Connection(address, token, device.id, {
     state: (state, code) => view.connection(state, state === "stopped" ? CLOSES[code] ?? `code ${code}` : ""),
     welcome(frame) {
       if (logId !== null && logId !== frame.log) store.forget();
@@ -141,7 +144,7 @@ document.getElementById("login-form").onsubmit = async (event) => {
   event.preventDefault();
   const problem = document.getElementById("login-error");
   try {
-    run(await login(document.getElementById("name").value.trim()));
+    await run(await login(document.getElementById("name").value.trim()));
   } catch (error) {
     problem.textContent = error.message;
   }

@@ -13,11 +13,24 @@ class Lane {
 }
 
 export class Outbox {
-  // newId() gives 32 random hex digits.
-  constructor(newId) {
-    this.newId = newId;
-    this.id = newId();
-    this.lanes = new Map();
+  // newId() gives 32 random hex digits. `saved` { id, lanes, sends } is what an earlier outbox told its journal:
+  // { send }, { lane } put, { finished: key } gone.
+  constructor(newId, saved = null, journal = () => {}) {
+    Object.assign(this, { newId, journal, id: saved?.id ?? newId(), lanes: new Map(), place: 0 });
+    for (const { to, outbox, nextOrdinal, round } of saved?.lanes ?? []) {
+      this.lanes.set(to, Object.assign(new Lane(outbox), { nextOrdinal, round }));
+    }
+    for (const { key, to, body, ordinal, place } of saved?.sends ?? []) {
+      const lane = this.#lane(to);
+      (ordinal ? lane.open : lane.waiting).push({ key, body, ordinal, place });
+      this.place = Math.max(this.place, place);
+    }
+    this.reconnected();
+  }
+
+  // Sends without an answer: { key, to, body }.
+  get unanswered() {
+    return [...this.lanes].flatMap(([to, lane]) => [...lane.open, ...lane.waiting].map(({ key, body }) => ({ key, to, body })));
   }
 
   get size() {
@@ -27,8 +40,9 @@ export class Outbox {
   // Queues a message; false if too many wait.
   add(to, key, body) {
     if (this.size >= MAX_QUEUED) return false;
-    if (!this.lanes.has(to)) this.lanes.set(to, new Lane(this.id));
-    this.lanes.get(to).waiting.push({ key, body, ordinal: 0 });
+    const queued = { key, body, ordinal: 0, place: ++this.place };
+    this.#lane(to).waiting.push(queued);
+    this.journal({ send: { to, ...queued } });
     return true;
   }
 
@@ -40,10 +54,12 @@ export class Outbox {
         const queued = lane.waiting.shift();
         queued.ordinal = lane.nextOrdinal++;
         lane.open.push(queued);
+        this.journal({ send: { to, ...queued } });
+        this.#changed(to, lane);
       }
       if (lane.open.length && lane.transmitted && now >= lane.resendAt) {
         lane.patience = Math.min(lane.patience * 2, MAX_RESEND);
-        this.#again(lane);
+        this.#again(to, lane);
       }
       if (lane.transmitted < lane.open.length) {
         if (!lane.transmitted) lane.resendAt = now + lane.patience;
@@ -57,10 +73,10 @@ export class Outbox {
   }
 
   reconnected() {
-    for (const lane of this.lanes.values()) {
+    for (const [to, lane] of this.lanes) {
       if (lane.open.length) {
         lane.patience = RESEND;
-        this.#again(lane);
+        this.#again(to, lane);
       }
     }
   }
@@ -77,6 +93,7 @@ export class Outbox {
     const index = lane ? lane.open.findIndex((queued) => queued.key === key) : -1;
     if (index < 0) return [];
     lane.open.splice(index, 1);
+    this.journal({ finished: key });
     if (index < lane.transmitted) lane.transmitted--;
     lane.patience = RESEND;
     if (!lane.turnedAway) lane.resendAt = now + lane.patience;
@@ -89,8 +106,8 @@ export class Outbox {
     if (!lane || frame.outbox !== lane.outbox || frame.round !== lane.round || !lane.open.length) return [];
     if (frame.reason !== "gap") return this.answered(to, frame.key, now);
     // whatever the server expects in this round is not below the oldest unanswered ordinal at its beginning
-    if (frame.next < lane.base) return this.#beginAnew(lane);
-    this.#again(lane);
+    if (frame.next < lane.base) return this.#beginAnew(to, lane);
+    this.#again(to, lane);
     return [];
   }
 
@@ -98,22 +115,34 @@ export class Outbox {
   failed(frame, now) {
     const lane = this.lanes.get(frame.to);
     if (!lane || frame.outbox !== lane.outbox || !lane.open.length) return [];
-    if (!frame.retry) return this.#beginAnew(lane);
+    if (!frame.retry) return this.#beginAnew(frame.to, lane);
     lane.resendAt = Math.min(lane.resendAt, now + 1000);
     lane.turnedAway = true;
     return [];
   }
 
-  #again(lane) {
+  #lane(to) {
+    if (!this.lanes.has(to)) this.lanes.set(to, new Lane(this.id));
+    return this.lanes.get(to);
+  }
+
+  #changed(to, { outbox, nextOrdinal, round }) {
+    this.journal({ lane: { to, outbox, nextOrdinal, round } });
+  }
+
+  #again(to, lane) {
     lane.round++;
+    this.#changed(to, lane);
     lane.base = lane.open[0].ordinal;
     lane.transmitted = 0;
     lane.turnedAway = false;
   }
 
-  #beginAnew(lane) {
+  #beginAnew(to, lane) {
     const keys = lane.open.map((queued) => queued.key);
+    for (const key of keys) this.journal({ finished: key });
     Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, turnedAway: false, round: lane.round + 1, base: 1 });
+    this.#changed(to, lane);
     return keys;
   }
 }

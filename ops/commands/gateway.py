@@ -1,27 +1,36 @@
-"""`messenger gateway`: run a gateway node."""
+"""`messenger gateway`: run a gateway node, or send one away."""
 
+import json
 import logging
 import os
 import sys
+import time
+import urllib.error
+import urllib.request
 
 import click
 
-from ops.exits import exit_codes, fail
+from ops.exits import FAILED, UNREACHABLE, USAGE, exit_codes, fail
+from ops.login import default_url, local_secret
 
 
-@click.command()
-def command() -> None:
-    """Run a gateway node until SIGTERM.
+@click.group(invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Run a gateway node until SIGTERM; then it sends its sessions away and ends with 0.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (at least 32 characters), MESSENGER_HTTP_HOST
     (127.0.0.1), MESSENGER_HTTP_PORT (8400), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8), MESSENGER_HEARTBEAT (25 s),
-    MESSENGER_FRAME_RATE (2000/s a device), MESSENGER_LOCAL=1 (login without a password; never in production).
+    MESSENGER_FRAME_RATE (2000/s a device), MESSENGER_DRAIN_SECONDS (10), MESSENGER_LOCAL=1 (login without a password;
+    never in production).
 
     \b
     Example:
       MESSENGER_KAFKA=127.0.0.1:8408 MESSENGER_REDIS=redis://127.0.0.1:8410/0 \\
       MESSENGER_TOKEN_SECRET=$(openssl rand -hex 32) messenger gateway
     """
+    if context.invoked_subcommand is not None:
+        return
     from connectors.environment import SettingsError, load
     from connectors.kafka.topics import KafkaUnreachable, TopicsWrong
     from gateway.node import run
@@ -34,3 +43,46 @@ def command() -> None:
             sys.exit(run(load(GatewaySettings, os.environ)))
         except TopicsWrong as error:
             fail(f"the topics are not as schemas/topics says:\n{error}")
+
+
+@command.command()
+@click.option("--url", default=default_url, help="the node (MESSENGER_URL); the local stack's first by default")
+@click.option("--timeout", default=60.0, show_default=True, help="seconds to wait until it has ended")
+def drain(url: str, timeout: float) -> None:
+    """Tell a node to send its sessions away and end, and wait until it has. Needs MESSENGER_TOKEN_SECRET (or a local stack).
+
+    \b
+    Example:
+      messenger gateway drain --url http://gateway-3:8400
+    """
+    from gateway.tokens import issue_operator
+
+    secret = local_secret()
+    if secret is None:
+        fail("no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME of a local stack", USAGE)
+    node = _node(url)
+    if node is None:
+        fail(f"no gateway answers at {url}", UNREACHABLE)
+    headers = {"Authorization": f"Bearer {issue_operator(secret, time.time())}"}
+    try:
+        urllib.request.urlopen(urllib.request.Request(f"{url}/v1/drain", method="POST", headers=headers), timeout=10).close()
+    except urllib.error.HTTPError as error:
+        fail(f"{url} answers {error.code}: {error.read().decode(errors='replace')[:200]}", FAILED)
+    except OSError as error:
+        fail(f"{url}: {error}", UNREACHABLE)
+    until = time.monotonic() + timeout
+    while _node(url) == node:
+        if time.monotonic() > until:
+            fail(f"node {node} is still there after {timeout:g} s", FAILED)
+        time.sleep(0.1)
+    click.echo(f"node {node} has gone")
+
+
+def _node(url: str) -> str | None:
+    """The id of the node that answers, None if none does."""
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            node: str = json.load(answer)["node"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return node

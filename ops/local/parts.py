@@ -90,7 +90,7 @@ class Layout(NamedTuple):
                 Part(
                     f"gateway-{number}",
                     [*messenger, "gateway"],
-                    {**ours, "MESSENGER_HTTP_PORT": str(port)},
+                    {**ours, "MESSENGER_HTTP_PORT": str(port), "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS},
                     port,
                     ("http", port, "/ready"),
                     2.5,
@@ -141,6 +141,9 @@ class Layout(NamedTuple):
         options += ["--maxmemory-policy", "noeviction"]
         return Part("redis", [server, *options], {}, port, ("redis", port, ""), 1.5, [], [], self.redis)
 
+
+_DRAIN_SECONDS = "0.5"
+"""Ctrl-C ends everything within 10 s; there are few sessions on one machine."""
 
 _SERVER_PROPERTIES = """\
 process.roles=broker,controller

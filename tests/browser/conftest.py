@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -23,15 +24,23 @@ Open = Callable[..., webdriver.Chrome]
 
 
 @pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    """A browser's folder that outlives it."""
+    return tmp_path / "profile"
+
+
+@pytest.fixture
 def open_page() -> Iterator[Open]:
     """Opens a browser of its own at a URL."""
     with ExitStack() as exits:
 
-        def open_page(url: str, width: int = 1000, height: int = 700, dark: bool = False) -> webdriver.Chrome:
+        def open_page(
+            url: str, width: int = 1000, height: int = 700, dark: bool = False, profile: Path | None = None
+        ) -> webdriver.Chrome:
             options = webdriver.ChromeOptions()
             options.binary_location = "/usr/bin/chromium"
-            profile = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-            for flag in [*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]:
+            own = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            for flag in [*_FLAGS, f"--user-data-dir={profile or own}", f"--window-size={width},{height}"]:
                 options.add_argument(flag)
             if dark:
                 options.add_argument("--force-dark-mode")

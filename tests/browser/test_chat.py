@@ -71,3 +71,37 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
     picture(bob, "narrow-dark")
     for page in (alice, bob, second):
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
+    tmp_path: Path, profile: Path, open_page: Open
+) -> None:
+    wanted = [f"written offline {number}" for number in range(1, 21)]
+    with Stack(tmp_path / "stack", gateways=2) as lab:
+        bob, second = open_page(lab.gateway_urls[1]), open_page(lab.gateway_urls[1])
+        log_in(bob, "bob")
+        page = open_page(lab.gateway_urls[0], profile=profile)
+        log_in(page, "alice")
+        talk_to(page, "bob")
+        say(page, "online")
+        wait_for(page, [("online", "✓ sent")])
+        page.execute_cdp_cmd("Network.enable", {})
+        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        lab.kill("gateway-1")
+        page.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+        for body in wanted:
+            say(page, body)
+        wait_for(page, [("online", "✓ sent"), *((body, "queued") for body in wanted)])
+        page.quit()
+
+        lab.wait_healthy()
+        page = open_page(lab.gateway_urls[0], profile=profile)
+        log_in(page, "alice")
+        talk_to(page, "bob")
+        log_in(second, "alice")
+        talk_to(second, "bob")
+        talk_to(bob, "alice")
+        mine = [(body, "✓ sent") for body in ("online", *wanted)]
+        wait_for(page, mine)
+        wait_for(second, mine)
+        wait_for(bob, [(body, "") for body in ("online", *wanted)])

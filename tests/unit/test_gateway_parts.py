@@ -4,6 +4,7 @@ import asyncio
 from typing import cast
 
 from connectors.kafka.producer import KafkaProducer, QueueFull, Report
+from gateway.drain import drain
 from gateway.hub import MAX_REMEMBERED, Connection, Hub
 from gateway.submit import MAX_UNACKNOWLEDGED, Submitter
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
@@ -22,11 +23,22 @@ class Socket:
     def push(self, frame: bytes) -> None:
         self.pushed.append(frame)
 
+    def answer(self, frame: bytes) -> None:
+        self.pushed.append(frame)
+
     def flush(self) -> None:
         pass
 
     def close(self, code: Close) -> None:
         pass
+
+    async def leave(self) -> None:
+        self.left = asyncio.get_running_loop().time()
+        if self.hub is not None:
+            self.hub.remove(self)
+
+    left = 0.0
+    hub: Hub | None = None
 
 
 def message(seq: int, conversation: str = "alice:bob") -> MessageDelivered:
@@ -128,3 +140,26 @@ async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
     submitter.submit(item(3), failures.append)
     await asyncio.sleep(0)
     assert failures == [Code.TRY_LATER] * 3
+
+
+async def test_a_drain_sends_all_away_evenly_and_whoever_comes_meanwhile() -> None:
+    hub = Hub()
+    sockets = [Socket(f"user{number}", "phone") for number in range(50)]
+    for socket in sockets:
+        socket.hub = hub
+        hub.add(socket)
+    late = Socket("late", "phone")
+    late.hub = hub
+    asyncio.get_running_loop().call_later(0.2, hub.add, late)
+    began = asyncio.get_running_loop().time()
+    await drain(hub, 0.5, lambda sessions: None)
+    times = [socket.left - began for socket in sockets]
+    assert len(hub) == 0
+    assert times == sorted(times)
+    assert 0.3 < times[-1] < 1.0
+    assert sum(time < 0.25 for time in times) in range(15, 36), "not all at once"
+    assert late.left
+
+
+async def test_a_drain_of_nobody_is_over_at_once() -> None:
+    await asyncio.wait_for(drain(Hub(), 10.0, lambda sessions: None), 0.5)

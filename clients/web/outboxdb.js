@@ -1,0 +1,44 @@
+// The outbox on disk, in IndexedDB: what was written while the network was away is sent after a restart, once and in order.
+
+const STORES = { about: "name", lanes: "to", sends: "key" };
+
+// { saved, save }: `saved` is what Outbox begins with, `save(changes)` resolves when its changes are safe.
+export async function openOutbox(name, newId) {
+  const database = await request((() => {
+    const opening = indexedDB.open(name, 1);
+    opening.onupgradeneeded = () => {
+      for (const [store, keyPath] of Object.entries(STORES)) opening.result.createObjectStore(store, { keyPath });
+    };
+    return opening;
+  })());
+  const reading = database.transaction(Object.keys(STORES), "readwrite");
+  const about = reading.objectStore("about");
+  const id = (await request(about.get("id")))?.value ?? newId();
+  about.put({ name: "id", value: id });
+  const lanes = await request(reading.objectStore("lanes").getAll());
+  const sends = await request(reading.objectStore("sends").getAll());
+  sends.sort((a, b) => a.place - b.place);
+  await finished(reading);
+  return { saved: { id, lanes, sends }, save: (changes) => save(database, changes) };
+}
+
+async function save(database, changes) {
+  if (!changes.length) return;
+  const writing = database.transaction(["lanes", "sends"], "readwrite", { durability: "strict" });
+  for (const { send, finished: key, lane } of changes) {
+    if (send) writing.objectStore("sends").put(send);
+    else if (lane) writing.objectStore("lanes").put(lane);
+    else writing.objectStore("sends").delete(key);
+  }
+  await finished(writing);
+}
+
+const request = (asked) => new Promise((resolve, reject) => {
+  asked.onsuccess = () => resolve(asked.result);
+  asked.onerror = () => reject(asked.error);
+});
+
+const finished = (transaction) => new Promise((resolve, reject) => {
+  transaction.oncomplete = resolve;
+  transaction.onabort = transaction.onerror = () => reject(transaction.error);
+});

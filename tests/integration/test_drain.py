@@ -1,0 +1,80 @@
+"""A gateway that leaves: its devices are answered, sent to the other node, and miss nothing."""
+
+import asyncio
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.tokens import issue, issue_operator, verify
+from messenger_sdk import StateChanged
+from schemas.codes import Close
+from schemas.ids import user_id
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(tmp_path_factory.mktemp("drain") / "stack", gateways=2) as stack:
+        yield stack
+
+
+async def test_drained_by_command_while_people_talk(own: Stack) -> None:
+    async with Talk(own, "drain") as talk:
+        alice, bob = await talk.join("alice"), await talk.join("bob")
+        closes: list[int] = []
+
+        async def watch() -> None:
+            async for event in alice.events():
+                if isinstance(event, StateChanged) and event.code:
+                    closes.append(event.code)
+
+        talk._watching.pop(0).cancel()
+        talk.shown.pop(f"{talk.user('alice')}/one")
+        watching = asyncio.create_task(watch())
+        saying = asyncio.create_task(talk.say(alice, "bob", [f"while it drains {number}" for number in range(200)]))
+        for number in range(50):
+            await asyncio.sleep(0.002)
+            talk.begin(alice, "bob", f"one by one {number}")
+        drained = await asyncio.to_thread(own.run, "gateway", "drain")
+        assert drained.returncode == 0, drained.stderr
+        assert "has gone" in drained.stdout
+        await saying
+        await bob.online()
+        await talk.settle()
+        watching.cancel()
+        assert closes == [Close.DRAINING.number]
+        assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
+    await asyncio.to_thread(own.wait_healthy)
+    assert "drained; 0 sessions are left" in own.log("gateway-1")
+
+
+def test_only_an_operator_may(own: Stack) -> None:
+    user = issue(user_id("mallory"), own.token_secret, 2_000_000_000)
+    for token in (
+        "",
+        "garbage",
+        user,
+        issue_operator(own.token_secret, 1_000_000_000),
+        issue_operator("x" * 32, 2_000_000_000),
+    ):
+        request = urllib.request.Request(
+            f"{own.gateway_urls[0]}/v1/drain", method="POST", headers={"Authorization": f"Bearer {token}"}
+        )
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 401
+        assert "operator" in json.load(refused.value)["error"]
+        refused.value.close()
+    with pytest.raises(ValueError, match="sub"):
+        verify(issue_operator(own.token_secret, 2_000_000_000), own.token_secret, 2_000_000_000)
+
+
+def test_a_node_that_is_not_there(own: Stack) -> None:
+    drained = own.run("gateway", "drain", "--url", "http://127.0.0.1:1")
+    assert (drained.returncode, "no gateway answers" in drained.stderr) == (3, True)
