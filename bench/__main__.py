@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import sequencer, sockets
+from bench import connections, sequencer, sockets
 from bench.system import system
 
 _RESULTS = Path(__file__).parent / "results"
@@ -45,6 +45,10 @@ def main() -> None:
             name = f"c_poisson_{rate}"
             results[name] = sockets.open_loop(stack, rate, 2 if quick else 10, 1 if quick else 5)
             print(f"(c) {rate}/s: {results[name]}", flush=True)
+        results["d_idle"] = connections.idle(stack, 500 if quick else 5_000, 2 if quick else 10)
+        print(f"(d) idle: {results['d_idle']}", flush=True)
+        results["e_come_back"] = connections.come_back(stack, 100 if quick else 1_000, 50)
+        print(f"(e) back: {results['e_come_back']}", flush=True)
     if not quick:
         _RESULTS.mkdir(exist_ok=True)
         (_RESULTS / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -81,7 +85,20 @@ def _table(results: dict[str, Any]) -> str:
                 f"| (c) Poisson {rate}/s, {hop.replace('_', ' ')}, p50/p95/p99 ms (median of {c['runs']} runs) "
                 f"| {ms['p50']} / {ms['p95']} / {ms['p99']} |"
             )
+    d, e = results["d_idle"], results["e_come_back"]
+    logins, memory = f"{d['logins_per_second']:,} ({_parts(d['us_per_login'])} us a login)", d["gateway_kib_per_connection"]
+    lines += [
+        f"| (d) {d['connections']:,} connections: logins/s | {logins} |",
+        f"| (d) KiB of the gateway a connection; CPU % when idle | {memory}; {_parts(d['idle_cpu_percent'])} |",
+        f"| (e) {e['devices']:,} devices come back, {e['missed']} messages each: devices/s | {e['devices_per_second']:,} |",
+        f"| (e) from connecting to the last message, p50/p95/p99 ms | {' / '.join(map(str, e['ms'].values()))} |",
+        f"| (e) us a device | {_parts(e['us_per_device'])} |",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _parts(figures: dict[str, float]) -> str:
+    return ", ".join(f"{part} {figure}" for part, figure in figures.items())
 
 
 def _cores() -> list[str]:

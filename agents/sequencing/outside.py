@@ -7,9 +7,10 @@ from pathlib import Path
 
 from agents.rules.answers import Routes as RoutesFound
 from agents.rules.fold import DeadItem
+from agents.sequencing.ranges import RecordCache, Taking
 from agents.sequencing.restore import Restored, restore
 from connectors.kafka.producer import KafkaSendError, QueueFull
-from connectors.kafka.reader import Reader
+from connectors.kafka.reader import OffsetGone, Reader
 from connectors.kafka.record import Record
 from connectors.kafka.renewed import RenewedProducer
 from connectors.redis.routes import Routes
@@ -55,6 +56,7 @@ class Outside:
         self.delivery_producer = RenewedProducer(kafka, DELIVERY_PRODUCER)
         self._pages = Reader(kafka, timeout=5.0)
         self._paging = asyncio.Lock()
+        self._cache = RecordCache()
 
     async def close(self) -> None:
         """Wait a little for what is queued, then give it up: the log and R5 know what is owed."""
@@ -62,10 +64,19 @@ class Outside:
         async with self._paging:
             await asyncio.to_thread(self._pages.close)
 
-    async def read_records(self, partition: int, offsets: Sequence[int]) -> list[Record]:
+    async def read_records(self, partition: int, offsets: Sequence[int]) -> list[Taking]:
         """The log's records at these offsets, in order. Raises ReadTimeout, OffsetGone."""
-        async with self._paging:
-            return await asyncio.to_thread(self._read_records, partition, offsets)
+        held = {offset: self._cache.get(partition, offset) for offset in offsets}
+        if None in held.values():
+            async with self._paging:
+                held |= {offset: self._cache.get(partition, offset) for offset, taking in held.items() if taking is None}
+                missing = [offset for offset, taking in held.items() if taking is None]
+                records = await asyncio.to_thread(self._read_records, partition, missing)
+                held |= {record.offset: self._cache.put(record) for record in records}
+        takings = [taking for taking in held.values() if taking is not None]
+        if len(takings) < len(offsets):
+            raise OffsetGone(f"log records of partition {partition} have gone while they were read")
+        return takings
 
     def _read_records(self, partition: int, offsets: Sequence[int]) -> list[Record]:
         wanted = set(offsets)
@@ -144,7 +155,7 @@ class PartitionOutside:
         finally:
             await asyncio.to_thread(reader.close)
 
-    async def read_records(self, offsets: Sequence[int]) -> list[Record]:
+    async def read_records(self, offsets: Sequence[int]) -> list[Taking]:
         return await self._outside.read_records(self._number, offsets)
 
     async def input_watermarks(self) -> tuple[int, int]:

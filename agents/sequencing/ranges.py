@@ -3,7 +3,8 @@
 What it says is the fold of the log, so it is true whoever says it; a worker that has lost the partition merely knows less.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from agents.rules.answers import message_frame
 from connectors.kafka.reader import OffsetGone
 from connectors.kafka.record import Record
 from schemas.codec import decode_log
+from schemas.events import Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES
 
 MAX_PAGE_BYTES = 128 * 1024
@@ -51,8 +53,46 @@ class Places(Protocol):
     def conversations(self, user: str, after: str, until: str) -> Iterator[str]: ...
 
 
+Taking = Mapping[str, Sequence[Taken]]
+"""What a log record brings: conversation → taken ordinals, in order."""
+
+
+def by_conversation(record: Record) -> Taking:
+    """A log record, read."""
+    taking: dict[str, list[Taken]] = {}
+    for item in decode_log(record.value).taken:
+        taking.setdefault(item.conversation, []).append(item)
+    return taking
+
+
+class RecordCache:
+    """Log records lately asked for, within `budget` bytes of their values: devices that come back together have missed the
+    same ones, and each holds messages of hundreds of conversations."""
+
+    def __init__(self, budget: int = 16 * 1024 * 1024) -> None:
+        self._budget = budget
+        self._held: OrderedDict[tuple[int, int], tuple[Taking, int]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, partition: int, offset: int) -> Taking | None:
+        held = self._held.get((partition, offset))
+        if held is None:
+            return None
+        self._held.move_to_end((partition, offset))
+        return held[0]
+
+    def put(self, record: Record) -> Taking:
+        taking = by_conversation(record)
+        _, replaced = self._held.pop((record.partition, record.offset), ({}, 0))
+        self._held[record.partition, record.offset] = taking, len(record.value)
+        self._bytes += len(record.value) - replaced
+        while self._bytes > self._budget:
+            self._bytes -= self._held.popitem(last=False)[1][1]
+        return taking
+
+
 class RecordAccess(Protocol):
-    async def read_records(self, offsets: Sequence[int]) -> list[Record]:
+    async def read_records(self, offsets: Sequence[int]) -> list[Taking]:
         """The log's records at these offsets. Raises ReadTimeout, OffsetGone."""
 
 
@@ -81,8 +121,8 @@ async def read_page(state: Places, access: RecordAccess, conversation: str, afte
     frames: list[bytes] = []
     size = 0
     for record in records:
-        for item in decode_log(record.value).taken:
-            if item.conversation != conversation or item.seq != after + len(frames) + 1 or len(frames) >= limit:
+        for item in record.get(conversation, ()):
+            if item.seq != after + len(frames) + 1 or len(frames) >= limit:
                 continue
             frame = message_frame(item)
             size += len(frame)

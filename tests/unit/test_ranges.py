@@ -7,7 +7,7 @@ import pytest
 
 from agents.sequencing.logfold import LogFold
 from agents.sequencing.outside import spans
-from agents.sequencing.ranges import HeadsQuestion, Page, RangeGone, find_heads, read_page
+from agents.sequencing.ranges import HeadsQuestion, Page, RangeGone, RecordCache, Taking, by_conversation, find_heads, read_page
 from connectors.kafka.reader import OffsetGone
 from connectors.kafka.record import Record
 from gateway.ranges import merge_heads
@@ -45,11 +45,11 @@ class Log:
     def write(self) -> None:
         self._fold.write(-1, 0)
 
-    async def read_records(self, offsets: Sequence[int]) -> list[Record]:
+    async def read_records(self, offsets: Sequence[int]) -> list[Taking]:
         self.read += offsets
         if offsets and offsets[0] < self.start:
             raise OffsetGone("expired")
-        return [self._records[offset] for offset in offsets]
+        return [by_conversation(self._records[offset]) for offset in offsets]
 
 
 @pytest.fixture
@@ -124,3 +124,17 @@ def test_records_close_together_are_read_in_one_go() -> None:
     assert spans([]) == []
     assert spans([3]) == [(3, 4)]
     assert spans([3, 5, 50, 500]) == [(3, 51), (500, 501)]
+
+
+def test_the_cache_keeps_what_was_asked_for_last_within_its_budget(log: Log) -> None:
+    for number in range(4):
+        log.add(A, body=f"{number}" * 1000)
+    records = log._records
+    cache = RecordCache(budget=sum(len(record.value) for record in records[:3]))
+    for record in records[:3]:
+        assert [item.body for item in cache.put(record)[A]] == [f"{record.offset}" * 1000]
+        cache.put(record)
+    assert cache.get(0, 0) is not None
+    cache.put(records[3])
+    assert [cache.get(0, offset) is not None for offset in range(4)] == [True, False, True, True]
+    assert cache.get(1, 0) is None
