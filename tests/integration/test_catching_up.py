@@ -1,20 +1,16 @@
 """What was missed, by number (R9): from the worker that has the partition, by way of any gateway."""
 
 import asyncio
-import json
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
 
-from gateway.tokens import issue
 from messenger_sdk import Client, MessageReceived
 from schemas.codes import Code
-from schemas.ids import user_id
+from tests.harness.device import connect, seqs, token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -22,41 +18,10 @@ pytestmark = pytest.mark.real
 COUNT = 250
 
 
-class Device:
-    """A bare socket that asks."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-
-    async def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
-        await self._socket.send_str(json.dumps({"t": kind, "id": 7, **fields}))
-        while True:
-            for line in (await self._socket.receive(10)).data.splitlines():
-                answer: dict[str, Any] = json.loads(line)
-                if answer.get("id") == 7:
-                    return answer
-
-
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as session:
         yield session
-
-
-async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
-    socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
-    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
-    await socket.send_str(json.dumps(hello))
-    await socket.receive(10)
-    return Device(socket)
-
-
-def token_of(stack: Stack, user: str) -> str:
-    return issue(user_id(user), stack.token_secret, time.time())
-
-
-def seqs(page: dict[str, Any]) -> list[int]:
-    return [message["seq"] for message in page["messages"]]
 
 
 async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> None:

@@ -1,0 +1,45 @@
+"""A device that asks by hand, on a bare socket."""
+
+import json
+import time
+from typing import Any
+
+import aiohttp
+
+from gateway.tokens import issue
+from schemas.ids import user_id
+from tests.harness.stack import Stack
+
+
+class Device:
+    """A bare socket that asks."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """The answer to a command."""
+        await self._socket.send_str(json.dumps({"t": kind, "id": 7, **fields}))
+        while True:
+            for line in (await self._socket.receive(10)).data.splitlines():
+                answer: dict[str, Any] = json.loads(line)
+                if answer.get("id") == 7:
+                    return answer
+
+
+async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
+    """A device of `user` that has been welcomed."""
+    socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
+    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
+    await socket.send_str(json.dumps(hello))
+    await socket.receive(10)
+    return Device(socket)
+
+
+def token_of(stack: Stack, user: str) -> str:
+    return issue(user_id(user), stack.token_secret, time.time())
+
+
+def seqs(page: dict[str, Any]) -> list[int]:
+    """The numbers of a page's messages."""
+    return [message["seq"] for message in page["messages"]]
