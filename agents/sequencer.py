@@ -70,7 +70,7 @@ def make_sequencer(outside: Outside, settings: WorkerSettings, owners: Owners) -
     @app.timer(_CLAIM_SECONDS)
     async def claim() -> None:
         try:
-            await owners.claim(stage.running(), settings.web_address)
+            await owners.claim(stage.readable(), settings.web_address)
         except RedisUnavailable as error:
             log.debug("partitions are not claimed now: %s", error)
 

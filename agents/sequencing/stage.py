@@ -84,9 +84,9 @@ class SequencerStage:
         owned = self.partitions.get(partition_of(conversation, self._count))
         return owned.table.seq(conversation) if owned and owned.table else 0
 
-    def running(self) -> list[int]:
-        """The partitions that this worker serves."""
-        return [partition.number for partition in self.partitions.values() if partition.status is Status.RUNNING]
+    def readable(self) -> list[int]:
+        """The partitions whose log this worker can tell by number, halted ones included."""
+        return [partition.number for partition in self.partitions.values() if partition.table is not None]
 
     def unhealthy(self) -> list[str]:
         """What an operator must know; empty when every partition runs."""
