@@ -4,7 +4,8 @@
     b"s" conversation                           last sequence number
     b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
     b"a" conversation \\0 sender \\0 outbox n     answer to the ordinal with ordinal mod 64 = n
-    b"m" conversation \\0 seq                     offset of the log record whose first message of the conversation that is (R9)
+    b"m" conversation \\0 seq                     places from seq on (R9): pairs of seq and the offset of the log record that
+                                                brings it, and maybe some that follow it
     b"u" user \\0 conversation                    a conversation of the user that has a message
 
 Answers stand one a key, so that a taken ordinal writes some 80 bytes and not a window of 64; the key is kept whole, no
@@ -26,12 +27,13 @@ from schemas.ids import members_of_valid
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Of the keys above; a state of another format is folded again from the log."""
 
 _MB = 1024 * 1024
 _SEQ = Struct(">Q")
 _LAST = Struct(">QQ")
+_PLACE = Struct(">QQ")
 _ANSWER = Struct(">Q16sQHQ")
 
 
@@ -133,14 +135,19 @@ class PartitionState:
         """Offsets of the log records that hold messages after+1 .. after+limit of a conversation, in order."""
         prefix = b"m" + conversation.encode() + b"\0"
         offsets: list[int] = []
-        for key, value in self._db.items(backwards=True, from_key=prefix + _SEQ.pack(after + 1)):
-            if key.startswith(prefix):
-                offsets.append(_SEQ.unpack(value)[0])
+        start = prefix + _SEQ.pack(after + 1)
+        for key in self._db.keys(backwards=True, from_key=start):
+            start = key if key.startswith(prefix) else start
             break
-        for key, value in self._db.items(from_key=prefix + _SEQ.pack(after + 2)):
-            if not key.startswith(prefix) or _SEQ.unpack(key[-8:])[0] > after + limit:
+        for key, value in self._db.items(from_key=start):
+            if not key.startswith(prefix):
                 break
-            offsets.append(_SEQ.unpack(value)[0])
+            for seq, offset in _PLACE.iter_unpack(value):
+                if seq > after + limit:
+                    return offsets
+                if seq <= after + 1:
+                    offsets.clear()
+                offsets.append(offset)
         return offsets
 
     def conversations(self, user: str, after: str, until: str) -> Iterator[str]:
@@ -175,8 +182,12 @@ class PartitionState:
             put(b"s" + conversation.encode(), _SEQ.pack(seq))
         for outbox, last in lasts.items():
             put(b"o" + outbox, _LAST.pack(*last))
-        for conversation, seq, offset in places:
-            put(b"m" + conversation.encode() + b"\0" + _SEQ.pack(seq), _SEQ.pack(offset))
+        rows: dict[str, list[Place]] = {}
+        for place in places:
+            rows.setdefault(place.conversation, []).append(place)
+        for conversation, row in rows.items():
+            value = b"".join([_PLACE.pack(seq, offset) for _, seq, offset in row])
+            put(b"m" + conversation.encode() + b"\0" + _SEQ.pack(row[0].seq), value)
         put(b"h", msgspec.msgpack.encode(header))
         self._db.write(batch, self._unlogged)
         self.header = header

@@ -76,6 +76,21 @@ async def test_pages_come_from_the_records_that_hold_them_and_from_no_other(log:
     assert await read_page(log.state, log, "alice:zoe", 0, 10) == Page(0, [])
 
 
+@pytest.mark.parametrize("every", [1, 3, 1000])
+async def test_however_the_index_was_written_every_page_is_right(log: Log, every: int) -> None:
+    for number in range(60):
+        log.add(*[A] * (number % 4), *[B] * (number % 3))
+        if number % every == 0:
+            log.write()
+    log.write()
+    for conversation in (A, B):
+        known = log.state.seq(conversation)
+        for after in range(known):
+            for limit in (1, 7):
+                page = await read_page(log.state, log, conversation, after, limit)
+                assert seqs(page) == list(range(after + 1, min(after + limit, known) + 1))
+
+
 async def test_what_the_log_has_let_go_is_gone(log: Log) -> None:
     for _ in range(10):
         log.add(A)
