@@ -17,15 +17,13 @@ from gateway.session import Ask, Effect, End, Greet, Reply, Session, State, Subm
 from gateway.submit import Submitter
 from schemas.codec import encode_frame, encode_page, join_frames
 from schemas.codes import Close, Code
-from schemas.frames import MAX_SOCKET_MESSAGE_BYTES, Error, Range, Sync
+from schemas.frames import MAX_QUESTIONS, MAX_SOCKET_MESSAGE_BYTES, Error, Range, Sync
 
 log = logging.getLogger(__name__)
 
 MAX_UNREAD_BYTES = 1024 * 1024
 """What may wait in a socket's buffers for a device that does not read; then it is closed and comes back."""
 HELLO_SECONDS = 10.0
-MAX_ASKED = 8
-"""Questions of one device to the workers under way."""
 _CLOSE_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 """How long a session that is sent away waits for its answers; what has none by then is sent again elsewhere."""
@@ -186,7 +184,7 @@ class SocketConnection:
         self.reply(not_submitted(item, to, code))  # type: ignore[arg-type]
 
     def _ask(self, command: Sync | Range) -> None:
-        if len(self._asking) >= MAX_ASKED:
+        if len(self._asking) >= MAX_QUESTIONS:
             self.reply(_error(command.id, Code.RATE_LIMITED))
             return
         asking = asyncio.create_task(self._answer(command))

@@ -26,6 +26,8 @@ Cursor = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 MAX_PAGE_MESSAGES = 100
 MAX_SYNC_CONVERSATIONS = 1000
 MAX_HEADS = 1000
+MAX_QUESTIONS = 8
+"""`sync` and `range` of one session that may be unanswered at once."""
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):

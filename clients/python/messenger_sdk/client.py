@@ -38,8 +38,6 @@ _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
 
 
-_MAX_ASKED = 8
-"""Questions that the server answers at once."""
 _SOON_SECONDS = 0.05
 """Until asking again for what the log does not have yet."""
 _FIRST_RETRY = 3
@@ -410,12 +408,12 @@ class Client:
         if self._socket is None or not (self._to_sync or self._timelines.behind()):
             return
         before = self._last_id
-        while self._to_sync and len(self._asked) < _MAX_ASKED:
+        while self._to_sync and len(self._asked) < frames.MAX_QUESTIONS:
             self._last_id += 1
             self._asked[self._last_id] = replace(self._to_sync.pop(), id=self._last_id)
         under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, frames.Range)}
         for conversation in self._timelines.behind():
-            if len(self._asked) >= _MAX_ASKED:
+            if len(self._asked) >= frames.MAX_QUESTIONS:
                 break
             if conversation not in under_way | self._not_now:
                 self._last_id += 1
