@@ -19,6 +19,7 @@ from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from streams.app import PipelineApp
 from streams.state import RocksBudget
+from streams.watchdog import end_when_blocked
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +45,9 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the loop of Faust's consumer thread
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()
-    code = asyncio.run(_run(settings, admin.ids, builders))
-    # Threads of Kafka clients that a dead broker keeps waiting must not keep a worker that has said goodbye.
+    code = asyncio.Runner().run(_run(settings, admin.ids, builders))
+    # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation ends, must not keep a worker
+    # that has said goodbye.
     logging.shutdown()
     os._exit(code)
 
@@ -54,6 +56,7 @@ async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    guard = asyncio.create_task(end_when_blocked())
     redis = RedisClient(settings.redis)
     apps = [build(settings, topic_ids, redis) for build in builders]
     for app in apps:
@@ -61,12 +64,17 @@ async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence
     waiting = [asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     code = 0 if stop.is_set() else 1
-    try:
-        async with asyncio.timeout(_STOP_SECONDS):
-            for app in reversed(apps):
-                await app.stop()
-                await app.closing()
-            await redis.close()
-    except TimeoutError:
+    stopping = asyncio.create_task(_stop(apps, redis))
+    if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[1]:  # Faust swallows the cancellation that a timeout would send
         log.warning("stopping took longer than %.0f s; what was under way is in the log", _STOP_SECONDS)
+    else:
+        stopping.result()
+    guard.cancel()
     return code
+
+
+async def _stop(apps: Sequence[PipelineApp], redis: RedisClient) -> None:
+    for app in reversed(apps):
+        await app.stop()
+        await app.closing()
+    await redis.close()

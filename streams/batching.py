@@ -18,7 +18,7 @@ from faust.types import TP
 from streams.intake import Intake
 
 SCHEME = "messenger-kafka"
-MAX_RECORDS = 500
+MAX_RECORDS = 1000
 MAX_BYTES = 512 * 1024
 """Bounds of one event. A log record is at most half as large again as the input it covers, so it stays below 1 MiB."""
 

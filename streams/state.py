@@ -3,20 +3,21 @@
     b"h"                                        Header
     b"s" conversation                           last sequence number
     b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
-    b"a" conversation \\0 sender \\0 outbox n     answer to the ordinal with ordinal mod 64 = n
+    b"a" conversation \\0 sender \\0 outbox n     answers to a run of ordinals, the first of them mod 128 = n
     b"m" conversation \\0 seq                     places from seq on (R9): pairs of seq and the offset of the log record that
                                                 brings it, and maybe some that follow it
     b"u" user \\0 conversation                    a conversation of the user that has a message
 
-Answers stand one a key, so that a taken ordinal writes some 80 bytes and not a window of 64; the key is kept whole, no
-hash. State and offset change in one WriteBatch.
+Answers are written as they come, a row a run, so that none is read to write another. A run ends before a multiple of 8,
+so an answer is found by 8 lookups; modulo 128, because the window of 64 may reach back into a run that began before it.
+Keys are kept whole, no hash. State and offset change in one WriteBatch.
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from struct import Struct
-from typing import Any, NamedTuple
+from struct import Struct, pack
+from typing import Any
 
 import msgspec
 import rocksdict
@@ -27,14 +28,16 @@ from schemas.ids import members_of_valid
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 """Of the keys above; a state of another format is folded again from the log."""
 
 _MB = 1024 * 1024
 _SEQ = Struct(">Q")
 _LAST = Struct(">QQ")
 _PLACE = Struct(">QQ")
-_ANSWER = Struct(">Q16sQHQ")
+_ANSWER = Struct(">16sQHQ")
+_RUN = 8
+_ANSWER_ROWS = 2 * OUTBOX_WINDOW
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -57,14 +60,6 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     redeliver_from: int = 0
     delivered: int = -1
     format: int = 1
-
-
-class Place(NamedTuple):
-    """The log record at `offset` brings message `seq` of a conversation, and maybe some that follow it."""
-
-    conversation: str
-    seq: int
-    offset: int
 
 
 class RocksBudget:
@@ -125,11 +120,16 @@ class PartitionState:
 
     def answer(self, outbox: tuple[str, str, bytes], ordinal: int) -> tuple[bytes, int, int, int] | None:
         """(key, seq, code, log time) of one of the last 64 taken ordinals."""
-        raw = self._db.get(b"a" + _outbox_key(*outbox) + bytes((ordinal % OUTBOX_WINDOW,)))
-        if raw is None:
-            return None
-        held, key, seq, code, time = _ANSWER.unpack(raw)
-        return (key, seq, code, time) if held == ordinal else None
+        prefix = b"a" + _outbox_key(*outbox)
+        found: tuple[bytes, int, int, int] | None = None
+        for first in range(ordinal - ordinal % _RUN, ordinal + 1):
+            row = self._db.get(prefix + bytes((first % _ANSWER_ROWS,)))
+            at = _SEQ.size + (ordinal - first) * _ANSWER.size
+            if row is not None and _SEQ.unpack_from(row) == (first,) and at < len(row):
+                answer = _ANSWER.unpack_from(row, at)
+                if found is None or answer[3] > found[3]:  # the outbox may have been forgotten and begun again at 1
+                    found = answer
+        return found
 
     def places(self, conversation: str, after: int, limit: int) -> list[int]:
         """Offsets of the log records that hold messages after+1 .. after+limit of a conversation, in order."""
@@ -160,34 +160,41 @@ class PartitionState:
             if conversation > after:
                 yield conversation
 
-    def write(self, taken: Iterable[Taken], places: Iterable[Place], header: Header) -> None:
-        """Bring taken ordinals and where they stand into the state and move it to `header`, atomically."""
+    def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
+        """Bring log records, as (offset, what they bring), into the state and move it to `header`, atomically."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         put = batch.put
         seqs: dict[str, int] = {}
-        lasts: dict[bytes, tuple[int, int]] = {}
-        for item in taken:
-            outbox = _outbox_key(item.conversation, item.sender, item.outbox)
-            if item.seq:
-                seqs[item.conversation] = item.seq
-                if item.seq == 1:
-                    for user in members_of_valid(item.conversation):
-                        put(b"u" + user.encode() + b"\0" + item.conversation.encode(), b"")
-            lasts[outbox] = item.ordinal, item.time
-            put(
-                b"a" + outbox + bytes((item.ordinal % OUTBOX_WINDOW,)),
-                _ANSWER.pack(item.ordinal, item.key, item.seq, item.code, item.time),
-            )
-        for conversation, seq in seqs.items():
-            put(b"s" + conversation.encode(), _SEQ.pack(seq))
-        for outbox, last in lasts.items():
-            put(b"o" + outbox, _LAST.pack(*last))
-        rows: dict[str, list[Place]] = {}
-        for place in places:
-            rows.setdefault(place.conversation, []).append(place)
-        for conversation, row in rows.items():
-            value = b"".join([_PLACE.pack(seq, offset) for _, seq, offset in row])
-            put(b"m" + conversation.encode() + b"\0" + _SEQ.pack(row[0].seq), value)
+        places: dict[str, list[int]] = {}
+        outboxes: dict[tuple[str, str, bytes], list[Taken]] = {}
+        for offset, taken in records:
+            for item in taken:
+                conversation, seq = item.conversation, item.seq
+                if seq:
+                    seqs[conversation] = seq
+                    run = places.get(conversation)
+                    if run is None:
+                        places[conversation] = [seq, offset]
+                    elif run[-1] != offset:
+                        run += (seq, offset)
+                name = (conversation, item.sender, item.outbox)
+                items = outboxes.get(name)
+                if items is None:
+                    outboxes[name] = [item]
+                else:
+                    items.append(item)
+        for conversation, run in places.items():
+            key = conversation.encode()
+            put(b"s" + key, _SEQ.pack(seqs[conversation]))
+            put(b"m" + key + b"\0" + _SEQ.pack(run[0]), pack(f">{len(run)}Q", *run))
+            if run[0] == 1:
+                for user in members_of_valid(conversation):
+                    put(b"u" + user.encode() + b"\0" + key, b"")
+        for name, items in outboxes.items():
+            outbox = _outbox_key(*name)
+            put(b"o" + outbox, _LAST.pack(items[-1].ordinal, items[-1].time))
+            for first, row in _answer_rows(items):
+                put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), row)
         put(b"h", msgspec.msgpack.encode(header))
         self._db.write(batch, self._unlogged)
         self.header = header
@@ -203,6 +210,21 @@ class PartitionState:
                 yield key[1:].decode(), _SEQ.unpack(value)[0]
 
         return header, entries()
+
+
+def _answer_rows(items: list[Taken]) -> Iterator[tuple[int, bytes]]:
+    """The taken ordinals of one outbox as runs: (first ordinal, value)."""
+    first = following = 0
+    row = b""
+    for item in items:
+        ordinal = item.ordinal
+        if ordinal != following or ordinal % _RUN == 0:
+            if row:
+                yield first, row
+            first, row = ordinal, _SEQ.pack(ordinal)
+        row += _ANSWER.pack(item.key, item.seq, item.code, item.time)
+        following = ordinal + 1
+    yield first, row
 
 
 def _outbox_key(conversation: str, sender: str, outbox: bytes) -> bytes:

@@ -5,6 +5,7 @@ a halted partition, Kafka away (asked directly), Redis away (delivery waits, seq
 """
 
 import asyncio
+import faulthandler
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
 PATIENCE_SECONDS = 20.0
+BLOCKED_SECONDS = 20.0
+"""How long nothing at all may run in the worker's loop."""
 
 
 class Vital(NamedTuple):
@@ -64,3 +67,14 @@ class Watchdog:
             if now - since >= PATIENCE_SECONDS:
                 stuck = stuck or f"{vital.name} has not moved for {now - since:.0f} s"
         return stuck
+
+
+async def end_when_blocked() -> None:
+    """Until cancelled, end the process (exit code 1, all stacks to stderr) once its loop has been blocked for BLOCKED_SECONDS:
+    then no watchdog runs in it either."""
+    try:
+        while True:
+            faulthandler.dump_traceback_later(BLOCKED_SECONDS, exit=True)
+            await asyncio.sleep(CHECK_SECONDS)
+    finally:
+        faulthandler.cancel_dump_traceback_later()

@@ -24,27 +24,27 @@ def deliveries(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], ro
     """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
     slots: dict[int, list[Delivered]] = {}
     for item in taken:
+        sender, conversation, seq = item.sender, item.conversation, item.seq
         users_by_slot: dict[int, list[str]] = {}
-        sender = item.sender
         for device, slot in routes.get(sender, ()):
             if device == item.device:
                 slots.setdefault(slot, []).append(AnswerDelivered(sender, device, _taken_frame(item)))
-            elif item.seq and slot not in users_by_slot:
+            elif seq and slot not in users_by_slot:
                 users_by_slot[slot] = [sender]
-        if not item.seq:
+        if not seq:
             continue
-        first, _, second = item.conversation.partition(":")
+        first, _, second = conversation.partition(":")
         recipient = second if sender == first else first
         for _, slot in routes.get(recipient, ()):
-            if slot not in users_by_slot:
+            users = users_by_slot.get(slot)
+            if users is None:
                 users_by_slot[slot] = [recipient]
-            elif recipient not in users_by_slot[slot]:
-                users_by_slot[slot].append(recipient)
+            elif recipient not in users:
+                users.append(recipient)
         if users_by_slot:
             frame = message_frame(item)
             for slot, users in users_by_slot.items():
-                event = MessageDelivered(item.conversation, item.seq, sender, item.device, users, frame)
-                slots.setdefault(slot, []).append(event)
+                slots.setdefault(slot, []).append(MessageDelivered(conversation, seq, sender, item.device, users, frame))
     for answer in answers:
         for device, slot in routes.get(answer.item.sender, ()):
             if device == answer.item.device:

@@ -77,7 +77,7 @@ class _Outbox:
 
     def __init__(self, last: tuple[int, int] | None) -> None:
         self.ordinal, self.time = last or (0, 0)
-        self.answers: dict[int, Answer] = {}
+        self.answers: dict[int, tuple[bytes, int, int, int]] = {}
         self.changed = -1
 
 
@@ -111,7 +111,7 @@ class FoldState:
         self.version = version
         self._known = known
         self._versions = versions
-        self._limits = versions[version]
+        self._max_body, self._forget_after = versions[version]
         self._conversations: dict[str, _Conversation] = {}
         self._outboxes = 0
         self._known_position = position
@@ -164,24 +164,28 @@ class FoldState:
             )
         else:
             self.version = item.fold_version
-            self._limits = self._versions[self.version]
+            self._max_body, self._forget_after = self._versions[self.version]
 
     def _submit(self, offset: int, index: int, item: SubmittedItem, outcome: Outcome) -> None:
         conversation = self._conversations.get(item.conversation) or self._load(item.conversation)
         if conversation is None or item.sender not in conversation.members:
             outcome.dead.append(DeadItem(offset, index, Code.NOT_A_MEMBER, encode_event(item)))
             return
-        outbox = conversation.outboxes.get((item.sender, item.outbox))
+        name = (item.sender, item.outbox)
+        outbox = conversation.outboxes.get(name)
         if outbox is None:
-            last = self._known.last((item.conversation, item.sender, item.outbox))
-            outbox = conversation.outboxes[item.sender, item.outbox] = _Outbox(last)
+            outbox = conversation.outboxes[name] = _Outbox(self._known.last((item.conversation, *name)))
             self._outboxes += 1
-        ordinal = item.ordinal
-        last_ordinal = outbox.ordinal if self.time - outbox.time <= self._limits.forget_after else 0
+        ordinal, time = item.ordinal, self.time
+        last_ordinal = outbox.ordinal if time - outbox.time <= self._forget_after else 0
         if ordinal != last_ordinal + 1:
             outcome.answers.append(self._answer_again(outbox, last_ordinal, item))
             return
-        code = self._refusal(item)
+        if isinstance(item, MessageSubmitted):
+            body = item.body
+            code = 0 if body and len(body) * 4 <= self._max_body else self._refusal(body)
+        else:
+            body, code = "", item.code
         seq = 0
         if not code:
             seq = conversation.seq = conversation.seq + 1
@@ -189,12 +193,12 @@ class FoldState:
             outbox.answers.clear()
         outbox.changed = offset
         outbox.ordinal = ordinal
-        outbox.time = self.time
-        outbox.answers[ordinal] = Answer(item.key, seq, code, self.time)
+        outbox.time = time
+        outbox.answers[ordinal] = (item.key, seq, code, time)
         outcome.taken.append(
             Taken(
                 offset,
-                self.time,
+                time,
                 item.conversation,
                 item.sender,
                 item.device,
@@ -203,7 +207,7 @@ class FoldState:
                 item.key,
                 seq,
                 code,
-                "" if code else item.body,  # type: ignore[union-attr]
+                "" if code else body,
             )
         )
 
@@ -215,17 +219,11 @@ class FoldState:
         conversation = self._conversations[name] = _Conversation(self._known.seq(name), members)
         return conversation
 
-    def _refusal(self, item: SubmittedItem) -> int:
-        """The code of a final refusal, 0 for a message that is taken."""
-        if type(item) is RefusalSubmitted:
-            return item.code
-        body = item.body  # type: ignore[union-attr]
+    def _refusal(self, body: str) -> int:
+        """The code of the refusal of a body, 0 if it is taken."""
         if not body:
             return Code.BODY_EMPTY.number
-        limit = self._limits.max_body
-        if len(body) * 4 > limit and len(body.encode()) > limit:
-            return Code.BODY_TOO_LARGE.number
-        return 0
+        return Code.BODY_TOO_LARGE.number if len(body.encode()) > self._max_body else 0
 
     def _answer_again(self, outbox: _Outbox, last_ordinal: int, item: SubmittedItem) -> Repeat | OutOfStep:
         if item.ordinal > last_ordinal:

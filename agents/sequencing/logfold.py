@@ -8,7 +8,7 @@ from agents.rules.log import Verdict, judge, news
 from connectors.kafka.record import Record
 from schemas.codec import NewerVersion, Undecodable, decode_log
 from schemas.events import LogRecord, Taken
-from streams.state import Header, PartitionState, Place
+from streams.state import Header, PartitionState
 
 
 class Halt(Exception):
@@ -20,16 +20,12 @@ class LogFold:
 
     def __init__(self, state: PartitionState, header: Header) -> None:
         self._state = state
-        self._taken: list[Taken] = []
-        self._places: list[Place] = []
+        self._records: list[tuple[int, list[Taken]]] = []
         self._changed = False
+        self.unwritten = 0
+        """Taken ordinals not yet in the state."""
         self.header = header
         """Where the fold stands; the state may be behind it until `write`."""
-
-    @property
-    def unwritten(self) -> int:
-        """Taken ordinals not yet in the state."""
-        return len(self._taken)
 
     def read(self, record: Record) -> LogRecord:
         """Take a record as read from Kafka and return it decoded. Raises Halt."""
@@ -49,12 +45,8 @@ class LogFold:
             raise Halt(f"log record {offset} follows {header.log_offset}: the log has a gap of offsets")
         if judge(header.position, entry) is Verdict.TAKE:
             taken = news(header.position, entry)
-            self._taken += taken
-            firsts: dict[str, int] = {}
-            for item in taken:
-                if item.seq and item.conversation not in firsts:
-                    firsts[item.conversation] = item.seq
-            self._places += [Place(conversation, seq, offset) for conversation, seq in firsts.items()]
+            self._records.append((offset, taken))
+            self.unwritten += len(taken)
             self.header = replace(
                 header,
                 log_offset=offset,
@@ -74,6 +66,7 @@ class LogFold:
         if not self._changed and redeliver_from == self.header.redeliver_from:
             return
         self.header = replace(self.header, delivered=delivered, redeliver_from=redeliver_from)
-        self._state.write(self._taken, self._places, self.header)
-        self._taken, self._places = [], []
+        self._state.write(self._records, self.header)
+        self._records = []
+        self.unwritten = 0
         self._changed = False

@@ -45,8 +45,7 @@ def workers(lab: Stack) -> Iterator[list[Worker]]:
     pair = [Worker(lab, 0), Worker(lab, 1)]
     yield pair
     for worker in pair:
-        if worker.process is not None and worker.process.poll() is None:
-            worker.kill()
+        worker.end()
 
 
 @pytest.fixture

@@ -27,9 +27,14 @@ class Worker:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, point: str = "", after: int = 0) -> None:
-        """Start it; with `point`, it kills itself there after so many appends (tests.harness.crashing_worker)."""
-        program = ["-m", "tests.harness.crashing_worker", point, str(after)] if point else ["-m", "ops", "worker", "sequencer"]
+    def start(self, point: str = "", after: int = 0, hang: str = "") -> None:
+        """Start it; with `point`, it kills itself there after so many appends (tests.harness.crashing_worker); with `hang`, it
+        hangs there (tests.harness.hanging_worker)."""
+        program = ["-m", "ops", "worker", "sequencer"]
+        if point:
+            program = ["-m", "tests.harness.crashing_worker", point, str(after)]
+        elif hang:
+            program = ["-m", "tests.harness.hanging_worker", hang]
         environment = {"MESSENGER_STATE_DIR": str(self.state_dir), "MESSENGER_WEB_PORT": str(self.port)}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -56,6 +61,11 @@ class Worker:
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
+
+    def end(self) -> None:
+        """Kill it if it still runs."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
 
     def wait_dead(self, timeout: float) -> bool:
         """True if it has ended by itself within `timeout` seconds."""

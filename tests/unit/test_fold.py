@@ -3,7 +3,7 @@
 import pytest
 
 from agents.rules.batch import Batch, fold_records
-from agents.rules.fold import DAY, FoldState, OutOfStep, Repeat, StateIncomplete
+from agents.rules.fold import DAY, VERSIONS, FoldState, OutOfStep, Repeat, StateIncomplete
 from agents.rules.known import Memory
 from schemas.codec import NewerVersion, encode_event
 from schemas.codes import Code
@@ -112,7 +112,7 @@ def test_strangers_are_set_aside(partition: Partition) -> None:
 
 
 def test_a_control_record_is_a_batch_of_its_own_and_never_goes_back() -> None:
-    state = FoldState(Memory(), versions={1: FoldState(Memory())._limits, 2: FoldState(Memory())._limits})
+    state = FoldState(Memory(), versions={1: VERSIONS[1], 2: VERSIONS[1]})
     values: list[Submitted] = [message(1), FoldSwitched(2), message(2), FoldSwitched(1)]
     records = [Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)]
     batches = list(fold_records(state, records))

@@ -1,0 +1,59 @@
+"""A real sequencer worker that hangs.
+
+usage: python -m tests.harness.hanging_worker WHERE     (settings as for `messenger worker sequencer`)
+
+Nothing of the worker is replaced but the call at which it hangs for ever.
+"""
+
+import asyncio
+import functools
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from agents.rules.answers import Routes
+from agents.sequencing.outside import Outside, PartitionOutside
+from agents.sequencing.restore import Restored
+from agents.settings import WorkerSettings
+from agents.worker import build_sequencer, run
+from connectors.environment import load
+from ops.logs import set_up_logging
+
+WHERE = {
+    "append": "an append that Kafka never reports on",
+    "restore": "a state that is never restored",
+    "loop": "a call that never gives the loop back",
+}
+
+
+class HangingOutside(Outside):
+    where = ""
+
+    def partition(self, number: int) -> PartitionOutside:
+        return HangingPartition(self, number)
+
+
+class HangingPartition(PartitionOutside):
+    _outside: HangingOutside
+
+    def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
+        if self._outside.where != "append":
+            super().append(value, report)
+
+    async def restore(self, stopped: Callable[[], bool]) -> Restored:
+        if self._outside.where == "restore":
+            await asyncio.Event().wait()
+        return await super().restore(stopped)
+
+    async def lookup(self, users: Sequence[str]) -> Routes:
+        if self._outside.where == "loop":
+            time.sleep(3600)  # noqa: ASYNC251  (that is the point)
+        return await super().lookup(users)
+
+
+if __name__ == "__main__":
+    set_up_logging(logging.INFO)
+    HangingOutside.where = sys.argv[1]
+    sys.exit(run(load(WorkerSettings, os.environ), [functools.partial(build_sequencer, kind=HangingOutside)]))

@@ -1,0 +1,62 @@
+"""The table in RocksDB knows what the same state in memory knows, wherever the writes are cut."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.rules.known import Memory
+from schemas.events import Taken
+from schemas.frames import OUTBOX_WINDOW
+from streams.state import Header, PartitionState, RocksBudget
+
+OUTBOXES = [("alice:bob", "alice", b"1" * 16), ("alice:bob", "bob", b"1" * 16), ("alice:carol", "alice", b"2" * 16)]
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, len(OUTBOXES) - 1),
+        st.integers(1, 2 * OUTBOX_WINDOW + 20),  # ordinals taken one after the other
+        st.booleans(),  # forgotten before: ordinals begin at 1 again
+        st.booleans(),  # written after
+    ),
+    max_size=12,
+)
+
+
+@given(steps, st.integers(1, 50))
+def test_the_table_equals_the_memory(steps: list[tuple[int, int, bool, bool]], record_size: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        table = PartitionState(Path(folder) / "state", RocksBudget(1 << 20, 1 << 20))
+        memory = Memory()
+        records: list[tuple[int, list[Taken]]] = []
+        time = offset = 0
+        for which, count, forgotten, written in steps:
+            conversation, sender, outbox = OUTBOXES[which]
+            last = memory.last(OUTBOXES[which])
+            begin = 1 if forgotten or last is None else last.ordinal + 1
+            taken = []
+            for ordinal in range(begin, begin + count):
+                time += 1
+                seq = 0 if time % 7 == 0 else memory.seq(conversation) + 1
+                key = time.to_bytes(16, "big")
+                item = Taken(time, time, conversation, sender, "d", outbox, ordinal, key, seq, 0 if seq else 131, "")
+                memory.take([item])
+                taken.append(item)
+            for cut in range(0, count, record_size):
+                records.append((offset, taken[cut : cut + record_size]))
+                offset += 1
+            if written:
+                table.write(records, Header("log", "input"))
+                records = []
+        table.write(records, Header("log", "input"))
+        try:
+            for name in OUTBOXES:
+                last = memory.last(name)
+                assert table.seq(name[0]) == memory.seq(name[0])
+                assert table.last(name) == last
+                if last is not None:
+                    for ordinal in range(max(1, last.ordinal - OUTBOX_WINDOW + 1), last.ordinal + 1):
+                        assert table.answer(name, ordinal) == memory.answer(name, ordinal)
+        finally:
+            table.close()
