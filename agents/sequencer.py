@@ -15,7 +15,6 @@ from agents.sequencing.stage import SequencerStage
 from agents.sequencing.vitals import SequencerVitals
 from agents.settings import WorkerSettings
 from connectors.redis.client import RedisUnavailable
-from connectors.redis.owners import Owners
 from schemas.topics import LOG, SUBMITTED
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
@@ -30,7 +29,7 @@ _CLAIM_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-def make_sequencer(outside: Outside, settings: WorkerSettings, owners: Owners) -> PipelineApp:
+def make_sequencer(outside: Outside, settings: WorkerSettings) -> PipelineApp:
     """The sequencer's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
     partitions = settings.partitions
 
@@ -70,7 +69,7 @@ def make_sequencer(outside: Outside, settings: WorkerSettings, owners: Owners) -
     @app.timer(_CLAIM_SECONDS)
     async def claim() -> None:
         try:
-            await owners.claim(stage.readable(), settings.web_address)
+            await outside.owners.keep(stage.readable(), outside.address)
         except RedisUnavailable as error:
             log.debug("partitions are not claimed now: %s", error)
 

@@ -34,8 +34,17 @@ def build_sequencer(
 ) -> PipelineApp:
     """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
     state_dir = Path(settings.state_dir)
-    outside = kind(settings.kafka, GROUP, state_dir, topic_ids, RedisRoutes(redis), RocksBudget())
-    return make_sequencer(outside, settings, RedisOwners(redis))
+    outside = kind(
+        settings.kafka,
+        GROUP,
+        state_dir,
+        topic_ids,
+        RedisRoutes(redis),
+        RedisOwners(redis),
+        settings.web_address,
+        RocksBudget(),
+    )
+    return make_sequencer(outside, settings)
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

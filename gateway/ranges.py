@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import aiohttp
 import msgspec
@@ -12,6 +12,7 @@ from connectors.redis.owners import Owners
 from schemas.codec import UNDECODABLE, split_frames
 from schemas.frames import MAX_HEADS, Heads, Sync
 from schemas.ids import partition_of
+from schemas.ranges import HeadsAnswer, HeadsQuestion, PageHead
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +20,8 @@ _TIMEOUT_SECONDS = 5.0
 _MAX_CONNECTIONS = 64
 """Requests under way at all workers; more wait, within the timeout."""
 
-_heads = msgspec.json.Decoder(dict[str, int])
-
-
-class _PageHead(msgspec.Struct):
-    known: int
-
-
-_page_head = msgspec.json.Decoder(_PageHead)
+_heads = msgspec.json.Decoder(HeadsAnswer)
+_page_head = msgspec.json.Decoder(PageHead)
 
 
 class RangesUnavailable(Exception):
@@ -37,14 +32,17 @@ class RangeGone(Exception):
     """The log no longer holds the beginning of the range."""
 
 
-def merge_heads(id_: int, found: Sequence[Mapping[str, int]]) -> Heads:
-    """One answer of the partitions' answers: a partition that was cut short knows nothing after its last."""
+def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> Heads:
+    """One answer of the partitions' answers: a partition that was cut short knows nothing after its last.
+
+    `pending`: there are partitions without an answer.
+    """
     cut = min((max(heads) for heads in found if len(heads) >= MAX_HEADS), default="")
     heads = sorted((name, seq) for some in found for name, seq in some.items() if not cut or name <= cut)
     if len(heads) > MAX_HEADS:
         heads = heads[:MAX_HEADS]
         cut = heads[-1][0]
-    return Heads(id_, dict(heads), cut)
+    return Heads(id_, dict(heads), cut, pending)
 
 
 class Ranges:
@@ -61,31 +59,43 @@ class Ranges:
         await self._http.close()
 
     async def heads(self, user: str, sync: Sync) -> Heads:
-        """What is new to a device, from all partitions. Raises RangesUnavailable."""
-        asked: list[dict[str, int]] = [{} for _ in range(self._partitions)]
+        """What is new to a device, from all partitions that answer; `pending` if some do not. Raises RangesUnavailable.
+
+        A partition's answer holds everything that was delivered before the device had its route, if its owner is the same
+        before and after: an owner claims a partition before it looks for any route, and answers for all it has folded.
+        """
+        cursors: dict[int, dict[str, int]] = {partition: {} for partition in range(self._partitions)}
         for conversation, cursor in sync.cursors.items():
-            asked[partition_of(conversation, self._partitions)][conversation] = cursor
-        addresses = await self._find(range(self._partitions))
+            cursors[partition_of(conversation, self._partitions)][conversation] = cursor
+        owners = await self._find(cursors)
+        questions = {
+            address: {partition: cursors[partition] for partition in cursors if owners.get(partition) == address}
+            for address in set(owners.values())
+        }
         answers = await asyncio.gather(
             *(
-                self._ask(
-                    "POST",
-                    f"http://{addresses[partition]}/sequencer/heads/{partition}/",
-                    msgspec.json.encode({"user": user, "after": sync.after, "until": sync.until, "cursors": cursors}),
-                )
-                for partition, cursors in enumerate(asked)
+                self._ask_heads(address, HeadsQuestion(user, sync.after, sync.until, asked))
+                for address, asked in questions.items()
             )
         )
+        found = {partition: heads for answer in answers for partition, heads in answer.items()}
+        owners_after = await self._find(cursors)
+        complete = all(partition in found and owners.get(partition) == owners_after.get(partition) for partition in cursors)
+        return merge_heads(sync.id, list(found.values()), not complete)
+
+    async def _ask_heads(self, address: str, question: HeadsQuestion) -> HeadsAnswer:
         try:
-            found = [_heads.decode(answer) for answer in answers]
-        except UNDECODABLE as error:
-            raise RangesUnavailable(f"a worker's answer cannot be read: {error}") from None
-        return merge_heads(sync.id, found)
+            return _heads.decode(await self._ask("POST", f"http://{address}/sequencer/heads/", msgspec.json.encode(question)))
+        except (RangesUnavailable, *UNDECODABLE) as error:
+            log.info("%s does not answer for partitions %s: %s", address, list(question.cursors), error)
+            return {}
 
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
         """(last seq known, `message` frames after+1, after+2 …). Raises RangesUnavailable, RangeGone."""
         partition = partition_of(conversation, self._partitions)
-        address = (await self._find([partition]))[partition]
+        address = (await self._find([partition])).get(partition)
+        if address is None:
+            raise RangesUnavailable(f"no worker claims partition {partition}")
         query = {"conversation": conversation, "after": str(after), "limit": str(limit)}
         answer = await self._ask("GET", f"http://{address}/sequencer/page/{partition}/", params=query)
         head, *frames = split_frames(answer)
@@ -94,15 +104,11 @@ class Ranges:
         except UNDECODABLE as error:
             raise RangesUnavailable(f"a worker's answer cannot be read: {error}") from None
 
-    async def _find(self, partitions: Sequence[int]) -> Mapping[int, str]:
+    async def _find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         try:
-            found = await self._owners.find(partitions)
+            return await self._owners.find(partitions)
         except RedisUnavailable as error:
             raise RangesUnavailable(str(error)) from None
-        missing = [partition for partition in partitions if partition not in found]
-        if missing:
-            raise RangesUnavailable(f"no worker claims partition {missing[0]}")
-        return found
 
     async def _ask(self, method: str, url: str, body: bytes | None = None, params: Mapping[str, str] | None = None) -> bytes:
         try:

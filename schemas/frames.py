@@ -153,11 +153,15 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
 
 
 class Heads(_Frame, tag="heads", frozen=True):
-    """conversation → last seq, of those that have gone on after the device's cursor. `next`: there may be more after it."""
+    """conversation → last seq, of those that have gone on after the device's cursor.
+
+    `next`: there may be more after it. `pending`: some conversations up to there could not be asked after now; ask again.
+    """
 
     id: int
     heads: dict[str, int]
     next: str = ""
+    pending: bool = False
 
 
 class Resync(_Frame, tag="resync", frozen=True):

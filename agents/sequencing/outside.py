@@ -13,6 +13,8 @@ from connectors.kafka.producer import KafkaSendError, QueueFull
 from connectors.kafka.reader import OffsetGone, Reader
 from connectors.kafka.record import Record
 from connectors.kafka.renewed import RenewedProducer
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter
@@ -34,7 +36,7 @@ DELIVERY_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024
 class Outside:
     """Shared by all partitions of a worker. Use it inside a running loop; close it.
 
-    `topic_ids` asks Kafka for the ids its topics have now.
+    `topic_ids` asks Kafka for the ids its topics have now, `address` is where gateways reach this worker.
     """
 
     def __init__(
@@ -44,9 +46,13 @@ class Outside:
         state_dir: Path,
         topic_ids: Callable[[], Mapping[str, str]],
         routes: Routes,
+        owners: Owners,
+        address: str,
         budget: RocksBudget,
     ) -> None:
         self.kafka = kafka
+        self.owners = owners
+        self.address = address
         self.group = group
         self.state_dir = state_dir
         self.topic_ids = topic_ids
@@ -124,6 +130,16 @@ class PartitionOutside:
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
         self._outside.delivery_producer.send(DELIVERIES, slot, value, lambda error, _offset: report(error is None))
+
+    async def claim(self) -> None:
+        """Say that this worker has the partition; returns when it is said, however long Redis is away."""
+        while True:
+            try:
+                await self._outside.owners.take(self._number, self._outside.address)
+                return
+            except RedisUnavailable as error:
+                log.info("partition %d is not claimed yet: %s", self._number, error)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def lookup(self, users: Sequence[str]) -> RoutesFound:
         return await self._outside.routes.lookup(users)

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from faust.web import View
 
-from agents.sequencing.ranges import HeadsQuestion, RangeGone
+from agents.sequencing.ranges import RangeGone
 from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
 from schemas.codec import UNDECODABLE
 from schemas.frames import MAX_PAGE_MESSAGES
+from schemas.ranges import HeadsQuestion, PageHead
 from streams.app import PipelineApp
 
 encode_json = msgspec.json.Encoder().encode
@@ -88,21 +89,17 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
             return web.json({"error": str(error)}, status=503)
         if found is None:
             return web.json({"error": f"partition {partition} is not on this worker"}, status=404)
-        return web.bytes(b"\n".join([encode_json({"known": found.known}), *found.frames]), content_type="application/x-ndjson")
+        return web.bytes(b"\n".join([encode_json(PageHead(found.known)), *found.frames]), content_type="application/x-ndjson")
 
-    @app.page("/sequencer/heads/{partition}/")
+    @app.page("/sequencer/heads/")
     class Heads(View):
-        async def post(self, request: Any, partition: str) -> Any:
-            """A HeadsQuestion in, {conversation: last seq} out, at most MAX_HEADS by name. 404: not here."""
+        async def post(self, request: Any) -> Any:
+            """A HeadsQuestion in, a HeadsAnswer out."""
             try:
                 question = decode_question(await request.read())
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
-            owned = stage.partitions.get(int(partition)) if partition.isdigit() else None
-            heads = owned.heads(question) if owned else None
-            if heads is None:
-                return self.json({"error": f"partition {partition} is not on this worker"}, status=404)
-            return self.bytes(encode_json(heads), content_type="application/json")
+            return self.bytes(encode_json(await stage.heads(question)), content_type="application/json")
 
 
 class _BadQuery(ValueError):

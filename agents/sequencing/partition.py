@@ -5,9 +5,10 @@ restoring ─→ running ─→ closed
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -17,7 +18,7 @@ from agents.sequencing.appender import Appender
 from agents.sequencing.deliverer import Deliverer
 from agents.sequencing.logfold import Halt, LogFold
 from agents.sequencing.outside import PartitionOutside
-from agents.sequencing.ranges import HeadsQuestion, Page, find_heads, read_page
+from agents.sequencing.ranges import Page, find_heads, read_page
 from agents.sequencing.restore import Stopped
 from connectors.kafka.reader import OffsetGone, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
@@ -30,6 +31,7 @@ MAX_CLOCK_LEAD = 3600 * 1000
 """A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward for good."""
 _WRITE_MESSAGES = 10_000
 _RETRY_SECONDS = 1.0
+_LANDING_SECONDS = 2.0
 
 
 class Status(Enum):
@@ -62,6 +64,8 @@ class Partition:
         self._committable: int | None = None
         self._seeking = False
         self._looking = False
+        self._moved = asyncio.Event()
+        """Set, and replaced, when something has landed."""
         self._tasks: list[asyncio.Task[None]] = []
         self.table: PartitionState | None = None
         self._state: FoldState
@@ -146,12 +150,27 @@ class Partition:
             self.write()  # what has landed within the last second
         return None if self.table is None else await read_page(self.table, self._outside, conversation, after, limit)
 
-    def heads(self, question: HeadsQuestion) -> dict[str, int] | None:
-        """What is new to a device; None if this partition is not here."""
-        if self.table is None:
+    async def heads(self, user: str, after: str, until: str, cursors: Mapping[str, int]) -> Mapping[str, int] | None:
+        """What is new to a device (schemas.ranges.HeadsQuestion); None if this partition is not here or cannot tell now.
+
+        Everything folded before the call is in it: it may have been delivered before the device had its route.
+        """
+        if not await self._has_landed() or self.table is None:
             return None
         self.write()
-        return find_heads(self.table, question)
+        return find_heads(self.table, user, after, until, cursors)
+
+    async def _has_landed(self) -> bool:
+        """Wait a little until what is folded now has landed. A halted partition tells what it knows."""
+        if self.table is None:
+            return False
+        folded = self._state.position
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LANDING_SECONDS):
+                while self.table is not None and self._fold.header.position < folded:
+                    await self._moved.wait()
+                return True
+        return self.status is Status.HALTED
 
     def halt(self, reason: str) -> None:
         """Read nothing more. What was folded still lands and is delivered."""
@@ -218,6 +237,7 @@ class Partition:
 
     async def _deliver(self) -> None:
         try:
+            await self._outside.claim()  # before any look for routes: gateway/ranges.py relies on it
             await self._deliverer.run()
         except OffsetGone as error:
             self.halt(f"the log expired before it was delivered: {error}")
@@ -228,6 +248,8 @@ class Partition:
     def _landed(self, log_offset: int, to: int) -> None:
         self._deliverer.landed(log_offset, to)
         self.progress += 1
+        self._moved.set()
+        self._moved = asyncio.Event()
         position = self._fold.header.position
         if position > self._state.position:  # another worker was further: go on from what the log says
             self.write()

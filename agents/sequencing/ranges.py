@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from msgspec import Struct
-
 from agents.rules.answers import message_frame
 from connectors.kafka.reader import OffsetGone
 from connectors.kafka.record import Record
@@ -25,18 +23,6 @@ class Page(NamedTuple):
 
     known: int
     frames: list[bytes]
-
-
-class HeadsQuestion(Struct):
-    """What is new to a device of `user` in the user's conversations after `after` up to `until` (all, if empty)?
-
-    `cursors`: conversation → last seq the device has; 0 for a conversation it does not name.
-    """
-
-    user: str
-    after: str
-    until: str
-    cursors: dict[str, int]
 
 
 class RangeGone(Exception):
@@ -96,12 +82,12 @@ class RecordAccess(Protocol):
         """The log's records at these offsets. Raises ReadTimeout, OffsetGone."""
 
 
-def find_heads(state: Places, question: HeadsQuestion) -> dict[str, int]:
-    """conversation → last seq, of those that have gone on after their cursor; the first MAX_HEADS by name."""
+def find_heads(state: Places, user: str, after: str, until: str, cursors: Mapping[str, int]) -> dict[str, int]:
+    """Of one partition's part of a HeadsQuestion: those that have gone on after their cursor, the first MAX_HEADS by name."""
     heads: dict[str, int] = {}
-    for conversation in state.conversations(question.user, question.after, question.until):
+    for conversation in state.conversations(user, after, until):
         seq = state.seq(conversation)
-        if seq > question.cursors.get(conversation, 0):
+        if seq > cursors.get(conversation, 0):
             heads[conversation] = seq
             if len(heads) == MAX_HEADS:
                 break

@@ -10,6 +10,7 @@ from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition, Status
 from connectors.kafka.reader import ReadTimeout
 from schemas.ids import partition_of
+from schemas.ranges import HeadsAnswer, HeadsQuestion
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,17 @@ class SequencerStage:
         """The last sequence number of a conversation of one of this worker's partitions, else 0."""
         owned = self.partitions.get(partition_of(conversation, self._count))
         return owned.table.seq(conversation) if owned and owned.table else 0
+
+    async def heads(self, question: HeadsQuestion) -> HeadsAnswer:
+        """What is new to a device, of the partitions asked that are here."""
+        owned = {number: self.partitions[number] for number in question.cursors if number in self.partitions}
+        found = await asyncio.gather(
+            *(
+                partition.heads(question.user, question.after, question.until, question.cursors[number])
+                for number, partition in owned.items()
+            )
+        )
+        return {number: dict(heads) for number, heads in zip(owned, found, strict=True) if heads is not None}
 
     def readable(self) -> list[int]:
         """The partitions whose log this worker can tell by number, halted ones included."""

@@ -2,7 +2,7 @@
 
 const ASKED = 8; // questions that the server answers at once
 const STRETCH = 1000; // cursors in one question
-const SOON = 50; // ms until asking again for what the log does not have yet
+const SOON = 100; // ms, doubled each time, until asking again for what the log does not have yet
 const FIRST = 800;
 const LAST = 20000;
 const GONE = 122;
@@ -10,7 +10,7 @@ const GONE = 122;
 export class CatchUp {
   // send(frames) hands frames to the connection
   constructor(store, send) {
-    Object.assign(this, { store, send, asked: new Map(), toSync: [], notNow: new Set(), id: 1, failures: 0 });
+    Object.assign(this, { store, send, asked: new Map(), toSync: [], notNow: new Set(), empty: new Map(), id: 1, failures: 0 });
   }
 
   // A new session.
@@ -21,6 +21,8 @@ export class CatchUp {
   }
 
   sync() {
+    this.session = {};
+    this.waiting = 0; // stretches to be asked after again
     const cursors = [...this.store.cursors()].sort(([a], [b]) => (a < b ? -1 : 1));
     this.toSync = [];
     for (let start = 0; start === 0 || start < cursors.length; start += STRETCH) {
@@ -52,18 +54,25 @@ export class CatchUp {
     const asked = this.#answered(frame);
     if (!asked) return;
     this.store.heads(frame.heads);
+    if (frame.pending) this.#syncLater({ ...asked, until: frame.next || asked.until });
+    else this.failures = 0;
     if (frame.next) {
       const cursors = Object.fromEntries(Object.entries(asked.cursors).filter(([id]) => id > frame.next));
       this.toSync.push({ ...asked, after: frame.next, cursors });
     }
-    if (!this.toSync.length && ![...this.asked.values()].some(({ t }) => t === "sync")) this.store.begun = true;
+    if (!this.toSync.length && !this.waiting && ![...this.asked.values()].some(({ t }) => t === "sync")) this.store.begun = true;
   }
 
   page(frame) {
     if (!this.#answered(frame)) return;
+    this.failures = 0;
     for (const message of frame.messages) this.store.take(message);
     this.store.heads({ [frame.conversation]: frame.known });
-    if (!frame.messages.length) this.#later(frame.conversation, SOON);
+    const empty = frame.messages.length ? 0 : (this.empty.get(frame.conversation) ?? 0) + 1;
+    if (empty) {
+      this.empty.set(frame.conversation, empty);
+      this.#later(frame.conversation, backoff(SOON, empty - 1));
+    } else this.empty.delete(frame.conversation);
   }
 
   // Whether the error answers a question of ours.
@@ -71,23 +80,27 @@ export class CatchUp {
     const asked = this.asked.get(frame.id);
     if (!asked) return false;
     this.asked.delete(frame.id);
-    const wait = Math.random() * Math.min(LAST, FIRST * 2 ** Math.min(this.failures++, 10));
-    if (asked.t === "sync") {
-      if (frame.retry) this.toSync.push(asked);
-      setTimeout(() => this.ask(), wait);
-    } else if (frame.code === GONE) {
-      this.store.gone(asked.conversation);
-    } else {
-      this.#later(asked.conversation, wait);
-    }
+    if (asked.t === "sync" && frame.retry) this.#syncLater(asked);
+    else if (frame.code === GONE) this.store.gone(asked.conversation);
+    else if (asked.t === "range") this.#later(asked.conversation, backoff(FIRST, this.failures++));
     return true;
   }
 
   #answered({ id }) {
     const asked = this.asked.get(id);
     this.asked.delete(id);
-    if (asked) this.failures = 0;
     return asked;
+  }
+
+  #syncLater(question) {
+    this.waiting++;
+    const session = this.session;
+    setTimeout(() => {
+      if (session !== this.session) return;
+      this.waiting--;
+      this.toSync.push(question);
+      this.ask();
+    }, backoff(FIRST, this.failures++));
   }
 
   #later(conversation, wait) {
@@ -97,4 +110,8 @@ export class CatchUp {
       this.ask();
     }, wait);
   }
+}
+
+function backoff(first, failures) {
+  return Math.random() * Math.min(LAST, first * 2 ** Math.min(failures, 10));
 }

@@ -68,8 +68,15 @@ class MemoryOwners:
         self._claim = claim_seconds
         self._owners: dict[int, tuple[str, float]] = {}
 
-    async def claim(self, partitions: Iterable[int], address: str) -> None:
-        self._owners.update(dict.fromkeys(partitions, (address, self._clock() + self._claim)))
+    async def take(self, partition: int, address: str) -> None:
+        self._owners[partition] = address, self._clock() + self._claim
+
+    async def keep(self, partitions: Iterable[int], address: str) -> None:
+        wanted = list(partitions)
+        held = await self.find(wanted)
+        for partition in wanted:
+            if held.get(partition, address) == address:
+                await self.take(partition, address)
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         found = {partition: self._owners.get(partition, ("", 0.0)) for partition in partitions}

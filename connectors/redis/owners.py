@@ -1,4 +1,4 @@
-"""Which worker has a partition now: a claim that runs out by itself. Wrong at worst, and then the worker says so."""
+"""Which worker has a partition now: a claim that runs out by itself, and that a newer owner takes over."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -11,8 +11,11 @@ CLAIM_SECONDS = 5.0
 class Owners(Protocol):
     """All methods raise RedisUnavailable."""
 
-    async def claim(self, partitions: Iterable[int], address: str) -> None:
-        """`address` (host:port of a worker's pages) has these partitions, for CLAIM_SECONDS."""
+    async def take(self, partition: int, address: str) -> None:
+        """`address` (host:port of a worker's pages) has the partition from now on, whoever had it, for CLAIM_SECONDS."""
+
+    async def keep(self, partitions: Iterable[int], address: str) -> None:
+        """Claim these again, save those that another worker has taken."""
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         """partition -> address, of those that somebody claims."""
@@ -24,12 +27,15 @@ class RedisOwners:
     def __init__(self, client: RedisClient, claim_seconds: float = CLAIM_SECONDS) -> None:
         self._client = client
         self._claim_ms = int(claim_seconds * 1000)
+        self._claim = client.script("claim")
 
-    async def claim(self, partitions: Iterable[int], address: str) -> None:
-        pipeline = self._client.redis.pipeline(transaction=False)
-        for partition in partitions:
-            pipeline.set(f"owner:{partition}", address, px=self._claim_ms)
-        await self._client.call(pipeline.execute())
+    async def take(self, partition: int, address: str) -> None:
+        await self._client.call(self._client.redis.set(f"owner:{partition}", address, px=self._claim_ms))
+
+    async def keep(self, partitions: Iterable[int], address: str) -> None:
+        await self._client.call(
+            self._claim(keys=[f"owner:{partition}" for partition in partitions], args=[address, self._claim_ms])
+        )
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         wanted = list(partitions)

@@ -168,6 +168,27 @@ def test_what_comes_early_waits_and_is_asked_for(page: webdriver.Chrome) -> None
     ) == ["sync", 1, [], 1, 3, [[1, 0], [2, 0], [3, 0], [6, 2]]]
 
 
+def test_what_could_not_be_asked_after_is_asked_again(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        Math.random = () => 0;
+        const store = new Store("alice"), sent = [];
+        const catchUp = new CatchUp(store, (frames) => sent.push(...frames));
+        catchUp.begin();
+        catchUp.heads({ id: sent[0].id, heads: { "alice:bob": 2 }, next: "alice:bob", pending: true });
+        catchUp.ask();
+        const begun = [store.begun];
+        catchUp.heads({ id: sent[1].id, heads: {} });
+        begun.push(store.begun);
+        await new Promise((done) => setTimeout(done, 20));
+        catchUp.heads({ id: sent[2].id, heads: {} });
+        begun.push(store.begun);
+        return [sent.map(({ t, after, until }) => [t, after, until]), begun.map(Boolean)];
+        """,
+    ) == [[["sync", "", ""], ["sync", "alice:bob", ""], ["sync", "", "alice:bob"]], [False, False, True]]
+
+
 def test_what_there_was_before_the_page_is_brought_back_when_opened(page: webdriver.Chrome) -> None:
     assert run(
         page,

@@ -31,7 +31,7 @@ async def test_pages_while_the_owners_are_killed(lab: Stack) -> None:
         sender = await talk.join("alice")
         await talk.say(sender, "bob", [f"message {number}" for number in range(1, COUNT + 1)])
         device = await connect(http, lab, bob)
-        longest, refused = 0.0, 0
+        longest, refused, pending = 0.0, 0, 0
         for round_ in range(ROUNDS * 2):
             lab.kill(f"worker-{round_ % 2 + 1}")
             killed = good = time.monotonic()
@@ -43,10 +43,14 @@ async def test_pages_while_the_owners_are_killed(lab: Stack) -> None:
                     refused += 1
                     await asyncio.sleep(0.05)
                     continue
+                heads = await device.ask("sync", cursors={f"{alice}:{bob}": after})
+                told = heads.get("heads") == {f"{alice}:{bob}": COUNT}
+                assert told or heads.get("pending") or heads.get("code") == Code.TRY_LATER.number
+                pending += not told
                 assert seqs(answer) == list(range(after + 1, min(after + 100, COUNT) + 1))
                 assert [message["body"] for message in answer["messages"]] == [f"message {n}" for n in seqs(answer)]
                 longest, good = max(longest, time.monotonic() - good), time.monotonic()
                 after = (after + 100) % COUNT
             await asyncio.to_thread(lab.wait_healthy)
-        print(f"without a page for at most {longest:.1f} s; {refused} times told to try later")
+        print(f"without a page for at most {longest:.1f} s; {refused} times told to try later, {pending} times without heads")
         assert longest < 8

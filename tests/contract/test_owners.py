@@ -17,23 +17,32 @@ def owners(request: pytest.FixtureRequest, redis: RedisClient) -> Owners:
     return MemoryOwners(time.monotonic, CLAIM) if request.param == "memory" else RedisOwners(redis, CLAIM)
 
 
-async def test_the_latest_claim_counts(owners: Owners) -> None:
-    await owners.claim([0, 1], "one:1")
-    await owners.claim([1, 2], "two:2")
-    assert await owners.find([0, 1, 2, 3]) == {0: "one:1", 1: "two:2", 2: "two:2"}
+async def test_who_took_a_partition_last_has_it(owners: Owners) -> None:
+    for partition in (0, 1):
+        await owners.take(partition, "one:1")
+    await owners.take(1, "two:2")
+    await owners.keep([0, 1, 2], "one:1")
+    await owners.keep([1], "two:2")
+    assert await owners.find([0, 1, 2, 3]) == {0: "one:1", 1: "two:2", 2: "one:1"}
     assert await owners.find([]) == {}
-    await owners.claim([], "three:3")
+    await owners.keep([], "three:3")
 
 
-async def test_a_claim_runs_out(owners: Owners) -> None:
-    await owners.claim([0], "one:1")
-    await asyncio.sleep(CLAIM * 1.5)
-    assert await owners.find([0]) == {}
+async def test_a_claim_runs_out_unless_it_is_kept(owners: Owners) -> None:
+    await owners.take(0, "one:1")
+    await owners.take(1, "one:1")
+    for _ in range(3):
+        await asyncio.sleep(CLAIM / 2)
+        await owners.keep([1], "one:1")
+    assert await owners.find([0, 1]) == {1: "one:1"}
+    await owners.keep([0], "two:2")
+    assert await owners.find([0, 1]) == {0: "two:2", 1: "one:1"}
 
 
 async def test_redis_away_is_said_so() -> None:
     client = RedisClient("redis://127.0.0.1:1/0")
-    for question in (RedisOwners(client).find([0]), RedisOwners(client).claim([0], "one:1")):
+    owners = RedisOwners(client)
+    for question in (owners.find([0]), owners.take(0, "one:1"), owners.keep([0], "one:1")):
         with pytest.raises(RedisUnavailable):
             await question
     await client.close()

@@ -83,9 +83,10 @@ async def test_other_peoples_conversations_are_not_told(stack: Stack, http: aioh
 async def test_without_a_worker_it_is_to_be_tried_later(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     with Stack(tmp_path / "stack", workers=0) as lonely:
         device = await connect(http, lonely, "alice")
-        for question in (("sync", {"cursors": {"alice:bob": 0}}), ("range", {"conversation": "alice:bob", "after": 0})):
-            answer = await device.ask(question[0], **question[1])
-            assert (answer["code"], answer["retry"]) == (Code.TRY_LATER.number, True)
+        heads = await device.ask("sync", cursors={"alice:bob": 0})
+        assert (heads["heads"], heads["pending"]) == ({}, True)
+        page = await device.ask("range", conversation="alice:bob", after=0)
+        assert (page["code"], page["retry"]) == (Code.TRY_LATER.number, True)
 
 
 async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from agents.sequencing.logfold import LogFold
 from agents.sequencing.outside import spans
-from agents.sequencing.ranges import HeadsQuestion, Page, RangeGone, RecordCache, Taking, by_conversation, find_heads, read_page
+from agents.sequencing.ranges import Page, RangeGone, RecordCache, Taking, by_conversation, find_heads, read_page
 from connectors.kafka.reader import OffsetGone
 from connectors.kafka.record import Record
 from gateway.ranges import merge_heads
@@ -109,30 +109,34 @@ async def test_a_page_is_bounded_by_bytes_but_never_empty(log: Log) -> None:
     assert seqs(page) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def ask(user: str, after: str = "", until: str = "", **cursors: int) -> HeadsQuestion:
-    return HeadsQuestion(user, after, until, {name.replace("_", ":"): cursor for name, cursor in cursors.items()})
+def heads(log: Log, user: str, after: str = "", until: str = "", **cursors: int) -> dict[str, int]:
+    named = {name.replace("_", ":"): cursor for name, cursor in cursors.items()}
+    return find_heads(log.state, user, after, until, named)
 
 
 def test_heads_are_those_of_the_users_own_conversations(log: Log) -> None:
     log.add(A, B, A, "aaron:bob", "alic:zoe")
     log.add(B, "bob:zoe")
     log.write()
-    assert find_heads(log.state, ask("alice")) == {A: 2, B: 2}
-    assert find_heads(log.state, ask("alice", alice_bob=2, alice_carol=1)) == {B: 2}
-    assert find_heads(log.state, ask("alice", after=A)) == {B: 2}
-    assert find_heads(log.state, ask("alice", until=A)) == {A: 2}
-    assert find_heads(log.state, ask("bob")) == {"aaron:bob": 1, A: 2, "bob:zoe": 1}
-    assert find_heads(log.state, ask("ali")) == {}
+    assert heads(log, "alice") == {A: 2, B: 2}
+    assert heads(log, "alice", alice_bob=2, alice_carol=1) == {B: 2}
+    assert heads(log, "alice", after=A) == {B: 2}
+    assert heads(log, "alice", until=A) == {A: 2}
+    assert heads(log, "bob") == {"aaron:bob": 1, A: 2, "bob:zoe": 1}
+    assert heads(log, "ali") == {}
 
 
 def test_many_heads_are_cut_and_asked_on() -> None:
     names = [f"alice:u{number:05}" for number in range(MAX_HEADS * 2)]
     short, cut = dict.fromkeys(names[1::20], 1), dict.fromkeys(names[::2][:MAX_HEADS], 1)
-    heads = merge_heads(7, [short, cut, {}])
-    assert len(heads.heads) == MAX_HEADS
-    assert heads.next == max(heads.heads)
-    assert set(heads.heads) == {name for name in {**short, **cut} if name <= heads.next}
-    assert merge_heads(7, [{"alice:bob": 1}, {"alice:amy": 2}]).next == ""
+    merged = merge_heads(7, [short, cut, {}], pending=False)
+    assert len(merged.heads) == MAX_HEADS
+    assert merged.next == max(merged.heads)
+    assert set(merged.heads) == {name for name in {**short, **cut} if name <= merged.next}
+    assert not merged.pending
+    few = merge_heads(7, [{"alice:bob": 1}, {"alice:amy": 2}], pending=True)
+    assert few.next == ""
+    assert few.pending
 
 
 def test_records_close_together_are_read_in_one_go() -> None:

@@ -15,13 +15,14 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import aiohttp
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from messenger_sdk.backoff import delay
+from messenger_sdk.catching_up import CatchingUp
 from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, OutboxOfAnother, SendRefused
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
-from messenger_sdk.timelines import Shown, Timelines, syncs
+from messenger_sdk.timelines import Shown, Timelines
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
 from schemas.codes import Code
@@ -36,12 +37,6 @@ _LASTING_SECONDS = 5.0
 """A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
 _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
-
-
-_SOON_SECONDS = 0.05
-"""Until asking again for what the log does not have yet."""
-_FIRST_RETRY = 3
-"""After an error, as after this many failed attempts to connect."""
 
 
 class MessageReceived(NamedTuple):
@@ -99,6 +94,7 @@ class Client:
         self.state = "connecting"
         self.dropped_events = 0
         self._timelines = Timelines()
+        self._catching_up = CatchingUp(self._timelines, jitter)
         self._urls: Iterator[str] = itertools.cycle([url] if isinstance(url, str) else url)
         self._token = token
         self._device = device
@@ -114,19 +110,13 @@ class Client:
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._log_id = ""
-        self._asked: dict[int, frames.Sync | frames.Range] = {}
-        """Questions under way, by id."""
-        self._to_sync: list[frames.Sync] = []
-        self._not_now: set[str] = set()
-        """Conversations to ask for again a little later."""
-        self._last_id = 0
-        self._unanswered_in_a_row = 0
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._online = asyncio.Event()
         self._stopped: MessengerError | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
         self._resend: asyncio.TimerHandle | None = None
+        self._asking: asyncio.TimerHandle | None = None
         self._writing: set[asyncio.Task[None]] = set()
         self._run_task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -267,19 +257,19 @@ class Client:
         self.user = frame.user
         if self._log_id and self._log_id != frame.log:
             self._timelines = Timelines()  # another numbering of messages
+            self._catching_up = CatchingUp(self._timelines, self._jitter)
         self._log_id = frame.log
         self._socket = socket
         self._outbox.reconnected()
         self._become("online")
         self._online.set()
         self._flush_soon()
-        self._asked.clear()
-        self._not_now.clear()
-        self._sync()
+        self._catching_up.begin()
+        self._ask()
 
     def _stop(self, error: MessengerError, code: int) -> None:
         self._stopped, self._socket = error, None
-        for timer in (self._flushing, self._resend):
+        for timer in (self._flushing, self._resend, self._asking):
             if timer is not None:
                 timer.cancel()
         for result in self._results.values():
@@ -380,14 +370,13 @@ class Client:
         elif type(frame) is frames.Page:
             self._page(frame)
         elif type(frame) is frames.Heads:
-            self._heads(frame)
+            self._catching_up.heads(frame, self._clock())
+            self._ask()
         elif type(frame) is frames.Resync:
-            self._sync()
-        elif type(frame) is frames.Error and frame.id in self._asked:
-            self._not_answered(frame.id, frame)
+            self._catching_up.sync()
+            self._ask()
         elif type(frame) is frames.Error:
-            self._finish(self._outbox.error(frame, self._clock()))
-            self._plan_resend()
+            self._error(frame)
 
     def _show(self, message: frames.Message) -> None:
         self._emit_shown(self._timelines.take(message))
@@ -397,80 +386,35 @@ class Client:
         for (conversation, seq, sender, key, time, body), missing in ((astuple(s.message), s.missing) for s in shown):
             self._emit(MessageReceived(conversation, seq, sender, key, time, body, missing))
 
-    # Catching up
-
-    def _sync(self) -> None:
-        self._to_sync = syncs(self._timelines.cursors())
-        self._ask()
-
-    def _ask(self) -> None:
-        """Ask for what is missing, a few questions at a time."""
-        if self._socket is None or not (self._to_sync or self._timelines.behind()):
-            return
-        before = self._last_id
-        while self._to_sync and len(self._asked) < frames.MAX_QUESTIONS:
-            self._last_id += 1
-            self._asked[self._last_id] = replace(self._to_sync.pop(), id=self._last_id)
-        under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, frames.Range)}
-        for conversation in self._timelines.behind():
-            if len(self._asked) >= frames.MAX_QUESTIONS:
-                break
-            if conversation not in under_way | self._not_now:
-                self._last_id += 1
-                self._asked[self._last_id] = frames.Range(
-                    self._last_id, conversation, self._timelines.after(conversation), frames.MAX_PAGE_MESSAGES
-                )
-        questions = [encode_frame(self._asked[id_]) for id_ in range(before + 1, self._last_id + 1)]
-        if questions:
-            self._write(self._socket, questions)
-
-    def _heads(self, heads: frames.Heads) -> None:
-        asked = self._asked.pop(heads.id, None)
-        if not isinstance(asked, frames.Sync):
-            return
-        self._unanswered_in_a_row = 0
-        self._timelines.heads(heads.heads)
-        if heads.next:
-            cursors = {name: cursor for name, cursor in asked.cursors.items() if name > heads.next}
-            self._to_sync.append(replace(asked, after=heads.next, cursors=cursors))
-        if not self._to_sync and not any(isinstance(other, frames.Sync) for other in self._asked.values()):
-            self._timelines.begun = True
-        self._ask()
-
     def _page(self, page: frames.Page) -> None:
-        if self._asked.pop(page.id, None) is None:
-            return
-        self._unanswered_in_a_row = 0
         for message in page.messages:
             if message.sender == self.user:
                 self._own(message)
-        self._emit_shown(self._timelines.page(page.messages))
-        self._timelines.heads({page.conversation: page.known})
-        if not page.messages:
-            self._ask_later(page.conversation, _SOON_SECONDS)
+        self._emit_shown(self._catching_up.page(page, self._clock()))
         self._ask()
 
-    def _not_answered(self, id_: int, error: frames.Error) -> None:
-        asked = self._asked.pop(id_)
-        later = delay(_FIRST_RETRY + self._unanswered_in_a_row, self._jitter())
-        self._unanswered_in_a_row += 1
-        if isinstance(asked, frames.Range) and error.retry:
-            self._ask_later(asked.conversation, later)
-        elif isinstance(asked, frames.Range):
-            self._emit_shown(self._timelines.gone(asked.conversation))
-            self._ask()
-        elif error.retry:
-            self._to_sync.append(asked)
-            self._loop.call_later(later, self._ask)
-
-    def _ask_later(self, conversation: str, seconds: float) -> None:
-        self._not_now.add(conversation)
-
-        def again() -> None:
-            self._not_now.discard(conversation)
+    def _error(self, error: frames.Error) -> None:
+        shown = self._catching_up.error(error, self._clock())
+        if shown is None:
+            self._finish(self._outbox.error(error, self._clock()))
+            self._plan_resend()
+        else:
+            self._emit_shown(shown)
             self._ask()
 
-        self._loop.call_later(seconds, again)
+    def _ask(self) -> None:
+        """Ask for what is missing, now and when it is time again."""
+        if self._socket is None:
+            return
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+        questions = self._catching_up.questions(self._clock())
+        if questions:
+            self._write(self._socket, [encode_frame(question) for question in questions])
+        at = self._catching_up.wake_at()
+        if at is not None:
+            self._asking = self._loop.call_later(max(0.0, at - self._clock()) + 0.001, self._ask)
 
     def _own(self, message: frames.Message) -> None:
         """One's own message is an answer, too."""

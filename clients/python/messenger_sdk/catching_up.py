@@ -1,0 +1,123 @@
+"""What a device asks the server for, and when: `sync` after each welcome and `resync`, `range` for what is new. Pure.
+
+Times are seconds of any one clock. A question without an answer is asked again with backoff, and so is a part of a `sync`
+that could not be answered, a page that the log does not have yet, or a page that Kafka does not give now.
+"""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from messenger_sdk.backoff import delay
+from messenger_sdk.timelines import Shown, Timelines, syncs
+from schemas.frames import MAX_PAGE_MESSAGES, MAX_QUESTIONS, Error, Heads, Page, Range, Sync
+
+Question = Sync | Range
+
+_FIRST_RETRY = 3
+"""After an error, as after this many failed attempts to connect."""
+
+
+class CatchingUp:
+    """The questions of one device. `jitter` from [0, 1)."""
+
+    def __init__(self, timelines: Timelines, jitter: Callable[[], float]) -> None:
+        self._timelines = timelines
+        self._jitter = jitter
+        self._asked: dict[int, Question] = {}
+        self._syncs: list[tuple[float, Sync]] = []
+        """Not yet asked, and from when on they may be."""
+        self._not_before: dict[str, float] = {}
+        """Conversations not to be asked for now, because the last page was empty or did not come."""
+        self._empty: dict[str, int] = {}
+        self._last_id = 1
+        self._failures = 0
+
+    def begin(self) -> None:
+        """A new session: nothing is under way."""
+        self._asked.clear()
+        self._not_before.clear()
+        self.sync()
+
+    def sync(self) -> None:
+        """Ask after all conversations."""
+        self._syncs = [(0.0, sync) for sync in syncs(self._timelines.cursors())]
+
+    def questions(self, now: float) -> list[Question]:
+        """What to ask now, a few questions at a time."""
+        first = self._last_id + 1
+        self._not_before = {conversation: at for conversation, at in self._not_before.items() if at > now}
+        while len(self._asked) < MAX_QUESTIONS and (sync := self._next_sync(now)) is not None:
+            self._put(sync)
+        under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, Range)}
+        for conversation in self._timelines.behind():
+            if len(self._asked) >= MAX_QUESTIONS:
+                break
+            if conversation not in under_way and conversation not in self._not_before:
+                self._put(Range(0, conversation, self._timelines.after(conversation), MAX_PAGE_MESSAGES))
+        return [self._asked[id_] for id_ in range(first, self._last_id + 1)]
+
+    def wake_at(self) -> float | None:
+        """When to look for questions again, if no answer comes before."""
+        if len(self._asked) >= MAX_QUESTIONS:
+            return None
+        return min((*(at for at, _ in self._syncs), *self._not_before.values()), default=None)
+
+    def heads(self, heads: Heads, now: float) -> None:
+        """The answer to a sync."""
+        asked = self._asked.pop(heads.id, None)
+        if not isinstance(asked, Sync):
+            return
+        self._timelines.heads(heads.heads)
+        if heads.next:
+            cursors = {name: cursor for name, cursor in asked.cursors.items() if name > heads.next}
+            self._syncs.append((now, replace(asked, after=heads.next, cursors=cursors)))
+        if heads.pending:
+            self._syncs.append((now + self._patience(), replace(asked, until=heads.next or asked.until)))
+        else:
+            self._failures = 0
+        if not self._syncs and not any(isinstance(other, Sync) for other in self._asked.values()):
+            self._timelines.begun = True
+
+    def page(self, page: Page, now: float) -> list[Shown]:
+        """The answer to a range: what is to be shown of it."""
+        if self._asked.pop(page.id, None) is None:
+            return []
+        self._failures = 0
+        if page.messages:
+            self._empty.pop(page.conversation, None)
+        else:
+            empty = self._empty.get(page.conversation, 0)
+            self._empty[page.conversation] = empty + 1
+            self._not_before[page.conversation] = now + delay(empty, self._jitter())
+        shown = self._timelines.page(page.messages)
+        self._timelines.heads({page.conversation: page.known})
+        return shown
+
+    def error(self, error: Error, now: float) -> list[Shown] | None:
+        """What is to be shown of an error that answers a question; None if it answers none."""
+        asked = self._asked.pop(error.id or 0, None)
+        if asked is None:
+            return None
+        if isinstance(asked, Range) and not error.retry:
+            return self._timelines.gone(asked.conversation)
+        if isinstance(asked, Range):
+            self._not_before[asked.conversation] = now + self._patience()
+        elif error.retry:
+            self._syncs.append((now + self._patience(), asked))
+        return []
+
+    def _patience(self) -> float:
+        self._failures += 1
+        return delay(_FIRST_RETRY + self._failures - 1, self._jitter())
+
+    def _next_sync(self, now: float) -> Sync | None:
+        for index, (at, sync) in enumerate(self._syncs):
+            if at <= now:
+                del self._syncs[index]
+                return sync
+        return None
+
+    def _put(self, question: Question) -> None:
+        self._last_id += 1
+        self._asked[self._last_id] = replace(question, id=self._last_id)

@@ -1,0 +1,25 @@
+"""What a gateway asks a worker about the log by number (R9), over the pages of its monitor; JSON."""
+
+from msgspec import Struct
+
+
+class HeadsQuestion(Struct):
+    """What is new to a device of `user` in the user's conversations after `after` up to `until` by id (all, if empty)?
+
+    `cursors`: partition to be asked → conversation → last seq the device has; 0 for a conversation that is not named.
+    """
+
+    user: str
+    after: str
+    until: str
+    cursors: dict[int, dict[str, int]]
+
+
+HeadsAnswer = dict[int, dict[str, int]]
+"""partition → conversation → last seq, at most MAX_HEADS by name; partitions the worker cannot answer for are left out."""
+
+
+class PageHead(Struct):
+    """The first line of a page, before its `message` frames: the last seq that is known."""
+
+    known: int

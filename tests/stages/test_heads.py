@@ -1,0 +1,113 @@
+"""What a gateway makes of the workers' answers: complete, or `pending` and why."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from connectors.redis.memory import MemoryOwners
+from gateway.ranges import Ranges
+from schemas.frames import Sync
+from schemas.ids import partition_of
+from schemas.ranges import HeadsAnswer, HeadsQuestion
+
+PARTITIONS = 4
+A, B = "alice:bob", "alice:carol"
+HERE, THERE = partition_of(A, PARTITIONS), partition_of(B, PARTITIONS)
+
+
+class FakeWorker:
+    """Answers with what `heads` says, over real HTTP; `before_answer` runs in between."""
+
+    def __init__(self) -> None:
+        self.heads: HeadsAnswer = {partition: {} for partition in range(PARTITIONS)} | {HERE: {A: 3}, THERE: {B: 5}}
+        self.asked: list[HeadsQuestion] = []
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
+        self.answer: bytes | None = None
+        self.address = ""
+
+    async def handle(self, request: web.Request) -> web.Response:
+        question = msgspec.json.decode(await request.read(), type=HeadsQuestion)
+        self.asked.append(question)
+        if self.before_answer is not None:
+            await self.before_answer()
+        found = {partition: heads for partition, heads in self.heads.items() if partition in question.cursors}
+        return web.Response(body=self.answer or msgspec.json.encode(found))
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[FakeWorker]:
+    fake = FakeWorker()
+    app = web.Application()
+    app.router.add_post("/sequencer/heads/", fake.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    fake.address = f"{host}:{port}"
+    yield fake
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def owners(worker: FakeWorker) -> MemoryOwners:
+    owners = MemoryOwners(time.monotonic)
+    for partition in range(PARTITIONS):
+        await owners.take(partition, worker.address)
+    return owners
+
+
+@pytest.fixture
+async def ranges(owners: MemoryOwners) -> AsyncIterator[Ranges]:
+    asking = Ranges(owners, PARTITIONS)
+    yield asking
+    await asking.close()
+
+
+async def test_a_worker_is_asked_once_for_all_its_partitions(ranges: Ranges, worker: FakeWorker) -> None:
+    heads = await ranges.heads("alice", Sync(7, {A: 2}, "alice:a", "alice:z"))
+    assert (heads.id, heads.heads, heads.pending) == (7, {A: 3, B: 5}, False)
+    (question,) = worker.asked
+    cursors: dict[int, dict[str, int]] = {partition: {} for partition in range(PARTITIONS)}
+    assert question == HeadsQuestion("alice", "alice:a", "alice:z", cursors | {HERE: {A: 2}})
+
+
+async def test_a_partition_that_its_worker_cannot_tell_of_is_pending(ranges: Ranges, worker: FakeWorker) -> None:
+    del worker.heads[THERE]
+    heads = await ranges.heads("alice", Sync(7, {}))
+    assert (heads.heads, heads.pending) == ({A: 3}, True)
+
+
+async def test_a_partition_without_an_owner_is_pending(worker: FakeWorker) -> None:
+    owners = MemoryOwners(time.monotonic)
+    await owners.take(HERE, worker.address)
+    ranges = Ranges(owners, PARTITIONS)
+    heads = await ranges.heads("alice", Sync(7, {}))
+    assert (heads.heads, heads.pending) == ({A: 3}, True)
+    await ranges.close()
+
+
+async def test_an_owner_that_is_not_there_is_pending(ranges: Ranges, owners: MemoryOwners, unused_tcp_port: int) -> None:
+    await owners.take(THERE, f"127.0.0.1:{unused_tcp_port}")
+    heads = await ranges.heads("alice", Sync(7, {}))
+    assert (heads.heads, heads.pending) == ({A: 3}, True)
+
+
+async def test_an_answer_that_cannot_be_read_is_pending(ranges: Ranges, worker: FakeWorker) -> None:
+    worker.answer = b'{"0": '
+    heads = await ranges.heads("alice", Sync(7, {}))
+    assert (heads.heads, heads.pending) == ({}, True)
+
+
+async def test_an_owner_that_has_lost_the_partition_meanwhile_may_know_too_little(
+    ranges: Ranges, owners: MemoryOwners, worker: FakeWorker
+) -> None:
+    async def taken_over() -> None:
+        await owners.take(THERE, "127.0.0.1:1")
+
+    worker.before_answer = taken_over
+    heads = await ranges.heads("alice", Sync(7, {}))
+    assert (heads.heads, heads.pending) == ({A: 3, B: 5}, True)
