@@ -106,6 +106,16 @@ def test_bytes_that_are_not_utf8_are_no_frame() -> None:
     assert error_code(effect) == Code.BAD_FRAME.number
 
 
+@pytest.mark.parametrize("depth", [100, 2000, 50_000])
+@pytest.mark.parametrize("inside", ['{"t":"ping","id":1,"new":%s}', '{"t":"send","to":"bob","body":%s}', "%s", '{"t":%s}'])
+def test_deep_nesting_is_an_error_like_another(depth: int, inside: str) -> None:
+    session = online()
+    for nested in ("[" * depth + "]" * depth, "[" * depth, '{"a":' * depth + "1" + "}" * depth):
+        (effect,) = session.receive((inside % nested).encode(), 0)
+        assert isinstance(effect, Reply)
+    assert isinstance(receive(session, SEND)[0], Submit)
+
+
 def test_a_send_without_a_body_is_no_send() -> None:
     (effect,) = receive(online(), {key: value for key, value in SEND.items() if key != "body"})
     assert error_code(effect) == Code.BAD_FIELD.number
