@@ -91,9 +91,11 @@ class Session:
         self._outbox: tuple[str, bytes] = "", b""
 
     def receive(self, message: bytes, now: float) -> list[Effect]:
-        """The effects of one WebSocket message of 1..n frames."""
+        """The effects of one WebSocket message of 1..n frames; of too many at once, the end."""
         effects: list[Effect] = []
         lines = split_frames(message)
+        if len(lines) > frames.MAX_FRAMES and self.state is not State.CLOSED:
+            return [self._end(Close.BAD_PROTOCOL)]
         self._allowance = min(self._rate * 2, self._allowance + (now - self._counted) * self._rate)
         self._counted = now
         for line in lines or [message]:
@@ -101,6 +103,11 @@ class Session:
                 break
             effects.append(self._frame(line))
         return effects
+
+    @property
+    def flooding(self) -> bool:
+        """More frames have come than the rate allows."""
+        return self._allowance < 1
 
     def welcomed(self) -> None:
         """The welcome has been sent."""

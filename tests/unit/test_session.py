@@ -11,6 +11,7 @@ from gateway.tokens import BadToken, issue, verify
 from schemas import ids
 from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted
+from schemas.frames import MAX_FRAMES
 
 HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"}
 SEND = {"t": "send", "to": "bob", "outbox": "0" * 32, "ordinal": 1, "key": "f" * 32, "body": "hi", "round": 1}
@@ -127,6 +128,13 @@ def test_a_flooding_device_is_told_so_and_served_again_later() -> None:
     assert sum(isinstance(effect, Submit) for effect in effects) == 199  # 2 x 100, one spent on hello
     assert error_code(effects[-1]) == Code.RATE_LIMITED.number
     assert isinstance(receive(session, SEND, now=0.1)[0], Submit)
+
+
+def test_too_many_frames_in_one_message_end_the_session() -> None:
+    """Each costs its line and its answer: 131,072 of them held up everybody else's frames for half a second."""
+    session = online()
+    assert len(receive(session, *[{"t": "ping", "id": 1}] * MAX_FRAMES)) == MAX_FRAMES
+    assert receive(session, *[{"t": "ping", "id": 1}] * (MAX_FRAMES + 1)) == [End(Close.BAD_PROTOCOL)]
 
 
 def test_only_bad_frames_end_the_session_some_time() -> None:
