@@ -184,7 +184,7 @@ class Session:
         if kind == "send" and "body" in named and self.state is State.ONLINE:
             try:
                 send = msgspec.convert(named, _Envelope)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a field's name that is not text
                 pass
             else:
                 return self._send(line, send.to, send.outbox, send.ordinal, send.key, send.round, None)

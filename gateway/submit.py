@@ -17,7 +17,7 @@ MAX_UNACKNOWLEDGED = 20_000
 """Records and items on their way to Kafka; beyond it devices are told to try later, and their ordinals keep the order."""
 
 MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
-"""The same for the bytes of these records. librdkafka keeps count: it is told to report errors only, and we hear of no others."""
+"""The same for the bytes of these records. librdkafka keeps count: it reports errors only, and we hear of no others."""
 
 _MANY, _COLLECT_SECONDS = 8, 0.001
 """When the last loop turn had many items the next ones are collected for a moment: larger records for all behind."""

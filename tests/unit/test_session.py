@@ -117,6 +117,13 @@ def test_deep_nesting_is_an_error_like_another(depth: int, inside: str) -> None:
     assert isinstance(receive(session, SEND)[0], Submit)
 
 
+@pytest.mark.parametrize("surrogate", [b"\xed\xa0\x80", b"\\ud800"])
+def test_a_field_name_that_is_no_text_is_an_error_like_another(surrogate: bytes) -> None:
+    session = online()
+    (effect,) = session.receive(json.dumps({**SEND, "body": 5}).encode().replace(b'"key"', b'"k' + surrogate + b'ey"'), 0)
+    assert error_code(effect) == Code.BAD_FIELD.number
+
+
 def test_a_send_without_a_body_is_no_send() -> None:
     (effect,) = receive(online(), {key: value for key, value in SEND.items() if key != "body"})
     assert error_code(effect) == Code.BAD_FIELD.number
