@@ -78,12 +78,14 @@ class SocketConnection:
                 if message.type is WSMsgType.TEXT:
                     for effect in self._session.receive(message.data, self._loop.time()):
                         self._carry_out(effect)
-                    if self._session.flooding:
+                    if self._session.flooding and self._closing is None:
                         await asyncio.sleep(_FLOOD_SECONDS)
                 elif message.type is WSMsgType.BINARY:
                     self.close(Close.NOT_TEXT)
                 else:
                     break
+        except ConnectionError:
+            pass  # it went away while its ping was being answered
         except Exception:
             log.exception("a session of %s failed", self.user or "a device that had not said hello")
             self.close(Close.INTERNAL)
