@@ -64,6 +64,7 @@ class Node:
         return {
             "connections": len(self._hub),
             "submitted_total": self._submitter.submitted,
+            "turned_away_total": self._submitter.turned_away,
             "pushed_total": self._pusher.pushed,
             "unacknowledged": len(self._producer),
             "ready": float(self.ready),

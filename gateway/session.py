@@ -20,6 +20,8 @@ from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted, SubmittedItem
 
 MAX_BAD_IN_A_ROW = 20
+_UNREADABLE = (*UNDECODABLE, RecursionError)
+"""The last of them for a frame that is nested too deeply to be skipped over."""
 _MAX_CONVERSATIONS = 1000
 
 
@@ -89,9 +91,11 @@ class Session:
         self._outbox: tuple[str, bytes] = "", b""
 
     def receive(self, message: bytes, now: float) -> list[Effect]:
-        """The effects of one WebSocket message of 1..n frames."""
+        """The effects of one WebSocket message of 1..n frames; of too many at once, the end."""
         effects: list[Effect] = []
         lines = split_frames(message)
+        if len(lines) > frames.MAX_FRAMES and self.state is not State.CLOSED:
+            return [self._end(Close.BAD_PROTOCOL)]
         self._allowance = min(self._rate * 2, self._allowance + (now - self._counted) * self._rate)
         self._counted = now
         for line in lines or [message]:
@@ -99,6 +103,11 @@ class Session:
                 break
             effects.append(self._frame(line))
         return effects
+
+    @property
+    def flooding(self) -> bool:
+        """More frames have come than the rate allows."""
+        return self._allowance < 1
 
     def welcomed(self) -> None:
         """The welcome has been sent."""
@@ -111,7 +120,7 @@ class Session:
         self._allowance -= 1
         try:
             command = decode_command(line)
-        except UNDECODABLE:
+        except _UNREADABLE:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
@@ -175,7 +184,7 @@ class Session:
         if kind == "send" and "body" in named and self.state is State.ONLINE:
             try:
                 send = msgspec.convert(named, _Envelope)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a field's name that is not text
                 pass
             else:
                 return self._send(line, send.to, send.outbox, send.ordinal, send.key, send.round, None)

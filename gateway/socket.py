@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 MAX_UNREAD_BYTES = 1024 * 1024
 """What may wait in a socket's buffers for a device that does not read; then it is closed and comes back."""
 HELLO_SECONDS = 10.0
+_FLOOD_SECONDS = 0.05
+"""A pause in reading a device that floods: turning its frames away costs time, too, and that is everybody's."""
 _CLOSE_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 """How long a session that is sent away waits for its answers; what has none by then is sent again elsewhere."""
@@ -76,10 +78,14 @@ class SocketConnection:
                 if message.type is WSMsgType.TEXT:
                     for effect in self._session.receive(message.data, self._loop.time()):
                         self._carry_out(effect)
+                    if self._session.flooding and self._closing is None:
+                        await asyncio.sleep(_FLOOD_SECONDS)
                 elif message.type is WSMsgType.BINARY:
                     self.close(Close.NOT_TEXT)
                 else:
                     break
+        except ConnectionError:
+            pass  # it went away while its ping was being answered
         except Exception:
             log.exception("a session of %s failed", self.user or "a device that had not said hello")
             self.close(Close.INTERNAL)

@@ -16,13 +16,21 @@ log = logging.getLogger(__name__)
 MAX_UNACKNOWLEDGED = 20_000
 """Records and items on their way to Kafka; beyond it devices are told to try later, and their ordinals keep the order."""
 
+MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
+"""The same for the bytes of these records. librdkafka keeps count: it reports errors only, and we hear of no others."""
+
 _MANY, _COLLECT_SECONDS = 8, 0.001
 """When the last loop turn had many items the next ones are collected for a moment: larger records for all behind."""
 
 Failed = Callable[[Code], None]
 """Called once if an item could not be handed to Kafka."""
 
-PRODUCER = {"linger.ms": 0, "delivery.report.only.error": True, "message.timeout.ms": 30_000}
+PRODUCER = {
+    "linger.ms": 0,
+    "delivery.report.only.error": True,
+    "message.timeout.ms": 30_000,
+    "queue.buffering.max.kbytes": MAX_UNACKNOWLEDGED_BYTES // 1024,
+}
 
 
 class Submitter:
@@ -35,6 +43,7 @@ class Submitter:
         self._scheduled = False
         self._last = 0
         self.submitted = 0
+        self.turned_away = 0
 
     def submit(self, item: SubmittedItem, failed: Failed) -> None:
         """Queue an item; it leaves at the end of this loop turn."""
@@ -62,7 +71,7 @@ class Submitter:
 
     def _send(self, place: int, pending: list[tuple[SubmittedItem, Failed]]) -> None:
         if len(self._producer) > MAX_UNACKNOWLEDGED:
-            _fail(pending)
+            self._fail(pending)
             return
         value = encode_event(SubmittedRecord(SCHEMA_VERSION, [item for item, _ in pending]))
         if len(value) > MAX_SUBMITTED_BYTES and len(pending) > 1:
@@ -71,12 +80,12 @@ class Submitter:
                 self._send(place, pending[cut])
             return
         try:
-            self._producer.send(SUBMITTED, place, value, lambda error, _offset: _fail(pending) if error else None)
+            self._producer.send(SUBMITTED, place, value, lambda error, _offset: self._fail(pending) if error else None)
             self.submitted += len(pending)
         except QueueFull:
-            _fail(pending)
+            self._fail(pending)
 
-
-def _fail(pending: list[tuple[SubmittedItem, Failed]]) -> None:
-    for _, failed in pending:
-        failed(Code.TRY_LATER)
+    def _fail(self, pending: list[tuple[SubmittedItem, Failed]]) -> None:
+        self.turned_away += len(pending)
+        for _, failed in pending:
+            failed(Code.TRY_LATER)

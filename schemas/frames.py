@@ -15,6 +15,8 @@ LOWEST_VERSION = 1
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_SOCKET_MESSAGE_BYTES = 256 * 1024
+MAX_FRAMES = 2000
+"""Frames of a device in one WebSocket message."""
 OUTBOX_WINDOW = 64
 """Sends of one outbox and conversation that may be unanswered at once."""
 

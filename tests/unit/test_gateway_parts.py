@@ -6,7 +6,7 @@ from typing import cast
 from connectors.kafka.producer import KafkaProducer, QueueFull, Report
 from gateway.drain import drain
 from gateway.hub import MAX_REMEMBERED, Connection, Hub
-from gateway.submit import MAX_UNACKNOWLEDGED, Submitter
+from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
 from schemas.codes import Close, Code
 from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted
@@ -140,6 +140,23 @@ async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
     submitter.submit(item(3), failures.append)
     await asyncio.sleep(0)
     assert failures == [Code.TRY_LATER] * 3
+
+
+async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
+    """By the real producer, whose broker is away; records as large as 16 sends make them."""
+    producer = KafkaProducer("127.0.0.1:1", PRODUCER, lambda reason: None)
+    submitter = Submitter(producer, 1)
+    failures: list[Code] = []
+    while not failures:
+        for ordinal in range(1, 17):
+            submitter.submit(item(ordinal, body="x" * 16_000), failures.append)
+        await asyncio.sleep(0.002)
+        assert submitter.submitted * 16_000 <= MAX_UNACKNOWLEDGED_BYTES, "it holds more than its bound"
+    assert submitter.submitted * 16_000 > MAX_UNACKNOWLEDGED_BYTES * 0.98, "it is full too soon"
+    assert failures == [Code.TRY_LATER] * submitter.turned_away
+    await producer.close(0)
+    await asyncio.sleep(0)
+    assert len(failures) >= submitter.submitted, "what was held has been told, too"
 
 
 async def test_a_drain_sends_all_away_evenly_and_whoever_comes_meanwhile() -> None:

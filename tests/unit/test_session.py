@@ -11,6 +11,7 @@ from gateway.tokens import BadToken, issue, verify
 from schemas import ids
 from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted
+from schemas.frames import MAX_FRAMES
 
 HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"}
 SEND = {"t": "send", "to": "bob", "outbox": "0" * 32, "ordinal": 1, "key": "f" * 32, "body": "hi", "round": 1}
@@ -106,6 +107,23 @@ def test_bytes_that_are_not_utf8_are_no_frame() -> None:
     assert error_code(effect) == Code.BAD_FRAME.number
 
 
+@pytest.mark.parametrize("depth", [100, 2000, 50_000])
+@pytest.mark.parametrize("inside", ['{"t":"ping","id":1,"new":%s}', '{"t":"send","to":"bob","body":%s}', "%s", '{"t":%s}'])
+def test_deep_nesting_is_an_error_like_another(depth: int, inside: str) -> None:
+    session = online()
+    for nested in ("[" * depth + "]" * depth, "[" * depth, '{"a":' * depth + "1" + "}" * depth):
+        (effect,) = session.receive((inside % nested).encode(), 0)
+        assert isinstance(effect, Reply)
+    assert isinstance(receive(session, SEND)[0], Submit)
+
+
+@pytest.mark.parametrize("surrogate", [b"\xed\xa0\x80", b"\\ud800"])
+def test_a_field_name_that_is_no_text_is_an_error_like_another(surrogate: bytes) -> None:
+    session = online()
+    (effect,) = session.receive(json.dumps({**SEND, "body": 5}).encode().replace(b'"key"', b'"k' + surrogate + b'ey"'), 0)
+    assert error_code(effect) == Code.BAD_FIELD.number
+
+
 def test_a_send_without_a_body_is_no_send() -> None:
     (effect,) = receive(online(), {key: value for key, value in SEND.items() if key != "body"})
     assert error_code(effect) == Code.BAD_FIELD.number
@@ -117,6 +135,13 @@ def test_a_flooding_device_is_told_so_and_served_again_later() -> None:
     assert sum(isinstance(effect, Submit) for effect in effects) == 199  # 2 x 100, one spent on hello
     assert error_code(effects[-1]) == Code.RATE_LIMITED.number
     assert isinstance(receive(session, SEND, now=0.1)[0], Submit)
+
+
+def test_too_many_frames_in_one_message_end_the_session() -> None:
+    """Each costs its line and its answer: 131,072 of them held up everybody else's frames for half a second."""
+    session = online()
+    assert len(receive(session, *[{"t": "ping", "id": 1}] * MAX_FRAMES)) == MAX_FRAMES
+    assert receive(session, *[{"t": "ping", "id": 1}] * (MAX_FRAMES + 1)) == [End(Close.BAD_PROTOCOL)]
 
 
 def test_only_bad_frames_end_the_session_some_time() -> None:
