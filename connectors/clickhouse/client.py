@@ -1,6 +1,7 @@
 """One ClickHouse server, and two errors for all that can go wrong with it."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -11,6 +12,9 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 
 _CONNECT_SECONDS = 2.0
+
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what it logs it raises as well
+
 _PASSING = {
     159,  # TIMEOUT_EXCEEDED
     160,  # TOO_SLOW
