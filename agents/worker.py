@@ -10,9 +10,13 @@ from pathlib import Path
 
 import uvloop
 
+from agents.archiver import make_archiver
 from agents.sequencer import GROUP, make_sequencer
 from agents.sequencing.outside import Outside
 from agents.settings import WorkerSettings
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.environment import SettingsError
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import RedisOwners
@@ -24,6 +28,7 @@ from streams.watchdog import end_when_blocked
 log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 8.0
+_INSERT_SECONDS = 60.0
 
 TopicIds = Callable[[], Mapping[str, str]]
 Build = Callable[[WorkerSettings, TopicIds, RedisClient], PipelineApp]
@@ -45,6 +50,15 @@ def build_sequencer(
         RocksBudget(),
     )
     return make_sequencer(outside, settings)
+
+
+def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
+    """The archiver of a worker. Raises SettingsError."""
+    try:
+        client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
+    return make_archiver(settings, ClickHouseArchive(client), topic_ids)
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

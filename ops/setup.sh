@@ -42,7 +42,7 @@ if [ ! -x $python ] || [ "$(cat .venv/.wanted 2>/dev/null)" != "$wanted" ]; then
     $system -m venv .venv
   fi
   say "installing Python packages ..."
-  $python -m pip install -q --disable-pip-version-check -e ".[dev]" -c constraints.txt || die "pip could not install the packages"
+  $python -m pip install -q --disable-pip-version-check -e ".[dev,local]" -c constraints.txt || die "pip could not install the packages"
   echo "$wanted" > .venv/.wanted
 fi
 [ "$purpose" != lint ] || exit 0

@@ -14,6 +14,7 @@ from schemas.codec import UNDECODABLE
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.ranges import HeadsQuestion, PageHead
 from streams.app import PipelineApp
+from streams.rates import Rates
 
 encode_json = msgspec.json.Encoder().encode
 decode_question = msgspec.json.Decoder(HeadsQuestion).decode
@@ -21,7 +22,7 @@ decode_question = msgspec.json.Decoder(HeadsQuestion).decode
 
 def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
     """`/health/` and `/sequencer/` for people, `/sequencer/counters/…` for the judge, `page` and `heads` for gateways."""
-    rates = _Rates()
+    rates = Rates()
 
     @app.page("/health/")
     async def health(web: Any, request: Any) -> Any:
@@ -111,13 +112,3 @@ def _number(request: Any, name: str, default: int) -> int:
     if not text.isdigit() or len(text) > 16:
         raise _BadQuery(f"{name} must be a number")
     return int(text)
-
-
-class _Rates:
-    def __init__(self) -> None:
-        self._last: tuple[int, float] | None = None
-
-    def since_last(self, count: int, now: float) -> float:
-        """Per second since the call before, 0 at the first."""
-        last, self._last = self._last, (count, now)
-        return round((count - last[0]) / (now - last[1]), 1) if last and now > last[1] else 0.0

@@ -13,7 +13,7 @@ import click
 from ops.exits import FAILED, fail
 from ops.local.health import is_healthy
 from ops.local.home import Home
-from ops.local.parts import MAX_GATEWAYS, MAX_WORKERS, Layout, MissingTool
+from ops.local.parts import MAX_ARCHIVERS, MAX_GATEWAYS, MAX_WORKERS, Layout, MissingTool
 from ops.local.process import end, is_running
 from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
 
@@ -31,7 +31,7 @@ home_option = click.option(
 
 @click.group()
 def command() -> None:
-    """Run the whole system on this machine: Kafka, Redis, workers, gateways.
+    """Run the whole system on this machine: Kafka, Redis, ClickHouse, workers, archivers, gateways.
 
     \b
     Example:
@@ -48,12 +48,14 @@ def command() -> None:
     default=8400,
     show_default=True,
     type=click.IntRange(1024, 65000),
-    help="gateways from here, Kafka +8, Redis +10, monitors from +16 (MESSENGER_BASE_PORT)",
+    help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 (MESSENGER_BASE_PORT)",
 )
 @click.option("--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS))
 @click.option("--gateways", envvar="GATEWAYS", default=1, show_default=True, type=click.IntRange(0, MAX_GATEWAYS))
+@click.option("--archivers", envvar="ARCHIVERS", default=1, show_default=True, type=click.IntRange(0, MAX_ARCHIVERS))
+@click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
-def up(home: Path, base_port: int, workers: int, gateways: int, detach: bool) -> None:
+def up(home: Path, base_port: int, workers: int, gateways: int, archivers: int, no_archive: bool, detach: bool) -> None:
     """Start everything; Ctrl-C ends it. A second start keeps all messages.
 
     \b
@@ -63,9 +65,9 @@ def up(home: Path, base_port: int, workers: int, gateways: int, detach: bool) ->
     place = Home(home)
     place.create()
     if detach:
-        _detach(place, base_port, workers, gateways)
+        _detach(place, base_port, workers, gateways, archivers, no_archive)
         return
-    layout = Layout(place, base_port, workers, gateways)
+    layout = Layout(place, base_port, workers, gateways, None if no_archive else archivers)
     try:
         asyncio.run(Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place)))
     except (CannotStart, MissingTool) as error:
@@ -129,10 +131,11 @@ def logs(home: Path, part: str | None, follow: bool) -> None:
     sys.exit(subprocess.call(["tail", *lines, *(["-F"] if follow else []), *map(str, files)]))
 
 
-def _detach(place: Home, base_port: int, workers: int, gateways: int) -> None:
+def _detach(place: Home, base_port: int, workers: int, gateways: int, archivers: int, no_archive: bool) -> None:
     output = place.logs / "supervisor.log"
     arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
-    arguments += ["--workers", str(workers), "--gateways", str(gateways)]
+    arguments += ["--workers", str(workers), "--gateways", str(gateways), "--archivers", str(archivers)]
+    arguments += ["--no-archive"] if no_archive else []
     with output.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ops", "local", "up", *arguments],

@@ -31,6 +31,9 @@ class Home:
     def token_secret(self) -> str:
         return self.once("token-secret", lambda: secrets.token_hex(32))
 
+    def clickhouse_password(self, user: str) -> str:
+        return self.once(f"clickhouse-{user}", lambda: secrets.token_hex(16))
+
     def cluster_id(self) -> str:
         # begins with a letter: one with '-' would be taken for an option by Kafka's own tools
         return self.once("cluster-id", lambda: urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("="))

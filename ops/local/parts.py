@@ -1,5 +1,6 @@
 """The parts of a local stack, in the order they start."""
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -11,7 +12,9 @@ from ops.local.home import Home
 
 MAX_GATEWAYS = 8
 MAX_WORKERS = 8
-_KAFKA, _CONTROLLER, _REDIS, _WORKERS = 8, 9, 10, 16
+MAX_ARCHIVERS = 2
+_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _WORKERS = 8, 9, 10, 11, 12, 13, 16
+_HUNG_SECONDS = 20.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 """A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply. Benchmarks set their own."""
@@ -23,7 +26,8 @@ class MissingTool(Exception):
 
 class Part(NamedTuple):
     """`check` says how health is asked: ("redis" | "tcp" | "http", port, path). `before` are commands run before it starts,
-    `after` when it has become healthy for the first time."""
+    `after` when it has become healthy for the first time. What does not answer for `hung` seconds is
+    killed and started again."""
 
     name: str
     argv: list[str]
@@ -34,6 +38,7 @@ class Part(NamedTuple):
     before: list[list[str]]
     after: list[list[str]]
     address: str
+    hung: float | None = None
 
 
 class Layout(NamedTuple):
@@ -43,6 +48,8 @@ class Layout(NamedTuple):
     base_port: int
     workers: int
     gateways: int
+    archivers: int | None = 1
+    """None: without an archive, and without ClickHouse."""
     partitions: int = 4
 
     @property
@@ -52,6 +59,10 @@ class Layout(NamedTuple):
     @property
     def redis(self) -> str:
         return f"redis://127.0.0.1:{self.base_port + _REDIS}/0"
+
+    def clickhouse(self, user: str) -> str:
+        """The address of ClickHouse for a user of ops/clickhouse/users.xml."""
+        return clickhouse_url(self.home, self.base_port, user)
 
     def environment(self) -> dict[str, str]:
         """What every process of ours in the stack is told."""
@@ -67,7 +78,10 @@ class Layout(NamedTuple):
         """All parts. Raises MissingTool."""
         messenger = [sys.executable, "-m", "ops"]
         ours = self.environment()
+        reading = {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
         parts = [self._kafka([[*messenger, "topics", "create", "--wait", "60"]]), self._redis()]
+        if self.archivers is not None:
+            parts.append(self._clickhouse([[*messenger, "archive", "migrate"]]))
         for number in range(1, self.workers + 1):
             port = self.base_port + _WORKERS + number - 1
             state = str(self.home.folder / f"worker-{number}")
@@ -84,13 +98,29 @@ class Layout(NamedTuple):
                     f"http://127.0.0.1:{port}/ (Faust monitor), /sequencer/, /performance/",
                 )
             )
+        for number in range(1, (self.archivers or 0) + 1):
+            port = self.base_port + _ARCHIVERS + number - 1
+            state, clickhouse = str(self.home.folder / f"archiver-{number}"), self.clickhouse("archiver")
+            parts.append(
+                Part(
+                    f"archiver-{number}",
+                    [*messenger, "worker", "archiver"],
+                    {**ours, "MESSENGER_CLICKHOUSE": clickhouse, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
+                    port,
+                    ("http", port, "/health/"),
+                    5.0,
+                    [],
+                    [],
+                    f"http://127.0.0.1:{port}/archiver/",
+                )
+            )
         for number in range(1, self.gateways + 1):
             port = self.base_port + number - 1
             parts.append(
                 Part(
                     f"gateway-{number}",
                     [*messenger, "gateway"],
-                    {**ours, "MESSENGER_HTTP_PORT": str(port), "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS},
+                    {**ours, **reading, "MESSENGER_HTTP_PORT": str(port), "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS},
                     port,
                     ("http", port, "/ready"),
                     2.5,
@@ -140,6 +170,46 @@ class Layout(NamedTuple):
         options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes"]
         options += ["--maxmemory-policy", "noeviction"]
         return Part("redis", [server, *options], {}, port, ("redis", port, ""), 1.5, [], [], self.redis)
+
+    def _clickhouse(self, after: list[list[str]]) -> Part:
+        if importlib.util.find_spec("chdb") is None:
+            raise MissingTool('chdb-core is not installed: pip install -e ".[local]" -c constraints.txt, or start --no-archive')
+        folder = self.home.folder / "clickhouse"
+        port, tcp = self.base_port + _CLICKHOUSE, self.base_port + _CLICKHOUSE_TCP
+        return Part(
+            "clickhouse",
+            [sys.executable, "-m", "ops.local.clickhouse_server", str(folder)],
+            {**clickhouse_environment(self.home, port, tcp), "MESSENGER_CLICKHOUSE_ADMIN": self.clickhouse("admin")},
+            port,
+            ("http", port, "/ping"),
+            5.0,
+            [],
+            after,
+            f"http://127.0.0.1:{port}/ (users and passwords: {self.home.folder}/clickhouse-*; docs/ARCHIVE.md)",
+            hung=_HUNG_SECONDS,
+        )
+
+
+CLICKHOUSE_USERS = ("admin", "archiver", "gateway", "analyst")
+"""Of ops/clickhouse/users.xml."""
+
+
+def clickhouse_environment(home: Home, port: int, tcp_port: int) -> dict[str, str]:
+    """What ops/clickhouse/*.xml ask of the environment."""
+    passwords = {f"MESSENGER_CLICKHOUSE_{user.upper()}_PASSWORD": home.clickhouse_password(user) for user in CLICKHOUSE_USERS}
+    return {
+        **passwords,
+        "MESSENGER_CLICKHOUSE_ADMIN_FROM": "127.0.0.1",
+        "MESSENGER_CLICKHOUSE_HOST": "127.0.0.1",
+        "MESSENGER_CLICKHOUSE_PORT": str(port),
+        "MESSENGER_CLICKHOUSE_TCP_PORT": str(tcp_port),
+        "MESSENGER_CLICKHOUSE_BACKUPS": os.environ.get("MESSENGER_CLICKHOUSE_BACKUPS", str(home.folder / "backups")),
+    }
+
+
+def clickhouse_url(home: Home, base_port: int, user: str) -> str:
+    """The address of a local stack's ClickHouse for one of its users."""
+    return f"http://{user}:{home.clickhouse_password(user)}@127.0.0.1:{base_port + _CLICKHOUSE}"
 
 
 _DRAIN_SECONDS = "0.5"

@@ -1,6 +1,7 @@
 """Starts the parts of a local stack in order, restarts what dies, stops all in reverse order."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 10.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+_LOOK_SECONDS = 2.0
 
 
 class CannotStart(Exception):
@@ -118,8 +120,7 @@ class Supervisor:
         """Restart a part whenever it ends."""
         attempt = 0
         while True:
-            assert running.process is not None
-            code = await running.process.wait()
+            code = await self._ended(running)
             if time.monotonic() - running.since > _STEADY_SECONDS:
                 attempt = 0
             delay = _BACKOFF[min(attempt, len(_BACKOFF) - 1)]
@@ -133,12 +134,29 @@ class Supervisor:
             running.state = "running"
             await self._spawn(running)
 
+    async def _ended(self, running: _Running) -> int:
+        """Wait until a part ends, or kill it when it hangs; its exit code."""
+        process, hung = running.process, running.part.hung
+        assert process is not None
+        if hung is None:
+            return await process.wait()
+        answered = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    return await process.wait()
+            if await is_healthy(running.part.check):
+                answered = time.monotonic()
+            elif time.monotonic() - answered > hung:
+                self._say(f"{running.part.name} has not answered for {hung:.0f} s and is killed")
+                process.kill()
+
     async def _stop_all(self) -> None:
-        """Gateways, then workers, then the services; each kind at once."""
+        """Gateways, then workers and archivers, then the services; each kind at once."""
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        for kind in ("gateway", "worker", "redis", "kafka"):
+        for kind in ("gateway", ("worker", "archiver"), "clickhouse", "redis", "kafka"):
             await asyncio.gather(*(self._end(r) for r in self._parts if r.part.name.startswith(kind)))
         self._home.write_state({})
 

@@ -1,4 +1,4 @@
-"""A Redis of the contract tests' own, empty for each."""
+"""A Redis of the contract tests' own, empty for each, and a ClickHouse."""
 
 import asyncio
 import shutil
@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.redis.client import RedisClient
 from ops.local.process import die_with_parent
+from tests.harness.clickhouse import ClickHouse
 from tests.harness.ports import free_base_port
 
 
@@ -36,3 +38,15 @@ async def redis(redis_port: int) -> AsyncIterator[RedisClient]:
             await asyncio.sleep(0.1)
     yield client
     await client.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouse]:
+    """A ClickHouse with the archive's tables."""
+    server = ClickHouse(tmp_path_factory.mktemp("clickhouse"))
+    server.start()
+    admin = ArchiveAdmin(server.url("admin"))
+    admin.migrate(lambda migration: None)
+    admin.close()
+    yield server
+    server.stop()

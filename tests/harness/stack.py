@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ops.local.home import Home
+from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 from tests.harness.ports import free_base_port
 
@@ -20,12 +21,20 @@ _READY_SECONDS = 90.0
 
 
 class Stack:
-    """Use it as a context manager; `home` is an empty or an earlier stack's folder."""
+    """Use it as a context manager; `home` is an empty or an earlier stack's folder. `archivers` None: without ClickHouse."""
 
-    def __init__(self, home: Path, workers: int = 1, gateways: int = 1, base_port: int | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        workers: int = 1,
+        gateways: int = 1,
+        base_port: int | None = None,
+        archivers: int | None = None,
+    ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
         self._counts = ["--workers", str(workers), "--gateways", str(gateways)]
+        self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"
         self.kafka = f"127.0.0.1:{self.base_port + 8}"
@@ -49,6 +58,10 @@ class Stack:
         """What `messenger` needs to find this stack."""
         ours = {"MESSENGER_HOME": str(self.home), "MESSENGER_BASE_PORT": str(self.base_port)}
         return {**os.environ, **ours, "MESSENGER_KAFKA": self.kafka, "MESSENGER_REDIS": self.redis}
+
+    def clickhouse(self, user: str) -> str:
+        """ClickHouse's address for a user."""
+        return clickhouse_url(Home(self.home), self.base_port, user)
 
     def start(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -125,8 +138,15 @@ class Stack:
 
     def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
         """The worker's own page, None while it does not answer."""
+        return self._page(f"{self.worker_urls[worker]}/sequencer/")
+
+    def archiver(self) -> dict[str, Any] | None:
+        """The first archiver's own page, None while it does not answer."""
+        return self._page(f"http://127.0.0.1:{self.base_port + 13}/archiver/")
+
+    def _page(self, url: str) -> dict[str, Any] | None:
         try:
-            with urllib.request.urlopen(f"{self.worker_urls[worker]}/sequencer/", timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 page: dict[str, Any] = json.load(answer)
         except (urllib.error.URLError, ConnectionError, TimeoutError, json.JSONDecodeError):
             return None

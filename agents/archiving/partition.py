@@ -1,0 +1,235 @@
+"""One partition of an archiver, from assignment to revocation.
+
+starting ─→ running ─→ closed
+    └──────────┴─→ halted: kept, nothing read, health red, other partitions run (R7)
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+from agents.archiving.budget import Budget
+from agents.rules.archive import Block, Gathering, Start, rows_of
+from connectors.clickhouse.archive import Archive, ArchiveMismatch
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.topics import KafkaUnreachable
+from schemas.codec import NewerVersion, Undecodable, decode_log
+from schemas.topics import LOG
+
+log = logging.getLogger(__name__)
+
+_BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Status(Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    HALTED = "halted"
+    CLOSED = "closed"
+
+
+class LogRecordRead(Protocol):
+    """A record of `messages`, as any Kafka client gives it."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Source(Protocol):
+    """What a partition asks Kafka. Raises ReadTimeout, KafkaUnreachable."""
+
+    async def start(self, partition: int) -> Start:
+        """Where to go on."""
+
+    async def numbering(self) -> str:
+        """The topic id of `messages.submitted`."""
+
+
+class Partition:
+    """Archives one partition. `go_on` asks the consumer to read from `next_offset` on."""
+
+    def __init__(
+        self,
+        number: int,
+        source: Source,
+        archive: Archive,
+        budget: Budget,
+        figures: Counter[str],
+        go_on: Callable[[int], Awaitable[None]],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.number = number
+        self.status = Status.STARTING
+        self.reason = ""
+        """Why it is halted, or what is wrong now though it goes on."""
+        self.lost = ""
+        self.progress = 0
+        """Grows with whatever this partition gets done; the watchdog looks at it."""
+        self.error_at: float | None = None
+        self.last_error = ""
+        self.archived: int | None = None
+        """All log records before this offset are in the archive."""
+        self._next: int | None = None
+        self._gathering = Gathering()
+        self._under_way: Block | None = None
+        self._held = 0
+        self._source = source
+        self._archive = archive
+        self._budget = budget
+        self._figures = figures
+        self._go_on = go_on
+        self._now = now
+        self._grown = asyncio.Event()
+        self._working = asyncio.create_task(self._work())
+
+    # What the consumer asks (streams.intake)
+
+    @property
+    def held(self) -> bool:
+        return self.status is not Status.RUNNING or self._budget.full(self._held)
+
+    @property
+    def next_offset(self) -> int | None:
+        return self._next if self.status is Status.RUNNING else None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits to be inserted."""
+        return not self._held
+
+    # Running
+
+    def feed(self, records: Sequence[LogRecordRead]) -> None:
+        """Take the next records as they came from Kafka. Never raises: what cannot go on halts the partition."""
+        if self.status is not Status.RUNNING or self._next is None:
+            return
+        now = self._now()
+        for record in records:
+            if record.offset < self._next:
+                continue  # read again after a rebalance
+            value = record.value or b""
+            try:
+                rows = rows_of(self.number, record.offset, decode_log(value).taken)
+            except NewerVersion as error:
+                self.halt(f"log record {record.offset}: {error}; deploy that version and restart")
+                break
+            except Undecodable as error:
+                self.halt(f"log record {record.offset} cannot be read: {error}")
+                break
+            self._gathering.add(record.offset, rows, len(value), now)
+            self._held += len(value)
+            self._budget.bytes += len(value)
+            self._next = record.offset + 1
+            self._figures["records"] += 1
+        self._figures["events"] += 1
+        self.progress += 1
+        self._grown.set()
+
+    def halt(self, reason: str) -> None:
+        """Read nothing more. What was read is still archived."""
+        if self.status is not Status.CLOSED:
+            self.status, self.reason = Status.HALTED, reason
+            log.critical("partition %d is halted: %s", self.number, reason)
+
+    async def close(self) -> None:
+        """Revoked or stopping: what is not in the archive is read again by whoever has the partition next."""
+        self.status = Status.CLOSED
+        self._working.cancel()
+        await asyncio.gather(self._working, return_exceptions=True)
+        self._budget.bytes -= self._held
+        self._held = 0
+
+    async def _work(self) -> None:
+        try:
+            await self._begin()
+            while True:
+                await self._wait_until_due()
+                block = self._under_way = self._gathering.take(self._now())
+                await self._insert(block)
+                self._done(block)
+        except ArchiveMismatch as error:
+            self.halt(str(error))
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception("partition %d: archiving failed", self.number)
+            self.halt(f"archiving failed: {error!r}")
+
+    async def _begin(self) -> None:
+        await self._trying(self._prepare)
+        log.info("partition %d: going on at log offset %s", self.number, self._next)
+        self.status = Status.RUNNING
+        await self._go_on(self.number)
+
+    async def _prepare(self) -> None:
+        await self._archive.prepare(await self._source.numbering())
+        start = await self._source.start(self.number)
+        self._next = self.archived = start.offset
+        if start.lost:
+            self.lost = f"{start.lost} log records before offset {start.offset} expired before they were archived"
+            log.critical("partition %d: %s; `messenger archive restore` brings what a backup has", self.number, self.lost)
+
+    async def _wait_until_due(self) -> None:
+        while (wait := self._gathering.due(self._now())) > 0:
+            self._grown.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if wait == float("inf") else wait):
+                    await self._grown.wait()
+
+    async def _insert(self, block: Block) -> None:
+        if block.rows:
+            token = block.token(LOG, self.number)
+            async with self._budget.turns:
+                await self._trying(lambda: self._archive.insert(block.rows, token))
+            self._figures["rows"] += len(block.rows)
+            self._figures["blocks"] += 1
+
+    async def _trying(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Ask for ever: nothing is given up."""
+        for attempt in range(2**62):
+            try:
+                await ask()
+            except (ArchiveUnavailable, ArchiveRefused, ReadTimeout, KafkaUnreachable) as error:
+                text = str(error)
+                log.log(logging.WARNING if text != self.last_error else logging.DEBUG, "partition %d: %s", self.number, text)
+                self.last_error = text
+                if self.status is not Status.HALTED:
+                    self.reason = text
+                self.error_at = time.time()
+                self._figures["errors"] += 1
+                await asyncio.sleep(_BACKOFF[min(attempt, len(_BACKOFF) - 1)])
+            else:
+                if self.status is not Status.HALTED:
+                    self.reason = ""
+                return
+
+    def _done(self, block: Block) -> None:
+        self._under_way = None
+        self._held -= block.bytes
+        self._budget.bytes -= block.bytes
+        self.archived = block.last + 1
+        self.progress += 1
+
+    def report(self) -> dict[str, Any]:
+        """State and position of the partition, for the monitor page."""
+        under_way = len(self._under_way.rows) if self._under_way else 0
+        return {
+            "partition": self.number,
+            "status": self.status.value,
+            "reason": self.reason,
+            "lost": self.lost,
+            "next": self._next,
+            "archived": self.archived,
+            "rows_waiting": self._gathering.count + under_way,
+            "bytes_waiting": self._held,
+            "last_error": self.last_error,
+            "last_error_at": self.error_at,
+        }

@@ -1,0 +1,193 @@
+"""Messages in the archive: the port, and ClickHouse behind it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
+from schemas.archive import ERASURE, Row, migrations
+from schemas.ids import members_of_valid
+
+TABLE = "archive.messages"
+TYPES = {
+    "conversation": "String",
+    "seq": "UInt64",
+    "key": "FixedString(16)",
+    "sender": "String",
+    "device": "String",
+    "body": "String",
+    "time": "DateTime64(3, 'UTC')",
+    "version": "UInt8",
+    "log_partition": "UInt16",
+    "log_offset": "UInt64",
+}
+"""Told with each insert, or the client would ask for them each time."""
+_MESSAGE = "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, version"
+_FINAL = "SETTINGS do_not_merge_across_partitions_select_final = 1, max_threads = 1"
+
+
+class ArchiveMismatch(Exception):
+    """The archive is not one this code may write; the text says what to do."""
+
+
+class ArchivedMessage(NamedTuple):
+    """`time` in ms of log time, `key` 16 bytes. An erased one has no body."""
+
+    conversation: str
+    seq: int
+    key: bytes
+    sender: str
+    device: str
+    time: int
+    body: str
+    erased: bool
+
+
+class ArchivedConversation(NamedTuple):
+    """Last number and log time (ms) of a conversation, as far as the archive has come."""
+
+    time: int
+    conversation: str
+    seq: int
+
+
+class Archive(Protocol):
+    """All methods raise ArchiveUnavailable, and ArchiveRefused when an operator must act."""
+
+    async def prepare(self, numbering: str) -> None:
+        """See that tables are as this code needs them and that they hold this numbering (topic id of `messages.submitted`),
+        or none yet. Raises ArchiveMismatch."""
+
+    async def insert(self, rows: Sequence[Row], token: str) -> None:
+        """Bring rows in, in one block; when it returns they are there. A repeat with the same token costs nothing, any other
+        repeat is harmless: readers see one row for a (conversation, seq)."""
+
+    async def page(
+        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> Sequence[ArchivedMessage]:
+        """`before`: the messages of seq before-1, before-2 … (newest first); `after`: after+1, after+2 … (oldest first); at
+        most `limit`. A number that is not archived (yet, or any more) is missing: the caller looks whether there is a hole."""
+
+    async def find(self, places: Sequence[tuple[str, int]]) -> Sequence[ArchivedMessage]:
+        """The messages at these (conversation, seq), in any order; what is not archived is missing."""
+
+    async def last_seq(self, conversation: str) -> int:
+        """The highest number that was archived of a conversation, 0 if none."""
+
+    async def conversations(
+        self, user: str, limit: int, before: tuple[int, str] | None = None
+    ) -> Sequence[ArchivedConversation]:
+        """A user's conversations, last written first; `before` is (time, conversation) of the last one seen."""
+
+    async def close(self) -> None: ...
+
+
+class ClickHouseArchive:
+    """`Archive` on a ClickHouse server."""
+
+    def __init__(self, client: ClickHouseClient) -> None:
+        self._client = client
+
+    async def prepare(self, numbering: str) -> None:
+        try:
+            applied = await self._client.call(lambda client: client.query("SELECT max(number) FROM archive.migrations"))
+        except ArchiveRefused as error:
+            raise ArchiveRefused(f"{error}; has `messenger archive migrate` run?") from None
+        reason = schema_differs(int(applied.result_rows[0][0]))
+        if reason is not None:
+            raise ArchiveMismatch(reason)
+        found = await self._client.call(lambda client: client.query("SELECT DISTINCT submitted FROM archive.numbering"))
+        reason = numbering_differs({str(row[0]) for row in found.result_rows}, numbering)
+        if reason is not None:
+            raise ArchiveMismatch(reason)
+        if not found.result_rows:
+            await self._client.call(
+                lambda client: client.insert("archive.numbering", [[numbering]], ["submitted"], column_type_names=["String"])
+            )
+
+    async def insert(self, rows: Sequence[Row], token: str) -> None:
+        columns = list(zip(*rows, strict=True))
+        await self._client.call(
+            lambda client: client.insert(
+                TABLE,
+                columns,
+                list(TYPES),
+                column_type_names=list(TYPES.values()),
+                column_oriented=True,
+                settings={"insert_deduplication_token": token, "async_insert": 0},
+            )
+        )
+
+    async def page(
+        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
+    ) -> Sequence[ArchivedMessage]:
+        # numbers are dense: without the second bound FINAL would read the whole conversation
+        if before is not None:
+            bounds, order = (max(1, before - limit), before - 1), "DESC"
+        else:
+            bounds, order = ((after or 0) + 1, (after or 0) + limit), "ASC"
+        return await self._messages(
+            "conversation = {conversation:String} AND seq BETWEEN {low:UInt64} AND {high:UInt64}",
+            f"ORDER BY seq {order}",
+            {"conversation": conversation, "low": bounds[0], "high": max(0, bounds[1])},
+        )
+
+    async def find(self, places: Sequence[tuple[str, int]]) -> Sequence[ArchivedMessage]:
+        if not places:
+            return []
+        names, seqs = zip(*places, strict=True)
+        return await self._messages(
+            "(conversation, seq) IN arrayZip({names:Array(String)}, {seqs:Array(UInt64)})",
+            "",
+            {"names": list(names), "seqs": list(seqs)},
+        )
+
+    async def _messages(self, where: str, order: str, parameters: dict[str, object]) -> list[ArchivedMessage]:
+        text = f"SELECT {_MESSAGE} FROM {TABLE} FINAL WHERE {where} {order} {_FINAL}"
+        found = await self._client.call(lambda client: client.query(text, parameters))
+        return [ArchivedMessage._make((*row[:-1], row[-1] == ERASURE)) for row in found.result_rows]
+
+    async def last_seq(self, conversation: str) -> int:
+        user, _ = members_of_valid(conversation)
+        text = (
+            "SELECT max(seq) FROM archive.user_conversations "
+            "WHERE user = {user:String} AND conversation = {conversation:String}"
+        )
+        found = await self._client.call(lambda client: client.query(text, {"user": user, "conversation": conversation}))
+        return int(found.result_rows[0][0])
+
+    async def conversations(
+        self, user: str, limit: int, before: tuple[int, str] | None = None
+    ) -> Sequence[ArchivedConversation]:
+        text = (
+            "SELECT toUnixTimestamp64Milli(max(c.time)) AS last, c.conversation AS name, max(c.seq) "
+            "FROM archive.user_conversations AS c WHERE c.user = {user:String} GROUP BY name "
+            "HAVING {all:UInt8} OR (last, name) < ({time:Int64}, {after:String}) "
+            "ORDER BY last DESC, name DESC LIMIT {limit:UInt32} SETTINGS max_threads = 1"
+        )
+        time, after = before or (0, "")
+        parameters = {"user": user, "all": int(before is None), "time": time, "after": after, "limit": limit}
+        found = await self._client.call(lambda client: client.query(text, parameters))
+        return [ArchivedConversation(*row) for row in found.result_rows]
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+def schema_differs(applied: int) -> str | None:
+    """Why tables of migration `applied` do not fit this code, or None."""
+    wanted = migrations()[-1].number
+    if applied < wanted:
+        return f"the archive's tables are of migration {applied}, this code needs {wanted}: run `messenger archive migrate`"
+    if applied > wanted:
+        return f"the archive's tables are of migration {applied}, this code knows {wanted}: deploy the newer code"
+    return None
+
+
+def numbering_differs(found: set[str], numbering: str) -> str | None:
+    """Why an archive of these numberings may not take messages of `numbering`, or None."""
+    if found <= {numbering}:
+        return None
+    return (
+        f"the archive holds the numbering of input topic {', '.join(sorted(found))}, Kafka has {numbering}: the same numbers "
+        "would mean other messages. Back the archive up, drop its database, migrate again"
+    )

@@ -1,0 +1,1 @@
+"""The archive against the log: what is missing, twice or different, and filling what is missing."""

@@ -1,0 +1,106 @@
+"""The archive compared with the log, and filled from it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from connectors.clickhouse.admin import ArchiveAdmin
+from connectors.kafka.reader import Reader
+from ops.archive.log import log_rows
+from schemas.archive import ERASURE, Row
+from schemas.topics import LOG
+
+_EXAMPLES = 10
+_RETRY_SECONDS = 1.0
+
+
+class Compared(NamedTuple):
+    """Rows of the log that the archive lacks, has more than once, or has with other content."""
+
+    missing: list[Row]
+    twice: list[Row]
+    different: list[Row]
+
+
+def compare_rows(expected: Iterable[Row], found: Iterable[Row]) -> Compared:
+    """Rows of the log against what a reader of the archive sees at the same places. Where a row was brought from (log
+    partition and offset) is no content, and an erased message is as it should be."""
+    counts = Counter((row.conversation, row.seq) for row in found)
+    rows = {(row.conversation, row.seq): row for row in found}
+    missing, twice, different = [], [], []
+    for row in expected:
+        there = rows.get((row.conversation, row.seq))
+        if there is None:
+            missing.append(row)
+        elif counts[row.conversation, row.seq] > 1:
+            twice.append(row)
+        elif there.version != ERASURE and there[:8] != row[:8]:
+            different.append(row)
+    return Compared(missing, twice, different)
+
+
+class Report:
+    """What was found in all. `examples` name the first few."""
+
+    def __init__(self) -> None:
+        self.figures: Counter[str] = Counter(messages=0, missing=0, twice=0, different=0)
+        self.examples: list[str] = []
+
+    def add(self, kind: str, rows: Sequence[Row]) -> None:
+        self.figures[kind] += len(rows)
+        room = max(0, _EXAMPLES - len(self.examples))
+        self.examples += [
+            f"{kind}: {row.conversation}/{row.seq} (log {row.log_partition}/{row.log_offset})" for row in rows[:room]
+        ]
+
+    @property
+    def clean(self) -> bool:
+        return not (self.figures["missing"] or self.figures["twice"] or self.figures["different"])
+
+
+def compare(reader: Reader, admin: ArchiveAdmin, partitions: int, patience: float, progress: Callable[[int], None]) -> Report:
+    """Look for every message that the log holds now. What is missing is looked for again for `patience` seconds: the archiver
+    may be on its way. Raises as log_rows and ArchiveAdmin do."""
+    report = Report()
+    missing: list[Row] = []
+    for rows in _log(reader, partitions, progress):
+        compared = compare_rows(rows, admin.found(_places(rows)))
+        report.figures["messages"] += len(rows)
+        missing += compared.missing
+        report.add("twice", compared.twice)
+        report.add("different", compared.different)
+    until = time.monotonic() + patience
+    while missing and time.monotonic() < until:
+        time.sleep(_RETRY_SECONDS)
+        missing = [row for chunk in _chunks(missing) for row in compare_rows(chunk, admin.found(_places(chunk))).missing]
+    report.add("missing", missing)
+    return report
+
+
+def fill(reader: Reader, admin: ArchiveAdmin, partitions: int, progress: Callable[[int], None]) -> Report:
+    """Insert every message of the log that the archive lacks; what it has is never replaced. `missing`: what was filled."""
+    report = Report()
+    for rows in _log(reader, partitions, progress):
+        compared = compare_rows(rows, admin.found(_places(rows)))
+        report.figures["messages"] += len(rows)
+        report.figures["missing"] += len(compared.missing)
+        if compared.missing:
+            admin.insert(compared.missing)
+        report.add("twice", compared.twice)
+        report.add("different", compared.different)
+    return report
+
+
+def _log(reader: Reader, partitions: int, progress: Callable[[int], None]) -> Iterable[list[Row]]:
+    ends = {partition: reader.watermarks(LOG, partition)[1] for partition in range(partitions)}
+    for partition, end in ends.items():
+        yield from log_rows(reader, partition, end, progress)
+
+
+def _places(rows: Sequence[Row]) -> list[tuple[str, int]]:
+    return [(row.conversation, row.seq) for row in rows]
+
+
+def _chunks(rows: list[Row], size: int = 5_000) -> Iterable[list[Row]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))

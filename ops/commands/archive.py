@@ -1,0 +1,218 @@
+"""`messenger archive`: the archive's tables, retention, backup, and the archive against the log."""
+
+import datetime
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import click
+from msgspec import Meta, Struct
+
+from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
+from connectors.clickhouse.archive import ArchiveMismatch
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.environment import SettingsError, load
+from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
+from connectors.kafka.topics import KafkaUnreachable, TopicsAdmin
+from ops.archive.compare import Report, compare, fill
+from ops.archive.months import first_kept
+from ops.exits import FAILED, exit_codes, fail
+from ops.local.home import Home
+from ops.local.parts import clickhouse_url
+from schemas.archive import Migration
+from schemas.codec import NewerVersion, Undecodable
+from schemas.topics import SUBMITTED
+
+
+class ArchiveSettings(Struct, frozen=True):
+    """MESSENGER_CLICKHOUSE_ADMIN and MESSENGER_KAFKA (the local stack's by default), MESSENGER_HOME and MESSENGER_BASE_PORT of
+    that stack, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+
+    clickhouse_admin: str = ""
+    kafka: str = ""
+    home: str = ".local/stack"
+    base_port: int = 8400
+    partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    slots: Annotated[int, Meta(ge=1, le=10_000)] = 8
+
+    @property
+    def admin_url(self) -> str:
+        if self.clickhouse_admin:
+            return self.clickhouse_admin
+        if not Path(self.home).exists():
+            raise SettingsError(f"not set: MESSENGER_CLICKHOUSE_ADMIN, and there is no local stack in {self.home}")
+        return clickhouse_url(Home(Path(self.home)), self.base_port, "admin")
+
+    @property
+    def kafka_address(self) -> str:
+        return self.kafka or f"127.0.0.1:{self.base_port + 8}"
+
+
+@click.group()
+def command() -> None:
+    """Look after the archive: every message, in ClickHouse (docs/ARCHIVE.md).
+
+    Settings: MESSENGER_CLICKHOUSE_ADMIN (http://admin:password@host:8123; the local stack's by default), MESSENGER_KAFKA,
+    MESSENGER_PARTITIONS (4).
+
+    \b
+    Example:
+      messenger archive migrate
+      messenger archive check
+    """
+
+
+@command.command()
+@click.option("--wait", default=0.0, show_default=True, help="seconds to wait for ClickHouse to answer")
+def migrate(wait: float) -> None:
+    """Bring the tables to what this code needs (schemas/clickhouse); safe to repeat, and for two at once. Code 1 when the
+    archive is of newer code. Example: messenger archive migrate --wait 60"""
+    with _admin(wait) as (admin, _):
+        _migrate(admin)
+        click.echo(f"the archive is of migration {admin.applied()}")
+
+
+@command.command()
+@click.option("--months", required=True, type=click.IntRange(2), help="whole months to keep beside the running one")
+@click.option("--yes", is_flag=True, help="do it; else it is only said")
+def retention(months: int, yes: bool) -> None:
+    """Drop months of messages that are older than that, for good. The log must not be what is older: it keeps 30 days.
+
+    Example: messenger archive retention --months 24 --yes
+    """
+    kept = first_kept(datetime.datetime.now(datetime.UTC).date(), months)
+    with _admin() as (admin, _):
+        for month in admin.months():
+            if month.name < kept:
+                click.echo(f"{'dropping' if yes else 'would drop'} {month.name}: {month.rows:,} rows, {month.bytes:,} bytes")
+                if yes:
+                    admin.drop(month.name)
+        if yes:
+            admin.forget_conversations(kept)
+        click.echo(f"kept: {kept} and later" + ("" if yes else "; nothing was dropped, --yes does it"))
+
+
+@command.command()
+@click.option("--from-log", is_flag=True, required=True, help="the only source there is")
+def rebuild(from_log: bool) -> None:
+    """Fill what the archive lacks of the log's 30 days; make it anew if it is gone. Nothing is ever removed or replaced.
+
+    Code 1 if something remains wrong: holes that are older than the log (`restore` a backup), or rows that differ.
+
+    Example: messenger archive rebuild --from-log
+    """
+    with _admin() as (admin, settings), _reading(settings) as (reader, progress):
+        _migrate(admin)
+        admin.require_numbering(_numbering(settings))
+        report = fill(reader, admin, settings.partitions, progress)
+        _tell(report, admin, filled=True)
+
+
+@command.command()
+@click.option("--to", "folder", required=True, metavar="DIR", help="an empty or new folder, as ClickHouse sees it")
+def backup(folder: str) -> None:
+    """Copy the whole archive into a folder that ClickHouse may write (backups.allowed_path in its configuration; of the local
+    stack: MESSENGER_CLICKHOUSE_BACKUPS, or `backups` in its home).
+
+    Example: messenger archive backup --to /backups/2026-11-25
+    """
+    with _admin() as (admin, _):
+        messages, _rows = admin.counts()
+        admin.backup(os.path.abspath(folder))
+        click.echo(f"{messages:,} messages and more are in {folder}")
+
+
+@command.command()
+@click.option("--from", "folder", required=True, metavar="DIR", help="a folder that `backup` has written")
+def restore(folder: str) -> None:
+    """Bring back what a backup holds: the whole archive if there is none or it is empty, else what it lacks. Nothing that is
+    there is removed. Example: messenger archive restore --from /backups/2026-11-25"""
+    with _admin() as (admin, _):
+        before = admin.counts()[0] if admin.applied() else 0
+        if before == 0:
+            admin.wipe()
+            admin.restore(os.path.abspath(folder))
+            _migrate(admin)
+        else:
+            _migrate(admin)
+            admin.add_from(os.path.abspath(folder))
+        click.echo(f"messages: {before:,} before, {admin.counts()[0]:,} now")
+
+
+@command.command()
+@click.option("--wait", default=10.0, show_default=True, help="seconds that the archiver may be behind")
+def check(wait: float) -> None:
+    """Compare every message of the log with the archive, also under load. Code 1 if one is missing, there twice, or different,
+    or if a conversation has a hole. Example: messenger archive check"""
+    with _admin() as (admin, settings), _reading(settings) as (reader, progress):
+        _tell(compare(reader, admin, settings.partitions, wait, progress), admin, filled=False)
+
+
+@contextmanager
+def _admin(wait: float = 0.0) -> Iterator[tuple[ArchiveAdmin, ArchiveSettings]]:
+    """The archive's admin; what goes wrong becomes an exit code."""
+    unreachable = (ArchiveUnavailable, KafkaUnreachable, ReadTimeout)
+    with exit_codes(unreachable=unreachable, usage=(SettingsError, ValueError)):
+        settings = load(ArchiveSettings, os.environ)
+        until = time.monotonic() + wait
+        while True:
+            try:
+                admin = ArchiveAdmin(settings.admin_url)
+                break
+            except ArchiveUnavailable:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+        try:
+            yield admin, settings
+        except (ArchiveRefused, ArchiveNewer, ArchiveMismatch, OffsetGone, NewerVersion, Undecodable) as error:
+            fail(str(error), FAILED)
+        finally:
+            admin.close()
+
+
+@contextmanager
+def _reading(settings: ArchiveSettings) -> Iterator[tuple[Reader, Callable[[int], None]]]:
+    """A reader of the log, and a bar that counts its records."""
+    reader = Reader(settings.kafka_address)
+    with click.progressbar(length=0, label="log records read", show_percent=False, show_eta=False, show_pos=True) as bar:
+
+        def progress(records: int) -> None:
+            bar.length = (bar.length or 0) + records
+            bar.update(records)
+
+        try:
+            yield reader, progress
+        finally:
+            reader.close()
+
+
+def _migrate(admin: ArchiveAdmin) -> None:
+    def say(migration: Migration) -> None:
+        click.echo(f"{migration.name}: blocks: {migration.blocks}")
+
+    admin.migrate(say)
+
+
+def _numbering(settings: ArchiveSettings) -> str:
+    return TopicsAdmin(settings.kafka_address, settings.partitions, settings.slots).ids()[SUBMITTED]
+
+
+def _tell(report: Report, admin: ArchiveAdmin, filled: bool) -> None:
+    holes = admin.holes()
+    figures = report.figures
+    click.echo(f"messages in the log: {figures['messages']:,}")
+    click.echo(f"{'filled' if filled else 'missing'}: {figures['missing']:,}")
+    click.echo(f"twice: {figures['twice']:,}")
+    click.echo(f"different: {figures['different']:,}")
+    click.echo(f"conversations with holes: {len(holes):,}{' or more' if len(holes) >= 1000 else ''}")
+    for line in report.examples:
+        click.echo(f"  {line}")
+    for conversation, first, last, count in holes[:10]:
+        click.echo(f"  hole: {conversation} has {count} messages from {first} to {last}")
+    wrong = holes or figures["twice"] or figures["different"] or (figures["missing"] and not filled)
+    if wrong:
+        raise SystemExit(FAILED)

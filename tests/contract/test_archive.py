@@ -1,0 +1,226 @@
+"""The archive port: one suite, in memory and on a real ClickHouse."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
+from connectors.clickhouse.archive import Archive, ArchiveMismatch, ClickHouseArchive
+from connectors.clickhouse.client import Address, ArchiveRefused, ArchiveUnavailable, ClickHouseClient
+from connectors.clickhouse.memory import MemoryArchive
+from schemas.archive import ERASURE, Row, migrations
+from tests.harness.clickhouse import ClickHouse
+from tests.harness.ports import free_base_port
+
+pytestmark = pytest.mark.real
+
+DAY = 24 * 3600 * 1000
+START = 1_790_000_000_000
+TABLES = ("messages", "user_conversations", "numbering")
+_tokens = (f"token {number}" for number in itertools.count())
+
+
+@pytest.fixture(params=["memory", "clickhouse"])
+async def archive(request: pytest.FixtureRequest) -> AsyncIterator[Archive]:
+    if request.param == "memory":
+        yield MemoryArchive()
+        return
+    server: ClickHouse = request.getfixturevalue("clickhouse")
+    for table in TABLES:
+        assert server.ask("admin", f"TRUNCATE TABLE archive.{table}") == ""
+    real = ClickHouseArchive(ClickHouseClient(server.url("archiver"), 10))
+    yield real
+    await real.close()
+
+
+def row(seq: int, conversation: str = "alice:bob", body: str = "", time: int = 0, version: int = 0) -> Row:
+    sender = conversation.split(":")[seq % 2]
+    text = body or f"message {seq}"
+    return Row(conversation, seq, seq.to_bytes(16), sender, "phone", text, START + (time or seq), version, 1, 100 + seq)
+
+
+async def put(archive: Archive, *rows: Row) -> None:
+    await archive.insert(rows, next(_tokens))
+
+
+async def test_what_was_inserted_is_read_at_once_and_whole(archive: Archive) -> None:
+    text = "Grüße – 👋\n\0 'quoted' \\ \t"
+    await put(archive, row(1, body=text), row(2))
+    first, second = await archive.page("alice:bob", after=0, limit=10)
+    assert first == ("alice:bob", 1, (1).to_bytes(16), "bob", "phone", START + 1, text, False)
+    assert (second.seq, second.body) == (2, "message 2")
+
+
+async def test_pages_run_both_ways_and_end_at_their_limit(archive: Archive) -> None:
+    await put(archive, *(row(seq) for seq in range(1, 31)))
+    await put(archive, *(row(seq, "alice:carol") for seq in range(1, 6)))
+    assert [m.seq for m in await archive.page("alice:bob", before=31, limit=3)] == [30, 29, 28]
+    assert [m.seq for m in await archive.page("alice:bob", before=3, limit=10)] == [2, 1]
+    assert [m.seq for m in await archive.page("alice:bob", after=28, limit=10)] == [29, 30]
+    assert [m.seq for m in await archive.page("alice:bob", after=0, limit=2)] == [1, 2]
+    assert list(await archive.page("alice:bob", before=1, limit=10)) == []
+    assert list(await archive.page("alice:bob", after=30, limit=10)) == []
+    assert list(await archive.page("bob:nobody", before=100, limit=10)) == []
+
+
+async def test_a_number_that_is_not_there_is_missing_and_nothing_moves_up(archive: Archive) -> None:
+    await put(archive, *(row(seq) for seq in (1, 2, 3, 5, 6)))
+    assert [m.seq for m in await archive.page("alice:bob", before=7, limit=3)] == [6, 5]
+    assert [m.seq for m in await archive.page("alice:bob", after=1, limit=3)] == [2, 3]
+
+
+async def test_repeats_are_read_once_however_they_come(archive: Archive) -> None:
+    rows = [row(seq) for seq in range(1, 11)]
+    await archive.insert(rows, "the same")
+    await archive.insert(rows, "the same")
+    await put(archive, *rows[3:])
+    await put(archive, *rows[:7])
+    assert [m.seq for m in await archive.page("alice:bob", after=0, limit=50)] == list(range(1, 11))
+    assert [m.seq for m in await archive.find([("alice:bob", 4)])] == [4]
+    assert list(await archive.conversations("alice", 10)) == [(START + 10, "alice:bob", 10)]
+
+
+async def test_messages_of_many_months_in_one_block(archive: Archive) -> None:
+    rows = [row(seq, time=seq * 40 * DAY) for seq in range(1, 13)]
+    await put(archive, *rows)
+    await put(archive, *rows)
+    assert [m.seq for m in await archive.page("alice:bob", before=13, limit=50)] == list(range(12, 0, -1))
+
+
+async def test_an_erasure_wins_over_its_message_whichever_comes_last(archive: Archive) -> None:
+    await put(archive, row(1), row(2))
+    await put(archive, row(1)._replace(body="", version=ERASURE))
+    await put(archive, row(1))
+    first, second = await archive.page("alice:bob", after=0, limit=10)
+    assert (first.erased, first.body) == (True, "")
+    assert (second.erased, second.body) == (False, "message 2")
+
+
+async def test_single_messages_are_found(archive: Archive) -> None:
+    await put(archive, row(1), row(2), row(1, "alice:carol"))
+    found = await archive.find([("alice:bob", 2), ("alice:carol", 1), ("alice:carol", 2), ("x:y", 1)])
+    assert {(m.conversation, m.seq) for m in found} == {("alice:bob", 2), ("alice:carol", 1)}
+    assert list(await archive.find([])) == []
+
+
+async def test_a_users_conversations_newest_first_page_by_page(archive: Archive) -> None:
+    names = [f"alice:user{number:02d}" for number in range(10)]
+    await put(archive, *(row(3, name, time=1000 + index // 2) for index, name in enumerate(names)))
+    await put(archive, row(4, names[0], time=5000), row(1, "bob:carol", time=9000))
+    assert await archive.last_seq(names[0]) == 4
+    assert await archive.last_seq("alice:nobody") == 0
+    seen: list[tuple[int, str, int]] = []
+    while page := await archive.conversations("alice", 3, seen[-1][:2] if seen else None):
+        seen += page
+    assert [entry[1] for entry in seen] == [names[0], *sorted(names[1:], reverse=True)]
+    assert seen[0] == (START + 5000, names[0], 4)
+    assert list(await archive.conversations("nobody", 3)) == []
+
+
+async def test_an_archive_holds_one_numbering(archive: Archive) -> None:
+    await archive.prepare("one")
+    await archive.prepare("one")
+    with pytest.raises(ArchiveMismatch, match="two"):
+        await archive.prepare("two")
+
+
+async def test_many_questions_at_once(archive: Archive) -> None:
+    await put(archive, *(row(seq) for seq in range(1, 101)))
+    pages = await asyncio.gather(*(archive.page("alice:bob", before=seq, limit=5) for seq in range(10, 30)))
+    assert [page[0].seq for page in pages] == list(range(9, 29))
+
+
+# ClickHouse alone
+
+
+async def test_an_archive_away_is_said_so_soon() -> None:
+    archive = ClickHouseArchive(ClickHouseClient("http://archiver:x@127.0.0.1:1", 5))
+    for question in (
+        archive.page("a:b", before=5, limit=3),
+        archive.insert([row(1)], "t"),
+        archive.last_seq("a:b"),
+        archive.conversations("a", 3),
+        archive.prepare("one"),
+    ):
+        began = time.monotonic()
+        with pytest.raises(ArchiveUnavailable, match="ClickHouse at"):
+            await question
+        assert time.monotonic() - began < 4
+    await archive.close()
+
+
+async def test_an_archive_that_does_not_answer_is_unavailable() -> None:
+    port = free_base_port()
+    writers: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", port):
+        archive = ClickHouseArchive(ClickHouseClient(f"http://archiver:x@127.0.0.1:{port}", 0.5))
+        with pytest.raises(ArchiveUnavailable):
+            await archive.last_seq("a:b")
+        await archive.close()
+        for writer in writers:
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_what_an_operator_must_mend_is_refused(clickhouse: ClickHouse) -> None:
+    wrong = ClickHouseArchive(ClickHouseClient(f"http://archiver:wrong@127.0.0.1:{clickhouse.port}", 5))
+    reader = ClickHouseArchive(ClickHouseClient(clickhouse.url("gateway"), 5))
+    with pytest.raises(ArchiveRefused, match="516"):
+        await wrong.last_seq("a:b")
+    with pytest.raises(ArchiveRefused, match="497"):
+        await reader.insert([row(1)], "t")
+    assert await reader.last_seq("alice:nobody") == 0
+    await wrong.close()
+    await reader.close()
+
+
+@pytest.mark.parametrize("wrong", ["", "127.0.0.1:8123", "redis://x:1", "http://"])
+def test_an_address_that_is_none(wrong: str) -> None:
+    with pytest.raises(ValueError, match="http://user:password@host"):
+        Address.parse(wrong)
+
+
+def test_migrations_by_two_at_once_and_a_newer_archive(clickhouse: ClickHouse) -> None:
+    first, second = ArchiveAdmin(clickhouse.url("admin")), ArchiveAdmin(clickhouse.url("admin"))
+    latest = migrations()[-1].number
+    try:
+        first.wipe()
+
+        async def both() -> None:
+            await asyncio.gather(*(asyncio.to_thread(admin.migrate, lambda migration: None) for admin in (first, second)))
+
+        asyncio.run(both())
+        assert first.applied() == latest
+        applied: list[int] = []
+        second.migrate(lambda migration: applied.append(migration.number))
+        assert applied == []
+        clickhouse.ask("admin", f"INSERT INTO archive.migrations (number, name) VALUES ({latest + 1}, 'from the future')")
+        with pytest.raises(ArchiveNewer):
+            first.migrate(lambda migration: None)
+
+        async def write() -> None:
+            archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 5))
+            with pytest.raises(ArchiveMismatch, match="newer code"):
+                await archive.prepare("one")
+            await archive.close()
+
+        asyncio.run(write())
+    finally:
+        first.wipe()
+        first.migrate(lambda migration: None)
+        first.close()
+        second.close()
+
+
+async def test_tables_that_were_never_made_say_what_to_run(clickhouse: ClickHouse) -> None:
+    clickhouse.ask("admin", "RENAME DATABASE archive TO archive_away")
+    archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 5))
+    try:
+        with pytest.raises(ArchiveRefused, match="messenger archive migrate"):
+            await archive.prepare("one")
+    finally:
+        clickhouse.ask("admin", "RENAME DATABASE archive_away TO archive")
+        await archive.close()

@@ -1,0 +1,62 @@
+"""The server out of chdb-core, and its users: a smoke test of what is private in that package (the version is pinned)."""
+
+import signal
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests.harness.clickhouse import ClickHouse
+
+pytestmark = pytest.mark.real
+
+
+def test_the_version_is_the_one_that_was_tried() -> None:
+    assert version("chdb-core") == "26.9.0"
+
+
+def test_it_serves_stops_and_has_kept_what_it_was_given(tmp_path: Path) -> None:
+    server = ClickHouse(tmp_path)
+    server.start()
+    try:
+        assert server.ask("admin", "SELECT 1") == "1"
+        assert server.ask("admin", "CREATE DATABASE archive; ") == ""
+        assert server.ask("admin", "CREATE TABLE archive.t (n UInt64) ENGINE = MergeTree ORDER BY n") == ""
+        assert server.ask("admin", "INSERT INTO archive.t SELECT number FROM numbers(1000)") == ""
+
+        second = ClickHouse(tmp_path / "second", server.base_port)
+        second.spawn()
+        assert second.wait() == 1, "the port is in use"
+
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 5
+        server.start()
+        assert server.ask("admin", "SELECT count() FROM archive.t") == "1000"
+        server.kill()
+        server.start()
+        assert server.ask("admin", "SELECT count() FROM archive.t") == "1000"
+        server.signal(signal.SIGINT)
+        assert server.stop() == 0
+    finally:
+        server.stop()
+
+
+def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None:
+    assert clickhouse.ask("archiver", "SELECT count() >= 0 FROM archive.messages") == "1"
+    for user in ("gateway", "analyst"):
+        assert clickhouse.ask(user, "SELECT count() >= 0 FROM archive.messages FINAL") == "1"
+        assert "ACCESS_DENIED" in clickhouse.ask(user, "INSERT INTO archive.numbering (submitted) VALUES ('x')")
+    for user in ("archiver", "gateway", "analyst"):
+        for wrong in (
+            "DROP TABLE archive.messages",
+            "TRUNCATE TABLE archive.messages",
+            "ALTER TABLE archive.messages DROP PARTITION 202601",
+            "CREATE TABLE archive.mine (n UInt8) ENGINE = Log",
+            "SELECT * FROM file('/etc/hostname', LineAsString)",
+        ):
+            assert "ACCESS_DENIED" in clickhouse.ask(user, wrong), (user, wrong)
+    assert clickhouse.ask("analyst", "SELECT count() >= 0 FROM archive.exact_messages") == "1"
+    assert "SETTING_CONSTRAINT_VIOLATION" in clickhouse.ask("analyst", "SELECT 1 SETTINGS max_threads = 16")
+    assert "ACCESS_DENIED" in clickhouse.ask("analyst", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')")

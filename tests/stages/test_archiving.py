@@ -1,0 +1,186 @@
+"""One partition of the archiver on an archive in memory: nothing moves before it is acknowledged, nothing is given up."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from agents.archiving import partition as module
+from agents.archiving.budget import PARTITION_BYTES, Budget
+from agents.archiving.partition import Partition, Status
+from agents.rules.archive import Start
+from connectors.clickhouse.client import ArchiveRefused
+from connectors.clickhouse.memory import MemoryArchive
+from schemas.archive import Row
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, LogRecord, Taken
+
+
+class Read(NamedTuple):
+    offset: int
+    value: bytes | None
+
+
+def record(offset: int, count: int = 1, body: str = "hi") -> Read:
+    """The log record at `offset`: the next `count` messages of a conversation."""
+    first = offset * count
+    taken = [
+        Taken(n, 1000 + n, "alice:bob", "alice", "phone", bytes(16), n + 1, n.to_bytes(16), n + 1, 0, body)
+        for n in range(first, first + count)
+    ]
+    return Read(offset, encode_event(LogRecord(SCHEMA_VERSION, 1, first, first + count - 1, 1, 0, 0, 0, taken)))
+
+
+class Source:
+    def __init__(self) -> None:
+        self.at = Start(0, 0)
+
+    async def start(self, partition: int) -> Start:
+        return self.at
+
+    async def numbering(self) -> str:
+        return "numbering"
+
+
+class Bench:
+    """A partition and what is around it."""
+
+    def __init__(self) -> None:
+        self.archive = MemoryArchive()
+        self.source = Source()
+        self.budget = Budget()
+        self.figures: Counter[str] = Counter()
+        self.sought: list[int | None] = []
+        self.partition: Partition
+
+    def begin(self) -> Partition:
+        async def go_on(number: int) -> None:
+            self.sought.append(self.partition.next_offset)
+
+        self.partition = Partition(1, self.source, self.archive, self.budget, self.figures, go_on)
+        return self.partition
+
+    async def running(self) -> Partition:
+        partition = self.begin()
+        await until(lambda: partition.status is Status.RUNNING)
+        return partition
+
+
+async def until(condition: object, seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(module, "_BACKOFF", (0.01,))
+    made = Bench()
+    yield made
+    await made.partition.close()
+    assert made.budget.bytes == 0
+
+
+async def test_the_offset_moves_when_the_rows_are_there(bench: Bench) -> None:
+    partition = await bench.running()
+    assert bench.sought == [0]
+    assert partition.archived == 0
+    partition.feed([record(0), record(1)])
+    assert (partition.next_offset, partition.archived, partition.idle) == (2, 0, False)
+    await until(lambda: partition.archived == 2)
+    assert sorted(seq for _, seq in bench.archive.rows) == [1, 2]
+    assert bench.archive.tokens == ["messages/1/0-1"]
+    assert partition.idle
+
+
+async def test_an_archive_away_is_waited_for_and_the_same_block_comes_again(bench: Bench) -> None:
+    partition = await bench.running()
+    bench.archive.away = "gone fishing"
+    partition.feed([record(0)])
+    await until(lambda: bench.figures["errors"] >= 3)
+    assert (partition.archived, partition.reason, partition.status) == (0, "gone fishing", Status.RUNNING)
+    partition.feed([record(1)])
+    bench.archive.away = None
+    await until(lambda: partition.archived == 2)
+    assert bench.archive.tokens == ["messages/1/0-0", "messages/1/1-1"]
+    assert partition.reason == ""
+    assert partition.report()["last_error"] == "gone fishing"
+
+
+async def test_a_refusal_is_tried_again_until_somebody_mends_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    partition = await bench.running()
+    whole, answers = bench.archive.insert, iter([ArchiveRefused("no such table"), ArchiveRefused("no such table"), None])
+
+    async def insert(rows: Sequence[Row], token: str) -> None:
+        error = next(answers)
+        if error:
+            raise error
+        await whole(rows, token)
+
+    monkeypatch.setattr(bench.archive, "insert", insert)
+    partition.feed([record(0)])
+    await until(lambda: partition.archived == 1)
+    assert partition.status is Status.RUNNING
+
+
+async def test_a_slow_archive_makes_it_read_no_more(bench: Bench) -> None:
+    partition = await bench.running()
+    bench.archive.away = "slow"
+    offset = 0
+    while not partition.held:
+        partition.feed([record(offset, count=100, body="x" * 1000)])
+        offset += 1
+    assert PARTITION_BYTES <= bench.budget.bytes < PARTITION_BYTES * 1.1
+    bench.archive.away = None
+    await until(lambda: partition.archived == offset)
+    assert not partition.held
+    assert len(bench.archive.rows) == offset * 100
+    assert len(bench.archive.tokens) > 1
+
+
+async def test_a_newer_record_halts_and_what_was_before_it_is_archived(bench: Bench) -> None:
+    partition = await bench.running()
+    newer = Read(1, msgspec.msgpack.encode([SCHEMA_VERSION + 1, "from the future"]))
+    partition.feed([record(0), newer, record(2)])
+    assert partition.status is Status.HALTED
+    assert partition.held
+    assert f"version {SCHEMA_VERSION + 1}" in partition.reason
+    await until(lambda: partition.archived == 1)
+    assert [seq for _, seq in bench.archive.rows] == [1]
+    assert "version" in partition.reason
+
+
+async def test_records_read_again_after_a_rebalance_are_known(bench: Bench) -> None:
+    partition = await bench.running()
+    partition.feed([record(0), record(1)])
+    partition.feed([record(0), record(1), record(2)])
+    await until(lambda: partition.archived == 3)
+    assert bench.figures["rows"] == 3
+
+
+async def test_what_expired_unarchived_is_told(bench: Bench) -> None:
+    bench.source.at = Start(40, 30)
+    partition = await bench.running()
+    assert bench.sought == [40]
+    assert "30 log records before offset 40 expired" in partition.lost
+
+
+async def test_another_numbering_halts(bench: Bench) -> None:
+    await bench.archive.prepare("another")
+    partition = bench.begin()
+    await until(lambda: partition.status is Status.HALTED)
+    assert "another" in partition.reason
+    assert partition.next_offset is None
+
+
+async def test_closed_in_the_middle_it_commits_only_what_is_there(bench: Bench) -> None:
+    partition = await bench.running()
+    partition.feed([record(0)])
+    await until(lambda: partition.archived == 1)
+    bench.archive.away = "away"
+    partition.feed([record(1)])
+    await partition.close()
+    assert partition.archived == 1
