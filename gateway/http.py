@@ -8,6 +8,8 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
+from gateway.api import history_routes
+from gateway.history import History
 from gateway.tokens import BadToken, issue, verify_operator
 from schemas.codec import UNDECODABLE
 from schemas.ids import InvalidId, user_id
@@ -40,7 +42,7 @@ class Login(msgspec.Struct):
     user: str
 
 
-def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Application:
+def make_web_app(node: NodeView, history: History, token_secret: str, local: bool) -> web.Application:
     """`local`: anybody may log in as anybody."""
     app = web.Application(middlewares=[_secure])
 
@@ -79,6 +81,7 @@ def make_web_app(node: NodeView, token_secret: str, local: bool) -> web.Applicat
             web.get("/v1/socket", node.serve_socket),
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
+            *history_routes(history, token_secret),
             web.get("/health", health),
             web.get("/ready", ready),
             web.get("/metrics", metrics),

@@ -10,15 +10,19 @@ import time
 import uvloop
 from aiohttp import web
 
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import ClickHouseClient
 from connectors.kafka.producer import KafkaProducer
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from gateway.drain import drain
+from gateway.history import History
 from gateway.http import make_web_app
 from gateway.hub import Hub
 from gateway.push import Pusher
+from gateway.questions import Questions
 from gateway.ranges import Ranges
 from gateway.session import Session
 from gateway.settings import GatewaySettings
@@ -34,6 +38,7 @@ from schemas.topics import SUBMITTED
 log = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 1.0
+_READ_SECONDS = 5.0
 
 
 class Node:
@@ -48,6 +53,9 @@ class Node:
         self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
         self._submitter = Submitter(self._producer, settings.partitions)
         self._ranges = Ranges(RedisOwners(self._redis), settings.partitions)
+        self._archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _READ_SECONDS)) if settings.clickhouse else None
+        self._history = History(self._ranges, self._archive)
+        self._questions = Questions(self._ranges, self._history)
         self._pusher = Pusher(self._hub)
         self._routes = RedisRoutes(self._redis)
         self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take)
@@ -80,7 +88,7 @@ class Node:
         holding = asyncio.create_task(self._slot.run())
         holding.add_done_callback(self._slot_ended)
         settings = self._settings
-        runner = web.AppRunner(make_web_app(self, settings.token_secret, settings.local), access_log=None)
+        runner = web.AppRunner(make_web_app(self, self._history, settings.token_secret, settings.local), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=4096).start()
         log.info("node %s serves http://%s:%d/", self.id, settings.http_host, settings.http_port)
@@ -96,6 +104,8 @@ class Node:
         await self._slot.stop()
         await runner.cleanup()
         await self._ranges.close()
+        if self._archive is not None:
+            await self._archive.close()
         await self._redis.close()
         return self._code
 
@@ -123,7 +133,7 @@ class Node:
             settings.frame_rate,
             asyncio.get_running_loop().time(),
         )
-        return await SocketConnection(session, self._submitter, self._ranges, self, settings.heartbeat).serve(request)
+        return await SocketConnection(session, self._submitter, self._questions, self, settings.heartbeat).serve(request)
 
     async def welcome(self, connection: SocketConnection, command_id: int) -> bytes | Close:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""

@@ -1,26 +1,32 @@
 """What devices have missed: asked of the workers that have the partitions (R9), found by their claims in Redis."""
 
 import asyncio
+import heapq
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import aiohttp
 import msgspec
+from msgspec import Struct
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.owners import Owners
 from schemas.codec import UNDECODABLE, split_frames
 from schemas.frames import MAX_HEADS, Heads, Sync
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion, PageHead
+from schemas.ranges import HeadsAnswer, HeadsQuestion, Newest, NewestAnswer, NewestQuestion, PageHead
 
 log = logging.getLogger(__name__)
+
+_Found = TypeVar("_Found")
 
 _TIMEOUT_SECONDS = 5.0
 _MAX_CONNECTIONS = 64
 """Requests under way at all workers; more wait, within the timeout."""
 
 _heads = msgspec.json.Decoder(HeadsAnswer)
+_newest = msgspec.json.Decoder(NewestAnswer)
 _page_head = msgspec.json.Decoder(PageHead)
 
 
@@ -43,6 +49,14 @@ def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> 
         heads = heads[:MAX_HEADS]
         cut = heads[-1][0]
     return Heads(id_, dict(heads), cut, pending)
+
+
+def _by_address(owners: Mapping[int, str]) -> dict[str, list[int]]:
+    """address → the partitions it has."""
+    found: dict[str, list[int]] = {}
+    for partition, address in owners.items():
+        found.setdefault(address, []).append(partition)
+    return found
 
 
 class Ranges:
@@ -68,14 +82,13 @@ class Ranges:
         for conversation, cursor in sync.cursors.items():
             cursors[partition_of(conversation, self._partitions)][conversation] = cursor
         owners = await self._find(cursors)
-        questions = {
-            address: {partition: cursors[partition] for partition in cursors if owners.get(partition) == address}
-            for address in set(owners.values())
-        }
         answers = await asyncio.gather(
             *(
-                self._ask_heads(address, HeadsQuestion(user, sync.after, sync.until, asked))
-                for address, asked in questions.items()
+                self._ask_for(
+                    *(address, "heads", _heads),
+                    HeadsQuestion(user, sync.after, sync.until, {partition: cursors[partition] for partition in asked}),
+                )
+                for address, asked in _by_address(owners).items()
             )
         )
         found = {partition: heads for answer in answers for partition, heads in answer.items()}
@@ -83,11 +96,28 @@ class Ranges:
         complete = all(partition in found and owners.get(partition) == owners_after.get(partition) for partition in cursors)
         return merge_heads(sync.id, list(found.values()), not complete)
 
-    async def _ask_heads(self, address: str, question: HeadsQuestion) -> HeadsAnswer:
+    async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest]:
+        """A user's conversations, last written first, before (time, conversation) `before`. Raises RangesUnavailable."""
+        owners = await self._find(range(self._partitions))
+        answers = await asyncio.gather(
+            *(
+                self._ask_for(address, "newest", _newest, NewestQuestion(user, limit, before, asked))
+                for address, asked in _by_address(owners).items()
+            )
+        )
+        found = {partition: newest for answer in answers for partition, newest in answer.items()}
+        if len(found) < self._partitions:
+            raise RangesUnavailable("not all partitions answer")
+        return heapq.nlargest(limit, (one for newest in found.values() for one in newest))
+
+    async def _ask_for(
+        self, address: str, what: str, answer: msgspec.json.Decoder[dict[int, _Found]], question: Struct
+    ) -> dict[int, _Found]:
+        """partition → answer of one worker; nothing, if it does not answer."""
         try:
-            return _heads.decode(await self._ask("POST", f"http://{address}/sequencer/heads/", msgspec.json.encode(question)))
+            return answer.decode(await self._ask("POST", f"http://{address}/sequencer/{what}/", msgspec.json.encode(question)))
         except (RangesUnavailable, *UNDECODABLE) as error:
-            log.info("%s does not answer for partitions %s: %s", address, list(question.cursors), error)
+            log.info("%s does not answer for %s: %s", address, what, error)
             return {}
 
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:

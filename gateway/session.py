@@ -9,7 +9,7 @@ submit, a question to the workers, or a close.
 import json
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 
@@ -43,9 +43,9 @@ class Submit(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Ask the workers what the device has missed, and answer the command's id. It names conversations of this user only."""
+    """Find the answer elsewhere, and send it. The question names conversations of this user only."""
 
-    command: frames.Sync | frames.Range
+    question: frames.Question
 
 
 class End(NamedTuple):
@@ -72,7 +72,7 @@ class _Envelope(msgspec.Struct):
     round: frames.Round = 0
 
 
-_TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, frames.Sync, frames.Range, frames.Ping)}
+_TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, *get_args(frames.Question), frames.Ping)}
 
 
 class Session:
@@ -124,7 +124,7 @@ class Session:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
-        if isinstance(command, frames.Sync | frames.Range) and self.state is State.ONLINE:
+        if isinstance(command, frames.Question) and self.state is State.ONLINE:
             return self._ask(line, command)
         if type(command) is frames.Ping and self.state is State.ONLINE:
             self._bad = 0
@@ -162,12 +162,12 @@ class Session:
             return Submit(RefusalSubmitted(*head, code.number), to)
         return Submit(MessageSubmitted(*head, body or ""), to)
 
-    def _ask(self, line: bytes, command: frames.Sync | frames.Range) -> Effect:
-        asked = command.cursors if isinstance(command, frames.Sync) else (command.conversation,)
+    def _ask(self, line: bytes, question: frames.Question) -> Effect:
+        asked = question.cursors if isinstance(question, frames.Sync) else (question.conversation,)
         if not all(ids.is_member(conversation, self._user) for conversation in asked):
             return self._refuse(line, Code.NOT_A_MEMBER)
         self._bad = 0
-        return Ask(command)
+        return Ask(question)
 
     def _conversation(self, to: str) -> ids.ConversationId:
         conversation = ids.conversation_of(self._user, ids.user_id(to))

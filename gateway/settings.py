@@ -12,7 +12,8 @@ class GatewaySettings(Struct, frozen=True):
     """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (HS256, at least 32 bytes), MESSENGER_HTTP_HOST and _PORT,
     MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_LOCAL=1 (anybody logs in as anybody), MESSENGER_HEARTBEAT seconds between
     pings, MESSENGER_FRAME_RATE frames/s that one device may send for long, MESSENGER_DRAIN_SECONDS over which sessions are sent
-    away when the node is told to end."""
+    away when the node is told to end, MESSENGER_CLICKHOUSE the archive's http://user:password@host:port (without it, history
+    reaches back as far as the log)."""
 
     kafka: str
     redis: str
@@ -24,4 +25,5 @@ class GatewaySettings(Struct, frozen=True):
     local: bool = False
     heartbeat: Annotated[float, Meta(ge=1, le=300)] = 25.0
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
+    clickhouse: str = ""
     drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0

@@ -12,12 +12,12 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
-from gateway.ranges import RangeGone, Ranges, RangesUnavailable
+from gateway.questions import Questions, error_frame
 from gateway.session import Ask, Effect, End, Greet, Reply, Session, State, Submit, not_submitted
 from gateway.submit import Submitter
-from schemas.codec import encode_frame, encode_page, join_frames
+from schemas.codec import join_frames
 from schemas.codes import Close, Code
-from schemas.frames import MAX_QUESTIONS, MAX_SOCKET_MESSAGE_BYTES, Error, Range, Sync
+from schemas.frames import MAX_QUESTIONS, MAX_SOCKET_MESSAGE_BYTES, Question
 
 log = logging.getLogger(__name__)
 
@@ -44,13 +44,15 @@ class Greeter(Protocol):
 class SocketConnection:
     """One WebSocket from accept to close. `Connection` of the hub."""
 
-    def __init__(self, session: Session, submitter: Submitter, ranges: Ranges, greeter: Greeter, heartbeat: float) -> None:
+    def __init__(
+        self, session: Session, submitter: Submitter, questions: Questions, greeter: Greeter, heartbeat: float
+    ) -> None:
         self.user = ""
         self.device = ""
         self.seen: dict[str, int] = {}
         self._session = session
         self._submitter = submitter
-        self._ranges = ranges
+        self._questions = questions
         self._asking: set[asyncio.Task[None]] = set()
         self._unanswered = 0
         self._answered = asyncio.Event()
@@ -178,7 +180,7 @@ class SocketConnection:
         elif type(effect) is Reply:
             self.reply(effect.frame)
         elif type(effect) is Ask:
-            self._ask(effect.command)
+            self._ask(effect.question)
         elif type(effect) is Greet:
             self.user, self.device = effect.user, effect.device
             self._greeting = asyncio.create_task(self._greet(effect.id))
@@ -189,26 +191,16 @@ class SocketConnection:
         self._one_answered()
         self.reply(not_submitted(item, to, code))  # type: ignore[arg-type]
 
-    def _ask(self, command: Sync | Range) -> None:
+    def _ask(self, question: Question) -> None:
         if len(self._asking) >= MAX_QUESTIONS:
-            self.reply(_error(command.id, Code.RATE_LIMITED))
+            self.reply(error_frame(question.id, Code.RATE_LIMITED))
             return
-        asking = asyncio.create_task(self._answer(command))
+        asking = asyncio.create_task(self._answer(question))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
 
-    async def _answer(self, command: Sync | Range) -> None:
-        try:
-            if isinstance(command, Sync):
-                self.reply(encode_frame(await self._ranges.heads(self.user, command)))
-            else:
-                known, messages = await self._ranges.page(command.conversation, command.after, command.limit)
-                self.reply(encode_page(command.id, command.conversation, known, messages))
-        except RangesUnavailable as error:
-            log.info("a question of %s cannot be answered now: %s", self.user, error)
-            self.reply(_error(command.id, Code.TRY_LATER))
-        except RangeGone:
-            self.reply(_error(command.id, Code.RANGE_GONE))
+    async def _answer(self, question: Question) -> None:
+        self.reply(await self._questions.answer(self.user, question))
 
     async def _greet(self, command_id: int) -> None:
         welcome = await self._greeter.welcome(self, command_id)
@@ -218,10 +210,6 @@ class SocketConnection:
         self._session.welcomed()
         self._out.insert(0, welcome)
         self.flush()
-
-
-def _error(id_: int, code: Code) -> bytes:
-    return encode_frame(Error(code.number, code.retry, code.text, id=id_))
 
 
 def new_node_id() -> str:

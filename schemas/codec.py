@@ -59,11 +59,12 @@ class _PageOfFrames(msgspec.Struct, tag_field="t", tag="page"):
     conversation: str
     known: int
     messages: list[msgspec.Raw]
+    first: bool
 
 
-def encode_page(id_: int, conversation: str, known: int, messages: Iterable[bytes]) -> bytes:
+def encode_page(id_: int, conversation: str, known: int, messages: Iterable[bytes], first: bool = False) -> bytes:
     """A `page` frame of finished `message` frames."""
-    return encode_frame(_PageOfFrames(id_, conversation, known, [msgspec.Raw(message) for message in messages]))
+    return encode_frame(_PageOfFrames(id_, conversation, known, [msgspec.Raw(message) for message in messages], first))
 
 
 def join_frames(encoded: Sequence[bytes]) -> bytes:

@@ -30,6 +30,7 @@ class Code(_Code):
     UNKNOWN_FRAME = 101, False, "this server does not know the frame type"
     OUT_OF_STATE = 102, False, "the frame is not allowed now: hello comes first, and once"
     BAD_FIELD = 103, False, "a field of the frame is missing, of the wrong type or out of range"
+    UNAUTHORIZED = 104, False, "the token is missing, wrong or expired"
     BODY_EMPTY = 110, False, "the body is empty"
     BODY_TOO_LARGE = 111, False, "the body is longer than 16 KiB of UTF-8"
     BODY_INVALID = 112, False, "the body is not text"

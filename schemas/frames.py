@@ -29,7 +29,7 @@ MAX_PAGE_MESSAGES = 100
 MAX_SYNC_CONVERSATIONS = 1000
 MAX_HEADS = 1000
 MAX_QUESTIONS = 8
-"""`sync` and `range` of one session that may be unanswered at once."""
+"""`sync`, `range` and `history` of one session that may be unanswered at once."""
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
@@ -77,6 +77,19 @@ class Range(_Frame, tag="range", frozen=True):
     id: CommandId
     conversation: str
     after: Cursor
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_MESSAGES)] = MAX_PAGE_MESSAGES
+
+
+class History(_Frame, tag="history", frozen=True):
+    """The newest messages below seq `before`, or the oldest above `after`; of neither, the newest.
+
+    Answered by `page` or `error`.
+    """
+
+    id: CommandId
+    conversation: str
+    before: Annotated[int, Meta(ge=1, le=2**53 - 1)] | None = None
+    after: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_MESSAGES)] = MAX_PAGE_MESSAGES
 
 
@@ -144,7 +157,7 @@ class OutOfStep(_Frame, tag="out_of_step", frozen=True):
 
 
 class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
-    """One message of a conversation; `key` lets the sender's own devices recognise it."""
+    """One message of a conversation; `key` lets the sender's own devices recognise it. An `erased` one has lost its body."""
 
     conversation: str
     seq: int
@@ -152,6 +165,7 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
     key: str
     time: int
     body: str
+    erased: bool = False
 
 
 class Heads(_Frame, tag="heads", frozen=True):
@@ -173,13 +187,14 @@ class Resync(_Frame, tag="resync", frozen=True):
 class Page(_Frame, tag="page", frozen=True):
     """Messages after+1, after+2 … without a hole; fewer than asked for if they are large, or not there yet.
 
-    `known` is the last seq there is, as far as the server knows now.
+    `known` is the last seq there is, as far as the server knows now. `first`, of `history`: nothing before them is kept.
     """
 
     id: int
     conversation: str
     known: int
     messages: list[Message]
+    first: bool = False
 
 
 class Pong(_Frame, tag="pong", frozen=True):
@@ -198,5 +213,7 @@ class Error(_Frame, tag="error", frozen=True):
     ordinal: int | None = None
 
 
-Command = Hello | Send | Sync | Range | Ping
+Question = Sync | Range | History
+"""Commands that are answered by asking others; at most MAX_QUESTIONS of a session at once."""
+Command = Hello | Send | Question | Ping
 ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Resync | Pong | Error

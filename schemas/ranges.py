@@ -19,6 +19,27 @@ HeadsAnswer = dict[int, dict[str, int]]
 """partition → conversation → last seq, at most MAX_HEADS by name; partitions the worker cannot answer for are left out."""
 
 
+class NewestQuestion(Struct):
+    """Which of a user's conversations, in these partitions, were written to last? `before` is (time, conversation)."""
+
+    user: str
+    limit: int
+    before: tuple[int, str] | None
+    partitions: list[int]
+
+
+class Newest(Struct, array_like=True, order=True, frozen=True):
+    """A conversation with the log time (ms) and number of its last message; the order is by time, then name."""
+
+    time: int
+    conversation: str
+    seq: int
+
+
+NewestAnswer = dict[int, list[Newest]]
+"""partition → newest first; partitions the worker cannot answer for are left out."""
+
+
 class PageHead(Struct):
     """The first line of a page, before its `message` frames: the last seq that is known."""
 

@@ -1,7 +1,7 @@
 """The sequencer's table of one partition in RocksDB: the fold of `messages` up to a log offset, never ahead of it (R1).
 
     b"h"                                        Header
-    b"s" conversation                           last sequence number
+    b"s" conversation                           last sequence number, its log time
     b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
     b"a" conversation \\0 sender \\0 outbox n     answers to a run of ordinals, the first of them mod 128 = n
     b"m" conversation \\0 seq                     places from seq on (R9): pairs of seq and the offset of the log record that
@@ -28,7 +28,7 @@ from schemas.ids import members_of_valid
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4
+FORMAT = 5
 """Of the keys above; a state of another format is folded again from the log."""
 
 _MB = 1024 * 1024
@@ -110,8 +110,12 @@ class PartitionState:
         rocksdict.Rdict.destroy(str(folder))
 
     def seq(self, conversation: str) -> int:
+        return self.newest(conversation)[0]
+
+    def newest(self, conversation: str) -> tuple[int, int]:
+        """(last sequence number, its log time), zeros if there is none."""
         raw = self._db.get(b"s" + conversation.encode())
-        return 0 if raw is None else _SEQ.unpack(raw)[0]
+        return (0, 0) if raw is None else _LAST.unpack(raw)
 
     def last(self, outbox: tuple[str, str, bytes]) -> tuple[int, int] | None:
         """(ordinal, log time) of the last taken ordinal."""
@@ -164,14 +168,14 @@ class PartitionState:
         """Bring log records, as (offset, what they bring), into the state and move it to `header`, atomically."""
         batch = rocksdict.WriteBatch(raw_mode=True)
         put = batch.put
-        seqs: dict[str, int] = {}
+        newest: dict[str, Taken] = {}
         places: dict[str, list[int]] = {}
         outboxes: dict[tuple[str, str, bytes], list[Taken]] = {}
         for offset, taken in records:
             for item in taken:
                 conversation, seq = item.conversation, item.seq
                 if seq:
-                    seqs[conversation] = seq
+                    newest[conversation] = item
                     run = places.get(conversation)
                     if run is None:
                         places[conversation] = [seq, offset]
@@ -185,7 +189,7 @@ class PartitionState:
                     items.append(item)
         for conversation, run in places.items():
             key = conversation.encode()
-            put(b"s" + key, _SEQ.pack(seqs[conversation]))
+            put(b"s" + key, _LAST.pack(newest[conversation].seq, newest[conversation].time))
             put(b"m" + key + b"\0" + _SEQ.pack(run[0]), pack(f">{len(run)}Q", *run))
             if run[0] == 1:
                 for user in members_of_valid(conversation):
@@ -207,7 +211,7 @@ class PartitionState:
             for key, value in snapshot.items(from_key=b"s"):
                 if not key.startswith(b"s"):
                     break
-                yield key[1:].decode(), _SEQ.unpack(value)[0]
+                yield key[1:].decode(), _SEQ.unpack_from(value)[0]
 
         return header, entries()
 

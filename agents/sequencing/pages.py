@@ -12,12 +12,13 @@ from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
 from schemas.codec import UNDECODABLE
 from schemas.frames import MAX_PAGE_MESSAGES
-from schemas.ranges import HeadsQuestion, PageHead
+from schemas.ranges import HeadsQuestion, NewestQuestion, PageHead
 from streams.app import PipelineApp
 from streams.rates import Rates
 
 encode_json = msgspec.json.Encoder().encode
 decode_question = msgspec.json.Decoder(HeadsQuestion).decode
+decode_newest = msgspec.json.Decoder(NewestQuestion).decode
 
 
 def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
@@ -101,6 +102,16 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
             return self.bytes(encode_json(await stage.heads(question)), content_type="application/json")
+
+    @app.page("/sequencer/newest/")
+    class Newest(View):
+        async def post(self, request: Any) -> Any:
+            """A NewestQuestion in, a NewestAnswer out."""
+            try:
+                question = decode_newest(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            return self.bytes(encode_json(stage.newest(question)), content_type="application/json")
 
 
 class _BadQuery(ValueError):

@@ -18,11 +18,12 @@ from agents.sequencing.appender import Appender
 from agents.sequencing.deliverer import Deliverer
 from agents.sequencing.logfold import Halt, LogFold
 from agents.sequencing.outside import PartitionOutside
-from agents.sequencing.ranges import Page, find_heads, read_page
+from agents.sequencing.ranges import Page, find_heads, find_newest, read_page
 from agents.sequencing.restore import Stopped
 from connectors.kafka.reader import OffsetGone, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import NewerVersion
+from schemas.ranges import Newest
 from streams.state import PartitionState
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,11 @@ class Partition:
             return None
         self.write()
         return find_heads(self.table, user, after, until, cursors)
+
+    def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest] | None:
+        """A user's conversations here, last written first; None if this partition is not here."""
+        self.write()
+        return None if self.table is None else find_newest(self.table, user, limit, before)
 
     async def _has_landed(self) -> bool:
         """Wait a little until what is folded now has landed. A halted partition tells what it knows."""

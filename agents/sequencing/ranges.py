@@ -3,6 +3,7 @@
 What it says is the fold of the log, so it is true whoever says it; a worker that has lost the partition merely knows less.
 """
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -13,6 +14,7 @@ from connectors.kafka.record import Record
 from schemas.codec import decode_log
 from schemas.events import Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES
+from schemas.ranges import Newest
 
 MAX_PAGE_BYTES = 128 * 1024
 """A page stays below what a socket message may hold."""
@@ -33,6 +35,8 @@ class Places(Protocol):
     """What the state knows of a conversation's numbers."""
 
     def seq(self, conversation: str) -> int: ...
+
+    def newest(self, conversation: str) -> tuple[int, int]: ...
 
     def places(self, conversation: str, after: int, limit: int) -> list[int]: ...
 
@@ -92,6 +96,17 @@ def find_heads(state: Places, user: str, after: str, until: str, cursors: Mappin
             if len(heads) == MAX_HEADS:
                 break
     return heads
+
+
+def find_newest(state: Places, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest]:
+    """Of one partition's part of a NewestQuestion: newest first."""
+    found = (
+        Newest(time, conversation, seq)
+        for conversation in state.conversations(user, "", "")
+        for seq, time in (state.newest(conversation),)
+        if before is None or (time, conversation) < before
+    )
+    return heapq.nlargest(limit, found)
 
 
 async def read_page(state: Places, access: RecordAccess, conversation: str, after: int, limit: int) -> Page:

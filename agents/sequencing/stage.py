@@ -10,7 +10,7 @@ from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition, Status
 from connectors.kafka.reader import ReadTimeout
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion
+from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,15 @@ class SequencerStage:
             )
         )
         return {number: dict(heads) for number, heads in zip(owned, found, strict=True) if heads is not None}
+
+    def newest(self, question: NewestQuestion) -> NewestAnswer:
+        """Conversations last written to, of the partitions asked that are here."""
+        found = {
+            number: self.partitions[number].newest(question.user, question.limit, question.before)
+            for number in question.partitions
+            if number in self.partitions
+        }
+        return {number: newest for number, newest in found.items() if newest is not None}
 
     def readable(self) -> list[int]:
         """The partitions whose log this worker can tell by number, halted ones included."""

@@ -73,6 +73,9 @@ class Archive(Protocol):
     async def last_seq(self, conversation: str) -> int:
         """The highest number that was archived of a conversation, 0 if none."""
 
+    async def first_seq(self, conversation: str) -> int:
+        """The lowest number that is in the archive of a conversation, 0 if none."""
+
     async def conversations(
         self, user: str, limit: int, before: tuple[int, str] | None = None
     ) -> Sequence[ArchivedConversation]:
@@ -154,6 +157,11 @@ class ClickHouseArchive:
         )
         found = await self._client.call(lambda client: client.query(text, {"user": user, "conversation": conversation}))
         return int(found.result_rows[0][0])
+
+    async def first_seq(self, conversation: str) -> int:
+        text = f"SELECT seq FROM {TABLE} WHERE conversation = {{conversation:String}} ORDER BY conversation, seq LIMIT 1"
+        found = await self._client.call(lambda client: client.query(text, {"conversation": conversation}))
+        return int(found.result_rows[0][0]) if found.result_rows else 0
 
     async def conversations(
         self, user: str, limit: int, before: tuple[int, str] | None = None

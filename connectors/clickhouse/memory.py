@@ -48,6 +48,10 @@ class MemoryArchive:
         self._answer()
         return max((seq for name, seq in self.rows if name == conversation), default=0)
 
+    async def first_seq(self, conversation: str) -> int:
+        self._answer()
+        return min((seq for name, seq in self.rows if name == conversation), default=0)
+
     async def conversations(
         self, user: str, limit: int, before: tuple[int, str] | None = None
     ) -> Sequence[ArchivedConversation]:

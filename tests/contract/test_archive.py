@@ -112,6 +112,8 @@ async def test_a_users_conversations_newest_first_page_by_page(archive: Archive)
     await put(archive, row(4, names[0], time=5000), row(1, "bob:carol", time=9000))
     assert await archive.last_seq(names[0]) == 4
     assert await archive.last_seq("alice:nobody") == 0
+    assert await archive.first_seq(names[0]) == 3
+    assert await archive.first_seq("alice:nobody") == 0
     seen: list[tuple[int, str, int]] = []
     while page := await archive.conversations("alice", 3, seen[-1][:2] if seen else None):
         seen += page
