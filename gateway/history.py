@@ -73,13 +73,15 @@ class History:
                 known = await self._known(conversation)
                 before = known + 1
             low, high = max(1, before - limit), before - 1
+        if low > high:
+            return Page(await self._known(conversation) if known is None else known, [], first=True)
         log = await self._from_log(conversation, low, high)
         known = log.known if known is None else known
-        if known is not None and after is None and high > known:
-            return await self.page(conversation, known + 1, None, limit)
         found = log.found
         if known is None or any(seq not in found for seq in range(low, min(high, known) + 1)):
             known, found = await self._complete(conversation, low, high, known, log)
+        if after is None and high > known:
+            return await self.page(conversation, known + 1, None, limit)
         high = min(high, known)
         if low > high:
             return Page(known, [], first=low == 1)
@@ -148,12 +150,14 @@ class History:
             )
             for message in archived
         } | log.found
-        newest = max(complete, default=low - 1)
-        if newest < high and (known is None or known > newest):
-            later = await self._from_log(conversation, newest + 1, high)
+        missing = min(complete, default=low)
+        while missing in complete:
+            missing += 1
+        if missing <= high and (known is None or known >= missing):
+            later = await self._from_log(conversation, missing, high)
             known = known if later.known is None else later.known
             complete.update(later.found)
-        return (await self._last_seq(conversation) if known is None else known), complete
+        return (await self._known(conversation) if known is None else known), complete
 
     async def _last_seq(self, conversation: str) -> int:
         if self._archive is None:

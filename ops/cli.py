@@ -12,6 +12,7 @@ COMMANDS = {
     "token": "make a login token (local mode)",
     "send": "send a message",
     "tail": "show what a user's device sees",
+    "history": "what was said, page by page",
     "archive": "look after the archive in ClickHouse",
     "audit": "judge what Kafka and the workers hold",
 }

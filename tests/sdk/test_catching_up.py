@@ -1,5 +1,7 @@
 """What a device asks for, and when it asks again."""
 
+import itertools
+
 from messenger_sdk.catching_up import CatchingUp
 from messenger_sdk.timelines import Timelines
 from schemas.frames import MAX_QUESTIONS, Error, Heads, Message, Page, Range, Sync
@@ -14,7 +16,7 @@ def message(conversation: str, seq: int) -> Message:
 def begun(**cursors: int) -> tuple[CatchingUp, Timelines]:
     """A device that has shown something, and has just had its first heads."""
     timelines = Timelines()
-    catching_up = CatchingUp(timelines, jitter=lambda: 0.5)
+    catching_up = CatchingUp(timelines, jitter=lambda: 0.5, ids=itertools.count(2))
     catching_up.begin()
     (sync,) = catching_up.questions(0)
     assert isinstance(sync, Sync)
@@ -24,7 +26,7 @@ def begun(**cursors: int) -> tuple[CatchingUp, Timelines]:
 
 def test_only_complete_heads_are_a_beginning() -> None:
     timelines = Timelines()
-    catching_up = CatchingUp(timelines, jitter=lambda: 0.5)
+    catching_up = CatchingUp(timelines, jitter=lambda: 0.5, ids=itertools.count(2))
     catching_up.begin()
     (sync,) = catching_up.questions(0)
     catching_up.heads(Heads(sync.id, {A: 3}, pending=True), 0)

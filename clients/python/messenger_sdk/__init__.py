@@ -1,9 +1,10 @@
 """Python client of the messenger: `async with Client(url, token, device) as client: await client.send("bob", "hi")`."""
 
-from messenger_sdk.client import Client, Event, MessageReceived, SendFailed, StateChanged
+from messenger_sdk.client import Client, Event, HistoryPage, MessageReceived, SendFailed, StateChanged
 from messenger_sdk.errors import (
     ClientClosed,
     ConnectionRefused,
+    HistoryRefused,
     MessengerError,
     OutboxFull,
     OutboxInUse,
@@ -19,6 +20,8 @@ __all__ = [
     "ClientClosed",
     "ConnectionRefused",
     "Event",
+    "HistoryPage",
+    "HistoryRefused",
     "MessageReceived",
     "MessengerError",
     "OutboxFull",

@@ -4,7 +4,7 @@ Times are seconds of any one clock. A question without an answer is asked again 
 that could not be answered, a page that the log does not have yet, or a page that Kafka does not give now.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
@@ -19,18 +19,18 @@ _FIRST_RETRY = 3
 
 
 class CatchingUp:
-    """The questions of one device. `jitter` from [0, 1)."""
+    """The questions of one device. `jitter` from [0, 1), `ids` for the questions."""
 
-    def __init__(self, timelines: Timelines, jitter: Callable[[], float]) -> None:
+    def __init__(self, timelines: Timelines, jitter: Callable[[], float], ids: Iterator[int]) -> None:
         self._timelines = timelines
         self._jitter = jitter
+        self._ids = ids
         self._asked: dict[int, Question] = {}
         self._syncs: list[tuple[float, Sync]] = []
         """Not yet asked, and from when on they may be."""
         self._not_before: dict[str, float] = {}
         """Conversations not to be asked for now, because the last page was empty or did not come."""
         self._empty: dict[str, int] = {}
-        self._last_id = 1
         self._failures = 0
 
     def begin(self) -> None:
@@ -45,7 +45,7 @@ class CatchingUp:
 
     def questions(self, now: float) -> list[Question]:
         """What to ask now, a few questions at a time."""
-        first = self._last_id + 1
+        before = set(self._asked)
         self._not_before = {conversation: at for conversation, at in self._not_before.items() if at > now}
         while len(self._asked) < MAX_QUESTIONS and (sync := self._next_sync(now)) is not None:
             self._put(sync)
@@ -55,7 +55,7 @@ class CatchingUp:
                 break
             if conversation not in under_way and conversation not in self._not_before:
                 self._put(Range(0, conversation, self._timelines.after(conversation), MAX_PAGE_MESSAGES))
-        return [self._asked[id_] for id_ in range(first, self._last_id + 1)]
+        return [asked for id_, asked in self._asked.items() if id_ not in before]
 
     def wake_at(self) -> float | None:
         """When to look for questions again, if no answer comes before."""
@@ -119,5 +119,5 @@ class CatchingUp:
         return None
 
     def _put(self, question: Question) -> None:
-        self._last_id += 1
-        self._asked[self._last_id] = replace(question, id=self._last_id)
+        id_ = next(self._ids)
+        self._asked[id_] = replace(question, id=id_)

@@ -15,11 +15,10 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import aiohttp
-from msgspec.structs import astuple
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.catching_up import CatchingUp
-from messenger_sdk.errors import ClientClosed, ConnectionRefused, MessengerError, OutboxOfAnother, SendRefused
+from messenger_sdk.errors import ClientClosed, ConnectionRefused, HistoryRefused, MessengerError, OutboxOfAnother, SendRefused
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
 from messenger_sdk.timelines import Shown, Timelines
@@ -35,13 +34,17 @@ MAX_EVENTS = 10_000
 _WELCOME_SECONDS = 10.0
 _LASTING_SECONDS = 5.0
 """A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
+_HISTORY_QUESTIONS = 2
+"""Under way at once; the others of a session's questions are for catching up."""
+_HISTORY_PATIENCE = 3
+"""Until a question is asked again: as after so many failed attempts to connect."""
 _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
 
 
 class MessageReceived(NamedTuple):
     """A message of this user's conversations, shown once and in order, those included that were sent while this device was
-    away. `missing`: how many before it can no longer be had from the log."""
+    away. `missing`: how many before it can no longer be had from the log; an `erased` one has no body."""
 
     conversation: str
     seq: int
@@ -50,6 +53,22 @@ class MessageReceived(NamedTuple):
     time: int
     body: str
     missing: int
+    erased: bool = False
+
+
+def received(message: frames.Message, missing: int = 0) -> MessageReceived:
+    """A message as the application sees it."""
+    return MessageReceived(
+        message.conversation, message.seq, message.sender, message.key, message.time, message.body, missing, message.erased
+    )
+
+
+class HistoryPage(NamedTuple):
+    """Messages in order, without a hole. `known`: the last seq there is; `first`: nothing before them is kept."""
+
+    messages: list[MessageReceived]
+    known: int
+    first: bool
 
 
 class StateChanged(NamedTuple):
@@ -94,7 +113,11 @@ class Client:
         self.state = "connecting"
         self.dropped_events = 0
         self._timelines = Timelines()
-        self._catching_up = CatchingUp(self._timelines, jitter)
+        self._ids = itertools.count(2)
+        self._catching_up = CatchingUp(self._timelines, jitter, self._ids)
+        self._history: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
+        """Questions that somebody waits for; asked again in each session."""
+        self._history_turns = asyncio.Semaphore(_HISTORY_QUESTIONS)
         self._urls: Iterator[str] = itertools.cycle([url] if isinstance(url, str) else url)
         self._token = token
         self._device = device
@@ -190,6 +213,26 @@ class Client:
         """Send a message and wait until it has its number, however long the network is away. Raises as `submit`."""
         return await self.submit(to, body)
 
+    async def history(
+        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
+    ) -> "HistoryPage":
+        """Messages from any time: the newest below `before`, or the oldest above `after`; of neither, the newest. Waits until
+        the server can answer. Raises HistoryRefused, ConnectionRefused, ClientClosed.
+
+        `limit` 1-100; a page may hold fewer messages if they are large.
+        """
+        async with self._history_turns:
+            if self._stopped is not None:
+                raise self._stopped
+            question = frames.History(next(self._ids), conversation, before, after, limit)
+            result: asyncio.Future[HistoryPage] = self._loop.create_future()
+            self._history[question.id] = question, result
+            try:
+                self._put([question])
+                return await result
+            finally:
+                del self._history[question.id]
+
     async def events(self) -> AsyncIterator[Event]:
         """What happens, in order, until the client stops."""
         while self._stopped is None or not self._events.empty():
@@ -257,7 +300,7 @@ class Client:
         self.user = frame.user
         if self._log_id and self._log_id != frame.log:
             self._timelines = Timelines()  # another numbering of messages
-            self._catching_up = CatchingUp(self._timelines, self._jitter)
+            self._catching_up = CatchingUp(self._timelines, self._jitter, self._ids)
         self._log_id = frame.log
         self._socket = socket
         self._outbox.reconnected()
@@ -266,6 +309,7 @@ class Client:
         self._flush_soon()
         self._catching_up.begin()
         self._ask()
+        self._put([question for question, _ in self._history.values()])
 
     def _stop(self, error: MessengerError, code: int) -> None:
         self._stopped, self._socket = error, None
@@ -276,6 +320,9 @@ class Client:
             if not result.done():
                 result.set_exception(error)
                 result.exception()  # whoever waits for it gets it; a send nobody waits for is no fault to complain of
+        for _, page in self._history.values():
+            if not page.done():
+                page.set_exception(error)
         self._results.clear()
         self._sending.clear()
         self._become("stopped", code)
@@ -383,17 +430,24 @@ class Client:
         self._ask()
 
     def _emit_shown(self, shown: list[Shown]) -> None:
-        for (conversation, seq, sender, key, time, body), missing in ((astuple(s.message), s.missing) for s in shown):
-            self._emit(MessageReceived(conversation, seq, sender, key, time, body, missing))
+        for message, missing in shown:
+            self._emit(received(message, missing))
 
     def _page(self, page: frames.Page) -> None:
         for message in page.messages:
             if message.sender == self.user:
                 self._own(message)
+        if (asked := self._history.get(page.id)) is not None:
+            if not asked[1].done():
+                asked[1].set_result(HistoryPage([received(message) for message in page.messages], page.known, page.first))
+            return
         self._emit_shown(self._catching_up.page(page, self._clock()))
         self._ask()
 
     def _error(self, error: frames.Error) -> None:
+        if error.id is not None and (asked := self._history.get(error.id)) is not None:
+            self._history_failed(error, *asked)
+            return
         shown = self._catching_up.error(error, self._clock())
         if shown is None:
             self._finish(self._outbox.error(error, self._clock()))
@@ -402,6 +456,16 @@ class Client:
             self._emit_shown(shown)
             self._ask()
 
+    def _history_failed(self, error: frames.Error, question: frames.History, result: "asyncio.Future[HistoryPage]") -> None:
+        if error.retry:
+            self._loop.call_later(delay(_HISTORY_PATIENCE, self._jitter()), self._put_again, question)
+        elif not result.done():
+            result.set_exception(HistoryRefused(error.code))
+
+    def _put_again(self, question: frames.History) -> None:
+        if question.id in self._history:
+            self._put([question])
+
     def _ask(self) -> None:
         """Ask for what is missing, now and when it is time again."""
         if self._socket is None:
@@ -409,12 +473,14 @@ class Client:
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
-        questions = self._catching_up.questions(self._clock())
-        if questions:
-            self._write(self._socket, [encode_frame(question) for question in questions])
+        self._put(self._catching_up.questions(self._clock()))
         at = self._catching_up.wake_at()
         if at is not None:
             self._asking = self._loop.call_later(max(0.0, at - self._clock()) + 0.001, self._ask)
+
+    def _put(self, questions: Sequence[frames.Question]) -> None:
+        if questions and self._socket is not None:
+            self._write(self._socket, [encode_frame(question) for question in questions])
 
     def _own(self, message: frames.Message) -> None:
         """One's own message is an answer, too."""

@@ -44,6 +44,15 @@ class SendUnknown(MessengerError):
         self.reason = reason
 
 
+class HistoryRefused(MessengerError):
+    """The server refuses the question (`code`): 113 is not a conversation of this user, 122 is no longer kept."""
+
+    def __init__(self, code: int) -> None:
+        known = Code.of(code)
+        super().__init__(f"refused with code {code}: {known.text if known else 'unknown to this client'}")
+        self.code = code
+
+
 class ConnectionRefused(MessengerError):
     """The server says not to come back like this (`code`): a new token, a newer client, or another device id is needed."""
 

@@ -1,0 +1,172 @@
+"""History on a real stack: from the log, from the archive, across both; gapless while the conversation grows; services away."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import ClickHouseClient
+from messenger_sdk import HistoryRefused
+from schemas.codes import Code
+from schemas.ids import partition_of
+from schemas.topics import LOG
+from tests.harness import kafka
+from tests.harness.device import connect, seqs, token_of
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with an archive, whose log this module lets expire."""
+    with Stack(tmp_path_factory.mktemp("history") / "stack", archivers=1) as stack:
+        yield stack
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def get(http: aiohttp.ClientSession, stack: Stack, user: str, path: str) -> tuple[int, dict[str, Any]]:
+    headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
+    async with http.get(stack.gateway_urls[0] + path, headers=headers) as response:
+        return response.status, await response.json()
+
+
+async def archived(stack: Stack, conversation: str, seq: int) -> None:
+    """Wait until the archive has a conversation up to `seq`."""
+    archive = ClickHouseArchive(ClickHouseClient(stack.clickhouse("gateway"), 10))
+    async with asyncio.timeout(30):
+        while await archive.last_seq(conversation) < seq:
+            await asyncio.sleep(0.1)
+    await archive.close()
+
+
+async def test_pages_from_archive_and_log_while_the_conversation_grows(own: Stack, http: aiohttp.ClientSession) -> None:
+    async with Talk(own, "grow") as talk:
+        alice, bob = await talk.join("alice"), await talk.join("bob")
+        conversation = f"{talk.user('alice')}:{talk.user('bob')}"
+        await talk.say(alice, "bob", [f"message {n}" for n in range(1, 251)])
+        await archived(own, conversation, 250)
+        await asyncio.to_thread(kafka.expire, own, LOG, partition_of(conversation, 4))
+        growing = asyncio.create_task(talk.say(bob, "alice", [f"message {n}" for n in range(251, 351)]))
+        shown: list[int] = []
+        before: int | None = None
+        while True:
+            page = await alice.history(conversation, before=before, limit=30)
+            assert all(message.body == f"message {message.seq}" for message in page.messages)
+            shown = [message.seq for message in page.messages] + shown
+            if page.first:
+                break
+            before = page.messages[0].seq
+        assert shown == list(range(1, shown[-1] + 1))
+        assert shown[-1] >= 250
+        await growing
+        oldest = await bob.history(conversation, after=0, limit=100)
+        assert [message.seq for message in oldest.messages] == list(range(1, 101))
+        assert oldest.first
+        across = await bob.history(conversation, after=230, limit=50)
+        assert [message.seq for message in across.messages] == list(range(231, 281))
+        assert (across.known, across.first) == (350, False)
+        with pytest.raises(HistoryRefused, match="113"):
+            await alice.history("bob:carol")
+
+        status, answer = await get(
+            http, own, talk.user("alice"), f"/v1/conversations/{conversation}/messages?before=300&limit=100"
+        )
+        assert (status, seqs(answer), answer["first"]) == (200, list(range(200, 300)), False)
+        read = await asyncio.to_thread(
+            own.run, "history", "--as", talk.user("bob"), "--with", talk.user("alice"), "--limit", "120"
+        )
+        assert [json.loads(line)["seq"] for line in read.stdout.splitlines()] == list(range(231, 351))
+
+
+async def test_conversations_are_listed_by_their_last_message(own: Stack, http: aiohttp.ClientSession) -> None:
+    async with Talk(own, "list") as talk:
+        alice = await talk.join("alice")
+        names = [f"friend{n}" for n in range(7)]
+        for name in names:
+            await talk.say(alice, name, [f"hello {name}"])
+        user = talk.user("alice")
+        expected = [f"{user}:{talk.user(name)}" for name in reversed(names)]
+        found: list[dict[str, Any]] = []
+        path: str | None = "/v1/conversations?limit=3"
+        while path:
+            status, answer = await get(http, own, user, path)
+            assert status == 200
+            found += answer["conversations"]
+            path = f"/v1/conversations?limit=3&before={answer['next']}" if answer["next"] else None
+        assert [entry["conversation"] for entry in found] == expected
+        assert [entry["last"]["body"] for entry in found] == [f"hello {name}" for name in reversed(names)]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v1/conversations/bob:carol/messages", 403, Code.NOT_A_MEMBER),
+        ("/v1/conversations/nonsense/messages", 403, Code.NOT_A_MEMBER),
+        ("/v1/conversations/alice:bob/messages?before=0", 400, Code.BAD_FIELD),
+        ("/v1/conversations/alice:bob/messages?limit=x", 400, Code.BAD_FIELD),
+        ("/v1/conversations?before=yesterday", 400, Code.BAD_FIELD),
+    ],
+)
+async def test_bad_questions_get_a_numbered_error(
+    own: Stack, http: aiohttp.ClientSession, path: str, status: int, code: Code
+) -> None:
+    found, answer = await get(http, own, "alice", path)
+    assert (found, answer["code"], answer["retry"]) == (status, code.number, False)
+    async with http.get(own.gateway_urls[0] + path, headers={"Authorization": "Bearer nothing"}) as response:
+        assert (response.status, (await response.json())["code"]) == (401, Code.UNAUTHORIZED.number)
+
+
+async def test_without_clickhouse_what_the_log_holds_is_still_there(own: Stack, http: aiohttp.ClientSession) -> None:
+    async with Talk(own, "gone") as talk:
+        alice = await talk.join("alice")
+        conversation = f"{talk.user('alice')}:{talk.user('bob')}"
+        await talk.say(alice, "bob", [f"message {n}" for n in range(1, 21)])
+        await archived(own, conversation, 20)
+        await asyncio.to_thread(kafka.expire, own, LOG, partition_of(conversation, 4))
+        await talk.say(alice, "bob", [f"message {n}" for n in range(21, 41)])
+        device = await connect(http, own, talk.user("alice"))
+        own.kill("clickhouse", signal.SIGSTOP)
+        try:
+            recent = await device.ask("history", conversation=conversation, limit=20)
+            assert seqs(recent) == list(range(21, 41))
+            older = await device.ask("history", conversation=conversation, before=21, limit=20)
+            assert (older["code"], older["retry"]) == (Code.TRY_LATER.number, True)
+            status, _ = await get(http, own, talk.user("alice"), f"/v1/conversations/{conversation}/messages?before=21")
+            assert status == 503
+        finally:
+            own.kill("clickhouse", signal.SIGCONT)
+        async with asyncio.timeout(20):
+            whole = (await alice.history(conversation, limit=40)).messages
+        assert [message.seq for message in whole] == list(range(1, 41))
+
+
+def test_without_an_archive_old_pages_are_gone(tmp_path: Path) -> None:
+    async def ask(stack: Stack) -> None:
+        async with Talk(stack, "log") as talk, aiohttp.ClientSession() as http:
+            alice = await talk.join("alice")
+            conversation = f"{talk.user('alice')}:{talk.user('bob')}"
+            await talk.say(alice, "bob", ["one", "two"])
+            await asyncio.to_thread(kafka.expire, stack, LOG, partition_of(conversation, 4))
+            await talk.say(alice, "bob", ["three"])
+            page = await alice.history(conversation, limit=1)
+            assert [message.body for message in page.messages] == ["three"]
+            with pytest.raises(HistoryRefused, match="122"):
+                await alice.history(conversation, before=3)
+            status, answer = await get(http, stack, talk.user("alice"), f"/v1/conversations/{conversation}/messages?before=3")
+            assert (status, answer["code"]) == (410, Code.RANGE_GONE.number)
+
+    with Stack(tmp_path / "stack") as stack:
+        asyncio.run(ask(stack))

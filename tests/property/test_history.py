@@ -1,0 +1,145 @@
+"""A page of history is whole or it is not sent, wherever log and archive begin and end."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectors.clickhouse.memory import MemoryArchive
+from gateway.history import MAX_PAGE_BYTES, History, HistoryUnavailable, Page
+from gateway.ranges import RangeGone, RangesUnavailable
+from schemas.archive import Row
+from schemas.codec import encode_frame
+from schemas.frames import Message
+from schemas.ranges import Newest
+
+A = "alice:bob"
+
+
+class Log:
+    """Messages `start`..`end`, in answers of at most `most`; what was before has expired."""
+
+    def __init__(self, start: int, end: int, most: int = 100, body: str = "") -> None:
+        self.start, self.end, self.most, self.body = start, end, most, body
+        self.away = False
+
+    async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
+        if self.away:
+            raise RangesUnavailable("away")
+        if after < self.end and after + 1 < self.start:
+            raise RangeGone
+        last = min(self.end, after + min(limit, self.most))
+        return self.end, [frame(seq, self.body) for seq in range(after + 1, last + 1)]
+
+    async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> Sequence[Newest]:
+        return [Newest(self.end, A, self.end)]
+
+
+def frame(seq: int, body: str = "") -> bytes:
+    return encode_frame(Message(A, seq, "alice", f"{seq:032x}", seq, body or f"message {seq}"))
+
+
+async def archive_of(first: int, last: int, hole: int = 0) -> MemoryArchive:
+    archive = MemoryArchive()
+    rows = [
+        Row(A, seq, seq.to_bytes(16, "big"), "alice", "d", f"message {seq}", seq, 0, 0, 0)
+        for seq in range(first, last + 1)
+        if seq != hole
+    ]
+    await archive.insert(rows, "t")
+    return archive
+
+
+def seqs(page: Page) -> list[int]:
+    return [json.loads(frame)["seq"] for frame in page.frames]
+
+
+@given(
+    kept_from=st.integers(1, 12),
+    log_start=st.integers(1, 40),
+    end=st.integers(0, 40),
+    archived=st.integers(0, 40),
+    hole=st.integers(0, 30),
+    before=st.integers(1, 45) | st.none(),
+    after=st.integers(0, 45) | st.none(),
+    limit=st.integers(1, 20),
+    most=st.integers(1, 20),
+    log_away=st.booleans(),
+    archive_away=st.booleans(),
+)
+def test_a_page_is_whole_or_not_sent(
+    kept_from: int,
+    log_start: int,
+    end: int,
+    archived: int,
+    hole: int,
+    before: int | None,
+    after: int | None,
+    limit: int,
+    most: int,
+    log_away: bool,
+    archive_away: bool,
+) -> None:
+    async def ask() -> None:
+        archive = await archive_of(kept_from, min(archived, end), hole)
+        log = Log(log_start, end, most)
+        log.away = log_away
+        archive.away = "away" if archive_away else None
+        try:
+            page = await History(log, archive).page(A, before if after is None else None, after, limit)
+        except HistoryUnavailable:
+            sources = set(range(log_start, end + 1)) | {seq for _, seq in archive.rows}
+            assert log_away or archive_away or any(seq not in sources for seq in range(1, end + 1)), "for no reason"
+            return
+        known = page.known
+        assert known == end or (log_away and known == max((seq for _, seq in archive.rows), default=0))
+        if after is not None:
+            wanted = list(range(after + 1, min(after + limit, known) + 1))
+        else:
+            top = min(known, before - 1 if before is not None else known)
+            wanted = list(range(max(1, top - limit + 1), top + 1))
+        found = seqs(page)
+        if found != wanted:  # retention has dropped what is missing, and nothing else
+            missing = [seq for seq in wanted if seq not in found]
+            assert found == wanted[len(missing) :]
+            assert max(missing) < min((seq for _, seq in archive.rows), default=0)
+            assert page.first
+        if page.first and found:
+            assert found[0] == 1 or found[0] == min(seq for _, seq in archive.rows)
+        if found[:1] == [1]:
+            assert page.first
+
+    asyncio.run(ask())
+
+
+async def test_large_messages_make_small_pages_at_the_right_end() -> None:
+    history = History(Log(1, 30, body="x" * 16_000), None)
+    newest = await history.page(A, None, None, 100)
+    assert seqs(newest) == list(range(23, 31))
+    assert not newest.first
+    assert sum(map(len, newest.frames)) <= MAX_PAGE_BYTES
+    oldest = await history.page(A, None, 0, 100)
+    assert seqs(oldest) == list(range(1, 9))
+    assert oldest.first
+
+
+async def test_without_an_archive_the_log_is_all_there_is() -> None:
+    history = History(Log(10, 30), None)
+    assert seqs(await history.page(A, None, None, 10)) == list(range(21, 31))
+    with pytest.raises(RangeGone):
+        await history.page(A, 15, None, 10)
+
+
+async def test_an_erased_message_says_so() -> None:
+    archive = await archive_of(1, 3)
+    await archive.insert([Row(A, 2, b"k" * 16, "alice", "d", "", 2, 1, 0, 0)], "e")
+    page = await History(Log(4, 3), archive).page(A, 4, None, 3)
+    assert [json.loads(frame).get("erased", False) for frame in page.frames] == [False, True, False]
+
+
+async def test_a_conversation_whose_last_message_is_not_kept_is_listed() -> None:
+    ((newest, last),) = await History(Log(10, 9), None).conversations("alice", 5, None)
+    assert (newest.conversation, newest.seq, last) == (A, 9, None)
