@@ -104,7 +104,7 @@ async def _come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
         await device.connect()
         heads = await device.ask({"t": "sync", "id": 2, "cursors": {}})
         ((conversation, head),) = heads["heads"].items()
-        answer = await device.ask({"t": "range", "id": 3, "conversation": conversation, "after": head - missed})
+        answer = await device.ask({"t": "history", "id": 3, "conversation": conversation, "after": head - missed})
         assert [message["seq"] for message in answer["messages"]] == list(range(head - missed + 1, head + 1)), answer
         times.append(time.monotonic() - began)
 

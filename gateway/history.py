@@ -88,6 +88,8 @@ class History:
         page, lowest = gapless(found, low, high)
         if lowest > low:
             kept_from = await self._first_seq(conversation)
+            if after is not None and kept_from > high:
+                return (await self.page(conversation, None, kept_from - 1, limit))._replace(first=True)
             if kept_from != lowest if page else kept_from <= high:
                 raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")
         kept = fitting(page, newest=after is None)

@@ -29,9 +29,6 @@ class Questions:
     async def _answer(self, user: str, question: frames.Question) -> bytes:
         if isinstance(question, frames.Sync):
             return encode_frame(await self._ranges.heads(user, question))
-        if isinstance(question, frames.Range):
-            known, messages = await self._ranges.page(question.conversation, question.after, question.limit)
-            return encode_page(question.id, question.conversation, known, messages)
         page = await self._history.page(question.conversation, question.before, question.after, question.limit)
         return encode_page(question.id, question.conversation, page.known, page.frames, page.first)
 

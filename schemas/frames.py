@@ -29,7 +29,7 @@ MAX_PAGE_MESSAGES = 100
 MAX_SYNC_CONVERSATIONS = 1000
 MAX_HEADS = 1000
 MAX_QUESTIONS = 8
-"""`sync`, `range` and `history` of one session that may be unanswered at once."""
+"""`sync` and `history` of one session that may be unanswered at once."""
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
@@ -69,15 +69,6 @@ class Sync(_Frame, tag="sync", frozen=True):
     cursors: Annotated[dict[str, Cursor], Meta(max_length=MAX_SYNC_CONVERSATIONS)]
     after: str = ""
     until: str = ""
-
-
-class Range(_Frame, tag="range", frozen=True):
-    """The messages of a conversation after seq `after`. Answered by `page` or `error`."""
-
-    id: CommandId
-    conversation: str
-    after: Cursor
-    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_MESSAGES)] = MAX_PAGE_MESSAGES
 
 
 class History(_Frame, tag="history", frozen=True):
@@ -185,9 +176,9 @@ class Resync(_Frame, tag="resync", frozen=True):
 
 
 class Page(_Frame, tag="page", frozen=True):
-    """Messages after+1, after+2 … without a hole; fewer than asked for if they are large, or not there yet.
+    """Messages in order, without a hole; fewer than asked for if they are large, or not there yet.
 
-    `known` is the last seq there is, as far as the server knows now. `first`, of `history`: nothing before them is kept.
+    `known` is the last seq there is, as far as the server knows now. `first`: nothing before them is kept.
     """
 
     id: int
@@ -213,7 +204,7 @@ class Error(_Frame, tag="error", frozen=True):
     ordinal: int | None = None
 
 
-Question = Sync | Range | History
+Question = Sync | History
 """Commands that are answered by asking others; at most MAX_QUESTIONS of a session at once."""
 Command = Hello | Send | Question | Ping
 ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Resync | Pong | Error

@@ -111,7 +111,7 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
                 question = decode_newest(await request.read())
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
-            return self.bytes(encode_json(stage.newest(question)), content_type="application/json")
+            return self.bytes(encode_json(await stage.newest(question)), content_type="application/json")
 
 
 class _BadQuery(ValueError):

@@ -148,7 +148,8 @@ class Partition:
         """Messages of a conversation after `after`; None if this partition is not (or no longer) here. Raises RangeGone,
         ReadTimeout."""
         if self.table is not None and self.table.seq(conversation) <= after:
-            self.write()  # what has landed within the last second
+            await self._has_landed()
+            self.write()
         return None if self.table is None else await read_page(self.table, self._outside, conversation, after, limit)
 
     async def heads(self, user: str, after: str, until: str, cursors: Mapping[str, int]) -> Mapping[str, int] | None:
@@ -161,10 +162,12 @@ class Partition:
         self.write()
         return find_heads(self.table, user, after, until, cursors)
 
-    def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest] | None:
-        """A user's conversations here, last written first; None if this partition is not here."""
+    async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest] | None:
+        """A user's conversations here, last written first; None if this partition is not here or cannot tell now."""
+        if not await self._has_landed() or self.table is None:
+            return None
         self.write()
-        return None if self.table is None else find_newest(self.table, user, limit, before)
+        return find_newest(self.table, user, limit, before)
 
     async def _has_landed(self) -> bool:
         """Wait a little until what is folded now has landed. A halted partition tells what it knows."""
@@ -199,6 +202,7 @@ class Partition:
             self.committable  # noqa: B018  (its last value is what the consumer still commits)
             self.table.close()
             self.table = None
+            self._moved.set()
         log.info("partition %d closed (was %s)", self.number, reason.value)
 
     def _is_closed(self) -> bool:

@@ -96,14 +96,13 @@ class SequencerStage:
         )
         return {number: dict(heads) for number, heads in zip(owned, found, strict=True) if heads is not None}
 
-    def newest(self, question: NewestQuestion) -> NewestAnswer:
+    async def newest(self, question: NewestQuestion) -> NewestAnswer:
         """Conversations last written to, of the partitions asked that are here."""
-        found = {
-            number: self.partitions[number].newest(question.user, question.limit, question.before)
-            for number in question.partitions
-            if number in self.partitions
-        }
-        return {number: newest for number, newest in found.items() if newest is not None}
+        owned = {number: self.partitions[number] for number in question.partitions if number in self.partitions}
+        found = await asyncio.gather(
+            *(partition.newest(question.user, question.limit, question.before) for partition in owned.values())
+        )
+        return {number: newest for number, newest in zip(owned, found, strict=True) if newest is not None}
 
     def readable(self) -> list[int]:
         """The partitions whose log this worker can tell by number, halted ones included."""

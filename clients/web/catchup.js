@@ -1,4 +1,4 @@
-// What was missed: asks `sync` after each welcome and `resync`, and `range` for what is new, a few questions at a time.
+// What was missed: asks `sync` after each welcome and `resync`, and `history` for what is new, a few questions at a time.
 
 const ASKED = 8; // questions that the server answers at once
 const STRETCH = 1000; // cursors in one question
@@ -45,7 +45,7 @@ export class CatchUp {
     const underWay = new Set([...this.asked.values()].map(({ conversation }) => conversation));
     for (const { id, cursor } of this.store.behind()) {
       if (this.asked.size >= ASKED) break;
-      if (!underWay.has(id) && !this.notNow.has(id)) put({ t: "range", conversation: id, after: cursor });
+      if (!underWay.has(id) && !this.notNow.has(id)) put({ t: "history", conversation: id, after: cursor });
     }
     if (frames.length) this.send(frames);
   }
@@ -66,6 +66,7 @@ export class CatchUp {
   page(frame) {
     if (!this.#answered(frame)) return;
     this.failures = 0;
+    if (frame.first && frame.messages.length) this.store.passOver(frame.conversation, frame.messages[0].seq - 1);
     for (const message of frame.messages) this.store.take(message);
     this.store.heads({ [frame.conversation]: frame.known });
     const empty = frame.messages.length ? 0 : (this.empty.get(frame.conversation) ?? 0) + 1;
@@ -82,7 +83,7 @@ export class CatchUp {
     this.asked.delete(frame.id);
     if (asked.t === "sync" && frame.retry) this.#syncLater(asked);
     else if (frame.code === GONE) this.store.gone(asked.conversation);
-    else if (asked.t === "range") this.#later(asked.conversation, backoff(FIRST, this.failures++));
+    else if (asked.t === "history") this.#later(asked.conversation, backoff(FIRST, this.failures++));
     return true;
   }
 

@@ -78,9 +78,17 @@ export class Store {
   gone(id) {
     const conversation = this.open(this.contactOf(id));
     const cursor = Math.min(conversation.head + 1, ...conversation.held.keys()) - 1;
+    this.passOver(id, cursor);
+    this.#goOn(conversation);
+  }
+
+  // What is up to `cursor` cannot be had any more.
+  passOver(id, cursor) {
+    const conversation = this.open(this.contactOf(id));
+    if (cursor <= conversation.cursor) return;
     conversation.missing += cursor - conversation.cursor;
     conversation.cursor = cursor;
-    this.#goOn(conversation);
+    for (const seq of conversation.held.keys()) if (seq <= cursor) conversation.held.delete(seq);
   }
 
   // conversation → last number shown, or that counts as shown, of all that have one.

@@ -37,7 +37,7 @@ async def test_pages_while_the_owners_are_killed(lab: Stack) -> None:
             killed = good = time.monotonic()
             after = 0
             while time.monotonic() < killed + 8:
-                answer = await device.ask("range", conversation=f"{alice}:{bob}", after=after)
+                answer = await device.ask("history", conversation=f"{alice}:{bob}", after=after)
                 if answer["t"] == "error":
                     assert answer["code"] == Code.TRY_LATER.number
                     refused += 1

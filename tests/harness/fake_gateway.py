@@ -50,11 +50,11 @@ class Line:
     async def say_raw(self, text: str) -> None:
         await self._socket.send_str(text)
 
-    async def asked(self) -> frames.Range:
+    async def asked(self) -> frames.History:
         """The next question for a range, other frames left out."""
         while True:
             frame = await self.receive()
-            if isinstance(frame, frames.Range):
+            if isinstance(frame, frames.History):
                 return frame
 
     async def welcome(self, user: str = "alice", log: str = LOG) -> frames.Hello:

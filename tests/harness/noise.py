@@ -130,7 +130,13 @@ class Noise:
             return {"t": "sync", "id": id_, "cursors": dict.fromkeys(names, chance.randrange(9)), **bounds}
         if kind < 0.4:
             after, limit = chance.choice([0, 1, 5, 2**53 - 1]), chance.choice([1, 100, 0, 101])
-            return {"t": "range", "id": id_, "conversation": chance.choice(self._conversations), "after": after, "limit": limit}
+            return {
+                "t": "history",
+                "id": id_,
+                "conversation": chance.choice(self._conversations),
+                "after": after,
+                "limit": limit,
+            }
         if kind < 0.43:
             return {"t": "hello", "id": id_, "version": 1, "token": self._token, "device": "wild"}
         if kind < 0.46:

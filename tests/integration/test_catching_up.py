@@ -38,19 +38,20 @@ async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> Non
             assert (await device.ask("sync", cursors={}, after=known))["heads"] == {}
             shown: list[int] = []
             while len(shown) < COUNT:
-                page = await device.ask("range", conversation=known, after=len(shown))
+                page = await device.ask("history", conversation=known, after=len(shown))
                 assert page["known"] == COUNT
                 assert page["messages"][0]["from"] == alice
                 shown += seqs(page)
             assert shown == list(range(1, COUNT + 1))
-            assert seqs(await device.ask("range", conversation=known, after=100, limit=3)) == [101, 102, 103]
-            assert seqs(await device.ask("range", conversation=known, after=COUNT)) == []
-            assert await device.ask("range", conversation=unknown, after=0) == {
+            assert seqs(await device.ask("history", conversation=known, after=100, limit=3)) == [101, 102, 103]
+            assert seqs(await device.ask("history", conversation=known, after=COUNT)) == []
+            assert await device.ask("history", conversation=unknown, after=0) == {
                 "t": "page",
                 "id": 7,
                 "conversation": unknown,
                 "known": 0,
                 "messages": [],
+                "first": True,
             }
 
 
@@ -60,7 +61,7 @@ async def test_a_page_of_large_messages_fits_a_socket_message(stack: Stack, http
         sender = await talk.join("alice")
         await talk.say(sender, "bob", [f"{number} " + "x" * 16_000 for number in range(30)])
         device = await connect(http, stack, bob)
-        page = await device.ask("range", conversation=f"{alice}:{bob}", after=0)
+        page = await device.ask("history", conversation=f"{alice}:{bob}", after=0)
         assert 1 < len(page["messages"]) < 30
         assert seqs(page) == list(range(1, len(page["messages"]) + 1))
 
@@ -70,14 +71,14 @@ async def test_other_peoples_conversations_are_not_told(stack: Stack, http: aioh
     for question in (
         ("sync", {"cursors": {"alice:bob": 0}}),
         ("sync", {"cursors": {"alice:mallory": 0, "alice:bob": 0}}),
-        ("range", {"conversation": "alice:bob", "after": 0}),
-        ("range", {"conversation": "mallory:alice", "after": 0}),
-        ("range", {"conversation": "", "after": 0}),
+        ("history", {"conversation": "alice:bob", "after": 0}),
+        ("history", {"conversation": "mallory:alice", "after": 0}),
+        ("history", {"conversation": "", "after": 0}),
     ):
         answer = await device.ask(question[0], **question[1])
         assert (answer["t"], answer["code"]) == ("error", Code.NOT_A_MEMBER.number), question
     for bad in ({"conversation": "alice:mallory", "after": -1}, {"conversation": "alice:mallory", "after": 0, "limit": 101}):
-        assert (await device.ask("range", **bad))["code"] == Code.BAD_FIELD.number
+        assert (await device.ask("history", **bad))["code"] == Code.BAD_FIELD.number
 
 
 async def test_without_a_worker_it_is_to_be_tried_later(tmp_path: Path, http: aiohttp.ClientSession) -> None:
@@ -85,7 +86,7 @@ async def test_without_a_worker_it_is_to_be_tried_later(tmp_path: Path, http: ai
         device = await connect(http, lonely, "alice")
         heads = await device.ask("sync", cursors={"alice:bob": 0})
         assert (heads["heads"], heads["pending"]) == ({}, True)
-        page = await device.ask("range", conversation="alice:bob", after=0)
+        page = await device.ask("history", conversation="alice:bob", after=0)
         assert (page["code"], page["retry"]) == (Code.TRY_LATER.number, True)
 
 

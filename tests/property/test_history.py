@@ -97,7 +97,9 @@ def test_a_page_is_whole_or_not_sent(
         known = page.known
         assert known == end or (log_away and known == max((seq for _, seq in archive.rows), default=0))
         if after is not None:
-            wanted = list(range(after + 1, min(after + limit, known) + 1))
+            kept = min((seq for _, seq in archive.rows), default=0)
+            begin = max(after + 1, kept) if kept > after + limit and log_start > after + 1 else after + 1
+            wanted = list(range(begin, min(begin + limit - 1, known) + 1))
         else:
             top = min(known, before - 1 if before is not None else known)
             wanted = list(range(max(1, top - limit + 1), top + 1))

@@ -4,7 +4,7 @@ import itertools
 
 from messenger_sdk.catching_up import CatchingUp
 from messenger_sdk.timelines import Timelines
-from schemas.frames import MAX_QUESTIONS, Error, Heads, Message, Page, Range, Sync
+from schemas.frames import MAX_QUESTIONS, Error, Heads, History, Message, Page, Sync
 
 A, B = "alice:bob", "alice:carol"
 
@@ -50,7 +50,7 @@ def test_a_cut_and_pending_answer_asks_on_and_again() -> None:
     later, page = catching_up.questions(1)
     assert isinstance(later, Sync)
     assert (later.after, later.until) == (A, "")
-    assert isinstance(page, Range)
+    assert isinstance(page, History)
     catching_up.heads(Heads(later.id, {}), 1)
     (again,) = catching_up.questions(2)
     assert isinstance(again, Sync)
@@ -89,7 +89,7 @@ def test_errors_are_asked_again_or_given_up() -> None:
     assert timelines.cursors()[A] == 2
     at = catching_up.wake_at()
     assert at is not None
-    assert [asked.conversation for asked in catching_up.questions(at) if isinstance(asked, Range)] == [B]
+    assert [asked.conversation for asked in catching_up.questions(at) if isinstance(asked, History)] == [B]
 
 
 def test_a_few_questions_at_a_time_and_no_waking_while_they_are_under_way() -> None:
@@ -100,7 +100,7 @@ def test_a_few_questions_at_a_time_and_no_waking_while_they_are_under_way() -> N
     catching_up.sync()
     assert catching_up.questions(0) == []
     assert catching_up.wake_at() is None
-    conversation = asked[0].conversation if isinstance(asked[0], Range) else ""
+    conversation = asked[0].conversation if isinstance(asked[0], History) else ""
     catching_up.page(Page(asked[0].id, conversation, 1, [message(conversation, 1)]), 0)
     (sync,) = catching_up.questions(0)
     assert isinstance(sync, Sync)
@@ -114,5 +114,5 @@ def test_a_new_session_begins_anew() -> None:
     sync, again = catching_up.questions(0)
     assert isinstance(sync, Sync)
     assert sync.cursors == {A: 0}
-    assert isinstance(again, Range)
+    assert isinstance(again, History)
     assert catching_up.page(Page(asked.id, A, 1, [message(A, 1)]), 0) == []

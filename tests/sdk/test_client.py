@@ -90,7 +90,7 @@ async def test_a_dropped_connection_repeats_the_unanswered_and_only_those() -> N
     assert [result.seq for result in results] == [1, 2, 3]
 
 
-def page(asked: frames.Range, known: int, *seqs: int) -> frames.Page:
+def page(asked: frames.History, known: int, *seqs: int) -> frames.Page:
     return frames.Page(asked.id, asked.conversation, known, [message(seq) for seq in seqs])
 
 
@@ -187,7 +187,7 @@ async def test_resync_asks_again_and_finds_conversations_that_were_never_heard_o
         assert isinstance(rest, frames.Sync)
         assert rest.after == "alice:bob"
         third = await line.receive()
-        assert isinstance(third, frames.Range)
+        assert isinstance(third, frames.History)
         assert third.after == 0
         await line.say(frames.Heads(rest.id, {}), page(third, 1, 1))
         await line.stay()

@@ -88,7 +88,19 @@ def test_pushes_that_get_lost_and_pages_come_to_the_whole(seed: int, count: int)
         for conversation in lines.behind():
             after = lines.after(conversation)
             size = chance.choice([0, 1, MAX_PAGE_MESSAGES])
-            shown += [s.message.seq for s in lines.page(message(n) for n in range(after + 1, min(after + size, pushed) + 1))]
+            shown += [s.message.seq for s in lines.page([message(n) for n in range(after + 1, min(after + size, pushed) + 1)])]
         if pushed == count and not lines.behind():
             break
     assert shown == list(range(2, count + 1))
+
+
+def test_what_is_kept_no_more_is_passed_over_and_counted() -> None:
+    lines = Timelines()
+    lines.begun = True
+    assert [s.message.seq for s in lines.take(message(1))] == [1]
+    lines.take(message(9))
+    shown = lines.page([message(5), message(6)], first=True)
+    assert [(s.message.seq, s.missing) for s in shown] == [(5, 3), (6, 0)]
+    assert lines.after(A) == 6
+    shown = lines.page([message(7), message(8)], first=True)
+    assert [(s.message.seq, s.missing) for s in shown] == [(7, 0), (8, 0), (9, 0)]

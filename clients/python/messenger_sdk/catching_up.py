@@ -1,4 +1,4 @@
-"""What a device asks the server for, and when: `sync` after each welcome and `resync`, `range` for what is new. Pure.
+"""What a device asks the server for, and when: `sync` after each welcome and `resync`, `history` for what is new. Pure.
 
 Times are seconds of any one clock. A question without an answer is asked again with backoff, and so is a part of a `sync`
 that could not be answered, a page that the log does not have yet, or a page that Kafka does not give now.
@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.timelines import Shown, Timelines, syncs
-from schemas.frames import MAX_PAGE_MESSAGES, MAX_QUESTIONS, Error, Heads, Page, Range, Sync
+from schemas.frames import MAX_PAGE_MESSAGES, MAX_QUESTIONS, Error, Heads, History, Page, Sync
 
-Question = Sync | Range
+Question = Sync | History
 
 _FIRST_RETRY = 3
 """After an error, as after this many failed attempts to connect."""
@@ -49,12 +49,13 @@ class CatchingUp:
         self._not_before = {conversation: at for conversation, at in self._not_before.items() if at > now}
         while len(self._asked) < MAX_QUESTIONS and (sync := self._next_sync(now)) is not None:
             self._put(sync)
-        under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, Range)}
+        under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, History)}
         for conversation in self._timelines.behind():
             if len(self._asked) >= MAX_QUESTIONS:
                 break
             if conversation not in under_way and conversation not in self._not_before:
-                self._put(Range(0, conversation, self._timelines.after(conversation), MAX_PAGE_MESSAGES))
+                after = self._timelines.after(conversation)
+                self._put(History(0, conversation, after=after, limit=MAX_PAGE_MESSAGES))
         return [asked for id_, asked in self._asked.items() if id_ not in before]
 
     def wake_at(self) -> float | None:
@@ -90,7 +91,7 @@ class CatchingUp:
             empty = self._empty.get(page.conversation, 0)
             self._empty[page.conversation] = empty + 1
             self._not_before[page.conversation] = now + delay(empty, self._jitter())
-        shown = self._timelines.page(page.messages)
+        shown = self._timelines.page(page.messages, page.first)
         self._timelines.heads({page.conversation: page.known})
         return shown
 
@@ -99,9 +100,9 @@ class CatchingUp:
         asked = self._asked.pop(error.id or 0, None)
         if asked is None:
             return None
-        if isinstance(asked, Range) and not error.retry:
+        if isinstance(asked, History) and not error.retry:
             return self._timelines.gone(asked.conversation)
-        if isinstance(asked, Range):
+        if isinstance(asked, History):
             self._not_before[asked.conversation] = now + self._patience()
         elif error.retry:
             self._syncs.append((now + self._patience(), asked))

@@ -5,7 +5,7 @@ device began is history: a conversation that existed then begins at the first me
 that did not begins at 1.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.frames import MAX_SYNC_CONVERSATIONS, Message, Sync
@@ -30,6 +30,13 @@ class _Timeline:
         """The last seq known to exist."""
         self.held: dict[int, Message] = {}
         self.missing = 0
+
+    def pass_over(self, cursor: int) -> None:
+        """What is up to `cursor` cannot be had any more."""
+        if cursor > self.cursor:
+            self.missing += cursor - self.cursor
+            self.cursor = cursor
+            self.held = {seq: message for seq, message in self.held.items() if seq > cursor}
 
 
 class Timelines:
@@ -81,16 +88,17 @@ class Timelines:
             line.head = max(line.head, head)
             self._go_on(conversation, line)
 
-    def page(self, messages: Iterable[Message]) -> list[Shown]:
-        """What a page brings."""
+    def page(self, messages: Sequence[Message], first: bool = False) -> list[Shown]:
+        """What a page brings; `first`: what is before it is kept no more."""
+        if first and messages and (line := self._lines.get(messages[0].conversation)) is not None:
+            line.pass_over(messages[0].seq - 1)
         return [shown for message in messages for shown in self.take(message)]
 
     def gone(self, conversation: str) -> list[Shown]:
         """What is after the cursor cannot be had here: show on with what there is."""
         line = self._lines[conversation]
         cursor = min(line.held, default=line.head + 1) - 1
-        line.missing += cursor - line.cursor
-        line.cursor = cursor
+        line.pass_over(cursor)
         return self._go_on(conversation, line)
 
     def _go_on(self, conversation: str, line: _Timeline) -> list[Shown]:
