@@ -12,11 +12,12 @@ from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from schemas.archive import Row
-from schemas.codec import decode_log, encode_event
+from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION
 from schemas.ids import partition_of
 from schemas.topics import LOG
 from tests.harness import kafka
+from tests.harness.archive import equal, in_archive, in_log
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -45,36 +46,11 @@ async def archive(own: Stack) -> AsyncIterator[ClickHouseArchive]:
     await made.close()
 
 
-def in_log(stack: Stack) -> set[tuple[object, ...]]:
-    """Every message of the log, without where it stands there."""
-    return {
-        (item.conversation, item.seq, item.key, item.sender, item.device, item.body, item.time)
-        for partition in range(4)
-        for record in kafka.read_all(stack, LOG, partition)
-        for item in decode_log(record.value).taken
-        if item.seq
-    }
-
-
-def in_archive(admin: ArchiveAdmin) -> list[tuple[object, ...]]:
-    """Every row that a reader sees."""
-    text = (
-        "SELECT conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time) FROM archive.messages FINAL "
-        "SETTINGS do_not_merge_across_partitions_select_final = 1"
-    )
-    return admin.query(text)
-
-
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
-
-
-def equal(stack: Stack, admin: ArchiveAdmin) -> bool:
-    rows, log = in_archive(admin), in_log(stack)
-    return len(rows) == len(log) and set(rows) == log
 
 
 def change(admin: ArchiveAdmin, text: str) -> None:
