@@ -10,7 +10,7 @@ import time
 import urllib.request
 from typing import Any
 
-from bench.cpu import cpu_seconds
+from bench.cpu import cpu_seconds, peak_mib
 from bench.sockets import percentiles
 from bench.system import System, system
 from connectors.clickhouse.admin import ArchiveAdmin
@@ -69,7 +69,7 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
     try:
         began, first, page = _run(stack, archiver.pid, messages)
         used, elapsed = cpu_seconds(archiver.pid) - began[1], time.monotonic() - began[0]
-        after = stack.cpu()
+        after, peak = stack.cpu(), peak_mib(archiver.pid)
     finally:
         archiver.terminate()
         archiver.wait(20)
@@ -83,6 +83,7 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
         "rows_per_archiver_cpu_second": round((messages - first) / used),
         "rows_per_second": round((messages - first) / elapsed),
         "rows_per_block": page["rows_per_block"],
+        "archiver_peak_mib": peak,
         "clickhouse_us_per_row": round((after["clickhouse"] - before["clickhouse"]) / messages * 1e6, 1),
         "bytes_per_message": round(stored / counts[1], 1),
     }
@@ -164,15 +165,14 @@ def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
     parts = [(f"big{n}", each, f"concat('big{n}:zed')", "number + 1") for n in range(big)]
     parts.append(("small", small, "concat('small', toString(intDiv(number, 100)), ':zed')", "number % 100 + 1"))
     for _, count, conversation, seq in parts:
-        admin._run(
+        admin.run(
             "INSERT INTO archive.messages SELECT "
             f"{conversation}, {seq}, toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
             f"arrayStringConcat(arrayMap(i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
             "range(4 + cityHash64(number) % 24)), ' '), "
             f"fromUnixTimestamp64Milli(toInt64({_SIX_MONTHS[0]} + intDiv(number * {_SIX_MONTHS[1]}, {max(1, count)})), 'UTC'), "
             "0, 0, number "
-            f"FROM numbers({count}) SETTINGS max_partitions_per_insert_block = 0",
-            {},
+            f"FROM numbers({count}) SETTINGS max_partitions_per_insert_block = 0"
         )
 
 

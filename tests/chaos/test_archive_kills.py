@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Stack]:
-    """A whole stack; its supervisor starts again what is killed."""
-    with Stack(tmp_path / "stack", archivers=1) as stack:
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A whole stack with so many archivers (1); its supervisor starts again what is killed."""
+    with Stack(tmp_path / "stack", archivers=getattr(request, "param", 1)) as stack:
         yield stack
 
 
@@ -61,6 +61,16 @@ async def test_the_archiver_is_killed_again_and_again(lab: Stack, load: Load, re
         await killed(lab, "archiver-1")
     await judge(lab, load, reader)
     assert lab.parts()["archiver-1"]["restarts"] == 2 * ROUNDS, "it died of nothing else"
+
+
+@pytest.mark.parametrize("lab", [2], indirect=True)
+async def test_one_of_two_archivers_is_killed(lab: Stack, load: Load, reader: ArchiveReader) -> None:
+    chance = random.Random(3)
+    await load.start()
+    for number in range(ROUNDS):
+        await load.sent(chance.randrange(50, 800))
+        await killed(lab, f"archiver-{number % 2 + 1}")
+    await judge(lab, load, reader)
 
 
 async def test_clickhouse_is_killed_again_and_again(lab: Stack, load: Load, reader: ArchiveReader) -> None:
