@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import connections, sequencer, sockets
+from bench import archive, connections, sequencer, sockets
 from bench.system import system
 
 _RESULTS = Path(__file__).parent / "results"
@@ -21,7 +21,13 @@ _SENT = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the time: to see that it works")
-    quick = parser.parse_args().quick
+    parser.add_argument("--archive-rows", type=int, default=2_000_000, help="rows that pages of the archive are read from")
+    parser.add_argument("--only-archive", action="store_true", help="print (f) and write nothing")
+    options = parser.parse_args()
+    quick: bool = options.quick
+    if options.only_archive:
+        print(json.dumps(_archive(quick, options.archive_rows), indent=1))
+        return
     results: dict[str, Any] = {
         "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
@@ -49,11 +55,17 @@ def main() -> None:
         print(f"(d) idle: {results['d_idle']}", flush=True)
         results["e_come_back"] = connections.come_back(stack, 100 if quick else 1_000, 50)
         print(f"(e) back: {results['e_come_back']}", flush=True)
+    results["f_archive"] = _archive(quick, options.archive_rows)
+    print(f"(f) archive: {results['f_archive']}", flush=True)
     if not quick:
         _RESULTS.mkdir(exist_ok=True)
         (_RESULTS / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
         (_RESULTS / "latest.md").write_text(_table(results))
         print(f"written to {_RESULTS}")
+
+
+def _archive(quick: bool, rows: int) -> dict[str, Any]:
+    return archive.measure(50_000 if quick else 1_000_000, rows // 10 if quick else rows, 2 if quick else 15)
 
 
 def _table(results: dict[str, Any]) -> str:
@@ -93,8 +105,23 @@ def _table(results: dict[str, Any]) -> str:
         f"| (e) {e['devices']:,} devices come back, {e['missed']} messages each: devices/s | {e['devices_per_second']:,} |",
         f"| (e) from connecting to the last message, p50/p95/p99 ms | {' / '.join(map(str, e['ms'].values()))} |",
         f"| (e) us a device | {_parts(e['us_per_device'])} |",
+        *_archive_lines(results["f_archive"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _archive_lines(f: dict[str, Any]) -> list[str]:
+    lines = [
+        f"| (f) archiver, {f['messages']:,} messages: rows per archiver-CPU-second | {f['rows_per_archiver_cpu_second']:,} |",
+        f"| (f) rows/s caught up; rows a block | {f['rows_per_second']:,}; {f['rows_per_block']:,} |",
+        f"| (f) archiver, most memory, MiB | {f['archiver_peak_mib']} |",
+        f"| (f) ClickHouse us a row; bytes a message on disk | {f['clickhouse_us_per_row']}; {f['bytes_per_message']} |",
+    ]
+    for readers, pages in f["pages"].items():
+        ms = " / ".join(map(str, pages["ms"].values()))
+        what = f"(f) pages of 50 out of {f['rows_in_archive']:,} rows, {readers} at once: pages/s; p50/p95/p99 ms"
+        lines.append(f"| {what} | {pages['pages_per_second']}; {ms} |")
+    return lines
 
 
 def _parts(figures: dict[str, float]) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from bench.cpu import cpu_seconds
 from ops.local.home import Home
+from ops.local.parts import clickhouse_url
 
 _JVM = "-Xmx1g -Xms1g -XX:+UseSerialGC"
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
@@ -31,6 +32,9 @@ class System(NamedTuple):
     @property
     def redis(self) -> str:
         return f"redis://127.0.0.1:{self.base_port + 10}/0"
+
+    def clickhouse(self, user: str) -> str:
+        return clickhouse_url(Home(self.home), self.base_port, user)
 
     @property
     def gateway(self) -> tuple[str, int]:
@@ -60,14 +64,15 @@ class System(NamedTuple):
 
 
 @contextmanager
-def system(workers: int = 1, gateways: int = 1) -> Iterator[System]:
-    """A fresh stack in a temporary folder, ended afterwards."""
+def system(workers: int = 1, gateways: int = 1, clickhouse: bool = False) -> Iterator[System]:
+    """A fresh stack in a temporary folder, ended afterwards; without an archiver."""
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
         options = ["--home", folder, "--base-port", str(_BASE_PORT)]
         environment = {**os.environ, "MESSENGER_KAFKA_JVM": _JVM, "MESSENGER_FRAME_RATE": "1000000"}
         command = [sys.executable, "-m", "ops", "local"]
         counts = ["--workers", str(workers), "--gateways", str(gateways), "--detach"]
+        counts += ["--archivers", "0"] if clickhouse else ["--no-archive"]
         try:
             subprocess.run([*command, "up", *options, *counts], env=environment, check=True, stdout=subprocess.DEVNULL)
             yield running

@@ -55,16 +55,16 @@ class ArchiveAdmin:
             raise ArchiveNewer(
                 f"the archive is of migration {applied}, this code knows {known[-1].number}: run the newer code's migrate"
             )
-        self._run("CREATE DATABASE IF NOT EXISTS archive ENGINE = Atomic")
-        self._run(
+        self.run("CREATE DATABASE IF NOT EXISTS archive ENGINE = Atomic")
+        self.run(
             "CREATE TABLE IF NOT EXISTS archive.migrations (number UInt16, name String, applied DateTime DEFAULT now()) "
             "ENGINE = ReplacingMergeTree ORDER BY number"
         )
         for migration in known[applied:]:
             say(migration)
             for statement in migration.statements:
-                self._run(statement)
-            self._run(
+                self.run(statement)
+            self.run(
                 "INSERT INTO archive.migrations (number, name) VALUES ({number:UInt16}, {name:String})",
                 {"number": migration.number, "name": migration.name},
             )
@@ -81,11 +81,11 @@ class ArchiveAdmin:
 
     def drop(self, month: str) -> None:
         """Delete a month's messages for good."""
-        self._run(f"ALTER TABLE archive.messages DROP PARTITION {int(month)}")
+        self.run(f"ALTER TABLE archive.messages DROP PARTITION {int(month)}")
 
     def forget_conversations(self, before: str) -> None:
         """Forget conversations in which nothing was written since month `before` (YYYYMM) began."""
-        self._run(
+        self.run(
             "ALTER TABLE archive.user_conversations DELETE WHERE (user, conversation) IN ("
             "SELECT user, conversation FROM archive.user_conversations GROUP BY user, conversation "
             "HAVING toYYYYMM(max(time)) < {month:UInt32}) SETTINGS mutations_sync = 1",
@@ -96,20 +96,20 @@ class ArchiveAdmin:
 
     def backup(self, folder: str) -> None:
         """The whole database into `folder`, which the server must be allowed to write and must not hold anything yet."""
-        self._run(f"BACKUP DATABASE archive TO File({_quoted(folder)})")
+        self.run(f"BACKUP DATABASE archive TO File({_quoted(folder)})")
 
     def restore(self, folder: str) -> None:
         """The whole database as it was backed up in `folder`, in place of none."""
-        self._run(f"RESTORE DATABASE archive FROM File({_quoted(folder)})")
+        self.run(f"RESTORE DATABASE archive FROM File({_quoted(folder)})")
 
     def add_from(self, folder: str) -> None:
         """Bring the messages and counts backed up in `folder` into the archive; what it has already stays as it is. Raises
         ArchiveMismatch."""
         tables = ", ".join(f"TABLE archive.{name} AS archive_restored.{name}" for name in _ADDED)
-        self._run("DROP DATABASE IF EXISTS archive_restored SYNC")
-        self._run("CREATE DATABASE archive_restored ENGINE = Atomic")
+        self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
+        self.run("CREATE DATABASE archive_restored ENGINE = Atomic")
         try:
-            self._run(f"RESTORE {tables} FROM File({_quoted(folder)})")
+            self.run(f"RESTORE {tables} FROM File({_quoted(folder)})")
             text = "SELECT submitted FROM archive{}.numbering"
             found, wanted = ({str(row[0]) for row in self._rows(text.format(name))} for name in ("_restored", ""))
             for numbering in wanted:
@@ -117,17 +117,13 @@ class ArchiveAdmin:
                 if reason is not None:
                     raise ArchiveMismatch(reason)
             for name in _ADDED:
-                self._run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} {_ANY_PARTITIONS}")
+                self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} {_ANY_PARTITIONS}")
         finally:
-            self._run("DROP DATABASE IF EXISTS archive_restored SYNC")
-
-    def exists(self) -> bool:
-        """There is an archive at all."""
-        return bool(self._rows("SELECT count() FROM system.databases WHERE name = 'archive'")[0][0])
+            self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
 
     def wipe(self) -> None:
         """Delete the whole archive."""
-        self._run("DROP DATABASE IF EXISTS archive SYNC")
+        self.run("DROP DATABASE IF EXISTS archive SYNC")
 
     # Counting and comparing
 
@@ -165,7 +161,7 @@ class ArchiveAdmin:
         if reason is not None:
             raise ArchiveMismatch(reason)
         if not found:
-            self._run("INSERT INTO archive.numbering (submitted) VALUES ({name:String})", {"name": numbering})
+            self.run("INSERT INTO archive.numbering (submitted) VALUES ({name:String})", {"name": numbering})
 
     def holes(self) -> list[tuple[str, int, int, int]]:
         """(conversation, first seq, last seq, messages) of those in which a number between first and last is missing, at most
@@ -177,10 +173,6 @@ class ArchiveAdmin:
         )
         return [(str(name), int(first), int(last), int(count)) for name, first, last, count in self._rows(text)]
 
-    def bytes_on_disk(self) -> int:
-        """Of the messages, repeats included."""
-        return sum(month.bytes for month in self.months())
-
     def query(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
         return self._rows(text)
@@ -189,7 +181,8 @@ class ArchiveAdmin:
         with self._errors():
             return [tuple(row) for row in self._client.query(text, parameters).result_rows]
 
-    def _run(self, text: str, parameters: dict[str, Any] | None = None) -> None:
+    def run(self, text: str, parameters: dict[str, Any] | None = None) -> None:
+        """A statement that answers nothing."""
         with self._errors():
             self._client.command(text, parameters)
 

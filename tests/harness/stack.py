@@ -127,6 +127,13 @@ class Stack:
     def log(self, part: str) -> str:
         return Home(self.home).log_of(part).read_text(errors="replace")
 
+    def wait_log(self, line: str, timeout: float) -> None:
+        """Wait until the supervisor has said so."""
+        until = time.monotonic() + timeout
+        while line not in self.output.read_text():
+            assert time.monotonic() < until, self.output.read_text()
+            time.sleep(0.1)
+
     def is_healthy(self) -> bool:
         return self.run("local", "status").returncode == 0
 

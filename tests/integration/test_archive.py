@@ -12,11 +12,12 @@ from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from schemas.archive import Row
-from schemas.codec import decode_log, encode_event
+from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION
 from schemas.ids import partition_of
 from schemas.topics import LOG
 from tests.harness import kafka
+from tests.harness.archive import equal, in_archive, in_log
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -45,41 +46,11 @@ async def archive(own: Stack) -> AsyncIterator[ClickHouseArchive]:
     await made.close()
 
 
-def in_log(stack: Stack) -> set[tuple[object, ...]]:
-    """Every message of the log, without where it stands there."""
-    return {
-        (item.conversation, item.seq, item.key, item.sender, item.device, item.body, item.time)
-        for partition in range(4)
-        for record in kafka.read_all(stack, LOG, partition)
-        for item in decode_log(record.value).taken
-        if item.seq
-    }
-
-
-def in_archive(admin: ArchiveAdmin) -> list[tuple[object, ...]]:
-    """Every row that a reader sees."""
-    text = (
-        "SELECT conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time) FROM archive.messages FINAL "
-        "SETTINGS do_not_merge_across_partitions_select_final = 1"
-    )
-    return admin.query(text)
-
-
 def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
-
-
-def equal(stack: Stack, admin: ArchiveAdmin) -> bool:
-    rows, log = in_archive(admin), in_log(stack)
-    return len(rows) == len(log) and set(rows) == log
-
-
-def change(admin: ArchiveAdmin, text: str) -> None:
-    """Something that no command of ours does."""
-    admin._run(text, {})
 
 
 async def test_what_people_said_is_in_the_archive(own: Stack, admin: ArchiveAdmin, archive: ClickHouseArchive) -> None:
@@ -123,8 +94,7 @@ def test_check_finds_what_is_missing_twice_and_different(own: Stack, admin: Arch
     assert clean.returncode == 0, clean.stdout + clean.stderr
     good = admin.found([("arch-a1:arch-b1", seq) for seq in (10, 11, 12)])
     first, second, third = sorted(good, key=lambda row: row.seq)
-    change(
-        admin,
+    admin.run(
         f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' AND seq = {first.seq} "
         "SETTINGS mutations_sync = 2",
     )
@@ -137,9 +107,7 @@ def test_check_finds_what_is_missing_twice_and_different(own: Stack, admin: Arch
 
     filled = own.run("archive", "rebuild", "--from-log")
     assert (filled.returncode, "filled: 1\n" in filled.stdout) == (1, True), "what differs is told, never replaced"
-    change(
-        admin, f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' SETTINGS mutations_sync = 2"
-    )
+    admin.run(f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' SETTINGS mutations_sync = 2")
     filled = own.run("archive", "rebuild", "--from-log")
     assert (filled.returncode, "filled: 300\n" in filled.stdout) == (0, True), filled.stdout
     assert equal(own, admin)
@@ -175,7 +143,7 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
 
     own.run("send", "--as", "alice", "--to", "bob", "later than the backup", check=True)
     wait_for(lambda: equal(own, admin))
-    change(admin, "ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' SETTINGS mutations_sync = 2")
+    admin.run("ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' SETTINGS mutations_sync = 2")
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
     assert equal(own, admin), "what was missing is back, what came later is still there"
@@ -203,8 +171,8 @@ def test_views_of_data_teams_are_exact(own: Stack, admin: ArchiveAdmin) -> None:
     messages = len(in_log(own))
     assert admin.query("SELECT count(), countIf(erased) FROM archive.exact_messages") == [(messages, 0)]
     for _ in range(2):
-        change(admin, "SYSTEM REFRESH VIEW archive.daily_feed")
-        change(admin, "SYSTEM WAIT VIEW archive.daily_feed")
+        admin.run("SYSTEM REFRESH VIEW archive.daily_feed")
+        admin.run("SYSTEM WAIT VIEW archive.daily_feed")
     assert admin.query("SELECT sum(messages) FROM archive.daily") == [(messages,)]
 
 
@@ -217,6 +185,8 @@ def test_commands_say_what_is_wrong_with_a_code(own: Stack, tmp_path: Path) -> N
     nowhere = {"PATH": "/usr/bin:/bin", "MESSENGER_HOME": str(tmp_path / "none")}
     unset = own.run("archive", "migrate", environment=nowhere)
     assert (unset.returncode, "MESSENGER_CLICKHOUSE_ADMIN" in unset.stderr) == (2, True)
+    both = own.run("worker", "sequencer", "archiver")
+    assert (both.returncode, "processes of their own" in both.stderr) == (2, True)
     for name in ("migrate", "retention", "rebuild", "backup", "restore", "check"):
         assert "Example:" in own.run("archive", name, "--help", check=True).stdout
 

@@ -18,11 +18,11 @@ def alive(stack: Stack, parts: dict[str, dict[str, int]]) -> list[str]:
 
 
 def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "one")
+    stack = Stack(tmp_path / "one", archivers=1)
     stack.start()
     try:
         status = json.loads(stack.run("local", "status", "--json", check=True).stdout)
-        assert set(status) == {"kafka", "redis", "worker-1", "gateway-1"}
+        assert set(status) == {"kafka", "redis", "clickhouse", "worker-1", "archiver-1", "gateway-1"}
         assert {part["state"] for part in status.values()} == {"running"}
         output = stack.output.read_text()
         assert f"http://127.0.0.1:{stack.base_port}/ (chat page)" in output
@@ -42,6 +42,10 @@ def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
             time.sleep(0.1)
         stack.wait_healthy()
         assert "gateway-1 ended (signal 9)" in stack.output.read_text()
+
+        stack.kill("clickhouse", signal.SIGSTOP)
+        stack.wait_log("clickhouse has not answered for 20 s and is killed", 60)
+        stack.wait_healthy()
 
         parts = stack.parts()
         began = time.monotonic()
@@ -87,6 +91,6 @@ def test_a_missing_setting_is_named(stack: Stack) -> None:
     assert (ended.returncode, "not set: MESSENGER_" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["local", "gateway", "worker", "topics", "token", "send", "tail", "audit"])
+@pytest.mark.parametrize("command", ["local", "gateway", "worker", "topics", "token", "send", "tail", "archive", "audit"])
 def test_every_command_explains_itself_with_an_example(stack: Stack, command: str) -> None:
     assert "Example:" in stack.run(command, "--help", check=True).stdout

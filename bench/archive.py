@@ -1,0 +1,207 @@
+"""(f) The archive: catching up from a prefilled log, bytes a message, and pages out of many rows."""
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from typing import Any
+
+from bench.cpu import cpu_seconds, peak_mib
+from bench.sockets import percentiles
+from bench.system import System, system
+from connectors.clickhouse.admin import ArchiveAdmin
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.kafka.producer import KafkaProducer, QueueFull
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, LogRecord, Taken
+from schemas.ids import conversation_of, partition_of, user_id
+from schemas.topics import LOG
+
+_PARTITIONS = 4
+_RECORD_MESSAGES = 100
+_CONVERSATIONS = 5_000
+_PAGE = 50
+_SIX_MONTHS = 1_735_689_600_000, 180 * 24 * 3600 * 1000
+_EVERYDAY = (
+    "a about all am and are at be been but call can come could day do for from get go good got had has have he her here "
+    "him home how i if in is it just know late let like lunch maybe me meet message more my need new no not now of ok on "
+    "one or our out please really see she should so some soon sorry sure take tell thanks that the them then there they "
+    "think this time to today tomorrow tonight train up us want was we well were what when where which will with work "
+    "would yes you your"
+)
+_WORDS = _EVERYDAY.split()
+
+
+def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
+    """Archive `messages` from the log; then read pages out of `rows` more, with 1 and 8 readers, `seconds` each."""
+    with system(workers=0, gateways=0, clickhouse=True) as stack:
+        asyncio.run(_fill_log(stack.kafka, messages))
+        results = _catch_up(stack, messages)
+        admin = ArchiveAdmin(stack.clickhouse("admin"))
+        began = time.monotonic()
+        _fill_archive(admin, rows)
+        results["rows_in_archive"] = admin.query("SELECT count() FROM archive.messages")[0][0]
+        results["fill_seconds"] = round(time.monotonic() - began, 1)
+        admin.close()
+        results["pages"] = {
+            readers: asyncio.run(_read(stack.clickhouse("gateway"), rows, readers, seconds)) for readers in (1, 8)
+        }
+        return results
+
+
+def _catch_up(stack: System, messages: int) -> dict[str, Any]:
+    environment = {
+        **os.environ,
+        "MESSENGER_KAFKA": stack.kafka,
+        "MESSENGER_REDIS": stack.redis,
+        "MESSENGER_CLICKHOUSE": stack.clickhouse("archiver"),
+        "MESSENGER_STATE_DIR": str(stack.home / "bench-archiver"),
+        "MESSENGER_WEB_PORT": str(stack.base_port + 13),
+    }
+    before = stack.cpu()
+    with (stack.home / "bench-archiver.log").open("wb") as log:
+        archiver = subprocess.Popen([sys.executable, "-m", "ops", "worker", "archiver"], env=environment, stderr=log)
+    try:
+        began, first, page = _run(stack, archiver.pid, messages)
+        used, elapsed = cpu_seconds(archiver.pid) - began[1], time.monotonic() - began[0]
+        after, peak = stack.cpu(), peak_mib(archiver.pid)
+    finally:
+        archiver.terminate()
+        archiver.wait(20)
+    admin = ArchiveAdmin(stack.clickhouse("admin"))
+    counts = admin.counts()
+    stored = sum(month.bytes for month in admin.months())
+    admin.close()
+    return {
+        "messages": messages,
+        "rows": counts[0],
+        "rows_per_archiver_cpu_second": round((messages - first) / used),
+        "rows_per_second": round((messages - first) / elapsed),
+        "rows_per_block": page["rows_per_block"],
+        "archiver_peak_mib": peak,
+        "clickhouse_us_per_row": round((after["clickhouse"] - before["clickhouse"]) / messages * 1e6, 1),
+        "bytes_per_message": round(stored / counts[1], 1),
+    }
+
+
+def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], int, dict[str, Any]]:
+    """Wait until all is archived; start (time, CPU), rows at the start, and the page at the end."""
+    began: tuple[float, float] | None = None
+    first = 0
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5) as answer:
+                page = json.load(answer)
+        except OSError:
+            continue
+        if began is None and page["rows"]:
+            began, first = (time.monotonic(), cpu_seconds(pid)), page["rows"]
+        if began is not None and page["rows"] >= messages:
+            return began, first, page
+    raise TimeoutError("the archiver did not finish within 300 s")
+
+
+async def _fill_log(kafka: str, messages: int) -> None:
+    """Log records as the sequencer writes them under load, bodies of everyday words, one day."""
+    names = [conversation_of(user_id(f"alice{n}"), user_id(f"bob{n}")) for n in range(_CONVERSATIONS)]
+    places = [partition_of(name, _PARTITIONS) for name in names]
+    seqs = [0] * len(names)
+    offsets = [0] * _PARTITIONS
+    taken: list[list[Taken]] = [[] for _ in range(_PARTITIONS)]
+    start = int(time.time() * 1000) - 24 * 3600 * 1000
+    producer = KafkaProducer(kafka, {"linger.ms": 5, "batch.size": 1024 * 1024}, on_fatal=print)
+
+    async def flush(partition: int) -> None:
+        items, taken[partition] = taken[partition], []
+        if not items:
+            return
+        value = encode_event(
+            LogRecord(SCHEMA_VERSION, 1, items[0].offset, items[-1].offset, items[-1].time, -1, items[-1].time, 0, items)
+        )
+        while True:
+            try:
+                producer.send(LOG, partition, value)
+                return
+            except QueueFull:
+                await asyncio.sleep(0.05)
+
+    chance = random.Random(1)
+    for number in range(messages):
+        n = (number * 7919) % len(names) if number % 4 else (number // 4) % 50  # a quarter is in fifty busy conversations
+        seqs[n] += 1
+        partition = places[n]
+        taken[partition].append(
+            Taken(
+                *(offsets[partition], start + number // 50, names[n], f"alice{n}", "phone-1", b"o" * 16, seqs[n]),
+                *(os.urandom(16), seqs[n], 0, " ".join(chance.choices(_WORDS, k=chance.randrange(4, 28)))),
+            )
+        )
+        offsets[partition] += 1
+        if len(taken[partition]) == _RECORD_MESSAGES:
+            await flush(partition)
+    for partition in range(_PARTITIONS):
+        await flush(partition)
+    await producer.close(60.0)
+
+
+def _sizes(rows: int) -> tuple[int, int]:
+    """(big conversations, messages of each): half of all rows are in big ones, half in conversations of 100."""
+    big = max(1, min(20, rows // 2_000))
+    return big, rows // 2 // big
+
+
+def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
+    """Rows of six months that no log has; ClickHouse makes them itself."""
+    big, each = _sizes(rows)
+    words = ", ".join(f"'{word}'" for word in _WORDS)
+    small = rows - big * each
+    parts = [(f"big{n}", each, f"concat('big{n}:zed')", "number + 1") for n in range(big)]
+    parts.append(("small", small, "concat('small', toString(intDiv(number, 100)), ':zed')", "number % 100 + 1"))
+    for _, count, conversation, seq in parts:
+        admin.run(
+            "INSERT INTO archive.messages SELECT "
+            f"{conversation}, {seq}, toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
+            f"arrayStringConcat(arrayMap(i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
+            "range(4 + cityHash64(number) % 24)), ' '), "
+            f"fromUnixTimestamp64Milli(toInt64({_SIX_MONTHS[0]} + intDiv(number * {_SIX_MONTHS[1]}, {max(1, count)})), 'UTC'), "
+            "0, 0, number "
+            f"FROM numbers({count}) SETTINGS max_partitions_per_insert_block = 0"
+        )
+
+
+async def _read(url: str, rows: int, readers: int, seconds: float) -> dict[str, Any]:
+    """Pages of 50 somewhere in a conversation, half in big ones; every one must be without a hole."""
+    archive = ClickHouseArchive(ClickHouseClient(url, 30))
+    big, each = _sizes(rows)
+    small = (rows - big * each) // 100
+    until = time.monotonic() + seconds
+    took: list[float] = []
+
+    async def reader(number: int) -> None:
+        turn = number
+        while time.monotonic() < until:
+            turn += readers
+            mixed = turn * 2654435761 % 2**32
+            if turn % 2:
+                name, last = f"big{mixed % big}:zed", each
+            else:
+                name, last = f"small{mixed % max(1, small)}:zed", 100
+            before = mixed % max(1, last - _PAGE) + _PAGE + 1
+            began = time.monotonic()
+            page = await archive.page(name, before=before, limit=_PAGE)
+            took.append(time.monotonic() - began)
+            assert [message.seq for message in page] == list(range(before - 1, before - 1 - _PAGE, -1)), (name, before)
+
+    await archive.last_seq("big0:zed")
+    began = time.monotonic()
+    await asyncio.gather(*(reader(number) for number in range(readers)))
+    elapsed = time.monotonic() - began
+    await archive.close()
+    return {"pages_per_second": round(len(took) / elapsed), "ms": percentiles(took)}
