@@ -3,6 +3,7 @@
 import { CatchUp } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { claimDevice } from "./device.js";
+import { ScrollBack } from "./scrollback.js";
 import { Outbox } from "./outbox.js";
 import { openOutbox } from "./outboxdb.js";
 import { Store } from "./store.js";
@@ -30,7 +31,10 @@ async function run({ user, token }) {
   const changes = [];
   const outbox = new Outbox(newId, disk.saved, (change) => changes.push(change));
   for (const { key, to, body } of outbox.unanswered) store.queue(to, key, body);
-  const catchUp = new CatchUp(store, (frames) => connection.send(frames));
+  let questions = 1;
+  const nextId = () => ++questions;
+  const catchUp = new CatchUp(store, (frames) => connection.send(frames), nextId);
+  const scrollBack = new ScrollBack(store, (frames) => connection.send(frames), nextId);
   let current = null;
   let timer = null;
   let logId = null;
@@ -45,6 +49,7 @@ async function run({ user, token }) {
       drawing = false;
       view.contacts(store.list(), current);
       view.messages(store.conversations.get(current), user);
+      if (current !== null && connection.online && view.atTop()) scrollBack.more(current);
     });
   };
   // Nothing leaves the page before it is safe; what is safe leaves in order, since saving does.
@@ -69,6 +74,9 @@ async function run({ user, token }) {
       current = contact;
       view.opened(contact);
       show();
+    },
+    scrolled() {
+      if (current !== null && connection.online && view.atTop()) scrollBack.more(current);
     },
     send(text) {
       const key = newId();
@@ -105,7 +113,7 @@ async function run({ user, token }) {
     },
     page(frame) {
       frame.messages.forEach(own);
-      catchUp.page(frame);
+      if (!scrollBack.page(frame)) catchUp.page(frame);
     },
     heads(frame) {
       catchUp.heads(frame);
@@ -114,7 +122,7 @@ async function run({ user, token }) {
       catchUp.sync();
     },
     error(frame) {
-      if (catchUp.error(frame)) return;
+      if (scrollBack.error(frame) || catchUp.error(frame)) return;
       for (const key of outbox.failed(frame, Date.now())) store.mark(key, "refused", frame.reason);
     },
   };
@@ -127,6 +135,7 @@ async function run({ user, token }) {
       logId = frame.log;
       outbox.reconnected();
       flush();
+      scrollBack.begin();
       catchUp.begin();
     },
     frame(frame) {

@@ -8,9 +8,9 @@ const LAST = 20000;
 const GONE = 122;
 
 export class CatchUp {
-  // send(frames) hands frames to the connection
-  constructor(store, send) {
-    Object.assign(this, { store, send, asked: new Map(), toSync: [], notNow: new Set(), empty: new Map(), id: 1, failures: 0 });
+  // send(frames) hands frames to the connection; nextId() numbers questions
+  constructor(store, send, nextId) {
+    Object.assign(this, { store, send, nextId, asked: new Map(), toSync: [], notNow: new Set(), empty: new Map(), failures: 0 });
   }
 
   // A new session.
@@ -37,7 +37,7 @@ export class CatchUp {
   ask() {
     const frames = [];
     const put = (question) => {
-      const frame = { ...question, id: ++this.id };
+      const frame = { ...question, id: this.nextId() };
       this.asked.set(frame.id, frame);
       frames.push(frame);
     };

@@ -1,7 +1,8 @@
 // What the page holds: conversations by contact, each shown 1, 2, 3 … from its floor on, as in the Python SDK. What comes
 // early is held until what is before it has come. Pure but for the time of a queued message.
 
-const KEPT = 1000; // messages of a conversation; older ones leave the page
+const KEPT = 1000; // messages of a conversation; older ones leave the page, if nobody scrolled back to them
+const SCROLLED = 5000; // as many as that may be scrolled back to
 const HELD = 200; // messages held back; what is beyond comes again in the pages that are asked for
 const RECENT = 100; // messages of before this page that are shown when a conversation is opened
 
@@ -16,7 +17,7 @@ export class Store {
     if (!this.conversations.has(contact)) {
       this.conversations.set(contact, {
         contact, id: contact < this.me ? `${contact}:${this.me}` : `${this.me}:${contact}`,
-        cursor: null, floor: null, head: 0, held: new Map(), missing: 0, messages: [], changed: 0,
+        cursor: null, floor: null, head: 0, held: new Map(), missing: 0, messages: [], changed: 0, whole: false, kept: KEPT,
       });
     }
     return this.conversations.get(contact);
@@ -59,6 +60,21 @@ export class Store {
     if (frame.seq === conversation.cursor + 1 || conversation.held.size < HELD) conversation.held.set(frame.seq, frame);
     conversation.head = Math.max(conversation.head, frame.seq);
     this.#goOn(conversation);
+  }
+
+  // The lowest number that is shown, null if none is.
+  oldest(contact) {
+    return this.open(contact).messages.find(({ seq }) => seq !== null)?.seq ?? null;
+  }
+
+  // What was said before the oldest that is shown; `first`: there is nothing before it.
+  older(contact, frames, first) {
+    const conversation = this.open(contact);
+    const oldest = this.oldest(contact) ?? Infinity;
+    const earlier = frames.filter(({ seq }) => seq < oldest).map((frame) => ({ missing: 0, ...frame, state: "sent" }));
+    conversation.messages.unshift(...earlier);
+    conversation.kept = Math.max(KEPT, conversation.messages.length);
+    conversation.whole = first || conversation.messages.length >= SCROLLED;
   }
 
   // The server's word on where conversations have got to.
@@ -107,7 +123,7 @@ export class Store {
     this.begun = false;
     for (const conversation of this.conversations.values()) {
       const messages = conversation.messages.filter(({ seq }) => seq === null);
-      Object.assign(conversation, { cursor: null, floor: null, head: 0, held: new Map(), missing: 0, messages });
+      Object.assign(conversation, { cursor: null, floor: null, head: 0, held: new Map(), missing: 0, messages, whole: false });
     }
   }
 
@@ -144,6 +160,9 @@ export class Store {
     const after = messages.findIndex(({ seq, state }) => (seq === null ? state === "queued" : seq > frame.seq));
     messages.splice(after < 0 ? messages.length : after, 0, message);
     conversation.changed = Math.max(conversation.changed, frame.time);
-    if (messages.length > KEPT && messages[0].state !== "queued") messages.shift();
+    if (messages.length > conversation.kept && messages[0].state !== "queued") {
+      messages.shift();
+      conversation.whole = false;
+    }
   }
 }

@@ -4,7 +4,7 @@ const $ = (id) => document.getElementById(id);
 const TICKS = { queued: "queued", sent: "✓ sent", refused: "✗ refused", unknown: "? not known" };
 
 export class View {
-  // actions: open(contact), send(text)
+  // actions: open(contact), scrolled(), send(text)
   constructor(actions) {
     $("contact-form").onsubmit = (event) => {
       event.preventDefault();
@@ -21,6 +21,7 @@ export class View {
         $("send-form").requestSubmit();
       }
     };
+    $("messages").onscroll = () => actions.scrolled();
     $("back").onclick = () => $("chat").classList.remove("open");
     this.actions = actions;
   }
@@ -45,6 +46,11 @@ export class View {
     $("chat").classList.add("open");
     $("text").disabled = $("send").disabled = false;
     $("text").focus();
+  }
+
+  // The oldest messages are in sight, or nearly.
+  atTop() {
+    return $("messages").scrollTop < $("messages").clientHeight;
   }
 
   problem(text) {
@@ -74,18 +80,24 @@ export class View {
     const list = $("messages");
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
     const shown = new Map([...list.children].map((element) => [`${element.dataset.from} ${element.dataset.key}`, element]));
+    const fromEnd = list.scrollHeight - list.scrollTop;
+    const [first] = list.children;
     const wanted = [];
+    if (conversation?.whole) wanted.push(this.#note("the beginning of the conversation"));
     for (const message of conversation?.messages ?? []) {
-      if (message.missing) {
-        const gap = document.createElement("li");
-        gap.className = "gap";
-        gap.textContent = `${message.missing} earlier messages can no longer be had here`;
-        wanted.push(gap);
-      }
+      if (message.missing) wanted.push(this.#note(`${message.missing} earlier messages can no longer be had here`));
       wanted.push(this.#message(message, me, shown.get(`${message.from} ${message.key}`)));
     }
     list.replaceChildren(...wanted);
     if (atEnd) list.scrollTop = list.scrollHeight;
+    else if (list.children[0] !== first) list.scrollTop = list.scrollHeight - fromEnd; // older ones came: what was in sight stays
+  }
+
+  #note(text) {
+    const note = document.createElement("li");
+    note.className = "gap";
+    note.textContent = text;
+    return note;
   }
 
   #message(message, me, element) {

@@ -1,5 +1,6 @@
 """The chat page in headless Chromium, through the whole real stack."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.conftest import Open
 from tests.harness.stack import Stack
+from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
@@ -105,3 +107,25 @@ def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
         wait_for(page, mine)
         wait_for(second, mine)
         wait_for(bob, [(body, "") for body in ("online", *wanted)])
+
+
+def test_scrolling_back_shows_all_there_was(stack: Stack, open_page: Open) -> None:
+    bodies = [f"message {number}" for number in range(1, 261)]
+
+    async def speak() -> None:
+        async with Talk(stack, "scroll") as talk:
+            await talk.say(await talk.join("alice"), "bob", bodies)
+
+    asyncio.run(speak())
+    page = open_page(stack.gateway_urls[0])
+    log_in(page, "scroll-bob")
+    talk_to(page, "scroll-alice")
+    WebDriverWait(page, 10).until(lambda p: len(p.find_elements(By.CSS_SELECTOR, "#messages .message")) >= 100)
+
+    def scrolled_up(p: webdriver.Chrome) -> bool:
+        p.execute_script("document.getElementById('messages').scrollTop = 0")
+        return bool(p.find_element(By.CSS_SELECTOR, "#messages li").text == "the beginning of the conversation")
+
+    WebDriverWait(page, 20, poll_frequency=0.1).until(scrolled_up)
+    assert [item.text for item in page.find_elements(By.CSS_SELECTOR, "#messages .body")] == bodies
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -22,7 +22,9 @@ const done = arguments[arguments.length - 1];
   const { Outbox } = await import("/outbox.js");
   const { Store } = await import("/store.js");
   const { CatchUp } = await import("/catchup.js");
-  let ids = 0;
+  const { ScrollBack } = await import("/scrollback.js");
+  let ids = 0, questions = 0;
+  const nextId = () => ++questions;
   const box = (count) => {
     const outbox = new Outbox(() => `id-${++ids}`);
     for (let number = 1; number <= count; number++) outbox.add("bob", `key-${number}`, `body ${number}`);
@@ -38,7 +40,7 @@ _AFTER = """
 
 
 def run(page: webdriver.Chrome, script: str) -> Any:
-    """What a script returns that may use Outbox and Store; a lane of sends to bob begins with `box(count)`."""
+    """What a script returns that may use the page's modules; a lane of sends to bob begins with `box(count)`."""
     result = page.execute_async_script(_BEFORE + script + _AFTER)
     assert "error" not in result, result["error"]
     return result["value"]
@@ -146,7 +148,7 @@ def test_what_comes_early_waits_and_is_asked_for(page: webdriver.Chrome) -> None
         page,
         """
         const store = new Store("alice"), sent = [];
-        const catchUp = new CatchUp(store, (frames) => sent.push(...frames));
+        const catchUp = new CatchUp(store, (frames) => sent.push(...frames), nextId);
         catchUp.begin();
         catchUp.heads({ id: sent[0].id, heads: {} });
         store.take(message(1, "bob", "k1", "one"));
@@ -174,7 +176,7 @@ def test_what_could_not_be_asked_after_is_asked_again(page: webdriver.Chrome) ->
         """
         Math.random = () => 0;
         const store = new Store("alice"), sent = [];
-        const catchUp = new CatchUp(store, (frames) => sent.push(...frames));
+        const catchUp = new CatchUp(store, (frames) => sent.push(...frames), nextId);
         catchUp.begin();
         catchUp.heads({ id: sent[0].id, heads: { "alice:bob": 2 }, next: "alice:bob", pending: true });
         catchUp.ask();
@@ -214,3 +216,29 @@ def test_the_page_keeps_a_bounded_number_of_messages(page: webdriver.Chrome) -> 
         return [messages.length, messages[0].seq, messages.at(-1).seq];
         """,
     ) == [1000, 201, 1200]
+
+
+def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const store = new Store("alice"), sent = [];
+        const scrollBack = new ScrollBack(store, (frames) => sent.push(...frames), nextId);
+        const said = (...seqs) => seqs.map((seq) => message(seq, "bob", `k${seq}`, `body ${seq}`));
+        const answer = (question, fields) => scrollBack.page({ id: question?.id, conversation: "alice:bob", ...fields });
+        scrollBack.more("bob");
+        const before = sent.length;
+        Object.assign(store.open("bob"), { cursor: 4, head: 4 });
+        said(5, 6, 7).forEach((frame) => store.take(frame));
+        store.queue("bob", "q", "waits");
+        scrollBack.more("bob");
+        scrollBack.more("bob");
+        const others = answer({ id: 99 }, { messages: [] });
+        answer(sent[0], { messages: said(3, 4) });
+        scrollBack.more("bob");
+        answer(sent[1], { messages: said(1, 2), first: true });
+        scrollBack.more("bob");
+        const seqs = shown(store).map(([seq]) => seq);
+        return [before, others, sent.map((question) => question.before), seqs, store.open("bob").whole];
+        """,
+    ) == [0, False, [5, 3], [1, 2, 3, 4, 5, 6, 7, None], True]
