@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 from bench.cpu import cpu_seconds
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
+from ops.local.process import die_with_parent
 
 _JVM = "-Xmx1g -Xms1g -XX:+UseSerialGC"
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
@@ -65,16 +67,19 @@ class System(NamedTuple):
 
 @contextmanager
 def system(workers: int = 1, gateways: int = 1, clickhouse: bool = False) -> Iterator[System]:
-    """A fresh stack in a temporary folder, ended afterwards; without an archiver."""
+    """A fresh stack in a temporary folder, ended with the benchmark, however that ends; without an archiver."""
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
         options = ["--home", folder, "--base-port", str(_BASE_PORT)]
         environment = {**os.environ, "MESSENGER_KAFKA_JVM": _JVM, "MESSENGER_FRAME_RATE": "1000000"}
-        command = [sys.executable, "-m", "ops", "local"]
-        counts = ["--workers", str(workers), "--gateways", str(gateways), "--detach"]
+        counts = ["--workers", str(workers), "--gateways", str(gateways)]
         counts += ["--archivers", "0"] if clickhouse else ["--no-archive"]
-        try:
-            subprocess.run([*command, "up", *options, *counts], env=environment, check=True, stdout=subprocess.DEVNULL)
-            yield running
-        finally:
-            subprocess.run([*command, "down", "--home", folder], check=False, stdout=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "ops", "local", "up", *options, *counts]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, preexec_fn=die_with_parent) as stack:
+            try:
+                assert stack.stdout is not None
+                if not any(b"Ctrl-C" in line for line in stack.stdout):
+                    raise RuntimeError(f"the stack did not start (exit code {stack.wait()})")
+                yield running
+            finally:
+                stack.send_signal(signal.SIGINT)

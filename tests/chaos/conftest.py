@@ -19,9 +19,9 @@ ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
 
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Stack]:
-    """Kafka, Redis and a gateway; the test brings its own workers."""
-    with Stack(tmp_path / "stack", workers=0) as stack:
+def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack with the module's PARTS; of none, Kafka, Redis and a gateway, and the test brings its own workers."""
+    with Stack(tmp_path / "stack", **getattr(request.module, "PARTS", {"workers": 0})) as stack:
         yield stack
 
 
@@ -56,7 +56,8 @@ def judged(lab: Stack, talk: Talk, workers: list[Worker]) -> Callable[[], Awaita
         await talk.settle(60)
         devices = talk.verdict()
         assert devices.lines() == ["dense, once, in order, equal everywhere"]
-        urls = [argument for worker in workers for argument in ("--worker", worker.url)]
+        own = [worker for worker in workers if worker.process is not None]
+        urls = [argument for worker in own for argument in ("--worker", worker.url)]
         topics = await asyncio.to_thread(lab.run, "audit", *urls)
         assert topics.returncode == 0, topics.stdout + topics.stderr
         print(dict(devices.figures))

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,11 +16,7 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 30 
 COUNT = 300
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Stack]:
-    """Two workers and a gateway."""
-    with Stack(tmp_path / "stack", workers=2) as stack:
-        yield stack
+PARTS = {"workers": 2}
 
 
 async def test_pages_while_the_owners_are_killed(lab: Stack) -> None:

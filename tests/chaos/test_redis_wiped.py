@@ -4,8 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -19,17 +18,7 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 40 * ROUNDS)]
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Stack]:
-    """A worker and two gateways."""
-    with Stack(tmp_path / "stack", gateways=2) as stack:
-        yield stack
-
-
-@pytest.fixture
-async def talk(lab: Stack) -> AsyncIterator[Talk]:
-    async with Talk(lab, "redis") as talking:
-        yield talking
+PARTS = {"gateways": 2}
 
 
 @pytest.fixture
@@ -67,25 +56,23 @@ def freeze(lab: Stack) -> None:
 
 @pytest.mark.parametrize("accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file])
 async def test_under_load(
-    lab: Stack, talk: Talk, redis: RedisClient, accident: Callable[[Stack, RedisClient], Awaitable[None]]
+    lab: Stack,
+    talk: Talk,
+    load: Load,
+    redis: RedisClient,
+    judged: Callable[[], Awaitable[None]],
+    accident: Callable[[Stack, RedisClient], Awaitable[None]],
 ) -> None:
     await talk.join("early")
     await asyncio.to_thread(shutil.copytree, lab.home / "redis", lab.home / "redis-older")
-    load = Load(talk)
-    try:
-        await load.start()
-        for _ in range(ROUNDS):
-            await load.sent(50)
-            await accident(lab, redis)
-            print(f"away for {await load.dark():.1f} s")
-            await asyncio.to_thread(lab.wait_healthy)
-        await load.stop()
-    finally:
-        await load.cancel()
-    await talk.settle(60)
-    assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
-    topics = await asyncio.to_thread(lab.run, "audit")
-    assert topics.returncode == 0, topics.stdout + topics.stderr
+    await load.start()
+    for _ in range(ROUNDS):
+        await load.sent(50)
+        await accident(lab, redis)
+        print(f"away for {await load.dark():.1f} s")
+        await asyncio.to_thread(lab.wait_healthy)
+    await load.stop()
+    await judged()
 
 
 async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_that_never_reconnects(

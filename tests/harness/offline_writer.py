@@ -1,4 +1,4 @@
-"""A device without a network that writes messages into its outbox file and then hangs until it is killed."""
+"""A device without a network that writes messages into its folder and then hangs until it is killed."""
 
 import asyncio
 import sys
@@ -8,7 +8,7 @@ from messenger_sdk import Client
 
 
 async def main(path: str, to: str, count: int) -> None:
-    client = Client("http://127.0.0.1:1", "no token is needed to write", "phone", outbox=Path(path))
+    client = Client("http://127.0.0.1:1", "no token is needed to write", "phone", folder=Path(path))
     async with client:
         for number in range(1, count + 1):
             client.submit(to, f"written offline {number}")

@@ -9,10 +9,10 @@ import pytest
 
 from messenger_sdk import (
     Client,
+    FolderInUse,
+    FolderOfAnother,
+    FolderUnreadable,
     MessageReceived,
-    OutboxInUse,
-    OutboxOfAnother,
-    OutboxUnreadable,
     SendFailed,
     SendRefused,
     StateChanged,
@@ -32,7 +32,7 @@ def new_id() -> str:
 
 
 def client(gateway: FakeGateway, path: Path) -> Client:
-    return Client(gateway.url, "token", "phone", outbox=path, jitter=lambda: 0.1, new_id=new_id)
+    return Client(gateway.url, "token", "phone", folder=path, jitter=lambda: 0.1, new_id=new_id)
 
 
 async def never_welcomes(line: Line) -> None:
@@ -97,7 +97,7 @@ async def test_what_was_written_before_a_restart_is_sent_after_it_once_and_in_or
         await device.close()
         await watching
     assert [event.body for event in events if isinstance(event, MessageReceived)] == bodies
-    file = OutboxFile(path)
+    file = OutboxFile(path / "outbox.sqlite")
     assert file.load("").sends == []
     file.close()
 
@@ -122,34 +122,33 @@ async def test_a_refusal_of_what_nobody_waits_for_any_more_is_an_event(tmp_path:
 
 async def test_one_process_a_file(tmp_path: Path) -> None:
     file = OutboxFile(tmp_path / "outbox")
-    with pytest.raises(OutboxInUse, match="another process"):
+    with pytest.raises(FolderInUse, match="another process"):
         OutboxFile(tmp_path / "outbox")
     file.close()
     OutboxFile(tmp_path / "outbox").close()
 
 
 async def test_anothers_outbox_is_not_sent(tmp_path: Path) -> None:
-    path = tmp_path / "outbox"
-    file = OutboxFile(path)
+    file = OutboxFile(tmp_path / "outbox.sqlite")
     assert file.user("bob") == "bob"
     file.close()
-    async with FakeGateway(takes_all) as gateway, client(gateway, path) as device:
+    async with FakeGateway(takes_all) as gateway, client(gateway, tmp_path) as device:
         sending = device.submit("carol", "hi")
-        with pytest.raises(OutboxOfAnother, match="of bob, and this is alice"):
+        with pytest.raises(FolderOfAnother, match="of bob, and this is alice"):
             await asyncio.wait_for(sending, 5)
         assert device.state == "stopped"
 
 
 def test_what_is_no_outbox_is_refused(tmp_path: Path) -> None:
     (tmp_path / "garbage").write_bytes(b"this is no database" * 100)
-    with pytest.raises(OutboxUnreadable):
+    with pytest.raises(FolderUnreadable):
         OutboxFile(tmp_path / "garbage")
     file = OutboxFile(tmp_path / "newer")
     file.close()
     with sqlite3.connect(tmp_path / "newer") as database:
         database.execute("UPDATE about SET value = '2' WHERE name = 'format'")
     database.close()
-    with pytest.raises(OutboxUnreadable, match="format 2"):
+    with pytest.raises(FolderUnreadable, match="format 2"):
         OutboxFile(tmp_path / "newer")
 
 
@@ -157,8 +156,8 @@ async def test_a_file_that_fails_stops_the_client_before_anything_leaves(tmp_pat
     async with FakeGateway(takes_all) as gateway, client(gateway, tmp_path / "outbox") as device:
         await device.send("bob", "before")
         assert device._file is not None
-        device._file._database.execute("PRAGMA max_page_count = 1")  # a full disk
-        with pytest.raises(OutboxUnreadable, match="full"):
+        device._file._database.connection.execute("PRAGMA max_page_count = 1")  # a full disk
+        with pytest.raises(FolderUnreadable, match="full"):
             device.submit("bob", "x" * 16_000)
         assert device.state == "stopped"
         events = [event async for event in device.events()]

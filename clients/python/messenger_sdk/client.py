@@ -18,9 +18,10 @@ import aiohttp
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.catching_up import CatchingUp
-from messenger_sdk.errors import ClientClosed, ConnectionRefused, HistoryRefused, MessengerError, OutboxOfAnother, SendRefused
+from messenger_sdk.errors import ClientClosed, ConnectionRefused, FolderOfAnother, HistoryRefused, MessengerError, SendRefused
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
+from messenger_sdk.shown_file import ShownFile
 from messenger_sdk.timelines import Shown, Timelines
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
@@ -93,9 +94,10 @@ Event = MessageReceived | StateChanged | SendFailed
 class Client:
     """One device of a user.
 
-    `url` is the gateway's, http(s)://host:port; of several, each attempt takes the next. `outbox` names a file that keeps
-    unanswered sends over restarts; it belongs to this user and device, and to one process at a time (else OutboxInUse).
-    Without it they are lost with the process. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
+    `url` is the gateway's, http(s)://host:port; of several, each attempt takes the next. `folder` keeps unanswered sends and
+    what was shown over restarts: sends go out, and what came meanwhile is shown. It is made if it does not exist, belongs to
+    this user and device, and to one process at a time (else FolderInUse). Without it unanswered sends are lost with the
+    process, and the next one begins anew. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Client:
         token: str,
         device: str,
         *,
-        outbox: Path | None = None,
+        folder: Path | None = None,
         clock: Callable[[], float] | None = None,
         jitter: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -112,9 +114,7 @@ class Client:
         self.user = ""
         self.state = "connecting"
         self.dropped_events = 0
-        self._timelines = Timelines()
         self._ids = itertools.count(2)
-        self._catching_up = CatchingUp(self._timelines, jitter, self._ids)
         self._history: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
         """Questions that somebody waits for; asked again in each session."""
         self._history_turns = asyncio.Semaphore(_HISTORY_QUESTIONS)
@@ -125,14 +125,21 @@ class Client:
         self._jitter = jitter
         self._new_id = new_id
         self._changes: list[Change] = []
-        self._file = None if outbox is None else OutboxFile(outbox)
-        if self._file is None:
+        self._file: OutboxFile | None = None
+        self._shown: ShownFile | None = None
+        self._log_id, shown = "", None
+        if folder is None:
             self._outbox = Outbox(new_id)
         else:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = OutboxFile(folder / "outbox.sqlite")
+            self._shown = ShownFile(folder / "shown.sqlite")
             self._outbox = Outbox(new_id, saved=self._file.load(new_id()), journal=self._changes.append)
+            self._log_id, shown = self._shown.load()
+        self._timelines = Timelines(shown if self._log_id else None)
+        self._catching_up = CatchingUp(self._timelines, jitter, self._ids)
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._sending = {send.key: send for send in self._outbox.unanswered()}
-        self._log_id = ""
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._online = asyncio.Event()
         self._stopped: MessengerError | None = None
@@ -166,6 +173,9 @@ class Client:
                 self._save()
             self._file.close()
             self._file = None
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
 
     def unanswered(self) -> list[SavedSend]:
         """Sends without an answer, those of before this start included, by recipient and in order."""
@@ -180,7 +190,7 @@ class Client:
     def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
         """Queue a message now, in order; the future ends when it is sent. With an outbox file it is safe when this returns.
 
-        Raises OutboxFull, OutboxUnreadable, InvalidId, ConnectionRefused, ClientClosed, and SendRefused for a body that can
+        Raises OutboxFull, FolderUnreadable, InvalidId, ConnectionRefused, ClientClosed, and SendRefused for a body that can
         never be taken.
 
         The future raises SendRefused, SendUnknown, ConnectionRefused or ClientClosed.
@@ -234,10 +244,19 @@ class Client:
                 del self._history[question.id]
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens, in order, until the client stops."""
+        """What happens, in order, until the client stops. A message counts as shown when the next event is asked for.
+
+        Raises FolderUnreadable if that cannot be kept.
+        """
         while self._stopped is None or not self._events.empty():
             event = await self._events.get()
             yield event
+            if isinstance(event, MessageReceived) and self._shown is not None:
+                try:
+                    self._shown.save(event.conversation, event.seq)
+                except MessengerError as error:
+                    self._fail(error)
+                    raise
             if isinstance(event, StateChanged) and event.state == "stopped":
                 return
 
@@ -296,10 +315,12 @@ class Client:
 
     def _welcomed(self, socket: aiohttp.ClientWebSocketResponse, frame: frames.Welcome) -> None:
         if self._file is not None and (owner := self._file.user(frame.user)) != frame.user:
-            raise OutboxOfAnother(f"the outbox file holds messages of {owner}, and this is {frame.user}")
+            raise FolderOfAnother(f"the folder holds messages of {owner}, and this is {frame.user}")
         self.user = frame.user
         if self._log_id and self._log_id != frame.log:
             self._timelines = Timelines()  # another numbering of messages
+            if self._shown is not None:
+                self._shown.forget()
             self._catching_up = CatchingUp(self._timelines, self._jitter, self._ids)
         self._log_id = frame.log
         self._socket = socket
@@ -417,8 +438,7 @@ class Client:
         elif type(frame) is frames.Page:
             self._page(frame)
         elif type(frame) is frames.Heads:
-            self._catching_up.heads(frame, self._clock())
-            self._ask()
+            self._heads(frame)
         elif type(frame) is frames.Resync:
             self._catching_up.sync()
             self._ask()
@@ -432,6 +452,13 @@ class Client:
     def _emit_shown(self, shown: list[Shown]) -> None:
         for message, missing in shown:
             self._emit(received(message, missing))
+
+    def _heads(self, heads: frames.Heads) -> None:
+        before = self._timelines.begun
+        self._catching_up.heads(heads, self._clock())
+        if self._timelines.begun and not before and self._shown is not None:
+            self._shown.begin(self._log_id, self._timelines.floors())
+        self._ask()
 
     def _page(self, page: frames.Page) -> None:
         for message in page.messages:

@@ -15,16 +15,16 @@ class OutboxFull(MessengerError):
     """Too many messages wait to be sent: await earlier sends, or wait for the connection."""
 
 
-class OutboxInUse(MessengerError):
-    """Another process has the outbox file open: one client a file."""
+class FolderInUse(MessengerError):
+    """Another process has the folder open: one client a folder."""
 
 
-class OutboxUnreadable(MessengerError):
-    """The outbox file cannot be read or written; the text says why. Move it away to go on without what is in it."""
+class FolderUnreadable(MessengerError):
+    """A file of the folder cannot be read or written; the text says why. Move it away to go on without what is in it."""
 
 
-class OutboxOfAnother(MessengerError):
-    """The outbox file holds another user's messages: give each user (and device) a file."""
+class FolderOfAnother(MessengerError):
+    """The folder is another user's: give each user (and device) a folder."""
 
 
 class SendRefused(MessengerError):

@@ -22,10 +22,10 @@ class Shown(NamedTuple):
 
 
 class _Timeline:
-    __slots__ = ("cursor", "head", "held", "missing")
+    __slots__ = ("cursor", "floor", "head", "held", "missing")
 
     def __init__(self, cursor: int) -> None:
-        self.cursor = cursor
+        self.floor = self.cursor = cursor
         self.head = cursor
         """The last seq known to exist."""
         self.held: dict[int, Message] = {}
@@ -40,19 +40,23 @@ class _Timeline:
 
 
 class Timelines:
-    """The timelines of all conversations of a device."""
+    """The timelines of all conversations of a device; `shown` are the cursors of one that goes on after a restart."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Mapping[str, int] | None = None) -> None:
         self._lines: dict[str, _Timeline] = {}
         self._behind: dict[str, None] = {}
-        self._floors: dict[str, int] = {}
-        """Conversations of which nothing was shown: their heads when the device began."""
-        self.begun = False
+        self._floors: dict[str, int] = dict(shown or {})
+        """Conversations of which nothing was shown since the start: what counts as shown of them."""
+        self.begun = shown is not None
         """The first heads have all come."""
 
     def cursors(self) -> dict[str, int]:
         """conversation → last seq shown, or that counts as shown."""
         return self._floors | {conversation: line.cursor for conversation, line in self._lines.items()}
+
+    def floors(self) -> dict[str, int]:
+        """conversation → last seq that was history when the device began (or went on)."""
+        return self._floors | {conversation: line.floor for conversation, line in self._lines.items()}
 
     def behind(self) -> list[str]:
         """Conversations known to go on after their cursor."""
