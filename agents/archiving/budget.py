@@ -2,9 +2,9 @@
 
 import asyncio
 
-PARTITION_BYTES = 8 * 1024 * 1024
+PARTITION_BYTES = 4 * 1024 * 1024
 """Of log records a partition holds before it reads no more: one block under way, one full behind it."""
-_TOTAL_BYTES = 64 * 1024 * 1024
+_TOTAL_BYTES = 32 * 1024 * 1024
 _INSERTS = 2
 """Inserts under way at once: ClickHouse merges better what comes in few large blocks."""
 

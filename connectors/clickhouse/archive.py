@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from clickhouse_connect.driver.asyncclient import AsyncClient
+
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
 from schemas.archive import ERASURE, Row, migrations
 from schemas.ids import members_of_valid
@@ -108,16 +110,22 @@ class ClickHouseArchive:
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
         columns = list(zip(*rows, strict=True))
-        await self._client.call(
-            lambda client: client.insert(
+
+        async def ask(client: AsyncClient) -> None:
+            context = await client.create_insert_context(
                 TABLE,
-                columns,
                 list(TYPES),
                 column_type_names=list(TYPES.values()),
                 column_oriented=True,
                 settings={"insert_deduplication_token": token, "async_insert": 0},
+                data=columns,
             )
-        )
+            try:
+                await client.insert(context=context)
+            finally:
+                vars(context).clear()  # it refers to itself: 5 MB a block until the collector comes by, which is seldom here
+
+        await self._client.call(ask)
 
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int

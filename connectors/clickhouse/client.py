@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -111,6 +112,7 @@ class ClickHouseClient:
             async with asyncio.timeout(self._timeout):
                 return await ask(await self._connected())
         except FAILURES as error:
+            _let_go(error)
             raise translated(self.address, error) from None
 
     async def close(self) -> None:
@@ -123,3 +125,10 @@ class ClickHouseClient:
             if self._client is None:
                 self._client = await clickhouse_connect.get_async_client(**self.address.options(self._timeout))
             return self._client
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through: they hold one another, and the block that could not be inserted."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

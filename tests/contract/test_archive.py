@@ -1,8 +1,10 @@
 """The archive port: one suite, in memory and on a real ClickHouse."""
 
 import asyncio
+import gc
 import itertools
 import time
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -177,6 +179,32 @@ async def test_what_an_operator_must_mend_is_refused(clickhouse: ClickHouse) -> 
     assert await reader.last_seq("alice:nobody") == 0
     await wrong.close()
     await reader.close()
+
+
+class Watched(str):
+    """A text whose end can be seen."""
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_nothing_of_a_block_is_kept_after_its_insert(clickhouse: ClickHouse, away: bool) -> None:
+    """The worker's collector comes by seldom: what holds itself would stay for millions of rows."""
+    archive = ClickHouseArchive(ClickHouseClient("http://x:x@127.0.0.1:1" if away else clickhouse.url("archiver"), 5))
+    gc.collect()
+    gc.disable()
+    try:
+        body = Watched("hello")
+        seen = weakref.ref(body)
+        rows = [row(1, "gone:soon", body=body)]
+        del body
+        try:
+            await archive.insert(rows, next(_tokens))
+        except ArchiveUnavailable:
+            assert away
+        del rows
+        assert seen() is None
+    finally:
+        gc.enable()
+        await archive.close()
 
 
 @pytest.mark.parametrize("wrong", ["", "127.0.0.1:8123", "redis://x:1", "http://"])
