@@ -241,6 +241,9 @@ async def test_refusals_have_their_type() -> None:
                 await line.say(frames.OutOfStep(*named, send.round, 9, "reused"))
             else:
                 await line.say(sent(send, 1))
+        asked = await line.asked()
+        assert (asked.conversation, asked.before) == ("alice:bob", None)
+        await line.say(frames.Page(asked.id, "alice:bob", 1, [], first=True))
         await line.stay()
 
     async with FakeGateway(script) as gateway, client(gateway) as device:
@@ -281,6 +284,11 @@ async def test_a_forgotten_outbox_hands_back_the_unanswered_and_goes_on_with_a_n
         for _ in range(2):  # in the first round this could be an answer that came late
             (second,) = await line.sends(1)
             await line.say(frames.OutOfStep("alice:bob", second.outbox, 2, second.key, second.round, 1, "gap"))
+        asked = await line.asked()
+        await line.say(frames.Error(Code.TRY_LATER.number, True, "later", id=asked.id))
+        again = await line.asked()
+        assert again == asked
+        await line.say(frames.Page(again.id, "alice:bob", 1, [message(1, key=first.key)], first=True))
         (third,) = await line.sends(1)
         outboxes.extend(send.outbox for send in (first, third))
         await line.say(sent(third, 2))
@@ -292,6 +300,26 @@ async def test_a_forgotten_outbox_hands_back_the_unanswered_and_goes_on_with_a_n
             await asyncio.wait_for(device.send("bob", "b"), 5)
         assert (await asyncio.wait_for(device.send("bob", "c"), 5)).seq == 2
     assert outboxes[0] != outboxes[1]
+
+
+async def test_a_send_that_the_server_no_longer_knows_is_found_in_the_history() -> None:
+    async def script(line: Line) -> None:
+        await line.welcome()
+        (send,) = await line.sends(1)
+        await line.say(frames.OutOfStep("alice:bob", send.outbox, 1, send.key, send.round, 200, "too_old"))
+        newest = await line.asked()
+        others = [message(seq, key=f"{seq:032x}") for seq in (41, 42)]
+        await line.say(frames.Page(newest.id, "alice:bob", 42, others))
+        older = await line.asked()
+        assert (newest.before, older.before) == (None, 41)
+        mine = frames.Message("alice:bob", 7, "alice", send.key, 1007, "mine")
+        theirs = frames.Message("alice:bob", 6, "bob", send.key, 1006, "another's key")
+        await line.say(frames.Page(older.id, "alice:bob", 42, [theirs, mine]))
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        found = await asyncio.wait_for(device.send("bob", "mine"), 5)
+        assert (found.seq, found.time) == (7, 1007)
 
 
 async def test_garbage_from_the_server_is_left_out_or_ends_the_connection() -> None:

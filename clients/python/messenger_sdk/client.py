@@ -9,7 +9,7 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -18,7 +18,15 @@ import aiohttp
 
 from messenger_sdk.backoff import delay
 from messenger_sdk.catching_up import CatchingUp
-from messenger_sdk.errors import ClientClosed, ConnectionRefused, FolderOfAnother, HistoryRefused, MessengerError, SendRefused
+from messenger_sdk.errors import (
+    ClientClosed,
+    ConnectionRefused,
+    FolderOfAnother,
+    HistoryRefused,
+    MessengerError,
+    SendRefused,
+    SendUnknown,
+)
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
 from messenger_sdk.shown_file import ShownFile
@@ -37,6 +45,8 @@ _LASTING_SECONDS = 5.0
 """A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
 _HISTORY_QUESTIONS = 2
 """Under way at once; the others of a session's questions are for catching up."""
+_LOOK_UP_PAGES = 100
+"""How far back a send is looked for that the server no longer knows."""
 _HISTORY_PATIENCE = 3
 """Until a question is asked again: as after so many failed attempts to connect."""
 _HEARTBEAT_SECONDS = 25.0
@@ -147,7 +157,7 @@ class Client:
         self._flushing: asyncio.TimerHandle | asyncio.Handle | None = None
         self._resend: asyncio.TimerHandle | None = None
         self._asking: asyncio.TimerHandle | None = None
-        self._writing: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self._run_task: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -406,9 +416,7 @@ class Client:
             except (ConnectionError, aiohttp.ClientError) as error:
                 log.debug("write: %s", error)  # the reader sees the end of the connection; the outbox sends again
 
-        task = asyncio.create_task(write())
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        self._spawn(write())
 
     def _plan_resend(self) -> None:
         at = self._outbox.resend_at()
@@ -517,18 +525,47 @@ class Client:
     def _finish(self, done: list[Done]) -> None:
         for key, outcome in done:
             send = self._sending.pop(key, None)
-            result = self._results.pop(key, None)
-            if result is None:
-                if send is not None and not isinstance(outcome, SentMessage):
-                    self._emit(SendFailed(key, send.to, send.body, outcome))
-            elif result.done():
-                continue
-            elif isinstance(outcome, SentMessage):
-                result.set_result(outcome)
+            if isinstance(outcome, SendUnknown) and send is not None:
+                self._spawn(self._look_up(send, outcome))
             else:
-                result.set_exception(outcome)
+                self._finished(key, send, outcome)
         if done:
             self._flush_soon()
+
+    async def _look_up(self, send: SavedSend, unknown: SendUnknown) -> None:
+        """One's own messages carry their keys: the history knows what became of a send."""
+        conversation = conversation_of(UserId(self.user), user_id(send.to))
+        outcome: SentMessage | MessengerError = unknown
+        before: int | None = None
+        try:
+            for _ in range(_LOOK_UP_PAGES):
+                page = await self.history(conversation, before=before, limit=frames.MAX_PAGE_MESSAGES)
+                found = next((m for m in page.messages if m.key == send.key and m.sender == self.user), None)
+                if found is not None:
+                    outcome = SentMessage(conversation, found.seq, found.time)
+                if found is not None or page.first or not page.messages:
+                    break
+                before = page.messages[0].seq
+        except MessengerError as error:
+            log.debug("looking up %s: %s", send.key, error)
+        self._finished(send.key, send, outcome)
+
+    def _finished(self, key: str, send: SavedSend | None, outcome: SentMessage | MessengerError) -> None:
+        result = self._results.pop(key, None)
+        if result is None:
+            if send is not None and not isinstance(outcome, SentMessage):
+                self._emit(SendFailed(key, send.to, send.body, outcome))
+        elif result.done():
+            pass
+        elif isinstance(outcome, SentMessage):
+            result.set_result(outcome)
+        else:
+            result.set_exception(outcome)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _other(self, conversation: str) -> str:
         first, second = members_of_valid(conversation)

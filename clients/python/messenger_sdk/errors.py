@@ -37,10 +37,10 @@ class SendRefused(MessengerError):
 
 
 class SendUnknown(MessengerError):
-    """Whether the message was taken is no longer known here (`reason`); look into the history before sending it again."""
+    """The server no longer knows this send (`reason`), nor does the history show it: send it again if it is still due."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the server no longer knows this send ({reason}): look into the history")
+        super().__init__(f"the server no longer knows this send ({reason}), and the history does not show it")
         self.reason = reason
 
 
