@@ -33,6 +33,7 @@ from gateway.tokens import verify
 from schemas.codec import encode_frame
 from schemas.codes import Close
 from schemas.frames import CURRENT_VERSION, Welcome
+from schemas.ids import UserId
 from schemas.topics import SUBMITTED
 
 log = logging.getLogger(__name__)
@@ -128,12 +129,11 @@ class Node:
         if not self.ready:
             return web.json_response({"error": "not ready; try another node"}, status=503)
         settings = self._settings
-        session = Session(
-            lambda token: verify(token, settings.token_secret, time.time()),
-            settings.frame_rate,
-            asyncio.get_running_loop().time(),
-        )
+        session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         return await SocketConnection(session, self._submitter, self._questions, self, settings.heartbeat).serve(request)
+
+    def _verify(self, token: str) -> UserId:
+        return verify(token, self._settings.token_secret, time.time())
 
     async def welcome(self, connection: SocketConnection, command_id: int) -> bytes | Close:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""

@@ -78,6 +78,19 @@ _TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, *ge
 class Session:
     """`verify(token)` gives the user or raises BadToken; `rate` is frames/s, twice as many may come at once."""
 
+    __slots__ = (
+        "_allowance",
+        "_bad",
+        "_conversations",
+        "_counted",
+        "_device",
+        "_outbox",
+        "_rate",
+        "_user",
+        "_verify",
+        "state",
+    )
+
     def __init__(self, verify: Callable[[str], ids.UserId], rate: float, now: float) -> None:
         self.state = State.NEW
         self._verify = verify

@@ -41,8 +41,38 @@ class Greeter(Protocol):
         """The session has ended."""
 
 
+class _Leaving:
+    """What a session that is sent away waits for."""
+
+    def __init__(self) -> None:
+        self.answered = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
 class SocketConnection:
     """One WebSocket from accept to close. `Connection` of the hub."""
+
+    # There are many of these, most of them idle: no dictionaries, and nothing made before it is needed.
+    __slots__ = (
+        "_asking",
+        "_closing",
+        "_giving_up",
+        "_greeter",
+        "_greeting",
+        "_leaving",
+        "_loop",
+        "_out",
+        "_questions",
+        "_scheduled",
+        "_session",
+        "_socket",
+        "_submitter",
+        "_transport",
+        "_unanswered",
+        "device",
+        "seen",
+        "user",
+    )
 
     def __init__(
         self, session: Session, submitter: Submitter, questions: Questions, greeter: Greeter, heartbeat: float
@@ -55,8 +85,7 @@ class SocketConnection:
         self._questions = questions
         self._asking: set[asyncio.Task[None]] = set()
         self._unanswered = 0
-        self._answered = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._leaving: _Leaving | None = None
         self._greeter = greeter
         self._out: list[bytes] = []
         self._scheduled = False
@@ -100,7 +129,8 @@ class SocketConnection:
             for asking in self._asking:
                 asking.cancel()
             self._greeter.goodbye(self)
-            self._ended.set()
+            if self._leaving is not None:
+                self._leaving.ended.set()
         return self._socket
 
     def push(self, frame: bytes) -> None:
@@ -111,19 +141,20 @@ class SocketConnection:
         self._one_answered()
 
     async def leave(self) -> None:
+        leaving = self._leaving = _Leaving()
         if self._session.state is State.ONLINE:
             self._session.state = State.CLOSED
             if self._unanswered > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_ANSWER_SECONDS):
-                        await self._answered.wait()
+                        await leaving.answered.wait()
         self.close(Close.DRAINING)
-        await self._ended.wait()
+        await leaving.ended.wait()
 
     def _one_answered(self) -> None:
         self._unanswered -= 1
-        if self._unanswered <= 0 and self._session.state is State.CLOSED:
-            self._loop.call_soon(self._answered.set)  # after the write of this turn
+        if self._unanswered <= 0 and self._leaving is not None:
+            self._loop.call_soon(self._leaving.answered.set)  # after the write of this turn
 
     def reply(self, frame: bytes) -> None:
         """Queue a frame and write it at the end of this loop turn."""
@@ -204,6 +235,7 @@ class SocketConnection:
 
     async def _greet(self, command_id: int) -> None:
         welcome = await self._greeter.welcome(self, command_id)
+        self._greeting = None
         if isinstance(welcome, Close):
             self.close(welcome)
             return

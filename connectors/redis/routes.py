@@ -71,6 +71,7 @@ class RedisRoutes:
         self._renew = client.script("renew")
         self._release = client.script("release")
         self._forget = client.script("forget")
+        self._write = client.script("put")
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         found = _found.decode(await self._call(self._lookup(args=(_encode(users),))))
@@ -92,17 +93,14 @@ class RedisRoutes:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
 
     async def write_routes(self, routes: Sequence[Route]) -> None:
-        await self._put(routes, "hset")
+        await self._put(routes, "HSET")
 
     async def keep_routes(self, routes: Sequence[Route]) -> None:
-        await self._put(routes, "hsetnx")
+        await self._put(routes, "HSETNX")
 
-    async def _put(self, routes: Sequence[Route], command: Literal["hset", "hsetnx"]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for route in routes:
-            getattr(pipeline, command)(f"routes:{route.user}", route.device, f"{route.node} {route.slot}")
-            pipeline.expire(f"routes:{route.user}", ROUTE_SECONDS)
-        await self._call(pipeline.execute())
+    async def _put(self, routes: Sequence[Route], command: Literal["HSET", "HSETNX"]) -> None:
+        packed = _encode([(route.user, route.device, f"{route.node} {route.slot}") for route in routes])
+        await self._call(self._write(args=[packed, ROUTE_SECONDS, command]))
 
     async def remove_route(self, route: Route) -> None:
         await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, f"{route.node} {route.slot}"]))
