@@ -98,6 +98,8 @@ class PartitionState:
         self._unlogged = rocksdict.WriteOptions()
         self._unlogged.disable_wal = True
         raw = self._db.get(b"h")
+        self._swept_below = 0
+        self._sweep_at: bytes | None = None
         self.header: Header | None = None if raw is None else msgspec.msgpack.decode(raw, type=Header)
 
     def close(self) -> None:
@@ -163,6 +165,29 @@ class PartitionState:
                 return
             if conversation > after:
                 yield conversation
+
+    def sweep(self, log_start: int, rows: int) -> None:
+        """Go on through the index for `rows` rows and delete those whose log records are all below `log_start`.
+
+        Once through, it rests until the log begins elsewhere.
+        """
+        if log_start == self._swept_below and self._sweep_at is None:
+            return
+        gone = rocksdict.WriteBatch(raw_mode=True)
+        at, self._sweep_at = self._sweep_at or b"m", None
+        for key, value in self._db.items(from_key=at):
+            if not key.startswith(b"m"):
+                break
+            if not rows:
+                self._sweep_at = key
+                break
+            rows -= 1
+            if _PLACE.unpack(value[-_PLACE.size :])[1] < log_start:
+                gone.delete(key)
+        if self._sweep_at is None:
+            self._swept_below = log_start
+        if len(gone):
+            self._db.write(gone, self._unlogged)
 
     def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
         """Bring log records, as (offset, what they bring), into the state and move it to `header`, atomically."""

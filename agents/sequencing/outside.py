@@ -91,14 +91,14 @@ class Outside:
             records += (record for record in self._pages.read(LOG, partition, start, end) if record.offset in wanted)
         return records
 
-    async def input_watermarks(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """(first offset, offset after the last) of the input's partitions. Raises ReadTimeout."""
-        return await asyncio.to_thread(self._input_watermarks, partitions)
+    async def watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        """partition → (first offset, offset after the last) of a topic. Raises ReadTimeout."""
+        return await asyncio.to_thread(self._watermarks, topic, partitions)
 
-    def _input_watermarks(self, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+    def _watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         reader = Reader(self.kafka, timeout=5.0)
         try:
-            return {partition: reader.watermarks(SUBMITTED, partition) for partition in partitions}
+            return {partition: reader.watermarks(topic, partition) for partition in partitions}
         finally:
             reader.close()
 
@@ -176,7 +176,7 @@ class PartitionOutside:
 
     async def input_watermarks(self) -> tuple[int, int]:
         """(first offset, offset after the last) of the input. Raises ReadTimeout."""
-        return (await self._outside.input_watermarks([self._number]))[self._number]
+        return (await self._outside.watermarks(SUBMITTED, [self._number]))[self._number]
 
     async def restore(self, stopped: Callable[[], bool]) -> Restored:
         """See agents.sequencing.restore."""

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 MAX_CLOCK_LEAD = 3600 * 1000
 """A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward for good."""
 _WRITE_MESSAGES = 10_000
+_SWEEP_ROWS = 500
+"""Well below a millisecond."""
 _RETRY_SECONDS = 1.0
 _LANDING_SECONDS = 2.0
 
@@ -59,6 +61,8 @@ class Partition:
         self.figures = figures
         self.progress = 0
         """Grows with whatever this partition gets done; the watchdog looks at it."""
+        self.log_start = 0
+        """The first offset that Kafka still has of the log."""
         self._outside = outside
         self._go_on = go_on
         self._now = now
@@ -143,6 +147,11 @@ class Partition:
             return
         self._fold.write(self._deliverer.delivered, self._deliverer.log_from)
         self._state.folded(self._fold.header.position)
+
+    def sweep(self) -> None:
+        """Forget a few of the places of log records that have expired; called every second."""
+        if self.table is not None:
+            self.table.sweep(self.log_start, _SWEEP_ROWS)
 
     async def page(self, conversation: str, after: int, limit: int) -> Page | None:
         """Messages of a conversation after `after`; None if this partition is not (or no longer) here. Raises RangeGone,

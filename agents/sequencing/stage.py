@@ -11,6 +11,7 @@ from agents.sequencing.partition import Partition, Status
 from connectors.kafka.reader import ReadTimeout
 from schemas.ids import partition_of
 from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion
+from schemas.topics import LOG, SUBMITTED
 
 log = logging.getLogger(__name__)
 
@@ -65,20 +66,24 @@ class SequencerStage:
         await asyncio.gather(*(partition.close() for partition in self._closed.values()))
 
     def write(self) -> None:
-        """Bring what has landed into the tables, every second."""
+        """Bring what has landed into the tables, every second, and sweep a little of their indexes."""
         for partition in self.partitions.values():
             partition.write()
+            partition.sweep()
 
     async def look(self) -> None:
-        """See whether the input of every running partition still joins on: it may have been re-created unnoticed."""
+        """See whether the input of every running partition still joins on (it may have been re-created unnoticed), and where
+        its log begins."""
         running = {p: p.position for p in self.partitions.values() if p.status is Status.RUNNING}
         try:
-            found = await self._outside.input_watermarks([partition.number for partition in running])
+            inputs = await self._outside.watermarks(SUBMITTED, [partition.number for partition in running])
+            logs = await self._outside.watermarks(LOG, [partition.number for partition in running])
         except ReadTimeout as error:
-            log.warning("the input cannot be looked at: %s", error)
+            log.warning("Kafka cannot be looked at: %s", error)
             return
         for partition, position in running.items():
-            partition.input_is(*found[partition.number], position)
+            partition.input_is(*inputs[partition.number], position)
+            partition.log_start = logs[partition.number][0]
 
     def seq(self, conversation: str) -> int:
         """The last sequence number of a conversation of one of this worker's partitions, else 0."""

@@ -6,6 +6,7 @@ from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Status
 from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
+from schemas.topics import SUBMITTED
 from streams.app import PipelineApp
 from streams.watchdog import Vital
 
@@ -33,7 +34,7 @@ class SequencerVitals:
     async def reachable(self) -> bool:
         """Whether Kafka answers for every partition."""
         try:
-            await self._outside.input_watermarks(list(self._stage.partitions) or [0])
+            await self._outside.watermarks(SUBMITTED, list(self._stage.partitions) or [0])
         except ReadTimeout:
             return False
         return True

@@ -109,6 +109,25 @@ async def test_a_page_is_bounded_by_bytes_but_never_empty(log: Log) -> None:
     assert seqs(page) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
+async def test_places_of_expired_records_are_swept_away_a_few_at_a_time(log: Log) -> None:
+    for _ in range(6):
+        log.add(A, B)
+        log.write()
+    log.state.sweep(0, 100)
+    assert log.state.places(A, 0, 10) == [0, 1, 2, 3, 4, 5], "nothing has expired"
+    log.start = 4
+    for _ in range(4):
+        log.state.sweep(4, 4)
+    assert log.state.places(A, 0, 10) == log.state.places(B, 0, 10) == [4, 5]
+    assert seqs(await read_page(log.state, log, B, 4, 10)) == [5, 6]
+    with pytest.raises(RangeGone):
+        await read_page(log.state, log, B, 3, 10)
+    log.add(A)
+    log.write()
+    log.state.sweep(4, 1)
+    assert log.state.places(A, 0, 10) == [4, 5, 6]
+
+
 def heads(log: Log, user: str, after: str = "", until: str = "", **cursors: int) -> dict[str, int]:
     named = {name.replace("_", ":"): cursor for name, cursor in cursors.items()}
     return find_heads(log.state, user, after, until, named)
