@@ -25,7 +25,7 @@ def is_running(pid: int | None, started: int | None) -> bool:
 
 
 def end(pid: int, started: int, grace: float) -> None:
-    """SIGTERM, and SIGKILL after `grace` seconds."""
+    """SIGTERM, and SIGKILL after `grace` seconds; its ports are free when this returns."""
     until = time.monotonic() + grace
     if is_running(pid, started):
         os.kill(pid, signal.SIGTERM)
@@ -33,6 +33,8 @@ def end(pid: int, started: int, grace: float) -> None:
         time.sleep(0.05)
     if is_running(pid, started):
         os.kill(pid, signal.SIGKILL)
+        while is_running(pid, started):
+            time.sleep(0.01)
 
 
 def die_with_parent() -> None:
