@@ -1,0 +1,63 @@
+"""A worker that is paused past its session and wakes up knows too little: what it says of heads must not pass for all."""
+
+import asyncio
+import signal
+import time
+
+import aiohttp
+import pytest
+
+from tests.chaos.conftest import ROUNDS
+from tests.harness.device import connect
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 30 * ROUNDS)]
+PARTS = {"workers": 2}
+FRIENDS = 8
+
+
+async def test_heads_are_complete_or_pending_while_owners_are_paused(lab: Stack, talk: Talk) -> None:
+    me = talk.user("me")
+    names = {f"{min(me, talk.user(f))}:{max(me, talk.user(f))}": f for f in (f"friend{n}" for n in range(FRIENDS))}
+    acknowledged = dict.fromkeys(names, 0)
+    stopping = asyncio.Event()
+
+    async def speak(conversation: str, friend: str) -> None:
+        client = await talk.join(friend)
+        while not stopping.is_set():
+            sent = await client.send(me, "hi")
+            acknowledged[conversation] = sent.seq
+            await asyncio.sleep(0.01)
+
+    speaking = [asyncio.create_task(speak(*item)) for item in names.items()]
+    complete = pending = 0
+
+    async def ask(seconds: float) -> None:
+        nonlocal complete, pending
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            before = dict(acknowledged)
+            answer = await device.ask("sync", cursors={})
+            if answer.get("pending") or answer["t"] == "error":
+                pending += 1
+            else:
+                complete += 1
+                behind = {name: seq for name, seq in before.items() if answer["heads"].get(name, 0) < seq}
+                assert not behind, f"heads {answer['heads']} are behind {behind}"
+
+    async with aiohttp.ClientSession() as http:
+        device = await connect(http, lab, me)
+        await ask(1)
+        for round_ in range(2 * ROUNDS):
+            worker = f"worker-{round_ % 2 + 1}"
+            lab.kill(worker, signal.SIGSTOP)
+            await ask(5)
+            lab.kill(worker, signal.SIGCONT)
+            await ask(3)
+    stopping.set()
+    async with asyncio.timeout(30):
+        await asyncio.gather(*speaking)
+    print(f"{complete} complete answers, {pending} pending")
+    assert complete > 100
+    assert sum(acknowledged.values()) > 1000
