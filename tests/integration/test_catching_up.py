@@ -1,8 +1,9 @@
 """What was missed, by number (R9): from the worker that has the partition, by way of any gateway."""
 
 import asyncio
+import functools
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import aiohttp
@@ -122,3 +123,50 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
             await phone.close()
             await watching
         assert shown == {talk.user("alice"): list(range(1, 152)), talk.user("carol"): [1, 2]}
+
+
+async def test_a_device_that_was_away_while_2000_conversations_changed(stack: Stack, tmp_path: Path) -> None:
+    """Two devices come back together while messages flow and conversations begin."""
+    async with Talk(stack, "month") as talk:
+        alice = await talk.join("alice")
+        user, old = talk.user("alice"), [f"friend{n}" for n in range(2000)]
+        folders = [tmp_path / "phone", tmp_path / "tablet"]
+        shown: list[dict[str, list[int]]] = [defaultdict(list), defaultdict(list)]
+
+        async def watch(client: Client, into: dict[str, list[int]]) -> None:
+            async for event in client.events():
+                if isinstance(event, MessageReceived):
+                    assert event.missing == 0
+                    into[event.conversation].append(event.seq)
+
+        async def device(number: int, until: Callable[[], bool]) -> None:
+            folder = folders[number]
+            async with Client(stack.gateway_urls[number], token_of(stack, user), folder.name, folder=folder) as client:
+                watching = asyncio.create_task(watch(client, shown[number]))
+                async with asyncio.timeout(60):
+                    while not client._timelines.begun or not until():
+                        await asyncio.sleep(0.05)
+                await client.close()
+                await watching
+
+        await asyncio.gather(*(device(number, lambda: True) for number in range(2)))
+        await asyncio.gather(*(talk.say(alice, name, [f"first {name}"]) for name in old))
+        ended = asyncio.Event()
+        total = 0
+
+        def all_shown(number: int) -> bool:
+            return ended.is_set() and sum(map(len, shown[number].values())) == total
+
+        back = [asyncio.create_task(device(number, functools.partial(all_shown, number))) for number in range(2)]
+        for round_ in range(10):
+            await talk.say(alice, f"new{round_}", [f"new {round_}"])
+            for name in (*old[::200], f"new{round_ // 2}"):
+                await talk.say(alice, name, [f"again {round_} {name}"])
+        total = len(talk.accepted)
+        ended.set()
+        await asyncio.gather(*back)
+        seqs = defaultdict[str, list[int]](list)
+        for message in talk.accepted:
+            seqs[message.conversation].append(message.seq)
+        assert total == 2120
+        assert shown[0] == shown[1] == {conversation: sorted(numbers) for conversation, numbers in seqs.items()}
