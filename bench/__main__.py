@@ -11,6 +11,8 @@ from typing import Any
 from bench import archive, connections, sequencer, sockets
 from bench.system import system
 
+_LOOPS = ((1, 1), (1, 8), (3, 1), (3, 8))
+"""Devices of each user, and messages that each keeps unanswered."""
 _RESULTS = Path(__file__).parent / "results"
 _SENT = (
     '"sent" here means: acknowledged by one broker with acks=all (its page cache, no fsync), numbered, and delivered. '
@@ -43,10 +45,10 @@ def main() -> None:
     with system() as stack:
         print("warming the broker ...", flush=True)
         sockets.warm(stack, 3 if quick else 30)
-        for window in (1, 8):
-            name = f"b_sockets_window_{window}"
-            results[name] = sockets.closed_loop(stack, window, 2 if quick else 15)
-            print(f"(b) window {window}: {results[name]}", flush=True)
+        for devices, window in _LOOPS:
+            name = f"b_sockets_devices_{devices}_window_{window}"
+            results[name] = sockets.closed_loop(stack, window, 2 if quick else 15, devices)
+            print(f"(b) devices {devices}, window {window}: {results[name]}", flush=True)
         for rate in (200, 2_000):
             name = f"c_poisson_{rate}"
             results[name] = sockets.open_loop(stack, rate, 2 if quick else 10, 1 if quick else 5)
@@ -80,15 +82,16 @@ def _table(results: dict[str, Any]) -> str:
         f"| (a) sequencer, messages per worker-CPU-second (runs: {a['of_runs']}) | {a['messages_per_worker_cpu_second']:,} |",
         f"| (a) messages/s; per Faust event | {a['messages_per_second']:,}; {a['messages_per_event']} |",
     ]
-    for window in (1, 8):
-        b = results[f"b_sockets_window_{window}"]
+    for devices, window in _LOOPS:
+        b = results[f"b_sockets_devices_{devices}_window_{window}"]
+        of = f"(b) {devices} device{'s' if devices > 1 else ''} each, window {window}"
         shown, cpu = b["shown_ms"], ", ".join(f"{part} {us}" for part, us in b["us_per_message"].items())
         per_cpu = f"{b['messages_per_server_cpu_second']:,} ({cpu} us a message)"
         lines += [
-            f"| (b) 100 pairs, window {window}: messages/s | {b['messages_per_second']:,} |",
-            f"| (b) window {window}: messages per server-CPU-second | {per_cpu} |",
-            f"| (b) window {window}: shown after p50/p95/p99 ms | {shown['p50']} / {shown['p95']} / {shown['p99']} |",
-            f"| (b) window {window}: lost / twice / out of order | {' / '.join(map(str, b['verdict'].values()))} |",
+            f"| {of}, 100 pairs: messages/s | {b['messages_per_second']:,} |",
+            f"| {of}: messages per server-CPU-second | {per_cpu} |",
+            f"| {of}: shown after p50/p95/p99 ms | {shown['p50']} / {shown['p95']} / {shown['p99']} |",
+            f"| {of}: lost / twice / out of order | {' / '.join(map(str, b['verdict'].values()))} |",
         ]
     for rate in (200, 2_000):
         c = results[f"c_poisson_{rate}"]

@@ -1,7 +1,7 @@
 """Load over sockets: pairs of users on raw, non-blocking WebSockets, so that the generator costs little itself.
 
-Closed loop: each user keeps `window` messages unanswered; a message is done when its sender has `sent` and its recipient has
-shown it. Open loop: Poisson arrivals, each latency counted from when the message was due, late or not.
+Closed loop: each user keeps `window` messages unanswered; a message is done when its sender has `sent` and all other devices
+of both have shown it. Open loop: Poisson arrivals, each latency counted from when the message was due, late or not.
 """
 
 import json
@@ -20,8 +20,8 @@ _BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
 _READ = 262_144
 
 
-class _User:
-    def __init__(self, name: str, peer: str, address: tuple[str, int], secret: str) -> None:
+class _Device:
+    def __init__(self, name: str, peer: str, address: tuple[str, int], secret: str, device: str) -> None:
         self.name = name
         self.peer = peer
         self.outbox = os.urandom(16).hex()
@@ -40,7 +40,7 @@ class _User:
         while b"\r\n\r\n" not in answer:
             answer += self.sock.recv(4096)
         token = issue(user_id(name), secret, time.time())
-        hello = {"t": "hello", "id": 1, "version": 1, "token": token, "device": "bench"}
+        hello = {"t": "hello", "id": 1, "version": 1, "token": token, "device": device}
         self.sock.sendall(masked(json.dumps(hello).encode()))
         while b"welcome" not in self.buffer:
             self.buffer += self.sock.recv(4096)
@@ -49,21 +49,30 @@ class _User:
 
 
 class Generator:
-    """`pairs` of connected users whose messages it times, in seconds of time.monotonic; `precise` for an open loop."""
+    """`pairs` of connected users whose messages it times, in seconds of time.monotonic; `precise` for an open loop. Each user
+    has `devices`, of which the first sends.
+    """
 
-    def __init__(self, address: tuple[str, int], secret: str, pairs: int, seed: int, precise: bool = False) -> None:
+    def __init__(
+        self, address: tuple[str, int], secret: str, pairs: int, seed: int, precise: bool = False, devices: int = 1
+    ) -> None:
         self._chance = random.Random(seed)
         run = os.urandom(3).hex()
-        self._users = [
-            _User(f"{'ab'[n % 2]}{n // 2}-{run}", f"{'ba'[n % 2]}{n // 2}-{run}", address, secret) for n in range(pairs * 2)
+        self._devices = [
+            _Device(f"{'ab'[n % 2]}{n // 2}-{run}", f"{'ba'[n % 2]}{n // 2}-{run}", address, secret, f"bench-{device}")
+            for device in range(devices)
+            for n in range(pairs * 2)
         ]
+        self._users = self._devices[: pairs * 2]
+        self._answers = 2 * devices
+        """Of a message: `sent`, and one to each other device."""
         # epoll waits in whole milliseconds; arrivals of an open loop are due in between
         self._selector: selectors.BaseSelector = selectors.SelectSelector() if precise else selectors.EpollSelector()
-        for user in self._users:
-            self._selector.register(user.sock, selectors.EVENT_READ, user)
+        for device in self._devices:
+            self._selector.register(device.sock, selectors.EVENT_READ, device)
         self._by_name = {user.name: user for user in self._users}
         self._open: dict[str, list[float]] = {}
-        self._dirty: set[_User] = set()
+        self._dirty: set[_Device] = set()
         self._again = False
         self.latencies: list[float] = []
         self.done = 0
@@ -104,18 +113,18 @@ class Generator:
         self.latencies, self.done = [], 0
 
     def close(self) -> None:
-        for user in self._users:
-            user.sock.close()
+        for device in self._devices:
+            device.sock.close()
 
     def _run(self, end: float) -> None:
         while time.monotonic() < end:
             self._flush()
             self._poll(0.01)
 
-    def _send(self, user: _User, due: float) -> None:
+    def _send(self, user: _Device, due: float) -> None:
         user.ordinal += 1
         key = f"{user.outbox[:20]}{user.ordinal:012x}"
-        self._open[key] = [due, 2]
+        self._open[key] = [due, self._answers]
         frame = (
             f'{{"t":"send","to":"{user.peer}","outbox":"{user.outbox}","ordinal":{user.ordinal},'
             f'"key":"{key}","body":"{_BODY}{user.ordinal}","round":1}}'
@@ -131,14 +140,14 @@ class Generator:
 
     def _poll(self, timeout: float) -> None:
         for selected, _ in self._selector.select(timeout):
-            user: _User = selected.data
+            user: _Device = selected.data
             received = user.sock.recv(_READ)
             if not received:
                 raise ConnectionError(f"the gateway closed the socket of {user.name}")
             user.buffer += received
             self._read(user, time.monotonic())
 
-    def _read(self, user: _User, now: float) -> None:
+    def _read(self, user: _Device, now: float) -> None:
         buffer, position = user.buffer, 0
         while len(buffer) - position >= 2:
             length, start = buffer[position + 1], position + 2
@@ -154,7 +163,7 @@ class Generator:
             position = start + length
         user.buffer = buffer[position:]
 
-    def _take(self, user: _User, frame: dict[str, Any], now: float) -> None:
+    def _take(self, user: _Device, frame: dict[str, Any], now: float) -> None:
         if frame["t"] == "message":
             if frame["seq"] <= user.cursor:
                 self.out_of_order += 1
@@ -165,15 +174,14 @@ class Generator:
         if under_way is None:
             self.twice += 1
             return
-        if frame["t"] == "message":
+        if frame["t"] == "message" and frame["from"] == user.peer:
             self.latencies.append(now - under_way[0])
         under_way[1] -= 1
         if under_way[1] == 0:
             del self._open[frame["key"]]
             self.done += 1
             if self._again:
-                sender = user if frame["t"] == "sent" else self._by_name[user.peer]
-                self._send(sender, now)
+                self._send(self._by_name[user.name if frame["t"] == "sent" else frame["from"]], now)
 
 
 def masked(payload: bytes) -> bytes:
