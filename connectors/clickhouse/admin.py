@@ -12,7 +12,7 @@ from schemas.archive import Migration, Row, migrations
 
 _TIMEOUT = 6 * 3600.0
 _ADDED = ("numbering", "daily_counts", "messages")
-_ANY_PARTITIONS = "SETTINGS max_partitions_per_insert_block = 0"
+_AS_IT_IS = "SETTINGS max_partitions_per_insert_block = 0, insert_deduplicate = 0"
 _COLUMNS = "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, log_partition, log_offset"
 
 
@@ -117,7 +117,7 @@ class ArchiveAdmin:
                 if reason is not None:
                     raise ArchiveMismatch(reason)
             for name in _ADDED:
-                self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} {_ANY_PARTITIONS}")
+                self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} {_AS_IT_IS}")
         finally:
             self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
 
@@ -143,7 +143,7 @@ class ArchiveAdmin:
         return [Row(*row) for row in self._rows(text, {"names": list(names), "seqs": list(seqs)})]
 
     def insert(self, rows: list[Row]) -> None:
-        """Bring rows in; repeats are harmless."""
+        """Bring rows in, also such as ClickHouse has seen before; repeats are harmless."""
         with self._errors():
             self._client.insert(
                 TABLE,
@@ -151,7 +151,7 @@ class ArchiveAdmin:
                 list(TYPES),
                 column_type_names=list(TYPES.values()),
                 column_oriented=True,
-                settings={"async_insert": 0, "max_partitions_per_insert_block": 0},
+                settings={"async_insert": 0, "insert_deduplicate": 0, "max_partitions_per_insert_block": 0},
             )
 
     def require_numbering(self, numbering: str) -> None:
