@@ -32,7 +32,7 @@ def make_archiver(settings: WorkerSettings, archive: Archive, topic_ids: Callabl
     began = dict(topic_ids())
     # positions are of one log: another log has another group, and is read from its start
     group = f"archiver-{began[LOG]}"
-    source = KafkaSource(settings.kafka, group, topic_ids)
+    source = KafkaSource(settings.kafka, group, began[LOG], topic_ids)
 
     async def go_on(partition: int) -> None:
         await app.consumer.go_on(partition)

@@ -20,7 +20,6 @@ from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import NewerVersion, Undecodable, decode_log
-from schemas.topics import LOG
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,9 @@ class LogRecordRead(Protocol):
 
 
 class Source(Protocol):
-    """What a partition asks Kafka. Raises ReadTimeout, KafkaUnreachable."""
+    """What a partition asks Kafka. Raises ReadTimeout, KafkaUnreachable. `log` is the id of topic `messages`."""
+
+    log: str
 
     async def start(self, partition: int) -> Start:
         """Where to go on."""
@@ -186,7 +187,7 @@ class Partition:
 
     async def _insert(self, block: Block) -> None:
         if block.rows:
-            token = block.token(LOG, self.number)
+            token = block.token(self._source.log, self.number)
             async with self._budget.turns:
                 await self._trying(lambda: self._archive.insert(block.rows, token))
             self._figures["rows"] += len(block.rows)

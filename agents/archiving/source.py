@@ -9,9 +9,10 @@ from schemas.topics import LOG, SUBMITTED
 
 
 class KafkaSource:
-    """`topic_ids` asks Kafka for the ids its topics have now."""
+    """`log` is the id of topic `messages` at the start; `topic_ids` asks Kafka for the ids its topics have now."""
 
-    def __init__(self, kafka: str, group: str, topic_ids: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, kafka: str, group: str, log: str, topic_ids: Callable[[], Mapping[str, str]]) -> None:
+        self.log = log
         self._kafka = kafka
         self._group = group
         self._topic_ids = topic_ids

@@ -1,5 +1,6 @@
 """What an operator does with the archive: migrations, retention, backup. Blocking."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ from schemas.archive import Migration, Row, migrations
 
 _TIMEOUT = 6 * 3600.0
 _ADDED = ("numbering", "daily_counts", "messages")
-_ANY_PARTITIONS = "SETTINGS max_partitions_per_insert_block = 0"
 _COLUMNS = "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, log_partition, log_offset"
 
 
@@ -117,7 +117,8 @@ class ArchiveAdmin:
                 if reason is not None:
                     raise ArchiveMismatch(reason)
             for name in _ADDED:
-                self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} {_ANY_PARTITIONS}")
+                settings = ", ".join(f"{setting} = '{value}'" for setting, value in _as_new().items())
+                self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS {settings}")
         finally:
             self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
 
@@ -143,7 +144,7 @@ class ArchiveAdmin:
         return [Row(*row) for row in self._rows(text, {"names": list(names), "seqs": list(seqs)})]
 
     def insert(self, rows: list[Row]) -> None:
-        """Bring rows in; repeats are harmless."""
+        """Bring rows in, also such as ClickHouse has seen before; repeats are harmless."""
         with self._errors():
             self._client.insert(
                 TABLE,
@@ -151,7 +152,7 @@ class ArchiveAdmin:
                 list(TYPES),
                 column_type_names=list(TYPES.values()),
                 column_oriented=True,
-                settings={"async_insert": 0, "max_partitions_per_insert_block": 0},
+                settings=_as_new(),
             )
 
     def require_numbering(self, numbering: str) -> None:
@@ -192,6 +193,11 @@ class ArchiveAdmin:
             yield
         except FAILURES as error:
             raise translated(self.address, error) from None
+
+
+def _as_new() -> dict[str, Any]:
+    """Settings of an insert that ClickHouse must take though it has seen the very block before: one that was deleted since."""
+    return {"async_insert": 0, "insert_deduplication_token": uuid.uuid4().hex, "max_partitions_per_insert_block": 0}
 
 
 def _quoted(text: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from schemas.topics import LOG, SUBMITTED
 from tests.chaos.conftest import ROUNDS
+from tests.harness import kafka
 from tests.harness.archive import ArchiveReader, wait_equal
 from tests.harness.load import Load
 from tests.harness.stack import Stack
@@ -40,6 +42,12 @@ async def killed(lab: Stack, part: str) -> None:
     async with asyncio.timeout(30):
         while lab.parts()[part]["pid"] == pid:
             await asyncio.sleep(0.05)
+
+
+def reasons(lab: Stack) -> list[str]:
+    """What each partition of the archiver has to say for itself."""
+    page = lab.archiver() or {"partitions": []}
+    return [partition["reason"] for partition in page["partitions"]] or [""]
 
 
 async def judge(lab: Stack, load: Load, reader: ArchiveReader) -> None:
@@ -111,3 +119,22 @@ async def test_clickhouse_is_paused_and_goes_on_or_is_killed_for_it(lab: Stack, 
             lab.kill("clickhouse", signal.SIGCONT)
     assert "clickhouse has not answered" in lab.output.read_text()
     await judge(lab, load, reader)
+
+
+async def test_a_log_created_anew_is_read_from_its_start_and_another_numbering_halts(lab: Stack, talk: Talk) -> None:
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    await talk.say(alice, "bob", [f"before {number}" for number in range(50)])
+    await wait_equal(lab, 30)
+    await asyncio.to_thread(kafka.recreate, lab, LOG)
+    await killed(lab, "worker-1")
+    await talk.say(alice, "bob", [f"after {number}" for number in range(50)])
+    messages, _ = await wait_equal(lab, 60)
+    assert messages == 100
+    assert lab.parts()["archiver-1"]["restarts"] == 1, "it ended by itself when it saw another log"
+
+    await asyncio.to_thread(kafka.recreate, lab, SUBMITTED)
+    async with asyncio.timeout(60):
+        while not all("would mean other messages" in reason for reason in reasons(lab)):
+            await asyncio.sleep(0.2)
+    refused = await asyncio.to_thread(lab.run, "archive", "rebuild", "--from-log")
+    assert (refused.returncode, "would mean other messages" in refused.stderr) == (1, True)

@@ -35,6 +35,8 @@ def record(offset: int, count: int = 1, body: str = "hi") -> Read:
 
 
 class Source:
+    log = "log-id"
+
     def __init__(self) -> None:
         self.at = Start(0, 0)
 
@@ -92,7 +94,7 @@ async def test_the_offset_moves_when_the_rows_are_there(bench: Bench) -> None:
     assert (partition.next_offset, partition.archived, partition.idle) == (2, 0, False)
     await until(lambda: partition.archived == 2)
     assert sorted(seq for _, seq in bench.archive.rows) == [1, 2]
-    assert bench.archive.tokens == ["messages/1/0-1"]
+    assert [token.rpartition("/")[0] for token in bench.archive.tokens] == ["log-id/1/0-1"]
     assert partition.idle
 
 
@@ -105,7 +107,7 @@ async def test_an_archive_away_is_waited_for_and_the_same_block_comes_again(benc
     partition.feed([record(1)])
     bench.archive.away = None
     await until(lambda: partition.archived == 2)
-    assert bench.archive.tokens == ["messages/1/0-0", "messages/1/1-1"]
+    assert [token.rpartition("/")[0] for token in bench.archive.tokens] == ["log-id/1/0-0", "log-id/1/1-1"]
     assert partition.reason == ""
     assert partition.report()["last_error"] == "gone fishing"
 

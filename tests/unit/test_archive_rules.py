@@ -50,7 +50,10 @@ def test_a_block_waits_for_company_but_not_for_long() -> None:
     assert gathering.due(5.0 + LINGER_SECONDS) == 0
     block = gathering.take(6.0)
     assert (block.first, block.last, block.bytes, [r.seq for r in block.rows]) == (0, 1, 200, [1, 2])
-    assert block.token("messages", 3) == "messages/3/0-1"
+    assert block.token("log-id", 3) == block._replace(rows=[row(1), row(2)]).token("log-id", 3)
+    other = block._replace(rows=[row(1), row(2)._replace(key=b"k" * 16)])
+    tokens = {found.token(log, 3) for found in (block, other, block._replace(last=2)) for log in ("log-id", "another")}
+    assert len(tokens) == 6, "none is taken for another"
     assert gathering.due(6.0) == float("inf")
 
 
