@@ -11,7 +11,11 @@ from pathlib import Path
 import uvloop
 
 from agents.archiver import make_archiver
-from agents.sequencer import GROUP, make_sequencer
+from agents.cursors import GROUP as CURSORS
+from agents.cursors import make_cursors
+from agents.receipts.outside import Outside as ReceiptsOutside
+from agents.sequencer import GROUP as SEQUENCER
+from agents.sequencer import make_sequencer
 from agents.sequencing.outside import Outside
 from agents.settings import WorkerSettings
 from connectors.clickhouse.archive import ClickHouseArchive
@@ -29,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 8.0
 _INSERT_SECONDS = 60.0
+_CURSOR_CACHE, _CURSOR_BUFFERS = 64 * 1024 * 1024, 16 * 1024 * 1024
 
 TopicIds = Callable[[], Mapping[str, str]]
 Build = Callable[[WorkerSettings, TopicIds, RedisClient], PipelineApp]
@@ -41,15 +46,30 @@ def build_sequencer(
     state_dir = Path(settings.state_dir)
     outside = kind(
         settings.kafka,
-        GROUP,
+        SEQUENCER,
         state_dir,
         topic_ids,
         RedisRoutes(redis),
-        RedisOwners(redis),
+        RedisOwners(redis, SEQUENCER),
         settings.web_address,
         RocksBudget(),
     )
     return make_sequencer(outside, settings)
+
+
+def build_cursors(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
+    """The cursors stage of a worker."""
+    outside = ReceiptsOutside(
+        settings.kafka,
+        CURSORS,
+        Path(settings.state_dir),
+        topic_ids,
+        RedisRoutes(redis),
+        RedisOwners(redis, CURSORS),
+        settings.web_address,
+        RocksBudget(_CURSOR_CACHE, _CURSOR_BUFFERS),
+    )
+    return make_cursors(outside, settings)
 
 
 def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:

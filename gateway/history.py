@@ -10,7 +10,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from gateway.ranges import RangeGone, RangesUnavailable
+from gateway.ranges import RangeGone
+from gateway.workers import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.frames import MAX_PAGE_MESSAGES, Message
 from schemas.ranges import Newest
@@ -100,7 +101,7 @@ class History:
         (time, conversation) of the last one seen. Raises HistoryUnavailable."""
         try:
             newest = await self._log.newest(user, limit, before)
-        except RangesUnavailable as error:
+        except WorkersUnavailable as error:
             raise HistoryUnavailable(str(error)) from None
         found = await asyncio.gather(*(self._last_message(one) for one in newest))
         return list(zip(newest, found, strict=True))
@@ -116,7 +117,7 @@ class History:
         """The last seq of a conversation."""
         try:
             return (await self._log.page(conversation, _LAST_SEQ, 1))[0]
-        except (RangesUnavailable, RangeGone):
+        except (WorkersUnavailable, RangeGone):
             return await self._last_seq(conversation)
 
     async def _from_log(self, conversation: str, low: int, high: int) -> _Log:
@@ -130,7 +131,7 @@ class History:
                     break
                 found.update(enumerate(frames, low))
                 low += len(frames)
-        except RangesUnavailable:
+        except WorkersUnavailable:
             pass
         except RangeGone:
             gone = True

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from schemas.codes import Close
-from schemas.events import AnswerDelivered, Delivered, MessageDelivered
+from schemas.events import AnswerDelivered, Delivered, DeviceLoggedOut, MarkDelivered, MessageDelivered
 
 MAX_REMEMBERED = 2000
 """Conversations a connection remembers the last pushed seq of; the older half is forgotten when it is full."""
@@ -85,6 +85,15 @@ class Hub:
                     seen[event.conversation] = event.seq
                     connection.push(event.frame)
                     dirty.add(connection)
+        elif isinstance(event, MarkDelivered):
+            for user in event.users:
+                for connection in self._users.get(user, {}).values():
+                    connection.push(event.frame)
+                    dirty.add(connection)
+        elif isinstance(event, DeviceLoggedOut):
+            out = self._users.get(event.user, {}).get(event.device)
+            if out is not None:
+                out.close(Close.LOGGED_OUT)
         elif isinstance(event, AnswerDelivered):
             answered = self._users.get(event.user, {}).get(event.device)
             if answered is not None:

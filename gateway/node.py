@@ -21,15 +21,18 @@ from gateway.drain import drain
 from gateway.history import History
 from gateway.http import make_web_app
 from gateway.hub import Hub
+from gateway.marks import MarksReader
 from gateway.push import Pusher
 from gateway.questions import Questions
 from gateway.ranges import Ranges
+from gateway.receipts import Receipts
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.slot import Slot
 from gateway.socket import SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
+from gateway.workers import Workers
 from schemas.codec import encode_frame
 from schemas.codes import Close
 from schemas.frames import CURRENT_VERSION, Welcome
@@ -53,10 +56,14 @@ class Node:
         self._redis = RedisClient(settings.redis)
         self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
         self._submitter = Submitter(self._producer, settings.partitions)
-        self._ranges = Ranges(RedisOwners(self._redis), settings.partitions)
+        partitions = settings.partitions
+        self._sequencers = Workers("sequencer", RedisOwners(self._redis, "sequencer"), partitions)
+        self._cursors = Workers("cursors", RedisOwners(self._redis, "cursors"), partitions)
+        self._receipts = Receipts(self._producer, partitions)
         self._archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _READ_SECONDS)) if settings.clickhouse else None
-        self._history = History(self._ranges, self._archive)
-        self._questions = Questions(self._ranges, self._history)
+        ranges = Ranges(self._sequencers)
+        self._history = History(ranges, self._archive)
+        self._questions = Questions(ranges, self._history, MarksReader(self._cursors))
         self._pusher = Pusher(self._hub)
         self._routes = RedisRoutes(self._redis)
         self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take)
@@ -75,6 +82,7 @@ class Node:
             "submitted_total": self._submitter.submitted,
             "turned_away_total": self._submitter.turned_away,
             "pushed_total": self._pusher.pushed,
+            "receipts_total": self._receipts.submitted,
             "unacknowledged": len(self._producer),
             "ready": float(self.ready),
         }
@@ -104,7 +112,8 @@ class Node:
         await self._producer.close(_FLUSH_SECONDS)
         await self._slot.stop()
         await runner.cleanup()
-        await self._ranges.close()
+        await self._sequencers.close()
+        await self._cursors.close()
         if self._archive is not None:
             await self._archive.close()
         await self._redis.close()
@@ -130,7 +139,9 @@ class Node:
             return web.json_response({"error": "not ready; try another node"}, status=503)
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
-        return await SocketConnection(session, self._submitter, self._questions, self, settings.heartbeat).serve(request)
+        return await SocketConnection(
+            session, self._submitter, self._receipts, self._questions, self, settings.heartbeat
+        ).serve(request)
 
     def _verify(self, token: str) -> UserId:
         return verify(token, self._settings.token_secret, time.time())

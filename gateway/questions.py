@@ -1,9 +1,11 @@
-"""What devices ask, answered: `heads`, `page` or `error` frames."""
+"""What devices ask, answered: `heads`, `page`, `marks` or `error` frames."""
 
 import logging
 
 from gateway.history import History, HistoryUnavailable
-from gateway.ranges import RangeGone, Ranges, RangesUnavailable
+from gateway.marks import MarksReader
+from gateway.ranges import RangeGone, Ranges
+from gateway.workers import WorkersUnavailable
 from schemas import frames
 from schemas.codec import encode_frame, encode_page
 from schemas.codes import Code
@@ -12,15 +14,16 @@ log = logging.getLogger(__name__)
 
 
 class Questions:
-    def __init__(self, ranges: Ranges, history: History) -> None:
+    def __init__(self, ranges: Ranges, history: History, marks: MarksReader) -> None:
         self._ranges = ranges
         self._history = history
+        self._marks = marks
 
     async def answer(self, user: str, question: frames.Question) -> bytes:
         """The frame that answers a question of one of `user`'s devices, which may ask it."""
         try:
             return await self._answer(user, question)
-        except (RangesUnavailable, HistoryUnavailable) as error:
+        except (WorkersUnavailable, HistoryUnavailable) as error:
             log.info("a question of %s cannot be answered now: %s", user, error)
             return error_frame(question.id, Code.TRY_LATER)
         except RangeGone:
@@ -29,10 +32,12 @@ class Questions:
     async def _answer(self, user: str, question: frames.Question) -> bytes:
         if isinstance(question, frames.Sync):
             return encode_frame(await self._ranges.heads(user, question))
+        if isinstance(question, frames.GetMarks):
+            return encode_frame(await self._marks.marks(question))
         page = await self._history.page(question.conversation, question.before, question.after, question.limit)
         return encode_page(question.id, question.conversation, page.known, page.frames, page.first)
 
 
-def error_frame(id_: int, code: Code) -> bytes:
-    """The `error` that answers a command by its id."""
+def error_frame(id_: int | None, code: Code) -> bytes:
+    """The `error` that answers a command, by its id if it has one."""
     return encode_frame(frames.Error(code.number, code.retry, code.text, id=id_))

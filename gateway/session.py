@@ -7,7 +7,7 @@ submit, a question to the workers, or a close.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any, NamedTuple, get_args
 
@@ -48,11 +48,19 @@ class Ask(NamedTuple):
     question: frames.Question
 
 
+class Seen(NamedTuple):
+    """The device has received, or the person has read, what is up to `seq`."""
+
+    conversation: str
+    seq: int
+    read: bool
+
+
 class End(NamedTuple):
     close: Close
 
 
-Effect = Reply | Greet | Submit | Ask | End
+Effect = Reply | Greet | Submit | Seen | Ask | End
 
 
 class State(Enum):
@@ -72,7 +80,8 @@ class _Envelope(msgspec.Struct):
     round: frames.Round = 0
 
 
-_TYPES = {kind.__struct_config__.tag for kind in (frames.Hello, frames.Send, *get_args(frames.Question), frames.Ping)}
+_COMMANDS = (frames.Hello, frames.Send, frames.Received, frames.Read, *get_args(frames.Question), frames.Ping)
+_TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
 
 class Session:
@@ -137,6 +146,8 @@ class Session:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
+        if isinstance(command, frames.Received | frames.Read) and self.state is State.ONLINE:
+            return self._seen(line, command)
         if isinstance(command, frames.Question) and self.state is State.ONLINE:
             return self._ask(line, command)
         if type(command) is frames.Ping and self.state is State.ONLINE:
@@ -175,8 +186,17 @@ class Session:
             return Submit(RefusalSubmitted(*head, code.number), to)
         return Submit(MessageSubmitted(*head, body or ""), to)
 
+    def _seen(self, line: bytes, receipt: frames.Received | frames.Read) -> Effect:
+        if not ids.is_member(receipt.conversation, self._user):
+            return self._refuse(line, Code.NOT_A_MEMBER)
+        self._bad = 0
+        return Seen(receipt.conversation, receipt.seq, isinstance(receipt, frames.Read))
+
     def _ask(self, line: bytes, question: frames.Question) -> Effect:
-        asked = question.cursors if isinstance(question, frames.Sync) else (question.conversation,)
+        if isinstance(question, frames.Sync):
+            asked: Iterable[str] = question.cursors
+        else:
+            asked = question.conversations if isinstance(question, frames.GetMarks) else (question.conversation,)
         if not all(ids.is_member(conversation, self._user) for conversation in asked):
             return self._refuse(line, Code.NOT_A_MEMBER)
         self._bad = 0

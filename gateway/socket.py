@@ -13,7 +13,8 @@ from typing import Protocol
 from aiohttp import WSMsgType, web
 
 from gateway.questions import Questions, error_frame
-from gateway.session import Ask, Effect, End, Greet, Reply, Session, State, Submit, not_submitted
+from gateway.receipts import Receipts
+from gateway.session import Ask, Effect, End, Greet, Reply, Seen, Session, State, Submit, not_submitted
 from gateway.submit import Submitter
 from schemas.codec import join_frames
 from schemas.codes import Close, Code
@@ -63,6 +64,7 @@ class SocketConnection:
         "_loop",
         "_out",
         "_questions",
+        "_receipts",
         "_scheduled",
         "_session",
         "_socket",
@@ -75,13 +77,20 @@ class SocketConnection:
     )
 
     def __init__(
-        self, session: Session, submitter: Submitter, questions: Questions, greeter: Greeter, heartbeat: float
+        self,
+        session: Session,
+        submitter: Submitter,
+        receipts: Receipts,
+        questions: Questions,
+        greeter: Greeter,
+        heartbeat: float,
     ) -> None:
         self.user = ""
         self.device = ""
         self.seen: dict[str, int] = {}
         self._session = session
         self._submitter = submitter
+        self._receipts = receipts
         self._questions = questions
         self._asking: set[asyncio.Task[None]] = set()
         self._unanswered = 0
@@ -210,6 +219,9 @@ class SocketConnection:
             self._submitter.submit(item, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
             self.reply(effect.frame)
+        elif type(effect) is Seen:
+            if not self._receipts.submit((effect.conversation, self.user, self.device, effect.read), effect.seq):
+                self.reply(error_frame(None, Code.TRY_LATER))
         elif type(effect) is Ask:
             self._ask(effect.question)
         elif type(effect) is Greet:

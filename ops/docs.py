@@ -25,13 +25,17 @@ def topics_page() -> str:
             f"| value | `schemas.events.{topic.value}`, {versions} |",
             f"| record | {topic.packed} |",
             f"| partitions | as many as {topic.partitions} ({setting}) |",
-            f"| kept | {topic.retention_ms / 3_600_000:g} hours |",
+            f"| kept | {_kept(topic.retention_ms)} |",
             f"| written by | {', '.join(topic.writers)} |",
             f"| read by | {', '.join(topic.readers)} |",
             f"| settings | {settings} |",
             "",
         ]
     return "\n".join(lines)
+
+
+def _kept(retention_ms: int) -> str:
+    return "the last record of each key, for good" if retention_ms < 0 else f"{retention_ms / 3_600_000:g} hours"
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ _int = msgspec.msgpack.Decoder(int)
 _item = msgspec.msgpack.Decoder(events.Submitted)
 _log = msgspec.msgpack.Decoder(events.LogRecord)
 _deliveries = msgspec.msgpack.Decoder(events.DeliveryRecord)
+_receipts = msgspec.msgpack.Decoder(events.ReceiptRecord)
+_cursor = msgspec.msgpack.Decoder(events.CursorRecord)
 _dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
@@ -195,12 +197,24 @@ def decode_deliveries(value: bytes) -> events.DeliveryRecord:
     return _of_version(_deliveries, value)
 
 
+def decode_receipts(value: bytes) -> events.ReceiptRecord:
+    """A record of `receipts.submitted`. Raises NewerVersion or Undecodable."""
+    return _of_version(_receipts, value)
+
+
+def decode_cursor(value: bytes) -> events.CursorRecord:
+    """A record of `cursors`. Raises NewerVersion or Undecodable."""
+    return _of_version(_cursor, value)
+
+
 def decode_dead_letter(value: bytes) -> events.DeadLetter:
     """A record of `dead-letters`. Raises NewerVersion or Undecodable."""
     return _of_version(_dead_letter, value)
 
 
-_Record = TypeVar("_Record", events.LogRecord, events.DeliveryRecord, events.DeadLetter)
+_Record = TypeVar(
+    "_Record", events.LogRecord, events.DeliveryRecord, events.DeadLetter, events.ReceiptRecord, events.CursorRecord
+)
 
 
 def _of_version(decoder: msgspec.msgpack.Decoder[_Record], value: bytes) -> _Record:

@@ -56,4 +56,5 @@ class Close(_Code):
     VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"
     REPLACED = 4502, False, "the same device connected again"
     BAD_PROTOCOL = 4503, False, "the first frame was not a valid hello, or too many bad frames"
+    LOGGED_OUT = 4505, False, "the device was logged out"
     NOT_TEXT = 4504, False, "a WebSocket message was not text (one over 256 KiB is closed with the standard 1009)"

@@ -98,6 +98,50 @@ class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
     taken: list[Taken]
 
 
+# receipts.submitted
+
+
+class Receipt(_Event, tag=0, frozen=True):
+    """A device of `user` has received all up to `seq`; or, if `read`, the person has read it there."""
+
+    conversation: Text
+    user: Text
+    device: Text
+    seq: Counted
+    read: bool
+
+
+class DeviceForgotten(_Event, tag=1, frozen=True):
+    """A device was logged out: what it had read is no longer kept by device. To every partition."""
+
+    user: Text
+    device: Text
+
+
+class ReceiptRecord(_Event, frozen=True):
+    version: int
+    items: list[Receipt | DeviceForgotten]
+
+
+# cursors
+
+
+class CursorRecord(_Event, frozen=True):
+    """One cursor: `device` names whose reading it is, RECEIVED what any device of the user has received, READ what the person
+    has read anywhere. `seq` 0: forgotten. `time` is the broker's, in ms, of the receipt that raised it."""
+
+    version: int
+    conversation: str
+    user: str
+    device: str
+    seq: int
+    time: int
+
+
+RECEIVED, READ = "", "*"
+"""No device can be called so."""
+
+
 # deliveries
 
 
@@ -123,7 +167,21 @@ class AnswerDelivered(_Event, tag=1, frozen=True):
     frame: bytes
 
 
-Delivered = MessageDelivered | AnswerDelivered
+class MarkDelivered(_Event, tag=2, frozen=True):
+    """A finished `mark` frame to every device that `users` have on this gateway."""
+
+    users: list[str]
+    frame: bytes
+
+
+class DeviceLoggedOut(_Event, tag=3, frozen=True):
+    """Close the sockets of a device."""
+
+    user: str
+    device: str
+
+
+Delivered = MessageDelivered | AnswerDelivered | MarkDelivered | DeviceLoggedOut
 
 
 class DeliveryRecord(_Event, frozen=True):

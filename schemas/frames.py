@@ -28,6 +28,7 @@ Cursor = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 MAX_PAGE_MESSAGES = 100
 MAX_SYNC_CONVERSATIONS = 1000
 MAX_HEADS = 1000
+MAX_MARKED = 500
 MAX_QUESTIONS = 8
 """`sync` and `history` of one session that may be unanswered at once."""
 
@@ -82,6 +83,27 @@ class History(_Frame, tag="history", frozen=True):
     before: Annotated[int, Meta(ge=1, le=2**53 - 1)] | None = None
     after: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_MESSAGES)] = MAX_PAGE_MESSAGES
+
+
+class Received(_Frame, tag="received", frozen=True):
+    """This device has all messages of the conversation up to `seq`. Cumulative; no answer, save an `error`."""
+
+    conversation: str
+    seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class Read(_Frame, tag="read", frozen=True):
+    """The person has read, on this device, all up to `seq`. It says `received`, too."""
+
+    conversation: str
+    seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class GetMarks(_Frame, tag="get_marks", frozen=True):
+    """What has been received and read in these conversations? Answered by `marks` or `error`."""
+
+    id: CommandId
+    conversations: Annotated[list[str], Meta(max_length=MAX_MARKED)]
 
 
 class Ping(_Frame, tag="ping", frozen=True):
@@ -171,6 +193,28 @@ class Heads(_Frame, tag="heads", frozen=True):
     pending: bool = False
 
 
+class Mark(_Frame, tag="mark", frozen=True):
+    """What `user` has received and read of a conversation, on any device, and since when (ms; 0: never).
+
+    To the other user's devices, and when something was read to the user's own. A claim of devices: show no more than there is.
+    """
+
+    conversation: str
+    user: str
+    received: int
+    received_at: int
+    read: int
+    read_at: int
+
+
+class Marks(_Frame, tag="marks", frozen=True):
+    """The marks of both users of each conversation asked after; who has none is left out. `pending`: ask again for the rest."""
+
+    id: int
+    marks: list[Mark]
+    pending: bool = False
+
+
 class Resync(_Frame, tag="resync", frozen=True):
     """Pushes may have been missed (the routes to this node were lost for a while): send `sync` as after a welcome."""
 
@@ -204,7 +248,7 @@ class Error(_Frame, tag="error", frozen=True):
     ordinal: int | None = None
 
 
-Question = Sync | History
+Question = Sync | History | GetMarks
 """Commands that are answered by asking others; at most MAX_QUESTIONS of a session at once."""
-Command = Hello | Send | Question | Ping
-ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Resync | Pong | Error
+Command = Hello | Send | Received | Read | Question | Ping
+ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Mark | Marks | Resync | Pong | Error

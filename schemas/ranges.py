@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from schemas.frames import Mark
+
 
 class HeadsQuestion(Struct):
     """What is new to a device of `user` in the user's conversations after `after` up to `until` by id (all, if empty)?
@@ -38,6 +40,16 @@ class Newest(Struct, array_like=True, order=True, frozen=True):
 
 NewestAnswer = dict[int, list[Newest]]
 """partition → newest first; partitions the worker cannot answer for are left out."""
+
+
+class MarksQuestion(Struct):
+    """partition → conversations whose marks are asked for."""
+
+    conversations: dict[int, list[str]]
+
+
+MarksAnswer = dict[int, list[Mark]]
+"""partition → marks; partitions the worker cannot answer for are left out."""
 
 
 class PageHead(Struct):

@@ -11,6 +11,8 @@ SUBMITTED = "messages.submitted"
 LOG = "messages"
 DELIVERIES = "deliveries"
 DEAD_LETTERS = "dead-letters"
+RECEIPTS = "receipts.submitted"
+CURSORS = "cursors"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

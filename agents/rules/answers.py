@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from agents.rules.fold import OutOfStep, Repeat
 from schemas import frames
 from schemas.codec import encode_frame
-from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
+from schemas.events import AnswerDelivered, MessageDelivered, Taken
+
+Told = MessageDelivered | AnswerDelivered
 
 Routes = Mapping[str, Sequence[tuple[str, int]]]
 """user -> (device, slot) of each connected device."""
@@ -20,9 +22,9 @@ def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> s
     return users
 
 
-def deliveries(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes) -> dict[int, list[Delivered]]:
+def deliveries(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes) -> dict[int, list[Told]]:
     """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
-    slots: dict[int, list[Delivered]] = {}
+    slots: dict[int, list[Told]] = {}
     for item in taken:
         sender, conversation, seq = item.sender, item.conversation, item.seq
         users_by_slot: dict[int, list[str]] = {}

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from agents.rules.answers import Routes, deliveries, users_of
+from agents.rules.answers import Routes, Told, deliveries, users_of
 from agents.rules.batch import Batch
 from agents.rules.fold import OutOfStep, Repeat
 from agents.rules.log import Verdict, judge, news
@@ -21,7 +21,7 @@ from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import MAX_DELIVERY_BYTES, decode_log, encode_event, pack
-from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord, Taken
+from schemas.events import SCHEMA_VERSION, DeliveryRecord, Taken
 
 log = logging.getLogger(__name__)
 
@@ -194,10 +194,10 @@ class Deliverer:
             self.log_from = self._spans.popleft()[0]
 
 
-def _records(events: list[Delivered]) -> list[bytes]:
+def _records(events: Sequence[Told]) -> list[bytes]:
     """Delivery records of at most 1 MiB."""
-    value = encode_event(DeliveryRecord(SCHEMA_VERSION, events))
+    value = encode_event(DeliveryRecord(SCHEMA_VERSION, list(events)))
     if len(value) <= MAX_DELIVERY_BYTES:
         return [value]
     sizes = (len(event.frame) + 400 for event in events)
-    return [encode_event(DeliveryRecord(SCHEMA_VERSION, events[cut])) for cut in pack(sizes, MAX_DELIVERY_BYTES)]
+    return [encode_event(DeliveryRecord(SCHEMA_VERSION, list(events[cut]))) for cut in pack(sizes, MAX_DELIVERY_BYTES)]

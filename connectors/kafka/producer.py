@@ -57,19 +57,19 @@ class KafkaProducer:
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._thread.start()
 
-    def send(self, topic: str, partition: int, value: bytes, on_report: Report | None = None) -> None:
+    def send(self, topic: str, partition: int, value: bytes, on_report: Report | None = None, key: bytes | None = None) -> None:
         """Queue one record. Raises QueueFull."""
         try:
             if on_report is None:
-                self._producer.produce(topic, value, partition=partition)
+                self._producer.produce(topic, value, key, partition)
             else:
                 self._producer.produce(
-                    topic, value, partition=partition, on_delivery=lambda error, m: self._reported(on_report, error, m)
+                    topic, value, key, partition, on_delivery=lambda error, m: self._reported(on_report, error, m)
                 )
         except BufferError:
             raise QueueFull from None
 
-    async def send_and_wait(self, topic: str, partition: int, value: bytes) -> int:
+    async def send_and_wait(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> int:
         """Send one record and return its offset once it is acknowledged. Raises KafkaSendError, QueueFull."""
         done: asyncio.Future[int] = self._loop.create_future()
 
@@ -81,7 +81,7 @@ class KafkaProducer:
             else:
                 done.set_exception(KafkaSendError(str(error)))
 
-        self.send(topic, partition, value, report)
+        self.send(topic, partition, value, report, key)
         return await done
 
     def __len__(self) -> int:

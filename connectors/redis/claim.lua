@@ -1,4 +1,4 @@
--- Renew a worker's claims. KEYS: owner:{partition} each. ARGV: the worker's address, claim in ms.
+-- Renew a worker's claims. KEYS: owner:{stage}:{partition} each. ARGV: the worker's address, claim in ms.
 -- Another worker's claim stays: who took a partition later is the one that has it.
 for _, key in ipairs(KEYS) do
   local holder = redis.call('GET', key)

@@ -22,22 +22,26 @@ class Owners(Protocol):
 
 
 class RedisOwners:
-    """`Owners` on one Redis server."""
+    """`Owners` of one stage's partitions, on one Redis server."""
 
-    def __init__(self, client: RedisClient, claim_seconds: float = CLAIM_SECONDS) -> None:
+    def __init__(self, client: RedisClient, stage: str, claim_seconds: float = CLAIM_SECONDS) -> None:
         self._client = client
+        self._stage = stage
         self._claim_ms = int(claim_seconds * 1000)
         self._claim = client.script("claim")
 
     async def take(self, partition: int, address: str) -> None:
-        await self._client.call(self._client.redis.set(f"owner:{partition}", address, px=self._claim_ms))
+        await self._client.call(self._client.redis.set(self._key(partition), address, px=self._claim_ms))
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
         await self._client.call(
-            self._claim(keys=[f"owner:{partition}" for partition in partitions], args=[address, self._claim_ms])
+            self._claim(keys=[self._key(partition) for partition in partitions], args=[address, self._claim_ms])
         )
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         wanted = list(partitions)
-        found = await self._client.call(self._client.redis.mget([f"owner:{partition}" for partition in wanted]))
+        found = await self._client.call(self._client.redis.mget([self._key(partition) for partition in wanted]))
         return {partition: address.decode() for partition, address in zip(wanted, found, strict=True) if address}
+
+    def _key(self, partition: int) -> str:
+        return f"owner:{self._stage}:{partition}"

@@ -14,7 +14,7 @@ from connectors.kafka.record import Record
 from ops.audit.log import CountersSeen, PartitionJudge
 from ops.audit.verdict import Verdict
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries, decode_server_frames
-from schemas.events import Delivered, MessageDelivered
+from schemas.events import AnswerDelivered, Delivered, MessageDelivered
 from schemas.frames import Sent
 from schemas.ids import partition_of
 from schemas.topics import DELIVERIES, LOG, SUBMITTED
@@ -100,7 +100,7 @@ def _deliveries(reader: Reader, partitions: int, slots: int, progress: Callable[
             for event in decode_deliveries(record.value).events:
                 if type(event) is MessageDelivered:
                     found[partition_of(event.conversation, partitions)].append(event)
-                else:
+                elif type(event) is AnswerDelivered:
                     for frame in decode_server_frames(event.frame):
                         if isinstance(frame, Sent):
                             found[partition_of(frame.conversation, partitions)].append(event)

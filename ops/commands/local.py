@@ -13,7 +13,7 @@ import click
 from ops.exits import FAILED, fail
 from ops.local.health import is_healthy
 from ops.local.home import Home
-from ops.local.parts import MAX_ARCHIVERS, MAX_GATEWAYS, MAX_WORKERS, Layout, MissingTool
+from ops.local.parts import MAX_ARCHIVERS, MAX_CURSORS, MAX_GATEWAYS, MAX_WORKERS, Layout, MissingTool
 from ops.local.process import end, is_running
 from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
 
@@ -53,9 +53,12 @@ def command() -> None:
 @click.option("--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS))
 @click.option("--gateways", envvar="GATEWAYS", default=1, show_default=True, type=click.IntRange(0, MAX_GATEWAYS))
 @click.option("--archivers", envvar="ARCHIVERS", default=1, show_default=True, type=click.IntRange(0, MAX_ARCHIVERS))
+@click.option("--cursors", envvar="CURSORS", default=1, show_default=True, type=click.IntRange(0, MAX_CURSORS))
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
-def up(home: Path, base_port: int, workers: int, gateways: int, archivers: int, no_archive: bool, detach: bool) -> None:
+def up(
+    home: Path, base_port: int, workers: int, gateways: int, archivers: int, cursors: int, no_archive: bool, detach: bool
+) -> None:
     """Start everything; Ctrl-C ends it. A second start keeps all messages.
 
     \b
@@ -65,9 +68,9 @@ def up(home: Path, base_port: int, workers: int, gateways: int, archivers: int, 
     place = Home(home)
     place.create()
     if detach:
-        _detach(place, base_port, workers, gateways, archivers, no_archive)
+        _detach(place, base_port, workers, gateways, archivers, cursors, no_archive)
         return
-    layout = Layout(place, base_port, workers, gateways, None if no_archive else archivers)
+    layout = Layout(place, base_port, workers, gateways, None if no_archive else archivers, cursors)
     try:
         asyncio.run(Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place)))
     except (CannotStart, MissingTool) as error:
@@ -131,10 +134,11 @@ def logs(home: Path, part: str | None, follow: bool) -> None:
     sys.exit(subprocess.call(["tail", *lines, *(["-F"] if follow else []), *map(str, files)]))
 
 
-def _detach(place: Home, base_port: int, workers: int, gateways: int, archivers: int, no_archive: bool) -> None:
+def _detach(place: Home, base_port: int, workers: int, gateways: int, archivers: int, cursors: int, no_archive: bool) -> None:
     output = place.logs / "supervisor.log"
     arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
     arguments += ["--workers", str(workers), "--gateways", str(gateways), "--archivers", str(archivers)]
+    arguments += ["--cursors", str(cursors)]
     arguments += ["--no-archive"] if no_archive else []
     with output.open("wb") as log:
         process = subprocess.Popen(

@@ -13,7 +13,8 @@ from ops.local.home import Home
 MAX_GATEWAYS = 8
 MAX_WORKERS = 8
 MAX_ARCHIVERS = 2
-_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _WORKERS = 8, 9, 10, 11, 12, 13, 16
+MAX_CURSORS = 1
+_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _CURSORS, _WORKERS = 8, 9, 10, 11, 12, 13, 15, 16
 _HUNG_SECONDS = 20.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
@@ -50,6 +51,7 @@ class Layout(NamedTuple):
     gateways: int
     archivers: int | None = 1
     """None: without an archive, and without ClickHouse."""
+    cursors: int = 1
     partitions: int = 4
 
     @property
@@ -96,6 +98,22 @@ class Layout(NamedTuple):
                     [],
                     [],
                     f"http://127.0.0.1:{port}/ (Faust monitor), /sequencer/, /performance/",
+                )
+            )
+        for number in range(1, self.cursors + 1):
+            port = self.base_port + _CURSORS + number - 1
+            state = str(self.home.folder / f"cursors-{number}")
+            parts.append(
+                Part(
+                    f"cursors-{number}",
+                    [*messenger, "worker", "cursors"],
+                    {**ours, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
+                    port,
+                    ("http", port, "/health/"),
+                    5.0,
+                    [],
+                    [],
+                    f"http://127.0.0.1:{port}/cursors/",
                 )
             )
         for number in range(1, (self.archivers or 0) + 1):

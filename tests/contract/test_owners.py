@@ -14,7 +14,7 @@ CLAIM = 0.3
 
 @pytest.fixture(params=["memory", "redis"])
 def owners(request: pytest.FixtureRequest, redis: RedisClient) -> Owners:
-    return MemoryOwners(time.monotonic, CLAIM) if request.param == "memory" else RedisOwners(redis, CLAIM)
+    return MemoryOwners(time.monotonic, CLAIM) if request.param == "memory" else RedisOwners(redis, "stage", CLAIM)
 
 
 async def test_who_took_a_partition_last_has_it(owners: Owners) -> None:
@@ -41,7 +41,7 @@ async def test_a_claim_runs_out_unless_it_is_kept(owners: Owners) -> None:
 
 async def test_redis_away_is_said_so() -> None:
     client = RedisClient("redis://127.0.0.1:1/0")
-    owners = RedisOwners(client)
+    owners = RedisOwners(client, "stage")
     for question in (owners.find([0]), owners.take(0, "one:1"), owners.keep([0], "one:1")):
         with pytest.raises(RedisUnavailable):
             await question

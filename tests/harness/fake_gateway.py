@@ -21,12 +21,24 @@ class Line:
         self.number = number
         """Which connection of the client this is, from 0."""
         self.device = ""
+        self.receipts: list[frames.Received | frames.Read] = []
+        self.asked_marks: list[frames.GetMarks] = []
         self._socket = socket
         self._request = request
         self._read: list[frames.Command] = []
 
     async def receive(self) -> frames.Command:
-        """The device's next frame. Raises ConnectionError when it has gone."""
+        """The device's next frame; what is about marks is put aside. Raises ConnectionError when it has gone."""
+        while True:
+            frame = await self._receive()
+            if isinstance(frame, frames.GetMarks):
+                self.asked_marks.append(frame)
+            elif isinstance(frame, frames.Received | frames.Read):
+                self.receipts.append(frame)
+            else:
+                return frame
+
+    async def _receive(self) -> frames.Command:
         while not self._read:
             message = await self._socket.receive()
             if message.type is not WSMsgType.TEXT:

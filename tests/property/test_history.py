@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from connectors.clickhouse.memory import MemoryArchive
 from gateway.history import MAX_PAGE_BYTES, History, HistoryUnavailable, Page
-from gateway.ranges import RangeGone, RangesUnavailable
+from gateway.ranges import RangeGone
+from gateway.workers import WorkersUnavailable
 from schemas.archive import Row
 from schemas.codec import encode_frame
 from schemas.frames import Message
@@ -28,7 +29,7 @@ class Log:
 
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
         if self.away:
-            raise RangesUnavailable("away")
+            raise WorkersUnavailable("away")
         if after < self.end and after + 1 < self.start:
             raise RangeGone
         last = min(self.end, after + min(limit, self.most))

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from connectors.redis.memory import MemoryOwners
 from gateway.ranges import Ranges
+from gateway.workers import Workers
 from schemas.frames import Sync
 from schemas.ids import partition_of
 from schemas.ranges import HeadsAnswer, HeadsQuestion
@@ -62,9 +63,9 @@ async def owners(worker: FakeWorker) -> MemoryOwners:
 
 @pytest.fixture
 async def ranges(owners: MemoryOwners) -> AsyncIterator[Ranges]:
-    asking = Ranges(owners, PARTITIONS)
-    yield asking
-    await asking.close()
+    workers = Workers("sequencer", owners, PARTITIONS)
+    yield Ranges(workers)
+    await workers.close()
 
 
 async def test_a_worker_is_asked_once_for_all_its_partitions(ranges: Ranges, worker: FakeWorker) -> None:
@@ -84,10 +85,11 @@ async def test_a_partition_that_its_worker_cannot_tell_of_is_pending(ranges: Ran
 async def test_a_partition_without_an_owner_is_pending(worker: FakeWorker) -> None:
     owners = MemoryOwners(time.monotonic)
     await owners.take(HERE, worker.address)
-    ranges = Ranges(owners, PARTITIONS)
+    workers = Workers("sequencer", owners, PARTITIONS)
+    ranges = Ranges(workers)
     heads = await ranges.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({A: 3}, True)
-    await ranges.close()
+    await workers.close()
 
 
 async def test_an_owner_that_is_not_there_is_pending(ranges: Ranges, owners: MemoryOwners, unused_tcp_port: int) -> None:

@@ -21,6 +21,8 @@ DECODERS = {
     "messages": codec.decode_log,
     "deliveries": codec.decode_deliveries,
     "dead-letters": codec.decode_dead_letter,
+    "receipts.submitted": codec.decode_receipts,
+    "cursors": codec.decode_cursor,
     "commands": codec.decode_command,
     "server-frames": codec.decode_server_frames,
 }
@@ -71,7 +73,7 @@ def _record(topic: str, decoded: object) -> object:
     return events.SubmittedRecord(1, list(decoded)) if topic == "messages.submitted" else decoded  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("topic", ["messages.submitted", "messages", "deliveries", "dead-letters"])
+@pytest.mark.parametrize("topic", sorted(all_topics()))
 def test_newer_records_are_never_mistaken(topic: str) -> None:
     for value in ([2], [2, "anything"], [2, {"a": 1}, 3], [99, []]):
         with pytest.raises(codec.NewerVersion):
@@ -108,7 +110,7 @@ def test_packing_keeps_order_and_bounds(sizes: list[int], limit: int) -> None:
 
 def test_every_topic_file_is_complete() -> None:
     topics = all_topics()
-    assert set(topics) == {"messages.submitted", "messages", "deliveries", "dead-letters"}
+    assert set(topics) == {"messages.submitted", "messages", "deliveries", "dead-letters", "receipts.submitted", "cursors"}
     for topic in topics.values():
         assert hasattr(events, topic.value)
         assert topic.version == events.SCHEMA_VERSION

@@ -1,6 +1,6 @@
 """Python client of the messenger: `async with Client(url, token, device) as client: await client.send("bob", "hi")`."""
 
-from messenger_sdk.client import Client, Event, HistoryPage, MessageReceived, SendFailed, StateChanged
+from messenger_sdk.client import Client, Event, HistoryPage, MarksChanged, MessageReceived, SendFailed, StateChanged
 from messenger_sdk.errors import (
     ClientClosed,
     ConnectionRefused,
@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "HistoryPage",
     "HistoryRefused",
+    "MarksChanged",
     "MessageReceived",
     "MessengerError",
     "OutboxFull",

@@ -27,6 +27,7 @@ from messenger_sdk.errors import (
     SendRefused,
     SendUnknown,
 )
+from messenger_sdk.marks import MarkBook
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
 from messenger_sdk.shown_file import ShownFile
@@ -89,6 +90,17 @@ class StateChanged(NamedTuple):
     code: int
 
 
+class MarksChanged(NamedTuple):
+    """What `user`, one of the two of a conversation, has received and read up to, and when (ms; 0: never)."""
+
+    conversation: str
+    user: str
+    received: int
+    received_at: int
+    read: int
+    read_at: int
+
+
 class SendFailed(NamedTuple):
     """A send from before this start has ended without a number; who made it no longer waits for its result."""
 
@@ -98,7 +110,7 @@ class SendFailed(NamedTuple):
     error: MessengerError
 
 
-Event = MessageReceived | StateChanged | SendFailed
+Event = MessageReceived | StateChanged | MarksChanged | SendFailed
 
 
 class Client:
@@ -125,6 +137,7 @@ class Client:
         self.state = "connecting"
         self.dropped_events = 0
         self._ids = itertools.count(2)
+        self._marks = MarkBook(jitter, self._ids)
         self._history: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
         """Questions that somebody waits for; asked again in each session."""
         self._history_turns = asyncio.Semaphore(_HISTORY_QUESTIONS)
@@ -253,6 +266,19 @@ class Client:
             finally:
                 del self._history[question.id]
 
+    def read(self, conversation: str, seq: int) -> None:
+        """The person has read all up to `seq`: told to the other user, and to this user's other devices."""
+        self._marks.read(conversation, seq)
+        self._flush_soon()
+
+    def mark(self, conversation: str, user: str) -> MarksChanged:
+        """What a user has received and read of a conversation, as far as this device knows."""
+        return self._shown_mark(self._marks.mark(conversation, user))
+
+    def unread(self, conversation: str) -> int:
+        """How many messages of a conversation the person has not read, one's own not being among the last."""
+        return max(0, self._timelines.head(conversation) - self._marks.read_up_to(conversation))
+
     async def events(self) -> AsyncIterator[Event]:
         """What happens, in order, until the client stops. A message counts as shown when the next event is asked for.
 
@@ -261,6 +287,9 @@ class Client:
         while self._stopped is None or not self._events.empty():
             event = await self._events.get()
             yield event
+            if isinstance(event, MessageReceived) and event.sender != self.user:
+                self._marks.received(event.conversation, event.seq)
+                self._flush_soon()
             if isinstance(event, MessageReceived) and self._shown is not None:
                 try:
                     self._shown.save(event.conversation, event.seq)
@@ -338,7 +367,9 @@ class Client:
         self._become("online")
         self._online.set()
         self._flush_soon()
+        self._marks.user = frame.user
         self._catching_up.begin()
+        self._marks.begin(self._timelines.cursors(), self._clock())
         self._ask()
         self._put([question for question, _ in self._history.values()])
 
@@ -382,6 +413,7 @@ class Client:
         if socket is None or socket.closed:
             return
         sends = [encode_frame(send) for send in self._outbox.transmit(self._clock())]
+        sends += [encode_frame(receipt) for receipt in self._marks.receipts()]
         try:
             self._save()
         except MessengerError as error:
@@ -449,6 +481,15 @@ class Client:
             self._heads(frame)
         elif type(frame) is frames.Resync:
             self._catching_up.sync()
+            self._marks.begin(self._timelines.cursors(), self._clock())
+            self._ask()
+        elif type(frame) is frames.Mark:
+            if self._marks.take(frame):
+                self._emit(self._shown_mark(frame))
+        elif type(frame) is frames.Marks:
+            for mark in self._marks.answer(frame, self._clock()):
+                self._emit(self._shown_mark(mark))
+            self._flush_soon()
             self._ask()
         elif type(frame) is frames.Error:
             self._error(frame)
@@ -464,8 +505,10 @@ class Client:
     def _heads(self, heads: frames.Heads) -> None:
         before = self._timelines.begun
         self._catching_up.heads(heads, self._clock())
-        if self._timelines.begun and not before and self._shown is not None:
-            self._shown.begin(self._log_id, self._timelines.floors())
+        if self._timelines.begun and not before:
+            self._marks.begin(self._timelines.cursors(), self._clock())
+            if self._shown is not None:
+                self._shown.begin(self._log_id, self._timelines.floors())
         self._ask()
 
     def _page(self, page: frames.Page) -> None:
@@ -480,6 +523,9 @@ class Client:
         self._ask()
 
     def _error(self, error: frames.Error) -> None:
+        if self._marks.error(error, self._clock()):
+            self._ask()
+            return
         if error.id is not None and (asked := self._history.get(error.id)) is not None:
             self._history_failed(error, *asked)
             return
@@ -508,14 +554,22 @@ class Client:
         if self._asking is not None:
             self._asking.cancel()
             self._asking = None
-        self._put(self._catching_up.questions(self._clock()))
-        at = self._catching_up.wake_at()
+        now = self._clock()
+        marks = self._marks.question(now)
+        self._put([*self._catching_up.questions(now), *([marks] if marks else [])])
+        at = min((at for at in (self._catching_up.wake_at(), self._marks.wake_at()) if at is not None), default=None)
         if at is not None:
             self._asking = self._loop.call_later(max(0.0, at - self._clock()) + 0.001, self._ask)
 
     def _put(self, questions: Sequence[frames.Question]) -> None:
         if questions and self._socket is not None:
             self._write(self._socket, [encode_frame(question) for question in questions])
+
+    def _shown_mark(self, mark: frames.Mark) -> MarksChanged:
+        """A claim of devices is shown as far as there are messages."""
+        head = max(self._timelines.head(mark.conversation), 0)
+        received, read = min(mark.received, head), min(mark.read, head)
+        return MarksChanged(mark.conversation, mark.user, received, mark.received_at, read, mark.read_at)
 
     def _own(self, message: frames.Message) -> None:
         """One's own message is an answer, too."""

@@ -54,6 +54,11 @@ class Timelines:
         """conversation → last seq shown, or that counts as shown."""
         return self._floors | {conversation: line.cursor for conversation, line in self._lines.items()}
 
+    def head(self, conversation: str) -> int:
+        """The last seq known to exist."""
+        line = self._lines.get(conversation)
+        return line.head if line else self._floors.get(conversation, 0)
+
     def floors(self) -> dict[str, int]:
         """conversation → last seq that was history when the device began (or went on)."""
         return self._floors | {conversation: line.floor for conversation, line in self._lines.items()}

@@ -1,0 +1,123 @@
+"""What was received and read, as a device knows it: what it has to say, what it has to ask, what is unread. Pure.
+
+Receipts are cumulative. The device keeps the highest of each conversation and says it; what was said in an earlier session is
+said again unless the server's marks show it. Times are seconds of any one clock.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from messenger_sdk.backoff import delay
+from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Read, Received
+
+_FIRST_RETRY = 3
+"""After an error, as after this many failed attempts to connect."""
+
+
+class MarkBook:
+    """The marks of one device of `user` (set it when it is known). `jitter` from [0, 1), `ids` for the questions."""
+
+    def __init__(self, jitter: Callable[[], float], ids: Iterator[int]) -> None:
+        self.user = ""
+        self._jitter = jitter
+        self._ids = ids
+        self._marks: dict[tuple[str, str], Mark] = {}
+        self._received: dict[str, int] = {}
+        self._read: dict[str, int] = {}
+        self._unsaid: dict[str, None] = {}
+        self._to_ask: list[tuple[float, list[str]]] = []
+        self._asked: dict[int, list[str]] = {}
+        self._failures = 0
+
+    def received(self, conversation: str, seq: int) -> None:
+        """This device has shown all up to `seq`."""
+        if seq > self._received.get(conversation, 0):
+            self._received[conversation] = seq
+            self._unsaid[conversation] = None
+
+    def read(self, conversation: str, seq: int) -> None:
+        """The person has read all up to `seq` here."""
+        if seq > self._read.get(conversation, 0):
+            self._read[conversation] = seq
+            self._unsaid[conversation] = None
+
+    def receipts(self) -> list[Received | Read]:
+        """What to say now."""
+        said: list[Received | Read] = []
+        for conversation in self._unsaid:
+            received, read = self._received.get(conversation, 0), self._read.get(conversation, 0)
+            if read:
+                said.append(Read(conversation, read))
+            if received > read:
+                said.append(Received(conversation, received))
+        self._unsaid.clear()
+        return said
+
+    def begin(self, conversations: Iterable[str], now: float) -> None:
+        """A new session, or pushes may have been missed: ask after these conversations."""
+        names = sorted(conversations)
+        self._asked.clear()
+        self._to_ask = [(now, names[start : start + MAX_MARKED]) for start in range(0, len(names), MAX_MARKED)]
+
+    def question(self, now: float) -> GetMarks | None:
+        """What to ask now: one question at a time."""
+        if self._asked or not self._to_ask or self._to_ask[0][0] > now:
+            return None
+        id_ = next(self._ids)
+        self._asked[id_] = self._to_ask.pop(0)[1]
+        return GetMarks(id_, self._asked[id_])
+
+    def wake_at(self) -> float | None:
+        """When to look for a question again, if no answer comes before."""
+        return self._to_ask[0][0] if self._to_ask and not self._asked else None
+
+    def answer(self, marks: Marks, now: float) -> list[Mark]:
+        """The answer to a question: the marks that are news. What the server does not know yet is said again."""
+        asked = self._asked.pop(marks.id, None)
+        if asked is None:
+            return []
+        if marks.pending:
+            self._ask_later(asked, now)
+        else:
+            self._failures = 0
+        news = [mark for mark in marks.marks if self.take(mark)]
+        for conversation in asked:
+            mine = self._marks.get((conversation, self.user))
+            known_received, known_read = (mine.received, mine.read) if mine else (0, 0)
+            if self._received.get(conversation, 0) > known_received or self._read.get(conversation, 0) > known_read:
+                self._unsaid[conversation] = None
+        return news
+
+    def error(self, error: Error, now: float) -> bool:
+        """Whether the error answers a question of ours; it is asked again, or not any more."""
+        asked = self._asked.pop(error.id or 0, None)
+        if asked is not None and error.retry:
+            self._ask_later(asked, now)
+        return asked is not None
+
+    def take(self, mark: Mark) -> bool:
+        """A mark has come, pushed or in an answer; True if it is news."""
+        known = self._marks.get((mark.conversation, mark.user))
+        if known is not None and mark.received <= known.received and mark.read <= known.read:
+            return False
+        self._marks[mark.conversation, mark.user] = _merged(known, mark)
+        return True
+
+    def mark(self, conversation: str, user: str) -> Mark:
+        """What a user has received and read of a conversation, as far as is known."""
+        return self._marks.get((conversation, user)) or Mark(conversation, user, 0, 0, 0, 0)
+
+    def read_up_to(self, conversation: str) -> int:
+        """What this user has read, here or elsewhere."""
+        return max(self._read.get(conversation, 0), self.mark(conversation, self.user).read)
+
+    def _ask_later(self, conversations: list[str], now: float) -> None:
+        self._to_ask.append((now + delay(_FIRST_RETRY + self._failures, self._jitter()), conversations))
+        self._failures += 1
+
+
+def _merged(known: Mark | None, mark: Mark) -> Mark:
+    if known is None:
+        return mark
+    received = mark if mark.received > known.received else known
+    read = mark if mark.read > known.read else known
+    return Mark(mark.conversation, mark.user, received.received, received.received_at, read.read, read.read_at)

@@ -1,0 +1,92 @@
+"""The cursors of one partition in RocksDB: the fold of the compacted topic `cursors`, merged by maximum.
+
+    b"h"                                      Header
+    b"c" conversation \\0 user \\0 device       seq, time; for `device` see schemas.events.CursorRecord
+    b"i" user \\0 device \\0 conversation       the same device has a cursor there
+
+It may be ahead of its topic and behind it: receipts are folded again until both have them, and a maximum does not mind.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from struct import Struct
+
+import msgspec
+import rocksdict
+
+from schemas.events import READ, RECEIVED
+from streams.state import RocksBudget
+
+_CURSOR = Struct(">QQ")
+
+Name = tuple[str, str, str]
+"""Of a cursor: (conversation, user, device)."""
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True):
+    """`topic` is Kafka's id of `cursors`; its records before `offset` are in the table."""
+
+    topic: str
+    offset: int
+
+
+class CursorTable:
+    """`Known` (agents/rules/cursors.py) on RocksDB. One owner; close it."""
+
+    def __init__(self, folder: Path, budget: RocksBudget) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self._db = rocksdict.Rdict(str(folder), options=budget.options())
+        self._unlogged = rocksdict.WriteOptions()
+        self._unlogged.disable_wal = True
+        raw = self._db.get(b"h")
+        self.header: Header | None = None if raw is None else msgspec.msgpack.decode(raw, type=Header)
+
+    def close(self) -> None:
+        self._db.flush(True)
+        self._db.close()
+
+    @staticmethod
+    def destroy(folder: Path) -> None:
+        """Delete a closed table: its topic is another."""
+        rocksdict.Rdict.destroy(str(folder))
+
+    def get(self, cursor: Name) -> tuple[int, int]:
+        raw = self._db.get(b"c" + "\0".join(cursor).encode())
+        return (0, 0) if raw is None else _CURSOR.unpack(raw)
+
+    def of_device(self, user: str, device: str) -> Iterator[Name]:
+        prefix = f"i{user}\0{device}\0".encode()
+        for key in self._db.keys(from_key=prefix):
+            if not key.startswith(prefix):
+                return
+            yield key[len(prefix) :].decode(), user, device
+
+    def devices(self, user: str) -> Iterator[str]:
+        """The devices of a user that have read something here."""
+        prefix = f"i{user}\0".encode()
+        start, last = prefix, b""
+        for key in self._db.keys(from_key=start):
+            if not key.startswith(prefix):
+                return
+            device = key[len(prefix) :].partition(b"\0")[0]
+            if device != last:
+                last = device
+                yield device.decode()
+
+    def write(self, changed: Mapping[Name, tuple[int, int]], header: Header | None = None) -> None:
+        """Bring cursors, and maybe how far the topic has been read, into the table, atomically."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for cursor, (seq, time) in changed.items():
+            conversation, user, device = cursor
+            key, index = b"c" + "\0".join(cursor).encode(), f"i{user}\0{device}\0{conversation}".encode()
+            if not seq:
+                batch.delete(key)
+                batch.delete(index)
+                continue
+            batch.put(key, _CURSOR.pack(seq, time))
+            if device not in (RECEIVED, READ):
+                batch.put(index, b"")
+        if header is not None:
+            batch.put(b"h", msgspec.msgpack.encode(header))
+            self.header = header
+        self._db.write(batch, self._unlogged)

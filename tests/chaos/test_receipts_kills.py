@@ -1,0 +1,163 @@
+"""Marks while what carries them is killed: never backwards, and at the end the same on every device."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import pytest
+
+from connectors.redis.client import RedisClient
+from messenger_sdk import Client
+from tests.chaos.conftest import ROUNDS
+from tests.harness.device import connect
+from tests.harness.load import Load
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 60 * ROUNDS)]
+PARTS = {"gateways": 2, "cursors": 1}
+
+
+@pytest.fixture
+async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
+    client = RedisClient(lab.redis)
+    yield client
+    await client.close()
+
+
+async def killed_cursors(lab: Stack, redis: RedisClient, round_: int) -> None:
+    lab.kill("cursors-1")
+
+
+async def killed_gateway(lab: Stack, redis: RedisClient, round_: int) -> None:
+    lab.kill(f"gateway-{round_ % 2 + 1}")
+
+
+async def wiped_redis(lab: Stack, redis: RedisClient, round_: int) -> None:
+    await redis.redis.flushall()
+
+
+class Watcher:
+    """Asks for the marks of some conversations again and again: none may ever be lower than before."""
+
+    def __init__(self, lab: Stack, user: str, conversations: list[str]) -> None:
+        self.answers = 0
+        self._lab = lab
+        self._user = user
+        self._conversations = conversations
+        self._seen: dict[tuple[str, str], tuple[int, int]] = {}
+        self._task = asyncio.create_task(self._watch())
+
+    async def end(self) -> None:
+        self._task.cancel()
+        results = await asyncio.gather(self._task, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError), results
+
+    async def _watch(self) -> None:
+        async with aiohttp.ClientSession() as http:
+            for turn in range(10**9):
+                try:
+                    device = await connect(http, self._lab, self._user, turn % 2)
+                    while True:
+                        answer = await device.ask("get_marks", conversations=self._conversations)
+                        for mark in answer.get("marks", ()):
+                            place, now = (mark["conversation"], mark["user"]), (mark["received"], mark["read"])
+                            before = self._seen.get(place, (0, 0))
+                            assert now[0] >= before[0], f"{place}: {now} after {before}"
+                            assert now[1] >= before[1], f"{place}: {now} after {before}"
+                            self._seen[place] = now
+                            self.answers += 1
+                        await asyncio.sleep(0.05)
+                except (aiohttp.ClientError, OSError, AttributeError, TimeoutError):
+                    await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("accident", [killed_cursors, killed_gateway, wiped_redis])
+async def test_under_load(
+    lab: Stack,
+    talk: Talk,
+    load: Load,
+    redis: RedisClient,
+    judged: Callable[[], Awaitable[None]],
+    accident: Callable[[Stack, RedisClient, int], Awaitable[None]],
+) -> None:
+    await load.start()
+    mine = [f"{talk.user('a0')}:{talk.user('b0')}"]
+    watcher = Watcher(lab, talk.user("a0"), mine)
+    reading = [asyncio.create_task(read_all(talk, name)) for name in list(talk.clients)]
+    for round_ in range(ROUNDS):
+        await load.sent(100)
+        await accident(lab, redis, round_)
+        await asyncio.sleep(0.5)
+        print(f"away for {await load.dark():.1f} s")
+        await asyncio.to_thread(lab.wait_healthy)
+    await load.stop()
+    await judged()
+    for task in reading:
+        task.cancel()
+    last = {conversation: max(m.seq for m in talk.accepted if m.conversation == conversation) for conversation in talk.last}
+    async with asyncio.timeout(30):
+        while differences(talk, last):
+            await asyncio.sleep(0.1)
+    await watcher.end()
+    assert watcher.answers > 10
+
+
+async def read_all(talk: Talk, device: str) -> None:
+    """A person who reads whatever is shown."""
+    client = talk.clients[device]
+    while True:
+        for message in talk.shown[device][-1:]:
+            client.read(message.conversation, message.seq)
+        await asyncio.sleep(0.05)
+
+
+def differences(talk: Talk, last: dict[str, int]) -> list[str]:
+    """Devices that do not show that both users have received and read everything; a user's own last message cannot be."""
+    wrong = []
+    for device, client in talk.clients.items():
+        user = device.split("/")[0]
+        for conversation, seq in last.items():
+            if user not in conversation.split(":"):
+                continue
+            for member in conversation.split(":"):
+                theirs = [m.seq for m in talk.accepted if m.conversation == conversation and m.body.split()[0] not in member]
+                mark = client.mark(conversation, member)
+                if mark.received < max(theirs) or mark.read < max(theirs):
+                    wrong.append(f"{device} sees {mark}, {seq} is the last")
+    return wrong
+
+
+async def test_device_receives_its_gateway_dies_before_the_receipt_leaves_it_comes_back_on_another_node(
+    lab: Stack, talk: Talk
+) -> None:
+    alice, bob = await talk.join("alice"), await talk.join("bob")  # on gateways 1 and 2
+    conversation = f"{talk.user('alice')}:{talk.user('bob')}"
+    for number in range(1, ROUNDS + 1):
+        sent = await alice.send(talk.user("bob"), f"message {number}")
+        async with asyncio.timeout(20):
+            while len(talk.shown[f"{talk.user('bob')}/one"]) < number:
+                await asyncio.sleep(0.01)
+        gateway = gateway_of(lab, bob)
+        if gateway == gateway_of(lab, alice):
+            continue
+        lab.kill(gateway, signal.SIGSTOP)
+        bob.read(conversation, sent.seq)
+        await asyncio.sleep(0.2)
+        assert alice.mark(conversation, talk.user("bob")).read < sent.seq
+        lab.kill(gateway)
+        async with asyncio.timeout(20):
+            while alice.mark(conversation, talk.user("bob")).read < sent.seq:
+                await asyncio.sleep(0.02)
+        await asyncio.to_thread(lab.wait_healthy)
+        other = "gateway-1" if gateway == "gateway-2" else "gateway-2"
+        assert gateway_of(lab, bob) == other
+        lab.kill(other, signal.SIGTERM)  # and both are apart again
+        await asyncio.to_thread(lab.wait_healthy)
+
+
+def gateway_of(lab: Stack, client: Client) -> str:
+    assert client._socket is not None
+    transport = client._socket.get_extra_info("peername")
+    return f"gateway-{transport[1] - lab.base_port + 1}"

@@ -1,0 +1,54 @@
+"""Delivered and read, through the whole real stack: on the sender's devices, on the reader's others, and after coming back."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from messenger_sdk import Client
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    try:
+        async with asyncio.timeout(15):
+            while not condition():
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(what) from None
+
+
+def marks(client: Client, conversation: str, user: str) -> tuple[int, int]:
+    mark = client.mark(conversation, user)
+    return mark.received, mark.read
+
+
+async def test_marks_reach_the_senders_devices_and_the_readers_others(stack: Stack) -> None:
+    async with Talk(stack, "receipts") as talk:
+        phone, tablet = await talk.join("alice", "phone"), await talk.join("alice", "tablet")
+        alice, bob = talk.user("alice"), talk.user("bob")
+        conversation = f"{alice}:{bob}"
+        await talk.say(phone, "bob", ["one", "two", "three"])
+        assert marks(phone, conversation, bob) == (0, 0), "bob has no device yet"
+        first, second = await talk.join("bob", "first"), await talk.join("bob", "second")
+        await talk.say(phone, "bob", ["four", "five"])
+
+        def on_both(wanted: tuple[int, int]) -> bool:
+            return all(marks(device, conversation, bob) == wanted for device in (phone, tablet))
+
+        await eventually(lambda: on_both((5, 0)), "received on the sender's devices")
+        assert phone.mark(conversation, bob).received_at > 1_600_000_000_000
+        await eventually(lambda: first.unread(conversation) == second.unread(conversation) == 5, "unread")
+        first.read(conversation, 4)
+        await eventually(lambda: on_both((5, 4)), "read on the sender's devices")
+        await eventually(lambda: second.unread(conversation) == 1, "the badge clears on the reader's other device")
+        second.read(conversation, 3)
+        second.read(conversation, 99)
+        await eventually(lambda: marks(phone, conversation, bob) == (5, 5), "a claim is shown as far as there are messages")
+        assert first.unread(conversation) == 0
+        later = await talk.join("alice", "later")
+        await eventually(lambda: marks(later, conversation, bob) == (5, 5), "a device that comes later sees the same")
+        assert marks(later, conversation, alice) == (0, 0)

@@ -1,0 +1,78 @@
+"""What a device says of receiving and reading, what it asks, and what it makes of the answers."""
+
+import itertools
+
+from messenger_sdk.marks import MarkBook
+from schemas.frames import MAX_MARKED, Error, Mark, Marks, Read, Received
+
+A, B = "alice:bob", "alice:carol"
+
+
+def book() -> MarkBook:
+    made = MarkBook(lambda: 0.5, itertools.count(2))
+    made.user = "alice"
+    return made
+
+
+def test_receipts_are_said_once_and_the_highest_only() -> None:
+    marks = book()
+    marks.received(A, 1)
+    marks.received(A, 3)
+    marks.received(A, 2)
+    marks.read(B, 5)
+    marks.received(B, 5)
+    assert marks.receipts() == [Received(A, 3), Read(B, 5)]
+    assert marks.receipts() == []
+    marks.received(A, 3)
+    assert marks.receipts() == []
+    marks.read(A, 2)
+    assert marks.receipts() == [Read(A, 2), Received(A, 3)]
+
+
+def test_what_the_server_does_not_know_after_a_reconnect_is_said_again() -> None:
+    marks = book()
+    marks.received(A, 3)
+    marks.read(B, 5)
+    marks.receipts()
+    marks.begin([A, B], 0)
+    asked = marks.question(0)
+    assert asked is not None
+    assert asked.conversations == [A, B]
+    news = marks.answer(
+        Marks(asked.id, [Mark(A, "alice", 3, 9, 0, 0), Mark(B, "alice", 5, 9, 4, 9), Mark(A, "bob", 7, 8, 7, 8)]), 0
+    )
+    assert [mark.user for mark in news] == ["alice", "alice", "bob"]
+    assert marks.receipts() == [Read(B, 5)]
+    assert marks.read_up_to(B) == 5
+    assert marks.mark(A, "bob").read == 7
+
+
+def test_a_mark_never_goes_back() -> None:
+    marks = book()
+    assert marks.take(Mark(A, "bob", 5, 50, 2, 20))
+    assert not marks.take(Mark(A, "bob", 5, 51, 1, 10))
+    assert marks.take(Mark(A, "bob", 4, 40, 3, 30))
+    assert marks.mark(A, "bob") == Mark(A, "bob", 5, 50, 3, 30)
+
+
+def test_what_is_pending_or_failed_is_asked_again_later_and_many_in_several_questions() -> None:
+    marks = book()
+    names = [f"alice:u{number:04}" for number in range(MAX_MARKED + 1)]
+    marks.begin(names, 0)
+    first = marks.question(0)
+    assert first is not None
+    assert len(first.conversations) == MAX_MARKED
+    assert marks.question(0) is None
+    assert marks.wake_at() is None
+    marks.answer(Marks(first.id, [], pending=True), 0)
+    second = marks.question(0)
+    assert second is not None
+    assert second.conversations == names[MAX_MARKED:]
+    assert marks.error(Error(120, True, "later", id=second.id), 0)
+    assert not marks.error(Error(120, True, "of another", id=99), 0)
+    assert marks.question(0) is None
+    at = marks.wake_at()
+    assert at is not None
+    again = marks.question(at)
+    assert again is not None
+    assert again.conversations == first.conversations
