@@ -3,6 +3,7 @@
 import { CatchUp } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { claimDevice } from "./device.js";
+import { Marks } from "./marks.js";
 import { ScrollBack } from "./scrollback.js";
 import { Outbox } from "./outbox.js";
 import { openOutbox } from "./outboxdb.js";
@@ -35,6 +36,7 @@ async function run({ user, token }) {
   const nextId = () => ++questions;
   const catchUp = new CatchUp(store, (frames) => connection.send(frames), nextId);
   const scrollBack = new ScrollBack(store, (frames) => connection.send(frames), nextId);
+  const marks = new Marks(user, (frames) => connection.send(frames), nextId);
   let current = null;
   let timer = null;
   let logId = null;
@@ -47,11 +49,22 @@ async function run({ user, token }) {
     drawing = true;
     requestAnimationFrame(() => {
       drawing = false;
-      view.contacts(store.list(), current);
-      view.messages(store.conversations.get(current), user);
+      noteSeen();
+      view.contacts(store.list(), current, unread);
+      view.messages(store.conversations.get(current), user, current && marks.of(store.open(current).id, current));
       if (current !== null && connection.online && view.atTop()) scrollBack.more(current);
     });
   };
+  // What is shown was received; what is shown in the open conversation, while somebody looks, was read.
+  const noteSeen = () => {
+    for (const { contact, id, cursor, messages } of store.conversations.values()) {
+      const last = messages.findLast(({ seq, from }) => seq !== null && from === contact);
+      if (last) marks.seen(id, last.seq);
+      if (contact === current && cursor && !document.hidden) marks.seen(id, cursor, true);
+    }
+    if (connection.online) marks.say();
+  };
+  const unread = ({ id, cursor, floor }) => Math.max(0, (cursor ?? floor ?? 0) - Math.max(marks.readUpTo(id), 0));
   // Nothing leaves the page before it is safe; what is safe leaves in order, since saving does.
   const flush = () => {
     const frames = connection.online ? outbox.transmit(Date.now()) : [];
@@ -116,12 +129,22 @@ async function run({ user, token }) {
       if (!scrollBack.page(frame)) catchUp.page(frame);
     },
     heads(frame) {
+      const begun = store.begun;
       catchUp.heads(frame);
+      if (store.begun && !begun) marks.begin([...store.cursors().keys()]);
+    },
+    mark(frame) {
+      marks.take(frame);
+    },
+    marks(frame) {
+      marks.answer(frame);
     },
     resync() {
       catchUp.sync();
+      marks.begin([...store.cursors().keys()]);
     },
     error(frame) {
+      if (marks.error(frame)) return;
       if (scrollBack.error(frame) || catchUp.error(frame)) return;
       for (const key of outbox.failed(frame, Date.now())) store.mark(key, "refused", frame.reason);
     },
@@ -137,6 +160,7 @@ async function run({ user, token }) {
       flush();
       scrollBack.begin();
       catchUp.begin();
+      marks.begin([...store.cursors().keys()]);
     },
     frame(frame) {
       handlers[frame.t]?.(frame);
@@ -145,6 +169,7 @@ async function run({ user, token }) {
       flush();
     },
   });
+  document.onvisibilitychange = show;
   view.start(user);
   show();
 }

@@ -2,6 +2,8 @@
 
 const $ = (id) => document.getElementById(id);
 const TICKS = { queued: "queued", sent: "✓ sent", refused: "✗ refused", unknown: "? not known" };
+const RECEIVED = "✓✓ delivered";
+const READ = "✓✓ read";
 
 export class View {
   // actions: open(contact), scrolled(), send(text)
@@ -61,9 +63,11 @@ export class View {
     $("text").value = "";
   }
 
-  contacts(list, current) {
+  // unread(conversation): how many messages of it nobody has seen
+  contacts(list, current, unread) {
     $("contacts").replaceChildren(
-      ...list.map(({ contact, messages, floor }) => {
+      ...list.map((conversation) => {
+        const { contact, messages, floor } = conversation;
         const item = document.createElement("li");
         const button = item.appendChild(document.createElement("button"));
         button.type = "button";
@@ -71,12 +75,15 @@ export class View {
         button.onclick = () => this.actions.open(contact);
         this.#add(button, "span", "name", contact);
         this.#add(button, "span", "last", messages.at(-1)?.body ?? (floor ? "open to see the last messages" : "no messages yet"));
+        const count = unread(conversation);
+        if (count) this.#add(button, "span", "unread", count > 99 ? "99+" : String(count));
         return item;
       }),
     );
   }
 
-  messages(conversation, me) {
+  // mark: what the other one has received and read
+  messages(conversation, me, mark) {
     const list = $("messages");
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
     const shown = new Map([...list.children].map((element) => [`${element.dataset.from} ${element.dataset.key}`, element]));
@@ -86,7 +93,7 @@ export class View {
     if (conversation?.whole) wanted.push(this.#note("the beginning of the conversation"));
     for (const message of conversation?.messages ?? []) {
       if (message.missing) wanted.push(this.#note(`${message.missing} earlier messages can no longer be had here`));
-      wanted.push(this.#message(message, me, shown.get(`${message.from} ${message.key}`)));
+      wanted.push(this.#message(message, me, mark, shown.get(`${message.from} ${message.key}`)));
     }
     list.replaceChildren(...wanted);
     if (atEnd) list.scrollTop = list.scrollHeight;
@@ -100,7 +107,7 @@ export class View {
     return note;
   }
 
-  #message(message, me, element) {
+  #message(message, me, mark, element) {
     element ??= $("message-template").content.firstElementChild.cloneNode(true);
     element.dataset.key = message.key;
     element.dataset.from = message.from;
@@ -111,9 +118,14 @@ export class View {
     const time = new Date(message.time);
     element.querySelector("time").dateTime = time.toISOString();
     element.querySelector("time").textContent = time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    const tick = message.from === me ? TICKS[message.state] : "";
+    const tick = message.from === me ? this.#tick(message, mark) : "";
     element.querySelector(".tick").textContent = message.reason ? `${tick}: ${message.reason}` : tick;
     return element;
+  }
+
+  #tick({ state, seq }, mark) {
+    if (state !== "sent" || !mark || seq > mark.received) return TICKS[state];
+    return seq > mark.read ? RECEIVED : READ;
   }
 
   #add(parent, tag, className, text) {

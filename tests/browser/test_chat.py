@@ -57,18 +57,18 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
     talk_to(alice, "page-bob")
     talk_to(bob, "page-alice")
     say(alice, "Are we still on for lunch?")
-    wait_for(alice, [("Are we still on for lunch?", "✓ sent")])
+    wait_for(alice, [("Are we still on for lunch?", "✓✓ read")])
     wait_for(bob, [("Are we still on for lunch?", "")])
     say(bob, "<b>Yes</b>, at one")
-    both = [("Are we still on for lunch?", "✓ sent"), ("<b>Yes</b>, at one", "")]
+    both = [("Are we still on for lunch?", "✓✓ read"), ("<b>Yes</b>, at one", "")]
     wait_for(alice, both)
-    wait_for(bob, [("Are we still on for lunch?", ""), ("<b>Yes</b>, at one", "✓ sent")])
+    wait_for(bob, [("Are we still on for lunch?", ""), ("<b>Yes</b>, at one", "✓✓ read")])
     second = open_page(stack.gateway_urls[0])
     log_in(second, "page-alice")
     talk_to(second, "page-bob")
     say(second, "From my other window")
-    wait_for(alice, [*both, ("From my other window", "✓ sent")])
-    wait_for(second, [*both, ("From my other window", "✓ sent")])
+    wait_for(alice, [*both, ("From my other window", "✓✓ read")])
+    wait_for(second, [*both, ("From my other window", "✓✓ read")])
     picture(alice, "wide-light")
     picture(bob, "narrow-dark")
     for page in (alice, bob, second):
@@ -107,6 +107,34 @@ def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
         wait_for(page, mine)
         wait_for(second, mine)
         wait_for(bob, [(body, "") for body in ("online", *wanted)])
+
+
+def unread(page: webdriver.Chrome) -> dict[str, str]:
+    """Contact → badge of each conversation that has one."""
+    items = page.find_elements(By.CSS_SELECTOR, "#contacts button")
+    badges = {item.find_element(By.CLASS_NAME, "name").text: item.find_elements(By.CLASS_NAME, "unread") for item in items}
+    return {name: found[0].text for name, found in badges.items() if found}
+
+
+def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open_page: Open) -> None:
+    alice = open_page(stack.gateway_urls[0])
+    log_in(alice, "mark-alice")
+    talk_to(alice, "mark-bob")
+    say(alice, "nobody is there")
+    wait_for(alice, [("nobody is there", "✓ sent")])
+    first, second = open_page(stack.gateway_urls[1]), open_page(stack.gateway_urls[0])
+    for page in (first, second):
+        log_in(page, "mark-bob")
+    say(alice, "now you are")
+    wait_for(alice, [("nobody is there", "✓✓ delivered"), ("now you are", "✓✓ delivered")])
+    for page in (first, second):
+        WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {"mark-alice": "2"})
+    picture(first, "unread")
+    talk_to(first, "mark-alice")
+    wait_for(alice, [("nobody is there", "✓✓ read"), ("now you are", "✓✓ read")])
+    for page in (first, second):
+        WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
+        assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_scrolling_back_shows_all_there_was(stack: Stack, open_page: Open) -> None:

@@ -23,6 +23,7 @@ const done = arguments[arguments.length - 1];
   const { Store } = await import("/store.js");
   const { CatchUp } = await import("/catchup.js");
   const { ScrollBack } = await import("/scrollback.js");
+  const { Marks } = await import("/marks.js");
   let ids = 0, questions = 0;
   const nextId = () => ++questions;
   const box = (count) => {
@@ -242,3 +243,27 @@ def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(page:
         return [before, others, sent.map((question) => question.before), seqs, store.open("bob").whole];
         """,
     ) == [0, False, [5, 3], [1, 2, 3, 4, 5, 6, 7, None], True]
+
+
+def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const sent = [];
+        const marks = new Marks("alice", (frames) => sent.push(...frames), nextId);
+        marks.seen("alice:bob", 3);
+        marks.seen("alice:bob", 2);
+        marks.seen("alice:bob", 1, true);
+        marks.say();
+        marks.say();
+        const said = sent.splice(0);
+        marks.begin(["alice:bob"]);
+        const [asked] = sent.splice(0);
+        const mark = (user, received, read) => ({ conversation: "alice:bob", user, received, read });
+        marks.answer({ id: asked.id, marks: [mark("alice", 3, 0), mark("bob", 9, 7)] });
+        marks.take(mark("bob", 8, 8));
+        marks.say();
+        const brief = (frames) => frames.map(({ t, seq }) => [t, seq]);
+        return [brief(said), brief(sent), marks.of("alice:bob", "bob"), marks.readUpTo("alice:bob")];
+        """,
+    ) == [[["read", 1], ["received", 3]], [["read", 1], ["received", 3]], {"received": 9, "read": 8}, 1]

@@ -1,0 +1,100 @@
+// What was received and read: what this page has to say of it, what it asks, and what it knows. Receipts are cumulative; what was
+// said in an earlier session is said again unless the server's marks show it.
+
+const STRETCH = 500; // conversations in one question
+const AGAIN = 1000; // ms until what could not be answered is asked again
+
+export class Marks {
+  // send(frames) hands frames to the connection; nextId() numbers questions
+  constructor(me, send, nextId) {
+    Object.assign(this, { me, send, nextId, known: new Map(), received: new Map(), read: new Map() });
+    Object.assign(this, { unsaid: new Set(), toAsk: [], asked: new Map() });
+  }
+
+  // A new session, or pushes may have been missed.
+  begin(conversations) {
+    this.asked.clear();
+    this.toAsk = [];
+    for (let start = 0; start < conversations.length; start += STRETCH) {
+      this.toAsk.push(conversations.slice(start, start + STRETCH));
+    }
+    this.ask();
+  }
+
+  ask() {
+    if (this.asked.size || !this.toAsk.length) return;
+    const id = this.nextId();
+    this.asked.set(id, this.toAsk.shift());
+    this.send([{ t: "get_marks", id, conversations: this.asked.get(id) }]);
+  }
+
+  // All of a conversation up to `seq` is shown; or, if `read`, a person has seen it.
+  seen(conversation, seq, read = false) {
+    const claims = read ? this.read : this.received;
+    if (seq <= (claims.get(conversation) ?? 0)) return;
+    claims.set(conversation, seq);
+    this.unsaid.add(conversation);
+  }
+
+  // Says what is unsaid.
+  say() {
+    const frames = [];
+    for (const conversation of this.unsaid) {
+      const read = this.read.get(conversation) ?? 0;
+      const received = this.received.get(conversation) ?? 0;
+      if (read) frames.push({ t: "read", conversation, seq: read });
+      if (received > read) frames.push({ t: "received", conversation, seq: received });
+    }
+    this.unsaid.clear();
+    if (frames.length) this.send(frames);
+  }
+
+  // Whether the frame answers a question of ours.
+  answer(frame) {
+    const asked = this.#answered(frame);
+    if (!asked) return false;
+    if (frame.pending) this.#later(asked);
+    frame.marks.forEach((mark) => this.take(mark));
+    for (const conversation of asked) {
+      const mine = this.of(conversation, this.me);
+      const more = (this.received.get(conversation) ?? 0) > mine.received || (this.read.get(conversation) ?? 0) > mine.read;
+      if (more) this.unsaid.add(conversation);
+    }
+    this.ask();
+    return true;
+  }
+
+  error(frame) {
+    const asked = this.#answered(frame);
+    if (asked && frame.retry) this.#later(asked);
+    return Boolean(asked);
+  }
+
+  take({ conversation, user, received, read }) {
+    const known = this.of(conversation, user);
+    const raised = { received: Math.max(known.received, received), read: Math.max(known.read, read) };
+    this.known.set(`${conversation} ${user}`, raised);
+  }
+
+  of(conversation, user) {
+    return this.known.get(`${conversation} ${user}`) ?? { received: 0, read: 0 };
+  }
+
+  // What this user has read, here or elsewhere.
+  readUpTo(conversation) {
+    return Math.max(this.read.get(conversation) ?? 0, this.of(conversation, this.me).read);
+  }
+
+  #answered({ id }) {
+    const asked = this.asked.get(id);
+    this.asked.delete(id);
+    return asked;
+  }
+
+  #later(conversations) {
+    setTimeout(() => {
+      this.toAsk.push(conversations);
+      this.ask();
+    }, AGAIN);
+  }
+}
