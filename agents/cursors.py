@@ -1,66 +1,55 @@
-"""The cursors: `receipts.submitted` → `cursors` and `deliveries`.
+"""The cursors: `receipts.submitted` → `cursors` and `deliveries`. The decisions are agents/rules/cursors.py."""
 
-One Faust event is all that was fetched of a partition. The agent only hands it over: the decisions are agents/rules/cursors.py,
-the partitions agents/receipts. No exception leaves it, since Faust would acknowledge the event all the same.
-"""
-
-import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from agents.receipts.outside import Outside
-from agents.receipts.pages import add_pages
-from agents.receipts.stage import CursorStage
-from agents.receipts.vitals import CursorVitals
+import msgspec
+from faust.web import View
+
+from agents.folding.app import make_folding_app
+from agents.folding.outside import Outside
+from agents.folding.stage import FoldingStage, GoOn
+from agents.receipts import ReceiptsPartition
 from agents.settings import WorkerSettings
-from connectors.redis.client import RedisUnavailable
+from schemas.codec import UNDECODABLE
+from schemas.ranges import MarksAnswer, MarksQuestion
 from schemas.topics import RECEIPTS
-from streams.app import PipelineApp, make_app
-from streams.batching import PassSchema
-from streams.watchdog import Watchdog
+from streams.app import PipelineApp
+from streams.state import RocksBudget
 
 GROUP = "cursors"
-_CLAIM_SECONDS = 1.0
 
-log = logging.getLogger(__name__)
+encode_json = msgspec.json.Encoder().encode
+decode_question = msgspec.json.Decoder(MarksQuestion).decode
 
 
-def make_cursors(outside: Outside, settings: WorkerSettings) -> PipelineApp:
+def make_cursors(outside: Outside, settings: WorkerSettings, budget: RocksBudget) -> PipelineApp:
     """The cursors' Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
 
-    async def go_on(partition: int) -> None:
-        await app.consumer.go_on(partition)
+    def make(number: int, figures: Counter[str], go_on: GoOn) -> ReceiptsPartition:
+        return ReceiptsPartition(number, outside, Path(settings.state_dir), budget, figures, go_on)
 
-    stage = CursorStage(outside, go_on)
-    faust_dir = Path(settings.state_dir) / "faust"
-    app = make_app(GROUP, settings.kafka, faust_dir, settings.web_port, settings.web_bind, stage, RECEIPTS)
+    app, stage = make_folding_app(GROUP, RECEIPTS, outside, make, settings, settings.partitions)
 
-    @app.on_partitions_assigned.connect
-    async def assigned(sender: Any, assigned: Any, **options: Any) -> None:
-        await stage.assigned({tp.partition for tp in assigned if tp.topic == RECEIPTS})
+    @app.page("/cursors/marks/")
+    class Marks(View):
+        async def post(self, request: Any) -> Any:
+            """A MarksQuestion in, a MarksAnswer out."""
+            try:
+                question = decode_question(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            return self.bytes(encode_json(marks(stage, question)), content_type="application/json")
 
-    @app.agent(app.topic(RECEIPTS, schema=PassSchema(), partitions=settings.partitions), name="cursors")
-    async def cursors(stream: Any) -> None:
-        async for event in stream.events():
-            stage.feed(event.message.partition, event.value)
-
-    @app.timer(_CLAIM_SECONDS)
-    async def claim() -> None:
-        try:
-            await outside.owners.keep(stage.readable(), outside.address)
-        except RedisUnavailable as error:
-            log.debug("partitions are not claimed now: %s", error)
-
-    watchdog = Watchdog(CursorVitals(app, stage, outside), app.end)
-
-    @app.task
-    async def watch() -> None:
-        await watchdog.run()
-
-    async def close() -> None:
-        await stage.stop()
-        await outside.close()
-
-    add_pages(app, stage)
-    app.closing = close
     return app
+
+
+def marks(stage: FoldingStage[ReceiptsPartition], question: MarksQuestion) -> MarksAnswer:
+    """Marks, of the partitions asked that are here."""
+    found = {
+        number: stage.partitions[number].marks(conversations)
+        for number, conversations in question.conversations.items()
+        if number in stage.partitions
+    }
+    return {number: some for number, some in found.items() if some is not None}

@@ -13,7 +13,7 @@ import uvloop
 from agents.archiver import make_archiver
 from agents.cursors import GROUP as CURSORS
 from agents.cursors import make_cursors
-from agents.receipts.outside import Outside as ReceiptsOutside
+from agents.folding.outside import Outside as FoldingOutside
 from agents.sequencer import GROUP as SEQUENCER
 from agents.sequencer import make_sequencer
 from agents.sequencing.outside import Outside
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 8.0
 _INSERT_SECONDS = 60.0
-_CURSOR_CACHE, _CURSOR_BUFFERS = 64 * 1024 * 1024, 16 * 1024 * 1024
+_SMALL_CACHE, _SMALL_BUFFERS = 64 * 1024 * 1024, 16 * 1024 * 1024
 
 TopicIds = Callable[[], Mapping[str, str]]
 Build = Callable[[WorkerSettings, TopicIds, RedisClient], PipelineApp]
@@ -59,17 +59,10 @@ def build_sequencer(
 
 def build_cursors(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
     """The cursors stage of a worker."""
-    outside = ReceiptsOutside(
-        settings.kafka,
-        CURSORS,
-        Path(settings.state_dir),
-        topic_ids,
-        RedisRoutes(redis),
-        RedisOwners(redis, CURSORS),
-        settings.web_address,
-        RocksBudget(_CURSOR_CACHE, _CURSOR_BUFFERS),
+    outside = FoldingOutside(
+        settings.kafka, CURSORS, topic_ids, RedisRoutes(redis), RedisOwners(redis, CURSORS), settings.web_address
     )
-    return make_cursors(outside, settings)
+    return make_cursors(outside, settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))
 
 
 def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:

@@ -1,24 +1,28 @@
-"""The cursors' partitions on one worker, and what Faust's consumer asks about them."""
+"""The partitions of a folding stage on one worker, and what Faust's consumer asks about them."""
 
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from agents.receipts.outside import Outside
-from agents.receipts.partition import Partition, Status
-from schemas.ranges import MarksAnswer, MarksQuestion
+from agents.folding.outside import Outside
+from agents.folding.partition import Partition, Status
+
+GoOn = Callable[[int], Awaitable[None]]
+Kept = TypeVar("Kept", bound=Partition[Any])
 
 
-class CursorStage:
-    """`Intake` of the cursors' app. `go_on(partition)` makes the consumer read from the stage's position."""
+class FoldingStage(Generic[Kept]):
+    """`Intake` of the stage's app. `make(number, figures, go_on)` makes a partition; `go_on(partition)` makes the consumer read
+    from its position."""
 
-    def __init__(self, outside: Outside, go_on: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(self, outside: Outside, make: Callable[[int, Counter[str], GoOn], Kept], go_on: GoOn) -> None:
         self.figures: Counter[str] = Counter()
-        self.partitions: dict[int, Partition] = {}
-        self._outside = outside
+        self.partitions: dict[int, Kept] = {}
+        self.outside = outside
+        self._make = make
         self._go_on = go_on
-        self._closed: dict[int, Partition] = {}
+        self._closed: dict[int, Kept] = {}
 
     # Intake
 
@@ -47,25 +51,16 @@ class CursorStage:
         await asyncio.gather(*(partition.close() for partition in gone))
         for number in sorted(partitions - set(self.partitions)):
             self._closed.pop(number, None)
-            self.partitions[number] = Partition(number, self._outside, self.figures, self._go_on)
+            self.partitions[number] = self._make(number, self.figures, self._go_on)
 
     async def stop(self) -> None:
         """Let go of everything; what is done can still be committed."""
         self._closed, self.partitions = self.partitions, {}
         await asyncio.gather(*(partition.close() for partition in self._closed.values()))
 
-    def marks(self, question: MarksQuestion) -> MarksAnswer:
-        """Marks, of the partitions asked that are here."""
-        found = {
-            number: self.partitions[number].marks(conversations)
-            for number, conversations in question.conversations.items()
-            if number in self.partitions
-        }
-        return {number: marks for number, marks in found.items() if marks is not None}
-
     def readable(self) -> list[int]:
-        """The partitions whose marks this worker can tell, halted ones included."""
-        return [partition.number for partition in self.partitions.values() if partition.table is not None]
+        """The partitions this worker can be asked about, halted ones included."""
+        return [partition.number for partition in self.partitions.values() if partition.readable]
 
     def unhealthy(self) -> list[str]:
         """What an operator must know; empty when every partition runs."""

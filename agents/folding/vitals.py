@@ -1,21 +1,20 @@
-"""What must move in a cursors worker, for the watchdog."""
+"""What must move in a worker of a folding stage, for the watchdog."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from agents.receipts.outside import Outside
-from agents.receipts.partition import Status
-from agents.receipts.stage import CursorStage
+from agents.folding.partition import Status
+from agents.folding.stage import FoldingStage
 from streams.app import PipelineApp
 from streams.watchdog import Vital
 
 
-class CursorVitals:
-    """The group membership, and every partition that has receipts to do. One that waits for Redis owes nothing."""
+class FoldingVitals:
+    """The group membership, and every partition that has facts to do. One that waits for Redis owes nothing."""
 
-    def __init__(self, app: PipelineApp, stage: CursorStage, outside: Outside) -> None:
+    def __init__(self, app: PipelineApp, stage: FoldingStage[Any]) -> None:
         self._app = app
         self._stage = stage
-        self._outside = outside
 
     def vitals(self) -> Iterable[Vital]:
         yield Vital("joining the group", self._app.rebalancing_count, self._app.joining)
@@ -27,4 +26,4 @@ class CursorVitals:
 
     async def reachable(self) -> bool:
         """Whether Kafka answers."""
-        return await self._outside.reachable(next(iter(self._stage.partitions), 0))
+        return await self._stage.outside.reachable(self._app.intake_topic, next(iter(self._stage.partitions), 0))

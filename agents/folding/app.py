@@ -1,0 +1,102 @@
+"""The Faust app of a folding stage: one Faust event is all that was fetched of a partition, and is only handed over.
+
+No exception leaves the agent, since Faust would acknowledge the event all the same.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agents.folding.outside import Outside
+from agents.folding.partition import Partition
+from agents.folding.stage import FoldingStage, GoOn
+from agents.folding.vitals import FoldingVitals
+from agents.settings import WorkerSettings
+from connectors.redis.client import RedisUnavailable
+from streams.app import PipelineApp, make_app
+from streams.batching import PassSchema
+from streams.rates import Rates
+from streams.watchdog import Watchdog
+
+_CLAIM_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept", bound=Partition[Any])
+
+
+def make_folding_app(
+    name: str,
+    topic: str,
+    outside: Outside,
+    make: Callable[[int, Counter[str], GoOn], Kept],
+    settings: WorkerSettings,
+    partitions: int,
+) -> tuple[PipelineApp, FoldingStage[Kept]]:
+    """The app of stage `name`, which reads `topic`, with pages `/health/` and `/{name}/`. Call it inside the loop it will run in;
+    await its `closing` after it has stopped."""
+
+    async def go_on(partition: int) -> None:
+        await app.consumer.go_on(partition)
+
+    stage = FoldingStage(outside, make, go_on)
+    faust_dir = Path(settings.state_dir) / "faust"
+    app = make_app(name, settings.kafka, faust_dir, settings.web_port, settings.web_bind, stage, topic)
+
+    @app.on_partitions_assigned.connect
+    async def assigned(sender: Any, assigned: Any, **options: Any) -> None:
+        await stage.assigned({tp.partition for tp in assigned if tp.topic == topic})
+
+    @app.agent(app.topic(topic, schema=PassSchema(), partitions=partitions), name=name)
+    async def agent(stream: Any) -> None:
+        async for event in stream.events():
+            stage.feed(event.message.partition, event.value)
+
+    @app.timer(_CLAIM_SECONDS)
+    async def claim() -> None:
+        try:
+            await outside.owners.keep(stage.readable(), outside.address)
+        except RedisUnavailable as error:
+            log.debug("partitions are not claimed now: %s", error)
+
+    watchdog = Watchdog(FoldingVitals(app, stage), app.end)
+
+    @app.task
+    async def watch() -> None:
+        await watchdog.run()
+
+    async def close() -> None:
+        await stage.stop()
+        await outside.close()
+
+    _add_pages(app, name, stage)
+    app.closing = close
+    return app, stage
+
+
+def _add_pages(app: PipelineApp, name: str, stage: FoldingStage[Any]) -> None:
+    rates = Rates()
+
+    @app.page("/health/")
+    async def health(web: Any, request: Any) -> Any:
+        """200 when every partition of this worker runs, else 503; lists what does not."""
+        problems = stage.unhealthy()
+        if app.joining:
+            problems.insert(0, "joining the group")
+        return web.json({"healthy": not problems, "problems": problems}, status=503 if problems else 200)
+
+    @app.page(f"/{name}/")
+    async def page(web: Any, request: Any) -> Any:
+        """Figures since start, facts/s since the last look, and each partition's state, position and lag in records."""
+        partitions = []
+        for partition in stage.partitions.values():
+            report, end = partition.report(), app.input_end(partition.number)
+            known = end is not None and partition.done is not None
+            report["lag"] = max(0, end - partition.done) if known else None
+            partitions.append(report)
+        figures = {figure: stage.figures[figure] for figure in ("facts", "changed", "told", "unreadable", "events")}
+        rate = rates.since_last(figures["facts"], time.monotonic())
+        return web.json({**figures, "facts_per_second": rate, "rebalancing": bool(app.rebalancing), "partitions": partitions})

@@ -1,0 +1,100 @@
+"""One partition of the receipts: what devices say they have received and read, into cursors (R10)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.folding.outside import Outside
+from agents.folding.partition import Partition
+from agents.folding.stage import GoOn
+from agents.rules.cursors import Cursor, CursorId, Outcome, fold_receipts, mark_of
+from agents.rules.marks import deliveries
+from schemas.codec import decode_cursor, decode_receipts, encode_event
+from schemas.events import SCHEMA_VERSION, CursorRecord, DeviceForgotten, Receipt
+from schemas.frames import Mark
+from schemas.ids import members_of_valid
+from schemas.topics import CURSORS, RECEIPTS
+from streams.cursor_table import CursorTable, Header
+from streams.state import RocksBudget
+
+
+class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
+    """The table may be ahead of its topic when the worker dies; the receipts are folded again then."""
+
+    def __init__(
+        self, number: int, outside: Outside, state_dir: Path, budget: RocksBudget, figures: Counter[str], go_on: GoOn
+    ) -> None:
+        self._folder = state_dir / f"cursors-{number}"
+        self._budget = budget
+        self._table: CursorTable | None = None
+        super().__init__(number, outside, figures, go_on)
+
+    def decode(self, value: bytes) -> Sequence[Receipt | DeviceForgotten]:
+        return decode_receipts(value).items
+
+    @property
+    def readable(self) -> bool:
+        return self._table is not None
+
+    def marks(self, conversations: Sequence[str]) -> list[Mark] | None:
+        """Marks of both users of each conversation; None if this partition is not here. What was folded is in it, and what is
+        told later finds the route of who asks now."""
+        table = self._table
+        if table is None:
+            return None
+        found = [mark_of(table, name, user) for name in conversations for user in members_of_valid(name)]
+        return [mark for mark in found if mark.received]
+
+    async def restore(self) -> int:
+        self._table, offset = await asyncio.to_thread(self._restore)
+        return offset
+
+    def _restore(self) -> tuple[CursorTable, int]:
+        topic = self.outside.topic_ids()[CURSORS]
+        table, reader = CursorTable(self._folder, self._budget), self.outside.reader()
+        try:
+            if table.header is not None and table.header.topic != topic:
+                table.close()
+                CursorTable.destroy(self._folder)
+                table = CursorTable(self._folder, self._budget)
+            start, end = reader.watermarks(CURSORS, self.number)
+            first = max(start, table.header.offset if table.header else 0)
+            for batch in reader.batches(CURSORS, self.number, first, end):
+                changed: dict[CursorId, Cursor] = {}
+                for record in batch:
+                    cursor = decode_cursor(record.value)
+                    changed[cursor.conversation, cursor.user, cursor.device] = Cursor(cursor.seq, cursor.time)
+                table.write(changed, Header(topic, batch[-1].offset + 1))
+            table.write({}, Header(topic, end))
+            begin, _ = reader.watermarks(RECEIPTS, self.number)
+            return table, max(begin, reader.committed(RECEIPTS, self.number) or 0)
+        except BaseException:
+            table.close()
+            raise
+        finally:
+            reader.close()
+
+    async def fold(self, facts: Sequence[tuple[Receipt | DeviceForgotten, int]]) -> None:
+        table = self._table
+        assert table is not None
+        outcome = Outcome({}, {})
+        fold_receipts(table, facts, outcome)
+        table.write(outcome.changed)
+        self.figures["changed"] += len(outcome.changed)
+        records = [
+            (self.number, encode_event(CursorRecord(SCHEMA_VERSION, *cursor, *value)), "\0".join(cursor).encode())
+            for cursor, value in outcome.changed.items()
+        ]
+        await asyncio.gather(self.outside.keep(CURSORS, records), self._tell(table, outcome.told))
+
+    async def _tell(self, table: CursorTable, told: dict[tuple[str, str], bool]) -> None:
+        if told:
+            marks = [(mark_of(table, conversation, user), own) for (conversation, user), own in told.items()]
+            users = sorted({user for mark, _ in marks for user in members_of_valid(mark.conversation)})
+            await self.tell(deliveries(marks, await self.outside.lookup(users, self.waits_for_redis)))
+
+    def let_go(self) -> None:
+        if self._table is not None:
+            self._table.close()
+            self._table = None

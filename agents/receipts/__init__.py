@@ -1,1 +1,0 @@
-"""One partition of `receipts.submitted`, its cursors, and what the devices are told of them."""
