@@ -14,6 +14,8 @@ from agents.archiver import make_archiver
 from agents.cursors import GROUP as CURSORS
 from agents.cursors import make_cursors
 from agents.folding.outside import Outside as FoldingOutside
+from agents.presence import GROUP as PRESENCE
+from agents.presence import make_presence
 from agents.sequencer import GROUP as SEQUENCER
 from agents.sequencer import make_sequencer
 from agents.sequencing.outside import Outside
@@ -25,6 +27,7 @@ from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
+from connectors.redis.watchers import RedisWatchers
 from streams.app import PipelineApp
 from streams.state import RocksBudget
 from streams.watchdog import end_when_blocked
@@ -63,6 +66,14 @@ def build_cursors(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisCli
         settings.kafka, CURSORS, topic_ids, RedisRoutes(redis), RedisOwners(redis, CURSORS), settings.web_address
     )
     return make_cursors(outside, settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))
+
+
+def build_presence(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
+    """The presence stage of a worker."""
+    outside = FoldingOutside(
+        settings.kafka, PRESENCE, topic_ids, RedisRoutes(redis), RedisOwners(redis, PRESENCE), settings.web_address
+    )
+    return make_presence(outside, RedisWatchers(redis), settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))
 
 
 def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:

@@ -16,6 +16,7 @@ class Connection(Protocol):
     user: str
     device: str
     seen: dict[str, int]
+    watched: frozenset[str]
 
     def push(self, frame: bytes) -> None:
         """Queue a frame; it goes out with the next `flush`."""

@@ -17,11 +17,13 @@ from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
+from connectors.redis.watchers import RedisWatchers
 from gateway.drain import drain
 from gateway.history import History
 from gateway.http import make_web_app
 from gateway.hub import Hub
 from gateway.marks import MarksReader
+from gateway.presence import PresenceNode
 from gateway.push import Pusher
 from gateway.questions import Questions
 from gateway.ranges import Ranges
@@ -59,14 +61,18 @@ class Node:
         partitions = settings.partitions
         self._sequencers = Workers("sequencer", RedisOwners(self._redis, "sequencer"), partitions)
         self._cursors = Workers("cursors", RedisOwners(self._redis, "cursors"), partitions)
+        self._presence_workers = Workers("presence", RedisOwners(self._redis, "presence"), partitions)
         self._receipts = Receipts(self._producer, partitions)
         self._archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _READ_SECONDS)) if settings.clickhouse else None
         ranges = Ranges(self._sequencers)
         self._history = History(ranges, self._archive)
-        self._questions = Questions(ranges, self._history, MarksReader(self._cursors))
-        self._pusher = Pusher(self._hub)
         self._routes = RedisRoutes(self._redis)
-        self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take)
+        self._presence = PresenceNode(
+            self.id, self._producer, self._presence_workers, ranges, RedisWatchers(self._redis), self._routes
+        )
+        self._questions = Questions(ranges, self._history, MarksReader(self._cursors), self._presence)
+        self._pusher = Pusher(self._hub, self._presence)
+        self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take, self._held)
         self._draining = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -96,6 +102,7 @@ class Node:
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         holding = asyncio.create_task(self._slot.run())
         holding.add_done_callback(self._slot_ended)
+        watching = asyncio.create_task(self._presence.keep_watching())
         settings = self._settings
         runner = web.AppRunner(make_web_app(self, self._history, settings.token_secret, settings.local), access_log=None)
         await runner.setup()
@@ -107,13 +114,15 @@ class Node:
         self._draining = True
         if self._code == 0:
             await self._drain()
-        holding.cancel()
-        await asyncio.gather(holding, return_exceptions=True)
+        for task in (holding, watching):
+            task.cancel()
+        await asyncio.gather(holding, watching, return_exceptions=True)
         await self._producer.close(_FLUSH_SECONDS)
         await self._slot.stop()
         await runner.cleanup()
         await self._sequencers.close()
         await self._cursors.close()
+        await self._presence_workers.close()
         if self._archive is not None:
             await self._archive.close()
         await self._redis.close()
@@ -140,7 +149,7 @@ class Node:
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         return await SocketConnection(
-            session, self._submitter, self._receipts, self._questions, self, settings.heartbeat
+            session, self._submitter, self._receipts, self._presence, self._questions, self, settings.heartbeat
         ).serve(request)
 
     def _verify(self, token: str) -> UserId:
@@ -158,6 +167,8 @@ class Node:
         except RedisUnavailable as error:
             log.warning("a session of %s is sent away: %s", connection.user, error)
             return Close.SLOT_LOST
+        connection.present = True
+        self._presence.came(connection.user)
         return encode_frame(
             Welcome(
                 command_id,
@@ -174,6 +185,14 @@ class Node:
     def goodbye(self, connection: SocketConnection) -> None:
         if self._hub.remove(connection):
             self._slot.unroute(connection.user, connection.device)
+        if connection.present:
+            self._presence.went(connection, connection.goodbye)
+
+    def _held(self, slot: int | None) -> None:
+        """The slot is held, or held again after its lease had vanished; or there is none."""
+        self._presence.slot = slot
+        if slot is not None:
+            self._presence.announce()
 
     def _producer_failed(self, reason: str) -> None:
         self._end(f"the Kafka producer is unusable: {reason}")

@@ -4,14 +4,17 @@ import logging
 
 from connectors.kafka.record import Record
 from gateway.hub import Connection, Hub
+from gateway.presence import PresenceNode
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries
+from schemas.events import PresenceDelivered, TypingDelivered
 
 log = logging.getLogger(__name__)
 
 
 class Pusher:
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, presence: PresenceNode) -> None:
         self._hub = hub
+        self._presence = presence
         self.pushed = 0
 
     def take(self, records: list[Record]) -> None:
@@ -24,7 +27,12 @@ class Pusher:
                 log.error("delivery %d/%d: %s", record.partition, record.offset, error)
                 continue
             for event in events:
-                self._hub.deliver(event, dirty)
+                if isinstance(event, PresenceDelivered):
+                    self._presence.deliver(event, dirty)
+                elif isinstance(event, TypingDelivered):
+                    self._presence.deliver_typing(event, dirty)
+                else:
+                    self._hub.deliver(event, dirty)
             self.pushed += len(events)
         for connection in dirty:
             connection.flush()

@@ -3,7 +3,9 @@
 import logging
 
 from gateway.history import History, HistoryUnavailable
+from gateway.hub import Connection
 from gateway.marks import MarksReader
+from gateway.presence import PresenceNode
 from gateway.ranges import RangeGone, Ranges
 from gateway.workers import WorkersUnavailable
 from schemas import frames
@@ -14,24 +16,27 @@ log = logging.getLogger(__name__)
 
 
 class Questions:
-    def __init__(self, ranges: Ranges, history: History, marks: MarksReader) -> None:
+    def __init__(self, ranges: Ranges, history: History, marks: MarksReader, presence: PresenceNode) -> None:
+        self._presence = presence
         self._ranges = ranges
         self._history = history
         self._marks = marks
 
-    async def answer(self, user: str, question: frames.Question) -> bytes:
-        """The frame that answers a question of one of `user`'s devices, which may ask it."""
+    async def answer(self, connection: Connection, question: frames.Question) -> bytes:
+        """The frame that answers a question of a device, which may ask it."""
         try:
-            return await self._answer(user, question)
+            return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable) as error:
-            log.info("a question of %s cannot be answered now: %s", user, error)
+            log.info("a question of %s cannot be answered now: %s", connection.user, error)
             return error_frame(question.id, Code.TRY_LATER)
         except RangeGone:
             return error_frame(question.id, Code.RANGE_GONE)
 
-    async def _answer(self, user: str, question: frames.Question) -> bytes:
+    async def _answer(self, connection: Connection, question: frames.Question) -> bytes:
         if isinstance(question, frames.Sync):
-            return encode_frame(await self._ranges.heads(user, question))
+            return encode_frame(await self._ranges.heads(connection.user, question))
+        if isinstance(question, frames.Watch):
+            return encode_frame(await self._presence.watch(connection, question))
         if isinstance(question, frames.GetMarks):
             return encode_frame(await self._marks.marks(question))
         page = await self._history.page(question.conversation, question.before, question.after, question.limit)

@@ -1,7 +1,7 @@
 """What devices have missed: asked of the workers that have the partitions (R9)."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -9,9 +9,10 @@ from gateway.workers import Workers, WorkersUnavailable
 from schemas.codec import UNDECODABLE, split_frames
 from schemas.frames import MAX_HEADS, Heads, Sync
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion, Newest, NewestAnswer, NewestQuestion, PageHead
+from schemas.ranges import HeadsAnswer, HeadsQuestion, Newest, NewestAnswer, NewestQuestion, PageHead, SeqsAnswer, SeqsQuestion
 
 _heads = msgspec.json.Decoder(HeadsAnswer)
+_seqs = msgspec.json.Decoder(SeqsAnswer)
 _newest = msgspec.json.Decoder(NewestAnswer)
 _page_head = msgspec.json.Decoder(PageHead)
 
@@ -50,6 +51,16 @@ class Ranges:
 
         found, complete = await self._workers.ask_owners("heads", _heads, cursors, question)
         return merge_heads(sync.id, list(found.values()), not complete)
+
+    async def seqs(self, conversations: Iterable[str]) -> tuple[dict[str, int], bool]:
+        """(conversation → last seq of those with messages, whether all could be asked after). Raises WorkersUnavailable."""
+        asked: dict[int, list[str]] = {}
+        for conversation in conversations:
+            asked.setdefault(partition_of(conversation, self._workers.partitions), []).append(conversation)
+        found, complete = await self._workers.ask_owners(
+            "seqs", _seqs, asked, lambda partitions: SeqsQuestion({number: asked[number] for number in partitions})
+        )
+        return {name: seq for seqs in found.values() for name, seq in seqs.items()}, complete
 
     async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest]:
         """A user's conversations, last written first, before (time, conversation) `before`. Raises WorkersUnavailable."""

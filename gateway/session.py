@@ -48,6 +48,12 @@ class Ask(NamedTuple):
     question: frames.Question
 
 
+class Type(NamedTuple):
+    """The person is writing in the conversation."""
+
+    conversation: str
+
+
 class Seen(NamedTuple):
     """The device has received, or the person has read, what is up to `seq`."""
 
@@ -60,7 +66,7 @@ class End(NamedTuple):
     close: Close
 
 
-Effect = Reply | Greet | Submit | Seen | Ask | End
+Effect = Reply | Greet | Submit | Seen | Type | Ask | End
 
 
 class State(Enum):
@@ -80,7 +86,7 @@ class _Envelope(msgspec.Struct):
     round: frames.Round = 0
 
 
-_COMMANDS = (frames.Hello, frames.Send, frames.Received, frames.Read, *get_args(frames.Question), frames.Ping)
+_COMMANDS = (frames.Hello, frames.Send, frames.Received, frames.Read, frames.Typing, *get_args(frames.Question), frames.Ping)
 _TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
 
@@ -146,8 +152,8 @@ class Session:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
-        if isinstance(command, frames.Received | frames.Read) and self.state is State.ONLINE:
-            return self._seen(line, command)
+        if isinstance(command, frames.Received | frames.Read | frames.Typing) and self.state is State.ONLINE:
+            return self._told(line, command)
         if isinstance(command, frames.Question) and self.state is State.ONLINE:
             return self._ask(line, command)
         if type(command) is frames.Ping and self.state is State.ONLINE:
@@ -186,17 +192,23 @@ class Session:
             return Submit(RefusalSubmitted(*head, code.number), to)
         return Submit(MessageSubmitted(*head, body or ""), to)
 
-    def _seen(self, line: bytes, receipt: frames.Received | frames.Read) -> Effect:
-        if not ids.is_member(receipt.conversation, self._user):
+    def _told(self, line: bytes, command: frames.Received | frames.Read | frames.Typing) -> Effect:
+        if not ids.is_member(command.conversation, self._user):
             return self._refuse(line, Code.NOT_A_MEMBER)
         self._bad = 0
-        return Seen(receipt.conversation, receipt.seq, isinstance(receipt, frames.Read))
+        if isinstance(command, frames.Typing):
+            return Type(command.conversation)
+        return Seen(command.conversation, command.seq, isinstance(command, frames.Read))
 
     def _ask(self, line: bytes, question: frames.Question) -> Effect:
         if isinstance(question, frames.Sync):
             asked: Iterable[str] = question.cursors
+        elif isinstance(question, frames.GetMarks):
+            asked = question.conversations
+        elif isinstance(question, frames.Watch):
+            asked = ()
         else:
-            asked = question.conversations if isinstance(question, frames.GetMarks) else (question.conversation,)
+            asked = (question.conversation,)
         if not all(ids.is_member(conversation, self._user) for conversation in asked):
             return self._refuse(line, Code.NOT_A_MEMBER)
         self._bad = 0

@@ -26,10 +26,20 @@ _RESYNC = encode_frame(Resync())
 
 
 class Slot:
-    """Keeps a slot for `node` until cancelled. Sessions may be routed here while `ready`."""
+    """Keeps a slot for `node` until cancelled. Sessions may be routed here while `ready`.
+
+    `on_held` is told the slot whenever it is taken, or taken again after its lease had vanished, and None when it is lost.
+    """
 
     def __init__(
-        self, node: str, slots: int, kafka: str, routes: Routes, hub: Hub, on_records: Callable[[list[Record]], None]
+        self,
+        node: str,
+        slots: int,
+        kafka: str,
+        routes: Routes,
+        hub: Hub,
+        on_records: Callable[[list[Record]], None],
+        on_held: Callable[[int | None], None],
     ) -> None:
         self.node = node
         self.number: int | None = None
@@ -38,6 +48,7 @@ class Slot:
         self._routes = routes
         self._hub = hub
         self._on_records = on_records
+        self._on_held = on_held
         self._consumer: PartitionConsumer | None = None
         self._lost = asyncio.Event()
         self._changes: asyncio.Queue[tuple[Route, asyncio.Future[None] | None]] = asyncio.Queue(maxsize=100_000)
@@ -97,6 +108,7 @@ class Slot:
             self._lost.clear()
             self._consumer = PartitionConsumer(self._kafka, DELIVERIES, self.number, position, self._on_records, self._on_lost)
         log.info("node %s holds gateway slot %d from offset %d on", self.node, self.number, position)
+        self._on_held(self.number)
 
     def _end_of_deliveries(self, slot: int) -> int:
         reader = Reader(self._kafka, timeout=10.0)
@@ -125,6 +137,7 @@ class Slot:
             if clock() >= keep_at and await self._keep_all():
                 keep_at = clock() + ROUTE_SECONDS / 4
                 if vanished:
+                    self._on_held(self.number)
                     self._resync_all()
                     vanished = False
             try:
@@ -156,6 +169,7 @@ class Slot:
         self._lost.set()
 
     async def _let_go(self, close: Close) -> None:
+        self._on_held(None)
         for connection in self._hub:
             connection.close(close)
         number, consumer, self._consumer, self.number = self.number, self._consumer, None, None

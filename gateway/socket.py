@@ -12,9 +12,10 @@ from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from gateway.presence import PresenceNode
 from gateway.questions import Questions, error_frame
 from gateway.receipts import Receipts
-from gateway.session import Ask, Effect, End, Greet, Reply, Seen, Session, State, Submit, not_submitted
+from gateway.session import Ask, Effect, End, Greet, Reply, Seen, Session, State, Submit, Type, not_submitted
 from gateway.submit import Submitter
 from schemas.codec import join_frames
 from schemas.codes import Close, Code
@@ -63,6 +64,7 @@ class SocketConnection:
         "_leaving",
         "_loop",
         "_out",
+        "_presence",
         "_questions",
         "_receipts",
         "_scheduled",
@@ -72,8 +74,11 @@ class SocketConnection:
         "_transport",
         "_unanswered",
         "device",
+        "goodbye",
+        "present",
         "seen",
         "user",
+        "watched",
     )
 
     def __init__(
@@ -81,6 +86,7 @@ class SocketConnection:
         session: Session,
         submitter: Submitter,
         receipts: Receipts,
+        presence: PresenceNode,
         questions: Questions,
         greeter: Greeter,
         heartbeat: float,
@@ -91,6 +97,12 @@ class SocketConnection:
         self._session = session
         self._submitter = submitter
         self._receipts = receipts
+        self._presence = presence
+        self.watched: frozenset[str] = frozenset()
+        self.present = False
+        """Presence counts it."""
+        self.goodbye = False
+        """The device said that it goes."""
         self._questions = questions
         self._asking: set[asyncio.Task[None]] = set()
         self._unanswered = 0
@@ -123,6 +135,7 @@ class SocketConnection:
                 elif message.type is WSMsgType.BINARY:
                     self.close(Close.NOT_TEXT)
                 else:
+                    self.goodbye = message.type is WSMsgType.CLOSE and self._closing is None
                     break
         except ConnectionError:
             pass  # it went away while its ping was being answered
@@ -222,6 +235,8 @@ class SocketConnection:
         elif type(effect) is Seen:
             if not self._receipts.submit((effect.conversation, self.user, self.device, effect.read), effect.seq):
                 self.reply(error_frame(None, Code.TRY_LATER))
+        elif type(effect) is Type:
+            self._presence.typing(self, effect.conversation)
         elif type(effect) is Ask:
             self._ask(effect.question)
         elif type(effect) is Greet:
@@ -243,7 +258,7 @@ class SocketConnection:
         asking.add_done_callback(self._asking.discard)
 
     async def _answer(self, question: Question) -> None:
-        self.reply(await self._questions.answer(self.user, question))
+        self.reply(await self._questions.answer(self, question))
 
     async def _greet(self, command_id: int) -> None:
         welcome = await self._greeter.welcome(self, command_id)

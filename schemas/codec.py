@@ -103,6 +103,8 @@ _log = msgspec.msgpack.Decoder(events.LogRecord)
 _deliveries = msgspec.msgpack.Decoder(events.DeliveryRecord)
 _receipts = msgspec.msgpack.Decoder(events.ReceiptRecord)
 _cursor = msgspec.msgpack.Decoder(events.CursorRecord)
+_presence = msgspec.msgpack.Decoder(events.PresenceRecord)
+_presence_state = msgspec.msgpack.Decoder(events.PresenceState)
 _dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
@@ -207,13 +209,30 @@ def decode_cursor(value: bytes) -> events.CursorRecord:
     return _of_version(_cursor, value)
 
 
+def decode_presence(value: bytes) -> events.PresenceRecord:
+    """A record of `presence.submitted`. Raises NewerVersion or Undecodable."""
+    return _of_version(_presence, value)
+
+
+def decode_presence_state(value: bytes) -> events.PresenceState:
+    """A record of `presence`. Raises NewerVersion or Undecodable."""
+    return _of_version(_presence_state, value)
+
+
 def decode_dead_letter(value: bytes) -> events.DeadLetter:
     """A record of `dead-letters`. Raises NewerVersion or Undecodable."""
     return _of_version(_dead_letter, value)
 
 
 _Record = TypeVar(
-    "_Record", events.LogRecord, events.DeliveryRecord, events.DeadLetter, events.ReceiptRecord, events.CursorRecord
+    "_Record",
+    events.LogRecord,
+    events.DeliveryRecord,
+    events.DeadLetter,
+    events.ReceiptRecord,
+    events.CursorRecord,
+    events.PresenceRecord,
+    events.PresenceState,
 )
 
 

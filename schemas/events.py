@@ -142,6 +142,34 @@ RECEIVED, READ = "", "*"
 """No device can be called so."""
 
 
+# presence.submitted
+
+
+class PresenceChange(_Event, frozen=True):
+    """`user` has a device on this node (`online`), or has none any more. Nodes have a new id at each start."""
+
+    user: Text
+    node: Text
+    online: bool
+
+
+class PresenceRecord(_Event, frozen=True):
+    version: int
+    items: list[PresenceChange]
+
+
+# presence
+
+
+class PresenceState(_Event, frozen=True):
+    """The nodes a user is online on; if none, `last_seen` says since when (broker's time in ms)."""
+
+    version: int
+    user: str
+    nodes: list[str]
+    last_seen: int
+
+
 # deliveries
 
 
@@ -181,7 +209,22 @@ class DeviceLoggedOut(_Event, tag=3, frozen=True):
     device: str
 
 
-Delivered = MessageDelivered | AnswerDelivered | MarkDelivered | DeviceLoggedOut
+class PresenceDelivered(_Event, tag=4, frozen=True):
+    """A finished `presence` frame to every device on this gateway that watches `user`."""
+
+    user: str
+    frame: bytes
+
+
+class TypingDelivered(_Event, tag=5, frozen=True):
+    """A finished `user_typing` frame to every device of `user` on this gateway that watches `typist`."""
+
+    user: str
+    typist: str
+    frame: bytes
+
+
+Delivered = MessageDelivered | AnswerDelivered | MarkDelivered | DeviceLoggedOut | PresenceDelivered | TypingDelivered
 
 
 class DeliveryRecord(_Event, frozen=True):

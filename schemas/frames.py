@@ -29,6 +29,7 @@ MAX_PAGE_MESSAGES = 100
 MAX_SYNC_CONVERSATIONS = 1000
 MAX_HEADS = 1000
 MAX_MARKED = 500
+MAX_WATCHED = 200
 MAX_QUESTIONS = 8
 """`sync` and `history` of one session that may be unanswered at once."""
 
@@ -104,6 +105,22 @@ class GetMarks(_Frame, tag="get_marks", frozen=True):
 
     id: CommandId
     conversations: Annotated[list[str], Meta(max_length=MAX_MARKED)]
+
+
+class Watch(_Frame, tag="watch", frozen=True):
+    """This device wants to know of the presence of these users, and of no others; answered by `presences` or `error`.
+
+    Of those the user has no conversation with, nothing is told.
+    """
+
+    id: CommandId
+    users: Annotated[list[str], Meta(max_length=MAX_WATCHED)]
+
+
+class Typing(_Frame, tag="typing", frozen=True):
+    """The person is writing. No answer, save an `error`; say it again every few seconds while it is so."""
+
+    conversation: str
 
 
 class Ping(_Frame, tag="ping", frozen=True):
@@ -215,6 +232,29 @@ class Marks(_Frame, tag="marks", frozen=True):
     pending: bool = False
 
 
+class Presence(_Frame, tag="presence", frozen=True):
+    """Whether a watched user has a device online; if not, `last_seen` in ms says until when there was one (0: never)."""
+
+    user: str
+    online: bool
+    last_seen: int
+
+
+class Presences(_Frame, tag="presences", frozen=True):
+    """The presence of the users that are watched now. `pending`: some could not be asked after; watch again."""
+
+    id: int
+    users: list[Presence]
+    pending: bool = False
+
+
+class UserTyping(_Frame, tag="user_typing", frozen=True):
+    """`user` is writing. It ends with the user's next message, or some seconds after the last of these."""
+
+    conversation: str
+    user: str
+
+
 class Resync(_Frame, tag="resync", frozen=True):
     """Pushes may have been missed (the routes to this node were lost for a while): send `sync` as after a welcome."""
 
@@ -248,7 +288,23 @@ class Error(_Frame, tag="error", frozen=True):
     ordinal: int | None = None
 
 
-Question = Sync | History | GetMarks
+Question = Sync | History | GetMarks | Watch
 """Commands that are answered by asking others; at most MAX_QUESTIONS of a session at once."""
-Command = Hello | Send | Received | Read | Question | Ping
-ServerFrame = Welcome | Sent | Refused | OutOfStep | Message | Heads | Page | Mark | Marks | Resync | Pong | Error
+Command = Hello | Send | Received | Read | Typing | Question | Ping
+ServerFrame = (
+    Welcome
+    | Sent
+    | Refused
+    | OutOfStep
+    | Message
+    | Heads
+    | Page
+    | Mark
+    | Marks
+    | Presence
+    | Presences
+    | UserTyping
+    | Resync
+    | Pong
+    | Error
+)

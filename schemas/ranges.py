@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from schemas.frames import Mark
+from schemas.frames import Mark, Presence
 
 
 class HeadsQuestion(Struct):
@@ -50,6 +50,26 @@ class MarksQuestion(Struct):
 
 MarksAnswer = dict[int, list[Mark]]
 """partition → marks; partitions the worker cannot answer for are left out."""
+
+
+class SeqsQuestion(Struct):
+    """partition → conversations whose last seq is asked for."""
+
+    conversations: dict[int, list[str]]
+
+
+SeqsAnswer = dict[int, dict[str, int]]
+"""partition → conversation → last seq, of those that have one; partitions the worker cannot answer for are left out."""
+
+
+class PresenceQuestion(Struct):
+    """partition → users whose presence is asked for."""
+
+    users: dict[int, list[str]]
+
+
+PresenceAnswer = dict[int, list[Presence]]
+"""partition → presence of each user; partitions the worker cannot answer for are left out."""
 
 
 class PageHead(Struct):

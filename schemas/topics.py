@@ -13,6 +13,8 @@ DELIVERIES = "deliveries"
 DEAD_LETTERS = "dead-letters"
 RECEIPTS = "receipts.submitted"
 CURSORS = "cursors"
+PRESENCE_SUBMITTED = "presence.submitted"
+PRESENCE = "presence"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -36,8 +36,10 @@ def make_folding_app(
     settings: WorkerSettings,
     partitions: int,
 ) -> tuple[PipelineApp, FoldingStage[Kept]]:
-    """The app of stage `name`, which reads `topic`, with pages `/health/` and `/{name}/`. Call it inside the loop it will run in;
-    await its `closing` after it has stopped."""
+    """The app of stage `name`, which reads `topic`, with pages `/health/` and `/{name}/`, and the stage.
+
+    Call it inside the loop it will run in; await the app's `closing` after it has stopped.
+    """
 
     async def go_on(partition: int) -> None:
         await app.consumer.go_on(partition)

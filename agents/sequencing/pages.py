@@ -12,12 +12,13 @@ from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
 from schemas.codec import UNDECODABLE
 from schemas.frames import MAX_PAGE_MESSAGES
-from schemas.ranges import HeadsQuestion, NewestQuestion, PageHead
+from schemas.ranges import HeadsQuestion, NewestQuestion, PageHead, SeqsQuestion
 from streams.app import PipelineApp
 from streams.rates import Rates
 
 encode_json = msgspec.json.Encoder().encode
 decode_question = msgspec.json.Decoder(HeadsQuestion).decode
+decode_seqs = msgspec.json.Decoder(SeqsQuestion).decode
 decode_newest = msgspec.json.Decoder(NewestQuestion).decode
 
 
@@ -102,6 +103,16 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
             return self.bytes(encode_json(await stage.heads(question)), content_type="application/json")
+
+    @app.page("/sequencer/seqs/")
+    class Seqs(View):
+        async def post(self, request: Any) -> Any:
+            """A SeqsQuestion in, a SeqsAnswer out."""
+            try:
+                question = decode_seqs(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            return self.bytes(encode_json(await stage.seqs(question)), content_type="application/json")
 
     @app.page("/sequencer/newest/")
     class Newest(View):

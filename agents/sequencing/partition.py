@@ -171,6 +171,14 @@ class Partition:
         self.write()
         return find_heads(self.table, user, after, until, cursors)
 
+    async def seqs(self, conversations: Sequence[str]) -> dict[str, int] | None:
+        """Last seqs of those conversations that have messages; None if this partition is not here or cannot tell now."""
+        if not await self._has_landed() or self.table is None:
+            return None
+        self.write()
+        found = {conversation: self.table.seq(conversation) for conversation in conversations}
+        return {conversation: seq for conversation, seq in found.items() if seq}
+
     async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest] | None:
         """A user's conversations here, last written first; None if this partition is not here or cannot tell now."""
         if not await self._has_landed() or self.table is None:

@@ -10,7 +10,7 @@ from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition, Status
 from connectors.kafka.reader import ReadTimeout
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion
+from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion, SeqsAnswer, SeqsQuestion
 from schemas.topics import LOG, SUBMITTED
 
 log = logging.getLogger(__name__)
@@ -100,6 +100,12 @@ class SequencerStage:
             )
         )
         return {number: dict(heads) for number, heads in zip(owned, found, strict=True) if heads is not None}
+
+    async def seqs(self, question: SeqsQuestion) -> SeqsAnswer:
+        """Last seqs of conversations, of the partitions asked that are here."""
+        owned = {number: self.partitions[number] for number in question.conversations if number in self.partitions}
+        found = await asyncio.gather(*(partition.seqs(question.conversations[number]) for number, partition in owned.items()))
+        return {number: seqs for number, seqs in zip(owned, found, strict=True) if seqs is not None}
 
     async def newest(self, question: NewestQuestion) -> NewestAnswer:
         """Conversations last written to, of the partitions asked that are here."""

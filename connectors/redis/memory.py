@@ -1,9 +1,10 @@
-"""`Routes` and `Owners` in memory, with a clock of the caller's: for tests. Held to the same contract suite as Redis."""
+"""`Routes`, `Owners` and `Watchers` in memory, with a clock of the caller's: for tests. Held to the contract suite of Redis."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.routes import LEASE_SECONDS, Lease, Route
+from connectors.redis.watchers import WATCH_SECONDS
 
 
 class MemoryRoutes:
@@ -47,6 +48,9 @@ class MemoryRoutes:
         if self._holder(slot) == node:
             del self._slots[slot]
 
+    async def nodes(self, slots: int) -> set[str]:
+        return {node for slot in range(slots) if (node := self._holder(slot)) is not None}
+
     async def write_routes(self, routes: Sequence[Route]) -> None:
         for route in routes:
             self._routes.setdefault(route.user, {})[route.device] = route
@@ -81,3 +85,20 @@ class MemoryOwners:
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         found = {partition: self._owners.get(partition, ("", 0.0)) for partition in partitions}
         return {partition: address for partition, (address, until) in found.items() if until > self._clock()}
+
+
+class MemoryWatchers:
+    """`clock` in seconds."""
+
+    def __init__(self, clock: Callable[[], float], watch_seconds: float = WATCH_SECONDS) -> None:
+        self._clock = clock
+        self._watch = watch_seconds
+        self._slots: dict[str, dict[int, float]] = {}
+
+    async def watch(self, users: Iterable[str], slot: int) -> None:
+        for user in users:
+            self._slots.setdefault(user, {})[slot] = self._clock() + self._watch
+
+    async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
+        now = self._clock()
+        return {user: [slot for slot, until in self._slots.get(user, {}).items() if until > now] for user in users}

@@ -48,6 +48,9 @@ class Routes(Protocol):
     async def release_slot(self, node: str, slot: int) -> None:
         """Give the slot back if it is still ours."""
 
+    async def nodes(self, slots: int) -> set[str]:
+        """The nodes that hold one of the slots 0..slots-1 now."""
+
     async def write_routes(self, routes: Sequence[Route]) -> None:
         """Write routes, in one round trip. An older route of the same device is replaced."""
 
@@ -91,6 +94,10 @@ class RedisRoutes:
 
     async def release_slot(self, node: str, slot: int) -> None:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
+
+    async def nodes(self, slots: int) -> set[str]:
+        found = await self._call(self._redis.mget([f"slot:{slot}" for slot in range(slots)]))
+        return {node.decode() for node in found if node}
 
     async def write_routes(self, routes: Sequence[Route]) -> None:
         await self._put(routes, "HSET")

@@ -13,7 +13,7 @@ import click
 from ops.exits import FAILED, fail
 from ops.local.health import is_healthy
 from ops.local.home import Home
-from ops.local.parts import MAX_ARCHIVERS, MAX_CURSORS, MAX_GATEWAYS, MAX_WORKERS, Layout, MissingTool
+from ops.local.parts import MAX_ARCHIVERS, MAX_CURSORS, MAX_GATEWAYS, MAX_PRESENCE, MAX_WORKERS, Layout, MissingTool
 from ops.local.process import end, is_running
 from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
 
@@ -54,10 +54,19 @@ def command() -> None:
 @click.option("--gateways", envvar="GATEWAYS", default=1, show_default=True, type=click.IntRange(0, MAX_GATEWAYS))
 @click.option("--archivers", envvar="ARCHIVERS", default=1, show_default=True, type=click.IntRange(0, MAX_ARCHIVERS))
 @click.option("--cursors", envvar="CURSORS", default=1, show_default=True, type=click.IntRange(0, MAX_CURSORS))
+@click.option("--presence", envvar="PRESENCE", default=1, show_default=True, type=click.IntRange(0, MAX_PRESENCE))
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
 def up(
-    home: Path, base_port: int, workers: int, gateways: int, archivers: int, cursors: int, no_archive: bool, detach: bool
+    home: Path,
+    base_port: int,
+    workers: int,
+    gateways: int,
+    archivers: int,
+    cursors: int,
+    presence: int,
+    no_archive: bool,
+    detach: bool,
 ) -> None:
     """Start everything; Ctrl-C ends it. A second start keeps all messages.
 
@@ -68,9 +77,9 @@ def up(
     place = Home(home)
     place.create()
     if detach:
-        _detach(place, base_port, workers, gateways, archivers, cursors, no_archive)
+        _detach(place, base_port, workers, gateways, archivers, cursors, presence, no_archive)
         return
-    layout = Layout(place, base_port, workers, gateways, None if no_archive else archivers, cursors)
+    layout = Layout(place, base_port, workers, gateways, None if no_archive else archivers, cursors, presence)
     try:
         asyncio.run(Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place)))
     except (CannotStart, MissingTool) as error:
@@ -134,11 +143,20 @@ def logs(home: Path, part: str | None, follow: bool) -> None:
     sys.exit(subprocess.call(["tail", *lines, *(["-F"] if follow else []), *map(str, files)]))
 
 
-def _detach(place: Home, base_port: int, workers: int, gateways: int, archivers: int, cursors: int, no_archive: bool) -> None:
+def _detach(
+    place: Home,
+    base_port: int,
+    workers: int,
+    gateways: int,
+    archivers: int,
+    cursors: int,
+    presence: int,
+    no_archive: bool,
+) -> None:
     output = place.logs / "supervisor.log"
     arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
     arguments += ["--workers", str(workers), "--gateways", str(gateways), "--archivers", str(archivers)]
-    arguments += ["--cursors", str(cursors)]
+    arguments += ["--cursors", str(cursors), "--presence", str(presence)]
     arguments += ["--no-archive"] if no_archive else []
     with output.open("wb") as log:
         process = subprocess.Popen(

@@ -10,10 +10,10 @@ from ops.exits import USAGE, exit_codes, fail
 
 
 @click.command()
-@click.argument("stages", nargs=-1, required=True, type=click.Choice(["sequencer", "cursors", "archiver"]))
+@click.argument("stages", nargs=-1, required=True, type=click.Choice(["sequencer", "cursors", "presence", "archiver"]))
 def command(stages: tuple[str, ...]) -> None:
-    """Run one of the STAGES: the sequencer; the cursors, which keep what was received and read; or the archiver, which brings
-    every message to ClickHouse.
+    """Run one of the STAGES: the sequencer; the cursors, which keep what was received and read; presence; or the archiver,
+    which brings every message to ClickHouse.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder), MESSENGER_WEB_PORT
     (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no login), MESSENGER_PARTITIONS (4),
@@ -25,7 +25,7 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer
     """
     from agents.settings import WorkerSettings
-    from agents.worker import build_archiver, build_cursors, build_sequencer, run
+    from agents.worker import build_archiver, build_cursors, build_presence, build_sequencer, run
     from connectors.environment import SettingsError, load
     from connectors.kafka.topics import KafkaUnreachable, TopicsWrong
     from ops.logs import set_up_logging
@@ -33,7 +33,12 @@ def command(stages: tuple[str, ...]) -> None:
     if len(set(stages)) > 1:
         fail("each stage has a monitor of its own: run them as processes of their own", USAGE)
     set_up_logging(logging.INFO)
-    builders = {"sequencer": build_sequencer, "cursors": build_cursors, "archiver": build_archiver}
+    builders = {
+        "sequencer": build_sequencer,
+        "cursors": build_cursors,
+        "presence": build_presence,
+        "archiver": build_archiver,
+    }
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
         try:
             sys.exit(run(load(WorkerSettings, os.environ), [builders[stage] for stage in set(stages)]))

@@ -5,7 +5,9 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ops.local.home import Home
@@ -14,7 +16,9 @@ MAX_GATEWAYS = 8
 MAX_WORKERS = 8
 MAX_ARCHIVERS = 2
 MAX_CURSORS = 1
+MAX_PRESENCE = 1
 _KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _CURSORS, _WORKERS = 8, 9, 10, 11, 12, 13, 15, 16
+_PRESENCE = 28
 _HUNG_SECONDS = 20.0
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
@@ -52,6 +56,7 @@ class Layout(NamedTuple):
     archivers: int | None = 1
     """None: without an archive, and without ClickHouse."""
     cursors: int = 1
+    presence: int = 1
     partitions: int = 4
 
     @property
@@ -84,54 +89,11 @@ class Layout(NamedTuple):
         parts = [self._kafka([[*messenger, "topics", "create", "--wait", "60"]]), self._redis()]
         if self.archivers is not None:
             parts.append(self._clickhouse([[*messenger, "archive", "migrate"]]))
-        for number in range(1, self.workers + 1):
-            port = self.base_port + _WORKERS + number - 1
-            state = str(self.home.folder / f"worker-{number}")
-            parts.append(
-                Part(
-                    f"worker-{number}",
-                    [*messenger, "worker", "sequencer"],
-                    {**ours, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
-                    port,
-                    ("http", port, "/health/"),
-                    5.0,
-                    [],
-                    [],
-                    f"http://127.0.0.1:{port}/ (Faust monitor), /sequencer/, /performance/",
-                )
-            )
-        for number in range(1, self.cursors + 1):
-            port = self.base_port + _CURSORS + number - 1
-            state = str(self.home.folder / f"cursors-{number}")
-            parts.append(
-                Part(
-                    f"cursors-{number}",
-                    [*messenger, "worker", "cursors"],
-                    {**ours, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
-                    port,
-                    ("http", port, "/health/"),
-                    5.0,
-                    [],
-                    [],
-                    f"http://127.0.0.1:{port}/cursors/",
-                )
-            )
-        for number in range(1, (self.archivers or 0) + 1):
-            port = self.base_port + _ARCHIVERS + number - 1
-            state, clickhouse = str(self.home.folder / f"archiver-{number}"), self.clickhouse("archiver")
-            parts.append(
-                Part(
-                    f"archiver-{number}",
-                    [*messenger, "worker", "archiver"],
-                    {**ours, "MESSENGER_CLICKHOUSE": clickhouse, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
-                    port,
-                    ("http", port, "/health/"),
-                    5.0,
-                    [],
-                    [],
-                    f"http://127.0.0.1:{port}/archiver/",
-                )
-            )
+        parts += self._stages("worker", "sequencer", self.workers, _WORKERS)
+        parts += self._stages("cursors", "cursors", self.cursors, _CURSORS)
+        parts += self._stages("presence", "presence", self.presence, _PRESENCE)
+        archiving = {"MESSENGER_CLICKHOUSE": self.clickhouse("archiver")}
+        parts += self._stages("archiver", "archiver", self.archivers or 0, _ARCHIVERS, archiving)
         for number in range(1, self.gateways + 1):
             port = self.base_port + number - 1
             parts.append(
@@ -145,6 +107,29 @@ class Layout(NamedTuple):
                     [],
                     [],
                     f"http://127.0.0.1:{port}/ (chat page)",
+                )
+            )
+        return parts
+
+    def _stages(
+        self, name: str, stage: str, count: int, first_port: int, more: Mapping[str, str] = MappingProxyType({})
+    ) -> list[Part]:
+        """`count` workers of a stage."""
+        parts = []
+        for number in range(1, count + 1):
+            port = self.base_port + first_port + number - 1
+            state = str(self.home.folder / f"{name}-{number}")
+            parts.append(
+                Part(
+                    f"{name}-{number}",
+                    [sys.executable, "-m", "ops", "worker", stage],
+                    {**self.environment(), **more, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
+                    port,
+                    ("http", port, "/health/"),
+                    5.0,
+                    [],
+                    [],
+                    f"http://127.0.0.1:{port}/{stage}/ (Faust monitor: /, /performance/)",
                 )
             )
         return parts

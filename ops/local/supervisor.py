@@ -156,7 +156,7 @@ class Supervisor:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        for kind in ("gateway", ("worker", "cursors", "archiver"), ("clickhouse", "redis", "kafka")):
+        for kind in ("gateway", ("worker", "cursors", "presence", "archiver"), ("clickhouse", "redis", "kafka")):
             await asyncio.gather(*(self._end(r) for r in self._parts if r.part.name.startswith(kind)))
         self._home.write_state({})
 

@@ -31,10 +31,12 @@ class Stack:
         base_port: int | None = None,
         archivers: int | None = None,
         cursors: int = 0,
+        presence: int = 0,
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
         self._counts = ["--workers", str(workers), "--gateways", str(gateways), "--cursors", str(cursors)]
+        self._counts += ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"

@@ -1,6 +1,16 @@
 """Python client of the messenger: `async with Client(url, token, device) as client: await client.send("bob", "hi")`."""
 
-from messenger_sdk.client import Client, Event, HistoryPage, MarksChanged, MessageReceived, SendFailed, StateChanged
+from messenger_sdk.client import (
+    Client,
+    Event,
+    HistoryPage,
+    MarksChanged,
+    MessageReceived,
+    PresenceChanged,
+    SendFailed,
+    StateChanged,
+    Typing,
+)
 from messenger_sdk.errors import (
     ClientClosed,
     ConnectionRefused,
@@ -29,10 +39,12 @@ __all__ = [
     "FolderInUse",
     "FolderOfAnother",
     "FolderUnreadable",
+    "PresenceChanged",
     "SavedSend",
     "SendFailed",
     "SendRefused",
     "SendUnknown",
     "SentMessage",
     "StateChanged",
+    "Typing",
 ]

@@ -9,7 +9,7 @@ import itertools
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -32,6 +32,7 @@ from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
 from messenger_sdk.shown_file import ShownFile
 from messenger_sdk.timelines import Shown, Timelines
+from messenger_sdk.watching import WatchList
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
 from schemas.codes import Code
@@ -44,6 +45,7 @@ MAX_EVENTS = 10_000
 _WELCOME_SECONDS = 10.0
 _LASTING_SECONDS = 5.0
 """A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
+_TYPING_SECONDS = 3.0
 _HISTORY_QUESTIONS = 2
 """Under way at once; the others of a session's questions are for catching up."""
 _LOOK_UP_PAGES = 100
@@ -101,6 +103,21 @@ class MarksChanged(NamedTuple):
     read_at: int
 
 
+class PresenceChanged(NamedTuple):
+    """A watched user has come or gone; `last_seen` in ms, if offline (0: never)."""
+
+    user: str
+    online: bool
+    last_seen: int
+
+
+class Typing(NamedTuple):
+    """A watched user is writing in the conversation: until their next message, or for some seconds."""
+
+    conversation: str
+    user: str
+
+
 class SendFailed(NamedTuple):
     """A send from before this start has ended without a number; who made it no longer waits for its result."""
 
@@ -110,7 +127,7 @@ class SendFailed(NamedTuple):
     error: MessengerError
 
 
-Event = MessageReceived | StateChanged | MarksChanged | SendFailed
+Event = MessageReceived | StateChanged | MarksChanged | PresenceChanged | Typing | SendFailed
 
 
 class Client:
@@ -138,6 +155,8 @@ class Client:
         self.dropped_events = 0
         self._ids = itertools.count(2)
         self._marks = MarkBook(jitter, self._ids)
+        self._watch_list = WatchList(jitter, self._ids)
+        self._typing: dict[str, float] = {}
         self._history: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
         """Questions that somebody waits for; asked again in each session."""
         self._history_turns = asyncio.Semaphore(_HISTORY_QUESTIONS)
@@ -275,6 +294,19 @@ class Client:
         """What a user has received and read of a conversation, as far as this device knows."""
         return self._shown_mark(self._marks.mark(conversation, user))
 
+    def watch(self, users: Iterable[str]) -> None:
+        """Tell of the presence of these users, at most 200 with whom there is a conversation, and of no others: PresenceChanged
+        and Typing are events from now on."""
+        self._watch_list.set(users, self._clock())
+        self._ask()
+
+    def typing(self, conversation: str) -> None:
+        """The person is writing; call it at each keystroke. Told on every few seconds, and only while online."""
+        now = self._clock()
+        if self._socket is not None and now - self._typing.get(conversation, -_TYPING_SECONDS) >= _TYPING_SECONDS:
+            self._typing[conversation] = now
+            self._write(self._socket, [encode_frame(frames.Typing(conversation))])
+
     def unread(self, conversation: str) -> int:
         """How many messages of a conversation the person has not read, one's own not being among the last."""
         return max(0, self._timelines.head(conversation) - self._marks.read_up_to(conversation))
@@ -370,6 +402,7 @@ class Client:
         self._marks.user = frame.user
         self._catching_up.begin()
         self._marks.begin(self._timelines.cursors(), self._clock())
+        self._watch_list.begin(self._clock())
         self._ask()
         self._put([question for question, _ in self._history.values()])
 
@@ -482,7 +515,17 @@ class Client:
         elif type(frame) is frames.Resync:
             self._catching_up.sync()
             self._marks.begin(self._timelines.cursors(), self._clock())
+            self._watch_list.begin(self._clock())
             self._ask()
+        elif type(frame) is frames.Presence:
+            if self._watch_list.take(frame):
+                self._emit(PresenceChanged(frame.user, frame.online, frame.last_seen))
+        elif type(frame) is frames.Presences:
+            for presence in self._watch_list.answer(frame, self._clock()):
+                self._emit(PresenceChanged(presence.user, presence.online, presence.last_seen))
+            self._ask()
+        elif type(frame) is frames.UserTyping:
+            self._emit(Typing(frame.conversation, frame.user))
         elif type(frame) is frames.Mark:
             if self._marks.take(frame):
                 self._emit(self._shown_mark(frame))
@@ -523,7 +566,7 @@ class Client:
         self._ask()
 
     def _error(self, error: frames.Error) -> None:
-        if self._marks.error(error, self._clock()):
+        if self._marks.error(error, self._clock()) or self._watch_list.error(error, self._clock()):
             self._ask()
             return
         if error.id is not None and (asked := self._history.get(error.id)) is not None:
@@ -555,9 +598,10 @@ class Client:
             self._asking.cancel()
             self._asking = None
         now = self._clock()
-        marks = self._marks.question(now)
-        self._put([*self._catching_up.questions(now), *([marks] if marks else [])])
-        at = min((at for at in (self._catching_up.wake_at(), self._marks.wake_at()) if at is not None), default=None)
+        others = [question for question in (self._marks.question(now), self._watch_list.question(now)) if question is not None]
+        self._put([*self._catching_up.questions(now), *others])
+        wake = (self._catching_up.wake_at(), self._marks.wake_at(), self._watch_list.wake_at())
+        at = min((at for at in wake if at is not None), default=None)
         if at is not None:
             self._asking = self._loop.call_later(max(0.0, at - self._clock()) + 0.001, self._ask)
 

@@ -1,0 +1,64 @@
+"""Presence: `presence.submitted` → `presence` and `deliveries`. The decisions are agents/rules/presence.py."""
+
+import asyncio
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from faust.web import View
+
+from agents.folding.app import make_folding_app
+from agents.folding.outside import Outside
+from agents.folding.stage import GoOn
+from agents.sessions import SessionsPartition
+from agents.settings import WorkerSettings
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.watchers import Watchers
+from schemas.codec import UNDECODABLE
+from schemas.ranges import PresenceQuestion
+from schemas.topics import PRESENCE_SUBMITTED
+from streams.app import PipelineApp
+from streams.state import RocksBudget
+
+GROUP = "presence"
+_LOOK_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+encode_json = msgspec.json.Encoder().encode
+decode_question = msgspec.json.Decoder(PresenceQuestion).decode
+
+
+def make_presence(outside: Outside, watchers: Watchers, settings: WorkerSettings, budget: RocksBudget) -> PipelineApp:
+    """The presence stage's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped."""
+
+    def make(number: int, figures: Counter[str], go_on: GoOn) -> SessionsPartition:
+        return SessionsPartition(number, outside, watchers, Path(settings.state_dir), budget, figures, go_on)
+
+    app, stage = make_folding_app(GROUP, PRESENCE_SUBMITTED, outside, make, settings, settings.partitions)
+
+    @app.timer(_LOOK_SECONDS)
+    async def look() -> None:
+        try:
+            live = await outside.routes.nodes(settings.slots)
+        except RedisUnavailable as error:
+            log.debug("the nodes cannot be looked at: %s", error)
+            return
+        await asyncio.gather(*(partition.look(live) for partition in stage.partitions.values()))
+
+    @app.page("/presence/users/")
+    class Users(View):
+        async def post(self, request: Any) -> Any:
+            """A PresenceQuestion in, a PresenceAnswer out."""
+            try:
+                question = decode_question(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            owned = ((number, stage.partitions.get(number), users) for number, users in question.users.items())
+            found = {number: partition.presence(users) for number, partition, users in owned if partition is not None}
+            answer = {number: users for number, users in found.items() if users is not None}
+            return self.bytes(encode_json(answer), content_type="application/json")
+
+    return app

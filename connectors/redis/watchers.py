@@ -1,0 +1,40 @@
+"""Which gateway slots hold devices that watch a user: soft state that runs out by itself."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from connectors.redis.client import RedisClient
+
+WATCH_SECONDS = 60.0
+
+_encode = msgspec.msgpack.Encoder().encode
+_found = msgspec.msgpack.Decoder(list[list[int]])
+
+
+class Watchers(Protocol):
+    """All methods raise RedisUnavailable."""
+
+    async def watch(self, users: Iterable[str], slot: int) -> None:
+        """A slot wants to hear of these users, for WATCH_SECONDS from now."""
+
+    async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
+        """user → slots that want to hear of the user, for every user."""
+
+
+class RedisWatchers:
+    """`Watchers` on one Redis server."""
+
+    def __init__(self, client: RedisClient, watch_seconds: float = WATCH_SECONDS) -> None:
+        self._call = client.call
+        self._ms = int(watch_seconds * 1000)
+        self._watch = client.script("watch")
+        self._find = client.script("watchers")
+
+    async def watch(self, users: Iterable[str], slot: int) -> None:
+        await self._call(self._watch(args=[_encode(list(users)), slot, self._ms]))
+
+    async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
+        found = _found.decode(await self._call(self._find(args=[_encode(users)])))
+        return dict(zip(users, found, strict=True))
