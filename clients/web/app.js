@@ -4,6 +4,7 @@ import { CatchUp } from "./catchup.js";
 import { Connection } from "./connection.js";
 import { claimDevice } from "./device.js";
 import { Marks } from "./marks.js";
+import { Presence } from "./presence.js";
 import { ScrollBack } from "./scrollback.js";
 import { Outbox } from "./outbox.js";
 import { openOutbox } from "./outboxdb.js";
@@ -37,6 +38,7 @@ async function run({ user, token }) {
   const catchUp = new CatchUp(store, (frames) => connection.send(frames), nextId);
   const scrollBack = new ScrollBack(store, (frames) => connection.send(frames), nextId);
   const marks = new Marks(user, (frames) => connection.send(frames), nextId);
+  const presence = new Presence((frames) => connection.send(frames), nextId, () => show());
   let current = null;
   let timer = null;
   let logId = null;
@@ -50,7 +52,10 @@ async function run({ user, token }) {
     requestAnimationFrame(() => {
       drawing = false;
       noteSeen();
-      view.contacts(store.list(), current, unread);
+      // only with people one has talked to there is a presence to watch
+      if (connection.online) presence.watch(store.list().filter(({ cursor, floor }) => cursor || floor).map(({ contact }) => contact));
+      view.contacts(store.list(), current, unread, (contact) => presence.text(contact));
+      view.peer(current && presence.text(current));
       view.messages(store.conversations.get(current), user, current && marks.of(store.open(current).id, current));
       if (current !== null && connection.online && view.atTop()) scrollBack.more(current);
     });
@@ -88,6 +93,9 @@ async function run({ user, token }) {
       view.opened(contact);
       show();
     },
+    typing() {
+      if (connection.online) presence.typing(store.open(current).id);
+    },
     scrolled() {
       if (current !== null && connection.online && view.atTop()) scrollBack.more(current);
     },
@@ -122,6 +130,7 @@ async function run({ user, token }) {
     },
     message(frame) {
       own(frame);
+      presence.stopped(frame.from);
       store.take(frame);
     },
     page(frame) {
@@ -133,6 +142,15 @@ async function run({ user, token }) {
       catchUp.heads(frame);
       if (store.begun && !begun) marks.begin([...store.cursors().keys()]);
     },
+    presence(frame) {
+      presence.take(frame);
+    },
+    presences(frame) {
+      presence.answer(frame);
+    },
+    user_typing(frame) {
+      presence.wrote(frame);
+    },
     mark(frame) {
       marks.take(frame);
     },
@@ -141,10 +159,11 @@ async function run({ user, token }) {
     },
     resync() {
       catchUp.sync();
+      presence.begin();
       marks.begin([...store.cursors().keys()]);
     },
     error(frame) {
-      if (marks.error(frame)) return;
+      if (marks.error(frame) || presence.error(frame)) return;
       if (scrollBack.error(frame) || catchUp.error(frame)) return;
       for (const key of outbox.failed(frame, Date.now())) store.mark(key, "refused", frame.reason);
     },
@@ -159,6 +178,7 @@ async function run({ user, token }) {
       outbox.reconnected();
       flush();
       scrollBack.begin();
+      presence.begin();
       catchUp.begin();
       marks.begin([...store.cursors().keys()]);
     },

@@ -11,6 +11,7 @@ export class Connection {
   constructor(url, token, device, handlers) {
     Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, waiting: null, heard: 0 });
     addEventListener("online", () => this.#comeBack());
+    addEventListener("pagehide", () => this.socket?.close(1000)); // a goodbye: gone at once, and not only after a grace
     this.#connect();
   }
 

@@ -6,7 +6,7 @@ const RECEIVED = "✓✓ delivered";
 const READ = "✓✓ read";
 
 export class View {
-  // actions: open(contact), scrolled(), send(text)
+  // actions: open(contact), scrolled(), typing(), send(text)
   constructor(actions) {
     $("contact-form").onsubmit = (event) => {
       event.preventDefault();
@@ -23,6 +23,7 @@ export class View {
         $("send-form").requestSubmit();
       }
     };
+    $("text").oninput = () => actions.typing();
     $("messages").onscroll = () => actions.scrolled();
     $("back").onclick = () => $("chat").classList.remove("open");
     this.actions = actions;
@@ -63,8 +64,14 @@ export class View {
     $("text").value = "";
   }
 
-  // unread(conversation): how many messages of it nobody has seen
-  contacts(list, current, unread) {
+  // What is known of the one who is talked to.
+  peer(presence) {
+    $("presence").textContent = presence ?? "";
+    $("presence").dataset.online = String(presence === "online" || presence === "writes …");
+  }
+
+  // unread(conversation): how many messages of it nobody has seen; presence(contact): a text
+  contacts(list, current, unread, presence) {
     $("contacts").replaceChildren(
       ...list.map((conversation) => {
         const { contact, messages, floor } = conversation;
@@ -74,6 +81,7 @@ export class View {
         button.setAttribute("aria-current", String(contact === current));
         button.onclick = () => this.actions.open(contact);
         this.#add(button, "span", "name", contact);
+        item.dataset.online = String(["online", "writes …"].includes(presence(contact)));
         this.#add(button, "span", "last", messages.at(-1)?.body ?? (floor ? "open to see the last messages" : "no messages yet"));
         const count = unread(conversation);
         if (count) this.#add(button, "span", "unread", count > 99 ? "99+" : String(count));

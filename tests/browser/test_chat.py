@@ -137,6 +137,30 @@ def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
+    alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
+    for page, name, contact in ((alice, "seen-alice", "seen-bob"), (bob, "seen-bob", "seen-alice")):
+        log_in(page, name)
+        talk_to(page, contact)
+    say(alice, "hello")
+    wait_for(bob, [("hello", "")])
+
+    def presence(page: webdriver.Chrome) -> str:
+        return str(page.find_element(By.ID, "presence").text)
+
+    for page in (alice, bob):
+        WebDriverWait(page, 10).until(lambda p: presence(p) == "online")
+    bob.find_element(By.ID, "text").send_keys("a long ans")
+    WebDriverWait(alice, 10).until(lambda p: presence(p) == "writes …")
+    picture(alice, "typing")
+    bob.find_element(By.ID, "text").send_keys("wer", Keys.ENTER)
+    WebDriverWait(alice, 10).until(lambda p: presence(p) == "online")
+    assert [entry for entry in bob.get_log("browser") if entry["level"] == "SEVERE"] == []
+    bob.get("about:blank")
+    WebDriverWait(alice, 15).until(lambda p: presence(p).startswith("last seen"))
+    assert [entry for entry in alice.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
 def test_scrolling_back_shows_all_there_was(stack: Stack, open_page: Open) -> None:
     bodies = [f"message {number}" for number in range(1, 261)]
 

@@ -35,6 +35,7 @@ async def test_routes_of_many_users_at_once(routes: Routes) -> None:
 async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
     assert await routes.acquire_slot("n1", 1) == 0
     assert await routes.acquire_slot("n2", 1) is None
+    assert await routes.nodes(1) == {"n1"}
     assert await routes.renew_slot("n2", 0) is Lease.TAKEN
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n2", 0)

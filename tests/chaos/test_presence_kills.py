@@ -1,0 +1,138 @@
+"""Presence while what carries it is killed: right at the end on every device that watches."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from connectors.redis.client import RedisClient
+from messenger_sdk import Client, PresenceChanged
+from tests.chaos.conftest import ROUNDS
+from tests.harness.device import token_of
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 60 * ROUNDS)]
+PARTS = {"gateways": 2, "presence": 1}
+FRIENDS = 4
+
+
+@pytest.fixture
+async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
+    client = RedisClient(lab.redis)
+    yield client
+    await client.close()
+
+
+async def killed_presence(lab: Stack, redis: RedisClient) -> None:
+    lab.kill("presence-1")
+
+
+async def wiped_redis(lab: Stack, redis: RedisClient) -> None:
+    await redis.redis.flushall()
+
+
+async def nothing(lab: Stack, redis: RedisClient) -> None:
+    """Only the devices come and go."""
+
+
+class Friend:
+    """A device that comes and goes."""
+
+    def __init__(self, stack: Stack, user: str, number: int) -> None:
+        self.user = user
+        self._stack = stack
+        self._number = number
+        self._client: Client | None = None
+
+    async def come(self) -> None:
+        urls = self._stack.gateway_urls
+        client = Client([urls[self._number % 2], urls[1 - self._number % 2]], token_of(self._stack, self.user), "one")
+        self._client = await client.__aenter__()
+        async with asyncio.timeout(20):
+            await client.online()
+
+    async def go(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+def shown(watcher: Client, friends: list[Friend]) -> list[bool | None]:
+    found = [watcher._watch_list.presence.get(friend.user) for friend in friends]
+    return [None if presence is None else presence.online for presence in found]
+
+
+async def until(condition: Callable[[], bool], timeout: float, what: Callable[[], object]) -> float:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() < began + timeout, what()
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("accident", [nothing, killed_presence, wiped_redis])
+async def test_who_comes_and_goes_meanwhile_is_known_at_the_end(
+    lab: Stack, talk: Talk, redis: RedisClient, accident: Callable[[Stack, RedisClient], Awaitable[None]]
+) -> None:
+    watchers = [await talk.join("alice", "one"), await talk.join("alice", "two")]  # on both gateways
+    friends = [Friend(lab, talk.user(f"friend{n}"), n) for n in range(FRIENDS)]
+    for n in range(FRIENDS):
+        await talk.say(watchers[0], f"friend{n}", ["hello"])
+    for watcher in watchers:
+        watcher.watch([friend.user for friend in friends])
+    here = [False] * FRIENDS
+    for round_ in range(ROUNDS):
+        await accident(lab, redis)
+        for n, friend in enumerate(friends):
+            if (n + round_) % 2 != here[n]:
+                await (friend.go() if here[n] else friend.come())
+                here[n] = not here[n]
+        for watcher in watchers:
+            seconds = await until(
+                lambda watcher=watcher: shown(watcher, friends) == here,  # type: ignore[misc]
+                30,
+                lambda watcher=watcher: f"{shown(watcher, friends)} is not {here}",  # type: ignore[misc]
+            )
+            print(f"right after {seconds:.1f} s")
+        await asyncio.to_thread(lab.wait_healthy)
+    for friend in friends:
+        await friend.go()
+
+
+async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_back(lab: Stack, talk: Talk) -> None:
+    alice = await talk.join("alice")  # on gateway 1
+    for name in ("stays", "goes"):
+        await talk.say(alice, name, ["hello"])
+    stays, goes = talk.user("stays"), talk.user("goes")
+    heard: list[PresenceChanged] = []
+    emit = alice._emit
+
+    def listen(event: object) -> None:
+        if isinstance(event, PresenceChanged):
+            heard.append(event)
+        emit(event)  # type: ignore[arg-type]
+
+    alice._emit = listen  # type: ignore[method-assign]
+    alice.watch([stays, goes])
+    for _ in range(ROUNDS):
+        heard.clear()
+        comes_back = Client(list(reversed(lab.gateway_urls)), token_of(lab, stays), "one")
+        is_lost = Client(lab.gateway_urls[1], token_of(lab, goes), "one")
+        async with comes_back, is_lost:
+            for client in (comes_back, is_lost):
+                await client.online()
+            await until(lambda: {e.user for e in heard if e.online} == {stays, goes}, 20, lambda: heard)
+            heard.clear()
+            assert is_lost._run_task is not None
+            lab.kill("gateway-2", signal.SIGSTOP)
+            is_lost._run_task.cancel()
+            lab.kill("gateway-2")
+            seconds = await until(lambda: any(e.user == goes for e in heard), 30, lambda: heard)
+            print(f"offline {seconds:.1f} s after its node died")
+            await asyncio.sleep(3)
+            assert [(e.user, e.online) for e in heard] == [(goes, False)]
+        await asyncio.to_thread(lab.wait_healthy)
+        await until(lambda: any(e.user == stays and not e.online for e in heard), 20, lambda: heard)
