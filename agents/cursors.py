@@ -13,7 +13,7 @@ from agents.folding.stage import FoldingStage, GoOn
 from agents.receipts import ReceiptsPartition
 from agents.settings import WorkerSettings
 from schemas.codec import UNDECODABLE
-from schemas.ranges import MarksAnswer, MarksQuestion
+from schemas.ranges import DevicesQuestion, MarksAnswer, MarksQuestion
 from schemas.topics import RECEIPTS
 from streams.app import PipelineApp
 from streams.state import RocksBudget
@@ -21,6 +21,7 @@ from streams.state import RocksBudget
 GROUP = "cursors"
 
 encode_json = msgspec.json.Encoder().encode
+decode_devices = msgspec.json.Decoder(DevicesQuestion).decode
 decode_question = msgspec.json.Decoder(MarksQuestion).decode
 
 
@@ -41,6 +42,22 @@ def make_cursors(outside: Outside, settings: WorkerSettings, budget: RocksBudget
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
             return self.bytes(encode_json(marks(stage, question)), content_type="application/json")
+
+    @app.page("/cursors/devices/")
+    class Devices(View):
+        async def post(self, request: Any) -> Any:
+            """A DevicesQuestion in, a DevicesAnswer out."""
+            try:
+                asked = decode_devices(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            found = {
+                number: stage.partitions[number].devices(asked.user)
+                for number in asked.partitions
+                if number in stage.partitions
+            }
+            answer = {number: devices for number, devices in found.items() if devices is not None}
+            return self.bytes(encode_json(answer), content_type="application/json")
 
     return app
 

@@ -46,6 +46,10 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
         found = [mark_of(table, name, user) for name in conversations for user in members_of_valid(name)]
         return [mark for mark in found if mark.received]
 
+    def devices(self, user: str) -> list[str] | None:
+        """The devices of a user that have read something; None if this partition is not here."""
+        return None if self._table is None else list(self._table.devices(user))
+
     async def restore(self) -> int:
         self._table, offset = await asyncio.to_thread(self._restore)
         return offset

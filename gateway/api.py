@@ -1,4 +1,4 @@
-"""What a user reads over HTTP, with the token of the socket: conversations and their messages."""
+"""What a user asks over HTTP, with the token of the socket: conversations, their messages, devices."""
 
 import re
 import time
@@ -7,13 +7,17 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
+from connectors.kafka.producer import QueueFull
+from connectors.redis.client import RedisUnavailable
+from gateway.devices import Device, Devices
 from gateway.history import History, HistoryUnavailable
 from gateway.ranges import RangeGone
 from gateway.tokens import BadToken, verify
+from gateway.workers import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES
-from schemas.ids import UserId, is_member
+from schemas.ids import InvalidId, UserId, device_id, is_member
 
 _MAX_CONVERSATIONS = 50
 _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
@@ -47,18 +51,41 @@ class _Conversations(msgspec.Struct):
     next: str | None
 
 
+class _Devices(msgspec.Struct):
+    devices: list[Device]
+
+
+def device_routes(devices: Devices, token_secret: str) -> list[web.RouteDef]:
+    """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
+
+    async def listed(request: web.Request) -> web.Response:
+        return _json(_Devices(await devices.list(_user_of(request, token_secret))))
+
+    async def log_out(request: web.Request) -> web.Response:
+        user = _user_of(request, token_secret)
+        try:
+            device = device_id(request.match_info["device"])
+        except InvalidId as error:
+            raise _Failed(400, Code.BAD_FIELD, str(error)) from None
+        await devices.log_out(user, device)
+        return web.Response(status=202)
+
+    return [web.get("/v1/devices", _answering(listed)), web.delete("/v1/devices/{device}", _answering(log_out))]
+
+
+def _user_of(request: web.Request, token_secret: str) -> UserId:
+    try:
+        return verify(request.headers.get("Authorization", "").removeprefix("Bearer "), token_secret, time.time())
+    except BadToken as error:
+        raise _Failed(401, Code.UNAUTHORIZED, str(error)) from None
+
+
 def history_routes(history: History, token_secret: str) -> list[web.RouteDef]:
     """`/v1/conversations` and `/v1/conversations/{id}/messages` (docs/PROTOCOL.md)."""
 
-    def user_of(request: web.Request) -> UserId:
-        try:
-            return verify(request.headers.get("Authorization", "").removeprefix("Bearer "), token_secret, time.time())
-        except BadToken as error:
-            raise _Failed(401, Code.UNAUTHORIZED, str(error)) from None
-
     async def messages(request: web.Request) -> web.Response:
         conversation = request.match_info["conversation"]
-        if not is_member(conversation, user_of(request)):
+        if not is_member(conversation, _user_of(request, token_secret)):
             raise _Failed(403, Code.NOT_A_MEMBER)
         before, after = _number(request, "before", 1), _number(request, "after", 0)
         limit = _number(request, "limit", 1, MAX_PAGE_MESSAGES) or MAX_PAGE_MESSAGES
@@ -66,7 +93,7 @@ def history_routes(history: History, token_secret: str) -> list[web.RouteDef]:
         return _json(_Messages(conversation, page.known, page.first, [msgspec.Raw(frame) for frame in page.frames]))
 
     async def conversations(request: web.Request) -> web.Response:
-        user = user_of(request)
+        user = _user_of(request, token_secret)
         limit = _number(request, "limit", 1, _MAX_CONVERSATIONS) or _MAX_CONVERSATIONS
         cursor = request.query.get("before")
         before = None
@@ -104,7 +131,7 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except _Failed as failed:
             return _error(failed.status, failed.code, failed.text)
-        except HistoryUnavailable:
+        except (HistoryUnavailable, WorkersUnavailable, RedisUnavailable, QueueFull):
             return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
         except RangeGone:
             return _error(410, Code.RANGE_GONE, Code.RANGE_GONE.text)

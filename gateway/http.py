@@ -8,7 +8,8 @@ from typing import Protocol
 import msgspec
 from aiohttp import web
 
-from gateway.api import history_routes
+from gateway.api import device_routes, history_routes
+from gateway.devices import Devices
 from gateway.history import History
 from gateway.tokens import BadToken, issue, verify_operator
 from schemas.codec import UNDECODABLE
@@ -35,6 +36,8 @@ class NodeView(Protocol):
 
     def stop(self) -> None: ...
 
+    async def right_node(self, user: str) -> str | None: ...
+
     async def serve_socket(self, request: web.Request) -> web.StreamResponse: ...
 
 
@@ -42,7 +45,7 @@ class Login(msgspec.Struct):
     user: str
 
 
-def make_web_app(node: NodeView, history: History, token_secret: str, local: bool) -> web.Application:
+def make_web_app(node: NodeView, history: History, devices: Devices, token_secret: str, local: bool) -> web.Application:
     """`local`: anybody may log in as anybody."""
     app = web.Application(middlewares=[_secure])
 
@@ -73,6 +76,15 @@ def make_web_app(node: NodeView, history: History, token_secret: str, local: boo
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"user": user, "token": issue(user, token_secret, time.time())})
 
+    async def find_node(request: web.Request) -> web.Response:
+        try:
+            url = await node.right_node(user_id(request.query.get("user", "")))
+        except InvalidId as error:
+            return web.json_response({"error": str(error)}, status=400)
+        if url is None:
+            return web.json_response({"error": "no node is known now"}, status=503, headers={"Retry-After": "1"})
+        return web.json_response({"url": url})
+
     async def index(_: web.Request) -> web.FileResponse:
         return web.FileResponse(_WEB / "index.html")
 
@@ -82,6 +94,8 @@ def make_web_app(node: NodeView, history: History, token_secret: str, local: boo
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
             *history_routes(history, token_secret),
+            *device_routes(devices, token_secret),
+            web.get("/v1/node", find_node),
             web.get("/health", health),
             web.get("/ready", ready),
             web.get("/metrics", metrics),

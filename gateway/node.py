@@ -15,9 +15,11 @@ from connectors.clickhouse.client import ClickHouseClient
 from connectors.kafka.producer import KafkaProducer
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
+from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
-from connectors.redis.routes import RedisRoutes
+from connectors.redis.routes import RENEW_SECONDS, RedisRoutes
 from connectors.redis.watchers import RedisWatchers
+from gateway.devices import Devices
 from gateway.drain import drain
 from gateway.history import History
 from gateway.http import make_web_app
@@ -28,10 +30,11 @@ from gateway.push import Pusher
 from gateway.questions import Questions
 from gateway.ranges import Ranges
 from gateway.receipts import Receipts
+from gateway.right_node import right_node
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.slot import Slot
-from gateway.socket import SocketConnection, new_node_id
+from gateway.socket import Redirect, SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
 from gateway.workers import Workers
@@ -43,6 +46,8 @@ from schemas.topics import SUBMITTED
 
 log = logging.getLogger(__name__)
 
+MAX_ARRIVING = 500
+"""Sessions that are let in at once; more are told to come again, so that those that are in notice nothing of a storm."""
 _FLUSH_SECONDS = 1.0
 _READ_SECONDS = 5.0
 
@@ -73,6 +78,12 @@ class Node:
         self._questions = Questions(ranges, self._history, MarksReader(self._cursors), self._presence)
         self._pusher = Pusher(self._hub, self._presence)
         self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take, self._held)
+        self._nodes = RedisNodes(self._redis)
+        self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer)
+        self._arriving: set[SocketConnection] = set()
+        """Sessions that have not been welcomed yet."""
+        self.turned_away = 0
+        self.url = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
         self._draining = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -89,6 +100,8 @@ class Node:
             "turned_away_total": self._submitter.turned_away,
             "pushed_total": self._pusher.pushed,
             "receipts_total": self._receipts.submitted,
+            "arriving": len(self._arriving),
+            "arrivals_turned_away_total": self.turned_away,
             "unacknowledged": len(self._producer),
             "ready": float(self.ready),
         }
@@ -103,8 +116,10 @@ class Node:
         holding = asyncio.create_task(self._slot.run())
         holding.add_done_callback(self._slot_ended)
         watching = asyncio.create_task(self._presence.keep_watching())
+        announcing = asyncio.create_task(self._announce())
         settings = self._settings
-        runner = web.AppRunner(make_web_app(self, self._history, settings.token_secret, settings.local), access_log=None)
+        app = make_web_app(self, self._history, self._devices, settings.token_secret, settings.local)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=4096).start()
         log.info("node %s serves http://%s:%d/", self.id, settings.http_host, settings.http_port)
@@ -114,9 +129,9 @@ class Node:
         self._draining = True
         if self._code == 0:
             await self._drain()
-        for task in (holding, watching):
+        for task in (holding, watching, announcing):
             task.cancel()
-        await asyncio.gather(holding, watching, return_exceptions=True)
+        await asyncio.gather(holding, watching, announcing, return_exceptions=True)
         await self._producer.close(_FLUSH_SECONDS)
         await self._slot.stop()
         await runner.cleanup()
@@ -146,19 +161,34 @@ class Node:
     async def serve_socket(self, request: web.Request) -> web.StreamResponse:
         if not self.ready:
             return web.json_response({"error": "not ready; try another node"}, status=503)
+        if len(self._arriving) >= MAX_ARRIVING:
+            self.turned_away += 1
+            return web.json_response({"error": "too many at once"}, status=503, headers={"Retry-After": "1"})
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
-        return await SocketConnection(
+        connection = SocketConnection(
             session, self._submitter, self._receipts, self._presence, self._questions, self, settings.heartbeat
-        ).serve(request)
+        )
+        self._arriving.add(connection)
+        return await connection.serve(request)
 
     def _verify(self, token: str) -> UserId:
         return verify(token, self._settings.token_secret, time.time())
 
-    async def welcome(self, connection: SocketConnection, command_id: int) -> bytes | Close:
+    async def welcome(self, connection: SocketConnection, command_id: int, stay: bool) -> bytes | Close | Redirect:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""
+        try:
+            return await self._welcome(connection, command_id, stay)
+        finally:
+            self._arriving.discard(connection)
+
+    async def _welcome(self, connection: SocketConnection, command_id: int, stay: bool) -> bytes | Close | Redirect:
         if self._draining:
             return Close.DRAINING
+        if self._settings.redirect and not stay:
+            url = await self.right_node(connection.user)
+            if url not in (None, self.url):
+                return Redirect(str(url))
         replaced = self._hub.add(connection)
         if replaced is not None:
             replaced.close(Close.REPLACED)
@@ -182,11 +212,32 @@ class Node:
             )
         )
 
+    async def right_node(self, user: str) -> str | None:
+        """The URL of the node on which the user's devices should meet, None if that is not known now."""
+        try:
+            return right_node(user, (await self._nodes.find(self._settings.slots)).values())
+        except RedisUnavailable as error:
+            log.info("the nodes are not known now: %s", error)
+            return None
+
     def goodbye(self, connection: SocketConnection) -> None:
+        self._arriving.discard(connection)
         if self._hub.remove(connection):
             self._slot.unroute(connection.user, connection.device)
         if connection.present:
             self._presence.went(connection, connection.goodbye)
+
+    async def _announce(self) -> None:
+        """Say where this node is, while devices may come."""
+        while True:
+            announced = False
+            if self.ready and self._slot.number is not None:
+                try:
+                    await self._nodes.announce(self._slot.number, self.url)
+                    announced = True
+                except RedisUnavailable as error:
+                    log.debug("this node is not announced now: %s", error)
+            await asyncio.sleep(RENEW_SECONDS if announced else RENEW_SECONDS / 20)
 
     def _held(self, slot: int | None) -> None:
         """The slot is held, or held again after its lease had vanished; or there is none."""

@@ -35,6 +35,7 @@ class Greet(NamedTuple):
     id: int
     user: ids.UserId
     device: ids.DeviceId
+    stay: bool
 
 
 class Submit(NamedTuple):
@@ -174,7 +175,7 @@ class Session:
         except BadToken:
             return self._end(Close.UNAUTHORIZED)
         self.state = State.GREETING
-        return Greet(hello.id, self._user, self._device)
+        return Greet(hello.id, self._user, self._device, hello.stay)
 
     def _send(self, line: bytes, to: str, outbox: str, ordinal: int, key: str, round_: int, body: str | None) -> Effect:
         """`body` None: it could not be read."""

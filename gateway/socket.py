@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 import struct
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from aiohttp import WSMsgType, web
 
@@ -33,10 +33,16 @@ _ANSWER_SECONDS = 2.0
 """How long a session that is sent away waits for its answers; what has none by then is sent again elsewhere."""
 
 
+class Redirect(NamedTuple):
+    """The session belongs on the node at `url`."""
+
+    url: str
+
+
 class Greeter(Protocol):
     """What it takes to let a session in."""
 
-    async def welcome(self, connection: "SocketConnection", command_id: int) -> bytes | Close:
+    async def welcome(self, connection: "SocketConnection", command_id: int, stay: bool) -> bytes | Close | Redirect:
         """Register the session and its route; the welcome frame, or why not."""
 
     def goodbye(self, connection: "SocketConnection") -> None:
@@ -193,15 +199,15 @@ class SocketConnection:
         if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.close(Close.SLOW_READER)
 
-    def close(self, code: Close) -> None:
+    def close(self, code: Close, reason: str = "") -> None:
         if self._closing is None:
             self._closing = code
             if self._session.state is not State.GREETING:
                 self._write_out()
             self._session.state = State.CLOSED
-            self._say_goodbye(code)
+            self._say_goodbye(code, reason or code.text)
 
-    def _say_goodbye(self, code: Close) -> None:
+    def _say_goodbye(self, code: Close, text: str) -> None:
         """Tell the device why and wait for its answer, but not long: it may not read any more.
 
         By hand: aiohttp's own close, called beside `receive`, drops the connection under the device's answer, and the
@@ -210,7 +216,7 @@ class SocketConnection:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        reason = struct.pack("!H", code.number) + code.text.encode()[:120]
+        reason = struct.pack("!H", code.number) + text.encode()[:120]
         transport.write(bytes((0x88, len(reason))) + reason)
         self._giving_up = self._loop.call_later(_CLOSE_SECONDS, transport.abort)
 
@@ -241,7 +247,7 @@ class SocketConnection:
             self._ask(effect.question)
         elif type(effect) is Greet:
             self.user, self.device = effect.user, effect.device
-            self._greeting = asyncio.create_task(self._greet(effect.id))
+            self._greeting = asyncio.create_task(self._greet(effect.id, effect.stay))
         elif type(effect) is End:
             self.close(effect.close)
 
@@ -260,9 +266,12 @@ class SocketConnection:
     async def _answer(self, question: Question) -> None:
         self.reply(await self._questions.answer(self, question))
 
-    async def _greet(self, command_id: int) -> None:
-        welcome = await self._greeter.welcome(self, command_id)
+    async def _greet(self, command_id: int, stay: bool) -> None:
+        welcome = await self._greeter.welcome(self, command_id, stay)
         self._greeting = None
+        if isinstance(welcome, Redirect):
+            self.close(Close.REDIRECTED, welcome.url)
+            return
         if isinstance(welcome, Close):
             self.close(welcome)
             return

@@ -12,7 +12,8 @@ COMMANDS = {
     "token": "make a login token (local mode)",
     "send": "send a message",
     "tail": "show what a user's device sees",
-    "history": "what was said, page by page",
+    "history": "show what was said, page by page",
+    "devices": "list a user's devices, log one out",
     "archive": "look after the archive in ClickHouse",
     "audit": "judge what Kafka and the workers hold",
 }

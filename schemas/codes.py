@@ -52,6 +52,7 @@ class Close(_Code):
     SLOT_LOST = 4002, True, "the node lost its gateway slot or its place in the deliveries"
     HELLO_TIMEOUT = 4003, True, "no hello in time"
     INTERNAL = 4005, True, "the node failed while serving this socket"
+    REDIRECTED = 4006, True, "another node serves this user"
     UNAUTHORIZED = 4500, False, "the token is missing, wrong or expired"
     VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"
     REPLACED = 4502, False, "the same device connected again"

@@ -42,12 +42,13 @@ class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
 
 
 class Hello(_Frame, tag="hello", frozen=True):
-    """The first frame, once: who this is. Answered by `welcome` or a close code."""
+    """The first frame, once: who this is. Answered by `welcome` or a close code. `stay`: do not send me to another node."""
 
     id: CommandId
     version: int
     token: str
     device: str
+    stay: bool = False
 
 
 class Send(_Frame, tag="send", frozen=True):

@@ -72,6 +72,17 @@ PresenceAnswer = dict[int, list[Presence]]
 """partition → presence of each user; partitions the worker cannot answer for are left out."""
 
 
+class DevicesQuestion(Struct):
+    """Which devices of a user have read something, in these partitions?"""
+
+    user: str
+    partitions: list[int]
+
+
+DevicesAnswer = dict[int, list[str]]
+"""partition → devices; partitions the worker cannot answer for are left out."""
+
+
 class PageHead(Struct):
     """The first line of a page, before its `message` frames: the last seq that is known."""
 

@@ -1,4 +1,4 @@
-"""`Routes`, `Owners` and `Watchers` in memory, with a clock of the caller's: for tests. Held to the contract suite of Redis."""
+"""The Redis ports in memory, with a clock of the caller's: for tests. Held to the contract suite of Redis."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -85,6 +85,22 @@ class MemoryOwners:
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         found = {partition: self._owners.get(partition, ("", 0.0)) for partition in partitions}
         return {partition: address for partition, (address, until) in found.items() if until > self._clock()}
+
+
+class MemoryNodes:
+    """`clock` in seconds."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float = LEASE_SECONDS) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._urls: dict[int, tuple[str, float]] = {}
+
+    async def announce(self, slot: int, url: str) -> None:
+        self._urls[slot] = url, self._clock() + self._seconds
+
+    async def find(self, slots: int) -> Mapping[int, str]:
+        now = self._clock()
+        return {slot: url for slot, (url, until) in self._urls.items() if until > now and slot < slots}
 
 
 class MemoryWatchers:

@@ -29,7 +29,7 @@ def new() -> Session:
 
 def online() -> Session:
     session = new()
-    assert receive(session, HELLO) == [Greet(1, ids.UserId("alice"), ids.DeviceId("phone"))]
+    assert receive(session, HELLO) == [Greet(1, ids.UserId("alice"), ids.DeviceId("phone"), stay=False)]
     session.welcomed()
     return session
 

@@ -35,7 +35,7 @@ from messenger_sdk.timelines import Shown, Timelines
 from messenger_sdk.watching import WatchList
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
-from schemas.codes import Code
+from schemas.codes import Close, Code
 from schemas.ids import UserId, conversation_of, members_of_valid, user_id
 
 log = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ class Client:
         """Questions that somebody waits for; asked again in each session."""
         self._history_turns = asyncio.Semaphore(_HISTORY_QUESTIONS)
         self._urls: Iterator[str] = itertools.cycle([url] if isinstance(url, str) else url)
+        self._redirected: str | None = None
         self._token = token
         self._device = device
         self._clock = clock or asyncio.get_running_loop().time
@@ -355,6 +356,8 @@ class Client:
                 if 4500 <= code < 5000:
                     self._stop(ConnectionRefused(code), code)
                     return
+                if self._redirected is not None:
+                    continue  # at once, and once: there the device says that it stays
                 self._become("waiting", code)
                 await asyncio.sleep(delay(attempt, self._jitter()))
                 attempt += 1
@@ -362,15 +365,19 @@ class Client:
     async def _session(self, http: aiohttp.ClientSession) -> int:
         """One connection until it ends; the close code, 0 if there was none."""
         try:
-            url = next(self._urls).rstrip("/") + "/v1/socket"
+            stay, base = self._redirected is not None, self._redirected or next(self._urls)
+            self._redirected = None
+            url = base.rstrip("/") + "/v1/socket"
             closing = aiohttp.ClientWSTimeout(ws_close=1.0)
             async with http.ws_connect(url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=closing) as socket:
-                hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device)
+                hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device, stay)
                 await socket.send_str(encode_frame(hello).decode())
                 patience: float | None = _WELCOME_SECONDS
                 while True:
                     message = await socket.receive(patience)
                     if message.type is aiohttp.WSMsgType.CLOSE:
+                        if message.data == Close.REDIRECTED.number:
+                            self._redirected = str(message.extra or "") or None
                         return int(message.data or 0)
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         return socket.close_code or 0

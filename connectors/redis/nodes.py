@@ -1,0 +1,32 @@
+"""Where the gateway nodes that live now can be reached."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from connectors.redis.client import RedisClient
+from connectors.redis.routes import LEASE_SECONDS
+
+
+class Nodes(Protocol):
+    """All methods raise RedisUnavailable."""
+
+    async def announce(self, slot: int, url: str) -> None:
+        """The node that holds the slot serves devices at `url`; it runs out as a lease does."""
+
+    async def find(self, slots: int) -> Mapping[int, str]:
+        """slot → URL, of the nodes that live now."""
+
+
+class RedisNodes:
+    """`Nodes` on one Redis server."""
+
+    def __init__(self, client: RedisClient, seconds: float = LEASE_SECONDS) -> None:
+        self._client = client
+        self._ms = int(seconds * 1000)
+
+    async def announce(self, slot: int, url: str) -> None:
+        await self._client.call(self._client.redis.set(f"node:{slot}", url, px=self._ms))
+
+    async def find(self, slots: int) -> Mapping[int, str]:
+        found = await self._client.call(self._client.redis.mget([f"node:{slot}" for slot in range(slots)]))
+        return {slot: url.decode() for slot, url in enumerate(found) if url}

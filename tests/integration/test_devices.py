@@ -1,0 +1,94 @@
+"""A user's devices on a real stack: listed, logged out, and brought together on the right node."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gateway.right_node import right_node
+from messenger_sdk import Client, ConnectionRefused
+from schemas.codes import Close
+from tests.harness.device import token_of
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+
+async def ask(stack: Stack, user: str, method: str, path: str, gateway: int = 0) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, stack.gateway_urls[gateway] + path, headers=headers) as answer,
+    ):
+        return answer.status, await answer.json() if answer.content_type == "application/json" else None
+
+
+async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
+    async with Talk(stack, "devices") as talk:
+        alice = await talk.join("alice")
+        phone, tablet = await talk.join("bob", "phone"), await talk.join("bob", "tablet")
+        bob = talk.user("bob")
+        conversation = f"{talk.user('alice')}:{bob}"
+        await talk.say(alice, "bob", ["one", "two"])
+        phone.read(conversation, 2)
+        async with asyncio.timeout(10):
+            while alice.mark(conversation, bob).read < 2:
+                await asyncio.sleep(0.02)
+        assert await ask(stack, bob, "GET", "/v1/devices") == (
+            200,
+            {"devices": [{"device": "phone", "online": True}, {"device": "tablet", "online": True}]},
+        )
+        began = time.monotonic()
+        assert (await ask(stack, bob, "DELETE", "/v1/devices/phone", gateway=1))[0] == 202
+        async with asyncio.timeout(2):
+            while phone.state != "stopped":
+                await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionRefused) as refused:
+            await phone.online()
+        assert refused.value.code == Close.LOGGED_OUT.number
+        print(f"logged out after {(time.monotonic() - began) * 1000:.0f} ms")
+        async with asyncio.timeout(10):
+            while (await ask(stack, bob, "GET", "/v1/devices"))[1]["devices"] != [{"device": "tablet", "online": True}]:
+                await asyncio.sleep(0.05)
+        assert alice.mark(conversation, bob).read == 2, "what was read stays read"
+        assert tablet.state == "online"
+        assert (await ask(stack, bob, "DELETE", "/v1/devices/not%20a%20device"))[0] == 400
+    async with aiohttp.ClientSession() as http, http.get(f"{stack.gateway_urls[0]}/v1/devices") as answer:
+        assert answer.status == 401
+
+
+async def test_devices_of_a_user_meet_on_the_right_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESSENGER_REDIRECT", "1")
+    with Stack(tmp_path / "stack", gateways=2) as lab:
+        async with Talk(lab, "meet") as talk, aiohttp.ClientSession() as http:
+            await asyncio.sleep(0.5)  # both are announced
+            for number in range(6):
+                user = talk.user(f"user{number}")
+                right = right_node(user, lab.gateway_urls)
+                assert right is not None
+                for gateway in lab.gateway_urls:
+                    async with http.get(f"{gateway}/v1/node", params={"user": user}) as answer:
+                        assert await answer.json() == {"url": right}
+                devices = [await talk.join(f"user{number}", f"device{n}") for n in range(2)]  # each at another gateway
+                for device in devices:
+                    assert port_of(device) == int(right.rpartition(":")[2])
+            async with http.get(f"{lab.gateway_urls[0]}/v1/node", params={"user": "Not A User"}) as answer:
+                assert answer.status == 400
+            one, other = (c for name, c in talk.clients.items() if name.startswith(f"{talk.user('user0')}/"))
+            await talk.say(one, "user1", ["hello"])
+            await talk.settle()
+            assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
+            lab.kill(f"gateway-{port_of(one) - lab.base_port + 1}")
+            await talk.say(other, "user1", ["from the node that is left"])
+            await talk.settle()
+            assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
+
+
+def port_of(client: Client) -> int:
+    assert client._socket is not None
+    port: int = client._socket.get_extra_info("peername")[1]
+    return port
