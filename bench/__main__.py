@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import archive, connections, sequencer, sockets
+from bench import archive, connections, presence, sequencer, sockets, storm
 from bench.system import system
 
 _LOOPS = ((1, 1), (1, 8), (3, 1), (3, 8))
@@ -57,6 +57,16 @@ def main() -> None:
         print(f"(d) idle: {results['d_idle']}", flush=True)
         results["e_come_back"] = connections.come_back(stack, 100 if quick else 1_000, 50)
         print(f"(e) back: {results['e_come_back']}", flush=True)
+    with system(gateways=2, cursors=1, presence=1) as stack:
+        sockets.warm(stack, 3 if quick else 20)
+        for window in (1, 8):
+            name = f"g_receipts_window_{window}"
+            results[name] = sockets.closed_loop(stack, window, 2 if quick else 15, 3, receipts=True)
+            print(f"(g) receipts, window {window}: {results[name]}", flush=True)
+        results["h_presence"] = presence.measure(stack, 10 if quick else 200)
+        print(f"(h) presence: {results['h_presence']}", flush=True)
+        results["i_storm"] = storm.measure(stack, 300 if quick else 5_000)
+        print(f"(i) storm: {results['i_storm']}", flush=True)
     results["f_archive"] = _archive(quick, options.archive_rows)
     print(f"(f) archive: {results['f_archive']}", flush=True)
     if not quick:
@@ -105,12 +115,37 @@ def _table(results: dict[str, Any]) -> str:
     lines += [
         f"| (d) {d['connections']:,} connections: logins/s | {logins} |",
         f"| (d) KiB of the gateway a connection; CPU % when idle | {memory}; {_parts(d['idle_cpu_percent'])} |",
+        f"| (d) bytes of Redis a connection | {d['redis_bytes_per_connection']} |",
         f"| (e) {e['devices']:,} devices come back, {e['missed']} messages each: devices/s | {e['devices_per_second']:,} |",
         f"| (e) from connecting to the last message, p50/p95/p99 ms | {' / '.join(map(str, e['ms'].values()))} |",
         f"| (e) us a device | {_parts(e['us_per_device'])} |",
         *_archive_lines(results["f_archive"]),
+        *_mark_lines(results),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _mark_lines(results: dict[str, Any]) -> list[str]:
+    lines = []
+    for window in (1, 8):
+        g = results[f"g_receipts_window_{window}"]
+        per_cpu = f"{g['messages_per_server_cpu_second']:,} ({_parts(g['us_per_message'])} us a message)"
+        lines += [
+            f"| (g) 3 devices each, receipts on, window {window}: messages/s; marks/s | {g['messages_per_second']:,}; "
+            f"{g['marks_per_second']:,} |",
+            f"| (g) receipts, window {window}: messages per server-CPU-second | {per_cpu} |",
+            f"| (g) receipts, window {window}: lost / twice / out of order | {' / '.join(map(str, g['verdict'].values()))} |",
+        ]
+    h, i = results["h_presence"], results["i_storm"]
+    return [
+        *lines,
+        f"| (h) presence: online told after p50/p95/p99 ms | {' / '.join(map(str, h['online_ms'].values()))} |",
+        f"| (h) presence: offline told after p50/p95/p99 ms | {' / '.join(map(str, h['offline_ms'].values()))} |",
+        f"| (i) {i['devices']:,} devices lose their node: all back after s; turned away on the way | {i['seconds']}; "
+        f"{i['turned_away']:,} |",
+        f"| (i) others, before / while they come back: shown after p99 ms | {i['others_before_ms']['p99']} / "
+        f"{i['others_meanwhile_ms']['p99']} |",
+    ]
 
 
 def _archive_lines(f: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from bench.generator import masked
 from bench.prefill import prefill
 from bench.sockets import percentiles
 from bench.system import System
+from connectors.redis.client import RedisClient
 from gateway.tokens import issue
 from schemas.ids import user_id
 
@@ -19,23 +20,27 @@ _AT_ONCE = 100
 _LIMIT = 1 << 20
 
 
-class _Device:
-    """A raw WebSocket of one device."""
+class Device:
+    """A raw WebSocket of one device, to the first gateway or `address`."""
 
-    def __init__(self, stack: System, user: str) -> None:
+    def __init__(self, stack: System, user: str, address: tuple[str, int] | None = None) -> None:
+        self.address = address or stack.gateway
         self._stack = stack
         self._user = user
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
     async def connect(self) -> None:
-        """Until the welcome has come."""
-        self._reader, self._writer = await asyncio.open_connection(*self._stack.gateway, limit=_LIMIT)
+        """Until the welcome has come. Raises ConnectionRefusedError if it is not let in."""
+        self._reader, self._writer = await asyncio.open_connection(*self.address, limit=_LIMIT)
         self._writer.write(
             b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
         )
-        await self._reader.readuntil(b"\r\n\r\n")
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 101"):
+            self._writer.close()
+            raise ConnectionRefusedError(answer.split(b"\r\n")[0].decode())
         token = issue(user_id(self._user), self._stack.secret, time.time())
         welcome = await self.ask({"t": "hello", "id": 1, "version": 1, "token": token, "device": "bench"})
         assert welcome["t"] == "welcome", welcome
@@ -54,6 +59,15 @@ class _Device:
                 answer: dict[str, Any] = json.loads(payload.split(b"\n")[0])
                 return answer
 
+    async def lost(self) -> None:
+        """Until the connection has ended."""
+        try:
+            while await self._reader.read(4096):
+                pass
+        except OSError:
+            pass
+        self._writer.close()
+
     def close(self) -> None:
         self._writer.close()
 
@@ -65,12 +79,13 @@ def idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
 
 async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
     pid = stack.pids["gateway-1"]
-    devices = [_Device(stack, f"idle{number}") for number in range(count)]
+    devices = [Device(stack, f"idle{number}") for number in range(count)]
+    redis_before = await _redis_bytes(stack)
     before, cpu, began = _resident_kib(pid), stack.cpu(), time.monotonic()
     await _each(devices, lambda device: device.connect())
     elapsed, connected = time.monotonic() - began, stack.cpu()
     await asyncio.sleep(1)
-    resident, resting = _resident_kib(pid), stack.cpu()
+    resident, resting, redis_bytes = _resident_kib(pid), stack.cpu(), await _redis_bytes(stack) - redis_before
     await asyncio.sleep(seconds)
     rested = stack.cpu()
     for device in devices:
@@ -80,6 +95,7 @@ async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
         "logins_per_second": round(count / elapsed),
         "us_per_login": {name: round((connected[name] - cpu[name]) / count * 1e6) for name in cpu},
         "gateway_kib_per_connection": round((resident - before) / count, 1),
+        "redis_bytes_per_connection": round(redis_bytes / count),
         "idle_cpu_percent": {name: round((rested[name] - resting[name]) / seconds * 100, 1) for name in cpu},
     }
 
@@ -99,7 +115,7 @@ def come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
 async def _come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
     times: list[float] = []
 
-    async def back(device: _Device) -> None:
+    async def back(device: Device) -> None:
         began = time.monotonic()
         await device.connect()
         heads = await device.ask({"t": "sync", "id": 2, "cursors": {}})
@@ -108,7 +124,7 @@ async def _come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
         assert [message["seq"] for message in answer["messages"]] == list(range(head - missed + 1, head + 1)), answer
         times.append(time.monotonic() - began)
 
-    devices = [_Device(stack, f"bob{number}") for number in range(count)]
+    devices = [Device(stack, f"bob{number}") for number in range(count)]
     cpu, began = stack.cpu(), time.monotonic()
     await _each(devices, back)
     elapsed = time.monotonic() - began
@@ -124,14 +140,21 @@ async def _come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
     }
 
 
-async def _each(devices: list[_Device], act: Any) -> None:
+async def _each(devices: list[Device], act: Any) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(device: _Device) -> None:
+    async def one(device: Device) -> None:
         async with gate:
             await act(device)
 
     await asyncio.gather(*(one(device) for device in devices))
+
+
+async def _redis_bytes(stack: System) -> int:
+    client = RedisClient(stack.redis)
+    used = int((await client.redis.info("memory"))["used_memory"])
+    await client.close()
+    return used
 
 
 def _resident_kib(pid: int) -> int:

@@ -50,11 +50,18 @@ class _Device:
 
 class Generator:
     """`pairs` of connected users whose messages it times, in seconds of time.monotonic; `precise` for an open loop. Each user
-    has `devices`, of which the first sends.
+    has `devices`, of which the first sends; with `receipts` each says what it has received, once for all of a read.
     """
 
     def __init__(
-        self, address: tuple[str, int], secret: str, pairs: int, seed: int, precise: bool = False, devices: int = 1
+        self,
+        address: tuple[str, int],
+        secret: str,
+        pairs: int,
+        seed: int,
+        precise: bool = False,
+        devices: int = 1,
+        receipts: bool = False,
     ) -> None:
         self._chance = random.Random(seed)
         run = os.urandom(3).hex()
@@ -64,6 +71,8 @@ class Generator:
             for n in range(pairs * 2)
         ]
         self._users = self._devices[: pairs * 2]
+        self._receipts = receipts
+        self.marks = 0
         self._answers = 2 * devices
         """Of a message: `sent`, and one to each other device."""
         # epoll waits in whole milliseconds; arrivals of an open loop are due in between
@@ -145,7 +154,12 @@ class Generator:
             if not received:
                 raise ConnectionError(f"the gateway closed the socket of {user.name}")
             user.buffer += received
+            shown = user.cursor
             self._read(user, time.monotonic())
+            if self._receipts and user.cursor > shown:
+                first, second = sorted((user.name, user.peer))
+                user.out.append(f'{{"t":"received","conversation":"{first}:{second}","seq":{user.cursor}}}'.encode())
+                self._dirty.add(user)
 
     def _read(self, user: _Device, now: float) -> None:
         buffer, position = user.buffer, 0
@@ -164,6 +178,9 @@ class Generator:
         user.buffer = buffer[position:]
 
     def _take(self, user: _Device, frame: dict[str, Any], now: float) -> None:
+        if frame["t"] == "mark":
+            self.marks += 1
+            return
         if frame["t"] == "message":
             if frame["seq"] <= user.cursor:
                 self.out_of_order += 1

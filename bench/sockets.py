@@ -26,9 +26,9 @@ def warm(stack: System, seconds: float) -> None:
     generator.close()
 
 
-def closed_loop(stack: System, window: int, seconds: float, devices: int) -> dict[str, Any]:
+def closed_loop(stack: System, window: int, seconds: float, devices: int, receipts: bool = False) -> dict[str, Any]:
     """Messages/s (done: sent and shown by all devices), server CPU by process, latency from send to shown."""
-    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=window, devices=devices)
+    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=window, devices=devices, receipts=receipts)
     generator.closed(window, 2.0)
     generator.reset()
     cpu, began = stack.cpu(), time.monotonic()
@@ -40,6 +40,7 @@ def closed_loop(stack: System, window: int, seconds: float, devices: int) -> dic
     generator.close()
     return {
         "devices": devices,
+        "marks_per_second": round(generator.marks / elapsed),
         "messages_per_second": round(done / elapsed),
         "messages_per_server_cpu_second": round(done / sum(used.values())),
         "us_per_message": {name: round(seconds / done * 1e6, 1) for name, seconds in used.items()},

@@ -1,0 +1,60 @@
+"""(h) Presence: from a device's welcome, or its goodbye, until a watcher hears of it."""
+
+import asyncio
+import time
+from typing import Any
+
+import uvloop
+
+from bench.sockets import percentiles
+from bench.system import System
+from gateway.tokens import issue
+from messenger_sdk import Client, PresenceChanged
+from schemas.ids import user_id
+
+
+def measure(stack: System, times: int) -> dict[str, Any]:
+    """A device comes and goes `times` times, on another node than its watcher."""
+    return uvloop.run(_measure(stack, times))
+
+
+async def _measure(stack: System, times: int) -> dict[str, Any]:
+    host, port = stack.gateway
+    watcher = _client(stack, f"http://{host}:{port}", "presence-watcher")
+    told: asyncio.Queue[tuple[float, bool]] = asyncio.Queue()
+    online, offline = [], []
+    async with watcher:
+        await watcher.online()
+        await watcher.send("presence-watched", "hello")
+        watcher.watch(["presence-watched"])
+        listening = asyncio.create_task(_listen(watcher, told))
+        await asyncio.wait_for(told.get(), 10)
+        for _ in range(times):
+            client = _client(stack, f"http://{host}:{port + 1}", "presence-watched")
+            async with client:
+                await client.online()
+                began = time.monotonic()
+                online.append(await _until(told, True) - began)
+                began = time.monotonic()
+            offline.append(await _until(told, False) - began)
+        listening.cancel()
+    return {"times": times, "online_ms": percentiles(online), "offline_ms": percentiles(offline)}
+
+
+def _client(stack: System, url: str, user: str) -> Client:
+    return Client(url, issue(user_id(user), stack.secret, time.time()), "bench")
+
+
+async def _listen(client: Client, told: "asyncio.Queue[tuple[float, bool]]") -> None:
+    async for event in client.events():
+        if isinstance(event, PresenceChanged):
+            told.put_nowait((time.monotonic(), event.online))
+
+
+async def _until(told: "asyncio.Queue[tuple[float, bool]]", online: bool) -> float:
+    """When the watcher heard it; before the welcome counts as at once."""
+    async with asyncio.timeout(20):
+        while True:
+            at, is_online = await told.get()
+            if is_online == online:
+                return at
