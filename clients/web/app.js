@@ -119,7 +119,8 @@ async function run({ user, token }) {
   const handlers = {
     sent(frame) {
       outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());
-      store.take({ ...frame, from: user });
+      if (store.has(frame.key)) store.take({ ...frame, from: user });
+      else store.heads({ [frame.conversation]: frame.seq }); // of an earlier life of this device: fetch what was said
     },
     refused(frame) {
       outbox.answered(store.contactOf(frame.conversation), frame.key, Date.now());

@@ -41,6 +41,11 @@ export class Store {
     return message;
   }
 
+  // Whether a message with the key is shown, numbered or not.
+  has(key) {
+    return [...this.conversations.values()].some(({ messages }) => messages.some((message) => message.key === key));
+  }
+
   mark(key, state, reason = "") {
     for (const { messages } of this.conversations.values()) {
       const message = messages.find((candidate) => candidate.key === key);

@@ -58,6 +58,11 @@ class CatchingUp:
                 self._put(History(0, conversation, after=after, limit=MAX_PAGE_MESSAGES))
         return [asked for id_, asked in self._asked.items() if id_ not in before]
 
+    @property
+    def busy(self) -> bool:
+        """Something is asked, or has to be."""
+        return bool(self._asked or self._syncs)
+
     def wake_at(self) -> float | None:
         """When to look for questions again, if no answer comes before."""
         if len(self._asked) >= MAX_QUESTIONS:

@@ -510,6 +510,9 @@ class Client:
             self._finish(self._outbox.sent(self._other(frame.conversation), frame, self._clock()))
             if send is not None:
                 self._show(frames.Message(frame.conversation, frame.seq, self.user, frame.key, frame.time, send.body))
+            else:  # of an earlier life of this device, to which the message itself is not pushed
+                self._timelines.heads({frame.conversation: frame.seq})
+                self._ask()
         elif type(frame) is frames.Refused:
             self._finish(self._outbox.refused(self._other(frame.conversation), frame, self._clock()))
         elif type(frame) is frames.OutOfStep:
