@@ -14,10 +14,11 @@ from connectors.kafka.producer import KafkaProducer, QueueFull
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import WATCH_SECONDS, Watchers
+from gateway.facts import Facts
 from gateway.hub import Connection
 from gateway.ranges import Ranges
 from gateway.workers import Workers, WorkersUnavailable
-from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, encode_frame, pack
+from schemas.codec import encode_event, encode_frame
 from schemas.events import (
     SCHEMA_VERSION,
     DeliveryRecord,
@@ -39,9 +40,6 @@ TYPING_SECONDS = 2.0
 MAX_TYPING = 10_000
 """Conversations of which it is remembered when somebody last typed."""
 _COLLECT_SECONDS = 0.002
-_RETRY_SECONDS = 1.0
-_MAX_BYTES = 200
-"""Of one encoded change, at most."""
 _WATCHED_AT_ONCE = 1000
 
 _presence = msgspec.json.Decoder(PresenceAnswer)
@@ -71,8 +69,7 @@ class PresenceNode:
         """user → connections here."""
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._watching: dict[str, set[Connection]] = {}
-        self._unsaid: dict[str, bool] = {}
-        self._scheduled = False
+        self._facts = Facts(producer, PRESENCE_SUBMITTED, _record, lambda _, later: later, _COLLECT_SECONDS)
         self._typed: dict[tuple[str, str], float] = {}
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -112,37 +109,7 @@ class PresenceNode:
         self._say(user, False)
 
     def _say(self, user: str, online: bool) -> None:
-        self._unsaid[user] = online
-        self._schedule(_COLLECT_SECONDS)
-
-    def _schedule(self, seconds: float) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_later(seconds, self._flush)
-
-    def _flush(self) -> None:
-        self._scheduled = False
-        unsaid, self._unsaid = self._unsaid, {}
-        places: dict[int, list[PresenceChange]] = {}
-        for user, online in unsaid.items():
-            place = partition_of(user, self._workers.partitions)
-            places.setdefault(place, []).append(PresenceChange(user, self._node, online))
-        for place, changes in places.items():
-            for cut in pack((_MAX_BYTES for _ in changes), MAX_SUBMITTED_BYTES):
-                self._submit(place, changes[cut])
-
-    def _submit(self, place: int, changes: list[PresenceChange]) -> None:
-        value = encode_event(PresenceRecord(SCHEMA_VERSION, changes))
-        try:
-            self._producer.send(PRESENCE_SUBMITTED, place, value, lambda error, _: self._again(changes) if error else None)
-        except QueueFull:
-            self._again(changes)
-
-    def _again(self, changes: list[PresenceChange]) -> None:
-        """Kafka did not take them: once more, unless something newer is to be said."""
-        for change in changes:
-            self._unsaid.setdefault(change.user, change.online)
-        self._schedule(_RETRY_SECONDS)
+        self._facts.put(user, partition_of(user, self._workers.partitions), PresenceChange(user, self._node, online))
 
     # Whom they watch
 
@@ -245,3 +212,7 @@ class PresenceNode:
         task = asyncio.create_task(telling)
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+
+
+def _record(changes: list[PresenceChange]) -> bytes:
+    return encode_event(PresenceRecord(SCHEMA_VERSION, changes))

@@ -19,6 +19,7 @@ from gateway.session import Ask, Effect, End, Greet, Reply, Seen, Session, State
 from gateway.submit import Submitter
 from schemas.codec import join_frames
 from schemas.codes import Close, Code
+from schemas.events import Receipt
 from schemas.frames import MAX_QUESTIONS, MAX_SOCKET_MESSAGE_BYTES, Question
 
 log = logging.getLogger(__name__)
@@ -239,7 +240,7 @@ class SocketConnection:
         elif type(effect) is Reply:
             self.reply(effect.frame)
         elif type(effect) is Seen:
-            if not self._receipts.submit((effect.conversation, self.user, self.device, effect.read), effect.seq):
+            if not self._receipts.submit(Receipt(effect.conversation, self.user, self.device, effect.seq, effect.read)):
                 self.reply(error_frame(None, Code.TRY_LATER))
         elif type(effect) is Type:
             self._presence.typing(self, effect.conversation)
