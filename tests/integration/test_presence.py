@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from messenger_sdk import Client, Typing
-from messenger_sdk.client import Event
+from messenger_sdk.events import Event
 from tests.harness.device import token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk

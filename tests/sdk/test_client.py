@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from messenger_sdk import Client, ClientClosed, ConnectionRefused, MessageReceived, SendRefused, SendUnknown, StateChanged
-from messenger_sdk.client import Event
+from messenger_sdk.events import Event
 from schemas import frames
 from schemas.codes import Close, Code
 from tests.harness.fake_gateway import FakeGateway, Line, Script, eventually, sent

@@ -17,7 +17,7 @@ from messenger_sdk import (
     SendRefused,
     StateChanged,
 )
-from messenger_sdk.client import Event
+from messenger_sdk.events import Event
 from messenger_sdk.outbox import Added, Change, Finished, LaneChanged, Numbered, Outbox, Saved, SavedSend
 from messenger_sdk.outbox_file import OutboxFile
 from schemas import frames

@@ -1,16 +1,6 @@
 """Python client of the messenger: `async with Client(url, token, device) as client: await client.send("bob", "hi")`."""
 
-from messenger_sdk.client import (
-    Client,
-    Event,
-    HistoryPage,
-    MarksChanged,
-    MessageReceived,
-    PresenceChanged,
-    SendFailed,
-    StateChanged,
-    Typing,
-)
+from messenger_sdk.client import Client
 from messenger_sdk.errors import (
     ClientClosed,
     ConnectionRefused,
@@ -22,6 +12,16 @@ from messenger_sdk.errors import (
     OutboxFull,
     SendRefused,
     SendUnknown,
+)
+from messenger_sdk.events import (
+    Event,
+    HistoryPage,
+    MarksChanged,
+    MessageReceived,
+    PresenceChanged,
+    SendFailed,
+    StateChanged,
+    Typing,
 )
 from messenger_sdk.outbox import SavedSend, SentMessage
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 import aiohttp
 
@@ -26,6 +26,17 @@ from messenger_sdk.errors import (
     MessengerError,
     SendRefused,
     SendUnknown,
+)
+from messenger_sdk.events import (
+    Event,
+    HistoryPage,
+    MarksChanged,
+    MessageReceived,
+    PresenceChanged,
+    SendFailed,
+    StateChanged,
+    Typing,
+    received,
 )
 from messenger_sdk.marks import MarkBook
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
@@ -54,80 +65,6 @@ _HISTORY_PATIENCE = 3
 """Until a question is asked again: as after so many failed attempts to connect."""
 _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
-
-
-class MessageReceived(NamedTuple):
-    """A message of this user's conversations, shown once and in order, those included that were sent while this device was
-    away. `missing`: how many before it can no longer be had from the log; an `erased` one has no body."""
-
-    conversation: str
-    seq: int
-    sender: str
-    key: str
-    time: int
-    body: str
-    missing: int
-    erased: bool = False
-
-
-def received(message: frames.Message, missing: int = 0) -> MessageReceived:
-    """A message as the application sees it."""
-    return MessageReceived(
-        message.conversation, message.seq, message.sender, message.key, message.time, message.body, missing, message.erased
-    )
-
-
-class HistoryPage(NamedTuple):
-    """Messages in order, without a hole. `known`: the last seq there is; `first`: nothing before them is kept."""
-
-    messages: list[MessageReceived]
-    known: int
-    first: bool
-
-
-class StateChanged(NamedTuple):
-    """state: connecting, online, waiting or stopped; `code` is the close code that led to it, 0 if none."""
-
-    state: str
-    code: int
-
-
-class MarksChanged(NamedTuple):
-    """What `user`, one of the two of a conversation, has received and read up to, and when (ms; 0: never)."""
-
-    conversation: str
-    user: str
-    received: int
-    received_at: int
-    read: int
-    read_at: int
-
-
-class PresenceChanged(NamedTuple):
-    """A watched user has come or gone; `last_seen` in ms, if offline (0: never)."""
-
-    user: str
-    online: bool
-    last_seen: int
-
-
-class Typing(NamedTuple):
-    """A watched user is writing in the conversation: until their next message, or for some seconds."""
-
-    conversation: str
-    user: str
-
-
-class SendFailed(NamedTuple):
-    """A send from before this start has ended without a number; who made it no longer waits for its result."""
-
-    key: str
-    to: str
-    body: str
-    error: MessengerError
-
-
-Event = MessageReceived | StateChanged | MarksChanged | PresenceChanged | Typing | SendFailed
 
 
 class Client:
