@@ -22,7 +22,6 @@ from messenger_sdk.errors import (
     ClientClosed,
     ConnectionRefused,
     FolderOfAnother,
-    HistoryRefused,
     MessengerError,
     SendRefused,
     SendUnknown,
@@ -38,6 +37,7 @@ from messenger_sdk.events import (
     Typing,
     received,
 )
+from messenger_sdk.history import History
 from messenger_sdk.marks import MarkBook
 from messenger_sdk.outbox import Change, Done, Outbox, SavedSend, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
@@ -57,12 +57,8 @@ _WELCOME_SECONDS = 10.0
 _LASTING_SECONDS = 5.0
 """A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
 _TYPING_SECONDS = 3.0
-_HISTORY_QUESTIONS = 2
-"""Under way at once; the others of a session's questions are for catching up."""
 _LOOK_UP_PAGES = 100
 """How far back a send is looked for that the server no longer knows."""
-_HISTORY_PATIENCE = 3
-"""Until a question is asked again: as after so many failed attempts to connect."""
 _HEARTBEAT_SECONDS = 25.0
 """Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
 
@@ -94,9 +90,7 @@ class Client:
         self._marks = MarkBook(jitter, self._ids)
         self._watch_list = WatchList(jitter, self._ids)
         self._typing: dict[str, float] = {}
-        self._history: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
-        """Questions that somebody waits for; asked again in each session."""
-        self._history_turns = asyncio.Semaphore(_HISTORY_QUESTIONS)
+        self._history = History(self._put, self._ids, jitter)
         self._urls: Iterator[str] = itertools.cycle([url] if isinstance(url, str) else url)
         self._redirected: str | None = None
         self._token = token
@@ -211,17 +205,7 @@ class Client:
 
         `limit` 1-100; a page may hold fewer messages if they are large.
         """
-        async with self._history_turns:
-            if self._stopped is not None:
-                raise self._stopped
-            question = frames.History(next(self._ids), conversation, before, after, limit)
-            result: asyncio.Future[HistoryPage] = self._loop.create_future()
-            self._history[question.id] = question, result
-            try:
-                self._put([question])
-                return await result
-            finally:
-                del self._history[question.id]
+        return await self._history.page(conversation, before, after, limit)
 
     def read(self, conversation: str, seq: int) -> None:
         """The person has read all up to `seq`: told to the other user, and to this user's other devices."""
@@ -348,7 +332,7 @@ class Client:
         self._marks.begin(self._timelines.cursors(), self._clock())
         self._watch_list.begin(self._clock())
         self._ask()
-        self._put([question for question, _ in self._history.values()])
+        self._history.begin()
 
     def _stop(self, error: MessengerError, code: int) -> None:
         self._stopped, self._socket = error, None
@@ -359,9 +343,7 @@ class Client:
             if not result.done():
                 result.set_exception(error)
                 result.exception()  # whoever waits for it gets it; a send nobody waits for is no fault to complain of
-        for _, page in self._history.values():
-            if not page.done():
-                page.set_exception(error)
+        self._history.stop(error)
         self._results.clear()
         self._sending.clear()
         self._become("stopped", code)
@@ -505,9 +487,7 @@ class Client:
         for message in page.messages:
             if message.sender == self.user:
                 self._own(message)
-        if (asked := self._history.get(page.id)) is not None:
-            if not asked[1].done():
-                asked[1].set_result(HistoryPage([received(message) for message in page.messages], page.known, page.first))
+        if self._history.answer(page):
             return
         self._emit_shown(self._catching_up.page(page, self._clock()))
         self._ask()
@@ -516,8 +496,7 @@ class Client:
         if self._marks.error(error, self._clock()) or self._watch_list.error(error, self._clock()):
             self._ask()
             return
-        if error.id is not None and (asked := self._history.get(error.id)) is not None:
-            self._history_failed(error, *asked)
+        if self._history.error(error):
             return
         shown = self._catching_up.error(error, self._clock())
         if shown is None:
@@ -526,16 +505,6 @@ class Client:
         else:
             self._emit_shown(shown)
             self._ask()
-
-    def _history_failed(self, error: frames.Error, question: frames.History, result: "asyncio.Future[HistoryPage]") -> None:
-        if error.retry:
-            self._loop.call_later(delay(_HISTORY_PATIENCE, self._jitter()), self._put_again, question)
-        elif not result.done():
-            result.set_exception(HistoryRefused(error.code))
-
-    def _put_again(self, question: frames.History) -> None:
-        if question.id in self._history:
-            self._put([question])
 
     def _ask(self) -> None:
         """Ask for what is missing, now and when it is time again."""
