@@ -1,5 +1,6 @@
 """What devices ask, answered: `heads`, `page`, `marks` or `error` frames."""
 
+import asyncio
 import logging
 
 from gateway.history import History, HistoryUnavailable
@@ -14,6 +15,9 @@ from schemas.codes import Code
 
 log = logging.getLogger(__name__)
 
+ANSWER_SECONDS = 10.0
+"""A device that has no answer by then is told to ask again."""
+
 
 class Questions:
     def __init__(self, ranges: Ranges, history: History, marks: MarksReader, presence: PresenceNode) -> None:
@@ -25,9 +29,10 @@ class Questions:
     async def answer(self, connection: Connection, question: frames.Question) -> bytes:
         """The frame that answers a question of a device, which may ask it."""
         try:
-            return await self._answer(connection, question)
-        except (WorkersUnavailable, HistoryUnavailable) as error:
-            log.info("a question of %s cannot be answered now: %s", connection.user, error)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await self._answer(connection, question)
+        except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
+            log.info("a question of %s cannot be answered now: %r", connection.user, error)
             return error_frame(question.id, Code.TRY_LATER)
         except RangeGone:
             return error_frame(question.id, Code.RANGE_GONE)

@@ -6,6 +6,7 @@ const SOON = 100; // ms, doubled each time, until asking again for what the log 
 const FIRST = 800;
 const LAST = 20000;
 const GONE = 122;
+const LOST = 20000; // ms without an answer until a question is asked again
 
 export class CatchUp {
   // send(frames) hands frames to the connection; nextId() numbers questions
@@ -40,6 +41,7 @@ export class CatchUp {
       const frame = { ...question, id: this.nextId() };
       this.asked.set(frame.id, frame);
       frames.push(frame);
+      setTimeout(() => this.#lost(frame), LOST);
     };
     while (this.toSync.length && this.asked.size < ASKED) put(this.toSync.pop());
     const underWay = new Set([...this.asked.values()].map(({ conversation }) => conversation));
@@ -91,6 +93,13 @@ export class CatchUp {
     const asked = this.asked.get(id);
     this.asked.delete(id);
     return asked;
+  }
+
+  #lost(frame) {
+    if (this.asked.get(frame.id) !== frame) return;
+    this.asked.delete(frame.id);
+    if (frame.t === "sync") this.toSync.push(frame);
+    this.ask();
   }
 
   #syncLater(question) {

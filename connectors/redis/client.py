@@ -1,5 +1,6 @@
 """One Redis server, and one error for all that can go wrong with it."""
 
+import asyncio
 from importlib.resources import files
 from typing import Any
 
@@ -8,6 +9,8 @@ from redis.asyncio.connection import BlockingConnectionPool
 from redis.exceptions import RedisError
 
 _TIMEOUT_SECONDS = 1.0
+_CALL_SECONDS = 4.0
+"""Of a call as a whole, whatever the client does when a server is killed between two of its steps."""
 
 
 class RedisUnavailable(Exception):
@@ -39,6 +42,7 @@ class RedisClient:
     async def call(command: Any) -> Any:
         """Await a command. Raises RedisUnavailable."""
         try:
-            return await command
+            async with asyncio.timeout(_CALL_SECONDS):
+                return await command
         except (RedisError, OSError, TimeoutError) as error:
             raise RedisUnavailable(f"Redis: {error}") from None

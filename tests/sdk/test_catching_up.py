@@ -2,7 +2,7 @@
 
 import itertools
 
-from messenger_sdk.catching_up import CatchingUp
+from messenger_sdk.catching_up import LOST_SECONDS, CatchingUp
 from messenger_sdk.timelines import Timelines
 from schemas.frames import MAX_QUESTIONS, Error, Heads, History, Message, Page, Sync
 
@@ -99,7 +99,7 @@ def test_a_few_questions_at_a_time_and_no_waking_while_they_are_under_way() -> N
     assert len(asked) == MAX_QUESTIONS
     catching_up.sync()
     assert catching_up.questions(0) == []
-    assert catching_up.wake_at() is None
+    assert catching_up.wake_at() == LOST_SECONDS
     conversation = asked[0].conversation if isinstance(asked[0], History) else ""
     catching_up.page(Page(asked[0].id, conversation, 1, [message(conversation, 1)]), 0)
     (sync,) = catching_up.questions(0)
@@ -116,3 +116,18 @@ def test_a_new_session_begins_anew() -> None:
     assert sync.cursors == {A: 0}
     assert isinstance(again, History)
     assert catching_up.page(Page(asked.id, A, 1, [message(A, 1)]), 0) == []
+
+
+def test_a_question_that_is_never_answered_is_asked_again() -> None:
+    catching_up, timelines = begun()
+    catching_up.sync()
+    timelines.heads({A: 1})
+    asked = catching_up.questions(0)
+    assert len(asked) == 2
+    assert catching_up.questions(LOST_SECONDS - 0.1) == []
+    again = catching_up.questions(LOST_SECONDS)
+    assert [type(question) for question in again] == [type(question) for question in asked]
+    assert {question.id for question in again}.isdisjoint({question.id for question in asked})
+    history = again[1]
+    assert catching_up.page(Page(asked[1].id, A, 1, [message(A, 1)]), LOST_SECONDS) == [], "too late: it is asked again"
+    assert [shown.message.seq for shown in catching_up.page(Page(history.id, A, 1, [message(A, 1)]), LOST_SECONDS)] == [1]

@@ -14,6 +14,8 @@ from schemas.frames import MAX_PAGE_MESSAGES, MAX_QUESTIONS, Error, Heads, Histo
 
 Question = Sync | History
 
+LOST_SECONDS = 20.0
+"""Without an answer for so long, a question is asked again: servers answer within half of it."""
 _FIRST_RETRY = 3
 """After an error, as after this many failed attempts to connect."""
 
@@ -26,6 +28,8 @@ class CatchingUp:
         self._jitter = jitter
         self._ids = ids
         self._asked: dict[int, Question] = {}
+        self._lost_at: dict[int, float] = {}
+        """When a question under way counts as lost."""
         self._syncs: list[tuple[float, Sync]] = []
         """Not yet asked, and from when on they may be."""
         self._not_before: dict[str, float] = {}
@@ -36,6 +40,7 @@ class CatchingUp:
     def begin(self) -> None:
         """A new session: nothing is under way."""
         self._asked.clear()
+        self._lost_at.clear()
         self._not_before.clear()
         self.sync()
 
@@ -45,17 +50,21 @@ class CatchingUp:
 
     def questions(self, now: float) -> list[Question]:
         """What to ask now, a few questions at a time."""
+        for id_ in [id_ for id_, at in self._lost_at.items() if at <= now]:
+            lost = self._answered(id_)
+            if isinstance(lost, Sync):
+                self._syncs.append((now, lost))
         before = set(self._asked)
         self._not_before = {conversation: at for conversation, at in self._not_before.items() if at > now}
         while len(self._asked) < MAX_QUESTIONS and (sync := self._next_sync(now)) is not None:
-            self._put(sync)
+            self._put(sync, now)
         under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, History)}
         for conversation in self._timelines.behind():
             if len(self._asked) >= MAX_QUESTIONS:
                 break
             if conversation not in under_way and conversation not in self._not_before:
                 after = self._timelines.after(conversation)
-                self._put(History(0, conversation, after=after, limit=MAX_PAGE_MESSAGES))
+                self._put(History(0, conversation, after=after, limit=MAX_PAGE_MESSAGES), now)
         return [asked for id_, asked in self._asked.items() if id_ not in before]
 
     @property
@@ -65,13 +74,12 @@ class CatchingUp:
 
     def wake_at(self) -> float | None:
         """When to look for questions again, if no answer comes before."""
-        if len(self._asked) >= MAX_QUESTIONS:
-            return None
-        return min((*(at for at, _ in self._syncs), *self._not_before.values()), default=None)
+        waiting = () if len(self._asked) >= MAX_QUESTIONS else (*(at for at, _ in self._syncs), *self._not_before.values())
+        return min((*waiting, *self._lost_at.values()), default=None)
 
     def heads(self, heads: Heads, now: float) -> None:
         """The answer to a sync."""
-        asked = self._asked.pop(heads.id, None)
+        asked = self._answered(heads.id)
         if not isinstance(asked, Sync):
             return
         self._timelines.heads(heads.heads)
@@ -87,7 +95,7 @@ class CatchingUp:
 
     def page(self, page: Page, now: float) -> list[Shown]:
         """The answer to a range: what is to be shown of it."""
-        if self._asked.pop(page.id, None) is None:
+        if self._answered(page.id) is None:
             return []
         self._failures = 0
         if page.messages:
@@ -102,7 +110,7 @@ class CatchingUp:
 
     def error(self, error: Error, now: float) -> list[Shown] | None:
         """What is to be shown of an error that answers a question; None if it answers none."""
-        asked = self._asked.pop(error.id or 0, None)
+        asked = self._answered(error.id or 0)
         if asked is None:
             return None
         if isinstance(asked, History) and not error.retry:
@@ -124,6 +132,11 @@ class CatchingUp:
                 return sync
         return None
 
-    def _put(self, question: Question) -> None:
+    def _answered(self, id_: int) -> Question | None:
+        self._lost_at.pop(id_, None)
+        return self._asked.pop(id_, None)
+
+    def _put(self, question: Question, now: float) -> None:
         id_ = next(self._ids)
         self._asked[id_] = replace(question, id=id_)
+        self._lost_at[id_] = now + LOST_SECONDS
