@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import archive, connections, presence, sequencer, sockets, storm
+from bench import archive, connections, history, presence, sequencer, sockets, storm
 from bench.system import system
 
 _LOOPS = ((1, 1), (1, 8), (3, 1), (3, 8))
@@ -67,6 +67,10 @@ def main() -> None:
         print(f"(h) presence: {results['h_presence']}", flush=True)
         results["i_storm"] = storm.measure(stack, 300 if quick else 5_000)
         print(f"(i) storm: {results['i_storm']}", flush=True)
+    with system(archivers=1) as stack:
+        sockets.warm(stack, 3 if quick else 20)
+        results["j_history"] = history.measure(stack, 3 if quick else 10)
+        print(f"(j) history: {results['j_history']}", flush=True)
     results["f_archive"] = _archive(quick, options.archive_rows)
     print(f"(f) archive: {results['f_archive']}", flush=True)
     if not quick:
@@ -136,13 +140,18 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
             f"| (g) receipts, window {window}: messages per server-CPU-second | {per_cpu} |",
             f"| (g) receipts, window {window}: lost / twice / out of order | {' / '.join(map(str, g['verdict'].values()))} |",
         ]
-    h, i = results["h_presence"], results["i_storm"]
+    h, i, j = results["h_presence"], results["i_storm"], results["j_history"]
     return [
         *lines,
         f"| (h) presence: online told after p50/p95/p99 ms | {' / '.join(map(str, h['online_ms'].values()))} |",
         f"| (h) presence: offline told after p50/p95/p99 ms | {' / '.join(map(str, h['offline_ms'].values()))} |",
         f"| (i) {i['devices']:,} devices lose their node: all back after s; turned away on the way | {i['seconds']}; "
         f"{i['turned_away']:,} |",
+        *(
+            f"| (j) {what.removesuffix('_ms').replace('_', ' ')}, p50/p95/p99 ms | {' / '.join(map(str, ms.values()))} |"
+            for what, ms in j.items()
+            if what.endswith("_ms")
+        ),
         f"| (i) others, before / while they come back: shown after p99 ms | {i['others_before_ms']['p99']} / "
         f"{i['others_meanwhile_ms']['p99']} |",
     ]

@@ -39,7 +39,7 @@ _WORDS = _EVERYDAY.split()
 
 def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
     """Archive `messages` from the log; then read pages out of `rows` more, with 1 and 8 readers, `seconds` each."""
-    with system(workers=0, gateways=0, clickhouse=True) as stack:
+    with system(workers=0, gateways=0, archivers=0) as stack:
         asyncio.run(_fill_log(stack.kafka, messages))
         results = _catch_up(stack, messages)
         admin = ArchiveAdmin(stack.clickhouse("admin"))

@@ -121,6 +121,14 @@ class Generator:
         """Count from here on."""
         self.latencies, self.done = [], 0
 
+    def conversations(self) -> dict[str, int]:
+        """conversation → last seq."""
+        last: dict[str, int] = {}
+        for device in self._devices:
+            name = ":".join(sorted((device.name, device.peer)))
+            last[name] = max(last.get(name, 0), device.cursor)
+        return last
+
     def close(self) -> None:
         for device in self._devices:
             device.sock.close()

@@ -67,16 +67,16 @@ class System(NamedTuple):
 
 @contextmanager
 def system(
-    workers: int = 1, gateways: int = 1, clickhouse: bool = False, cursors: int = 0, presence: int = 0
+    workers: int = 1, gateways: int = 1, archivers: int | None = None, cursors: int = 0, presence: int = 0
 ) -> Iterator[System]:
-    """A fresh stack in a temporary folder, ended with the benchmark, however that ends; without an archiver."""
+    """A fresh stack in a temporary folder, ended with the benchmark however that ends; `archivers` None: no ClickHouse."""
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
         options = ["--home", folder, "--base-port", str(_BASE_PORT)]
         environment = {**os.environ, "MESSENGER_KAFKA_JVM": _JVM, "MESSENGER_FRAME_RATE": "1000000"}
         counts = ["--workers", str(workers), "--gateways", str(gateways), "--cursors", str(cursors)]
         counts += ["--presence", str(presence)]
-        counts += ["--archivers", "0"] if clickhouse else ["--no-archive"]
+        counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         command = [sys.executable, "-m", "ops", "local", "up", *options, *counts]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, preexec_fn=die_with_parent) as stack:
             try:

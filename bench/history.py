@@ -1,0 +1,110 @@
+"""(j) History through the gateway: pages from the log and from the archive, and what reading them does to sending."""
+
+import asyncio
+import json
+import multiprocessing
+import random
+import time
+import urllib.request
+from typing import Any
+
+import aiohttp
+import uvloop
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from bench.generator import Generator
+from bench.sockets import PAIRS, percentiles
+from bench.system import System
+from connectors.kafka.reader import Reader
+from gateway.tokens import issue
+from schemas.ids import user_id
+from schemas.topics import LOG
+
+_PARTITIONS = 4
+_RATE = 200.0
+_READERS = 2
+
+
+def measure(stack: System, seconds: float) -> dict[str, Any]:
+    """Fill, read the newest pages from the log, let the log expire, read from the archive, alone and while people talk."""
+    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=3)
+    generator.closed(8, seconds)
+    generator.settle(10)
+    generator.close()
+    names = generator.conversations()
+    _wait_archived(stack)
+    found: dict[str, Any] = {"messages": sum(names.values())}
+    for readers in (1, 8):
+        found[f"recent_{readers}_ms"] = percentiles(_read(stack, names, readers, seconds / 2, recent=True))
+    alone = _talk(stack, seconds)
+    _expire(stack)
+    for readers in (1, 8):
+        found[f"archive_{readers}_ms"] = percentiles(_read(stack, names, readers, seconds / 2, recent=False))
+    context = multiprocessing.get_context("spawn")
+    reading = context.Process(target=_read, args=(stack, names, _READERS, seconds + 2, False))
+    reading.start()
+    time.sleep(2)
+    together = _talk(stack, seconds)
+    reading.join()
+    return {**found, "shown_alone_ms": alone, f"shown_beside_{_READERS}_readers_ms": together}
+
+
+def _talk(stack: System, seconds: float) -> dict[str, float]:
+    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=5, precise=True)
+    generator.poisson(_RATE, 1.0)
+    generator.reset()
+    generator.poisson(_RATE, seconds)
+    generator.settle(10)
+    generator.close()
+    return percentiles(generator.latencies)
+
+
+def _wait_archived(stack: System) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with urllib.request.urlopen(f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5) as answer:
+            page = json.load(answer)
+        if all(partition["lag"] == 0 for partition in page["partitions"]):
+            return
+        time.sleep(0.2)
+    raise TimeoutError("the archiver did not catch up within 60 s")
+
+
+def _expire(stack: System) -> None:
+    """All of the log, as by retention."""
+    reader = Reader(stack.kafka)
+    ends = [TopicPartition(LOG, number, reader.watermarks(LOG, number)[1]) for number in range(_PARTITIONS)]
+    reader.close()
+    for done in AdminClient({"bootstrap.servers": stack.kafka}).delete_records(ends).values():
+        done.result()
+
+
+def _read(stack: System, names: dict[str, int], readers: int, seconds: float, recent: bool) -> list[float]:
+    return uvloop.run(_reading(stack, names, readers, seconds, recent))
+
+
+async def _reading(stack: System, names: dict[str, int], readers: int, seconds: float, recent: bool) -> list[float]:
+    host, port = stack.gateway
+    chance = random.Random(readers)
+    latencies: list[float] = []
+    until = time.monotonic() + seconds
+
+    async def reader(http: aiohttp.ClientSession) -> None:
+        while time.monotonic() < until:
+            name = chance.choice(list(names))
+            token = issue(user_id(name.partition(":")[0]), stack.secret, time.time())
+            before = "" if recent else f"&before={chance.randint(60, names[name])}"
+            began = time.monotonic()
+            async with http.get(
+                f"http://{host}:{port}/v1/conversations/{name}/messages?limit=50{before}",
+                headers={"Authorization": f"Bearer {token}"},
+            ) as answer:
+                page = await answer.json()
+            latencies.append(time.monotonic() - began)
+            assert answer.status == 200, page
+            assert len(page["messages"]) == 50, page
+
+    async with aiohttp.ClientSession() as http:
+        await asyncio.gather(*(reader(http) for _ in range(readers)))
+    return latencies
