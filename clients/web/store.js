@@ -141,7 +141,7 @@ export class Store {
   #begin(conversation, before) {
     const floor = conversation.floor ?? (this.begun ? 0 : before);
     conversation.cursor = Math.max(0, Math.min(floor, before) - RECENT);
-    conversation.head = Math.max(conversation.head, before);
+    conversation.head = Math.max(conversation.head, before, floor);
   }
 
   #goOn(conversation) {

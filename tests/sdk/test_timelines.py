@@ -33,6 +33,17 @@ def test_what_there_was_before_the_device_began_is_history() -> None:
         assert lines.behind() == ([] if floor == pushed - 1 else [A])
 
 
+def test_a_send_answered_after_the_beginning_that_tells_of_more_leaves_no_hole() -> None:
+    """The device's own 5, written before the first heads said 7: shown from 5 on, 6 and 7 are asked for."""
+    lines = Timelines()
+    lines.heads({A: 7})
+    lines.begun = True
+    assert [shown.message.seq for shown in lines.take(message(5))] == [5]
+    assert lines.behind() == [A]
+    assert [shown.message.seq for shown in lines.page([message(6), message(7)])] == [6, 7]
+    assert lines.behind() == []
+
+
 def test_a_conversation_of_after_the_beginning_begins_at_one() -> None:
     lines = Timelines()
     lines.begun = True

@@ -76,8 +76,9 @@ class Timelines:
         """A message has come, pushed or in a page: what is to be shown now, in order."""
         line = self._lines.get(message.conversation)
         if line is None:
-            floor = min(self._floors.pop(message.conversation, 0 if self.begun else message.seq), message.seq - 1)
-            line = self._lines[message.conversation] = _Timeline(floor)
+            floor = self._floors.pop(message.conversation, 0 if self.begun else message.seq)
+            line = self._lines[message.conversation] = _Timeline(min(floor, message.seq - 1))
+            line.head = floor
         if message.seq <= line.cursor:
             return []
         if message.seq == line.cursor + 1 or len(line.held) < MAX_HELD:
