@@ -1,14 +1,13 @@
 """One partition of the receipts: what devices say they have received and read, into cursors (R10)."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
 from agents.folding.stage import GoOn
-from agents.rules.cursors import Cursor, CursorId, Outcome, fold_receipts, mark_of
+from agents.rules.cursors import Cursor, CursorId, Outcome, fold_kept, fold_receipts, mark_of
 from agents.rules.marks import deliveries
 from schemas.codec import decode_cursor, decode_receipts, encode_event
 from schemas.events import SCHEMA_VERSION, CursorRecord, DeviceForgotten, Receipt
@@ -20,7 +19,7 @@ from streams.state import RocksBudget
 
 
 class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
-    """The table may be ahead of its topic when the worker dies; the receipts are folded again then."""
+    """What can be asked for, and what is told, is in the topic `cursors` before: the next owner knows it, too."""
 
     def __init__(
         self, number: int, outside: Outside, state_dir: Path, budget: RocksBudget, figures: Counter[str], go_on: GoOn
@@ -51,10 +50,12 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
         return None if self._table is None else list(self._table.devices(user))
 
     async def restore(self) -> int:
-        self._table, offset = await asyncio.to_thread(self._restore)
+        offset, outdone = await self.in_thread(self._restore)
+        await self._keep(outdone)
         return offset
 
-    def _restore(self) -> tuple[CursorTable, int]:
+    def _restore(self) -> tuple[int, dict[CursorId, Cursor]]:
+        """Opens the table; the input offset, and cursors whose last record in the topic is lower than they are."""
         topic = self.outside.topic_ids()[CURSORS]
         table, reader = CursorTable(self._folder, self._budget), self.outside.reader()
         try:
@@ -64,15 +65,16 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
                 table = CursorTable(self._folder, self._budget)
             start, end = reader.watermarks(CURSORS, self.number)
             first = max(start, table.header.offset if table.header else 0)
-            for batch in reader.batches(CURSORS, self.number, first, end):
+            outdone: dict[CursorId, Cursor] = {}
+            for batch in reader.batches(CURSORS, self.number, first, end, lambda: self.closed):
                 changed: dict[CursorId, Cursor] = {}
-                for record in batch:
-                    cursor = decode_cursor(record.value)
-                    changed[cursor.conversation, cursor.user, cursor.device] = Cursor(cursor.seq, cursor.time)
+                fold_kept(table, (decode_cursor(record.value) for record in batch), changed, outdone)
                 table.write(changed, Header(topic, batch[-1].offset + 1))
-            table.write({}, Header(topic, end))
-            begin, _ = reader.watermarks(RECEIPTS, self.number)
-            return table, max(begin, reader.committed(RECEIPTS, self.number) or 0)
+            if not self.closed:
+                table.write({}, Header(topic, end))
+            offset = self.input_offset(reader, RECEIPTS)
+            self._table = table
+            return offset, outdone
         except BaseException:
             table.close()
             raise
@@ -84,13 +86,17 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
         assert table is not None
         outcome = Outcome({}, {})
         fold_receipts(table, facts, outcome)
+        await self._keep(outcome.changed)
         table.write(outcome.changed)
         self.figures["changed"] += len(outcome.changed)
+        await self._tell(table, outcome.told)
+
+    async def _keep(self, cursors: Mapping[CursorId, Cursor]) -> None:
         records = [
             (self.number, encode_event(CursorRecord(SCHEMA_VERSION, *cursor, *value)), "\0".join(cursor).encode())
-            for cursor, value in outcome.changed.items()
+            for cursor, value in cursors.items()
         ]
-        await asyncio.gather(self.outside.keep(CURSORS, records), self._tell(table, outcome.told))
+        await self.outside.keep(CURSORS, records)
 
     async def _tell(self, table: CursorTable, told: dict[tuple[str, str], bool]) -> None:
         if told:

@@ -65,10 +65,9 @@ class SessionsPartition(Partition[PresenceChange]):
         return None if self._table is None else [presence_of(user, self.get(user)) for user in users]
 
     async def restore(self) -> int:
-        self._table, offset = await asyncio.to_thread(self._restore)
-        return offset
+        return await self.in_thread(self._restore)
 
-    def _restore(self) -> tuple[PresenceTable, int]:
+    def _restore(self) -> int:
         topic = self.outside.topic_ids()[PRESENCE]
         table, reader = PresenceTable(self._folder, self._budget), self.outside.reader()
         try:
@@ -78,13 +77,15 @@ class SessionsPartition(Partition[PresenceChange]):
                 table = PresenceTable(self._folder, self._budget)
             start, end = reader.watermarks(PRESENCE, self.number)
             first = max(start, table.header.offset if table.header else 0)
-            for batch in reader.batches(PRESENCE, self.number, first, end):
+            for batch in reader.batches(PRESENCE, self.number, first, end, lambda: self.closed):
                 states = (decode_presence_state(record.value) for record in batch)
                 changed = {state.user: (tuple(state.nodes), state.last_seen) for state in states}
                 table.write(changed, Header(topic, batch[-1].offset + 1))
-            table.write({}, Header(topic, end))
-            begin, _ = reader.watermarks(PRESENCE_SUBMITTED, self.number)
-            return table, max(begin, reader.committed(PRESENCE_SUBMITTED, self.number) or 0)
+            if not self.closed:
+                table.write({}, Header(topic, end))
+            offset = self.input_offset(reader, PRESENCE_SUBMITTED)
+            self._table = table
+            return offset
         except BaseException:
             table.close()
             raise

@@ -4,7 +4,7 @@
     b"c" conversation \\0 user \\0 device       seq, time; for `device` see schemas.events.CursorRecord
     b"i" user \\0 device \\0 conversation       the same device has a cursor there
 
-It may be ahead of its topic and behind it: receipts are folded again until both have them, and a maximum does not mind.
+It may be behind its topic and is never ahead of it: a cursor is written here when Kafka has it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
 from agents.folding.outside import Outside
-from connectors.kafka.reader import OffsetGone, ReadTimeout
+from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import MAX_DELIVERY_BYTES, NewerVersion, Undecodable, encode_event, pack
 from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord
@@ -26,6 +26,7 @@ _BATCH = 5_000
 _RETRY_SECONDS = 1.0
 
 Fact = TypeVar("Fact")
+Found = TypeVar("Found")
 
 
 class Status(Enum):
@@ -65,6 +66,7 @@ class Partition(abc.ABC, Generic[Fact]):
         """(fact, broker's time, offset of its record)."""
         self._go_on = go_on
         self._grown = asyncio.Event()
+        self._reading: asyncio.Future[Any] | None = None
         self._working = asyncio.create_task(self._work())
 
     # What a stage brings
@@ -135,7 +137,25 @@ class Partition(abc.ABC, Generic[Fact]):
         self.status = Status.CLOSED
         self._working.cancel()
         await asyncio.gather(self._working, return_exceptions=True)
+        if self._reading is not None:  # a thread is not cancelled, and holds the table until it ends
+            await asyncio.gather(self._reading, return_exceptions=True)
         self.let_go()
+
+    async def in_thread(self, read: Callable[[], Found]) -> Found:
+        """Run blocking work of `restore`, which asks `closed` now and then; `close` waits for its end."""
+        self._reading = asyncio.ensure_future(asyncio.to_thread(read))
+        return await asyncio.shield(self._reading)
+
+    @property
+    def closed(self) -> bool:
+        return self.status is Status.CLOSED
+
+    def input_offset(self, reader: Reader, topic: str) -> int:
+        """Where to go on in the input: where the group was, or at the beginning if the topic is another by now. Raises
+        ReadTimeout."""
+        committed = reader.committed(topic, self.number)
+        start, end = reader.watermarks(topic, self.number)
+        return committed if committed is not None and start <= committed <= end else start
 
     async def tell(self, slots: Mapping[int, Sequence[Delivered]]) -> None:
         """Deliver slot → events; returns when they are acknowledged."""

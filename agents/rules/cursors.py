@@ -7,7 +7,7 @@ telling may have been lost. A lower one is old news.
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from schemas.events import READ, RECEIVED, DeviceForgotten, Receipt
+from schemas.events import READ, RECEIVED, CursorRecord, DeviceForgotten, Receipt
 from schemas.frames import Mark
 
 CursorId = tuple[str, str, str]
@@ -59,6 +59,24 @@ def fold_receipts(known: Known, items: Iterable[tuple[Receipt | DeviceForgotten,
             if item.seq >= seq and name in (RECEIVED, READ):
                 place = item.conversation, item.user
                 told[place] = told.get(place, False) or name == READ
+
+
+def fold_kept(
+    known: Known, records: Iterable[CursorRecord], changed: dict[CursorId, Cursor], outdone: dict[CursorId, Cursor]
+) -> None:
+    """Fold records of the topic `cursors`, adding to `changed`, and to `outdone` the cursors that a lower record came after.
+
+    An owner that was paused may append what it had folded after its successor went further, and compaction would keep that:
+    what is outdone at the end has to be written again.
+    """
+    for record in records:
+        cursor, value = (record.conversation, record.user, record.device), Cursor(record.seq, record.time)
+        now = changed.get(cursor) or Cursor(*known.get(cursor))
+        if 0 < value.seq < now.seq:
+            outdone[cursor] = now
+        else:
+            changed[cursor] = value
+            outdone.pop(cursor, None)
 
 
 def mark_of(known: Known, conversation: str, user: str) -> Mark:

@@ -2,6 +2,7 @@
 
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import given
@@ -25,19 +26,20 @@ class Cursors(dict[cursors.CursorId, tuple[int, int]]):
     def of_device(self, user: str, device: str) -> list[cursors.CursorId]:
         return [cursor for cursor in self if cursor[1:] == (user, device)]
 
+    def fold_and_tell(self, items: Sequence[Receipt | DeviceForgotten]) -> dict[tuple[str, str], bool]:
+        """Fold at once; the outcome's `told`."""
+        outcome = cursors.Outcome({}, {})
+        cursors.fold_receipts(self, ((item, 1) for item in items), outcome)
+        for cursor, value in outcome.changed.items():
+            assert not value.seq or value.seq > self.get(cursor)[0], "never backwards"
+            if value.seq:
+                self[cursor] = value
+            else:
+                self.pop(cursor, None)
+        return outcome.told
+
     def fold(self, items: list[Receipt | DeviceForgotten], cut: int = 5) -> list[tuple[str, str]]:
-        told: list[tuple[str, str]] = []
-        for start in range(0, len(items), cut):
-            outcome = cursors.Outcome({}, {})
-            cursors.fold_receipts(self, ((item, 1) for item in items[start : start + cut]), outcome)
-            for cursor, value in outcome.changed.items():
-                assert not value.seq or value.seq > self.get(cursor)[0], "never backwards"
-                if value.seq:
-                    self[cursor] = value
-                else:
-                    self.pop(cursor, None)
-            told += outcome.told
-        return told
+        return [place for start in range(0, len(items), cut) for place in self.fold_and_tell(items[start : start + cut])]
 
 
 @given(receipts, st.integers(1, 7), st.randoms(use_true_random=False))

@@ -67,6 +67,37 @@ async def test_any_other_close_code_is_come_back(code: int) -> None:
         assert (await asyncio.wait_for(device.send("bob", "hi"), 5)).seq == 1
 
 
+async def test_claims_on_one_numbering_are_not_said_of_another() -> None:
+    said: list[list[frames.Received | frames.Read]] = []
+
+    async def script(line: Line) -> None:
+        said.append(line.receipts)
+        await line.welcome(log=f"log-{line.number}")
+        listening = asyncio.create_task(listen(line))
+        if line.number == 0:
+            await eventually(lambda: bool(line.receipts))
+            line.drop()
+        await eventually(lambda: bool(line.asked_marks))
+        await line.say(*(frames.Marks(asked.id, [frames.Mark("alice:bob", "bob", 1, 1, 0, 0)]) for asked in line.asked_marks))
+        await listening
+
+    async def listen(line: Line) -> None:
+        while True:
+            if isinstance(question := await line.receive(), frames.Sync):
+                await line.say(frames.Heads(question.id, {"alice:bob": 5}))
+                if line.number == 0:
+                    await line.say(message(6), frames.Mark("alice:bob", "bob", 9, 1, 0, 0))
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        events: list[Event] = []
+        collecting = asyncio.create_task(collect(device, events))
+        await eventually(lambda: len(said) == 2 and device.mark("alice:bob", "bob").received == 1)
+        await asyncio.sleep(0.1)
+        assert said == [[frames.Received("alice:bob", 6)], []]
+        await device.close()
+        await collecting
+
+
 async def test_a_dropped_connection_repeats_the_unanswered_and_only_those() -> None:
     heard: list[list[str]] = []
 

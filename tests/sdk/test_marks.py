@@ -47,6 +47,17 @@ def test_what_the_server_does_not_know_after_a_reconnect_is_said_again() -> None
     assert marks.mark(A, "bob").read == 7
 
 
+def test_what_was_received_before_the_start_is_said_if_the_server_does_not_know_it() -> None:
+    marks = MarkBook(lambda: 0.5, itertools.count(2), {A: 4, B: 2})
+    marks.user = "alice"
+    assert marks.receipts() == []
+    marks.begin([A, B], 0)
+    asked = marks.question(0)
+    assert asked is not None
+    marks.answer(Marks(asked.id, [Mark(A, "alice", 3, 9, 0, 0), Mark(B, "alice", 2, 9, 0, 0)]), 0)
+    assert marks.receipts() == [Received(A, 4)]
+
+
 def test_a_mark_never_goes_back() -> None:
     marks = book()
     assert marks.take(Mark(A, "bob", 5, 50, 2, 20))

@@ -7,7 +7,7 @@ import pytest
 
 from messenger_sdk import Client, FolderInUse, MessageReceived
 from messenger_sdk.shown_file import ShownFile
-from schemas.frames import Heads, History, Message, Page, Sync
+from schemas.frames import Heads, History, Marks, Message, Page, Read, Received, Sync
 from tests.harness.fake_gateway import FakeGateway, Line, eventually
 
 A, B, C = "alice:bob", "alice:carol", "alice:dave"
@@ -68,6 +68,38 @@ async def test_a_device_goes_on_where_it_was(tmp_path: Path) -> None:
     assert await shown(Server(counts), tmp_path, 0) == []
 
 
+async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_start(tmp_path: Path) -> None:
+    receipts: list[Received | Read] = []
+
+    async def script(line: Line) -> None:
+        line.receipts = receipts
+        await line.welcome()
+        while True:
+            if isinstance(question := await line.receive(), Sync):
+                await line.say(Heads(question.id, {}), message(A, 1))
+
+    async def script_again(line: Line) -> None:
+        line.receipts = receipts
+        await line.welcome()
+        answering = asyncio.create_task(line.stay())
+        while not line.asked_marks:
+            await asyncio.sleep(0.01)
+        await line.say(Marks(line.asked_marks[0].id, []))
+        await answering
+
+    for lost, each in enumerate((script, script_again)):
+        async with FakeGateway(each) as gateway, Client(gateway.url, "t", "phone", folder=tmp_path) as phone:
+            watching = asyncio.create_task(collect(phone))
+            await eventually(lambda: receipts == [Received(A, 1)])
+            await phone.close()
+            assert await watching == 1 - lost
+        receipts.clear()
+
+
+async def collect(phone: Client) -> int:
+    return len([event async for event in phone.events() if isinstance(event, MessageReceived)])
+
+
 async def test_another_log_is_another_beginning(tmp_path: Path) -> None:
     assert await shown(Server({A: 9}), tmp_path, 0) == []
     counts = {A: 3, B: 1}
@@ -78,13 +110,16 @@ async def test_another_log_is_another_beginning(tmp_path: Path) -> None:
 
 def test_what_was_shown_before_the_beginning_counts(tmp_path: Path) -> None:
     file = ShownFile(tmp_path / "shown.sqlite")
-    file.save(A, 3)
-    assert file.load() == ("", {})
+    file.save(A, 3, received=True)
+    assert file.load() == ("", {}, {})
     file.begin("log", {A: 2, B: 2})
-    file.save(B, 1)
+    file.save(A, 4, received=False)
+    file.save(B, 1, received=True)
     file.close()
     file = ShownFile(tmp_path / "shown.sqlite")
-    assert file.load() == ("log", {A: 3, B: 2})
+    assert file.load() == ("log", {A: 4, B: 2}, {A: 3, B: 1})
+    file.forget()
+    assert file.load() == ("", {}, {})
     file.close()
 
 

@@ -87,7 +87,6 @@ class Client:
         self.state = "connecting"
         self.dropped_events = 0
         self._ids = itertools.count(2)
-        self._marks = MarkBook(jitter, self._ids)
         self._watch_list = WatchList(jitter, self._ids)
         self._typing: dict[str, float] = {}
         self._history = History(self._put, self._ids, jitter)
@@ -101,7 +100,7 @@ class Client:
         self._changes: list[Change] = []
         self._file: OutboxFile | None = None
         self._shown: ShownFile | None = None
-        self._log_id, shown = "", None
+        self._log_id, shown, heard = "", None, None
         if folder is None:
             self._outbox = Outbox(new_id)
         else:
@@ -109,9 +108,10 @@ class Client:
             self._file = OutboxFile(folder / "outbox.sqlite")
             self._shown = ShownFile(folder / "shown.sqlite")
             self._outbox = Outbox(new_id, saved=self._file.load(new_id()), journal=self._changes.append)
-            self._log_id, shown = self._shown.load()
+            self._log_id, shown, heard = self._shown.load()
         self._timelines = Timelines(shown if self._log_id else None)
         self._catching_up = CatchingUp(self._timelines, jitter, self._ids)
+        self._marks = MarkBook(jitter, self._ids, heard)
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -241,12 +241,14 @@ class Client:
         while self._stopped is None or not self._events.empty():
             event = await self._events.get()
             yield event
-            if isinstance(event, MessageReceived) and event.sender != self.user:
-                self._marks.received(event.conversation, event.seq)
-                self._flush_soon()
-            if isinstance(event, MessageReceived) and self._shown is not None:
+            if isinstance(event, MessageReceived):
+                theirs = event.sender != self.user
+                if theirs:
+                    self._marks.received(event.conversation, event.seq)
+                    self._flush_soon()
                 try:
-                    self._shown.save(event.conversation, event.seq)
+                    if self._shown is not None:
+                        self._shown.save(event.conversation, event.seq, theirs)
                 except MessengerError as error:
                     self._fail(error)
                     raise
@@ -321,6 +323,7 @@ class Client:
             if self._shown is not None:
                 self._shown.forget()
             self._catching_up = CatchingUp(self._timelines, self._jitter, self._ids)
+            self._marks = MarkBook(self._jitter, self._ids)
         self._log_id = frame.log
         self._socket = socket
         self._outbox.reconnected()

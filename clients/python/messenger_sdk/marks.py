@@ -4,7 +4,7 @@ Receipts are cumulative. The device keeps the highest of each conversation and s
 said again unless the server's marks show it. Times are seconds of any one clock.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from messenger_sdk.backoff import delay
 from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Read, Received
@@ -14,14 +14,15 @@ _FIRST_RETRY = 3
 
 
 class MarkBook:
-    """The marks of one device of `user` (set it when it is known). `jitter` from [0, 1), `ids` for the questions."""
+    """The marks of one device of `user` (set it when it is known), in one numbering of messages. `jitter` from [0, 1), `ids`
+    for the questions; `received` is what it had received before this start."""
 
-    def __init__(self, jitter: Callable[[], float], ids: Iterator[int]) -> None:
+    def __init__(self, jitter: Callable[[], float], ids: Iterator[int], received: Mapping[str, int] | None = None) -> None:
         self.user = ""
         self._jitter = jitter
         self._ids = ids
         self._marks: dict[tuple[str, str], Mark] = {}
-        self._received: dict[str, int] = {}
+        self._received: dict[str, int] = dict(received or {})
         self._read: dict[str, int] = {}
         self._unsaid: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []

@@ -6,8 +6,12 @@ from pathlib import Path
 
 from messenger_sdk.database import Database
 
-_SCHEMA = "CREATE TABLE IF NOT EXISTS shown (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS shown (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS received (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+"""
 _RAISE = "INSERT INTO shown VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
+_RECEIVE = "INSERT INTO received VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
 
 
 class ShownFile:
@@ -19,11 +23,14 @@ class ShownFile:
     def close(self) -> None:
         self._database.close()
 
-    def load(self) -> tuple[str, dict[str, int]]:
-        """The id of the log and its cursors: conversation → last seq shown, or that counts as shown. Empty before `begin`."""
+    def load(self) -> tuple[str, dict[str, int], dict[str, int]]:
+        """The id of the log, its cursors (conversation → last seq shown, or that counts as shown), and the last seq of the
+        other user's that was shown. Empty before `begin`."""
         log = self._database.about("log", "")
-        rows = self._database.connection.execute("SELECT conversation, seq FROM shown")
-        return (log, dict(rows)) if log else ("", {})
+        if not log:
+            return "", {}, {}
+        read = self._database.connection.execute
+        return log, dict(read("SELECT conversation, seq FROM shown")), dict(read("SELECT conversation, seq FROM received"))
 
     def begin(self, log: str, floors: Mapping[str, int]) -> None:
         """The device has begun: what is up to `floors` is history."""
@@ -39,13 +46,17 @@ class ShownFile:
     def forget(self) -> None:
         """Another log: nothing of it has been shown."""
         try:
-            self._database.connection.executescript("DELETE FROM shown; DELETE FROM about WHERE name = 'log';")
+            self._database.connection.executescript(
+                "DELETE FROM shown; DELETE FROM received; DELETE FROM about WHERE name = 'log';"
+            )
         except sqlite3.Error as error:
             raise self._database.unreadable(error) from None
 
-    def save(self, conversation: str, seq: int) -> None:
-        """A message has been shown."""
+    def save(self, conversation: str, seq: int, received: bool) -> None:
+        """A message has been shown; `received`: it is the other user's."""
         try:
             self._database.connection.execute(_RAISE, (conversation, seq))
+            if received:
+                self._database.connection.execute(_RECEIVE, (conversation, seq))
         except sqlite3.Error as error:
             raise self._database.unreadable(error) from None
