@@ -10,13 +10,12 @@ from typing import Any
 
 import aiohttp
 import uvloop
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from bench.generator import Generator
 from bench.sockets import PAIRS, percentiles
 from bench.system import System
 from connectors.kafka.reader import Reader
+from connectors.kafka.topics import TopicsAdmin
 from gateway.tokens import issue
 from schemas.ids import user_id
 from schemas.topics import LOG
@@ -74,10 +73,9 @@ def _wait_archived(stack: System) -> None:
 def _expire(stack: System) -> None:
     """All of the log, as by retention."""
     reader = Reader(stack.kafka)
-    ends = [TopicPartition(LOG, number, reader.watermarks(LOG, number)[1]) for number in range(_PARTITIONS)]
+    for number in range(_PARTITIONS):
+        TopicsAdmin(stack.kafka, _PARTITIONS, 8).expire(LOG, number, reader.watermarks(LOG, number)[1])
     reader.close()
-    for done in AdminClient({"bootstrap.servers": stack.kafka}).delete_records(ends).values():
-        done.result()
 
 
 def _read(stack: System, names: dict[str, int], readers: int, seconds: float, recent: bool) -> list[float]:

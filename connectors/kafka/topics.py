@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from confluent_kafka import KafkaException, TopicCollection
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.topics import Topic, all_topics
@@ -24,6 +24,14 @@ class TopicsAdmin:
         self._counts: Mapping[str, int] = {"conversations": partitions, "slots": slots}
         self._timeout = timeout
         self._admin = AdminClient({"bootstrap.servers": servers, "socket.connection.setup.timeout.ms": 2000})
+
+    def expire(self, topic: str, partition: int, before: int) -> None:
+        """Delete a partition's records before an offset, as retention does. Raises KafkaUnreachable."""
+        for deleted in self._admin.delete_records([TopicPartition(topic, partition, before)]).values():
+            try:
+                deleted.result()
+            except KafkaException as error:
+                raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
     def create(self, replication: int) -> list[str]:
         """Create what is missing and return its names. Raises KafkaUnreachable."""

@@ -4,7 +4,7 @@ import struct
 import time
 from pathlib import Path
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.reader import Reader
@@ -58,12 +58,10 @@ def recreate(stack: Stack, topic: str, partitions: int = 4) -> None:
 
 def expire(stack: Stack, topic: str, partition: int) -> None:
     """All records of a partition expire, as by retention."""
-    admin = AdminClient({"bootstrap.servers": stack.kafka})
     reader = Reader(stack.kafka)
     end = reader.watermarks(topic, partition)[1]
     reader.close()
-    for future in admin.delete_records([TopicPartition(topic, partition, end)]).values():
-        future.result()
+    TopicsAdmin(stack.kafka, 4, 8).expire(topic, partition, end)
 
 
 def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:
