@@ -40,5 +40,5 @@ async def _route(users: Sequence[str], redis: str) -> None:
     client = RedisClient(redis)
     routes = RedisRoutes(client)
     for start in range(0, len(users), 1000):
-        await routes.write_routes([Route(user, "phone", "bench", 0) for user in users[start : start + 1000]])
+        await routes.write_routes([Route(user, "phone", "bench", 0, 0) for user in users[start : start + 1000]])
     await client.close()

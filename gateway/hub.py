@@ -15,6 +15,7 @@ class Connection(Protocol):
 
     user: str
     device: str
+    since: int
     seen: dict[str, int]
     watched: frozenset[str]
 

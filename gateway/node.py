@@ -193,7 +193,7 @@ class Node:
         if replaced is not None:
             replaced.close(Close.REPLACED)
         try:
-            await self._slot.route(connection.user, connection.device)
+            await self._slot.route(connection.user, connection.device, connection.since)
         except RedisUnavailable as error:
             log.warning("a session of %s is sent away: %s", connection.user, error)
             return Close.SLOT_LOST
@@ -223,7 +223,7 @@ class Node:
     def goodbye(self, connection: SocketConnection) -> None:
         self._arriving.discard(connection)
         if self._hub.remove(connection):
-            self._slot.unroute(connection.user, connection.device)
+            self._slot.unroute(connection.user, connection.device, connection.since)
         if connection.present:
             self._presence.went(connection, connection.goodbye)
 

@@ -13,7 +13,7 @@ from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.reader import Reader, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
-from connectors.redis.routes import RENEW_SECONDS, ROUTE_SECONDS, Lease, Route, Routes
+from connectors.redis.routes import RENEW_SECONDS, Lease, Route, Routes
 from gateway.hub import Hub
 from schemas.codec import encode_frame
 from schemas.codes import Close
@@ -22,6 +22,8 @@ from schemas.topics import DELIVERIES
 
 log = logging.getLogger(__name__)
 
+KEEP_SECONDS = 60.0
+"""How often the routes of all sessions are written again, whatever has become of them."""
 _RESYNC = encode_frame(Resync())
 
 
@@ -73,21 +75,21 @@ class Slot:
         """Give the slot back; call it after `run` was cancelled."""
         await self._let_go(Close.DRAINING)
 
-    async def route(self, user: str, device: str) -> None:
+    async def route(self, user: str, device: str, since: int) -> None:
         """Write the route of a session; returns when Redis has it. Raises RedisUnavailable."""
         if self.number is None or not self.ready:
             raise RedisUnavailable("this node holds no slot")
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
-            self._changes.put_nowait((Route(user, device, self.node, self.number), written))
+            self._changes.put_nowait((Route(user, device, self.node, self.number, since), written))
         except asyncio.QueueFull:
             raise RedisUnavailable("too many sessions are waiting for their routes") from None
         await written
 
-    def unroute(self, user: str, device: str) -> None:
+    def unroute(self, user: str, device: str, since: int) -> None:
         """A session has ended; its route goes when there is time for it. One left behind costs a record at most."""
         if self.number is not None and not self._changes.full():
-            self._changes.put_nowait((Route(user, device, self.node, self.number), None))
+            self._changes.put_nowait((Route(user, device, self.node, self.number, since), None))
 
     async def _take(self) -> None:
         while self.number is None:
@@ -121,7 +123,7 @@ class Slot:
         """Renew the lease until the slot is lost."""
         assert self.number is not None
         clock = asyncio.get_running_loop().time
-        keep_at, vanished = clock() + ROUTE_SECONDS / 4, False
+        keep_at, vanished = clock() + KEEP_SECONDS, False
         while not self._lost.is_set():
             try:
                 lease = await self._routes.renew_slot(self.node, self.number)
@@ -135,7 +137,7 @@ class Slot:
                     log.warning("the lease of slot %d had vanished; writing %d routes again", self.number, len(self._hub))
                     keep_at, vanished = clock(), True
             if clock() >= keep_at and await self._keep_all():
-                keep_at = clock() + ROUTE_SECONDS / 4
+                keep_at = clock() + KEEP_SECONDS
                 if vanished:
                     self._on_held(self.number)
                     self._resync_all()
@@ -149,10 +151,10 @@ class Slot:
     async def _keep_all(self) -> bool:
         """Make sure of every session's route; False: try again."""
         assert self.number is not None
-        routes = [Route(connection.user, connection.device, self.node, self.number) for connection in self._hub]
+        routes = [Route(c.user, c.device, self.node, self.number, c.since) for c in self._hub]
         for start in range(0, len(routes), 500):
             try:
-                await self._routes.keep_routes(routes[start : start + 500])
+                await self._routes.write_routes(routes[start : start + 500])
             except RedisUnavailable as error:
                 log.warning("routes cannot be written again now: %s", error)
                 return False

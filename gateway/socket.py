@@ -8,6 +8,7 @@ import contextlib
 import logging
 import secrets
 import struct
+import time
 from typing import NamedTuple, Protocol
 
 from aiohttp import WSMsgType, web
@@ -84,6 +85,7 @@ class SocketConnection:
         "goodbye",
         "present",
         "seen",
+        "since",
         "user",
         "watched",
     )
@@ -100,6 +102,8 @@ class SocketConnection:
     ) -> None:
         self.user = ""
         self.device = ""
+        self.since = int(time.time() * 1000)
+        """When it came, in ms."""
         self.seen: dict[str, int] = {}
         self._session = session
         self._submitter = submitter

@@ -1,4 +1,4 @@
--- Remove a device's route if it is still ours. KEYS[1]: routes:{user}. ARGV: device, "node slot".
+-- Remove a device's route if it is still ours. KEYS[1]: routes:{user}. ARGV: device, "node slot since".
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
   return redis.call('HDEL', KEYS[1], ARGV[1])
 end

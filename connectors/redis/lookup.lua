@@ -9,7 +9,7 @@ for i, user in ipairs(cmsgpack.unpack(ARGV[1])) do
   local routes = redis.call('HGETALL', 'routes:' .. user)
   local valid = {}
   for r = 1, #routes, 2 do
-    local node, slot = string.match(routes[r + 1], '^(%S+) (%d+)$')
+    local node, slot = string.match(routes[r + 1], '^(%S+) (%d+) %d+$')
     local holder = holders[slot]
     if holder == nil then
       holder = redis.call('GET', 'slot:' .. slot)

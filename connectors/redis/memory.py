@@ -53,11 +53,9 @@ class MemoryRoutes:
 
     async def write_routes(self, routes: Sequence[Route]) -> None:
         for route in routes:
-            self._routes.setdefault(route.user, {})[route.device] = route
-
-    async def keep_routes(self, routes: Sequence[Route]) -> None:
-        for route in routes:
-            self._routes.setdefault(route.user, {}).setdefault(route.device, route)
+            held = self._routes.setdefault(route.user, {}).get(route.device)
+            if held is None or held.since <= route.since:
+                self._routes[route.user][route.device] = route
 
     async def remove_route(self, route: Route) -> None:
         if self._routes.get(route.user, {}).get(route.device) == route:

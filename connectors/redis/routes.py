@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -27,10 +27,17 @@ class Lease(Enum):
 
 
 class Route(NamedTuple):
+    """`since` is when the session came, in ms by its node's clock: a later one is not replaced by an earlier one."""
+
     user: str
     device: str
     node: str
     slot: int
+    since: int
+
+    @property
+    def value(self) -> str:
+        return f"{self.node} {self.slot} {self.since}"
 
 
 class Routes(Protocol):
@@ -52,10 +59,8 @@ class Routes(Protocol):
         """The nodes that hold one of the slots 0..slots-1 now."""
 
     async def write_routes(self, routes: Sequence[Route]) -> None:
-        """Write routes, in one round trip. An older route of the same device is replaced."""
-
-    async def keep_routes(self, routes: Sequence[Route]) -> None:
-        """Write again what is missing and make all live another day. A device that has moved on keeps its newer route."""
+        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day. A device that
+        has moved on keeps its later route."""
 
     async def remove_route(self, route: Route) -> None:
         """Remove a route if it is still this one."""
@@ -100,14 +105,8 @@ class RedisRoutes:
         return {node.decode() for node in found if node}
 
     async def write_routes(self, routes: Sequence[Route]) -> None:
-        await self._put(routes, "HSET")
-
-    async def keep_routes(self, routes: Sequence[Route]) -> None:
-        await self._put(routes, "HSETNX")
-
-    async def _put(self, routes: Sequence[Route], command: Literal["HSET", "HSETNX"]) -> None:
-        packed = _encode([(route.user, route.device, f"{route.node} {route.slot}") for route in routes])
-        await self._call(self._write(args=[packed, ROUTE_SECONDS, command]))
+        packed = _encode([(route.user, route.device, route.value, route.since) for route in routes])
+        await self._call(self._write(args=[packed, ROUTE_SECONDS]))
 
     async def remove_route(self, route: Route) -> None:
-        await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, f"{route.node} {route.slot}"]))
+        await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, route.value]))

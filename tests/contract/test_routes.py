@@ -21,7 +21,7 @@ async def test_routes_of_many_users_at_once(routes: Routes) -> None:
     assert await routes.acquire_slot("n1", 2) == 0
     assert await routes.acquire_slot("n2", 2) == 1
     await routes.write_routes(
-        [Route("alice", "phone", "n1", 0), Route("alice", "web", "n2", 1), Route("bob", "phone", "n1", 0)]
+        [Route("alice", "phone", "n1", 0, 1), Route("alice", "web", "n2", 1, 1), Route("bob", "phone", "n1", 0, 1)]
     )
     found = await routes.lookup(["alice", "nobody", "bob"])
     assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
@@ -46,7 +46,7 @@ async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
 
 async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(routes: Routes) -> None:
     await routes.acquire_slot("n1", 1)
-    await routes.write_routes([Route("alice", "phone", "n1", 0)])
+    await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
     await asyncio.sleep(LEASE * 1.5)
     assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 0)]
     assert await routes.renew_slot("n1", 0) is Lease.VANISHED
@@ -58,24 +58,28 @@ async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot
 async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> None:
     await routes.acquire_slot("n1", 2)
     await routes.acquire_slot("n2", 2)
-    await routes.write_routes([Route("alice", "phone", "n1", 0)])
-    await routes.write_routes([Route("alice", "phone", "n2", 1)])
-    await routes.remove_route(Route("alice", "phone", "n1", 0))
+    await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
+    await routes.write_routes([Route("alice", "phone", "n2", 1, 2)])
+    await routes.remove_route(Route("alice", "phone", "n1", 0, 1))
     assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 1)]
-    await routes.remove_route(Route("alice", "phone", "n2", 1))
+    await routes.remove_route(Route("alice", "phone", "n2", 1, 2))
     assert list((await routes.lookup(["alice"]))["alice"]) == []
 
 
-async def test_keeping_routes_restores_what_is_gone_and_spares_what_is_newer(routes: Routes) -> None:
+async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(routes: Routes) -> None:
     await routes.acquire_slot("n1", 2)
     await routes.acquire_slot("n2", 2)
-    await routes.write_routes([Route("alice", "phone", "n2", 1)])
-    await routes.keep_routes([Route("alice", "phone", "n1", 0), Route("bob", "phone", "n1", 0)])
-    found = await routes.lookup(["alice", "bob"])
-    assert {user: [tuple(route) for route in devices] for user, devices in found.items()} == {
-        "alice": [("phone", 1)],
-        "bob": [("phone", 0)],
-    }
+    await routes.write_routes([Route("alice", "phone", "n2", 1, 20), Route("alice", "web", "n2", 1, 10)])
+    late = [Route("alice", "phone", "n1", 0, 10), Route("alice", "web", "n1", 0, 11), Route("bob", "phone", "n1", 0, 10)]
+    for _ in range(2):
+        await routes.write_routes(late)
+        found = await routes.lookup(["alice", "bob"])
+        assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
+            "alice": [("phone", 1), ("web", 0)],
+            "bob": [("phone", 0)],
+        }
+    await routes.remove_route(late[0])
+    assert ("phone", 1) in [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]]
 
 
 async def test_redis_away_is_said_so_soon() -> None:

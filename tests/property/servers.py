@@ -43,6 +43,8 @@ class World:
     def __init__(self, off: str = "") -> None:
         self.off = off
         self.now = 0.0
+        self.came = 0
+        """Connections so far: later ones have later routes."""
         self.redis = MemoryRoutes(lambda: self.now)
         self.slots: dict[int, list[Record]] = defaultdict(list)
         self.sequencer = Sequencer(self)
@@ -131,6 +133,7 @@ class Line:
         self.user = ""
         self.device = ""
         self.seen: dict[str, int] = {}
+        self.since = 0
         self.watched: frozenset[str] = frozenset()
         self.session = Session(user_id, rate=1e9, now=0)  # a token is the user's name
         self.up: list[bytes] = []
@@ -199,6 +202,7 @@ class Node:
 
     def connect(self) -> Line:
         line = Line()
+        line.since = self._world.came = self._world.came + 1
         self.lines.append(line)
         return line
 
@@ -224,7 +228,7 @@ class Node:
                     replaced.close(Close.REPLACED)
                 self._greeting.append((line, id_, True))
             else:
-                now_or_never(self._world.redis.write_routes([Route(line.user, line.device, self.name, self._slot)]))
+                now_or_never(self._world.redis.write_routes([Route(line.user, line.device, self.name, self._slot, line.since)]))
                 line.session.welcomed()
                 line.out.insert(0, encode_frame(Welcome(id_, 1, line.user, line.device, self.name, "log", 0, 25.0)))
                 line.flush()
@@ -266,7 +270,7 @@ class Node:
             self._take_slot()
         elif lease is Lease.VANISHED:
             if self._world.off != "routes are written again":
-                now_or_never(redis.keep_routes([Route(c.user, c.device, self.name, self._slot) for c in self.hub]))
+                now_or_never(redis.write_routes([Route(c.user, c.device, self.name, self._slot, c.since) for c in self.hub]))
             for connection in self.hub if self._world.off != "devices are told to ask again" else ():
                 connection.push(encode_frame(Resync()))
                 connection.flush()
@@ -277,7 +281,7 @@ class Node:
             self.lines.remove(line)
             line.close(Close.INTERNAL)
             if self.hub.remove(line) and self._slot is not None and not self.hub.has(line.user, line.device):
-                now_or_never(self._world.redis.remove_route(Route(line.user, line.device, self.name, self._slot)))
+                now_or_never(self._world.redis.remove_route(Route(line.user, line.device, self.name, self._slot, line.since)))
             self.asked = [asked for asked in self.asked if asked.line is not line]
 
     def _take_slot(self) -> None:

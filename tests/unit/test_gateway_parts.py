@@ -18,6 +18,7 @@ class Socket:
         self.user = user
         self.device = device
         self.seen: dict[str, int] = {}
+        self.since = 0
         self.watched: frozenset[str] = frozenset()
         self.pushed: list[bytes] = []
 
