@@ -53,13 +53,14 @@ class _Conversations(msgspec.Struct):
 
 class _Devices(msgspec.Struct):
     devices: list[Device]
+    pending: bool
 
 
 def device_routes(devices: Devices, token_secret: str) -> list[web.RouteDef]:
     """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
 
     async def listed(request: web.Request) -> web.Response:
-        return _json(_Devices(await devices.list(_user_of(request, token_secret))))
+        return _json(_Devices(*await devices.list(_user_of(request, token_secret))))
 
     async def log_out(request: web.Request) -> web.Response:
         user = _user_of(request, token_secret)

@@ -1,10 +1,8 @@
 """A user's devices: listed, and logged out."""
 
-import logging
-
 import msgspec
 
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.producer import KafkaProducer, QueueFull
 from connectors.redis.routes import Routes
 from gateway.receipts import Receipts
 from gateway.workers import Workers
@@ -12,8 +10,6 @@ from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeliveryRecord, DeviceLoggedOut
 from schemas.ranges import DevicesAnswer, DevicesQuestion
 from schemas.topics import DELIVERIES
-
-log = logging.getLogger(__name__)
 
 _devices = msgspec.json.Decoder(DevicesAnswer)
 
@@ -34,19 +30,17 @@ class Devices:
         self._receipts = receipts
         self._producer = producer
 
-    async def list(self, user: str) -> list[Device]:
-        """Devices that are connected, or have read something and were not logged out since, by name. Raises RedisUnavailable,
-        WorkersUnavailable."""
+    async def list(self, user: str) -> tuple[list[Device], bool]:
+        """(devices that are connected, or have read something and were not logged out since, by name; whether some could not be
+        asked after now). Raises RedisUnavailable, WorkersUnavailable."""
         routes = await self._routes.lookup([user])
         online = {device for device, _ in routes[user]}
         partitions = range(self._cursors.partitions)
         found, complete = await self._cursors.ask_owners(
             "devices", _devices, partitions, lambda theirs: DevicesQuestion(user, theirs)
         )
-        if not complete:
-            log.info("not all cursors could be asked for the devices of %s", user)
         known = online.union(*found.values())
-        return [Device(device, device in online) for device in sorted(known)]
+        return [Device(device, device in online) for device in sorted(known)], not complete
 
     async def log_out(self, user: str, device: str) -> None:
         """Close the device's sockets, wherever they are, and forget what it has read. Raises RedisUnavailable, QueueFull."""
@@ -54,4 +48,5 @@ class Devices:
         record = encode_event(DeliveryRecord(SCHEMA_VERSION, [DeviceLoggedOut(user, device)]))
         for slot in {slot for name, slot in routes[user] if name == device}:
             self._producer.send(DELIVERIES, slot, record)
-        self._receipts.forget(user, device)
+        if not self._receipts.forget(user, device):
+            raise QueueFull

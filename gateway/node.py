@@ -83,6 +83,7 @@ class Node:
         self._arriving: set[SocketConnection] = set()
         """Sessions that have not been welcomed yet."""
         self.turned_away = 0
+        self.slow_readers = 0
         self.url = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
         self._draining = False
         self._stop = asyncio.Event()
@@ -102,6 +103,7 @@ class Node:
             "receipts_total": self._receipts.submitted,
             "arriving": len(self._arriving),
             "arrivals_turned_away_total": self.turned_away,
+            "slow_readers_total": self.slow_readers,
             "unacknowledged": len(self._producer),
             "ready": float(self.ready),
         }
@@ -170,7 +172,10 @@ class Node:
             session, self._submitter, self._receipts, self._presence, self._questions, self, settings.heartbeat
         )
         self._arriving.add(connection)
-        return await connection.serve(request)
+        try:
+            return await connection.serve(request)
+        finally:
+            self._arriving.discard(connection)  # also of a request that is no WebSocket's
 
     def _verify(self, token: str) -> UserId:
         return verify(token, self._settings.token_secret, time.time())
@@ -220,8 +225,10 @@ class Node:
             log.info("the nodes are not known now: %s", error)
             return None
 
+    def too_slow(self) -> None:
+        self.slow_readers += 1
+
     def goodbye(self, connection: SocketConnection) -> None:
-        self._arriving.discard(connection)
         if self._hub.remove(connection):
             self._slot.unroute(connection.user, connection.device, connection.since)
         if connection.present:

@@ -27,10 +27,11 @@ class Receipts:
         key = receipt.conversation, receipt.user, receipt.device, receipt.read
         return self._facts.put(key, partition_of(receipt.conversation, self._partitions), receipt)
 
-    def forget(self, user: str, device: str) -> None:
-        """A device was logged out."""
-        for partition in range(self._partitions):
-            self._facts.put((partition, user, device), partition, DeviceForgotten(user, device))
+    def forget(self, user: str, device: str) -> bool:
+        """A device was logged out. False: too many wait, and not all of it is taken."""
+        fact = DeviceForgotten(user, device)
+        taken = [self._facts.put((number, user, device), number, fact) for number in range(self._partitions)]
+        return all(taken)
 
 
 def _record(items: list[Receipt | DeviceForgotten]) -> bytes:

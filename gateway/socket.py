@@ -47,6 +47,9 @@ class Greeter(Protocol):
     async def welcome(self, connection: "SocketConnection", command_id: int, stay: bool) -> bytes | Close | Redirect:
         """Register the session and its route; the welcome frame, or why not."""
 
+    def too_slow(self) -> None:
+        """A session is closed because its device does not read."""
+
     def goodbye(self, connection: "SocketConnection") -> None:
         """The session has ended."""
 
@@ -202,6 +205,7 @@ class SocketConnection:
             return
         self._write_out()
         if self._transport is not None and self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self._greeter.too_slow()
             self.close(Close.SLOW_READER)
 
     def close(self, code: Close, reason: str = "") -> None:

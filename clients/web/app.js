@@ -12,7 +12,12 @@ import { Store } from "./store.js";
 import { View } from "./view.js";
 
 const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
-const CLOSES = { 4500: "please log in again", 4501: "please reload the page", 4502: "opened elsewhere with the same device" };
+const CLOSES = {
+  4500: "please log in again",
+  4501: "please reload the page",
+  4502: "opened elsewhere with the same device",
+  4505: "this device was logged out",
+};
 
 const newId = () => {
   // not crypto.randomUUID, which plain http on another host does not have
@@ -44,9 +49,17 @@ async function run({ user, token }) {
   let logId = null;
 
   let drawing = false;
+  let noting = false;
 
-  // However many frames come, the page is drawn once a picture.
+  // However many frames come, the page is drawn once a picture; what nobody looks at is noted and not drawn.
   const show = () => {
+    if (document.hidden && !noting) {
+      noting = true;
+      queueMicrotask(() => {
+        noting = false;
+        noteSeen();
+      });
+    }
     if (drawing) return;
     drawing = true;
     requestAnimationFrame(() => {
@@ -174,7 +187,10 @@ async function run({ user, token }) {
   const connection = new Connection(address, token, device.id, {
     state: (state, code) => view.connection(state, state === "stopped" ? CLOSES[code] ?? `code ${code}` : ""),
     welcome(frame) {
-      if (logId !== null && logId !== frame.log) store.forget();
+      if (logId !== null && logId !== frame.log) {
+        store.forget();
+        marks.forget();
+      }
       logId = frame.log;
       outbox.reconnected();
       flush();

@@ -7,7 +7,13 @@ const AGAIN = 1000; // ms until what could not be answered is asked again
 export class Marks {
   // send(frames) hands frames to the connection; nextId() numbers questions
   constructor(me, send, nextId) {
-    Object.assign(this, { me, send, nextId, known: new Map(), received: new Map(), read: new Map() });
+    Object.assign(this, { me, send, nextId });
+    this.forget();
+  }
+
+  // Another numbering of messages: what was said of the old one holds no more.
+  forget() {
+    Object.assign(this, { known: new Map(), received: new Map(), read: new Map() });
     Object.assign(this, { unsaid: new Set(), toAsk: [], asked: new Map() });
   }
 

@@ -137,6 +137,24 @@ def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(stack: Stack, open_page: Open) -> None:
+    alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
+    for page, name, contact in ((alice, "hidden-alice", "hidden-bob"), (bob, "hidden-bob", "hidden-alice")):
+        log_in(page, name)
+        talk_to(page, contact)
+    say(alice, "seen")
+    wait_for(alice, [("seen", "✓✓ read")])
+    bob.execute_script(
+        "Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true });"
+        "const draw = window.requestAnimationFrame.bind(window); window.away = true;"
+        "window.requestAnimationFrame = (picture) => window.away ? (window.undrawn = picture) : draw(picture);"
+    )  # as a browser does with a tab in the background
+    say(alice, "not seen")
+    wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ delivered")])
+    bob.execute_script("window.away = false; window.undrawn(); document.dispatchEvent(new Event('visibilitychange'))")
+    wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ read")])
+
+
 def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
     alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
     for page, name, contact in ((alice, "seen-alice", "seen-bob"), (bob, "seen-bob", "seen-alice")):

@@ -264,6 +264,17 @@ def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdri
         marks.take(mark("bob", 8, 8));
         marks.say();
         const brief = (frames) => frames.map(({ t, seq }) => [t, seq]);
-        return [brief(said), brief(sent), marks.of("alice:bob", "bob"), marks.readUpTo("alice:bob")];
+        const before = [brief(said), brief(sent.splice(0)), marks.of("alice:bob", "bob"), marks.readUpTo("alice:bob")];
+        marks.seen("alice:bob", 4);
+        marks.forget(); // another numbering
+        marks.begin(["alice:bob"]);
+        marks.answer({ id: sent.splice(0)[0].id, marks: [] });
+        marks.say();
+        return [before, sent, marks.of("alice:bob", "bob"), marks.readUpTo("alice:bob")];
         """,
-    ) == [[["read", 1], ["received", 3]], [["read", 1], ["received", 3]], {"received": 9, "read": 8}, 1]
+    ) == [
+        [[["read", 1], ["received", 3]], [["read", 1], ["received", 3]], {"received": 9, "read": 8}, 1],
+        [],
+        {"received": 0, "read": 0},
+        0,
+    ]

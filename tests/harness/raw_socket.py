@@ -37,7 +37,9 @@ class RawSocket:
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         status = await reader.readuntil(b"\r\n\r\n")
-        assert status.startswith(b"HTTP/1.1 101"), status
+        if not status.startswith(b"HTTP/1.1 101"):
+            writer.close()
+            raise AssertionError(status)
         made = cls(reader, writer)
         if reads:
             made.read()

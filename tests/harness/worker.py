@@ -1,4 +1,4 @@
-"""A sequencer worker of a test's own, beside a stack that was started without workers."""
+"""A worker of a test's own, beside a stack that was started without workers of its stage."""
 
 import json
 import os
@@ -19,7 +19,8 @@ from tests.harness.stack import Stack
 class Worker:
     """Number 0, 1 …: each has its own state folder and monitor port. End it with `stop` or `kill`."""
 
-    def __init__(self, stack: Stack, number: int = 0) -> None:
+    def __init__(self, stack: Stack, number: int = 0, stage: str = "sequencer") -> None:
+        self.stage = stage
         self._stack = stack
         self.state_dir = stack.home / f"own-worker-{number}"
         self.log = stack.home / f"own-worker-{number}.log"
@@ -30,7 +31,7 @@ class Worker:
     def start(self, point: str = "", after: int = 0, hang: str = "") -> None:
         """Start it; with `point`, it kills itself there after so many appends (tests.harness.crashing_worker); with `hang`, it
         hangs there (tests.harness.hanging_worker)."""
-        program = ["-m", "ops", "worker", "sequencer"]
+        program = ["-m", "ops", "worker", self.stage]
         if point:
             program = ["-m", "tests.harness.crashing_worker", point, str(after)]
         elif hang:
@@ -79,9 +80,10 @@ class Worker:
     def forget_state(self) -> None:
         shutil.rmtree(self.state_dir)
 
-    def page(self, path: str = "/sequencer/") -> dict[str, Any] | None:
+    def page(self, path: str = "") -> dict[str, Any] | None:
+        """One of its pages; without `path` its stage's."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + (path or f"/{self.stage}/"), timeout=5) as answer:
                 page: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             page = json.load(error)

@@ -40,7 +40,7 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
                 await asyncio.sleep(0.02)
         assert await ask(stack, bob, "GET", "/v1/devices") == (
             200,
-            {"devices": [{"device": "phone", "online": True}, {"device": "tablet", "online": True}]},
+            {"devices": [{"device": "phone", "online": True}, {"device": "tablet", "online": True}], "pending": False},
         )
         began = time.monotonic()
         assert (await ask(stack, bob, "DELETE", "/v1/devices/phone", gateway=1))[0] == 202

@@ -1,0 +1,219 @@
+"""Each queue of the gateway at its bound, and its rule: others are served, what was acknowledged is there, all come back."""
+
+import asyncio
+import json
+import os
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.node import MAX_ARRIVING
+from gateway.socket import HELLO_SECONDS, MAX_UNREAD_BYTES
+from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
+from messenger_sdk import Client, MessageReceived, StateChanged
+from schemas.codes import Close, Code
+from schemas.frames import MAX_BODY_BYTES, MAX_FRAMES, MAX_QUESTIONS, OUTBOX_WINDOW
+from tests.harness.device import token_of
+from tests.harness.raw_socket import RawSocket
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = pytest.mark.real
+_FRAME_RATE = 2000
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One worker and one gateway, for this file: Kafka is stopped in it."""
+    with Stack(tmp_path_factory.mktemp("bounds")) as running:
+        yield running
+
+
+@pytest.fixture
+async def talk(lab: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Talk]:
+    async with Talk(lab, request.node.name.replace("_", "-")[5:25]) as talking:
+        yield talking
+
+
+def metric(stack: Stack, name: str) -> float:
+    with urllib.request.urlopen(f"{stack.gateway_urls[0]}/metrics", timeout=5) as answer:
+        lines = dict(line.split() for line in answer.read().decode().splitlines())
+    return float(lines[f"messenger_gateway_{name}"])
+
+
+async def welcomed(stack: Stack, user: str) -> RawSocket:
+    socket = await RawSocket.connect(stack.gateway_urls[0])
+    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "raw", "stay": True}
+    await socket.send(json.dumps(hello).encode())
+    await socket.until(b'"welcome"')
+    assert socket.code == 0
+    return socket
+
+
+def told(socket: RawSocket) -> list[dict[str, Any]]:
+    return [json.loads(line) for message in socket.received for line in message.splitlines()]
+
+
+async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack, talk: Talk) -> None:
+    alice, bob = await talk.join("alice"), await talk.join("bob")
+    shown: list[int] = []
+    codes: list[int] = []
+
+    async with Client(lab.gateway_urls[0], token_of(lab, talk.user("slow")), "phone") as slow:
+
+        async def watch() -> None:
+            async for event in slow.events():
+                if isinstance(event, MessageReceived):
+                    assert event.missing == 0
+                    shown.append(event.seq)
+                elif isinstance(event, StateChanged) and event.state == "waiting":
+                    codes.append(event.code)
+
+        watching = asyncio.create_task(watch())
+        await slow.online()
+        await talk.say(alice, "slow", ["before"])
+        async with asyncio.timeout(10):
+            while not shown:
+                await asyncio.sleep(0.01)
+        assert slow._socket is not None
+        transport = slow._socket._response.connection.transport  # type: ignore[union-attr]
+        transport.pause_reading()  # type: ignore[union-attr]
+        count = 0
+        closed = 0.0
+        while not closed:  # until more waits than the kernel's buffers and the node's take
+            bodies = [f"{count + number} " + "x" * 15_000 for number in range(OUTBOX_WINDOW)]
+            await talk.say(alice, "slow", bodies)
+            await talk.say(alice, "bob", [f"beside {count}"])
+            count += OUTBOX_WINDOW
+            assert count * 15_000 < 40 * MAX_UNREAD_BYTES, "it is never closed"
+            closed = metric(lab, "slow_readers_total")
+        transport.resume_reading()  # type: ignore[union-attr]
+        async with asyncio.timeout(30):
+            while len(shown) < count + 1:
+                await asyncio.sleep(0.02)
+        await slow.close()
+        await watching
+    assert codes == [Close.SLOW_READER.number]
+    assert shown == list(range(1, count + 2))
+    await talk.settle()
+    served = [message for message in talk.shown[f"{talk.user('bob')}/one"] if message.body.startswith("beside")]
+    assert len(served) == count // OUTBOX_WINDOW
+    assert bob.state == "online"
+
+
+async def test_flooding_device_is_told_so_and_others_are_served(lab: Stack, talk: Talk) -> None:
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    flood = await welcomed(lab, talk.user("flood"))
+    floods = 4
+    for _ in range(floods):
+        await flood.send(b"\n".join([b'{"t":"ping","id":1}'] * MAX_FRAMES))
+    await talk.say(alice, "bob", [f"beside {number}" for number in range(50)])
+    async with asyncio.timeout(10):
+        while len(told(flood)) < floods * MAX_FRAMES + 1:
+            await asyncio.sleep(0.02)
+    answers = [frame["t"] for frame in told(flood)[1:]]
+    limited = [frame for frame in told(flood) if frame["t"] == "error"]
+    assert {(frame["code"], frame["retry"]) for frame in limited} == {(Code.RATE_LIMITED.number, True)}
+    assert 2 * _FRAME_RATE <= answers.count("pong") < 3 * _FRAME_RATE
+    await asyncio.sleep(0.1)
+    flood.received.clear()
+    await flood.send(b'{"t":"ping","id":2}')
+    await flood.until(b'"id":2')
+    assert told(flood) == [{"t": "pong", "id": 2}]
+    await flood.close()
+    await talk.settle()
+    assert talk.verdict().clean
+
+
+async def test_questions_under_way_are_bounded(lab: Stack, talk: Talk) -> None:
+    asking = await welcomed(lab, talk.user("asking"))
+    ids = range(100, 100 + MAX_QUESTIONS + 5)
+    questions = [json.dumps({"t": "sync", "id": id_, "cursors": {}}) for id_ in ids]
+    await asking.send("\n".join(questions).encode())
+    async with asyncio.timeout(10):
+        while len(told(asking)) < len(questions) + 1:
+            await asyncio.sleep(0.01)
+    answers = {frame["id"]: frame for frame in told(asking)[1:]}
+    assert sorted(answers) == list(ids)
+    assert [answers[id_]["t"] for id_ in ids] == ["heads"] * MAX_QUESTIONS + ["error"] * 5
+    assert all(answers[id_]["code"] == Code.RATE_LIMITED.number for id_ in ids[MAX_QUESTIONS:])
+    asking.received.clear()
+    await asking.send(json.dumps({"t": "sync", "id": 7, "cursors": {}}).encode())
+    await asking.until(b'"heads"')
+    await asking.close()
+
+
+async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(lab: Stack) -> None:
+    """As many as may arrive at once: the next is told to come again, and gets in when they have had their time."""
+    async with AsyncExitStack() as exits:
+        silent = []
+        for _ in range(MAX_ARRIVING):
+            silent.append(await RawSocket.connect(lab.gateway_urls[0]))
+            exits.push_async_callback(silent[-1].close)
+        with pytest.raises(AssertionError, match="503"):
+            await RawSocket.connect(lab.gateway_urls[0])
+        async with asyncio.timeout(HELLO_SECONDS + 5):
+            await asyncio.gather(*(socket.closed.wait() for socket in silent))
+        assert {socket.code for socket in silent} == {Close.HELLO_TIMEOUT.number}
+        await (await welcomed(lab, "patient")).close()
+
+
+async def test_requests_that_are_no_sockets_keep_nobody_out(lab: Stack) -> None:
+    def knock() -> None:
+        for _ in range(MAX_ARRIVING + 10):
+            with pytest.raises(urllib.error.HTTPError, match="400"):
+                urllib.request.urlopen(f"{lab.gateway_urls[0]}/v1/socket", timeout=5)
+
+    await asyncio.to_thread(knock)
+    await (await welcomed(lab, "after-the-knocking")).close()
+    assert metric(lab, "arriving") == 0
+
+
+async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_order(lab: Stack, talk: Talk) -> None:
+    """More than the node holds, by devices that have many conversations each."""
+    body = "x" * (MAX_BODY_BYTES - 100)
+    people = 2 * MAX_UNACKNOWLEDGED_BYTES // (OUTBOX_WINDOW * MAX_BODY_BYTES)
+    senders = [await talk.join(f"sender{number}") for number in range(4)]
+    watching = await talk.join("person0", "watching")
+    broker = lab.parts()["kafka"]["pid"]
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        sending = [
+            talk.begin(sender, f"person{person}", f"{name} {person} {number} {body}")
+            for number in range(OUTBOX_WINDOW)
+            for name, sender in enumerate(senders)
+            for person in range(name, people, len(senders))
+        ]
+        async with asyncio.timeout(20):
+            while not metric(lab, "turned_away_total"):
+                assert metric(lab, "ready")
+                await asyncio.sleep(0.1)
+        assert metric(lab, "unacknowledged") > 0
+        assert not talk.accepted, "nothing is acknowledged that Kafka does not have"
+        assert resident_bytes(lab) < 8 * MAX_UNACKNOWLEDGED_BYTES
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    async with asyncio.timeout(90):
+        await asyncio.gather(*sending)
+    await talk.settle()
+    by_conversation: dict[str, list[tuple[int, list[str]]]] = {}
+    for message in talk.accepted:
+        by_conversation.setdefault(message.conversation, []).append((message.seq, message.body.split()))
+    assert len(by_conversation) == people
+    for messages in by_conversation.values():
+        assert [seq for seq, _ in sorted(messages)] == list(range(1, OUTBOX_WINDOW + 1))
+        assert [int(words[2]) for _, words in sorted(messages)] == list(range(OUTBOX_WINDOW)), "in the order they were written"
+    assert watching.state == "online"
+    assert len(talk.shown[f"{talk.user('person0')}/watching"]) == OUTBOX_WINDOW
+    assert (await asyncio.to_thread(lab.run, "audit")).returncode == 0
+
+
+def resident_bytes(stack: Stack) -> int:
+    pid = next(part["pid"] for name, part in stack.parts().items() if name.startswith("gateway"))
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
