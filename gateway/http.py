@@ -72,7 +72,7 @@ def make_web_app(node: NodeView, history: History, devices: Devices, token_secre
             return web.json_response({"error": "tokens are not made here; MESSENGER_LOCAL=1 would"}, status=403)
         try:
             user = user_id(msgspec.json.decode(await request.read(), type=Login).user)
-        except (InvalidId, RecursionError, *UNDECODABLE) as error:
+        except (InvalidId, *UNDECODABLE) as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"user": user, "token": issue(user, token_secret, time.time())})
 

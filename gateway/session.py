@@ -20,8 +20,6 @@ from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted, SubmittedItem
 
 MAX_BAD_IN_A_ROW = 20
-_UNREADABLE = (*UNDECODABLE, RecursionError)
-"""The last of them for a frame that is nested too deeply to be skipped over."""
 _MAX_CONVERSATIONS = 1000
 
 
@@ -149,7 +147,7 @@ class Session:
         self._allowance -= 1
         try:
             command = decode_command(line)
-        except _UNREADABLE:
+        except UNDECODABLE:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
             return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)

@@ -18,8 +18,9 @@ MAX_LOG_BYTES = 1024 * 1024
 MAX_DELIVERY_BYTES = 1024 * 1024
 
 
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
-"""What msgspec raises for bytes that are not what they should be; text that is not UTF-8 has its own exception."""
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what they should be; text that is not UTF-8, and deep nesting,
+have exceptions of their own."""
 
 
 class Undecodable(ValueError):

@@ -9,7 +9,7 @@ from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState, StateIncomplete
 from agents.rules.known import Answer, Last, Memory
 from schemas import codec
-from schemas.codec import encode_event
+from schemas.codec import Undecodable, decode_submitted, encode_event
 from schemas.codes import Code
 from schemas.events import SCHEMA_VERSION, FoldSwitched, MessageSubmitted, Submitted, SubmittedRecord, Taken
 from tests.property.model import VERSIONS, Input
@@ -112,3 +112,10 @@ def test_a_fold_that_fails_has_not_moved() -> None:
     with pytest.raises(codec.NewerVersion):
         list(fold_records(state, [Input(0, 9000, record(FoldSwitched(99)))]))
     assert (state.position, state.time, state.version) == (-1, 0, 1)
+
+
+@pytest.mark.parametrize("start", [b"", b"\x92\x01", b"\x92\x01\x91"], ids=["record", "items", "item"])
+def test_a_deeply_nested_record_is_set_aside_like_other_garbage(start: bytes) -> None:
+    with pytest.raises(Undecodable) as found:
+        decode_submitted(start + b"\x91" * 100_000 + b"\xc0")
+    assert found.value.code is Code.RECORD_UNREADABLE
