@@ -65,10 +65,6 @@ def make_archiver(settings: WorkerSettings, archive: Archive, topic_ids: Callabl
     async def watch() -> None:
         await watchdog.run()
 
-    async def close() -> None:
-        await stage.stop()
-        await archive.close()
-
     add_pages(app, stage)
-    app.closing = close
+    app.closing = archive.close
     return app

@@ -9,13 +9,14 @@ from faust.web import View
 
 from agents.folding.app import make_folding_app
 from agents.folding.outside import Outside
-from agents.folding.stage import FoldingStage, GoOn
+from agents.folding.stage import FoldingStage
 from agents.receipts import ReceiptsPartition
 from agents.settings import WorkerSettings
 from schemas.codec import UNDECODABLE
 from schemas.ranges import DevicesQuestion, MarksAnswer, MarksQuestion
 from schemas.topics import RECEIPTS
 from streams.app import PipelineApp
+from streams.stage import GoOn
 from streams.state import RocksBudget
 
 GROUP = "cursors"

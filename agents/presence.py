@@ -11,7 +11,6 @@ from faust.web import View
 
 from agents.folding.app import make_folding_app
 from agents.folding.outside import Outside
-from agents.folding.stage import GoOn
 from agents.sessions import SessionsPartition
 from agents.settings import WorkerSettings
 from connectors.redis.client import RedisUnavailable
@@ -20,6 +19,7 @@ from schemas.codec import UNDECODABLE
 from schemas.ranges import PresenceQuestion
 from schemas.topics import PRESENCE_SUBMITTED
 from streams.app import PipelineApp
+from streams.stage import GoOn
 from streams.state import RocksBudget
 
 GROUP = "presence"

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
-from agents.folding.stage import GoOn
 from agents.rules.cursors import Cursor, CursorId, Outcome, fold_kept, fold_receipts, mark_of
 from agents.rules.marks import deliveries
 from schemas.codec import decode_cursor, decode_receipts, encode_event
@@ -15,6 +14,7 @@ from schemas.frames import Mark
 from schemas.ids import members_of_valid
 from schemas.topics import CURSORS, RECEIPTS
 from streams.cursor_table import CursorTable, Header
+from streams.stage import GoOn
 from streams.state import RocksBudget
 
 

@@ -43,7 +43,6 @@ def make_sequencer(outside: Outside, settings: WorkerSettings) -> PipelineApp:
         LogTable(
             app,
             on_assigned=stage.assigned,
-            on_stopping=stage.stop,
             seq=stage.seq,
             name="sequences",
             key_type=bytes,

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
-from agents.folding.stage import GoOn
 from agents.rules.presence import Outcome, UserPresence, fold_presence, node_gone, presence_of
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.watchers import Watchers
@@ -18,6 +17,7 @@ from schemas.frames import Presence
 from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
 from streams.cursor_table import Header
 from streams.presence_table import PresenceTable
+from streams.stage import GoOn
 from streams.state import RocksBudget
 
 GONE_SECONDS = 2.0

@@ -12,3 +12,6 @@ class Intake(Protocol):
 
     def committable(self, partition: int) -> int | None:
         """The offset to commit: all before it is appended and delivered; None if there is nothing to say."""
+
+    async def stop(self) -> None:
+        """Let go of all partitions, with what they hold on disk. Nothing is read after it; `committable` still answers."""

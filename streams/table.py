@@ -33,7 +33,7 @@ class LogTableManager(TableManager):
 
 
 class LogTable(faust.Table):
-    """`on_assigned(partitions)` is awaited at each rebalance with all partitions of this worker, `on_stopping` at the end.
+    """`on_assigned(partitions)` is awaited at each rebalance with all partitions of this worker.
 
     Reading it answers a conversation's last sequence number from this worker's partitions, 0 if unknown.
     """
@@ -43,13 +43,11 @@ class LogTable(faust.Table):
         app: Any,
         *,
         on_assigned: Assigned,
-        on_stopping: Callable[[], Awaitable[None]],
         seq: Callable[[str], int],
         **options: Any,
     ) -> None:
         super().__init__(app, **options)
         self._on_assigned = on_assigned
-        self._on_stopping = on_stopping
         self._seq = seq
 
     def persisted_offset(self, tp: TP) -> int | None:
@@ -63,9 +61,6 @@ class LogTable(faust.Table):
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         pass
-
-    async def on_stop(self) -> None:
-        await self._on_stopping()
 
     def __getitem__(self, key: Any) -> Any:
         return self._seq(str(key))

@@ -27,8 +27,8 @@ def add_pages(app: PipelineApp, stage: ArchiverStage) -> None:
         partitions = []
         for partition in stage.partitions.values():
             report, end = partition.report(), app.input_end(partition.number)
-            known = end is not None and partition.archived is not None
-            report["lag"] = max(0, end - partition.archived) if known else None  # type: ignore[operator]
+            known = end is not None and partition.committable is not None
+            report["lag"] = max(0, end - partition.committable) if known else None  # type: ignore[operator]
             partitions.append(report)
         return web.json(
             {

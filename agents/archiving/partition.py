@@ -1,6 +1,6 @@
 """One partition of an archiver, from assignment to revocation.
 
-starting ─→ running ─→ closed
+restoring ─→ running ─→ closed
     └──────────┴─→ halted: kept, nothing read, health red, other partitions run (R7)
 """
 
@@ -10,7 +10,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum
 from typing import Any, Protocol
 
 from agents.archiving.budget import Budget
@@ -20,17 +19,11 @@ from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import NewerVersion, Undecodable, decode_log
+from streams.stage import GoOn, Status
 
 log = logging.getLogger(__name__)
 
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class Status(Enum):
-    STARTING = "starting"
-    RUNNING = "running"
-    HALTED = "halted"
-    CLOSED = "closed"
 
 
 class LogRecordRead(Protocol):
@@ -64,11 +57,11 @@ class Partition:
         archive: Archive,
         budget: Budget,
         figures: Counter[str],
-        go_on: Callable[[int], Awaitable[None]],
+        go_on: GoOn,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = number
-        self.status = Status.STARTING
+        self.status = Status.RESTORING
         self.reason = ""
         """Why it is halted, or what is wrong now though it goes on."""
         self.lost = ""
@@ -76,7 +69,7 @@ class Partition:
         """Grows with whatever this partition gets done; the watchdog looks at it."""
         self.error_at: float | None = None
         self.last_error = ""
-        self.archived: int | None = None
+        self.committable: int | None = None
         """All log records before this offset are in the archive."""
         self._next: int | None = None
         self._gathering = Gathering()
@@ -173,7 +166,7 @@ class Partition:
     async def _prepare(self) -> None:
         await self._archive.prepare(await self._source.numbering())
         start = await self._source.start(self.number)
-        self._next = self.archived = start.offset
+        self._next = self.committable = start.offset
         if start.lost:
             self.lost = f"{start.lost} log records before offset {start.offset} expired before they were archived"
             log.critical("partition %d: %s; `messenger archive restore` brings what a backup has", self.number, self.lost)
@@ -216,7 +209,7 @@ class Partition:
         self._under_way = None
         self._held -= block.bytes
         self._budget.bytes -= block.bytes
-        self.archived = block.last + 1
+        self.committable = block.last + 1
         self.progress += 1
 
     def report(self) -> dict[str, Any]:
@@ -228,7 +221,7 @@ class Partition:
             "reason": self.reason,
             "lost": self.lost,
             "next": self._next,
-            "archived": self.archived,
+            "archived": self.committable,
             "rows_waiting": self._gathering.count + under_way,
             "bytes_waiting": self._held,
             "last_error": self.last_error,

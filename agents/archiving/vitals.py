@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from agents.archiving.partition import Status
 from agents.archiving.source import KafkaSource
 from agents.archiving.stage import ArchiverStage
 from streams.app import PipelineApp
+from streams.stage import Status
 from streams.watchdog import Vital
 
 

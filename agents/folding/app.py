@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
-from agents.folding.stage import FoldingStage, GoOn
+from agents.folding.stage import FoldingStage
 from agents.folding.vitals import FoldingVitals
 from agents.settings import WorkerSettings
 from connectors.redis.client import RedisUnavailable
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
 from streams.rates import Rates
+from streams.stage import GoOn
 from streams.watchdog import Watchdog
 
 _CLAIM_SECONDS = 1.0
@@ -70,12 +71,8 @@ def make_folding_app(
     async def watch() -> None:
         await watchdog.run()
 
-    async def close() -> None:
-        await stage.stop()
-        await outside.close()
-
     _add_pages(app, name, stage)
-    app.closing = close
+    app.closing = outside.close
     return app, stage
 
 
@@ -96,8 +93,8 @@ def _add_pages(app: PipelineApp, name: str, stage: FoldingStage[Any]) -> None:
         partitions = []
         for partition in stage.partitions.values():
             report, end = partition.report(), app.input_end(partition.number)
-            known = end is not None and partition.done is not None
-            report["lag"] = max(0, end - partition.done) if known else None
+            known = end is not None and partition.committable is not None
+            report["lag"] = max(0, end - partition.committable) if known else None
             partitions.append(report)
         figures = {figure: stage.figures[figure] for figure in ("facts", "changed", "told", "unreadable", "events")}
         rate = rates.since_last(figures["facts"], time.monotonic())

@@ -8,8 +8,7 @@ import abc
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from agents.folding.outside import Outside
@@ -17,6 +16,7 @@ from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import MAX_DELIVERY_BYTES, NewerVersion, Undecodable, encode_event, pack
 from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord
+from streams.stage import GoOn, Status
 
 log = logging.getLogger(__name__)
 
@@ -27,13 +27,6 @@ _RETRY_SECONDS = 1.0
 
 Fact = TypeVar("Fact")
 Found = TypeVar("Found")
-
-
-class Status(Enum):
-    RESTORING = "restoring"
-    RUNNING = "running"
-    HALTED = "halted"
-    CLOSED = "closed"
 
 
 class InputRecord(Protocol):
@@ -50,14 +43,14 @@ class InputRecord(Protocol):
 class Partition(abc.ABC, Generic[Fact]):
     """Reads facts in order and folds some at a time. `go_on` asks the consumer to read from `next_offset` on."""
 
-    def __init__(self, number: int, outside: Outside, figures: Counter[str], go_on: Callable[[int], Awaitable[None]]) -> None:
+    def __init__(self, number: int, outside: Outside, figures: Counter[str], go_on: GoOn) -> None:
         self.number = number
         self.status = Status.RESTORING
         self.reason = ""
         self.progress = 0
         """Grows with whatever this partition gets done; the watchdog looks at it."""
         self.waiting_for_redis = False
-        self.done: int | None = None
+        self.committable: int | None = None
         """All facts before this offset are kept, and were told."""
         self.outside = outside
         self.figures = figures
@@ -167,7 +160,7 @@ class Partition(abc.ABC, Generic[Fact]):
 
     async def _work(self) -> None:
         try:
-            self._next = self.done = await self._restored()
+            self._next = self.committable = await self._restored()
             self.status = Status.RUNNING
             await self.outside.claim(self.number)  # before any look for routes: gateway/workers.py relies on it
             await self._go_on(self.number)
@@ -179,9 +172,9 @@ class Partition(abc.ABC, Generic[Fact]):
                     await self.fold([(fact, time) for fact, time, _ in facts])
                     del self._waiting[: len(facts)]
                     self.figures["facts"] += len(facts)
-                    self.done = self._waiting[0][2] if self._waiting else self._next
+                    self.committable = self._waiting[0][2] if self._waiting else self._next
                     self.progress += 1
-                self.done = self._next
+                self.committable = self._next
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -204,7 +197,7 @@ class Partition(abc.ABC, Generic[Fact]):
             "status": self.status.value,
             "reason": self.reason,
             "next": self._next,
-            "done": self.done,
+            "done": self.committable,
             "waiting": len(self._waiting),
             "waiting_for_redis": self.waiting_for_redis,
         }

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from agents.folding.partition import Status
 from agents.folding.stage import FoldingStage
 from streams.app import PipelineApp
+from streams.stage import Status
 from streams.watchdog import Vital
 
 
@@ -20,7 +20,7 @@ class FoldingVitals:
         yield Vital("joining the group", self._app.rebalancing_count, self._app.joining)
         for partition in self._stage.partitions.values():
             if partition.status is Status.RUNNING:
-                end, done = self._app.input_end(partition.number), partition.done
+                end, done = self._app.input_end(partition.number), partition.committable
                 owed = end is not None and done is not None and end > done and not partition.waiting_for_redis
                 yield Vital(f"partition {partition.number}", partition.progress, owed)
 

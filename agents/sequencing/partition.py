@@ -9,7 +9,6 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from agents.rules.batch import InputRecord, fold_records
@@ -24,6 +23,7 @@ from connectors.kafka.reader import OffsetGone, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.codec import NewerVersion
 from schemas.ranges import Newest
+from streams.stage import GoOn, Status
 from streams.state import PartitionState
 
 log = logging.getLogger(__name__)
@@ -35,13 +35,7 @@ _SWEEP_ROWS = 500
 """Well below a millisecond."""
 _RETRY_SECONDS = 1.0
 _LANDING_SECONDS = 2.0
-
-
-class Status(Enum):
-    RESTORING = "restoring"
-    RUNNING = "running"
-    HALTED = "halted"
-    CLOSED = "closed"
+_LETTING_GO_SECONDS = 2.0
 
 
 class Partition:
@@ -52,7 +46,7 @@ class Partition:
         number: int,
         outside: PartitionOutside,
         figures: Counter[str],
-        go_on: Callable[[int], Any],
+        go_on: GoOn,
         now: Callable[[], int],
     ) -> None:
         self.number = number
@@ -212,7 +206,8 @@ class Partition:
         await asyncio.gather(self._restoring, return_exceptions=True)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:  # Faust may swallow a cancellation: what has landed is written all the same
+            await asyncio.wait(self._tasks, timeout=_LETTING_GO_SECONDS)
         if self.table is not None:
             self._appender.close()
             self.write()

@@ -1,69 +1,31 @@
-"""The sequencer's partitions on one worker, and what Faust's consumer asks about them."""
+"""The sequencer's partitions on one worker: their tables written, their input looked at, their questions answered."""
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 from agents.sequencing.outside import Outside
-from agents.sequencing.partition import Partition, Status
+from agents.sequencing.partition import Partition
 from connectors.kafka.reader import ReadTimeout
 from schemas.ids import partition_of
 from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion, SeqsAnswer, SeqsQuestion
 from schemas.topics import LOG, SUBMITTED
+from streams.stage import GoOn, Stage, Status
 
 log = logging.getLogger(__name__)
 
 
-class SequencerStage:
-    """`Intake` of the sequencer's app. `go_on(partition)` makes the consumer read from the stage's position."""
+class SequencerStage(Stage[Partition]):
+    """`partitions` is how many the topics have."""
 
-    def __init__(
-        self, partitions: int, outside: Outside, go_on: Callable[[int], Awaitable[None]], now: Callable[[], int]
-    ) -> None:
-        self.figures: Counter[str] = Counter()
-        self.partitions: dict[int, Partition] = {}
+    def __init__(self, partitions: int, outside: Outside, go_on: GoOn, now: Callable[[], int]) -> None:
+        def make(number: int, figures: Counter[str], go_on: GoOn) -> Partition:
+            return Partition(number, outside.partition(number), figures, go_on, now)
+
+        super().__init__(make, go_on)
         self._count = partitions
         self._outside = outside
-        self._go_on = go_on
-        self._now = now
-        self._closed: dict[int, Partition] = {}
-
-    # Intake
-
-    def held(self, partition: int) -> bool:
-        return partition not in self.partitions or self.partitions[partition].held
-
-    def next_offset(self, partition: int) -> int | None:
-        owned = self.partitions.get(partition)
-        return owned.next_offset if owned else None
-
-    def committable(self, partition: int) -> int | None:
-        owned = self.partitions.get(partition) or self._closed.get(partition)
-        return owned.committable if owned else None
-
-    # Faust
-
-    def feed(self, partition: int, fetched: list[Any]) -> None:
-        """One event: consecutive aiokafka records of a partition."""
-        owned = self.partitions.get(partition)
-        if owned is not None:
-            owned.feed(fetched)
-
-    async def assigned(self, partitions: set[int]) -> None:
-        """A rebalance: keep what stays, let go of what went, restore what came."""
-        gone = [self.partitions.pop(number) for number in set(self.partitions) - partitions]
-        if gone:
-            await asyncio.gather(*(partition.close() for partition in gone))
-        for number in sorted(partitions - set(self.partitions)):
-            self._closed.pop(number, None)
-            self.partitions[number] = Partition(number, self._outside.partition(number), self.figures, self._go_on, self._now)
-
-    async def stop(self) -> None:
-        """Let go of everything; what was delivered can still be committed."""
-        self._closed, self.partitions = self.partitions, {}
-        await asyncio.gather(*(partition.close() for partition in self._closed.values()))
 
     def write(self) -> None:
         """Bring what has landed into the tables, every second, and sweep a little of their indexes."""
@@ -118,11 +80,3 @@ class SequencerStage:
     def readable(self) -> list[int]:
         """The partitions whose log this worker can tell by number, halted ones included."""
         return [partition.number for partition in self.partitions.values() if partition.table is not None]
-
-    def unhealthy(self) -> list[str]:
-        """What an operator must know; empty when every partition runs."""
-        return [
-            f"partition {p.number} is {p.status.value}{': ' + p.reason if p.reason else ''}"
-            for p in self.partitions.values()
-            if p.status is not Status.RUNNING
-        ]

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from agents.sequencing.outside import Outside
-from agents.sequencing.partition import Status
 from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
 from schemas.topics import SUBMITTED
 from streams.app import PipelineApp
+from streams.stage import Status
 from streams.watchdog import Vital
 
 

@@ -86,6 +86,19 @@ async def test_log_head_gone_but_state_kept_goes_on(worker: Worker, lab: Stack, 
     await goes_on(worker, talk)
 
 
+async def test_a_stop_that_hangs_in_faust_keeps_the_state(workers: list[Worker], lab: Stack, talk: Talk) -> None:
+    worker = workers[0]
+    worker.start(hang="stop")
+    worker.wait_healthy()
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    await talk.say(alice, "bob", [f"before {n}" for n in range(10)])
+    await talk.settle()
+    assert await asyncio.to_thread(worker.stop) == 0
+    assert "stopping took longer" in worker.log.read_text()
+    kafka.expire(lab, LOG, place(talk))
+    await goes_on(worker, talk)
+
+
 async def test_input_recreated_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
     kafka.recreate(lab, SUBMITTED)
     halts(worker, place(talk), "the input was re-created")

@@ -20,12 +20,14 @@ from agents.settings import WorkerSettings
 from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
+from streams.app import PipelineApp
 
 WHERE = {
     "append": "an append that Kafka never reports on",
     "restore": "a state that is never restored",
     "loop": "a call that never gives the loop back",
 }
+"""What the watchdog ends; beside them there is "stop": Faust's stop never ends."""
 
 
 class HangingOutside(Outside):
@@ -53,7 +55,13 @@ class HangingPartition(PartitionOutside):
         return await super().lookup(users)
 
 
+async def hang(app: PipelineApp) -> None:
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
     set_up_logging(logging.INFO)
     HangingOutside.where = sys.argv[1]
+    if HangingOutside.where == "stop":
+        PipelineApp._stop_fetcher = hang
     sys.exit(run(load(WorkerSettings, os.environ), [functools.partial(build_sequencer, kind=HangingOutside)]))

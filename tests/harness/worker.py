@@ -106,4 +106,7 @@ class Worker:
         return {partition["partition"]: partition for partition in page["partitions"]}
 
     def tail(self) -> str:
-        return self.log.read_text(errors="replace")[-2000:]
+        """Its warnings, and the end of its log."""
+        text = self.log.read_text(errors="replace")
+        warnings = [line for line in text.splitlines() if " WARNING " in line or " ERROR " in line or " CRITICAL " in line]
+        return "\n".join([*warnings[-20:], text[-2000:]])

@@ -10,13 +10,14 @@ import pytest
 
 from agents.archiving import partition as module
 from agents.archiving.budget import PARTITION_BYTES, Budget
-from agents.archiving.partition import Partition, Status
+from agents.archiving.partition import Partition
 from agents.rules.archive import Start
 from connectors.clickhouse.client import ArchiveRefused
 from connectors.clickhouse.memory import MemoryArchive
 from schemas.archive import Row
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
+from streams.stage import Status
 
 
 class Read(NamedTuple):
@@ -89,10 +90,10 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
 async def test_the_offset_moves_when_the_rows_are_there(bench: Bench) -> None:
     partition = await bench.running()
     assert bench.sought == [0]
-    assert partition.archived == 0
+    assert partition.committable == 0
     partition.feed([record(0), record(1)])
-    assert (partition.next_offset, partition.archived, partition.idle) == (2, 0, False)
-    await until(lambda: partition.archived == 2)
+    assert (partition.next_offset, partition.committable, partition.idle) == (2, 0, False)
+    await until(lambda: partition.committable == 2)
     assert sorted(seq for _, seq in bench.archive.rows) == [1, 2]
     assert [token.rpartition("/")[0] for token in bench.archive.tokens] == ["log-id/1/0-1"]
     assert partition.idle
@@ -103,10 +104,10 @@ async def test_an_archive_away_is_waited_for_and_the_same_block_comes_again(benc
     bench.archive.away = "gone fishing"
     partition.feed([record(0)])
     await until(lambda: bench.figures["errors"] >= 3)
-    assert (partition.archived, partition.reason, partition.status) == (0, "gone fishing", Status.RUNNING)
+    assert (partition.committable, partition.reason, partition.status) == (0, "gone fishing", Status.RUNNING)
     partition.feed([record(1)])
     bench.archive.away = None
-    await until(lambda: partition.archived == 2)
+    await until(lambda: partition.committable == 2)
     assert [token.rpartition("/")[0] for token in bench.archive.tokens] == ["log-id/1/0-0", "log-id/1/1-1"]
     assert partition.reason == ""
     assert partition.report()["last_error"] == "gone fishing"
@@ -124,7 +125,7 @@ async def test_a_refusal_is_tried_again_until_somebody_mends_it(bench: Bench, mo
 
     monkeypatch.setattr(bench.archive, "insert", insert)
     partition.feed([record(0)])
-    await until(lambda: partition.archived == 1)
+    await until(lambda: partition.committable == 1)
     assert partition.status is Status.RUNNING
 
 
@@ -137,7 +138,7 @@ async def test_a_slow_archive_makes_it_read_no_more(bench: Bench) -> None:
         offset += 1
     assert PARTITION_BYTES <= bench.budget.bytes < PARTITION_BYTES * 1.1
     bench.archive.away = None
-    await until(lambda: partition.archived == offset)
+    await until(lambda: partition.committable == offset)
     assert not partition.held
     assert len(bench.archive.rows) == offset * 100
     assert len(bench.archive.tokens) > 1
@@ -150,7 +151,7 @@ async def test_a_newer_record_halts_and_what_was_before_it_is_archived(bench: Be
     assert partition.status is Status.HALTED
     assert partition.held
     assert f"version {SCHEMA_VERSION + 1}" in partition.reason
-    await until(lambda: partition.archived == 1)
+    await until(lambda: partition.committable == 1)
     assert [seq for _, seq in bench.archive.rows] == [1]
     assert "version" in partition.reason
 
@@ -159,7 +160,7 @@ async def test_records_read_again_after_a_rebalance_are_known(bench: Bench) -> N
     partition = await bench.running()
     partition.feed([record(0), record(1)])
     partition.feed([record(0), record(1), record(2)])
-    await until(lambda: partition.archived == 3)
+    await until(lambda: partition.committable == 3)
     assert bench.figures["rows"] == 3
 
 
@@ -181,8 +182,8 @@ async def test_another_numbering_halts(bench: Bench) -> None:
 async def test_closed_in_the_middle_it_commits_only_what_is_there(bench: Bench) -> None:
     partition = await bench.running()
     partition.feed([record(0)])
-    await until(lambda: partition.archived == 1)
+    await until(lambda: partition.committable == 1)
     bench.archive.away = "away"
     partition.feed([record(1)])
     await partition.close()
-    assert partition.archived == 1
+    assert partition.committable == 1
