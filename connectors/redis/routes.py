@@ -75,14 +75,14 @@ class RedisRoutes:
         self._redis = client.redis
         self._lease_ms = int(lease_seconds * 1000)
         self._run: bytes | None = None
-        self._lookup = client.script("lookup")
+        self._lookup = client.hot_script("lookup")
         self._renew = client.script("renew")
         self._release = client.script("release")
         self._forget = client.script("forget")
         self._write = client.script("put")
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        found = _found.decode(await self._call(self._lookup(args=(_encode(users),))))
+        found = _found.decode(await self._lookup(_encode(users)))
         return dict(zip(users, found, strict=True))
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:

@@ -92,6 +92,24 @@ async def test_redis_away_is_said_so_soon() -> None:
     await client.close()
 
 
+async def test_a_lookup_comes_back_after_whatever_happened_to_its_connection(redis: RedisClient) -> None:
+    routes = RedisRoutes(redis)
+    await routes.acquire_slot("n1", 1)
+    await routes.write_routes([Route("alice", "phone", "n1", 0, 1), Route("bob", "web", "n1", 0, 1)])
+    assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)]
+    await redis.redis.script_flush()
+    assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)]
+    cancelled = asyncio.create_task(routes.lookup(["alice"]))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    assert list((await routes.lookup(["bob"]))["bob"]) == [("web", 0)], "not the answer of the one before"
+    await asyncio.gather(*(routes.lookup(["alice"]) for _ in range(20)))
+    await redis.redis.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(RedisUnavailable):
+        await routes.lookup(["alice"])
+    assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)], "one failure tells of all the connections"
+
+
 async def test_a_redis_that_began_anew_is_noticed_though_the_lease_is_there(redis: RedisClient) -> None:
     routes = RedisRoutes(redis)
     await routes.acquire_slot("n1", 1)
