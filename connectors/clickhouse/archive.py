@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
+from connectors.clickhouse.together import Together
 from schemas.archive import ERASURE, Row, migrations
 from schemas.ids import members_of_valid
 
@@ -23,6 +24,8 @@ TYPES = {
     "log_offset": "UInt64",
 }
 """Told with each insert, or the client would ask for them each time."""
+_AT_ONCE, _TOGETHER = 2, 16
+"""Questions for pages at the same time, and pages in one of them."""
 _MESSAGE = "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, version"
 
 
@@ -43,12 +46,12 @@ class ArchivedMessage(NamedTuple):
     erased: bool
 
 
-class ArchivedConversation(NamedTuple):
-    """Last number and log time (ms) of a conversation, as far as the archive has come."""
+class _Stretch(NamedTuple):
+    """The messages low..high of a conversation."""
 
-    time: int
     conversation: str
-    seq: int
+    low: int
+    high: int
 
 
 class Archive(Protocol):
@@ -68,19 +71,11 @@ class Archive(Protocol):
         """`before`: the messages of seq before-1, before-2 … (newest first); `after`: after+1, after+2 … (oldest first); at
         most `limit`. A number that is not archived (yet, or any more) is missing: the caller looks whether there is a hole."""
 
-    async def find(self, places: Sequence[tuple[str, int]]) -> Sequence[ArchivedMessage]:
-        """The messages at these (conversation, seq), in any order; what is not archived is missing."""
-
     async def last_seq(self, conversation: str) -> int:
         """The highest number that was archived of a conversation, 0 if none."""
 
     async def first_seq(self, conversation: str) -> int:
         """The lowest number that is in the archive of a conversation, 0 if none."""
-
-    async def conversations(
-        self, user: str, limit: int, before: tuple[int, str] | None = None
-    ) -> Sequence[ArchivedConversation]:
-        """A user's conversations, last written first; `before` is (time, conversation) of the last one seen."""
 
     async def close(self) -> None: ...
 
@@ -90,6 +85,7 @@ class ClickHouseArchive:
 
     def __init__(self, client: ClickHouseClient) -> None:
         self._client = client
+        self._pages = Together(self._read, _AT_ONCE, _TOGETHER)
 
     async def prepare(self, numbering: str) -> None:
         try:
@@ -135,32 +131,28 @@ class ClickHouseArchive:
             low, high = max(1, before - limit), max(0, before - 1)
         else:
             low, high = (after or 0) + 1, (after or 0) + limit
-        found = await self._messages(
-            "conversation = {conversation:String} AND seq BETWEEN {low:UInt64} AND {high:UInt64}",
-            {"conversation": conversation, "low": low, "high": high},
-        )
-        return sorted(found, key=lambda message: message.seq, reverse=before is not None)
+        found = await self._pages(_Stretch(conversation, low, high))
+        return found[::-1] if before is not None else found
 
-    async def find(self, places: Sequence[tuple[str, int]]) -> Sequence[ArchivedMessage]:
-        if not places:
-            return []
-        names, seqs = zip(*places, strict=True)
-        return await self._messages(
-            "(conversation, seq) IN arrayZip({names:Array(String)}, {seqs:Array(UInt64)})",
-            {"names": list(names), "seqs": list(seqs)},
-        )
-
-    async def _messages(self, where: str, parameters: dict[str, object]) -> list[ArchivedMessage]:
-        """`where` must leave all rows of a (conversation, seq) or none: what FINAL would do, at half of its price."""
-        text = f"SELECT {_MESSAGE} FROM {TABLE} WHERE {where} SETTINGS max_threads = 1"
+    async def _read(self, stretches: Sequence[_Stretch]) -> Sequence[Sequence[ArchivedMessage]]:
+        wheres, parameters = [], dict[str, object]()
+        for n, (conversation, low, high) in enumerate(stretches):
+            wheres.append(f"conversation = {{c{n}:String}} AND seq BETWEEN {{l{n}:UInt64}} AND {{h{n}:UInt64}}")
+            parameters |= {f"c{n}": conversation, f"l{n}": low, f"h{n}": high}
+        # all rows of a (conversation, seq) or none: what FINAL would do is done here, at half of its price
+        text = f"SELECT {_MESSAGE} FROM {TABLE} WHERE {' OR '.join(wheres)} SETTINGS max_threads = 1"
         found = await self._client.call(lambda client: client.query(text, parameters))
-        rows: dict[tuple[str, int], tuple[int, ArchivedMessage]] = {}
+        rows: dict[str, dict[int, tuple[int, ArchivedMessage]]] = {}
         for *fields, version in found.result_rows:
             message = ArchivedMessage._make((*fields, version == ERASURE))
-            place = message.conversation, message.seq
-            if place not in rows or rows[place][0] < version:
-                rows[place] = version, message
-        return [message for _, message in rows.values()]
+            messages = rows.setdefault(message.conversation, {})
+            if message.seq not in messages or messages[message.seq][0] < version:
+                messages[message.seq] = version, message
+        pages = []
+        for conversation, low, high in stretches:
+            messages = rows.get(conversation, {})
+            pages.append([messages[seq][1] for seq in sorted(messages.keys() & range(low, high + 1))])
+        return pages
 
     async def last_seq(self, conversation: str) -> int:
         user, _ = members_of_valid(conversation)
@@ -176,21 +168,8 @@ class ClickHouseArchive:
         found = await self._client.call(lambda client: client.query(text, {"conversation": conversation}))
         return int(found.result_rows[0][0]) if found.result_rows else 0
 
-    async def conversations(
-        self, user: str, limit: int, before: tuple[int, str] | None = None
-    ) -> Sequence[ArchivedConversation]:
-        text = (
-            "SELECT toUnixTimestamp64Milli(max(c.time)) AS last, c.conversation AS name, max(c.seq) "
-            "FROM archive.user_conversations AS c WHERE c.user = {user:String} GROUP BY name "
-            "HAVING {all:UInt8} OR (last, name) < ({time:Int64}, {after:String}) "
-            "ORDER BY last DESC, name DESC LIMIT {limit:UInt32} SETTINGS max_threads = 1"
-        )
-        time, after = before or (0, "")
-        parameters = {"user": user, "all": int(before is None), "time": time, "after": after, "limit": limit}
-        found = await self._client.call(lambda client: client.query(text, parameters))
-        return [ArchivedConversation(*row) for row in found.result_rows]
-
     async def close(self) -> None:
+        await self._pages.close()
         await self._client.close()
 
 

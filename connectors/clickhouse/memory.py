@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from connectors.clickhouse.archive import ArchivedConversation, ArchivedMessage, ArchiveMismatch, numbering_differs
+from connectors.clickhouse.archive import ArchivedMessage, ArchiveMismatch, numbering_differs
 from connectors.clickhouse.client import ArchiveUnavailable
 from schemas.archive import ERASURE, Row
-from schemas.ids import members_of_valid
 
 
 class MemoryArchive:
@@ -35,13 +34,12 @@ class MemoryArchive:
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> Sequence[ArchivedMessage]:
-        if before is not None:
-            return await self.find([(conversation, seq) for seq in range(before - 1, max(0, before - limit - 1), -1)])
-        return await self.find([(conversation, seq) for seq in range((after or 0) + 1, (after or 0) + limit + 1)])
-
-    async def find(self, places: Sequence[tuple[str, int]]) -> Sequence[ArchivedMessage]:
         self._answer()
-        rows = [self.rows[place] for place in places if place in self.rows]
+        if before is not None:
+            seqs = range(before - 1, max(0, before - limit - 1), -1)
+        else:
+            seqs = range((after or 0) + 1, (after or 0) + limit + 1)
+        rows = [self.rows[conversation, seq] for seq in seqs if (conversation, seq) in self.rows]
         return [ArchivedMessage(*row[:5], row.time, row.body, row.version == ERASURE) for row in rows]
 
     async def last_seq(self, conversation: str) -> int:
@@ -51,18 +49,6 @@ class MemoryArchive:
     async def first_seq(self, conversation: str) -> int:
         self._answer()
         return min((seq for name, seq in self.rows if name == conversation), default=0)
-
-    async def conversations(
-        self, user: str, limit: int, before: tuple[int, str] | None = None
-    ) -> Sequence[ArchivedConversation]:
-        self._answer()
-        last: dict[str, ArchivedConversation] = {}
-        for row in self.rows.values():
-            if user in members_of_valid(row.conversation):
-                known = last.get(row.conversation, ArchivedConversation(0, row.conversation, 0))
-                last[row.conversation] = known._replace(time=max(known.time, row.time), seq=max(known.seq, row.seq))
-        found = sorted(last.values(), reverse=True)
-        return [one for one in found if before is None or one[:2] < before][:limit]
 
     async def close(self) -> None:
         pass

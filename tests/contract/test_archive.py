@@ -81,8 +81,7 @@ async def test_repeats_are_read_once_however_they_come(archive: Archive) -> None
     await put(archive, *rows[3:])
     await put(archive, *rows[:7])
     assert [m.seq for m in await archive.page("alice:bob", after=0, limit=50)] == list(range(1, 11))
-    assert [m.seq for m in await archive.find([("alice:bob", 4)])] == [4]
-    assert list(await archive.conversations("alice", 10)) == [(START + 10, "alice:bob", 10)]
+    assert await archive.last_seq("alice:bob") == 10
 
 
 async def test_messages_of_many_months_in_one_block(archive: Archive) -> None:
@@ -101,27 +100,10 @@ async def test_an_erasure_wins_over_its_message_whichever_comes_last(archive: Ar
     assert (second.erased, second.body) == (False, "message 2")
 
 
-async def test_single_messages_are_found(archive: Archive) -> None:
-    await put(archive, row(1), row(2), row(1, "alice:carol"))
-    found = await archive.find([("alice:bob", 2), ("alice:carol", 1), ("alice:carol", 2), ("x:y", 1)])
-    assert {(m.conversation, m.seq) for m in found} == {("alice:bob", 2), ("alice:carol", 1)}
-    assert list(await archive.find([])) == []
-
-
-async def test_a_users_conversations_newest_first_page_by_page(archive: Archive) -> None:
-    names = [f"alice:user{number:02d}" for number in range(10)]
-    await put(archive, *(row(3, name, time=1000 + index // 2) for index, name in enumerate(names)))
-    await put(archive, row(4, names[0], time=5000), row(1, "bob:carol", time=9000))
-    assert await archive.last_seq(names[0]) == 4
-    assert await archive.last_seq("alice:nobody") == 0
-    assert await archive.first_seq(names[0]) == 3
-    assert await archive.first_seq("alice:nobody") == 0
-    seen: list[tuple[int, str, int]] = []
-    while page := await archive.conversations("alice", 3, seen[-1][:2] if seen else None):
-        seen += page
-    assert [entry[1] for entry in seen] == [names[0], *sorted(names[1:], reverse=True)]
-    assert seen[0] == (START + 5000, names[0], 4)
-    assert list(await archive.conversations("nobody", 3)) == []
+async def test_the_first_and_the_last_number(archive: Archive) -> None:
+    await put(archive, row(3), row(4), row(1, "alice:carol"))
+    assert (await archive.first_seq("alice:bob"), await archive.last_seq("alice:bob")) == (3, 4)
+    assert (await archive.first_seq("alice:nobody"), await archive.last_seq("alice:nobody")) == (0, 0)
 
 
 async def test_an_archive_holds_one_numbering(archive: Archive) -> None:
@@ -131,13 +113,35 @@ async def test_an_archive_holds_one_numbering(archive: Archive) -> None:
         await archive.prepare("two")
 
 
-async def test_many_questions_at_once(archive: Archive) -> None:
-    await put(archive, *(row(seq) for seq in range(1, 101)))
-    pages = await asyncio.gather(*(archive.page("alice:bob", before=seq, limit=5) for seq in range(10, 30)))
-    assert [page[0].seq for page in pages] == list(range(9, 29))
+async def test_many_pages_at_once_each_gets_its_own(archive: Archive) -> None:
+    names = [f"alice:user{n}" for n in range(7)]
+    for name in names:
+        await put(archive, *(row(seq, name) for seq in range(1, 41)))
+    await put(archive, *(row(seq, names[0]) for seq in range(10, 20)))
+    asked = [(name, before, limit) for name in names for before in (5, 12, 41, 60) for limit in (1, 7, 50)]
+    pages = await asyncio.gather(*(archive.page(name, before=before, limit=limit) for name, before, limit in asked))
+    for (name, before, limit), page in zip(asked, pages, strict=True):
+        assert [(m.conversation, m.seq) for m in page] == [
+            (name, seq) for seq in range(before - 1, max(0, before - 1 - limit), -1) if seq <= 40
+        ]
 
 
 # ClickHouse alone
+
+
+async def test_a_users_conversations_are_asked_in_sql(clickhouse: ClickHouse) -> None:
+    for table in TABLES:
+        assert clickhouse.ask("admin", f"TRUNCATE TABLE archive.{table}") == ""
+    archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 10))
+    for _ in range(2):
+        await put(archive, *(row(seq) for seq in range(1, 4)), row(1, "alice:carol", time=9), row(1, "bob:carol"))
+    await archive.close()
+    found = clickhouse.ask(
+        "analyst",
+        "SELECT conversation, max(seq), toUnixTimestamp64Milli(max(time)) FROM archive.user_conversations "
+        "WHERE user = 'alice' GROUP BY conversation ORDER BY conversation",
+    )
+    assert found.splitlines() == [f"alice:bob\t3\t{START + 3}", f"alice:carol\t1\t{START + 9}"]
 
 
 async def test_an_archive_away_is_said_so_soon() -> None:
@@ -146,7 +150,6 @@ async def test_an_archive_away_is_said_so_soon() -> None:
         archive.page("a:b", before=5, limit=3),
         archive.insert([row(1)], "t"),
         archive.last_seq("a:b"),
-        archive.conversations("a", 3),
         archive.prepare("one"),
     ):
         began = time.monotonic()
@@ -154,6 +157,18 @@ async def test_an_archive_away_is_said_so_soon() -> None:
             await question
         assert time.monotonic() - began < 4
     await archive.close()
+
+
+async def test_pages_go_together_and_fail_together_and_nobody_hangs() -> None:
+    archive = ClickHouseArchive(ClickHouseClient("http://archiver:x@127.0.0.1:1", 5))
+    answers = await asyncio.gather(*(archive.page("a:b", before=5, limit=3) for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(answer, ArchiveUnavailable) for answer in answers)
+    waiting = [asyncio.create_task(archive.page("a:b", before=5, limit=3)) for _ in range(50)]
+    await asyncio.sleep(0)
+    await archive.close()
+    async with asyncio.timeout(5):
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(answer, ArchiveUnavailable | asyncio.CancelledError) for answer in ended)
 
 
 async def test_an_archive_that_does_not_answer_is_unavailable() -> None:

@@ -69,8 +69,6 @@ async def test_what_people_said_is_in_the_archive(own: Stack, admin: ArchiveAdmi
         assert [message.seq for message in page] == list(range(300, 0, -1))
         said = {(message.seq, message.body) for message in talk.accepted if message.conversation == name}
         assert {(message.seq, message.body) for message in page} == said
-        (conversation,) = await archive.conversations(talk.user("a3"), 10)
-        assert (conversation.conversation, conversation.seq) == (name, 300)
         assert await archive.last_seq(name) == 300
 
 
@@ -81,7 +79,7 @@ async def test_a_message_is_archived_within_two_seconds(own: Stack, archive: Cli
         for number in range(8):
             sent = await alice.send(talk.user("bob"), f"message {number}")
             began = time.monotonic()
-            while not await archive.find([(sent.conversation, sent.seq)]):
+            while not await archive.page(sent.conversation, before=sent.seq + 1, limit=1):
                 await asyncio.sleep(0.02)
             longest = max(longest, time.monotonic() - began)
             await asyncio.sleep(0.13)
