@@ -130,7 +130,10 @@ class SocketConnection:
         self._greeting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._socket = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_SOCKET_MESSAGE_BYTES, heartbeat=heartbeat, decode_text=False
+            compress=False,
+            max_msg_size=MAX_SOCKET_MESSAGE_BYTES + 1,  # aiohttp refuses what is as large as this
+            heartbeat=heartbeat,
+            decode_text=False,
         )
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
