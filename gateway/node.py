@@ -101,6 +101,7 @@ class Node:
             "turned_away_total": self._submitter.turned_away,
             "pushed_total": self._pusher.pushed,
             "receipts_total": self._receipts.submitted,
+            "questions": sum(workers.under_way for workers in (self._sequencers, self._cursors, self._presence_workers)),
             "arriving": len(self._arriving),
             "arrivals_turned_away_total": self.turned_away,
             "slow_readers_total": self.slow_readers,
