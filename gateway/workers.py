@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.owners import Owners
+from gateway.often import Often
 from schemas.codec import UNDECODABLE
 from schemas.ids import partition_of
 
@@ -37,6 +38,7 @@ class Workers:
         self._stage = stage
         self._owners = owners
         self.under_way = 0
+        self._unanswered = Often(log.info)
         self._http = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=MAX_REQUESTS),
@@ -87,9 +89,9 @@ class Workers:
             status, body = await self._request("POST", url, msgspec.json.encode(question))
             if status == 200:
                 return answer.decode(body)
-            log.info("%s: %d", url, status)
+            self._unanswered(f"{url}: {status}")
         except (WorkersUnavailable, *UNDECODABLE) as error:
-            log.info("%s: %s", url, error)
+            self._unanswered(f"{url}: {error}")
         return {}
 
     async def _find(self, partitions: Iterable[int]) -> Mapping[int, str]:

@@ -195,6 +195,7 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(lab:
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
             assert metric(lab, "questions") == 0
+            assert lab.log("gateway-1").count("cannot be answered now") <= 4, "a line for each fills the log"
         finally:
             lab.kill("worker-1", signal.SIGCONT)
         async with asyncio.timeout(30):
