@@ -173,7 +173,9 @@ class Node:
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         connection = SocketConnection(
-            session, self._submitter, self._receipts, self._presence, self._questions, self, settings.heartbeat
+            *(session, self._submitter, self._receipts, self._presence, self._questions, self),
+            settings.heartbeat,
+            self._routes.now(),
         )
         self._arriving.add(connection)
         try:

@@ -8,7 +8,6 @@ import contextlib
 import logging
 import secrets
 import struct
-import time
 from typing import NamedTuple, Protocol
 
 from aiohttp import WSMsgType, web
@@ -102,11 +101,11 @@ class SocketConnection:
         questions: Questions,
         greeter: Greeter,
         heartbeat: float,
+        since: int,
     ) -> None:
         self.user = ""
         self.device = ""
-        self.since = int(time.time() * 1000)
-        """When it came, in ms."""
+        self.since = since
         self.seen: dict[str, int] = {}
         self._session = session
         self._submitter = submitter
