@@ -53,11 +53,14 @@ class MemoryRoutes:
     async def nodes(self, slots: int) -> set[str]:
         return {node for slot in range(slots) if (node := self._holder(slot)) is not None}
 
-    async def write_routes(self, routes: Sequence[Route]) -> None:
+    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
+        anew: list[Route] = []
         for route in routes:
             held = self._routes.setdefault(route.user, {}).get(route.device)
-            if held is None or held.since <= route.since or held.since > self.now() + FUTURE_MS:
+            if held is None or (held != route and (held.since <= route.since or held.since > self.now() + FUTURE_MS)):
                 self._routes[route.user][route.device] = route
+                anew.append(route)
+        return anew
 
     async def remove_route(self, route: Route) -> None:
         if self._routes.get(route.user, {}).get(route.device) == route:

@@ -65,9 +65,9 @@ class Routes(Protocol):
     async def nodes(self, slots: int) -> set[str]:
         """The nodes that hold one of the slots 0..slots-1 now."""
 
-    async def write_routes(self, routes: Sequence[Route]) -> None:
-        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day. A device that
-        has moved on keeps its later route."""
+    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
+        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day; returns those
+        that were not there. A device that has moved on keeps its later route."""
 
     async def remove_route(self, route: Route) -> None:
         """Remove a route if it is still this one."""
@@ -122,9 +122,9 @@ class RedisRoutes:
         found = await self._call(self._redis.mget([f"slot:{slot}" for slot in range(slots)]))
         return {node.decode() for node in found if node}
 
-    async def write_routes(self, routes: Sequence[Route]) -> None:
+    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
         packed = _encode([(route.user, route.device, route.value, route.since) for route in routes])
-        await self._call(self._write(args=[packed, ROUTE_SECONDS, FUTURE_MS]))
+        return [routes[place] for place in await self._call(self._write(args=[packed, ROUTE_SECONDS, FUTURE_MS]))]
 
     async def remove_route(self, route: Route) -> None:
         await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, route.value]))
