@@ -16,6 +16,7 @@ class Connection(Protocol):
     user: str
     device: str
     since: int
+    """When it came, by `Routes.now`."""
     seen: dict[str, int]
     watched: frozenset[str]
 

@@ -25,6 +25,7 @@ from gateway.history import History
 from gateway.http import make_web_app
 from gateway.hub import Hub
 from gateway.marks import MarksReader
+from gateway.often import Often
 from gateway.presence import PresenceNode
 from gateway.push import Pusher
 from gateway.questions import Questions
@@ -82,6 +83,8 @@ class Node:
         self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer)
         self._arriving: set[SocketConnection] = set()
         """Sessions that have not been welcomed yet."""
+        self._sent_away = Often(log.warning)
+        self._nodes_unknown = Often(log.info)
         self.turned_away = 0
         self.slow_readers = 0
         self.url = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
@@ -101,6 +104,7 @@ class Node:
             "turned_away_total": self._submitter.turned_away,
             "pushed_total": self._pusher.pushed,
             "receipts_total": self._receipts.submitted,
+            "questions": sum(workers.under_way for workers in (self._sequencers, self._cursors, self._presence_workers)),
             "arriving": len(self._arriving),
             "arrivals_turned_away_total": self.turned_away,
             "slow_readers_total": self.slow_readers,
@@ -169,7 +173,9 @@ class Node:
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         connection = SocketConnection(
-            session, self._submitter, self._receipts, self._presence, self._questions, self, settings.heartbeat
+            *(session, self._submitter, self._receipts, self._presence, self._questions, self),
+            settings.heartbeat,
+            self._routes.now(),
         )
         self._arriving.add(connection)
         try:
@@ -200,7 +206,7 @@ class Node:
         try:
             await self._slot.route(connection.user, connection.device, connection.since)
         except RedisUnavailable as error:
-            log.warning("a session of %s is sent away: %s", connection.user, error)
+            self._sent_away(f"a session of {connection.user} is sent away: {error}")
             return Close.SLOT_LOST
         connection.present = True
         self._presence.came(connection.user)
@@ -222,7 +228,7 @@ class Node:
         try:
             return right_node(user, (await self._nodes.find(self._settings.slots)).values())
         except RedisUnavailable as error:
-            log.info("the nodes are not known now: %s", error)
+            self._nodes_unknown(f"the nodes are not known now: {error}")
             return None
 
     def too_slow(self) -> None:

@@ -6,6 +6,7 @@ import logging
 from gateway.history import History, HistoryUnavailable
 from gateway.hub import Connection
 from gateway.marks import MarksReader
+from gateway.often import Often
 from gateway.presence import PresenceNode
 from gateway.ranges import RangeGone, Ranges
 from gateway.workers import WorkersUnavailable
@@ -25,6 +26,7 @@ class Questions:
         self._ranges = ranges
         self._history = history
         self._marks = marks
+        self._unanswered = Often(log.info)
 
     async def answer(self, connection: Connection, question: frames.Question) -> bytes:
         """The frame that answers a question of a device, which may ask it."""
@@ -32,7 +34,7 @@ class Questions:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
-            log.info("a question of %s cannot be answered now: %r", connection.user, error)
+            self._unanswered(f"a question of {connection.user} cannot be answered now: {error!r}")
             return error_frame(question.id, Code.TRY_LATER)
         except RangeGone:
             return error_frame(question.id, Code.RANGE_GONE)

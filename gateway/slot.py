@@ -7,14 +7,14 @@ they are told to ask what they have missed (R15).
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.reader import Reader, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import RENEW_SECONDS, Lease, Route, Routes
-from gateway.hub import Hub
+from gateway.hub import Connection, Hub
 from schemas.codec import encode_frame
 from schemas.codes import Close
 from schemas.frames import Resync
@@ -42,6 +42,7 @@ class Slot:
         hub: Hub,
         on_records: Callable[[list[Record]], None],
         on_held: Callable[[int | None], None],
+        keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         self.node = node
         self.number: int | None = None
@@ -51,6 +52,7 @@ class Slot:
         self._hub = hub
         self._on_records = on_records
         self._on_held = on_held
+        self._keep_seconds = keep_seconds
         self._consumer: PartitionConsumer | None = None
         self._lost = asyncio.Event()
         self._changes: asyncio.Queue[tuple[Route, asyncio.Future[None] | None]] = asyncio.Queue(maxsize=100_000)
@@ -123,7 +125,7 @@ class Slot:
         """Renew the lease until the slot is lost."""
         assert self.number is not None
         clock = asyncio.get_running_loop().time
-        keep_at, vanished = clock() + KEEP_SECONDS, False
+        keep_at, vanished = clock() + self._keep_seconds, False
         while not self._lost.is_set():
             try:
                 lease = await self._routes.renew_slot(self.node, self.number)
@@ -136,11 +138,11 @@ class Slot:
                 if lease is Lease.VANISHED:
                     log.warning("the lease of slot %d had vanished; writing %d routes again", self.number, len(self._hub))
                     keep_at, vanished = clock(), True
-            if clock() >= keep_at and await self._keep_all():
-                keep_at = clock() + KEEP_SECONDS
+            if clock() >= keep_at and await self._keep_all(vanished):
+                keep_at = clock() + self._keep_seconds
                 if vanished:
                     self._on_held(self.number)
-                    self._resync_all()
+                    self._resync(self._hub)
                     vanished = False
             try:
                 async with asyncio.timeout(RENEW_SECONDS):
@@ -148,21 +150,25 @@ class Slot:
             except TimeoutError:
                 pass
 
-    async def _keep_all(self) -> bool:
-        """Make sure of every session's route; False: try again."""
+    async def _keep_all(self, vanished: bool) -> bool:
+        """Make sure of every session's route; False: try again. Those that had none are told to ask, unless all will be."""
         assert self.number is not None
-        routes = [Route(c.user, c.device, self.node, self.number, c.since) for c in self._hub]
+        connections = {Route(c.user, c.device, self.node, self.number, c.since): c for c in self._hub}
+        routes = list(connections)
         for start in range(0, len(routes), 500):
             try:
-                await self._routes.write_routes(routes[start : start + 500])
+                anew = await self._routes.write_routes(routes[start : start + 500])
             except RedisUnavailable as error:
                 log.warning("routes cannot be written again now: %s", error)
                 return False
+            if not vanished:
+                self._resync(connections[route] for route in anew)
         return True
 
-    def _resync_all(self) -> None:
-        """R15: while there were no routes, messages may have passed these devices by."""
-        for connection in self._hub:
+    @staticmethod
+    def _resync(connections: Iterable[Connection]) -> None:
+        """R15: while there was no route, messages may have passed these devices by."""
+        for connection in connections:
             connection.push(_RESYNC)
             connection.flush()
 

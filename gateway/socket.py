@@ -8,7 +8,6 @@ import contextlib
 import logging
 import secrets
 import struct
-import time
 from typing import NamedTuple, Protocol
 
 from aiohttp import WSMsgType, web
@@ -102,11 +101,11 @@ class SocketConnection:
         questions: Questions,
         greeter: Greeter,
         heartbeat: float,
+        since: int,
     ) -> None:
         self.user = ""
         self.device = ""
-        self.since = int(time.time() * 1000)
-        """When it came, in ms."""
+        self.since = since
         self.seen: dict[str, int] = {}
         self._session = session
         self._submitter = submitter
@@ -130,7 +129,10 @@ class SocketConnection:
         self._greeting: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._socket = web.WebSocketResponse(
-            compress=False, max_msg_size=MAX_SOCKET_MESSAGE_BYTES, heartbeat=heartbeat, decode_text=False
+            compress=False,
+            max_msg_size=MAX_SOCKET_MESSAGE_BYTES + 1,  # aiohttp refuses what is as large as this
+            heartbeat=heartbeat,
+            decode_text=False,
         )
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:

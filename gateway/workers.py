@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.owners import Owners
+from gateway.often import Often
 from schemas.codec import UNDECODABLE
 from schemas.ids import partition_of
 
@@ -19,8 +20,10 @@ log = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
 _TIMEOUT_SECONDS = 5.0
-_MAX_CONNECTIONS = 64
-"""Requests under way at all workers; more wait, within the timeout."""
+MAX_REQUESTS = 64
+"""At one worker at a time; more wait, within the timeout. One that does not answer keeps none of the others waiting."""
+MAX_UNDER_WAY = 5_000
+"""Asked or waiting to be, at all workers, at 8 KiB each; more are unavailable at once."""
 
 
 class WorkersUnavailable(Exception):
@@ -34,8 +37,11 @@ class Workers:
         self.partitions = partitions
         self._stage = stage
         self._owners = owners
+        self.under_way = 0
+        self._unanswered = Often(log.info)
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS), connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS)
+            timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS),
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=MAX_REQUESTS),
         )
 
     async def close(self) -> None:
@@ -83,9 +89,9 @@ class Workers:
             status, body = await self._request("POST", url, msgspec.json.encode(question))
             if status == 200:
                 return answer.decode(body)
-            log.info("%s: %d", url, status)
+            self._unanswered(f"{url}: {status}")
         except (WorkersUnavailable, *UNDECODABLE) as error:
-            log.info("%s: %s", url, error)
+            self._unanswered(f"{url}: {error}")
         return {}
 
     async def _find(self, partitions: Iterable[int]) -> Mapping[int, str]:
@@ -97,8 +103,13 @@ class Workers:
     async def _request(
         self, method: str, url: str, body: bytes | None = None, params: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
+        if self.under_way >= MAX_UNDER_WAY:
+            raise WorkersUnavailable(f"{self.under_way} questions are under way")
+        self.under_way += 1
         try:
             async with self._http.request(method, url, data=body, params=params) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise WorkersUnavailable(f"{url}: {error!r}") from None
+        finally:
+            self.under_way -= 1

@@ -12,9 +12,11 @@ from connectors.kafka.record import Record
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 1.0
-_MAX_BATCH = 500
-_MAX_HANDED = 8
+MAX_BATCH = 500
+MAX_HANDED = 8
 """Batches handed to the loop and not yet taken; then the thread waits, and librdkafka's own queue is the bound."""
+MAX_QUEUED_KIB = 4 * 1024
+"""Of that queue; a batch is no more than it holds."""
 
 
 class PartitionConsumer:
@@ -35,7 +37,7 @@ class PartitionConsumer:
         self._loop = asyncio.get_running_loop()
         self._on_records = on_records
         self._on_lost = on_lost
-        self._room = threading.Semaphore(_MAX_HANDED)
+        self._room = threading.Semaphore(MAX_HANDED)
         self._closed = False
         self._consumer = Consumer(
             {
@@ -45,6 +47,7 @@ class PartitionConsumer:
                 "auto.offset.reset": "error",
                 "fetch.min.bytes": 1,
                 "fetch.wait.max.ms": 500,
+                "queued.max.messages.kbytes": MAX_QUEUED_KIB,
                 "fetch.queue.backoff.ms": 1,
                 "fetch.error.backoff.ms": 20,
                 "socket.nagle.disable": True,
@@ -68,7 +71,7 @@ class PartitionConsumer:
             if first is None:
                 continue
             # poll, then whatever is there: consume(n, timeout) would wait the whole timeout for n messages
-            messages = [first, *self._consumer.consume(_MAX_BATCH, 0)]
+            messages = [first, *self._consumer.consume(MAX_BATCH - 1, 0)]
             records = [record for message in messages if (record := self._record(message)) is not None]
             if records:
                 self._room.acquire()

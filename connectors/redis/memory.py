@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from connectors.redis.owners import CLAIM_SECONDS
-from connectors.redis.routes import LEASE_SECONDS, Lease, Route
+from connectors.redis.routes import FUTURE_MS, LEASE_SECONDS, Lease, Route
 from connectors.redis.watchers import WATCH_SECONDS
 
 
@@ -30,10 +30,12 @@ class MemoryRoutes:
             for user in users
         }
 
+    def now(self) -> int:
+        return round(self._clock() * 1000)
+
     async def acquire_slot(self, node: str, slots: int) -> int | None:
         for slot in range(slots):
-            if self._holder(slot) is None:
-                self._slots[slot] = node, self._clock() + self._lease
+            if await self.renew_slot(node, slot) is not Lease.TAKEN:
                 return slot
         return None
 
@@ -51,11 +53,14 @@ class MemoryRoutes:
     async def nodes(self, slots: int) -> set[str]:
         return {node for slot in range(slots) if (node := self._holder(slot)) is not None}
 
-    async def write_routes(self, routes: Sequence[Route]) -> None:
+    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
+        anew: list[Route] = []
         for route in routes:
             held = self._routes.setdefault(route.user, {}).get(route.device)
-            if held is None or held.since <= route.since:
+            if held is None or (held != route and (held.since <= route.since or held.since > self.now() + FUTURE_MS)):
                 self._routes[route.user][route.device] = route
+                anew.append(route)
+        return anew
 
     async def remove_route(self, route: Route) -> None:
         if self._routes.get(route.user, {}).get(route.device) == route:

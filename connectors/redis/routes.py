@@ -1,6 +1,7 @@
 """Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind it."""
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -11,6 +12,9 @@ from connectors.redis.client import RedisClient
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 ROUTE_SECONDS = 24 * 3600
+FUTURE_MS = 1000
+"""A route that is younger than now by more than this was written by another clock."""
+_QUICK_SECONDS = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
 _found = msgspec.msgpack.Decoder(list[list[tuple[str, int]]])
@@ -27,7 +31,7 @@ class Lease(Enum):
 
 
 class Route(NamedTuple):
-    """`since` is when the session came, in ms by its node's clock: a later one is not replaced by an earlier one."""
+    """`since` is when the session came, by `Routes.now`: a later one is not replaced by an earlier one."""
 
     user: str
     device: str
@@ -46,8 +50,11 @@ class Routes(Protocol):
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         """user -> (device, slot) of each connected device, for every user; one round trip whatever their number."""
 
+    def now(self) -> int:
+        """The time in ms, the same on all nodes, whatever their own clocks say. Only who has leased a slot knows it."""
+
     async def acquire_slot(self, node: str, slots: int) -> int | None:
-        """Lease any free slot of 0..slots-1; None if all are taken."""
+        """Lease any free slot of 0..slots-1, or one that is leased already; None if others have all."""
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
         """Renew the lease, taking it again if it had vanished."""
@@ -58,9 +65,9 @@ class Routes(Protocol):
     async def nodes(self, slots: int) -> set[str]:
         """The nodes that hold one of the slots 0..slots-1 now."""
 
-    async def write_routes(self, routes: Sequence[Route]) -> None:
-        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day. A device that
-        has moved on keeps its later route."""
+    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
+        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day; returns those
+        that were not there. A device that has moved on keeps its later route."""
 
     async def remove_route(self, route: Route) -> None:
         """Remove a route if it is still this one."""
@@ -69,11 +76,16 @@ class Routes(Protocol):
 class RedisRoutes:
     """`Routes` on one Redis server."""
 
-    def __init__(self, client: RedisClient, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(
+        self, client: RedisClient, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._client = client
         self._call = client.call
         self._redis = client.redis
         self._lease_ms = int(lease_seconds * 1000)
+        self._clock = clock
+        self._ahead: float | None = None
+        """What Redis' clock shows more than ours, in seconds."""
         self._run: bytes | None = None
         self._lookup = client.hot_script("lookup")
         self._renew = client.script("renew")
@@ -85,14 +97,20 @@ class RedisRoutes:
         found = _found.decode(await self._lookup(_encode(users)))
         return dict(zip(users, found, strict=True))
 
+    def now(self) -> int:
+        assert self._ahead is not None
+        return int((self._clock() + self._ahead) * 1000)
+
     async def acquire_slot(self, node: str, slots: int) -> int | None:
         for slot in range(slots):
-            if await self._call(self._redis.set(f"slot:{slot}", node, nx=True, px=self._lease_ms)):
+            if await self.renew_slot(node, slot) is not Lease.TAKEN:
                 return slot
         return None
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
-        run, found = await self._call(self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms]))
+        asked = self._clock()
+        run, now, found = await self._call(self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms]))
+        self._ahead = clock_ahead(self._ahead, asked, self._clock(), now / 1000)
         lease = Lease(found.decode())
         before, self._run = self._run, run
         return Lease.VANISHED if lease is Lease.HELD and before not in (None, run) else lease
@@ -104,9 +122,17 @@ class RedisRoutes:
         found = await self._call(self._redis.mget([f"slot:{slot}" for slot in range(slots)]))
         return {node.decode() for node in found if node}
 
-    async def write_routes(self, routes: Sequence[Route]) -> None:
+    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
         packed = _encode([(route.user, route.device, route.value, route.since) for route in routes])
-        await self._call(self._write(args=[packed, ROUTE_SECONDS]))
+        return [routes[place] for place in await self._call(self._write(args=[packed, ROUTE_SECONDS, FUTURE_MS]))]
 
     async def remove_route(self, route: Route) -> None:
         await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, route.value]))
+
+
+def clock_ahead(known: float | None, asked: float, answered: float, told: float) -> float:
+    """What another clock shows more than ours, if it showed `told` between `asked` and `answered`. An answer that took long
+    says little, and does not replace what is known."""
+    if known is not None and answered - asked > _QUICK_SECONDS:
+        return known
+    return told - (asked + answered) / 2

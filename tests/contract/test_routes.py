@@ -2,12 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
-from connectors.redis.routes import Lease, RedisRoutes, Route, Routes
+from connectors.redis.routes import Lease, RedisRoutes, Route, Routes, clock_ahead
 
 LEASE = 0.3
 
@@ -15,6 +16,16 @@ LEASE = 0.3
 @pytest.fixture(params=["memory", "redis"])
 def routes(request: pytest.FixtureRequest, redis: RedisClient) -> Routes:
     return MemoryRoutes(time.monotonic, LEASE) if request.param == "memory" else RedisRoutes(redis, LEASE)
+
+
+Nodes = Callable[[float], Routes]
+"""The routes as a node sees them whose clock is so many seconds fast."""
+
+
+@pytest.fixture(params=["memory", "redis"])
+def nodes(request: pytest.FixtureRequest, redis: RedisClient) -> Nodes:
+    shared = MemoryRoutes(time.monotonic, LEASE)
+    return lambda fast: shared if request.param == "memory" else RedisRoutes(redis, LEASE, lambda: time.monotonic() + fast)
 
 
 async def test_routes_of_many_users_at_once(routes: Routes) -> None:
@@ -71,8 +82,8 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
     await routes.acquire_slot("n2", 2)
     await routes.write_routes([Route("alice", "phone", "n2", 1, 20), Route("alice", "web", "n2", 1, 10)])
     late = [Route("alice", "phone", "n1", 0, 10), Route("alice", "web", "n1", 0, 11), Route("bob", "phone", "n1", 0, 10)]
-    for _ in range(2):
-        await routes.write_routes(late)
+    for anew in (late[1:], []):
+        assert list(await routes.write_routes(late)) == anew
         found = await routes.lookup(["alice", "bob"])
         assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
             "alice": [("phone", 1), ("web", 0)],
@@ -80,6 +91,47 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
         }
     await routes.remove_route(late[0])
     assert ("phone", 1) in [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]]
+
+
+@pytest.mark.parametrize("fast", [3600, -3600])
+async def test_a_device_leaves_a_node_whose_clock_is_wrong_and_is_not_taken_back(nodes: Nodes, fast: float) -> None:
+    """By seconds that the first node's clock is fast. The device goes to the second, and the first is late with a hello."""
+    wrong, right = nodes(fast), nodes(0)
+    assert await wrong.acquire_slot("n1", 2) == 0
+    assert await right.acquire_slot("n2", 2) == 1
+    came = wrong.now()
+    await wrong.write_routes([Route("alice", "web", "n1", 0, came)])
+    await asyncio.sleep(0.02)
+    there = [Route("alice", device, "n2", 1, right.now()) for device in ("web", "phone")]
+    await right.write_routes(there)
+    await wrong.write_routes([Route("alice", "phone", "n1", 0, came)])
+    found = await right.lookup(["alice"])
+    assert sorted(tuple(route) for route in found["alice"]) == [("phone", 1), ("web", 1)]
+    await asyncio.sleep(0.02)
+    await wrong.write_routes([Route("alice", "phone", "n1", 0, wrong.now())])
+    found = await right.lookup(["alice"])
+    assert sorted(tuple(route) for route in found["alice"]) == [("phone", 0), ("web", 1)], "it came back"
+
+
+async def test_a_route_from_the_future_gives_way(routes: Routes) -> None:
+    """Redis' clock is behind that of the Redis before."""
+    await routes.acquire_slot("n1", 2)
+    await routes.acquire_slot("n2", 2)
+    await routes.write_routes([Route("alice", "phone", "n1", 0, routes.now() + 60_000)])
+    await routes.write_routes([Route("alice", "phone", "n2", 1, routes.now())])
+    assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 1)]
+
+
+async def test_a_slot_that_was_leased_before_its_node_heard_so_is_not_lost(routes: Routes) -> None:
+    assert await routes.acquire_slot("n1", 2) == 0
+    assert await routes.acquire_slot("n1", 2) == 0
+
+
+def test_the_other_clock_by_answers_that_come_soon() -> None:
+    assert clock_ahead(None, 10.0, 10.02, 70.01) == pytest.approx(60)
+    assert clock_ahead(60.0, 20.0, 20.04, 80.03) == pytest.approx(60.01)
+    assert clock_ahead(60.0, 20.0, 50.0, 80.0) == 60, "this process was paused while it was answered"
+    assert clock_ahead(None, 20.0, 50.0, 80.0) == pytest.approx(45), "better than nothing"
 
 
 async def test_redis_away_is_said_so_soon() -> None:

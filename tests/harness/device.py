@@ -8,6 +8,7 @@ import aiohttp
 
 from gateway.tokens import issue
 from schemas.ids import user_id
+from tests.harness.raw_socket import RawSocket
 from tests.harness.stack import Stack
 
 
@@ -34,6 +35,21 @@ async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway:
     await socket.send_str(json.dumps(hello))
     await socket.receive(10)
     return Device(socket)
+
+
+async def connect_raw(stack: Stack, user: str, device: str = "raw") -> RawSocket:
+    """A socket by hand that has been welcomed."""
+    socket = await RawSocket.connect(stack.gateway_urls[0])
+    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": device, "stay": True}
+    await socket.send(json.dumps(hello).encode())
+    await socket.until(b'"welcome"')
+    assert socket.code == 0
+    return socket
+
+
+def told(socket: RawSocket) -> list[dict[str, Any]]:
+    """The frames it has received."""
+    return [json.loads(line) for message in socket.received for line in message.splitlines()]
 
 
 def token_of(stack: Stack, user: str) -> str:

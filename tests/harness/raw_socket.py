@@ -6,15 +6,17 @@ import socket
 import struct
 from urllib.parse import urlsplit
 
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 _MASK = os.urandom(4)
 
 
 class RawSocket:
-    """`received` holds the text messages that came; `code` is the close code, 0 if the connection ended without one."""
+    """`received` holds the text messages that came, `pongs` what pings were answered with; `code` is the close code, 0 if the
+    connection ended without one."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.received: list[bytes] = []
+        self.pongs: list[bytes] = []
         self.code = 0
         self.closed = asyncio.Event()
         self._reader = reader
@@ -54,10 +56,11 @@ class RawSocket:
         starts = (0, *cuts)
         ends = (*cuts, len(payload))
         out = bytearray()
-        for start, end in zip(starts, ends, strict=True):
-            out += _frame(payload[start:end], kind if start == 0 else 0, final=end == len(payload))
-            if ping_between and end < len(payload):
-                out += _frame(b"between", PING)
+        for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            final = number == len(cuts)
+            out += raw_frame(payload[start:end], kind if number == 0 else CONTINUATION, final)
+            if ping_between and not final:
+                out += raw_frame(b"between", PING)
         await self.send_raw(bytes(out))
 
     async def send_raw(self, data: bytes) -> None:
@@ -98,11 +101,13 @@ class RawSocket:
                 if kind == TEXT:
                     self.received.append(payload)
                     self._news.set()
+                elif kind == PONG:
+                    self.pongs.append(payload)
                 elif kind == PING:
-                    self._writer.write(_frame(payload, PONG))
+                    self._writer.write(raw_frame(payload, PONG))
                 elif kind == CLOSE:
                     (self.code,) = struct.unpack("!H", payload[:2]) if len(payload) >= 2 else (1005,)
-                    self._writer.write(_frame(payload[:2], CLOSE))
+                    self._writer.write(raw_frame(payload[:2], CLOSE))
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -112,7 +117,8 @@ class RawSocket:
             self._news.set()
 
 
-def _frame(payload: bytes, kind: int, final: bool = True) -> bytes:
+def raw_frame(payload: bytes, kind: int, final: bool = True) -> bytes:
+    """One frame of RFC 6455, masked, as devices send them; without `final` a fragment."""
     first = kind | (0x80 if final else 0)
     if len(payload) < 126:
         head = bytes((first, 0x80 | len(payload)))

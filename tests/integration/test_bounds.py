@@ -4,27 +4,29 @@ import asyncio
 import json
 import os
 import signal
+import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
 
 from gateway.node import MAX_ARRIVING
 from gateway.socket import HELLO_SECONDS, MAX_UNREAD_BYTES
 from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
+from gateway.workers import MAX_REQUESTS, MAX_UNDER_WAY
 from messenger_sdk import Client, MessageReceived, StateChanged
 from schemas.codes import Close, Code
 from schemas.frames import MAX_BODY_BYTES, MAX_FRAMES, MAX_QUESTIONS, OUTBOX_WINDOW
-from tests.harness.device import token_of
+from tests.harness.device import connect_raw, token_of, told
 from tests.harness.raw_socket import RawSocket
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = pytest.mark.real
 _FRAME_RATE = 2000
+_ESTABLISHED = "01"
 
 
 @pytest.fixture(scope="module")
@@ -44,19 +46,6 @@ def metric(stack: Stack, name: str) -> float:
     with urllib.request.urlopen(f"{stack.gateway_urls[0]}/metrics", timeout=5) as answer:
         lines = dict(line.split() for line in answer.read().decode().splitlines())
     return float(lines[f"messenger_gateway_{name}"])
-
-
-async def welcomed(stack: Stack, user: str) -> RawSocket:
-    socket = await RawSocket.connect(stack.gateway_urls[0])
-    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "raw", "stay": True}
-    await socket.send(json.dumps(hello).encode())
-    await socket.until(b'"welcome"')
-    assert socket.code == 0
-    return socket
-
-
-def told(socket: RawSocket) -> list[dict[str, Any]]:
-    return [json.loads(line) for message in socket.received for line in message.splitlines()]
 
 
 async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack, talk: Talk) -> None:
@@ -108,7 +97,7 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack,
 
 async def test_flooding_device_is_told_so_and_others_are_served(lab: Stack, talk: Talk) -> None:
     alice, _ = await talk.join("alice"), await talk.join("bob")
-    flood = await welcomed(lab, talk.user("flood"))
+    flood = await connect_raw(lab, talk.user("flood"))
     floods = 4
     for _ in range(floods):
         await flood.send(b"\n".join([b'{"t":"ping","id":1}'] * MAX_FRAMES))
@@ -131,7 +120,7 @@ async def test_flooding_device_is_told_so_and_others_are_served(lab: Stack, talk
 
 
 async def test_questions_under_way_are_bounded(lab: Stack, talk: Talk) -> None:
-    asking = await welcomed(lab, talk.user("asking"))
+    asking = await connect_raw(lab, talk.user("asking"))
     ids = range(100, 100 + MAX_QUESTIONS + 5)
     questions = [json.dumps({"t": "sync", "id": id_, "cursors": {}}) for id_ in ids]
     await asking.send("\n".join(questions).encode())
@@ -160,7 +149,7 @@ async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(la
         async with asyncio.timeout(HELLO_SECONDS + 5):
             await asyncio.gather(*(socket.closed.wait() for socket in silent))
         assert {socket.code for socket in silent} == {Close.HELLO_TIMEOUT.number}
-        await (await welcomed(lab, "patient")).close()
+        await (await connect_raw(lab, "patient")).close()
 
 
 async def test_requests_that_are_no_sockets_keep_nobody_out(lab: Stack) -> None:
@@ -170,8 +159,76 @@ async def test_requests_that_are_no_sockets_keep_nobody_out(lab: Stack) -> None:
                 urllib.request.urlopen(f"{lab.gateway_urls[0]}/v1/socket", timeout=5)
 
     await asyncio.to_thread(knock)
-    await (await welcomed(lab, "after-the-knocking")).close()
+    await (await connect_raw(lab, "after-the-knocking")).close()
     assert metric(lab, "arriving") == 0
+
+
+async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(lab: Stack, talk: Talk) -> None:
+    """More than are under way at once, while the worker is paused."""
+    alice, bob = await talk.join("alice"), await talk.join("bob")
+    await talk.say(alice, "bob", ["before"])
+    conversation = f"{talk.user('alice')}:{talk.user('bob')}"
+    count = MAX_UNDER_WAY // MAX_QUESTIONS + 75
+    async with AsyncExitStack() as exits:
+        asking: list[RawSocket] = []
+        for number in range(count):
+            asking.append(await connect_raw(lab, talk.user("alice"), f"asking{number}"))
+            exits.push_async_callback(asking[-1].close)
+        before = resident_bytes(lab)
+        lab.kill("worker-1", signal.SIGSTOP)
+        try:
+            for device in asking:
+                await device.send(questions(conversation))
+            async with asyncio.timeout(10):
+                while len(refused := answers(asking)) < 75 * MAX_QUESTIONS:
+                    await asyncio.sleep(0.02)
+            assert set(refused) == {Code.TRY_LATER.number}
+            assert metric(lab, "questions") == MAX_UNDER_WAY
+            assert connections(lab) == MAX_REQUESTS
+            assert resident_bytes(lab) - before < 100 * 1024 * 1024
+            began = time.monotonic()
+            await asking[-1].send(b'{"t":"ping","id":7}')
+            await asking[-1].until(b'"pong"')
+            assert time.monotonic() - began < 1, "others are held up"
+            async with asyncio.timeout(10):
+                while len(refused := answers(asking)) < count * MAX_QUESTIONS:
+                    await asyncio.sleep(0.02)
+            assert set(refused) == {Code.TRY_LATER.number}
+            assert metric(lab, "questions") == 0
+            assert lab.log("gateway-1").count("cannot be answered now") <= 4, "a line for each fills the log"
+        finally:
+            lab.kill("worker-1", signal.SIGCONT)
+        async with asyncio.timeout(30):
+            while True:
+                asking[0].received.clear()
+                await asking[0].send(questions(conversation))
+                while len(told(asking[0])) < MAX_QUESTIONS:
+                    await asyncio.sleep(0.02)
+                if all(frame["t"] == "page" for frame in told(asking[0])):
+                    break
+        assert all(len(frame["messages"]) == 1 for frame in told(asking[0]))
+    await talk.say(bob, "alice", ["after"])
+    await talk.settle()
+    assert talk.verdict().clean
+
+
+def questions(conversation: str) -> bytes:
+    """As many as a device may ask at once."""
+    question = {"t": "history", "conversation": conversation, "after": 0, "limit": 10}
+    return "\n".join(json.dumps({**question, "id": 100 + number}) for number in range(MAX_QUESTIONS)).encode()
+
+
+def answers(asking: list[RawSocket]) -> list[int]:
+    """The codes of all errors that were answered."""
+    return [frame["code"] for device in asking for frame in told(device) if frame["t"] == "error"]
+
+
+def connections(stack: Stack) -> int:
+    """Of the gateway to the worker's pages."""
+    port = int(stack.worker_urls[0].rsplit(":", 1)[1])
+    with open("/proc/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return sum(row[2] == f"0100007F:{port:04X}" and row[3] == _ESTABLISHED for row in rows)
 
 
 async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_order(lab: Stack, talk: Talk) -> None:

@@ -95,13 +95,6 @@ async def test_bad_messages(http: aiohttp.ClientSession, stack: Stack) -> None:
     assert await big.closed() == 1009
 
 
-async def test_a_frame_in_fragments_is_one_frame(http: aiohttp.ClientSession, stack: Stack) -> None:
-    device = await welcomed(http, stack, "fragments")
-    writer = device.socket._writer
-    await writer.send_frame(b'{"t":"ping",', aiohttp.WSMsgType.TEXT)
-    assert json.loads((await device.socket.receive(5)).data)["code"] == Code.BAD_FRAME.number
-
-
 async def test_the_same_device_again_replaces_the_older(http: aiohttp.ClientSession, stack: Stack) -> None:
     older = await welcomed(http, stack, "replaced")
     newer = await welcomed(http, stack, "replaced")

@@ -43,8 +43,6 @@ class World:
     def __init__(self, off: str = "") -> None:
         self.off = off
         self.now = 0.0
-        self.came = 0
-        """Connections so far: later ones have later routes."""
         self.redis = MemoryRoutes(lambda: self.now)
         self.slots: dict[int, list[Record]] = defaultdict(list)
         self.sequencer = Sequencer(self)
@@ -202,7 +200,8 @@ class Node:
 
     def connect(self) -> Line:
         line = Line()
-        line.since = self._world.came = self._world.came + 1
+        self._world.now += 0.001  # no two at once: later ones have later routes
+        line.since = self._world.redis.now()
         self.lines.append(line)
         return line
 

@@ -1,5 +1,6 @@
 """What a gateway makes of the workers' answers: complete, or `pending` and why."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -9,10 +10,10 @@ from aiohttp import web
 
 from connectors.redis.memory import MemoryOwners
 from gateway.ranges import Ranges
-from gateway.workers import Workers
+from gateway.workers import MAX_REQUESTS, Workers
 from schemas.frames import Sync
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion
+from schemas.ranges import HeadsAnswer, HeadsQuestion, PageHead
 
 PARTITIONS = 4
 A, B = "alice:bob", "alice:carol"
@@ -37,12 +38,16 @@ class FakeWorker:
         found = {partition: heads for partition, heads in self.heads.items() if partition in question.cursors}
         return web.Response(body=self.answer or msgspec.json.encode(found))
 
+    async def page(self, request: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(PageHead(self.heads[HERE][request.query["conversation"]])))
+
 
 @pytest.fixture
 async def worker() -> AsyncIterator[FakeWorker]:
     fake = FakeWorker()
     app = web.Application()
     app.router.add_post("/sequencer/heads/", fake.handle)
+    app.router.add_get("/sequencer/page/{partition}/", fake.page)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -96,6 +101,27 @@ async def test_an_owner_that_is_not_there_is_pending(ranges: Ranges, owners: Mem
     await owners.take(THERE, f"127.0.0.1:{unused_tcp_port}")
     heads = await ranges.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({A: 3}, True)
+
+
+async def test_a_worker_that_does_not_answer_keeps_none_of_the_others_waiting(
+    ranges: Ranges, owners: MemoryOwners, worker: FakeWorker
+) -> None:
+    asked: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: asked.append(writer), "127.0.0.1", 0)
+    await owners.take(THERE, "{}:{}".format(*silent.sockets[0].getsockname()))
+    waiting = [asyncio.create_task(ranges.page(B, 0, 1)) for _ in range(2 * MAX_REQUESTS)]
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(1):
+        assert await ranges.page(A, 0, 1) == (3, [])
+    assert not any(one.done() for one in waiting)
+    assert len(asked) == MAX_REQUESTS
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for writer in asked:
+        writer.close()
+    silent.close()
+    await silent.wait_closed()
 
 
 async def test_an_answer_that_cannot_be_read_is_pending(ranges: Ranges, worker: FakeWorker) -> None:

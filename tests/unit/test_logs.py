@@ -1,7 +1,9 @@
-"""Logging: loud libraries are held back, ours never."""
+"""Logging: loud libraries are held back; what happens often is said now and then, with how often."""
 
+import asyncio
 import logging
 
+from gateway.often import Often
 from ops.logs import RateLimit
 
 
@@ -13,3 +15,19 @@ def test_loud_libraries_are_held_back() -> None:
     limit = RateLimit()
     assert 1 <= sum(map(limit.filter, records("aiokafka.cluster", 500))) <= 4
     assert sum(map(limit.filter, records("agents.sequencing.partition", 500))) == 500
+
+
+async def test_what_happens_often_is_said_at_once_and_then_summed_up() -> None:
+    lines: list[str] = []
+    often = Often(lines.append, 0.05)
+    for number in range(1000):
+        often(f"away {number}")
+    assert lines == ["away 0"]
+    await asyncio.sleep(0.08)
+    assert lines == ["away 0", "away 999 (the last of 999 such in 0.05 s)"]
+    often("away again")
+    await asyncio.sleep(0.06)
+    assert lines[2:] == ["away again (the last of 1 such in 0.05 s)"]
+    await asyncio.sleep(0.12)
+    often("much later")
+    assert lines[3:] == ["much later"]
