@@ -1,32 +1,30 @@
-// Which device this window is: each open window of a user in this browser is one of its own, and the first keeps its id and
-// its outbox over restarts.
+// Which outbox a device of this browser sends from. A lock is held on it, so that no two send from one.
 
 const never = new Promise(() => {});
 
-// { id, outbox }: the device id, and the name of its outbox on disk (null where the browser cannot keep one).
-export async function claimDevice(user, newId) {
-  if (!navigator.locks || !globalThis.indexedDB) {
-    // plain http on another host than this one has no locks
-    const id = sessionStorage.getItem("device") ?? fresh(newId);
-    sessionStorage.setItem("device", id);
-    return { id, outbox: null };
-  }
-  for (let number = 1; ; number++) {
-    const name = `messenger/${user}/${number}`;
-    if (await claim(name)) {
-      const id = localStorage.getItem(name) ?? fresh(newId);
-      localStorage.setItem(name, id);
-      return { id, outbox: name };
-    }
-  }
+// The outbox of the one device that all tabs share. A predecessor that is not quite gone yet is waited for.
+export async function claimShared(user) {
+  const name = outboxName(user, 1);
+  // plain http on another host has no locks; there the browser's promise of one worker a name must do
+  if (navigator.locks) await new Promise((resolve) => hold(name, {}, resolve));
+  return name;
 }
 
-const fresh = (newId) => `web-${newId().slice(0, 12)}`;
+// The first that is free, for a tab that is a device of its own; null without locks, since nothing would keep two tabs apart.
+export async function claimFree(user) {
+  for (let number = 1; navigator.locks; number++) {
+    const name = outboxName(user, number);
+    if (await new Promise((resolve) => hold(name, { ifAvailable: true }, resolve))) return name;
+  }
+  return null;
+}
 
-// Held until the window is closed.
-const claim = (name) => new Promise((resolve) => {
-  navigator.locks.request(name, { ifAvailable: true }, (lock) => {
-    resolve(lock !== null);
+// A lock that is held until this thread ends: granted(lock), null if it is not to be had.
+export function hold(name, options, granted) {
+  navigator.locks.request(name, options, (lock) => {
+    granted(lock);
     return lock && never;
   });
-});
+}
+
+const outboxName = (user, number) => `messenger/${user}/${number}`;
