@@ -20,8 +20,8 @@ _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
 }
+_ASSETS = (".js", ".css", ".svg")
 
 
 class NodeView(Protocol):
@@ -115,4 +115,7 @@ async def _secure(request: web.Request, handler: Callable[[web.Request], Awaitab
         raise
     if not response.prepared:
         response.headers.update(_SECURITY)
+        # What says something of a person is not kept. Nor is the page: a browser that could go back to it would freeze its
+        # device when it is left, with an open socket and a user who seems to be online.
+        response.headers["Cache-Control"] = "no-cache" if request.path.endswith(_ASSETS) else "no-store"
     return response

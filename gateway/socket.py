@@ -133,6 +133,7 @@ class SocketConnection:
             max_msg_size=MAX_SOCKET_MESSAGE_BYTES + 1,  # aiohttp refuses what is as large as this
             heartbeat=heartbeat,
             decode_text=False,
+            autoclose=False,
         )
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
@@ -152,6 +153,11 @@ class SocketConnection:
                     self.close(Close.NOT_TEXT)
                 else:
                     self.goodbye = message.type is WSMsgType.CLOSE and self._closing is None
+                    if self.goodbye:
+                        await self._socket.close(drain=False)
+                    elif self._transport is not None:
+                        # answered: another close frame, as aiohttp would send, and a browser takes the connection for broken
+                        self._transport.close()
                     break
         except ConnectionError:
             pass  # it went away while its ping was being answered

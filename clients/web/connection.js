@@ -1,4 +1,5 @@
-// One WebSocket that comes back by itself: connecting → online → waiting → connecting …, stopped when told to stay away.
+// One WebSocket that comes back by itself: connecting → online → waiting → connecting …, stopped when told to stay away, until
+// somebody logs in again.
 
 const VERSION = 1;
 const FIRST = 100;
@@ -9,10 +10,23 @@ const LASTING = 5000; // a session that ends sooner counts as another failed att
 export class Connection {
   // handlers: state(name, code), welcome(frame), frame(frame)
   constructor(url, token, device, handlers) {
-    Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, waiting: null, heard: 0 });
+    Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, stopped: false, waiting: null, heard: 0 });
     addEventListener("online", () => this.#comeBack());
-    addEventListener("pagehide", () => this.socket?.close(1000)); // a goodbye: gone at once, and not only after a grace
+    // a goodbye: gone at once, and not only after a grace (for a worker that ends the browser says it)
+    addEventListener("pagehide", () => this.socket?.close(1000));
     this.#connect();
+  }
+
+  // The token of a later login.
+  renew(token) {
+    this.token = token;
+    if (this.stopped) this.#connect();
+  }
+
+  // As if the server had closed with this code.
+  stop(code) {
+    if (this.socket) this.end(code);
+    else if (!this.stopped) this.#stop(code);
   }
 
   send(frames) {
@@ -24,10 +38,12 @@ export class Connection {
 
   #connect() {
     this.waiting = null;
+    this.stopped = false;
     this.handlers.state("connecting", 0);
     const socket = (this.socket = new WebSocket(this.url));
     let since = 0;
-    let watch = setTimeout(() => this.#ended(socket, since, watch, 0), WELCOME);
+    const end = (this.end = (code) => this.#ended(socket, since, watch, code));
+    let watch = setTimeout(() => end(0), WELCOME);
     socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: VERSION, token: this.token, device: this.device }));
     socket.onmessage = (event) => {
       this.heard = Date.now();
@@ -37,7 +53,7 @@ export class Connection {
           this.online = true;
           since = Date.now();
           clearTimeout(watch);
-          watch = this.#heartbeat(socket, frame.heartbeat * 1000, () => this.#ended(socket, since, watch, 0));
+          watch = this.#heartbeat(socket, frame.heartbeat * 1000, () => end(0));
           this.handlers.state("online", 0);
           this.handlers.welcome(frame);
         } else {
@@ -45,7 +61,7 @@ export class Connection {
         }
       }
     };
-    socket.onclose = (event) => this.#ended(socket, since, watch, event.code);
+    socket.onclose = (event) => end(event.code);
   }
 
   // A dead network is not told to a page: ask for a sign of life, and give the socket up when none comes.
@@ -64,12 +80,19 @@ export class Connection {
     this.socket = null;
     this.online = false;
     if (code >= 4500 && code < 5000) {
-      this.handlers.state("stopped", code);
+      this.#stop(code);
       return;
     }
     this.handlers.state("waiting", code);
     if (since && Date.now() - since >= LASTING) this.attempt = 0;
     this.waiting = setTimeout(() => this.#connect(), Math.random() * Math.min(LAST, FIRST * 2 ** Math.min(this.attempt++, 16)));
+  }
+
+  #stop(code) {
+    clearTimeout(this.waiting);
+    this.waiting = null;
+    this.stopped = true;
+    this.handlers.state("stopped", code);
   }
 
   // The browser says that there is a network again.

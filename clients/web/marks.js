@@ -34,12 +34,13 @@ export class Marks {
     this.send([{ t: "get_marks", id, conversations: this.asked.get(id) }]);
   }
 
-  // All of a conversation up to `seq` is shown; or, if `read`, a person has seen it.
+  // All of a conversation up to `seq` is shown; or, if `read`, a person has seen it. Whether that is news.
   seen(conversation, seq, read = false) {
     const claims = read ? this.read : this.received;
-    if (seq <= (claims.get(conversation) ?? 0)) return;
+    if (seq <= (claims.get(conversation) ?? 0)) return false;
     claims.set(conversation, seq);
     this.unsaid.add(conversation);
+    return true;
   }
 
   // Says what is unsaid.

@@ -37,9 +37,14 @@ export class Outbox {
     return [...this.lanes.values()].reduce((sum, lane) => sum + lane.open.length + lane.waiting.length, 0);
   }
 
+  // Whether too many wait.
+  get full() {
+    return this.size >= MAX_QUEUED;
+  }
+
   // Queues a message; false if too many wait.
   add(to, key, body) {
-    if (this.size >= MAX_QUEUED) return false;
+    if (this.full) return false;
     const queued = { key, body, ordinal: 0, place: ++this.place };
     this.#lane(to).waiting.push(queued);
     this.journal({ send: { to, ...queued } });

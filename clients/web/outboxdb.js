@@ -1,9 +1,12 @@
-// The outbox on disk, in IndexedDB: what was written while the network was away is sent after a restart, once and in order.
+// The outbox on disk, in IndexedDB, and the id of the device it belongs to: what was written while the network was away is sent
+// after a restart, once and in order.
+
+import { newDeviceId, newId } from "./ids.js";
 
 const STORES = { about: "name", lanes: "to", sends: "key" };
 
-// { saved, save }: `saved` is what Outbox begins with, `save(changes)` resolves when its changes are safe.
-export async function openOutbox(name, newId) {
+// { device, saved, save }: `saved` is what Outbox begins with, `save(changes)` resolves when its changes are safe.
+export async function openOutbox(name) {
   const database = await request((() => {
     const opening = indexedDB.open(name, 1);
     opening.onupgradeneeded = () => {
@@ -13,13 +16,18 @@ export async function openOutbox(name, newId) {
   })());
   const reading = database.transaction(Object.keys(STORES), "readwrite");
   const about = reading.objectStore("about");
-  const id = (await request(about.get("id")))?.value ?? newId();
-  about.put({ name: "id", value: id });
+  const keep = async (name, value) => {
+    const kept = (await request(about.get(name)))?.value ?? value;
+    about.put({ name, value: kept });
+    return kept;
+  };
+  const id = await keep("id", newId());
+  const device = await keep("device", newDeviceId());
   const lanes = await request(reading.objectStore("lanes").getAll());
   const sends = await request(reading.objectStore("sends").getAll());
   sends.sort((a, b) => a.place - b.place);
   await finished(reading);
-  return { saved: { id, lanes, sends }, save: (changes) => save(database, changes) };
+  return { device, saved: { id, lanes, sends }, save: (changes) => save(database, changes) };
 }
 
 async function save(database, changes) {

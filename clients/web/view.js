@@ -5,8 +5,10 @@ const TICKS = { queued: "queued", sent: "✓ sent", refused: "✗ refused", unkn
 const RECEIVED = "✓✓ delivered";
 const READ = "✓✓ read";
 
+const isHere = (presence) => ["online", "writes …"].includes(presence);
+
 export class View {
-  // actions: open(contact), scrolled(), typing(), send(text)
+  // actions: open(contact), scrolled(), typing(), send(text), logOut()
   constructor(actions) {
     $("contact-form").onsubmit = (event) => {
       event.preventDefault();
@@ -25,6 +27,7 @@ export class View {
     };
     $("text").oninput = () => actions.typing();
     $("messages").onscroll = () => actions.scrolled();
+    $("logout").onclick = () => actions.logOut();
     $("back").onclick = () => $("chat").classList.remove("open");
     this.actions = actions;
   }
@@ -64,34 +67,37 @@ export class View {
     $("text").value = "";
   }
 
-  // What is known of the one who is talked to.
-  peer(presence) {
-    $("presence").textContent = presence ?? "";
-    $("presence").dataset.online = String(presence === "online" || presence === "writes …");
+  // A device's picture.
+  draw({ state, reason, contacts, contact, conversation }, me) {
+    this.connection(state, reason);
+    this.#contacts(contacts, contact);
+    this.#peer(conversation?.presence ?? "");
+    this.#messages(conversation, me);
   }
 
-  // unread(conversation): how many messages of it nobody has seen; presence(contact): a text
-  contacts(list, current, unread, presence) {
+  #peer(presence) {
+    $("presence").textContent = presence;
+    $("presence").dataset.online = String(isHere(presence));
+  }
+
+  #contacts(contacts, current) {
     $("contacts").replaceChildren(
-      ...list.map((conversation) => {
-        const { contact, messages, floor } = conversation;
+      ...contacts.map(({ contact, last, earlier, unread, presence }) => {
         const item = document.createElement("li");
         const button = item.appendChild(document.createElement("button"));
         button.type = "button";
         button.setAttribute("aria-current", String(contact === current));
         button.onclick = () => this.actions.open(contact);
         this.#add(button, "span", "name", contact);
-        item.dataset.online = String(["online", "writes …"].includes(presence(contact)));
-        this.#add(button, "span", "last", messages.at(-1)?.body ?? (floor ? "open to see the last messages" : "no messages yet"));
-        const count = unread(conversation);
-        if (count) this.#add(button, "span", "unread", count > 99 ? "99+" : String(count));
+        item.dataset.online = String(isHere(presence));
+        this.#add(button, "span", "last", last ?? (earlier ? "open to see the last messages" : "no messages yet"));
+        if (unread) this.#add(button, "span", "unread", unread > 99 ? "99+" : String(unread));
         return item;
       }),
     );
   }
 
-  // mark: what the other one has received and read
-  messages(conversation, me, mark) {
+  #messages(conversation, me) {
     const list = $("messages");
     const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
     const shown = new Map([...list.children].map((element) => [`${element.dataset.from} ${element.dataset.key}`, element]));
@@ -101,7 +107,7 @@ export class View {
     if (conversation?.whole) wanted.push(this.#note("the beginning of the conversation"));
     for (const message of conversation?.messages ?? []) {
       if (message.missing) wanted.push(this.#note(`${message.missing} earlier messages can no longer be had here`));
-      wanted.push(this.#message(message, me, mark, shown.get(`${message.from} ${message.key}`)));
+      wanted.push(this.#message(message, me, conversation.mark, shown.get(`${message.from} ${message.key}`)));
     }
     list.replaceChildren(...wanted);
     if (atEnd) list.scrollTop = list.scrollHeight;
@@ -115,6 +121,7 @@ export class View {
     return note;
   }
 
+  // mark: what the other one has received and read
   #message(message, me, mark, element) {
     element ??= $("message-template").content.firstElementChild.cloneNode(true);
     element.dataset.key = message.key;
@@ -132,7 +139,7 @@ export class View {
   }
 
   #tick({ state, seq }, mark) {
-    if (state !== "sent" || !mark || seq > mark.received) return TICKS[state];
+    if (state !== "sent" || seq > mark.received) return TICKS[state];
     return seq > mark.read ? RECEIVED : READ;
   }
 

@@ -1,7 +1,6 @@
 """The chat page in headless Chromium, through the whole real stack."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -11,42 +10,12 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.conftest import Open
+from tests.browser.person import log_in, picture, presence, say, talk_to, unread, wait_for
+from tests.harness.line import Line
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
-
-
-def log_in(page: webdriver.Chrome, name: str) -> None:
-    page.find_element(By.ID, "name").send_keys(name, Keys.ENTER)
-    WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "connection").text == "online")
-
-
-def talk_to(page: webdriver.Chrome, contact: str) -> None:
-    page.find_element(By.ID, "contact").send_keys(contact, Keys.ENTER)
-
-
-def say(page: webdriver.Chrome, text: str) -> None:
-    page.find_element(By.ID, "text").send_keys(text, Keys.ENTER)
-
-
-def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
-    """(body, tick) of every message, as a person sees them."""
-    items = page.find_elements(By.CSS_SELECTOR, "#messages .message")
-    return [(item.find_element(By.CLASS_NAME, "body").text, item.find_element(By.CLASS_NAME, "tick").text) for item in items]
-
-
-def wait_for(page: webdriver.Chrome, expected: list[tuple[str, str]]) -> None:
-    WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(
-        lambda p: shown(p) == expected, f"expected {expected}, shows {shown(page)}"
-    )
-
-
-def picture(page: webdriver.Chrome, name: str) -> None:
-    """A screenshot for people, where MESSENGER_PICTURES names a folder."""
-    folder = os.environ.get("MESSENGER_PICTURES")
-    if folder:
-        page.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 
 def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
@@ -75,45 +44,34 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
-    tmp_path: Path, profile: Path, open_page: Open
-) -> None:
+def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(stack: Stack, profile: Path, open_page: Open) -> None:
     wanted = [f"written offline {number}" for number in range(1, 21)]
-    with Stack(tmp_path / "stack", gateways=2) as lab:
-        bob, second = open_page(lab.gateway_urls[1]), open_page(lab.gateway_urls[1])
-        log_in(bob, "bob")
-        page = open_page(lab.gateway_urls[0], profile=profile)
-        log_in(page, "alice")
-        talk_to(page, "bob")
+    bob, second = open_page(stack.gateway_urls[1]), open_page(stack.gateway_urls[1])
+    log_in(bob, "offline-bob")
+    with Line(stack.gateway_urls[0]) as line:
+        page = open_page(line.url, profile=profile)
+        log_in(page, "offline-alice")
+        talk_to(page, "offline-bob")
         say(page, "online")
-        wait_for(page, [("online", "✓ sent")])
-        page.execute_cdp_cmd("Network.enable", {})
-        offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-        lab.kill("gateway-1")
-        page.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+        online = ("online", "✓✓ delivered")
+        wait_for(page, [online])
+        line.cut()
         for body in wanted:
             say(page, body)
-        wait_for(page, [("online", "✓ sent"), *((body, "queued") for body in wanted)])
+        wait_for(page, [online, *((body, "queued") for body in wanted)])
         page.quit()
 
-        lab.wait_healthy()
-        page = open_page(lab.gateway_urls[0], profile=profile)
-        log_in(page, "alice")
-        talk_to(page, "bob")
-        log_in(second, "alice")
-        talk_to(second, "bob")
-        talk_to(bob, "alice")
-        mine = [(body, "✓ sent") for body in ("online", *wanted)]
+        line.mend()
+        page = open_page(line.url, profile=profile)
+        log_in(page, "offline-alice")
+        talk_to(page, "offline-bob")
+        log_in(second, "offline-alice")
+        talk_to(second, "offline-bob")
+        mine = [(body, "✓✓ delivered") for body in ("online", *wanted)]
         wait_for(page, mine)
         wait_for(second, mine)
+        talk_to(bob, "offline-alice")
         wait_for(bob, [(body, "") for body in ("online", *wanted)])
-
-
-def unread(page: webdriver.Chrome) -> dict[str, str]:
-    """Contact → badge of each conversation that has one."""
-    items = page.find_elements(By.CSS_SELECTOR, "#contacts button")
-    badges = {item.find_element(By.CLASS_NAME, "name").text: item.find_elements(By.CLASS_NAME, "unread") for item in items}
-    return {name: found[0].text for name, found in badges.items() if found}
 
 
 def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open_page: Open) -> None:
@@ -162,9 +120,6 @@ def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
         talk_to(page, contact)
     say(alice, "hello")
     wait_for(bob, [("hello", "")])
-
-    def presence(page: webdriver.Chrome) -> str:
-        return str(page.find_element(By.ID, "presence").text)
 
     for page in (alice, bob):
         WebDriverWait(page, 10).until(lambda p: presence(p) == "online")

@@ -47,6 +47,20 @@ def run(page: webdriver.Chrome, script: str) -> Any:
     return result["value"]
 
 
+def test_a_browser_is_told_why_it_was_sent_away(page: webdriver.Chrome) -> None:
+    assert (
+        run(
+            page,
+            """
+        const socket = new WebSocket(new URL("/v1/socket", location.href.replace("http", "ws")));
+        socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: 1, token: "none", device: "d" }));
+        return new Promise((closed) => { socket.onclose = ({ code }) => closed(code); });
+        """,
+        )
+        == 4500
+    )
+
+
 def test_the_outbox_repeats_from_the_oldest_after_its_patience_only(page: webdriver.Chrome) -> None:
     assert run(
         page,

@@ -1,0 +1,74 @@
+// A tab's way to its device, which is in a shared worker. When that ends (its process crashed), the tab starts it again or finds
+// it started, and says again what was not safe yet. Where there are no shared workers, a tab is a device of its own.
+
+import { claimFree, hold } from "./claim.js";
+import { newId } from "./ids.js";
+import { channelOf, Tabs } from "./tabs.js";
+
+const MAX_UNSAFE = 100;
+
+export class Link {
+  // on: attached(), failed(reason), picture(picture), loggedOut()
+  constructor(user, token, on) {
+    Object.assign(this, { user, token, on, attached: false, unsafe: new Map(), sight: null });
+    this.channel = new BroadcastChannel(channelOf(user));
+    this.channel.onmessage = () => on.loggedOut();
+    this.#attach();
+  }
+
+  // What the tab looks at: contact (null: nobody), seen (the version of what it shows), read, older.
+  look(sight) {
+    this.sight = sight;
+    this.#post({ t: "look", ...sight });
+  }
+
+  // False if too many are not safe yet.
+  send(contact, body) {
+    if (this.unsafe.size >= MAX_UNSAFE) return false;
+    const message = { t: "send", contact, key: newId(), body };
+    this.unsafe.set(message.key, message);
+    this.#post(message);
+    return true;
+  }
+
+  typing(contact) {
+    this.#post({ t: "typing", contact });
+  }
+
+  logOut() {
+    this.#post({ t: "logOut" });
+  }
+
+  #attach() {
+    this.attached = false;
+    this.port = connect(this.user);
+    this.port.onmessage = ({ data }) => this.#handlers[data.t](data);
+    this.port.postMessage({ t: "attach", token: this.token });
+  }
+
+  #post(message) {
+    if (this.attached) this.port.postMessage(message);
+  }
+
+  #handlers = {
+    attached: ({ life }) => {
+      this.attached = true;
+      // of what another device has shown this one knows nothing
+      if (this.sight) this.look({ ...this.sight, seen: -1, read: 0, older: false });
+      for (const message of this.unsafe.values()) this.#post(message);
+      if (life) navigator.locks.request(life, { mode: "shared" }, () => this.#attach());
+      this.on.attached();
+    },
+    failed: ({ reason }) => this.on.failed(reason),
+    picture: (picture) => this.on.picture(picture),
+    // said before the server can have answered: what this tab says again was not sent by a device that died
+    safe: ({ key }) => this.unsafe.delete(key),
+  };
+}
+
+function connect(user) {
+  if (globalThis.SharedWorker) return new SharedWorker("worker.js", { type: "module", name: user }).port;
+  const { port1, port2 } = new MessageChannel();
+  new Tabs(user, claimFree).add(port2);
+  return port1;
+}

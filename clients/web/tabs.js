@@ -1,0 +1,69 @@
+// Serves the tabs of one device over their ports. A tab says what it looks at and gets a picture when there is something new to
+// see, one for each look: a tab that draws slowly or not at all (hidden, frozen, gone) is owed no more than one. A tab of a newer
+// page meets the device of an older one that is still open, so what they say to each other may only grow.
+//
+//   tab → device   attach { token }   look { contact, seen, read, older }   send { contact, key, body }   typing { contact }   logOut
+//   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }
+
+import { hold } from "./claim.js";
+import { openDevice } from "./device.js";
+import { newId } from "./ids.js";
+
+export const channelOf = (user) => `messenger/${user}`; // says that the user has logged out
+
+export class Tabs {
+  // claim(user): the name of an outbox to send from
+  constructor(user, claim) {
+    Object.assign(this, { user, claim, outbox: null, opening: null, device: null, version: 0, looks: new Map() });
+    this.channel = new BroadcastChannel(channelOf(user));
+    // while the lock is held, the device lives: by it tabs notice that they need another (no locks, no notice)
+    this.life = navigator.locks ? `messenger/${user}/${newId()}` : null;
+    this.alive = this.life && new Promise((resolve) => hold(this.life, {}, resolve));
+  }
+
+  add(port) {
+    port.onmessage = ({ data }) => this.#handlers[data.t](port, data);
+  }
+
+  // A device that could not be opened may be tried again.
+  #open(token) {
+    const on = { changed: () => this.#changed(), loggedOut: () => this.channel.postMessage("logged out") };
+    this.outbox ??= this.claim(this.user);
+    this.opening ??= this.outbox.then((outbox) => openDevice(this.user, token, outbox, on));
+    return this.opening;
+  }
+
+  #changed() {
+    this.version++;
+    for (const [port, contact] of this.looks) this.#show(port, contact);
+    this.looks.clear();
+  }
+
+  #show(port, contact) {
+    port.postMessage({ t: "picture", version: this.version, ...this.device.picture(contact) });
+  }
+
+  #handlers = {
+    attach: async (port, { token }) => {
+      try {
+        this.device = await this.#open(token);
+        await this.alive;
+        this.device.renew(token);
+        port.postMessage({ t: "attached", life: this.life });
+      } catch (error) {
+        this.opening = null;
+        port.postMessage({ t: "failed", reason: error.message });
+      }
+    },
+    look: (port, { contact, seen, read, older }) => {
+      if (contact !== null) this.device.look(contact, read, older);
+      if (seen < this.version) this.#show(port, contact);
+      else this.looks.set(port, contact);
+    },
+    send: async (port, { contact, key, body }) => {
+      if (await this.device.queue(contact, key, body)) port.postMessage({ t: "safe", key });
+    },
+    typing: (_, { contact }) => this.device.typing(contact),
+    logOut: () => this.device.logOut(),
+  };
+}
