@@ -1,4 +1,4 @@
-"""The archiver: `messages` → ClickHouse.
+"""The archiver: `messages` and `cursors` → ClickHouse, by a Faust app for each.
 
 One Faust event is all that was fetched of a partition. The agent only hands it over: the decisions are agents/rules/archive.py,
 the partitions agents/archiving. No exception leaves it, since Faust would acknowledge the event all the same.
@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.archiving.budget import Budget
+from agents.archiving.content import CURSORS, MESSAGES, Content
 from agents.archiving.pages import add_pages
 from agents.archiving.source import KafkaSource
 from agents.archiving.stage import ArchiverStage
@@ -16,35 +18,56 @@ from agents.archiving.vitals import ArchiverVitals
 from agents.settings import WorkerSettings
 from connectors.clickhouse.archive import Archive
 from connectors.kafka.topics import KafkaUnreachable
-from schemas.topics import LOG, SUBMITTED
+from schemas.topics import SUBMITTED
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
 from streams.watchdog import Watchdog
 
 _LOOK_SECONDS = 10.0
 
+TopicIds = Callable[[], Mapping[str, str]]
+
 log = logging.getLogger(__name__)
 
 
-def make_archiver(settings: WorkerSettings, archive: Archive, topic_ids: Callable[[], Mapping[str, str]]) -> PipelineApp:
-    """The archiver's Faust app. Call it inside the loop it will run in; await its `closing` after it has stopped. Raises
-    KafkaUnreachable."""
-    began = dict(topic_ids())
-    # positions are of one log: another log has another group, and is read from its start
-    group = f"archiver-{began[LOG]}"
-    source = KafkaSource(settings.kafka, group, began[LOG], topic_ids)
+def make_archiver(settings: WorkerSettings, archive: Archive, topic_ids: TopicIds) -> list[PipelineApp]:
+    """The archiver's Faust apps; the first has the monitor. Call it inside the loop they will run in; await their `closing`, in
+    reverse order, after they have stopped. Raises KafkaUnreachable."""
+    began, budget = dict(topic_ids()), Budget()
+    (app, stage), *others = [
+        _make(content, port, settings, archive, budget, began, topic_ids)
+        for content, port in ((MESSAGES, settings.web_port), (CURSORS, None))
+    ]
+    add_pages(app, [(app, stage), *others])
+    app.closing = archive.close
+    return [app, *(other for other, _ in others)]
+
+
+def _make(
+    content: Content[Any],
+    web_port: int | None,
+    settings: WorkerSettings,
+    archive: Archive,
+    budget: Budget,
+    began: Mapping[str, str],
+    topic_ids: TopicIds,
+) -> tuple[PipelineApp, ArchiverStage]:
+    topic = content.topic
+    # positions are of one topic id: a topic created anew has another group, and is read from its start
+    group = f"archiver-{began[topic]}"
+    source = KafkaSource(settings.kafka, group, topic, began[topic], topic_ids)
 
     async def go_on(partition: int) -> None:
         await app.consumer.go_on(partition)
 
-    stage = ArchiverStage(source, archive, go_on)
-    app = make_app(group, settings.kafka, Path(settings.state_dir), settings.web_port, settings.web_bind, stage, LOG)
+    stage = ArchiverStage(content, source, archive, budget, go_on)
+    app = make_app(group, settings.kafka, Path(settings.state_dir) / topic, web_port, settings.web_bind, stage, topic)
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, assigned: Any, **options: Any) -> None:
-        await stage.assigned({tp.partition for tp in assigned if tp.topic == LOG})
+        await stage.assigned({tp.partition for tp in assigned if tp.topic == topic})
 
-    @app.agent(app.topic(LOG, schema=PassSchema(), partitions=settings.partitions), name="archiver")
+    @app.agent(app.topic(topic, schema=PassSchema(), partitions=settings.partitions), name="archiver")
     async def archiver(stream: Any) -> None:
         async for event in stream.events():
             stage.feed(event.message.partition, event.value)
@@ -56,7 +79,7 @@ def make_archiver(settings: WorkerSettings, archive: Archive, topic_ids: Callabl
         except KafkaUnreachable as error:
             log.debug("topics cannot be looked at: %s", error)
             return
-        if any(now.get(topic) not in (None, began[topic]) for topic in (LOG, SUBMITTED)):
+        if any(now.get(name) not in (None, began[name]) for name in (topic, SUBMITTED)):
             app.end("topics were created anew")
 
     watchdog = Watchdog(ArchiverVitals(app, stage, source), app.end)
@@ -65,6 +88,4 @@ def make_archiver(settings: WorkerSettings, archive: Archive, topic_ids: Callabl
     async def watch() -> None:
         await watchdog.run()
 
-    add_pages(app, stage)
-    app.closing = archive.close
-    return app
+    return app, stage

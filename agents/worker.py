@@ -39,12 +39,12 @@ _INSERT_SECONDS = 60.0
 _SMALL_CACHE, _SMALL_BUFFERS = 64 * 1024 * 1024, 16 * 1024 * 1024
 
 TopicIds = Callable[[], Mapping[str, str]]
-Build = Callable[[WorkerSettings, TopicIds, RedisClient], PipelineApp]
+Build = Callable[[WorkerSettings, TopicIds, RedisClient], list[PipelineApp]]
 
 
 def build_sequencer(
     settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient, kind: type[Outside] = Outside
-) -> PipelineApp:
+) -> list[PipelineApp]:
     """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
     state_dir = Path(settings.state_dir)
     outside = kind(
@@ -57,26 +57,26 @@ def build_sequencer(
         settings.web_address,
         RocksBudget(),
     )
-    return make_sequencer(outside, settings)
+    return [make_sequencer(outside, settings)]
 
 
-def build_cursors(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
+def build_cursors(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> list[PipelineApp]:
     """The cursors stage of a worker."""
     outside = FoldingOutside(
         settings.kafka, CURSORS, topic_ids, RedisRoutes(redis), RedisOwners(redis, CURSORS), settings.web_address
     )
-    return make_cursors(outside, settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))
+    return [make_cursors(outside, settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))]
 
 
-def build_presence(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
+def build_presence(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> list[PipelineApp]:
     """The presence stage of a worker."""
     outside = FoldingOutside(
         settings.kafka, PRESENCE, topic_ids, RedisRoutes(redis), RedisOwners(redis, PRESENCE), settings.web_address
     )
-    return make_presence(outside, RedisWatchers(redis), settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))
+    return [make_presence(outside, RedisWatchers(redis), settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))]
 
 
-def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> PipelineApp:
+def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> list[PipelineApp]:
     """The archiver of a worker. Raises SettingsError."""
     try:
         client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS)
@@ -105,7 +105,7 @@ async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     guard = asyncio.create_task(end_when_blocked())
     redis = RedisClient(settings.redis)
-    apps = [build(settings, topic_ids, redis) for build in builders]
+    apps = [app for build in builders for app in build(settings, topic_ids, redis)]
     for app in apps:
         await app.start()
     waiting = [asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))]

@@ -75,7 +75,7 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
         archiver.wait(20)
     admin = ArchiveAdmin(stack.clickhouse("admin"))
     counts = admin.counts()
-    stored = sum(month.bytes for month in admin.months())
+    stored = sum(month.bytes for month in admin.months() if month.table == "messages")
     admin.close()
     return {
         "messages": messages,
@@ -98,7 +98,7 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
         time.sleep(0.1)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5) as answer:
-                page = json.load(answer)
+                page = json.load(answer)["messages"]
         except OSError:
             continue
         if began is None and page["rows"]:

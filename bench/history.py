@@ -63,7 +63,7 @@ def _wait_archived(stack: System) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
         with urllib.request.urlopen(f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5) as answer:
-            page = json.load(answer)
+            page = json.load(answer)["messages"]
         if all(partition["lag"] == 0 for partition in page["partitions"]):
             return
         time.sleep(0.2)

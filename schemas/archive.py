@@ -1,4 +1,4 @@
-"""The archive in ClickHouse: rows of `archive.messages`, and the numbered migrations that make its tables."""
+"""The archive in ClickHouse: rows of its tables, and the numbered migrations that make them."""
 
 from functools import cache
 from importlib.resources import files
@@ -21,6 +21,20 @@ class Row(NamedTuple):
     version: int
     log_partition: int
     log_offset: int
+
+
+DELIVERED, READ = "delivered", "read"
+"""Kinds of cursors in the archive."""
+
+
+class CursorRow(NamedTuple):
+    """A row of `archive.cursors`: at `time` (ms) it was known that `user` had received, or read, all up to `up_to`."""
+
+    conversation: str
+    user: str
+    kind: str
+    up_to: int
+    time: int
 
 
 class Migration(NamedTuple):

@@ -20,7 +20,8 @@ _LOUD = ("faust", "aiokafka", "mode")
 class PipelineApp(faust.App):
     """A Faust app whose consumer asks `intake` about the partitions of `intake_topic`.
 
-    `ended` is set when the worker must stop by itself; `closing` ends the stage's own clients after the app has stopped.
+    `ended` is set when the worker must stop by itself; `closing` ends the stage's own clients, if any, after the app
+    has stopped.
     """
 
     intake: Intake
@@ -53,9 +54,10 @@ class PipelineApp(faust.App):
 
 
 def make_app(
-    name: str, kafka: str, datadir: Path, web_port: int, web_bind: str, intake: Intake, intake_topic: str
+    name: str, kafka: str, datadir: Path, web_port: int | None, web_bind: str, intake: Intake, intake_topic: str
 ) -> PipelineApp:
-    """An app with our settings (kafka.md): dynamic members, dark for about 3 s after a kill, one event a batch."""
+    """An app with our settings (kafka.md): dynamic members, dark for about 3 s after a kill, one event a batch. Without a
+    `web_port` it has no monitor: the process has one already."""
     quiet_debug_loggers()
     datadir.mkdir(parents=True, exist_ok=True)
     app = PipelineApp(
@@ -78,6 +80,7 @@ def make_app(
         broker_commit_interval=1.0,
         consumer_metadata_max_age_ms=10_000,  # how soon a topic that was re-created is noticed
         consumer_max_fetch_size=4 * 1024 * 1024,
+        web_enabled=web_port is not None,
         web_bind=web_bind,
         web_host="127.0.0.1",
         web_port=web_port,
@@ -87,7 +90,12 @@ def make_app(
     app.intake = intake
     app.intake_topic = intake_topic
     app.ended = asyncio.Event()
+    app.closing = _nothing
     return app
+
+
+async def _nothing() -> None:
+    pass
 
 
 def quiet_debug_loggers() -> None:

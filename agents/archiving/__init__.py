@@ -1,1 +1,1 @@
-"""The archiver's partitions: rows gathered from the log, inserted in blocks, acknowledged before the offset moves."""
+"""The archiver's partitions: rows gathered from a topic, inserted in blocks, acknowledged before the offset moves."""

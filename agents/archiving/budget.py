@@ -3,14 +3,14 @@
 import asyncio
 
 PARTITION_BYTES = 4 * 1024 * 1024
-"""Of log records a partition holds before it reads no more: one block under way, one full behind it."""
+"""Of records a partition holds before it reads no more: one block under way, one full behind it."""
 _TOTAL_BYTES = 32 * 1024 * 1024
 _INSERTS = 2
 """Inserts under way at once: ClickHouse merges better what comes in few large blocks."""
 
 
 class Budget:
-    """Bytes of log records held by the partitions of a process, and turns to insert."""
+    """Bytes of records held by the partitions of a process, and turns to insert."""
 
     def __init__(self) -> None:
         self.bytes = 0

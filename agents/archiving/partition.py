@@ -10,15 +10,16 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
 from agents.archiving.budget import Budget
-from agents.rules.archive import Block, Gathering, Start, rows_of
+from agents.archiving.content import Content
+from agents.rules.archive import Block, Gathering, R, Start
 from connectors.clickhouse.archive import Archive, ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
-from schemas.codec import NewerVersion, Undecodable, decode_log
+from schemas.codec import NewerVersion, Undecodable
 from streams.stage import GoOn, Status
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
-class LogRecordRead(Protocol):
-    """A record of `messages`, as any Kafka client gives it."""
+class RecordRead(Protocol):
+    """A record of the topic, as any Kafka client gives it."""
 
     @property
     def offset(self) -> int: ...
@@ -36,9 +37,9 @@ class LogRecordRead(Protocol):
 
 
 class Source(Protocol):
-    """What a partition asks Kafka. Raises ReadTimeout, KafkaUnreachable. `log` is the id of topic `messages`."""
+    """What a partition asks Kafka. Raises ReadTimeout, KafkaUnreachable. `topic_id` is of the topic that is read."""
 
-    log: str
+    topic_id: str
 
     async def start(self, partition: int) -> Start:
         """Where to go on."""
@@ -47,12 +48,13 @@ class Source(Protocol):
         """The topic id of `messages.submitted`."""
 
 
-class Partition:
-    """Archives one partition. `go_on` asks the consumer to read from `next_offset` on."""
+class Partition(Generic[R]):
+    """Archives one partition of a topic. `go_on` asks the consumer to read from `next_offset` on."""
 
     def __init__(
         self,
         number: int,
+        content: Content[R],
         source: Source,
         archive: Archive,
         budget: Budget,
@@ -61,6 +63,8 @@ class Partition:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = number
+        self._content = content
+        self._name = f"{content.topic} partition {number}"
         self.status = Status.RESTORING
         self.reason = ""
         """Why it is halted, or what is wrong now though it goes on."""
@@ -70,10 +74,10 @@ class Partition:
         self.error_at: float | None = None
         self.last_error = ""
         self.committable: int | None = None
-        """All log records before this offset are in the archive."""
+        """All records before this offset are in the archive."""
         self._next: int | None = None
-        self._gathering = Gathering()
-        self._under_way: Block | None = None
+        self._gathering = Gathering[R](content.linger)
+        self._under_way: Block[R] | None = None
         self._held = 0
         self._source = source
         self._archive = archive
@@ -101,7 +105,7 @@ class Partition:
 
     # Running
 
-    def feed(self, records: Sequence[LogRecordRead]) -> None:
+    def feed(self, records: Sequence[RecordRead]) -> None:
         """Take the next records as they came from Kafka. Never raises: what cannot go on halts the partition."""
         if self.status is not Status.RUNNING or self._next is None:
             return
@@ -111,16 +115,16 @@ class Partition:
                 continue  # read again after a rebalance
             value = record.value or b""
             try:
-                rows = rows_of(self.number, record.offset, decode_log(value).taken)
+                rows = self._content.rows(self.number, record.offset, value)
             except NewerVersion as error:
-                self.halt(f"log record {record.offset}: {error}; deploy that version and restart")
+                self.halt(f"record {record.offset} of {self._content.topic}: {error}; deploy that version and restart")
                 break
             except Undecodable as error:
-                self.halt(f"log record {record.offset} cannot be read: {error}")
+                self.halt(f"record {record.offset} of {self._content.topic} cannot be read: {error}")
                 break
-            self._gathering.add(record.offset, rows, len(value), now)
-            self._held += len(value)
-            self._budget.bytes += len(value)
+            size = self._gathering.add(record.offset, value, rows, now)
+            self._held += size
+            self._budget.bytes += size
             self._next = record.offset + 1
             self._figures["records"] += 1
         self._figures["events"] += 1
@@ -131,7 +135,7 @@ class Partition:
         """Read nothing more. What was read is still archived."""
         if self.status is not Status.CLOSED:
             self.status, self.reason = Status.HALTED, reason
-            log.critical("partition %d is halted: %s", self.number, reason)
+            log.critical("%s is halted: %s", self._name, reason)
 
     async def close(self) -> None:
         """Revoked or stopping: what is not in the archive is read again by whoever has the partition next."""
@@ -154,12 +158,12 @@ class Partition:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log.exception("partition %d: archiving failed", self.number)
+            log.exception("%s: archiving failed", self._name)
             self.halt(f"archiving failed: {error!r}")
 
     async def _begin(self) -> None:
         await self._trying(self._prepare)
-        log.info("partition %d: going on at log offset %s", self.number, self._next)
+        log.info("%s: going on at offset %s", self._name, self._next)
         self.status = Status.RUNNING
         await self._go_on(self.number)
 
@@ -168,8 +172,8 @@ class Partition:
         start = await self._source.start(self.number)
         self._next = self.committable = start.offset
         if start.lost:
-            self.lost = f"{start.lost} log records before offset {start.offset} expired before they were archived"
-            log.critical("partition %d: %s; `messenger archive restore` brings what a backup has", self.number, self.lost)
+            self.lost = f"{start.lost} records before offset {start.offset} expired before they were archived"
+            log.critical("%s: %s; `messenger archive restore` brings what a backup has", self._name, self.lost)
 
     async def _wait_until_due(self) -> None:
         while (wait := self._gathering.due(self._now())) > 0:
@@ -178,11 +182,11 @@ class Partition:
                 async with asyncio.timeout(None if wait == float("inf") else wait):
                     await self._grown.wait()
 
-    async def _insert(self, block: Block) -> None:
+    async def _insert(self, block: Block[R]) -> None:
         if block.rows:
-            token = block.token(self._source.log, self.number)
+            token = block.token(self._source.topic_id, self.number)
             async with self._budget.turns:
-                await self._trying(lambda: self._archive.insert(block.rows, token))
+                await self._trying(lambda: self._content.insert(self._archive, block.rows, token))
             self._figures["rows"] += len(block.rows)
             self._figures["blocks"] += 1
 
@@ -193,7 +197,7 @@ class Partition:
                 await ask()
             except (ArchiveUnavailable, ArchiveRefused, ReadTimeout, KafkaUnreachable) as error:
                 text = str(error)
-                log.log(logging.WARNING if text != self.last_error else logging.DEBUG, "partition %d: %s", self.number, text)
+                log.log(logging.WARNING if text != self.last_error else logging.DEBUG, "%s: %s", self._name, text)
                 self.last_error = text
                 if self.status is not Status.HALTED:
                     self.reason = text
@@ -205,7 +209,7 @@ class Partition:
                     self.reason = ""
                 return
 
-    def _done(self, block: Block) -> None:
+    def _done(self, block: Block[R]) -> None:
         self._under_way = None
         self._held -= block.bytes
         self._budget.bytes -= block.bytes

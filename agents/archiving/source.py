@@ -5,20 +5,21 @@ from collections.abc import Callable, Mapping
 
 from agents.rules.archive import Start, start_at
 from connectors.kafka.reader import Reader, ReadTimeout
-from schemas.topics import LOG, SUBMITTED
+from schemas.topics import SUBMITTED
 
 
 class KafkaSource:
-    """`log` is the id of topic `messages` at the start; `topic_ids` asks Kafka for the ids its topics have now."""
+    """`topic_id` is that of `topic` at the start; `topic_ids` asks Kafka for the ids its topics have now."""
 
-    def __init__(self, kafka: str, group: str, log: str, topic_ids: Callable[[], Mapping[str, str]]) -> None:
-        self.log = log
+    def __init__(self, kafka: str, group: str, topic: str, topic_id: str, topic_ids: Callable[[], Mapping[str, str]]) -> None:
+        self.topic_id = topic_id
+        self._topic = topic
         self._kafka = kafka
         self._group = group
         self._topic_ids = topic_ids
 
     async def start(self, partition: int) -> Start:
-        """Where the group goes on in a partition of the log. Raises ReadTimeout."""
+        """Where the group goes on in a partition. Raises ReadTimeout."""
         return await asyncio.to_thread(self._start, partition)
 
     async def numbering(self) -> str:
@@ -40,13 +41,13 @@ class KafkaSource:
     def _start(self, partition: int) -> Start:
         reader = Reader(self._kafka, timeout=5.0, group=self._group)
         try:
-            return start_at(reader.committed(LOG, partition), *reader.watermarks(LOG, partition))
+            return start_at(reader.committed(self._topic, partition), *reader.watermarks(self._topic, partition))
         finally:
             reader.close()
 
     def _watermarks(self) -> None:
         reader = Reader(self._kafka, timeout=5.0)
         try:
-            reader.watermarks(LOG, 0)
+            reader.watermarks(self._topic, 0)
         finally:
             reader.close()

@@ -1,21 +1,23 @@
-"""The archiver's partitions on one worker."""
+"""The archiver's partitions of one topic on one worker."""
 
 from collections import Counter
+from typing import Any
 
 from agents.archiving.budget import Budget
+from agents.archiving.content import Content
 from agents.archiving.partition import Partition, Source
 from connectors.clickhouse.archive import Archive
 from streams.stage import GoOn, Stage, Status
 
 
-class ArchiverStage(Stage[Partition]):
-    """All its partitions share one budget."""
+class ArchiverStage(Stage[Partition[Any]]):
+    """`budget` is shared with the other stages of the worker."""
 
-    def __init__(self, source: Source, archive: Archive, go_on: GoOn) -> None:
-        budget = Budget()
+    def __init__(self, content: Content[Any], source: Source, archive: Archive, budget: Budget, go_on: GoOn) -> None:
+        self.topic = content.topic
 
-        def make(number: int, figures: Counter[str], go_on: GoOn) -> Partition:
-            return Partition(number, source, archive, budget, figures, go_on)
+        def make(number: int, figures: Counter[str], go_on: GoOn) -> Partition[Any]:
+            return Partition(number, content, source, archive, budget, figures, go_on)
 
         super().__init__(make, go_on)
 
@@ -25,7 +27,7 @@ class ArchiverStage(Stage[Partition]):
         for partition in self.partitions.values():
             if partition.status is not Status.RUNNING or partition.reason:
                 reason = f": {partition.reason}" if partition.reason else ""
-                problems.append(f"partition {partition.number} is {partition.status.value}{reason}")
+                problems.append(f"{self.topic} partition {partition.number} is {partition.status.value}{reason}")
             if partition.lost:
-                problems.append(f"partition {partition.number}: {partition.lost}")
+                problems.append(f"{self.topic} partition {partition.number}: {partition.lost}")
         return problems

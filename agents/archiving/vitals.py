@@ -24,7 +24,8 @@ class ArchiverVitals:
             if partition.status is Status.RUNNING:
                 end, position = self._app.input_end(partition.number), partition.next_offset
                 lagging = end is not None and position is not None and end > position
-                yield Vital(f"partition {partition.number}", partition.progress, lagging and not partition.held)
+                name = f"{self._stage.topic} partition {partition.number}"
+                yield Vital(name, partition.progress, lagging and not partition.held)
 
     async def reachable(self) -> bool:
         """Whether Kafka answers."""

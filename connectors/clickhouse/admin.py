@@ -1,18 +1,19 @@
 """What an operator does with the archive: migrations, retention, backup. Blocking."""
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import clickhouse_connect
 
-from connectors.clickhouse.archive import TABLE, TYPES, ArchiveMismatch, numbering_differs
+from connectors.clickhouse.archive import CURSOR_TYPES, CURSORS, TABLE, TYPES, ArchiveMismatch, numbering_differs
 from connectors.clickhouse.client import FAILURES, Address, translated
-from schemas.archive import Migration, Row, migrations
+from schemas.archive import CursorRow, Migration, Row, migrations
 
 _TIMEOUT = 6 * 3600.0
-_ADDED = ("numbering", "daily_counts", "messages")
+_ADDED = {"numbering": 1, "messages": 1, "daily_counts": 3, "cursors": 4}
+"""Tables that a backup adds to, and the migration that made each: an older backup lacks some."""
 _COLUMNS = "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, log_partition, log_offset"
 
 
@@ -21,8 +22,9 @@ class ArchiveNewer(Exception):
 
 
 class Month(NamedTuple):
-    """One partition of `archive.messages`: `name` is YYYYMM; rows and bytes as they lie on disk, repeats included."""
+    """One partition of a table: `name` is YYYYMM; rows and bytes as they lie on disk, repeats included."""
 
+    table: str
     name: str
     rows: int
     bytes: int
@@ -72,16 +74,16 @@ class ArchiveAdmin:
     # Retention
 
     def months(self) -> list[Month]:
-        """The partitions of the archive, oldest first."""
+        """The partitions of messages and cursors, oldest first."""
         text = (
-            "SELECT partition, sum(rows), sum(bytes_on_disk) FROM system.parts "
-            "WHERE database = 'archive' AND table = 'messages' AND active GROUP BY partition ORDER BY partition"
+            "SELECT table, partition, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE database = 'archive' "
+            "AND table IN ('messages', 'cursors') AND active GROUP BY table, partition ORDER BY partition, table DESC"
         )
         return [Month(*row) for row in self._rows(text)]
 
-    def drop(self, month: str) -> None:
-        """Delete a month's messages for good."""
-        self.run(f"ALTER TABLE archive.messages DROP PARTITION {int(month)}")
+    def drop(self, month: Month) -> None:
+        """Delete a month of a table for good."""
+        self.run(f"ALTER TABLE archive.{month.table} DROP PARTITION {int(month.name)}")
 
     def forget_conversations(self, before: str) -> None:
         """Forget conversations in which nothing was written since month `before` (YYYYMM) began."""
@@ -103,24 +105,30 @@ class ArchiveAdmin:
         self.run(f"RESTORE DATABASE archive FROM File({_quoted(folder)})")
 
     def add_from(self, folder: str) -> None:
-        """Bring the messages and counts backed up in `folder` into the archive; what it has already stays as it is. Raises
-        ArchiveMismatch."""
-        tables = ", ".join(f"TABLE archive.{name} AS archive_restored.{name}" for name in _ADDED)
+        """Bring the messages, cursors and counts backed up in `folder` into the archive; what it has already stays as it is.
+        Raises ArchiveMismatch."""
         self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
         self.run("CREATE DATABASE archive_restored ENGINE = Atomic")
         try:
-            self.run(f"RESTORE {tables} FROM File({_quoted(folder)})")
+            self._restore_beside(["migrations"], folder)
+            made = int(self._rows("SELECT max(number) FROM archive_restored.migrations")[0][0])
+            added = [name for name, migration in _ADDED.items() if migration <= made]
+            self._restore_beside(added, folder)
             text = "SELECT submitted FROM archive{}.numbering"
             found, wanted = ({str(row[0]) for row in self._rows(text.format(name))} for name in ("_restored", ""))
             for numbering in wanted:
                 reason = numbering_differs(found, numbering)
                 if reason is not None:
                     raise ArchiveMismatch(reason)
-            for name in _ADDED:
+            for name in added:
                 settings = ", ".join(f"{setting} = '{value}'" for setting, value in _as_new().items())
                 self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS {settings}")
         finally:
             self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
+
+    def _restore_beside(self, names: Sequence[str], folder: str) -> None:
+        tables = ", ".join(f"TABLE archive.{name} AS archive_restored.{name}" for name in names)
+        self.run(f"RESTORE {tables} FROM File({_quoted(folder)})")
 
     def wipe(self) -> None:
         """Delete the whole archive."""
@@ -143,14 +151,31 @@ class ArchiveAdmin:
         )
         return [Row(*row) for row in self._rows(text, {"names": list(names), "seqs": list(seqs)})]
 
+    def lacking(self, rows: list[CursorRow]) -> list[CursorRow]:
+        """Those of the cursors that the archive does not have. One that was known earlier is the same cursor."""
+        *columns, _ = zip(*rows, strict=True)
+        text = (
+            f"SELECT conversation, user, kind, up_to FROM {CURSORS} WHERE (conversation, user, kind, up_to) IN "
+            "arrayZip({conversation:Array(String)}, {user:Array(String)}, {kind:Array(String)}, {up_to:Array(UInt64)})"
+        )
+        found = set(self._rows(text, {name: list(column) for name, column in zip(CURSOR_TYPES, columns, strict=False)}))
+        return [row for row in rows if row[:4] not in found]
+
     def insert(self, rows: list[Row]) -> None:
-        """Bring rows in, also such as ClickHouse has seen before; repeats are harmless."""
+        """Bring messages in, also such as ClickHouse has seen before; repeats are harmless."""
+        self._insert(TABLE, TYPES, rows)
+
+    def insert_cursors(self, rows: list[CursorRow]) -> None:
+        """The same for cursors."""
+        self._insert(CURSORS, CURSOR_TYPES, rows)
+
+    def _insert(self, table: str, types: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
         with self._errors():
             self._client.insert(
-                TABLE,
+                table,
                 list(zip(*rows, strict=True)),
-                list(TYPES),
-                column_type_names=list(TYPES.values()),
+                list(types),
+                column_type_names=list(types.values()),
                 column_oriented=True,
                 settings=_as_new(),
             )

@@ -1,13 +1,13 @@
-"""Messages in the archive: the port, and ClickHouse behind it."""
+"""Messages and cursors in the archive: the port, and ClickHouse behind it."""
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
 from connectors.clickhouse.together import Together
-from schemas.archive import ERASURE, Row, migrations
+from schemas.archive import ERASURE, CursorRow, Row, migrations
 from schemas.ids import members_of_valid
 
 TABLE = "archive.messages"
@@ -24,6 +24,14 @@ TYPES = {
     "log_offset": "UInt64",
 }
 """Told with each insert, or the client would ask for them each time."""
+CURSORS = "archive.cursors"
+CURSOR_TYPES = {
+    "conversation": "String",
+    "user": "String",
+    "kind": "LowCardinality(String)",
+    "up_to": "UInt64",
+    "time": "DateTime64(3, 'UTC')",
+}
 _AT_ONCE, _TOGETHER = 2, 16
 """Questions for pages at the same time, and pages in one of them."""
 _MESSAGE = "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, version"
@@ -65,6 +73,9 @@ class Archive(Protocol):
         """Bring rows in, in one block; when it returns they are there. A repeat with the same token costs nothing, any other
         repeat is harmless: readers see one row for a (conversation, seq)."""
 
+    async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
+        """The same for cursors; a (conversation, user, kind, up_to) that comes again with another time keeps the earliest."""
+
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> Sequence[ArchivedMessage]:
@@ -105,13 +116,19 @@ class ClickHouseArchive:
             )
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
+        await self._insert(TABLE, TYPES, rows, token)
+
+    async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
+        await self._insert(CURSORS, CURSOR_TYPES, rows, token)
+
+    async def _insert(self, table: str, types: Mapping[str, str], rows: Sequence[tuple[Any, ...]], token: str) -> None:
         columns = list(zip(*rows, strict=True))
 
         async def ask(client: AsyncClient) -> None:
             context = await client.create_insert_context(
-                TABLE,
-                list(TYPES),
-                column_type_names=list(TYPES.values()),
+                table,
+                list(types),
+                column_type_names=list(types.values()),
                 column_oriented=True,
                 settings={"insert_deduplication_token": token, "async_insert": 0},
                 data=columns,

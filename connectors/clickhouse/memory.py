@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from connectors.clickhouse.archive import ArchivedMessage, ArchiveMismatch, numbering_differs
 from connectors.clickhouse.client import ArchiveUnavailable
-from schemas.archive import ERASURE, Row
+from schemas.archive import ERASURE, CursorRow, Row
 
 
 class MemoryArchive:
@@ -12,6 +12,8 @@ class MemoryArchive:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, int], Row] = {}
+        self.cursors: dict[tuple[str, str, str, int], int] = {}
+        """(conversation, user, kind, up_to) → time."""
         self.tokens: list[str] = []
         self.away: str | None = None
         self._numbering: set[str] = set()
@@ -30,6 +32,13 @@ class MemoryArchive:
             place = row.conversation, row.seq
             if place not in self.rows or self.rows[place].version <= row.version:
                 self.rows[place] = row
+
+    async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
+        self._answer()
+        self.tokens.append(token)
+        for row in rows:
+            place = row[:4]
+            self.cursors[place] = min(row.time, self.cursors.get(place, row.time))
 
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int

@@ -1,1 +1,1 @@
-"""The archive against the log: what is missing, twice or different, and filling what is missing."""
+"""The archive against its topics: what is missing, twice or different, and filling what is missing."""

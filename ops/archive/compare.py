@@ -1,18 +1,20 @@
-"""The archive compared with the log, and filled from it."""
+"""The archive compared with its topics, and filled from them."""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.kafka.reader import Reader
-from ops.archive.log import log_rows
-from schemas.archive import ERASURE, Row
-from schemas.topics import LOG
+from ops.archive.log import chunks, log_rows, topic_cursors
+from schemas.archive import ERASURE, CursorRow, Row
+from schemas.topics import CURSORS, LOG
 
 _EXAMPLES = 10
 _RETRY_SECONDS = 1.0
+
+R = TypeVar("R")
 
 
 class Compared(NamedTuple):
@@ -70,11 +72,9 @@ def compare(reader: Reader, admin: ArchiveAdmin, partitions: int, patience: floa
         missing += compared.missing
         report.add("twice", compared.twice)
         report.add("different", compared.different)
-    until = time.monotonic() + patience
-    while missing and time.monotonic() < until:
-        time.sleep(_RETRY_SECONDS)
-        missing = [row for chunk in _chunks(missing) for row in compare_rows(chunk, admin.found(_places(chunk))).missing]
-    report.add("missing", missing)
+    report.add(
+        "missing", _looked_for(missing, lambda chunk: compare_rows(chunk, admin.found(_places(chunk))).missing, patience)
+    )
     return report
 
 
@@ -92,15 +92,56 @@ def fill(reader: Reader, admin: ArchiveAdmin, partitions: int, progress: Callabl
     return report
 
 
+class CursorReport(NamedTuple):
+    """How many cursors the topic has, and how many of them the archive has not, or had not before it was filled."""
+
+    cursors: int
+    missing: int
+
+
+def compare_cursors(
+    reader: Reader, admin: ArchiveAdmin, partitions: int, since: int, patience: float, progress: Callable[[int], None]
+) -> CursorReport:
+    """Look for every cursor that the topic holds now, save those known before `since` (ms); else as `compare`."""
+    found, missing = 0, []
+    for rows in _cursors(reader, partitions, since, progress):
+        found += len(rows)
+        missing += admin.lacking(rows)
+    return CursorReport(found, len(_looked_for(missing, admin.lacking, patience)))
+
+
+def fill_cursors(
+    reader: Reader, admin: ArchiveAdmin, partitions: int, since: int, progress: Callable[[int], None]
+) -> CursorReport:
+    """Insert every such cursor that the archive lacks."""
+    found = filled = 0
+    for rows in _cursors(reader, partitions, since, progress):
+        missing = admin.lacking(rows)
+        if missing:
+            admin.insert_cursors(missing)
+        found, filled = found + len(rows), filled + len(missing)
+    return CursorReport(found, filled)
+
+
+def _looked_for(missing: list[R], look: Callable[[list[R]], list[R]], patience: float) -> list[R]:
+    """What `look` still does not find after `patience` seconds."""
+    until = time.monotonic() + patience
+    while missing and time.monotonic() < until:
+        time.sleep(_RETRY_SECONDS)
+        missing = [row for chunk in chunks([missing]) for row in look(chunk)]
+    return missing
+
+
 def _log(reader: Reader, partitions: int, progress: Callable[[int], None]) -> Iterable[list[Row]]:
     ends = {partition: reader.watermarks(LOG, partition)[1] for partition in range(partitions)}
     for partition, end in ends.items():
         yield from log_rows(reader, partition, end, progress)
 
 
+def _cursors(reader: Reader, partitions: int, since: int, progress: Callable[[int], None]) -> Iterable[list[CursorRow]]:
+    for partition in range(partitions):
+        yield from topic_cursors(reader, partition, reader.watermarks(CURSORS, partition)[1], since, progress)
+
+
 def _places(rows: Sequence[Row]) -> list[tuple[str, int]]:
     return [(row.conversation, row.seq) for row in rows]
-
-
-def _chunks(rows: list[Row], size: int = 5_000) -> Iterable[list[Row]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -1,30 +1,58 @@
-"""The rows the log stands for, read by rule R2."""
+"""The rows that topics stand for: the log, read by rule R2, and the cursors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-from agents.rules.archive import rows_of
+from agents.rules.archive import cursor_rows, message_rows
 from agents.rules.log import Verdict, judge, news
 from connectors.kafka.reader import Reader
-from schemas.archive import Row
-from schemas.codec import decode_log
+from schemas.archive import CursorRow, Row
+from schemas.codec import decode_cursor, decode_log
 from schemas.events import LogRecord, Taken
-from schemas.topics import LOG
+from schemas.topics import CURSORS, LOG
 
 _CHUNK = 5_000
+
+R = TypeVar("R")
 
 
 def log_rows(reader: Reader, partition: int, end: int, progress: Callable[[int], None]) -> Iterator[list[Row]]:
     """The rows of a partition's log from its first record to before `end`, some thousand at a time. `progress(records)` is
     called as records are read. Raises ReadTimeout, OffsetGone, NewerVersion, Undecodable."""
     start, _ = reader.watermarks(LOG, partition)
-    position: int | None = -1 if start == 0 else None
-    chunk: list[Row] = []
-    for batch in reader.batches(LOG, partition, start, end):
-        progress(len(batch))
-        for record in batch:
-            entry = decode_log(record.value)
-            fresh, position = _by_r2(position, entry)
-            chunk += rows_of(partition, record.offset, fresh)
+
+    def batches() -> Iterator[list[Row]]:
+        position: int | None = -1 if start == 0 else None
+        for batch in reader.batches(LOG, partition, start, end):
+            progress(len(batch))
+            for record in batch:
+                entry = decode_log(record.value)
+                fresh, position = _by_r2(position, entry)
+                yield message_rows(partition, record.offset, fresh)
+
+    return chunks(batches())
+
+
+def topic_cursors(
+    reader: Reader, partition: int, end: int, since: int, progress: Callable[[int], None]
+) -> Iterator[list[CursorRow]]:
+    """The rows of a partition of `cursors` before `end`, without what was known before `since` (ms); else as log_rows."""
+    start, _ = reader.watermarks(CURSORS, partition)
+
+    def batches() -> Iterator[list[CursorRow]]:
+        for batch in reader.batches(CURSORS, partition, start, end):
+            progress(len(batch))
+            rows = (row for record in batch for row in cursor_rows(decode_cursor(record.value)))
+            yield [row for row in rows if row.time >= since]
+
+    return chunks(batches())
+
+
+def chunks(batches: Iterable[list[R]]) -> Iterator[list[R]]:
+    """The same rows in lists of a size that ClickHouse is asked about at once."""
+    chunk: list[R] = []
+    for batch in batches:
+        chunk += batch
         while len(chunk) >= _CHUNK:
             yield chunk[:_CHUNK]
             chunk = chunk[_CHUNK:]

@@ -1,4 +1,4 @@
-"""`messenger archive`: the archive's tables, retention, backup, and the archive against the log."""
+"""`messenger archive`: the archive's tables, retention, backup, and the archive against its topics."""
 
 import datetime
 import os
@@ -17,14 +17,14 @@ from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError, load
 from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable, TopicsAdmin
-from ops.archive.compare import Report, compare, fill
+from ops.archive.compare import CursorReport, Report, compare, compare_cursors, fill, fill_cursors
 from ops.archive.months import first_kept
 from ops.exits import FAILED, exit_codes, fail
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from schemas.archive import Migration
 from schemas.codec import NewerVersion, Undecodable
-from schemas.topics import SUBMITTED
+from schemas.topics import LOG, SUBMITTED, all_topics
 
 
 class ArchiveSettings(Struct, frozen=True):
@@ -53,7 +53,7 @@ class ArchiveSettings(Struct, frozen=True):
 
 @click.group()
 def command() -> None:
-    """Look after the archive: every message, in ClickHouse (docs/ARCHIVE.md).
+    """Look after the archive: every message, and when it was delivered and read, in ClickHouse (docs/ARCHIVE.md).
 
     Settings: MESSENGER_CLICKHOUSE_ADMIN (http://admin:password@host:8123; the local stack's by default), MESSENGER_KAFKA,
     MESSENGER_PARTITIONS (4).
@@ -79,7 +79,7 @@ def migrate(wait: float) -> None:
 @click.option("--months", required=True, type=click.IntRange(2), help="whole months to keep beside the running one")
 @click.option("--yes", is_flag=True, help="do it; else it is only said")
 def retention(months: int, yes: bool) -> None:
-    """Drop months of messages that are older than that, for good. The log must not be what is older: it keeps 30 days.
+    """Drop months of messages and cursors that are older, for good. The log must not be what is older: it keeps 30 days.
 
     Example: messenger archive retention --months 24 --yes
     """
@@ -87,9 +87,10 @@ def retention(months: int, yes: bool) -> None:
     with _admin() as (admin, _):
         for month in admin.months():
             if month.name < kept:
-                click.echo(f"{'dropping' if yes else 'would drop'} {month.name}: {month.rows:,} rows, {month.bytes:,} bytes")
+                what = f"{month.name} of {month.table}: {month.rows:,} rows, {month.bytes:,} bytes"
+                click.echo(f"{'dropping' if yes else 'would drop'} {what}")
                 if yes:
-                    admin.drop(month.name)
+                    admin.drop(month)
         if yes:
             admin.forget_conversations(kept)
         click.echo(f"kept: {kept} and later" + ("" if yes else "; nothing was dropped, --yes does it"))
@@ -98,7 +99,8 @@ def retention(months: int, yes: bool) -> None:
 @command.command()
 @click.option("--from-log", is_flag=True, required=True, help="the only source there is")
 def rebuild(from_log: bool) -> None:
-    """Fill what the archive lacks of the log's 30 days; make it anew if it is gone. Nothing is ever removed or replaced.
+    """Fill what the archive lacks of the log's 30 days, and of cursors that are not older; make it anew if it is gone. Nothing
+    is ever removed or replaced.
 
     Code 1 if something remains wrong: holes that are older than the log (`restore` a backup), or rows that differ.
 
@@ -108,7 +110,8 @@ def rebuild(from_log: bool) -> None:
         _migrate(admin)
         admin.require_numbering(_numbering(settings))
         report = fill(reader, admin, settings.partitions, progress)
-        _tell(report, admin, filled=True)
+        cursors = fill_cursors(reader, admin, settings.partitions, _log_began(), progress)
+        _tell(report, cursors, admin, filled=True)
 
 
 @command.command()
@@ -145,10 +148,12 @@ def restore(folder: str) -> None:
 @command.command()
 @click.option("--wait", default=10.0, show_default=True, help="seconds that the archiver may be behind")
 def check(wait: float) -> None:
-    """Compare every message of the log with the archive, also under load. Code 1 if one is missing, there twice, or different,
-    or if a conversation has a hole. Example: messenger archive check"""
+    """Compare every message of the log, and every cursor that is not older, with the archive, also under load. Code 1 if one is
+    missing, there twice, or different, or if a conversation has a hole. Example: messenger archive check"""
     with _admin() as (admin, settings), _reading(settings) as (reader, progress):
-        _tell(compare(reader, admin, settings.partitions, wait, progress), admin, filled=False)
+        report = compare(reader, admin, settings.partitions, wait, progress)
+        cursors = compare_cursors(reader, admin, settings.partitions, _log_began(), wait, progress)
+        _tell(report, cursors, admin, filled=False)
 
 
 @contextmanager
@@ -176,9 +181,9 @@ def _admin(wait: float = 0.0) -> Iterator[tuple[ArchiveAdmin, ArchiveSettings]]:
 
 @contextmanager
 def _reading(settings: ArchiveSettings) -> Iterator[tuple[Reader, Callable[[int], None]]]:
-    """A reader of the log, and a bar that counts its records."""
+    """A reader of topics, and a bar that counts their records."""
     reader = Reader(settings.kafka_address)
-    with click.progressbar(length=0, label="log records read", show_percent=False, show_eta=False, show_pos=True) as bar:
+    with click.progressbar(length=0, label="records read", show_percent=False, show_eta=False, show_pos=True) as bar:
 
         def progress(records: int) -> None:
             bar.length = (bar.length or 0) + records
@@ -201,18 +206,24 @@ def _numbering(settings: ArchiveSettings) -> str:
     return TopicsAdmin(settings.kafka_address, settings.partitions, settings.slots).ids()[SUBMITTED]
 
 
-def _tell(report: Report, admin: ArchiveAdmin, filled: bool) -> None:
+def _log_began() -> int:
+    """What is older than the log (ms) may have been dropped by retention: it is not looked for."""
+    return int(time.time() * 1000) - all_topics()[LOG].retention_ms
+
+
+def _tell(report: Report, cursors: CursorReport, admin: ArchiveAdmin, filled: bool) -> None:
     holes = admin.holes()
     figures = report.figures
     click.echo(f"messages in the log: {figures['messages']:,}")
     click.echo(f"{'filled' if filled else 'missing'}: {figures['missing']:,}")
     click.echo(f"twice: {figures['twice']:,}")
     click.echo(f"different: {figures['different']:,}")
+    click.echo(f"cursors not older than the log: {cursors.cursors:,}, {'filled' if filled else 'missing'} {cursors.missing:,}")
     click.echo(f"conversations with holes: {len(holes):,}{' or more' if len(holes) >= 1000 else ''}")
     for line in report.examples:
         click.echo(f"  {line}")
     for conversation, first, last, count in holes[:10]:
         click.echo(f"  hole: {conversation} has {count} messages from {first} to {last}")
-    wrong = holes or figures["twice"] or figures["different"] or (figures["missing"] and not filled)
+    wrong = holes or figures["twice"] or figures["different"] or ((figures["missing"] or cursors.missing) and not filled)
     if wrong:
         raise SystemExit(FAILED)

@@ -13,7 +13,7 @@ from ops.exits import USAGE, exit_codes, fail
 @click.argument("stages", nargs=-1, required=True, type=click.Choice(["sequencer", "cursors", "presence", "archiver"]))
 def command(stages: tuple[str, ...]) -> None:
     """Run one of the STAGES: the sequencer; the cursors, which keep what was received and read; presence; or the archiver,
-    which brings every message to ClickHouse.
+    which brings every message, and when it was delivered and read, to ClickHouse.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder), MESSENGER_WEB_PORT
     (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no login), MESSENGER_PARTITIONS (4),

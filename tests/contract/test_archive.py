@@ -13,7 +13,7 @@ from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import Archive, ArchiveMismatch, ClickHouseArchive
 from connectors.clickhouse.client import Address, ArchiveRefused, ArchiveUnavailable, ClickHouseClient
 from connectors.clickhouse.memory import MemoryArchive
-from schemas.archive import ERASURE, Row, migrations
+from schemas.archive import ERASURE, READ, CursorRow, Row, migrations
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.ports import free_base_port
 
@@ -149,6 +149,7 @@ async def test_an_archive_away_is_said_so_soon() -> None:
     for question in (
         archive.page("a:b", before=5, limit=3),
         archive.insert([row(1)], "t"),
+        archive.insert_cursors([CursorRow("a:b", "a", READ, 1, START)], "t"),
         archive.last_seq("a:b"),
         archive.prepare("one"),
     ):

@@ -15,6 +15,7 @@ from typing import Any, Self
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
+from schemas.topics import LOG
 from tests.harness.ports import free_base_port
 
 _READY_SECONDS = 90.0
@@ -150,9 +151,10 @@ class Stack:
         """The worker's own page, None while it does not answer."""
         return self._page(f"{self.worker_urls[worker]}/sequencer/")
 
-    def archiver(self) -> dict[str, Any] | None:
-        """The first archiver's own page, None while it does not answer."""
-        return self._page(f"http://127.0.0.1:{self.base_port + 13}/archiver/")
+    def archiver(self, topic: str = LOG) -> dict[str, Any] | None:
+        """What the first archiver's own page says of a topic, None while it does not answer."""
+        page = self._page(f"http://127.0.0.1:{self.base_port + 13}/archiver/")
+        return page and page[topic]
 
     def _page(self, url: str) -> dict[str, Any] | None:
         try:

@@ -156,10 +156,10 @@ def test_retention_drops_whole_months_and_says_so(own: Stack, admin: ArchiveAdmi
     old = Row("alice:zoe", 1, bytes(16), "alice", "phone", "long ago", 1_577_880_000_000, 0, 0, 0)
     admin.insert([old, old._replace(seq=2)])
     planned = own.run("archive", "retention", "--months", "2")
-    assert (planned.returncode, "would drop 202001: 2 rows" in planned.stdout) == (0, True), planned.stdout
+    assert (planned.returncode, "would drop 202001 of messages: 2 rows" in planned.stdout) == (0, True), planned.stdout
     assert len(admin.found([("alice:zoe", 1)])) == 1
     dropped = own.run("archive", "retention", "--months", "2", "--yes")
-    assert "dropping 202001: 2 rows" in dropped.stdout
+    assert "dropping 202001 of messages: 2 rows" in dropped.stdout
     assert admin.found([("alice:zoe", 1), ("alice:zoe", 2)]) == []
     assert admin.query("SELECT count() FROM archive.user_conversations WHERE user = 'zoe'") == [(0,)]
     assert own.run("archive", "retention", "--months", "1").returncode == 2

@@ -1,23 +1,27 @@
-"""One partition of the archiver on an archive in memory: nothing moves before it is acknowledged, nothing is given up."""
+"""One partition of the archiver, of either topic: nothing moves before it is acknowledged, nothing is given up."""
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
 from agents.archiving import partition as module
 from agents.archiving.budget import PARTITION_BYTES, Budget
+from agents.archiving.content import CURSORS, MESSAGES, Content
 from agents.archiving.partition import Partition
 from agents.rules.archive import Start
 from connectors.clickhouse.client import ArchiveRefused
 from connectors.clickhouse.memory import MemoryArchive
-from schemas.archive import Row
+from schemas.archive import DELIVERED, READ, Row
 from schemas.codec import encode_event
-from schemas.events import SCHEMA_VERSION, LogRecord, Taken
+from schemas.events import READ as READ_CURSOR
+from schemas.events import RECEIVED, SCHEMA_VERSION, CursorRecord, LogRecord, Taken
 from streams.stage import Status
+
+CURSORS_SOON = CURSORS._replace(linger=0.05)
 
 
 class Read(NamedTuple):
@@ -35,8 +39,13 @@ def record(offset: int, count: int = 1, body: str = "hi") -> Read:
     return Read(offset, encode_event(LogRecord(SCHEMA_VERSION, 1, first, first + count - 1, 1, 0, 0, 0, taken)))
 
 
+def cursor(offset: int, device: str, seq: int, time: int = 1000) -> Read:
+    """The record at `offset` of `cursors`."""
+    return Read(offset, encode_event(CursorRecord(SCHEMA_VERSION, "alice:bob", "bob", device, seq, time)))
+
+
 class Source:
-    log = "log-id"
+    topic_id = "log-id"
 
     def __init__(self) -> None:
         self.at = Start(0, 0)
@@ -57,17 +66,17 @@ class Bench:
         self.budget = Budget()
         self.figures: Counter[str] = Counter()
         self.sought: list[int | None] = []
-        self.partition: Partition
+        self.partition: Partition[Any]
 
-    def begin(self) -> Partition:
+    def begin(self, content: Content[Any] = MESSAGES) -> Partition[Any]:
         async def go_on(number: int) -> None:
             self.sought.append(self.partition.next_offset)
 
-        self.partition = Partition(1, self.source, self.archive, self.budget, self.figures, go_on)
+        self.partition = Partition(1, content, self.source, self.archive, self.budget, self.figures, go_on)
         return self.partition
 
-    async def running(self) -> Partition:
-        partition = self.begin()
+    async def running(self, content: Content[Any] = MESSAGES) -> Partition[Any]:
+        partition = self.begin(content)
         await until(lambda: partition.status is Status.RUNNING)
         return partition
 
@@ -168,7 +177,7 @@ async def test_what_expired_unarchived_is_told(bench: Bench) -> None:
     bench.source.at = Start(40, 30)
     partition = await bench.running()
     assert bench.sought == [40]
-    assert "30 log records before offset 40 expired" in partition.lost
+    assert "30 records before offset 40 expired" in partition.lost
 
 
 async def test_another_numbering_halts(bench: Bench) -> None:
@@ -177,6 +186,50 @@ async def test_another_numbering_halts(bench: Bench) -> None:
     await until(lambda: partition.status is Status.HALTED)
     assert "another" in partition.reason
     assert partition.next_offset is None
+
+
+async def test_cursors_of_users_become_rows_and_those_of_devices_none(bench: Bench) -> None:
+    partition = await bench.running(CURSORS_SOON)
+    partition.feed(
+        [cursor(0, RECEIVED, 5), cursor(1, READ_CURSOR, 3), cursor(2, "phone", 3), cursor(3, RECEIVED, 90, time=1070)]
+    )
+    await until(lambda: partition.committable == 4)
+    assert bench.archive.cursors == {
+        ("alice:bob", "bob", DELIVERED, 5): 1000,
+        ("alice:bob", "bob", READ, 3): 1000,
+        ("alice:bob", "bob", DELIVERED, 90): 1070,
+    }
+    assert bench.figures["rows"] == 3, "none for each of 90 messages"
+
+
+async def test_cursors_that_compaction_has_thinned_out_and_late_ones_are_taken(bench: Bench) -> None:
+    partition = await bench.running(CURSORS_SOON)
+    partition.feed([cursor(4, RECEIVED, 9), cursor(17, RECEIVED, 5, time=900), cursor(18, RECEIVED, 9, time=2000)])
+    await until(lambda: partition.committable == 19)
+    assert bench.archive.cursors == {("alice:bob", "bob", DELIVERED, 5): 900, ("alice:bob", "bob", DELIVERED, 9): 1000}
+    assert bench.archive.rows == {}
+
+
+async def test_cursors_killed_before_the_commit_come_again_and_change_nothing(bench: Bench) -> None:
+    records = [cursor(offset, RECEIVED, offset + 1, time=1000 + offset) for offset in range(20)]
+    partition = await bench.running(CURSORS_SOON)
+    partition.feed(records)
+    await until(lambda: partition.committable == 20)
+    before = dict(bench.archive.cursors)
+    await partition.close()
+    bench.source.at = Start(3, 0)
+    partition = await bench.running(CURSORS_SOON)
+    partition.feed(records[3:])
+    await until(lambda: partition.committable == 20)
+    assert bench.archive.cursors == before
+    assert len(before) == 20
+
+
+async def test_a_newer_cursor_halts_and_says_where(bench: Bench) -> None:
+    partition = await bench.running(CURSORS_SOON)
+    partition.feed([Read(7, msgspec.msgpack.encode([SCHEMA_VERSION + 1, "from the future"]))])
+    assert partition.status is Status.HALTED
+    assert partition.reason.startswith("record 7 of cursors: record of schema version")
 
 
 async def test_closed_in_the_middle_it_commits_only_what_is_there(bench: Bench) -> None:

@@ -7,12 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rules.archive import LINGER_SECONDS, MAX_BYTES, MAX_ROWS, Gathering, Start, rows_of, start_at
+from agents.rules.archive import (
+    MAX_BYTES,
+    MAX_ROWS,
+    RECORD_BYTES,
+    Gathering,
+    Start,
+    cursor_rows,
+    message_rows,
+    start_at,
+)
 from ops.archive.compare import compare_rows
 from ops.archive.months import first_kept
 from schemas import archive
-from schemas.archive import ERASURE, Row, migrations
-from schemas.events import Taken
+from schemas.archive import DELIVERED, ERASURE, READ, CursorRow, Row, migrations
+from schemas.events import READ as READ_CURSOR
+from schemas.events import RECEIVED, SCHEMA_VERSION, CursorRecord, Taken
+
+LINGER = 0.7
 
 
 def row(seq: int, body: str = "hi") -> Row:
@@ -22,7 +34,17 @@ def row(seq: int, body: str = "hi") -> Row:
 def test_a_message_is_a_row_and_a_refusal_is_none() -> None:
     message = Taken(5, 1001, "alice:bob", "alice", "phone", b"o" * 16, 1, b"k" * 16, 1, 0, "hi")
     refusal = Taken(6, 1002, "alice:bob", "alice", "phone", b"o" * 16, 2, b"l" * 16, 0, 110, "")
-    assert rows_of(3, 9, [message, refusal]) == [Row("alice:bob", 1, b"k" * 16, "alice", "phone", "hi", 1001, 0, 3, 9)]
+    assert message_rows(3, 9, [message, refusal]) == [Row("alice:bob", 1, b"k" * 16, "alice", "phone", "hi", 1001, 0, 3, 9)]
+
+
+@pytest.mark.parametrize(
+    ("device", "seq", "kinds"), [(RECEIVED, 7, [DELIVERED]), (READ_CURSOR, 7, [READ]), ("phone", 7, []), (READ_CURSOR, 0, [])]
+)
+def test_a_user_who_has_received_or_read_is_a_row_and_a_device_or_nothing_is_none(
+    device: str, seq: int, kinds: list[str]
+) -> None:
+    record = CursorRecord(SCHEMA_VERSION, "alice:bob", "bob", device, seq, 1001)
+    assert cursor_rows(record) == [CursorRow("alice:bob", "bob", kind, 7, 1001) for kind in kinds]
 
 
 @pytest.mark.parametrize(
@@ -41,41 +63,59 @@ def test_where_the_archiver_goes_on(committed: int | None, start: int, end: int,
 
 
 def test_a_block_waits_for_company_but_not_for_long() -> None:
-    gathering = Gathering()
+    gathering = Gathering[Row](LINGER)
     assert gathering.due(0.0) == float("inf")
-    gathering.add(0, [row(1)], 100, now=5.0)
-    assert gathering.due(5.0) == pytest.approx(LINGER_SECONDS)
-    gathering.add(1, [row(2)], 100, now=5.5)
-    assert gathering.due(5.5) == pytest.approx(LINGER_SECONDS - 0.5)
-    assert gathering.due(5.0 + LINGER_SECONDS) == 0
+    assert gathering.add(0, b"a" * 100, [row(1)], now=5.0) == 100 + RECORD_BYTES
+    assert gathering.due(5.0) == pytest.approx(LINGER)
+    gathering.add(1, b"b" * 100, [row(2)], now=5.5)
+    assert gathering.due(5.5) == pytest.approx(LINGER - 0.5)
+    assert gathering.due(5.0 + LINGER) == 0
     block = gathering.take(6.0)
-    assert (block.first, block.last, block.bytes, [r.seq for r in block.rows]) == (0, 1, 200, [1, 2])
-    assert block.token("log-id", 3) == block._replace(rows=[row(1), row(2)]).token("log-id", 3)
-    other = block._replace(rows=[row(1), row(2)._replace(key=b"k" * 16)])
-    tokens = {found.token(log, 3) for found in (block, other, block._replace(last=2)) for log in ("log-id", "another")}
-    assert len(tokens) == 6, "none is taken for another"
+    assert (block.first, block.last, block.bytes, [r.seq for r in block.rows]) == (0, 1, 200 + 2 * RECORD_BYTES, [1, 2])
     assert gathering.due(6.0) == float("inf")
 
 
-def test_a_record_without_messages_moves_the_position_too() -> None:
-    gathering = Gathering()
-    gathering.add(4, [], 50, now=0.0)
-    assert gathering.due(LINGER_SECONDS) == 0
-    assert gathering.take(1.0)[:] == (4, 4, 50, [])
+def block_token(topic: str, partition: int, first: int, *values: bytes) -> str:
+    gathering = Gathering[Row](LINGER)
+    for offset, value in enumerate(values, first):
+        gathering.add(offset, value, [], now=0.0)
+    return gathering.take(0.0).token(topic, partition)
+
+
+def test_a_block_that_comes_again_has_its_token_and_no_other_has() -> None:
+    assert block_token("id", 3, 5, b"one", b"two") == block_token("id", 3, 5, b"one", b"two")
+    others = [
+        block_token("id", 3, 5, b"one", b"two"),
+        block_token("another", 3, 5, b"one", b"two"),
+        block_token("id", 4, 5, b"one", b"two"),
+        block_token("id", 3, 6, b"one", b"two"),
+        block_token("id", 3, 5, b"one", b"other"),
+        block_token("id", 3, 5, b"two", b"one"),
+        block_token("id", 3, 5, b"one"),
+    ]
+    assert len(set(others)) == len(others)
+
+
+def test_a_record_without_rows_moves_the_position_too() -> None:
+    gathering = Gathering[Row](LINGER)
+    gathering.add(4, b"refused", [], now=0.0)
+    assert gathering.due(LINGER) == 0
+    block = gathering.take(1.0)
+    assert (block.first, block.last, block.rows) == (4, 4, [])
 
 
 def test_full_blocks_go_at_once() -> None:
     for rows, size in ((MAX_ROWS, 1), (1, MAX_BYTES)):
-        gathering = Gathering()
-        gathering.add(0, [row(1)] * rows, size, now=0.0)
+        gathering = Gathering[Row](LINGER)
+        gathering.add(0, bytes(size), [row(1)] * rows, now=0.0)
         assert gathering.due(0.0) == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, MAX_ROWS + 500), st.integers(1, MAX_BYTES + 500)), min_size=1, max_size=30))
 def test_blocks_are_the_log_in_order_bounded_and_whole(records: list[tuple[int, int]]) -> None:
-    gathering, one = Gathering(), row(1)
+    gathering, one = Gathering[Row](LINGER), row(1)
     for offset, (count, size) in enumerate(records):
-        gathering.add(offset, [one] * count, size, now=0.0)
+        gathering.add(offset, bytes(size), [one] * count, now=0.0)
     blocks, now = [], 0.0
     while gathering.due(now) < float("inf"):
         now += gathering.due(now)
@@ -85,7 +125,8 @@ def test_blocks_are_the_log_in_order_bounded_and_whole(records: list[tuple[int, 
     assert all(after.first == before.last + 1 for before, after in pairwise(blocks))
     for block in blocks:
         inside = records[block.first : block.last + 1]
-        assert (len(block.rows), block.bytes) == (sum(count for count, _ in inside), sum(size for _, size in inside))
+        held = sum(size + RECORD_BYTES for _, size in inside)
+        assert (len(block.rows), block.bytes) == (sum(count for count, _ in inside), held)
         assert len(inside) == 1 or (len(block.rows) <= MAX_ROWS and block.bytes <= MAX_BYTES)
 
 

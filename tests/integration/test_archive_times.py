@@ -1,0 +1,156 @@
+"""When messages were delivered and read, in the archive of a real stack: right, few rows, and the same whatever is killed."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from connectors.clickhouse.admin import ArchiveAdmin
+from connectors.kafka.reader import Reader
+from ops.archive.log import topic_cursors
+from schemas.archive import CursorRow
+from schemas.topics import CURSORS
+from tests.harness.archive import PARTITIONS
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with an archive whose archiver this module may kill, and wipe what it has written."""
+    with Stack(tmp_path_factory.mktemp("times") / "stack", archivers=1, cursors=1) as stack:
+        yield stack
+
+
+@pytest.fixture
+def admin(own: Stack) -> Iterator[ArchiveAdmin]:
+    made = ArchiveAdmin(own.clickhouse("admin"))
+    yield made
+    made.close()
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.1)
+
+
+def in_topic(stack: Stack) -> set[CursorRow]:
+    """What the topic holds; nothing is compacted within the minutes of a test."""
+    reader = Reader(stack.kafka)
+    try:
+        return {
+            row
+            for partition in range(PARTITIONS)
+            for rows in topic_cursors(reader, partition, reader.watermarks(CURSORS, partition)[1], 0, lambda records: None)
+            for row in rows
+        }
+    finally:
+        reader.close()
+
+
+def in_archive(admin: ArchiveAdmin) -> list[CursorRow]:
+    text = "SELECT conversation, user, kind, up_to, toUnixTimestamp64Milli(time) FROM archive.cursors FINAL"
+    return [CursorRow(*row) for row in admin.query(text)]
+
+
+def equal(stack: Stack, admin: ArchiveAdmin) -> bool:
+    archived, topic = in_archive(admin), in_topic(stack)
+    return len(archived) == len(topic) and set(archived) == topic
+
+
+def delivered_and_read(admin: ArchiveAdmin, conversation: str) -> tuple[int, int, int]:
+    """(messages, delivered, read) of a conversation."""
+    text = f"SELECT count(), count(delivered), count(read) FROM archive.message_times WHERE conversation = '{conversation}'"
+    ((messages, delivered, read),) = admin.query(text)
+    return messages, delivered, read
+
+
+async def test_many_messages_are_few_rows_with_the_times_that_people_see(own: Stack, admin: ArchiveAdmin) -> None:
+    async with Talk(own, "times") as talk:
+        alice = await talk.join("alice")
+        conversation, bobs = f"{talk.user('alice')}:{talk.user('bob')}", talk.user("bob")
+        began = int(time.time() * 1000)
+        await talk.say(alice, "bob", [f"message {number}" for number in range(600)])
+        await eventually(lambda: delivered_and_read(admin, conversation) == (600, 0, 0))
+        bob = await talk.join("bob")
+        await talk.say(alice, "bob", ["one more, which a new device confirms with all before it"])
+        await eventually(lambda: alice.mark(conversation, bobs).received == 601)
+        bob.read(conversation, 250)
+        await eventually(lambda: alice.mark(conversation, bobs).read == 250)
+        await eventually(lambda: delivered_and_read(admin, conversation) == (601, 601, 250))
+        mark = alice.mark(conversation, bobs)
+        ((last_delivered, last_read, early),) = admin.query(
+            "SELECT toUnixTimestamp64Milli(max(delivered)), toUnixTimestamp64Milli(max(read)), "
+            f"countIf(delivered < sent OR read < delivered) FROM archive.message_times WHERE conversation = '{conversation}'"
+        )
+        assert (last_delivered, last_read, early) == (mark.received_at, mark.read_at, 0)
+        assert last_delivered > began
+        await eventually(lambda: equal(own, admin))
+        rows = len([row for row in in_archive(admin) if row.user == bobs])
+        print(f"{rows} rows for 601 messages delivered and 250 read; {len(in_archive(admin)) - rows} of the sender")
+        assert rows < 10
+
+
+async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(own: Stack, admin: ArchiveAdmin) -> None:
+    async with Talk(own, "killed") as talk:
+        pairs = [(await talk.join(f"a{n}"), await talk.join(f"b{n}")) for n in range(4)]
+        for round_ in range(3):
+            for n, (alice, bob) in enumerate(pairs):
+                await talk.say(alice, f"b{n}", [f"{n} a {round_} {i}" for i in range(40)])
+                bob.read(f"{talk.user(f'a{n}')}:{talk.user(f'b{n}')}", 40 * (round_ + 1))
+                await talk.say(bob, f"a{n}", [f"{n} b {round_} {i}" for i in range(5)])
+            pid = own.parts()["archiver-1"]["pid"]
+            own.kill("archiver-1")
+            await eventually(lambda pid=pid: own.parts()["archiver-1"]["pid"] != pid)  # type: ignore[misc]
+        await eventually(lambda: equal(own, admin), 60)
+        page = await asyncio.to_thread(own.archiver, CURSORS)
+        assert page is not None
+        assert {partition["status"] for partition in page["partitions"]} == {"running"}
+        stored = admin.query("SELECT count() FROM archive.cursors")[0][0]
+        print(f"{stored} rows on disk, {len(in_archive(admin))} cursors, {len(talk.accepted)} messages")
+    check = await asyncio.to_thread(own.run, "archive", "check")
+    assert check.returncode == 0, check.stdout + check.stderr
+    assert f"cursors not older than the log: {len(in_topic(own)):,}, missing 0\n" in check.stdout
+
+
+async def test_cursors_are_checked_rebuilt_backed_up_and_restored(own: Stack, admin: ArchiveAdmin) -> None:
+    whole = sorted(in_archive(admin))
+    folder = str(own.home / "backups" / "one")
+    assert own.run("archive", "backup", "--to", folder).returncode == 0
+    admin.run("TRUNCATE TABLE archive.cursors")
+    checked = own.run("archive", "check", "--wait", "0")
+    assert (checked.returncode, f"missing {len(whole):,}\n" in checked.stdout) == (1, True), checked.stdout
+    rebuilt = own.run("archive", "rebuild", "--from-log")
+    assert (rebuilt.returncode, f"filled {len(whole):,}\n" in rebuilt.stdout) == (0, True), rebuilt.stdout + rebuilt.stderr
+    assert sorted(in_archive(admin)) == whole
+    admin.run("TRUNCATE TABLE archive.cursors")
+    assert own.run("archive", "restore", "--from", folder).returncode == 0
+    assert sorted(in_archive(admin)) == whole
+    admin.wipe()
+    assert own.run("archive", "restore", "--from", folder).returncode == 0
+    assert sorted(in_archive(admin)) == whole
+
+
+async def test_a_backup_from_before_there_were_cursors_is_restored_too(own: Stack, admin: ArchiveAdmin) -> None:
+    whole, messages = sorted(in_archive(admin)), admin.counts()[0]
+    folder = str(own.home / "backups" / "old")
+    admin.run("ALTER TABLE archive.migrations DELETE WHERE number > 3 SETTINGS mutations_sync = 2")
+    newer = ", ".join(f"archive.{name}" for name in ("cursors", "exact_cursors", "message_times"))
+    admin.run(f"BACKUP DATABASE archive EXCEPT TABLES {newer} TO File('{folder}')")
+    admin.migrate(lambda migration: None)
+    admin.run("ALTER TABLE archive.messages DELETE WHERE startsWith(conversation, 'killed') SETTINGS mutations_sync = 2")
+    restored = own.run("archive", "restore", "--from", folder)
+    assert restored.returncode == 0, restored.stderr
+    assert (sorted(in_archive(admin)), admin.counts()[0]) == (whole, messages)
+
+
+def test_retention_drops_months_of_cursors_too(own: Stack, admin: ArchiveAdmin) -> None:
+    whole = sorted(in_archive(admin))
+    admin.insert_cursors([CursorRow("alice:zoe", "zoe", "read", 1, 1_577_880_000_000)])
+    dropped = own.run("archive", "retention", "--months", "2", "--yes")
+    assert "dropping 202001 of cursors: 1 rows" in dropped.stdout
+    assert sorted(in_archive(admin)) == whole
