@@ -73,11 +73,11 @@ async function run({ user, token }) {
       if (current !== null && connection.online && view.atTop()) scrollBack.more(current);
     });
   };
-  // What is shown was received; what is shown in the open conversation, while somebody looks, was read.
+  // What is shown was received; what is shown in the open conversation, while somebody looks, was read. Who writes has read.
   const noteSeen = () => {
-    for (const { contact, id, cursor, messages } of store.conversations.values()) {
-      const last = messages.findLast(({ seq, from }) => seq !== null && from === contact);
-      if (last) marks.seen(id, last.seq);
+    for (const { contact, id, cursor } of store.conversations.values()) {
+      marks.seen(id, store.last(contact, contact));
+      marks.seen(id, store.last(contact, user), true);
       if (contact === current && cursor && !document.hidden) marks.seen(id, cursor, true);
     }
     if (connection.online) marks.say();

@@ -245,6 +245,19 @@ def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(page:
     ) == [0, False, [5, 3], [1, 2, 3, 4, 5, 6, 7, None], True]
 
 
+def test_the_last_of_each_is_what_was_received_and_what_was_written(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const store = new Store("alice");
+        const before = store.last("bob", "alice");
+        ["bob", "alice", "bob"].forEach((from, index) => store.take(message(index + 1, from, `k${index}`, "body")));
+        store.queue("bob", "q", "waits");
+        return [before, store.last("bob", "alice"), store.last("bob", "bob")];
+        """,
+    ) == [0, 2, 3]
+
+
 def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdriver.Chrome) -> None:
     assert run(
         page,

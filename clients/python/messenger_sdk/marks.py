@@ -7,7 +7,7 @@ said again unless the server's marks show it. Times are seconds of any one clock
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from messenger_sdk.backoff import delay
-from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Read, Received
+from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Message, Read, Received
 
 _FIRST_RETRY = 3
 """After an error, as after this many failed attempts to connect."""
@@ -15,15 +15,21 @@ _FIRST_RETRY = 3
 
 class MarkBook:
     """The marks of one device of `user` (set it when it is known), in one numbering of messages. `jitter` from [0, 1), `ids`
-    for the questions; `received` is what it had received before this start."""
+    for the questions; `received` and `read` are what it had received, and could claim as read, before this start."""
 
-    def __init__(self, jitter: Callable[[], float], ids: Iterator[int], received: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        jitter: Callable[[], float],
+        ids: Iterator[int],
+        received: Mapping[str, int] | None = None,
+        read: Mapping[str, int] | None = None,
+    ) -> None:
         self.user = ""
         self._jitter = jitter
         self._ids = ids
         self._marks: dict[tuple[str, str], Mark] = {}
         self._received: dict[str, int] = dict(received or {})
-        self._read: dict[str, int] = {}
+        self._read: dict[str, int] = dict(read or {})
         self._unsaid: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []
         self._asked: dict[int, list[str]] = {}
@@ -40,6 +46,11 @@ class MarkBook:
         if seq > self._read.get(conversation, 0):
             self._read[conversation] = seq
             self._unsaid[conversation] = None
+
+    def shown(self, message: Message) -> None:
+        """A message is shown, and all before it. Who writes has read: one's own message, from whatever device, is read."""
+        if message.sender == self.user:
+            self.read(message.conversation, message.seq)
 
     def receipts(self) -> list[Received | Read]:
         """What to say now."""
