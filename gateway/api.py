@@ -68,7 +68,7 @@ def device_routes(devices: Devices, token_secret: str) -> list[web.RouteDef]:
             device = device_id(request.match_info["device"])
         except InvalidId as error:
             raise _Failed(400, Code.BAD_FIELD, str(error)) from None
-        await devices.log_out(user, device)
+        devices.log_out(user, device)
         return web.Response(status=202)
 
     return [web.get("/v1/devices", _answering(listed)), web.delete("/v1/devices/{device}", _answering(log_out))]

@@ -22,13 +22,14 @@ class Device(msgspec.Struct):
 
 
 class Devices:
-    """`cursors` are the workers that know which devices have read something."""
+    """`cursors` are the workers that know which devices have read something; there are gateway slots 0..slots-1."""
 
-    def __init__(self, routes: Routes, cursors: Workers, receipts: Receipts, producer: KafkaProducer) -> None:
+    def __init__(self, routes: Routes, cursors: Workers, receipts: Receipts, producer: KafkaProducer, slots: int) -> None:
         self._routes = routes
         self._cursors = cursors
         self._receipts = receipts
         self._producer = producer
+        self._slots = slots
 
     async def list(self, user: str) -> tuple[list[Device], bool]:
         """(devices that are connected, or have read something and were not logged out since, by name; whether some could not be
@@ -42,11 +43,13 @@ class Devices:
         known = online.union(*found.values())
         return [Device(device, device in online) for device in sorted(known)], not complete
 
-    async def log_out(self, user: str, device: str) -> None:
-        """Close the device's sockets, wherever they are, and forget what it has read. Raises RedisUnavailable, QueueFull."""
-        routes = await self._routes.lookup([user])
+    def log_out(self, user: str, device: str) -> None:
+        """Close the device's sockets, wherever they are, and forget what it has read. Raises QueueFull.
+
+        Told to every slot: just after Redis was emptied no route says where the sockets are.
+        """
         record = encode_event(DeliveryRecord(SCHEMA_VERSION, [DeviceLoggedOut(user, device)]))
-        for slot in {slot for name, slot in routes[user] if name == device}:
+        for slot in range(self._slots):
             self._producer.send(DELIVERIES, slot, record)
         if not self._receipts.forget(user, device):
             raise QueueFull

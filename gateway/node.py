@@ -80,7 +80,7 @@ class Node:
         self._pusher = Pusher(self._hub, self._presence)
         self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take, self._held)
         self._nodes = RedisNodes(self._redis)
-        self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer)
+        self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer, settings.slots)
         self._arriving: set[SocketConnection] = set()
         """Sessions that have not been welcomed yet."""
         self._sent_away = Often(log.warning)

@@ -1,10 +1,11 @@
 // What was missed: asks `sync` after each welcome and `resync`, and `history` for what is new, a few questions at a time.
 
+import { backoff } from "./backoff.js";
+
 const ASKED = 8; // questions that the server answers at once
 const STRETCH = 1000; // cursors in one question
 const SOON = 100; // ms, doubled each time, until asking again for what the log does not have yet
 const FIRST = 800;
-const LAST = 20000;
 const GONE = 122;
 const LOST = 20000; // ms without an answer until a question is asked again
 
@@ -120,8 +121,4 @@ export class CatchUp {
       this.ask();
     }, wait);
   }
-}
-
-function backoff(first, failures) {
-  return Math.random() * Math.min(LAST, first * 2 ** Math.min(failures, 10));
 }

@@ -143,7 +143,7 @@ class Device {
     this.noting = true;
     queueMicrotask(() => {
       this.noting = false;
-      this.#noteReceived();
+      this.#noteSeen();
       // only with people one has talked to there is a presence to watch
       const known = this.store.list().filter(({ cursor, floor }) => cursor || floor);
       if (this.connection.online) this.presence.watch(known.map(({ contact }) => contact));
@@ -151,11 +151,11 @@ class Device {
     });
   }
 
-  // What is here to be shown was received, whether or not a tab shows it now.
-  #noteReceived() {
-    for (const { contact, id, messages } of this.store.conversations.values()) {
-      const last = messages.findLast(({ seq, from }) => seq !== null && from === contact);
-      if (last) this.marks.seen(id, last.seq);
+  // What is here to be shown was received, whether or not a tab shows it now. Who writes has read.
+  #noteSeen() {
+    for (const { contact, id } of this.store.conversations.values()) {
+      this.marks.seen(id, this.store.last(contact, contact));
+      this.marks.seen(id, this.store.last(contact, this.user), true);
     }
     if (this.connection.online) this.marks.say();
   }

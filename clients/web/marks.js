@@ -1,13 +1,16 @@
 // What was received and read: what this page has to say of it, what it asks, and what it knows. Receipts are cumulative; what was
-// said in an earlier session is said again unless the server's marks show it.
+// said in an earlier session, or was not taken, is said again unless the server's marks show it.
+
+import { backoff } from "./backoff.js";
 
 const STRETCH = 500; // conversations in one question
 const AGAIN = 1000; // ms until what could not be answered is asked again
+const FIRST = 800; // ms until the server is asked what it knows, after it has not taken a receipt
 
 export class Marks {
   // send(frames) hands frames to the connection; nextId() numbers questions
   constructor(me, send, nextId) {
-    Object.assign(this, { me, send, nextId });
+    Object.assign(this, { me, send, nextId, refusals: 0, doubt: null });
     this.forget();
   }
 
@@ -21,10 +24,9 @@ export class Marks {
   begin(conversations) {
     this.asked.clear();
     this.toAsk = [];
-    for (let start = 0; start < conversations.length; start += STRETCH) {
-      this.toAsk.push(conversations.slice(start, start + STRETCH));
-    }
-    this.ask();
+    clearTimeout(this.doubt);
+    this.doubt = null;
+    this.#plan(conversations);
   }
 
   ask() {
@@ -62,16 +64,23 @@ export class Marks {
     if (!asked) return false;
     if (frame.pending) this.#later(asked);
     frame.marks.forEach((mark) => this.take(mark));
-    for (const conversation of asked) {
-      const mine = this.of(conversation, this.me);
-      const more = (this.received.get(conversation) ?? 0) > mine.received || (this.read.get(conversation) ?? 0) > mine.read;
-      if (more) this.unsaid.add(conversation);
-    }
+    const notKnown = this.#notKnown(asked);
+    notKnown.forEach((conversation) => this.unsaid.add(conversation));
+    if (!notKnown.length) this.refusals = 0;
     this.ask();
     return true;
   }
 
+  // Whether the error is about marks. One that names nothing says that a receipt was not taken; which one is found by asking
+  // what the server knows, in a while.
   error(frame) {
+    if (frame.retry && frame.id === undefined && frame.to === undefined) {
+      this.doubt ??= setTimeout(() => {
+        this.doubt = null;
+        this.#plan(this.#notKnown([...new Set([...this.received.keys(), ...this.read.keys()])]));
+      }, backoff(FIRST, this.refusals++));
+      return true;
+    }
     const asked = this.#answered(frame);
     if (asked && frame.retry) this.#later(asked);
     return Boolean(asked);
@@ -90,6 +99,21 @@ export class Marks {
   // What this user has read, here or elsewhere.
   readUpTo(conversation) {
     return Math.max(this.read.get(conversation) ?? 0, this.of(conversation, this.me).read);
+  }
+
+  #plan(conversations) {
+    for (let start = 0; start < conversations.length; start += STRETCH) {
+      this.toAsk.push(conversations.slice(start, start + STRETCH));
+    }
+    this.ask();
+  }
+
+  // Those of which this page has more to say than it has heard back.
+  #notKnown(conversations) {
+    return conversations.filter((conversation) => {
+      const mine = this.of(conversation, this.me);
+      return (this.received.get(conversation) ?? 0) > mine.received || (this.read.get(conversation) ?? 0) > mine.read;
+    });
   }
 
   #answered({ id }) {

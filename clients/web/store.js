@@ -72,6 +72,11 @@ export class Store {
     return this.open(contact).messages.find(({ seq }) => seq !== null)?.seq ?? null;
   }
 
+  // The last number of a message that one of the two has written and that is shown, 0 if there is none.
+  last(contact, from) {
+    return this.open(contact).messages.findLast((message) => message.seq !== null && message.from === from)?.seq ?? 0;
+  }
+
   // What was said before the oldest that is shown; `first`: there is nothing before it.
   older(contact, frames, first) {
     const conversation = this.open(contact);

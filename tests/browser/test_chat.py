@@ -85,6 +85,10 @@ def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open
         log_in(page, "mark-bob")
     say(alice, "now you are")
     wait_for(alice, [("nobody is there", "✓✓ delivered"), ("now you are", "✓✓ delivered")])
+    elsewhere = open_page(stack.gateway_urls[1])
+    log_in(elsewhere, "mark-alice")
+    WebDriverWait(elsewhere, 10).until(lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts button"))
+    WebDriverWait(elsewhere, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
     for page in (first, second):
         WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {"mark-alice": "2"})
     picture(first, "unread")

@@ -259,6 +259,58 @@ def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(page:
     ) == [0, False, [5, 3], [1, 2, 3, 4, 5, 6, 7, None], True]
 
 
+def test_the_last_of_each_is_what_was_received_and_what_was_written(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const store = new Store("alice");
+        const before = store.last("bob", "alice");
+        ["bob", "alice", "bob"].forEach((from, index) => store.take(message(index + 1, from, `k${index}`, "body")));
+        store.queue("bob", "q", "waits");
+        return [before, store.last("bob", "alice"), store.last("bob", "bob")];
+        """,
+    ) == [0, 2, 3]
+
+
+def test_a_receipt_that_was_not_taken_is_said_again_later_and_later(page: webdriver.Chrome) -> None:
+    assert run(
+        page,
+        """
+        const sent = [], waits = [], timers = [];
+        Math.random = () => 0.5;
+        window.setTimeout = (then, wait) => timers.push([then, wait]);
+        const marks = new Marks("alice", (frames) => sent.push(...frames), nextId);
+        marks.seen("alice:bob", 3);
+        marks.seen("alice:carol", 2);
+        marks.take({ conversation: "alice:carol", user: "alice", received: 2, read: 0 });
+        marks.say();
+        const refuse = () => [marks.error({ code: 121, retry: true }), marks.error({ code: 120, retry: true })];
+        const said = [];
+        for (let round = 0; round < 3; round++) {
+          refuse();
+          const [[then, wait], ...more] = timers.splice(0);
+          waits.push(wait, more.length);
+          sent.splice(0);
+          then();
+          const [{ t, id, conversations }] = sent.splice(0);
+          marks.answer({ id, marks: [] });
+          marks.say();
+          said.push([t, conversations, sent.map(({ t, conversation, seq }) => [t, conversation, seq])]);
+        }
+        marks.begin(["alice:bob"]);
+        marks.answer({ id: sent.at(-1).id, marks: [{ conversation: "alice:bob", user: "alice", received: 3, read: 0 }] });
+        const others = [marks.error({ code: 120, retry: true, to: "bob" }), marks.error({ code: 113, retry: false })];
+        return [said, waits, refuse(), timers[0][1], others];
+        """,
+    ) == [
+        [["get_marks", ["alice:bob"], [["received", "alice:bob", 3]]]] * 3,
+        [400, 0, 800, 0, 1600, 0],
+        [True, True],
+        400,
+        [False, False],
+    ]
+
+
 def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdriver.Chrome) -> None:
     assert run(
         page,

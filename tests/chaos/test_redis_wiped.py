@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from connectors.redis.client import RedisClient
-from messenger_sdk import MessageReceived
+from messenger_sdk import ConnectionRefused, MessageReceived
+from schemas.codes import Close
 from tests.chaos.conftest import ROUNDS
+from tests.harness.device import ask_http
 from tests.harness.load import Load
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -103,3 +105,20 @@ async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_
     watching.cancel()
     assert messages == [f"first {number}" for number in range(ROUNDS)]
     assert states == [], "bob never reconnected"
+
+
+async def test_emptied_then_a_device_is_logged_out_at_once(lab: Stack, talk: Talk, redis: RedisClient) -> None:
+    tablet = await talk.join("bob", "tablet")
+    for number in range(ROUNDS * 2):
+        phone = await talk.join("bob", f"phone{number}")
+        await redis.redis.flushall()
+        status, _ = await ask_http(lab, talk.user("bob"), "DELETE", f"/v1/devices/phone{number}", gateway=number % 2)
+        assert status == 202
+        async with asyncio.timeout(5):
+            while phone.state != "stopped":
+                await asyncio.sleep(0.01)
+        with pytest.raises(ConnectionRefused) as refused:
+            await phone.online()
+        assert refused.value.code == Close.LOGGED_OUT.number
+        await asyncio.to_thread(lab.wait_healthy)
+        await tablet.online()

@@ -52,6 +52,16 @@ def told(socket: RawSocket) -> list[dict[str, Any]]:
     return [json.loads(line) for message in socket.received for line in message.splitlines()]
 
 
+async def ask_http(stack: Stack, user: str, method: str, path: str, gateway: int = 0) -> tuple[int, Any]:
+    """Status and answer of a request in the name of `user`."""
+    headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.request(method, stack.gateway_urls[gateway] + path, headers=headers) as answer,
+    ):
+        return answer.status, await answer.json() if answer.content_type == "application/json" else None
+
+
 def token_of(stack: Stack, user: str) -> str:
     return issue(user_id(user), stack.token_secret, time.time())
 

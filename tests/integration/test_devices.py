@@ -3,7 +3,6 @@
 import asyncio
 import time
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -11,20 +10,11 @@ import pytest
 from gateway.right_node import right_node
 from messenger_sdk import Client, ConnectionRefused
 from schemas.codes import Close
-from tests.harness.device import token_of
+from tests.harness.device import ask_http
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
-
-
-async def ask(stack: Stack, user: str, method: str, path: str, gateway: int = 0) -> tuple[int, Any]:
-    headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
-    async with (
-        aiohttp.ClientSession() as http,
-        http.request(method, stack.gateway_urls[gateway] + path, headers=headers) as answer,
-    ):
-        return answer.status, await answer.json() if answer.content_type == "application/json" else None
 
 
 async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
@@ -38,12 +28,12 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
         async with asyncio.timeout(10):
             while alice.mark(conversation, bob).read < 2:
                 await asyncio.sleep(0.02)
-        assert await ask(stack, bob, "GET", "/v1/devices") == (
+        assert await ask_http(stack, bob, "GET", "/v1/devices") == (
             200,
             {"devices": [{"device": "phone", "online": True}, {"device": "tablet", "online": True}], "pending": False},
         )
         began = time.monotonic()
-        assert (await ask(stack, bob, "DELETE", "/v1/devices/phone", gateway=1))[0] == 202
+        assert (await ask_http(stack, bob, "DELETE", "/v1/devices/phone", gateway=1))[0] == 202
         async with asyncio.timeout(2):
             while phone.state != "stopped":
                 await asyncio.sleep(0.01)
@@ -52,11 +42,11 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
         assert refused.value.code == Close.LOGGED_OUT.number
         print(f"logged out after {(time.monotonic() - began) * 1000:.0f} ms")
         async with asyncio.timeout(10):
-            while (await ask(stack, bob, "GET", "/v1/devices"))[1]["devices"] != [{"device": "tablet", "online": True}]:
+            while (await ask_http(stack, bob, "GET", "/v1/devices"))[1]["devices"] != [{"device": "tablet", "online": True}]:
                 await asyncio.sleep(0.05)
         assert alice.mark(conversation, bob).read == 2, "what was read stays read"
         assert tablet.state == "online"
-        assert (await ask(stack, bob, "DELETE", "/v1/devices/not%20a%20device"))[0] == 400
+        assert (await ask_http(stack, bob, "DELETE", "/v1/devices/not%20a%20device"))[0] == 400
     async with aiohttp.ClientSession() as http, http.get(f"{stack.gateway_urls[0]}/v1/devices") as answer:
         assert answer.status == 401
 

@@ -51,4 +51,31 @@ async def test_marks_reach_the_senders_devices_and_the_readers_others(stack: Sta
         assert first.unread(conversation) == 0
         later = await talk.join("alice", "later")
         await eventually(lambda: marks(later, conversation, bob) == (5, 5), "a device that comes later sees the same")
-        assert marks(later, conversation, alice) == (0, 0)
+        await eventually(lambda: marks(later, conversation, alice) == (5, 5), "who writes has read")
+
+
+async def test_to_nobody_is_unread_what_they_wrote_on_whatever_device(stack: Stack) -> None:
+    async with Talk(stack, "unread") as talk:
+        phone, tablet = await talk.join("alice", "phone"), await talk.join("alice", "tablet")
+        first, second = await talk.join("bob", "first"), await talk.join("bob", "second")
+        alice, bob = talk.user("alice"), talk.user("bob")
+        conversation = f"{alice}:{bob}"
+
+        async def settled(alices: list[Client], bobs: list[Client], unread: tuple[int, int], marked: tuple[int, int]) -> None:
+            def so() -> bool:
+                counts = [(unread[0], device) for device in alices] + [(unread[1], device) for device in bobs]
+                seen = [(marked[1], bob, device) for device in alices] + [(marked[0], alice, device) for device in bobs]
+                return all(device.unread(conversation) == count for count, device in counts) and all(
+                    device.mark(conversation, other).read == seq for seq, other, device in seen
+                )
+
+            await eventually(so, f"unread {unread}")
+
+        await talk.say(phone, "bob", ["one", "two", "three"])
+        await settled([phone, tablet], [first, second], (0, 3), (3, 0))
+        await talk.say(second, "alice", ["four"])
+        await settled([phone, tablet], [first, second], (1, 0), (3, 4))
+        later = await talk.join("alice", "later"), await talk.join("bob", "later")
+        await settled([phone, tablet, later[0]], [first, second, later[1]], (1, 0), (3, 4))
+        await talk.say(tablet, "bob", ["five"])
+        await settled([phone, tablet, later[0]], [first, second, later[1]], (0, 1), (5, 4))

@@ -1,4 +1,5 @@
-"""Receipts, whatever is lost, repeated or folded again: devices that stayed, came back, or have just begun show the same."""
+"""Receipts and what is unread, whatever is lost, repeated or folded again: devices that stayed, came back, or have just begun
+show the same, and to nobody is unread what they wrote."""
 
 import itertools
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from agents.rules import cursors
 from messenger_sdk.marks import MarkBook
 from schemas.events import Receipt
-from schemas.frames import Mark, Marks, Read, Received
+from schemas.frames import Mark, Marks, Message, Read, Received
 from schemas.ids import members_of_valid
 from tests.property.test_marks_and_presence import Cursors
 
@@ -17,16 +18,17 @@ A = "alice:bob"
 
 
 class Device:
-    """`up` and `down` are on their way; `routed`: deliveries find it."""
+    """`up` and `down` are on their way; `routed`: deliveries find it; `shown`: messages it has shown, or that are history."""
 
-    def __init__(self, user: str, name: str) -> None:
+    def __init__(self, user: str, name: str, shown: int = 0) -> None:
         self.user = user
         self.name = name
+        self.shown = shown
         self.book = MarkBook(lambda: 0.0, itertools.count(2))
         self.book.user = user
         self.online = self.routed = True
         self.up: list[Received | Read] = []
-        self.down: list[Mark | Marks] = []
+        self.down: list[Mark | Marks | Message] = []
 
     def drop(self) -> None:
         self.online = self.routed = False
@@ -44,6 +46,8 @@ class World:
 
     def __init__(self) -> None:
         self.devices = [Device(user, name) for user in members_of_valid(A) for name in ("phone", "tablet")]
+        self.log: list[str] = []
+        """The sender of each message."""
         self.input: list[Receipt] = []
         self.at = self.committed = 0
         self.known = Cursors()
@@ -53,8 +57,20 @@ class World:
     def begin(self, device: Device) -> None:
         """Welcomed, or told to ask again."""
         device.online = device.routed = True
+        device.down += [self.message(seq) for seq in range(device.shown + 1, len(self.log) + 1)]
         device.book.begin([A], 0)
         self.ask(device)
+
+    def message(self, seq: int) -> Message:
+        return Message(A, seq, self.log[seq - 1], "", 0, "")
+
+    def write(self, writer: Device) -> None:
+        """A message, sequenced and delivered; what is written offline is numbered when its device is back, so no sooner."""
+        if writer.online:
+            self.log.append(writer.user)
+            for device in self.devices:
+                if device.routed:
+                    device.down.append(self.message(len(self.log)))
 
     def ask(self, device: Device) -> None:
         question = device.book.question(1e9)
@@ -76,6 +92,10 @@ class World:
             if isinstance(frame, Marks):
                 device.book.answer(frame, 0)
                 self.ask(device)
+            elif isinstance(frame, Message):
+                if frame.seq == device.shown + 1:
+                    device.shown = frame.seq
+                    device.book.shown(frame)
             else:
                 device.book.take(frame)
         del device.down[:1]
@@ -111,7 +131,7 @@ class World:
 which, seqs = st.integers(0, 3), st.integers(1, 9)
 steps = st.one_of(
     st.tuples(st.sampled_from(["received", "read"]), which, seqs),
-    st.tuples(st.sampled_from(["say", "carry", "repeat", "take", "drop", "begin", "lose route"]), which, st.just(0)),
+    st.tuples(st.sampled_from(["write", "say", "carry", "repeat", "take", "drop", "begin", "lose route"]), which, st.just(0)),
     st.tuples(st.sampled_from(["fold", "commit", "die"]), st.just(0), st.integers(1, 4)),
 )
 
@@ -123,6 +143,8 @@ def run(world: World, history: Iterable[tuple[str, int, int]]) -> None:
             device.book.received(A, number)
         elif step == "read":
             device.book.read(A, number)
+        elif step == "write":
+            world.write(device)
         elif step == "say":
             world.say(device)
         elif step in ("carry", "repeat"):
@@ -143,19 +165,25 @@ def run(world: World, history: Iterable[tuple[str, int, int]]) -> None:
 
 @example([("received", 2, 5), ("say", 2, 0), ("carry", 2, 0), ("die", 0, 4)])
 @example([("read", 2, 5), ("say", 2, 0), ("drop", 2, 0)])
+@example([("write", 0, 0), ("take", 0, 0), ("say", 0, 0), ("drop", 0, 0), ("write", 2, 0)])
 @given(st.lists(steps, min_size=10, max_size=60))
 def test_devices_that_stayed_came_back_or_begin_show_the_same(history: list[tuple[str, int, int]]) -> None:
     world = World()
     run(world, history)
     world.settle()
+    wrote = {
+        user: max((seq for seq, sender in enumerate(world.log, 1) if sender == user), default=0) for user in members_of_valid(A)
+    }
     claims = {
         (user, kind): max(
-            (number for step, index, number in history if step in kinds and world.devices[index].user == user), default=0
+            wrote[user],
+            *(number for step, index, number in history if step in kinds and world.devices[index].user == user),
+            0,
         )
         for user in members_of_valid(A)
         for kind, kinds in (("received", ("received", "read")), ("read", ("read",)))
     }
-    world.devices += [Device(user, "new") for user in members_of_valid(A)]
+    world.devices += [Device(user, "new", len(world.log)) for user in members_of_valid(A)]
     for device in world.devices[4:]:
         device.routed = False
     world.settle()
@@ -163,3 +191,4 @@ def test_devices_that_stayed_came_back_or_begin_show_the_same(history: list[tupl
         other = next(user for user in members_of_valid(A) if user != device.user)
         wanted = claims[other, "received"], claims[other, "read"], claims[device.user, "read"]
         assert device.marks() == wanted, f"{device.user}/{device.name}"
+        assert device.user not in world.log[device.book.read_up_to(A) :], "what one wrote is unread nowhere"

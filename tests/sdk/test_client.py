@@ -98,6 +98,33 @@ async def test_claims_on_one_numbering_are_not_said_of_another() -> None:
         await collecting
 
 
+async def test_a_receipt_that_is_refused_is_said_again_without_a_reconnect() -> None:
+    said: list[frames.Received | frames.Read] = []
+
+    async def script(line: Line) -> None:
+        line.receipts = said
+        await line.welcome()
+        question = await line.receive()
+        assert isinstance(question, frames.Sync)
+        await line.say(frames.Heads(question.id, {}), message(1))
+        listening = asyncio.create_task(line.stay())
+        for number, code in enumerate((Code.TRY_LATER, Code.RATE_LIMITED), 1):
+            await eventually(lambda number=number: len(said) == number)  # type: ignore[misc]
+            await line.say(frames.Error(code.number, code.retry, code.text))
+            await eventually(lambda number=number: len(line.asked_marks) == number)  # type: ignore[misc]
+            await line.say(frames.Marks(line.asked_marks[-1].id, []))
+        await listening
+
+    async with FakeGateway(script) as gateway, client(gateway) as device:
+        collecting = asyncio.create_task(collect(device, []))
+        await eventually(lambda: len(said) == 3)
+        await asyncio.sleep(0.3)
+        assert said == [frames.Received("alice:bob", 1)] * 3, "and no more, once it is taken"
+        assert gateway.connections == 1
+        await device.close()
+        await collecting
+
+
 async def test_a_dropped_connection_repeats_the_unanswered_and_only_those() -> None:
     heard: list[list[str]] = []
 

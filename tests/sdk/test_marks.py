@@ -2,8 +2,10 @@
 
 import itertools
 
+import pytest
+
 from messenger_sdk.marks import MarkBook
-from schemas.frames import MAX_MARKED, Error, Mark, Marks, Read, Received
+from schemas.frames import MAX_MARKED, Error, Mark, Marks, Message, Read, Received
 
 A, B = "alice:bob", "alice:carol"
 
@@ -29,6 +31,15 @@ def test_receipts_are_said_once_and_the_highest_only() -> None:
     assert marks.receipts() == [Read(A, 2), Received(A, 3)]
 
 
+def test_who_writes_has_read() -> None:
+    marks = book()
+    marks.received(A, 3)
+    for seq, sender in enumerate(("bob", "alice", "alice", "bob"), 3):
+        marks.shown(Message(A, seq, sender, "", 0, ""))
+    assert marks.read_up_to(A) == 5
+    assert marks.receipts() == [Read(A, 5)]
+
+
 def test_what_the_server_does_not_know_after_a_reconnect_is_said_again() -> None:
     marks = book()
     marks.received(A, 3)
@@ -48,14 +59,48 @@ def test_what_the_server_does_not_know_after_a_reconnect_is_said_again() -> None
 
 
 def test_what_was_received_before_the_start_is_said_if_the_server_does_not_know_it() -> None:
-    marks = MarkBook(lambda: 0.5, itertools.count(2), {A: 4, B: 2})
+    marks = MarkBook(lambda: 0.5, itertools.count(2), {A: 4, B: 2}, {B: 3})
     marks.user = "alice"
     assert marks.receipts() == []
     marks.begin([A, B], 0)
     asked = marks.question(0)
     assert asked is not None
-    marks.answer(Marks(asked.id, [Mark(A, "alice", 3, 9, 0, 0), Mark(B, "alice", 2, 9, 0, 0)]), 0)
-    assert marks.receipts() == [Received(A, 4)]
+    marks.answer(Marks(asked.id, [Mark(A, "alice", 3, 9, 0, 0), Mark(B, "alice", 3, 9, 2, 9)]), 0)
+    assert marks.receipts() == [Received(A, 4), Read(B, 3)]
+
+
+def test_a_receipt_that_was_not_taken_is_said_again_later_and_later() -> None:
+    marks = book()
+    marks.received(A, 3)
+    marks.read(B, 2)
+    marks.take(Mark(B, "alice", 2, 9, 2, 9))
+    now, waits = 0.0, []
+    for _ in range(3):
+        marks.receipts()
+        for _ in range(2):  # once for however many errors
+            assert marks.error(Error(121, True, "too many"), now)
+        assert marks.question(now) is None
+        at = marks.wake_at()
+        assert at is not None
+        waits.append(at - now)
+        now = at
+        asked = marks.question(now)
+        assert asked is not None
+        assert asked.conversations == [A], "what is known need not be asked after"
+        assert marks.wake_at() is None
+        marks.answer(Marks(asked.id, [], pending=False), now)
+        assert marks.receipts() == [Received(A, 3)]
+    assert waits == pytest.approx([waits[0], 2 * waits[0], 4 * waits[0]])
+    marks.begin([A], now)
+    asked = marks.question(now)
+    assert asked is not None
+    marks.answer(Marks(asked.id, [Mark(A, "alice", 3, 9, 0, 0)]), now)
+    assert marks.receipts() == []
+    marks.error(Error(120, True, "later"), now)
+    assert marks.wake_at() == now + waits[0], "all is known: patience begins anew"
+    assert marks.question(now + waits[0]) is None
+    assert not marks.error(Error(120, True, "of a send", to="bob"), now)
+    assert not marks.error(Error(113, False, "not a member"), now)
 
 
 def test_a_mark_never_goes_back() -> None:

@@ -70,13 +70,14 @@ async def test_a_device_goes_on_where_it_was(tmp_path: Path) -> None:
 
 async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_start(tmp_path: Path) -> None:
     receipts: list[Received | Read] = []
+    own = Message(B, 1, "alice", "00", 1, "mine")
 
     async def script(line: Line) -> None:
         line.receipts = receipts
         await line.welcome()
         while True:
             if isinstance(question := await line.receive(), Sync):
-                await line.say(Heads(question.id, {}), message(A, 1))
+                await line.say(Heads(question.id, {}), message(A, 1), own)
 
     async def script_again(line: Line) -> None:
         line.receipts = receipts
@@ -90,9 +91,10 @@ async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_sta
     for lost, each in enumerate((script, script_again)):
         async with FakeGateway(each) as gateway, Client(gateway.url, "t", "phone", folder=tmp_path) as phone:
             watching = asyncio.create_task(collect(phone))
-            await eventually(lambda: receipts == [Received(A, 1)])
+            await eventually(lambda: {str(receipt) for receipt in receipts} == {str(Received(A, 1)), str(Read(B, 1))})
+            assert phone.unread(B) == 0
             await phone.close()
-            assert await watching == 1 - lost
+            assert await watching == 2 * (1 - lost)
         receipts.clear()
 
 
@@ -111,15 +113,16 @@ async def test_another_log_is_another_beginning(tmp_path: Path) -> None:
 def test_what_was_shown_before_the_beginning_counts(tmp_path: Path) -> None:
     file = ShownFile(tmp_path / "shown.sqlite")
     file.save(A, 3, received=True)
-    assert file.load() == ("", {}, {})
+    assert file.load() == ("", {}, {}, {})
     file.begin("log", {A: 2, B: 2})
     file.save(A, 4, received=False)
     file.save(B, 1, received=True)
+    file.save(B, 2, received=False)
     file.close()
     file = ShownFile(tmp_path / "shown.sqlite")
-    assert file.load() == ("log", {A: 4, B: 2}, {A: 3, B: 1})
+    assert file.load() == ("log", {A: 4, B: 2}, {A: 3, B: 1}, {A: 4, B: 2})
     file.forget()
-    assert file.load() == ("", {}, {})
+    assert file.load() == ("", {}, {}, {})
     file.close()
 
 

@@ -100,7 +100,7 @@ class Client:
         self._changes: list[Change] = []
         self._file: OutboxFile | None = None
         self._shown: ShownFile | None = None
-        self._log_id, shown, heard = "", None, None
+        self._log_id, shown, heard, written = "", None, None, None
         if folder is None:
             self._outbox = Outbox(new_id)
         else:
@@ -108,10 +108,10 @@ class Client:
             self._file = OutboxFile(folder / "outbox.sqlite")
             self._shown = ShownFile(folder / "shown.sqlite")
             self._outbox = Outbox(new_id, saved=self._file.load(new_id()), journal=self._changes.append)
-            self._log_id, shown, heard = self._shown.load()
+            self._log_id, shown, heard, written = self._shown.load()
         self._timelines = Timelines(shown if self._log_id else None)
         self._catching_up = CatchingUp(self._timelines, jitter, self._ids)
-        self._marks = MarkBook(jitter, self._ids, heard)
+        self._marks = MarkBook(jitter, self._ids, heard, written)
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -230,7 +230,7 @@ class Client:
             self._write(self._socket, [encode_frame(frames.Typing(conversation))])
 
     def unread(self, conversation: str) -> int:
-        """How many messages of a conversation the person has not read, one's own not being among the last."""
+        """How many messages of a conversation the person has not read. Who writes has read what is before it."""
         return max(0, self._timelines.head(conversation) - self._marks.read_up_to(conversation))
 
     async def events(self) -> AsyncIterator[Event]:
@@ -475,7 +475,10 @@ class Client:
 
     def _emit_shown(self, shown: list[Shown]) -> None:
         for message, missing in shown:
+            self._marks.shown(message)
             self._emit(received(message, missing))
+        if shown:
+            self._flush_soon()
 
     def _heads(self, heads: frames.Heads) -> None:
         before = self._timelines.begun

@@ -1,13 +1,13 @@
 """What was received and read, as a device knows it: what it has to say, what it has to ask, what is unread. Pure.
 
-Receipts are cumulative. The device keeps the highest of each conversation and says it; what was said in an earlier session is
-said again unless the server's marks show it. Times are seconds of any one clock.
+Receipts are cumulative. The device keeps the highest of each conversation and says it; what was said in an earlier session, or
+was not taken, is said again unless the server's marks show it. Times are seconds of any one clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from messenger_sdk.backoff import delay
-from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Read, Received
+from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Message, Read, Received
 
 _FIRST_RETRY = 3
 """After an error, as after this many failed attempts to connect."""
@@ -15,19 +15,28 @@ _FIRST_RETRY = 3
 
 class MarkBook:
     """The marks of one device of `user` (set it when it is known), in one numbering of messages. `jitter` from [0, 1), `ids`
-    for the questions; `received` is what it had received before this start."""
+    for the questions; `received` and `read` are what it had received, and could claim as read, before this start."""
 
-    def __init__(self, jitter: Callable[[], float], ids: Iterator[int], received: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        jitter: Callable[[], float],
+        ids: Iterator[int],
+        received: Mapping[str, int] | None = None,
+        read: Mapping[str, int] | None = None,
+    ) -> None:
         self.user = ""
         self._jitter = jitter
         self._ids = ids
         self._marks: dict[tuple[str, str], Mark] = {}
         self._received: dict[str, int] = dict(received or {})
-        self._read: dict[str, int] = {}
+        self._read: dict[str, int] = dict(read or {})
         self._unsaid: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []
         self._asked: dict[int, list[str]] = {}
         self._failures = 0
+        self._refusals = 0
+        self._doubt_at: float | None = None
+        """When to ask what the server knows, because it has not taken a receipt."""
 
     def received(self, conversation: str, seq: int) -> None:
         """This device has shown all up to `seq`."""
@@ -40,6 +49,11 @@ class MarkBook:
         if seq > self._read.get(conversation, 0):
             self._read[conversation] = seq
             self._unsaid[conversation] = None
+
+    def shown(self, message: Message) -> None:
+        """A message is shown, and all before it. Who writes has read: one's own message, from whatever device, is read."""
+        if message.sender == self.user:
+            self.read(message.conversation, message.seq)
 
     def receipts(self) -> list[Received | Read]:
         """What to say now."""
@@ -55,12 +69,15 @@ class MarkBook:
 
     def begin(self, conversations: Iterable[str], now: float) -> None:
         """A new session, or pushes may have been missed: ask after these conversations."""
-        names = sorted(conversations)
         self._asked.clear()
-        self._to_ask = [(now, names[start : start + MAX_MARKED]) for start in range(0, len(names), MAX_MARKED)]
+        self._doubt_at = None
+        self._to_ask = _stretches(conversations, now)
 
     def question(self, now: float) -> GetMarks | None:
         """What to ask now: one question at a time."""
+        if self._doubt_at is not None and self._doubt_at <= now:
+            self._doubt_at = None
+            self._to_ask[:0] = _stretches(self._not_known(self._received.keys() | self._read.keys()), now)
         if self._asked or not self._to_ask or self._to_ask[0][0] > now:
             return None
         id_ = next(self._ids)
@@ -69,7 +86,8 @@ class MarkBook:
 
     def wake_at(self) -> float | None:
         """When to look for a question again, if no answer comes before."""
-        return self._to_ask[0][0] if self._to_ask and not self._asked else None
+        times = [at for at, _ in self._to_ask[:1]] + ([] if self._doubt_at is None else [self._doubt_at])
+        return None if self._asked else min(times, default=None)
 
     def answer(self, marks: Marks, now: float) -> list[Mark]:
         """The answer to a question: the marks that are news. What the server does not know yet is said again."""
@@ -81,15 +99,20 @@ class MarkBook:
         else:
             self._failures = 0
         news = [mark for mark in marks.marks if self.take(mark)]
-        for conversation in asked:
-            mine = self._marks.get((conversation, self.user))
-            known_received, known_read = (mine.received, mine.read) if mine else (0, 0)
-            if self._received.get(conversation, 0) > known_received or self._read.get(conversation, 0) > known_read:
-                self._unsaid[conversation] = None
+        not_known = self._not_known(asked)
+        self._unsaid.update(dict.fromkeys(not_known))
+        if not not_known:
+            self._refusals = 0
         return news
 
     def error(self, error: Error, now: float) -> bool:
-        """Whether the error answers a question of ours; it is asked again, or not any more."""
+        """Whether the error is about marks: a question is asked again, or not any more. One that names nothing says that a
+        receipt was not taken; which one is found by asking what the server knows, in a while."""
+        if error.retry and error.id is None and error.to is None:
+            if self._doubt_at is None:
+                self._doubt_at = now + delay(_FIRST_RETRY + self._refusals, self._jitter())
+                self._refusals += 1
+            return True
         asked = self._asked.pop(error.id or 0, None)
         if asked is not None and error.retry:
             self._ask_later(asked, now)
@@ -111,9 +134,23 @@ class MarkBook:
         """What this user has read, here or elsewhere."""
         return max(self._read.get(conversation, 0), self.mark(conversation, self.user).read)
 
+    def _not_known(self, conversations: Iterable[str]) -> list[str]:
+        """Those of which this device has more to say than it has heard back."""
+        return [
+            name
+            for name in conversations
+            if self._received.get(name, 0) > self.mark(name, self.user).received
+            or self._read.get(name, 0) > self.mark(name, self.user).read
+        ]
+
     def _ask_later(self, conversations: list[str], now: float) -> None:
         self._to_ask.append((now + delay(_FIRST_RETRY + self._failures, self._jitter()), conversations))
         self._failures += 1
+
+
+def _stretches(conversations: Iterable[str], at: float) -> list[tuple[float, list[str]]]:
+    names = sorted(conversations)
+    return [(at, names[start : start + MAX_MARKED]) for start in range(0, len(names), MAX_MARKED)]
 
 
 def _merged(known: Mark | None, mark: Mark) -> Mark:

@@ -1,0 +1,77 @@
+"""Two workers share the cursors; one is killed, with or without its disk, and is back: no mark goes back, none is missing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from tests.chaos.conftest import ROUNDS
+from tests.chaos.test_receipts_kills import Watcher, differences, read_all
+from tests.harness.load import Load
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+from tests.harness.worker import Worker
+
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120 * ROUNDS)]
+PARTS = {"gateways": 2}
+PARTITIONS = 4
+
+
+@pytest.fixture
+def cursors(lab: Stack) -> Iterator[list[Worker]]:
+    pair = [Worker(lab, number, "cursors") for number in range(2)]
+    yield pair
+    for worker in pair:
+        worker.end()
+
+
+def running(worker: Worker) -> set[int]:
+    """The partitions that a worker has, and has restored."""
+    return {number for number, partition in worker.partitions().items() if partition["status"] == "running"}
+
+
+async def all_are_with(*workers: Worker) -> None:
+    """Every partition runs, and every worker has some."""
+    first = workers[0]
+    await asyncio.to_thread(
+        first.wait_for,
+        lambda: all(map(running, workers)) and sum(len(running(worker)) for worker in workers) == PARTITIONS,
+    )
+
+
+async def test_one_of_two_is_killed_under_load_and_comes_back(
+    lab: Stack, talk: Talk, load: Load, judged: Callable[[], Awaitable[None]], cursors: list[Worker]
+) -> None:
+    first, second = cursors
+    for worker in cursors:
+        worker.start()
+    await all_are_with(first, second)
+    await load.start()
+    pairs = [(talk.user(f"a{number}"), talk.user(f"b{number}")) for number in range(len(talk.clients) // 2)]
+    watchers = [Watcher(lab, alice, [f"{alice}:{bob}"]) for alice, bob in pairs]
+    reading = [asyncio.create_task(read_all(talk, name)) for name in list(talk.clients)]
+    for _ in range(ROUNDS):
+        for killed, other, loses_disk in ((first, second, False), (second, first, True)):
+            await load.sent(100)
+            killed.kill()
+            if loses_disk:
+                killed.forget_state()
+            await all_are_with(other)
+            await load.sent(100)
+            killed.start()
+            await all_are_with(first, second)
+    await load.sent(100)
+    await load.stop()
+    await judged()
+    for task in reading:
+        task.cancel()
+    for alice, bob in pairs:
+        for user in (alice, bob):
+            await talk.join(user.removeprefix(talk.user("")), "late")
+    last = {conversation: max(m.seq for m in talk.accepted if m.conversation == conversation) for conversation in talk.last}
+    async with asyncio.timeout(30):
+        while differences(talk, last):
+            await asyncio.sleep(0.1)
+    for watcher in watchers:
+        await watcher.end()
+        assert watcher.answers > 10
