@@ -26,6 +26,7 @@ def serve(folder: Path) -> int:
     pipe = folder / "until-told-to-stop"
     pipe.unlink(missing_ok=True)
     os.mkfifo(pipe)
+    os.nice(5)  # on one machine with all the rest: who reads history does not make others wait for their messages
     # before the import: the engine's threads start with it, and a signal that reaches one of them kills
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     from chdb import _chdb
