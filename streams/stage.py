@@ -69,8 +69,7 @@ class Stage(Generic[Kept]):
 
     async def stop(self) -> None:
         self._stopped = True
-        self._closed |= self.partitions
-        self.partitions = {}
+        self._closed, self.partitions = self.partitions, {}
         await asyncio.gather(*(partition.close() for partition in self._closed.values()))
 
     # Faust
@@ -87,7 +86,6 @@ class Stage(Generic[Kept]):
         await asyncio.gather(*(partition.close() for partition in gone))
         for number in sorted(partitions - set(self.partitions)):
             if not self._stopped:
-                self._closed.pop(number, None)
                 self.partitions[number] = self._make(number, self.figures, self._go_on)
 
     def unhealthy(self) -> list[str]:

@@ -42,11 +42,15 @@ async def all_are_with(*workers: Worker) -> None:
 async def quiet_conversations(talk: Talk) -> list[str]:
     """Some in every partition that are read and then left alone: no later receipt raises again what would be lost of them."""
     hub = await talk.join("q")
-    for number in range(PARTITIONS * 2):
-        other = await talk.join(f"r{number}")
-        await talk.say(hub, f"r{number}", [f"q {number}"])
-        await talk.say(other, "q", [f"r{number}"])
-    return [f"{talk.user('q')}:{talk.user(f'r{number}')}" for number in range(PARTITIONS * 2)]
+    others = {f"{talk.user('q')}:{talk.user(f'r{n}')}": await talk.join(f"r{n}") for n in range(PARTITIONS * 2)}
+    for n, other in enumerate(others.values()):
+        await talk.say(hub, f"r{n}", [f"q {n}"])
+        await talk.say(other, "q", [f"r{n}"])
+    await talk.settle()
+    for conversation, other in others.items():
+        hub.read(conversation, 2)
+        other.read(conversation, 1)
+    return list(others)
 
 
 async def test_one_of_two_is_killed_under_load_and_comes_back(
