@@ -60,7 +60,7 @@ def open_loop(stack: System, rate: float, seconds: float, runs: int) -> dict[str
     for run in range(runs):
         with Hops(stack.kafka) as watching:
             _poisson(stack, rate, seconds, run, verdict)
-            hops.append(watching.figures())
+        hops.append(watching.figures())
     medians = {"shown": _median(shown), **{hop: _median([found[hop] for found in hops]) for hop in hops[0]}}
     return {"rate": rate, "runs": runs, "ms": medians, "verdict": dict(verdict)}
 

@@ -77,7 +77,7 @@ class _Outbox:
 
     def __init__(self, last: tuple[int, int] | None) -> None:
         self.ordinal, self.time = last or (0, 0)
-        self.answers: dict[int, tuple[bytes, int, int, int]] = {}
+        self.answers: dict[int, Taken] = {}
         self.changed = -1
 
 
@@ -194,22 +194,20 @@ class FoldState:
         outbox.changed = offset
         outbox.ordinal = ordinal
         outbox.time = time
-        outbox.answers[ordinal] = (item.key, seq, code, time)
-        outcome.taken.append(
-            Taken(
-                offset,
-                time,
-                item.conversation,
-                item.sender,
-                item.device,
-                item.outbox,
-                ordinal,
-                item.key,
-                seq,
-                code,
-                "" if code else body,
-            )
+        taken = outbox.answers[ordinal] = Taken(
+            offset,
+            time,
+            item.conversation,
+            item.sender,
+            item.device,
+            item.outbox,
+            ordinal,
+            item.key,
+            seq,
+            code,
+            "" if code else body,
         )
+        outcome.taken.append(taken)
 
     def _load(self, name: str) -> _Conversation | None:
         try:
@@ -231,7 +229,8 @@ class FoldState:
         if item.ordinal <= last_ordinal - OUTBOX_WINDOW:
             return OutOfStep(item, last_ordinal + 1, "too_old")
         name: OutboxId = (item.conversation, item.sender, item.outbox)
-        known = outbox.answers.get(item.ordinal) or self._known.answer(name, item.ordinal)
+        taken = outbox.answers.get(item.ordinal)
+        known = (taken.key, taken.seq, taken.code, taken.time) if taken else self._known.answer(name, item.ordinal)
         if known is None:
             raise StateIncomplete(f"no answer to ordinal {item.ordinal} of {last_ordinal}")
         answer = Answer(*known)
