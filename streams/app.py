@@ -49,7 +49,7 @@ class PipelineApp(faust.App):
 
     async def on_stop(self) -> None:
         self.ended.set()
-        await self.intake.stop()  # here, not in a table's stop: Faust skips those while a rebalance goes on
+        await self.intake.stop()  # here, not in a table's stop: Faust comes to that late, or never
         await super().on_stop()
 
 

@@ -200,10 +200,11 @@ class Partition:
         log.critical("partition %d is halted: %s", self.number, reason)
 
     async def close(self) -> None:
-        """Revoked or stopping: write what has landed and let go of the state."""
+        """Revoked or stopping: write what lands in a moment, and let go of the state."""
         reason = self.status
         self.status = Status.CLOSED
         await asyncio.gather(self._restoring, return_exceptions=True)
+        await self._has_landed()  # a message is delivered before, and seen: the state should know of it, too
         for task in self._tasks:
             task.cancel()
         if self._tasks:  # Faust may swallow a cancellation: what has landed is written all the same

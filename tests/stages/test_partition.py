@@ -1,0 +1,87 @@
+"""One partition of the sequencer with a Kafka that reports appends late: what a stop leaves on the disk."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pytest
+
+from agents.sequencing import partition as module
+from agents.sequencing.logfold import LogFold
+from agents.sequencing.partition import Partition
+from agents.sequencing.restore import Restored
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
+from streams.stage import Status
+from streams.state import FORMAT, Header, PartitionState, RocksBudget
+
+
+class Read(NamedTuple):
+    offset: int
+    timestamp: int
+    value: bytes
+
+
+def record(offset: int) -> Read:
+    item = MessageSubmitted("alice:bob", "alice", "phone", bytes(16), offset + 1, offset.to_bytes(16), 1, "hi")
+    return Read(offset, 1000, encode_event(SubmittedRecord(SCHEMA_VERSION, [item])))
+
+
+class World:
+    """PartitionOutside with an append that is reported `late` seconds after it; None: never."""
+
+    def __init__(self, folder: Path, late: float | None) -> None:
+        self._folder = folder
+        self._late = late
+        self._offset = 0
+
+    async def restore(self, stopped: Callable[[], bool]) -> Restored:
+        state = PartitionState(self._folder, RocksBudget())
+        return Restored(state, LogFold(state, Header("log", "input", format=FORMAT)), -1)
+
+    def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
+        if self._late is not None:
+            asyncio.get_running_loop().call_later(self._late, report, True, self._offset)
+        self._offset += 1
+
+    async def claim(self) -> None:
+        pass
+
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        return {user: [] for user in users}
+
+
+async def closed_while_appending(folder: Path, late: float | None) -> tuple[Header | None, float]:
+    """The header on the disk of a partition that was closed with an append under way, and how long the close took."""
+
+    async def go_on(partition: int) -> None:
+        pass
+
+    partition = Partition(0, cast(Any, World(folder, late)), Counter(), go_on, now=lambda: 1000)
+    while partition.status is not Status.RUNNING:
+        await asyncio.sleep(0.01)
+    partition.feed([record(0), record(1)])
+    await asyncio.sleep(0.01)
+    began = time.monotonic()
+    await partition.close()
+    took = time.monotonic() - began
+    state = PartitionState(folder, RocksBudget())
+    header = state.header
+    state.close()
+    return header, took
+
+
+async def test_a_stop_waits_for_what_is_about_to_land(tmp_path: Path) -> None:
+    header, _ = await closed_while_appending(tmp_path / "state", late=0.2)
+    assert header is not None
+    assert (header.log_offset, header.position) == (0, 1)
+
+
+async def test_a_stop_does_not_wait_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LANDING_SECONDS", 0.2)
+    header, took = await closed_while_appending(tmp_path / "state", late=None)
+    assert header is None
+    assert took < 1
