@@ -58,7 +58,8 @@ class RedisClient:
 
 
 class HotScript:
-    """A script of one argument with connections of its own: a call costs 80 us of CPU, by redis-py's client and pool 140."""
+    """A script of one argument with connections of its own, as many as there were calls at once; without redis-py's pool and
+    retries a call costs 12 to 43 % less CPU (measured on a quiet and on a busy machine)."""
 
     def __init__(self, pool: Any, source: str) -> None:
         self._pool = pool
