@@ -15,6 +15,7 @@ from streams.monitor import LightMonitor
 from streams.table import LogTableManager
 
 _LOUD = ("faust", "aiokafka", "mode")
+_NEVER_SECONDS = 1e9
 
 
 class PipelineApp(faust.App):
@@ -24,6 +25,7 @@ class PipelineApp(faust.App):
     has stopped.
     """
 
+    kafka: str
     intake: Intake
     intake_topic: str
     ended: asyncio.Event
@@ -38,9 +40,10 @@ class PipelineApp(faust.App):
         """The offset after the last known record of an assigned partition of the intake, None if not known."""
         tp = TP(self.intake_topic, partition)
         try:
-            return self.consumer.highwater(tp) if tp in self.consumer.assignment() else None
-        except (AssertionError, ConsumerNotStarted):
+            end = self.consumer.highwater(tp) if tp in self.consumer.assignment() else -1
+        except ConsumerNotStarted:
             return None
+        return end if end >= 0 else None
 
     def end(self, reason: str) -> None:
         """Stop this worker: it stands still, and a fresh one is the cure."""
@@ -78,8 +81,8 @@ def make_app(
         broker_heartbeat_interval=0.5,
         broker_rebalance_timeout=10.0,
         broker_commit_interval=1.0,
-        consumer_metadata_max_age_ms=10_000,  # how soon a topic that was re-created is noticed
-        consumer_max_fetch_size=4 * 1024 * 1024,
+        broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; streams/watchdog.py sees who stands still
+        consumer_metadata_max_age_ms=10_000,
         web_enabled=web_port is not None,
         web_bind=web_bind,
         web_host="127.0.0.1",
@@ -87,6 +90,7 @@ def make_app(
         web_stats_enabled=True,
         web_metrics_enabled=True,
     )
+    app.kafka = kafka
     app.intake = intake
     app.intake_topic = intake_topic
     app.ended = asyncio.Event()

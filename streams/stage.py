@@ -75,7 +75,7 @@ class Stage(Generic[Kept]):
     # Faust
 
     def feed(self, partition: int, fetched: list[Any]) -> None:
-        """One event: consecutive aiokafka records of a partition."""
+        """One event: consecutive records of a partition."""
         owned = self.partitions.get(partition)
         if owned is not None:
             owned.feed(fetched)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from agents.rules.answers import Routes as RoutesFound
 from agents.rules.fold import DeadItem
+from agents.rules.position import FoundInput
 from agents.sequencing.ranges import RecordCache, Taking
 from agents.sequencing.restore import Restored, restore
 from connectors.kafka.producer import KafkaSendError, QueueFull
-from connectors.kafka.reader import OffsetGone, Reader
+from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.kafka.renewed import RenewedProducer
 from connectors.redis.client import RedisUnavailable
@@ -102,6 +103,14 @@ class Outside:
         finally:
             reader.close()
 
+    async def inputs(self, partitions: Sequence[int]) -> dict[int, FoundInput]:
+        """partition → its input as Kafka has it now. Raises ReadTimeout, KafkaUnreachable."""
+        found = await self.watermarks(SUBMITTED, partitions)
+        topic = (await asyncio.to_thread(self.topic_ids)).get(SUBMITTED)
+        if topic is None:
+            raise ReadTimeout(f"there is no topic {SUBMITTED} now")
+        return {partition: FoundInput(topic, start, end, None) for partition, (start, end) in found.items()}
+
     def partition(self, number: int) -> "PartitionOutside":
         """The same for one partition."""
         return PartitionOutside(self, number)
@@ -174,9 +183,9 @@ class PartitionOutside:
     async def read_records(self, offsets: Sequence[int]) -> list[Taking]:
         return await self._outside.read_records(self._number, offsets)
 
-    async def input_watermarks(self) -> tuple[int, int]:
-        """(first offset, offset after the last) of the input. Raises ReadTimeout."""
-        return (await self._outside.watermarks(SUBMITTED, [self._number]))[self._number]
+    async def input(self) -> FoundInput:
+        """The input as Kafka has it now. Raises ReadTimeout, KafkaUnreachable."""
+        return (await self._outside.inputs([self._number]))[self._number]
 
     async def restore(self, stopped: Callable[[], bool]) -> Restored:
         """See agents.sequencing.restore."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from agents.rules.batch import InputRecord, fold_records
 from agents.rules.fold import FoldState
+from agents.rules.position import FoundInput, input_differs
 from agents.sequencing.appender import Appender
 from agents.sequencing.deliverer import Deliverer
 from agents.sequencing.logfold import Halt, LogFold
@@ -303,23 +304,22 @@ class Partition:
         """Look whether the input in Kafka still joins on to the position."""
         position = self._state.position
         try:
-            start, end = await self._outside.input_watermarks()
-        except ReadTimeout as error:
+            found = await self._outside.input()
+        except (ReadTimeout, KafkaUnreachable) as error:
             log.warning("partition %d: %s", self.number, error)
             return
         finally:
             self._looking = False
-        self.input_is(start, end, position)
+        self.input_is(found, position)
 
-    def input_is(self, start: int, end: int, position: int) -> None:
-        """Halt unless the input, which Kafka has from `start` to before `end`, joins on to `position`, where the partition
-        was when Kafka was asked."""
+    def input_is(self, found: FoundInput, position: int) -> None:
+        """Halt unless the input that Kafka has joins on to `position`, where the partition was when Kafka was asked."""
         if self.status is not Status.RUNNING:
             return
-        if start > position + 1:
-            self.halt(f"the input begins at offset {start}, but offset {position + 1} has not been folded")
-        elif end < position + 1:
-            self.halt(f"the input ends at offset {end}, but offset {position} has been folded: its tail was lost")
+        header = self._fold.header
+        reason = input_differs(header.input_topic, position, (header.input_time, header.input_crc), found)
+        if reason is not None:
+            self.halt(reason)
 
     def _spawn(self, work: Any) -> None:
         self._tasks = [task for task in self._tasks if not task.done()]

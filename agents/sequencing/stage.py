@@ -8,9 +8,10 @@ from collections.abc import Callable
 from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition
 from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.topics import KafkaUnreachable
 from schemas.ids import partition_of
 from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion, SeqsAnswer, SeqsQuestion
-from schemas.topics import LOG, SUBMITTED
+from schemas.topics import LOG
 from streams.stage import GoOn, Stage, Status
 
 log = logging.getLogger(__name__)
@@ -38,13 +39,13 @@ class SequencerStage(Stage[Partition]):
         its log begins."""
         running = {p: p.position for p in self.partitions.values() if p.status is Status.RUNNING}
         try:
-            inputs = await self._outside.watermarks(SUBMITTED, [partition.number for partition in running])
+            inputs = await self._outside.inputs([partition.number for partition in running])
             logs = await self._outside.watermarks(LOG, [partition.number for partition in running])
-        except ReadTimeout as error:
+        except (ReadTimeout, KafkaUnreachable) as error:
             log.warning("Kafka cannot be looked at: %s", error)
             return
         for partition, position in running.items():
-            partition.input_is(*inputs[partition.number], position)
+            partition.input_is(inputs[partition.number], position)
             partition.log_start = logs[partition.number][0]
 
     def seq(self, conversation: str) -> int:

@@ -43,6 +43,15 @@ def read_all(stack: Stack, topic: str, partition: int) -> list[Record]:
         reader.close()
 
 
+def watermarks(stack: Stack, topic: str, partition: int) -> tuple[int, int]:
+    """(first offset, offset after the last)."""
+    reader = Reader(stack.kafka)
+    try:
+        return reader.watermarks(topic, partition)
+    finally:
+        reader.close()
+
+
 def forget_group(stack: Stack, group: str) -> None:
     """The group's committed offsets are gone. It must have no members."""
     admin = AdminClient({"bootstrap.servers": stack.kafka})
@@ -69,10 +78,7 @@ def recreate(stack: Stack, topic: str, partitions: int = 4) -> None:
 
 def expire(stack: Stack, topic: str, partition: int) -> None:
     """All records of a partition expire, as by retention."""
-    reader = Reader(stack.kafka)
-    end = reader.watermarks(topic, partition)[1]
-    reader.close()
-    TopicsAdmin(stack.kafka, 4, 8).expire(topic, partition, end)
+    TopicsAdmin(stack.kafka, 4, 8).expire(topic, partition, watermarks(stack, topic, partition)[1])
 
 
 def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:

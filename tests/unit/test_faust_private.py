@@ -3,23 +3,22 @@
 import inspect
 from importlib.metadata import version
 
+from aiokafka.consumer.fetcher import Fetcher
 from faust.sensors import Monitor
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
-from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from connectors.kafka.record import Record
 from streams.batching import MAX_BYTES, MAX_RECORDS, BatchConsumer, BatchScheduler, coalesce
 from streams.monitor import LightMonitor
 from streams.table import LogTableManager
 
 
-class Fetched:
-    def __init__(self, offset: int, size: int = 10) -> None:
-        self.topic, self.partition, self.offset = "t", 0, offset
-        self.timestamp, self.timestamp_type = 1000 + offset, 1
-        self.serialized_value_size = size
+def record(offset: int, size: int = 10, partition: int = 0) -> Record:
+    return Record(partition, offset, 1000 + offset, bytes(size))
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
@@ -27,7 +26,7 @@ def test_the_version_is_the_one_that_was_read() -> None:
 
 
 def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
-    for name in ("_getmany", "_wait_next_records", "perform_seek", "ack", "_add_gap", "_new_offset", "verify_event_path"):
+    for name in ("_getmany", "_wait_next_records", "perform_seek", "highwater", "ack", "_add_gap", "_new_offset"):
         assert name in BatchConsumer.__dict__
         assert hasattr(driver.Consumer, name)
     assert "self._getmany(" in inspect.getsource(Consumer._wait_next_records)
@@ -36,8 +35,14 @@ def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
     assert "consumer.perform_seek()" in inspect.getsource(Recovery.on_recovery_completed)
     assert "self.perform_seek()" in inspect.getsource(Consumer.getmany)
     assert "self.scheduler.iterate(records)" in inspect.getsource(Consumer.getmany)
-    assert "_seek_wait" in inspect.getsource(driver.AIOKafkaConsumerThread.seek_wait)
-    assert "getmany" in inspect.getsource(ThreadDelegateConsumer._getmany)
+    assert "r_offset is None or offset >= r_offset" in inspect.getsource(Consumer._drain_messages)
+
+
+def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
+    assert BatchConsumer.RebalanceListener is not driver.Consumer.RebalanceListener
+    assert "consumer.RebalanceListener(self)" in inspect.getsource(driver.AIOKafkaConsumerThread)
+    assert "max_poll_interval_ms=int(max_poll_interval * 1000.0)" in inspect.getsource(driver.AIOKafkaConsumerThread)
+    assert "tp_state.paused" in inspect.getsource(Fetcher._get_actions_per_node)
 
 
 def test_recovery_has_nothing_to_do_and_still_reports() -> None:
@@ -55,15 +60,16 @@ def test_the_monitor_still_has_the_sensors_that_are_silenced() -> None:
 
 
 def test_an_event_is_what_was_fetched_bounded_by_count_and_bytes() -> None:
-    by_count = list(coalesce([Fetched(n) for n in range(MAX_RECORDS * 2 + 1)]))
+    by_count = list(coalesce("t", [record(n) for n in range(MAX_RECORDS * 2 + 1)]))
     assert [len(event.value) for event in by_count] == [MAX_RECORDS, MAX_RECORDS, 1]
     assert [event.offset for event in by_count] == [MAX_RECORDS - 1, MAX_RECORDS * 2 - 1, MAX_RECORDS * 2]
-    by_bytes = list(coalesce([Fetched(n, MAX_BYTES // 2) for n in range(5)]))
+    by_bytes = list(coalesce("t", [record(n, MAX_BYTES // 2) for n in range(5)]))
     assert [len(event.value) for event in by_bytes] == [2, 2, 1]
-    assert [len(event.value) for event in coalesce([Fetched(0, MAX_BYTES * 3), Fetched(1)])] == [1, 1]
-    assert list(coalesce([])) == []
+    assert [event.serialized_value_size for event in by_bytes] == [MAX_BYTES, MAX_BYTES, MAX_BYTES // 2]
+    assert [len(event.value) for event in coalesce("t", [record(0, MAX_BYTES * 3), record(1)])] == [1, 1]
+    assert list(coalesce("t", [])) == []
 
 
 def test_the_scheduler_takes_turns_between_partitions() -> None:
-    records = {TP("t", 0): [Fetched(n) for n in range(MAX_RECORDS * 2)], TP("t", 1): [Fetched(0)]}
+    records = {TP("t", 0): [record(n) for n in range(MAX_RECORDS * 2)], TP("t", 1): [record(0, partition=1)]}
     assert [tp.partition for tp, _ in BatchScheduler().iterate(records)] == [0, 1, 0]

@@ -1,0 +1,221 @@
+"""Consumer of many partitions of one topic, each from the offset it is told; what has come waits until it is taken."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from connectors.kafka.consumer import to_record
+from connectors.kafka.record import Record
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.05
+"""How late a new position may be heard of while nothing comes."""
+_MAX_BATCH = 1000
+_UNKNOWN = -1001
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""Of values that wait to be taken; then the thread waits, and librdkafka's own queue is the bound."""
+MAX_LEFT_BYTES = 1024 * 1024
+"""Of a partition that is left out; beyond it the partition is paused, so that the others go on."""
+MAX_QUEUED_KIB = 4 * 1024
+"""Of librdkafka's queue; a batch is no more than it holds."""
+
+
+class _Position(NamedTuple):
+    """Read `partition` from `offset` on; None: no more. `turn` tells what was read after it from what was read before."""
+
+    partition: int
+    offset: int | None
+    turn: int
+
+
+class Fetcher:
+    """Reads partitions of `topic`. Make it inside the loop it is used in, and close it.
+
+    An offset that Kafka has not (any more) is as good as the first that it has: who must not jump compares offsets.
+    """
+
+    def __init__(self, servers: str, topic: str) -> None:
+        self._topic = topic
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._turn = 0
+        self._turns: dict[int, int] = {}
+        """Of each partition that is read, its last position's."""
+        self._positions: deque[_Position] = deque()
+        """What the thread has not heard yet."""
+        self._waiting: dict[int, list[Record]] = {}
+        self._left: Collection[int] = ()
+        self._handed: Counter[int] = Counter()
+        """Bytes of values handed to the loop since the start, by partition; the thread counts."""
+        self._gone: Counter[int] = Counter()
+        """What of them has been taken or dropped; the loop counts."""
+        self._ends: dict[int, int] = {}
+        self._come = asyncio.Event()
+        self._room = threading.Event()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": servers,
+                "group.id": "unused-assign-only",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+                "fetch.min.bytes": 1,
+                "fetch.wait.max.ms": 500,
+                "queued.max.messages.kbytes": MAX_QUEUED_KIB,
+                "fetch.queue.backoff.ms": 1,
+                "fetch.error.backoff.ms": 20,
+                "topic.metadata.refresh.interval.ms": 10_000,  # how soon a topic that was re-created is noticed
+                "socket.nagle.disable": True,
+                "logger": logging.getLogger("rdkafka"),
+                "error_cb": lambda error: log.debug("kafka fetcher: %s", error),
+            }
+        )
+        self._thread = threading.Thread(target=self._run, name="kafka-fetcher", daemon=True)
+        self._thread.start()
+
+    def read(self, offsets: Mapping[int, int]) -> None:
+        """Read these partitions and no others, each from its offset on. What waits is dropped."""
+        for partition in self._turns.keys() - offsets.keys():
+            self._go(partition, None)
+        for partition, offset in offsets.items():
+            self.seek(partition, offset)
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read a partition, whether it was read before or not, from `offset` on. What waits of it is dropped."""
+        self._go(partition, offset)
+
+    async def wait(self, seconds: float) -> None:
+        """Until something has come since this call, or the time is over."""
+        self._come.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._come.wait()
+
+    def has(self, partitions: Collection[int]) -> bool:
+        """Whether something of them waits."""
+        return any(partition in self._waiting for partition in partitions)
+
+    def take(self, partitions: Collection[int]) -> dict[int, list[Record]]:
+        """partition → all that waits of it, in order, of those of `partitions` that have something. The others are left
+        out: they hold up nobody."""
+        taken = {partition: self._waiting.pop(partition) for partition in partitions if partition in self._waiting}
+        for partition, records in taken.items():
+            self._gone[partition] += _size(records)
+        self._left = tuple(self._waiting)
+        self._room.set()
+        return taken
+
+    def end(self, partition: int) -> int | None:
+        """The offset after the last that Kafka had of a partition when it last answered, None if not known."""
+        return self._ends.get(partition)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._closed = True
+        self._room.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _go(self, partition: int, offset: int | None) -> None:
+        self._turn += 1
+        if offset is None:
+            del self._turns[partition]
+        else:
+            self._turns[partition] = self._turn
+        self._gone[partition] += _size(self._waiting.pop(partition, []))
+        self._positions.append(_Position(partition, offset, self._turn))
+        self._room.set()
+
+    def _come_in(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]]) -> None:
+        for partition, records in fetched.items():
+            if self._turns.get(partition) == turns[partition]:
+                self._waiting.setdefault(partition, []).extend(records)
+            else:
+                self._gone[partition] += _size(records)
+        self._come.set()
+
+    # In the thread
+
+    def _run(self) -> None:
+        turns: dict[int, int] = {}
+        paused: set[int] = set()
+        while not self._closed:
+            self._take_positions(turns, paused)
+            self._pause(paused)
+            self._room.clear()
+            if self._is_full():
+                self._room.wait(_POLL_SECONDS)
+                continue
+            fetched = self._fetch()
+            self._look_for_ends(fetched or turns)
+            if fetched:
+                self._hand_over(dict(turns), fetched)
+        self._consumer.close()
+
+    def _take_positions(self, turns: dict[int, int], paused: set[int]) -> None:
+        while self._positions:
+            partition, offset, turn = self._positions.popleft()
+            if turns.pop(partition, None) is not None:
+                self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+            paused.discard(partition)
+            self._ends.pop(partition, None)
+            if offset is not None:
+                self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
+                turns[partition] = turn
+
+    def _pause(self, paused: set[int]) -> None:
+        """Pause what is left out and has grown too much; go on with what has been taken since."""
+        for partition in self._left:
+            if partition not in paused and self._waiting_bytes(partition) > MAX_LEFT_BYTES:
+                self._consumer.pause([TopicPartition(self._topic, partition)])
+                paused.add(partition)
+        for partition in [partition for partition in paused if not self._waiting_bytes(partition)]:
+            self._consumer.resume([TopicPartition(self._topic, partition)])
+            paused.discard(partition)
+
+    def _is_full(self) -> bool:
+        left = self._left
+        return sum(self._waiting_bytes(partition) for partition in self._handed if partition not in left) > MAX_WAITING_BYTES
+
+    def _waiting_bytes(self, partition: int) -> int:
+        return self._handed[partition] - self._gone[partition]
+
+    def _fetch(self) -> dict[int, list[Record]]:
+        first = self._consumer.poll(_POLL_SECONDS)
+        if first is None:
+            return {}
+        fetched: dict[int, list[Record]] = {}
+        # poll, then whatever is there: consume(n, timeout) would wait the whole timeout for n messages
+        for message in (first, *self._consumer.consume(_MAX_BATCH - 1, 0)):
+            error = message.error()
+            if error is None:
+                record = to_record(message)
+                fetched.setdefault(record.partition, []).append(record)
+            else:
+                log.debug("kafka fetcher: %s", error)
+        return fetched
+
+    def _look_for_ends(self, partitions: Iterable[int]) -> None:
+        """Here, between fetches: asked beside one, librdkafka waits for it, and it for the interpreter's lock."""
+        for partition in partitions:
+            with contextlib.suppress(KafkaException):
+                _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+                if end != _UNKNOWN:
+                    self._ends[partition] = end
+
+    def _hand_over(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]]) -> None:
+        for partition, records in fetched.items():
+            self._handed[partition] += _size(records)
+        try:
+            self._loop.call_soon_threadsafe(self._come_in, turns, fetched)
+        except RuntimeError:  # the loop is closed: nobody takes anything any more
+            self._closed = True
+
+
+def _size(records: Sequence[Record]) -> int:
+    return sum(len(record.value) for record in records)

@@ -1,0 +1,118 @@
+"""The workers' consumer: positions, what is left out, bounds."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+
+import pytest
+
+from connectors.kafka.fetcher import MAX_LEFT_BYTES, MAX_QUEUED_KIB, MAX_WAITING_BYTES, Fetcher
+from connectors.kafka.record import Record
+from schemas.topics import DELIVERIES
+from tests.harness import kafka
+from tests.harness.stack import Stack
+
+pytestmark = pytest.mark.real
+_ONE, _OTHER = 5, 6
+"""Slots that no node has."""
+_SIZE = 10_000
+
+
+@pytest.fixture
+async def fetcher(stack: Stack) -> AsyncIterator[Fetcher]:
+    running = Fetcher(stack.kafka, DELIVERIES)
+    yield running
+    await running.close()
+    for partition in (_ONE, _OTHER):  # they are no frames: the judge would say so
+        await asyncio.to_thread(kafka.expire, stack, DELIVERIES, partition)
+
+
+async def written(stack: Stack, partition: int, count: int, size: int = _SIZE) -> range:
+    """The offsets of `count` new records."""
+    values = [bytes(size)] * count
+    await asyncio.to_thread(kafka.produce_many, stack, DELIVERIES, partition, values)
+    end = kafka.watermarks(stack, DELIVERIES, partition)[1]
+    return range(end - count, end)
+
+
+async def taken(fetcher: Fetcher, partition: int, count: int) -> list[int]:
+    """The offsets of the next records of a partition, `count` at least; others are left out."""
+    records: list[Record] = []
+    async with asyncio.timeout(20):
+        while len(records) < count:
+            await fetcher.wait(0.1)
+            records += fetcher.take([partition]).get(partition, [])
+    return [record.offset for record in records]
+
+
+async def grown(fetcher: Fetcher, partitions: Collection[int]) -> None:
+    """Wait until something waits, and no more comes."""
+    async with asyncio.timeout(20):
+        while not fetcher.has(partitions):
+            await fetcher.wait(0.1)
+    await asyncio.sleep(0.5)
+
+
+async def test_each_partition_is_read_from_its_position_on(stack: Stack, fetcher: Fetcher) -> None:
+    one, other = await written(stack, _ONE, 50), await written(stack, _OTHER, 50)
+    fetcher.read({_ONE: one[10], _OTHER: other[20]})
+    assert await taken(fetcher, _ONE, 40) == list(one[10:])
+    assert await taken(fetcher, _OTHER, 30) == list(other[20:])
+    assert (fetcher.end(_ONE), fetcher.end(_OTHER)) == (one[-1] + 1, other[-1] + 1)
+    more = await written(stack, _ONE, 1)
+    assert await taken(fetcher, _ONE, 1) == list(more)
+
+
+async def test_after_a_new_position_nothing_comes_that_was_read_before_it(stack: Stack, fetcher: Fetcher) -> None:
+    """Back and forth, while what was read waits, or is on its way."""
+    offsets = await written(stack, _ONE, 200)
+    for pause in (0, 0, 0.001, 0.01, 0.1, 0.3):
+        for start in (offsets[0], offsets[150], offsets[20]):
+            fetcher.seek(_ONE, start)
+            await asyncio.sleep(pause)
+        assert await taken(fetcher, _ONE, 180) == list(offsets[20:])
+
+
+async def test_what_is_no_longer_read_is_gone(stack: Stack, fetcher: Fetcher) -> None:
+    one, other = await written(stack, _ONE, 20), await written(stack, _OTHER, 20)
+    fetcher.read({_ONE: one[0], _OTHER: other[0]})
+    await grown(fetcher, [_ONE, _OTHER])
+    fetcher.read({_OTHER: other[5]})
+    assert await taken(fetcher, _OTHER, 15) == list(other[5:])
+    await written(stack, _ONE, 1)
+    await asyncio.sleep(0.3)
+    assert not fetcher.has([_ONE])
+
+
+async def test_a_partition_that_is_left_out_is_held_at_its_bound_and_holds_up_nobody(stack: Stack, fetcher: Fetcher) -> None:
+    left, other = await written(stack, _ONE, 2000), await written(stack, _OTHER, 2000)
+    fetcher.read({_ONE: left[0], _OTHER: other[0]})
+    assert await taken(fetcher, _OTHER, 2000) == list(other)
+    await grown(fetcher, [_ONE])
+    first = fetcher.take([_ONE])[_ONE]
+    waited = sum(len(record.value) for record in first)
+    assert MAX_LEFT_BYTES < waited <= MAX_LEFT_BYTES + 2 * MAX_QUEUED_KIB * 1024, f"{waited >> 10} KiB"
+    rest = await taken(fetcher, _ONE, 2000 - len(first))
+    assert [record.offset for record in first] + rest == list(left)
+
+
+async def test_what_nobody_takes_waits_in_kafka(stack: Stack, fetcher: Fetcher) -> None:
+    """A loop that is held up, and one that takes nothing, are handed so much and no more."""
+    offsets = await written(stack, _ONE, 3000)
+    fetcher.read({_ONE: offsets[0]})
+    await grown(fetcher, [_ONE])
+    time.sleep(0.5)  # noqa: ASYNC251  (the loop is held up)
+    await asyncio.sleep(0)
+    first = fetcher.take([_ONE])[_ONE]
+    waited = sum(len(record.value) for record in first)
+    assert MAX_WAITING_BYTES < waited <= MAX_WAITING_BYTES + 2 * MAX_QUEUED_KIB * 1024, f"{waited >> 10} KiB"
+    rest = await taken(fetcher, _ONE, 3000 - len(first))
+    assert [record.offset for record in first] + rest == list(offsets)
+
+
+async def test_an_offset_that_kafka_has_no_more_is_as_good_as_the_first(stack: Stack, fetcher: Fetcher) -> None:
+    gone = await written(stack, _ONE, 10)
+    await asyncio.to_thread(kafka.expire, stack, DELIVERIES, _ONE)
+    left = await written(stack, _ONE, 10)
+    fetcher.read({_ONE: gone[0]})
+    assert await taken(fetcher, _ONE, 10) == list(left)
