@@ -16,8 +16,8 @@ from schemas.codec import UNDECODABLE
 from schemas.ranges import DevicesQuestion, MarksAnswer, MarksQuestion
 from schemas.topics import RECEIPTS
 from streams.app import PipelineApp
+from streams.rocks import RocksBudget
 from streams.stage import GoOn
-from streams.state import RocksBudget
 
 GROUP = "cursors"
 

@@ -19,8 +19,8 @@ from schemas.codec import UNDECODABLE
 from schemas.ranges import PresenceQuestion
 from schemas.topics import PRESENCE_SUBMITTED
 from streams.app import PipelineApp
+from streams.rocks import RocksBudget
 from streams.stage import GoOn
-from streams.state import RocksBudget
 
 GROUP = "presence"
 _LOOK_SECONDS = 0.5

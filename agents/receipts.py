@@ -14,8 +14,8 @@ from schemas.frames import Mark
 from schemas.ids import members_of_valid
 from schemas.topics import CURSORS, RECEIPTS
 from streams.cursor_table import CursorTable, Header
+from streams.rocks import RocksBudget
 from streams.stage import GoOn
-from streams.state import RocksBudget
 
 
 class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):

@@ -4,17 +4,16 @@ One Faust event is all that was fetched of a partition. The agent only hands it 
 partitions agents/sequencing. No exception leaves it, since Faust would acknowledge the event all the same.
 """
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
 
+from agents.claiming import CLAIM_SECONDS, keep_claims
 from agents.sequencing.outside import Outside
 from agents.sequencing.pages import add_pages
 from agents.sequencing.stage import SequencerStage
 from agents.sequencing.vitals import SequencerVitals
 from agents.settings import WorkerSettings
-from connectors.redis.client import RedisUnavailable
 from schemas.topics import LOG, SUBMITTED
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
@@ -24,9 +23,6 @@ from streams.watchdog import Watchdog
 GROUP = "sequencer"
 _WRITE_SECONDS = 1.0
 _LOOK_SECONDS = 10.0
-_CLAIM_SECONDS = 1.0
-
-log = logging.getLogger(__name__)
 
 
 def make_sequencer(outside: Outside, settings: WorkerSettings) -> PipelineApp:
@@ -65,12 +61,9 @@ def make_sequencer(outside: Outside, settings: WorkerSettings) -> PipelineApp:
     async def look() -> None:
         await stage.look()
 
-    @app.timer(_CLAIM_SECONDS)
+    @app.timer(CLAIM_SECONDS)
     async def claim() -> None:
-        try:
-            await outside.owners.keep(stage.readable(), outside.address)
-        except RedisUnavailable as error:
-            log.debug("partitions are not claimed now: %s", error)
+        await keep_claims(outside.owners, stage.readable(), outside.address)
 
     watchdog = Watchdog(SequencerVitals(app, stage, outside), app.end)
 

@@ -17,8 +17,8 @@ from schemas.frames import Presence
 from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
 from streams.cursor_table import Header
 from streams.presence_table import PresenceTable
+from streams.rocks import RocksBudget
 from streams.stage import GoOn
-from streams.state import RocksBudget
 
 GONE_SECONDS = 2.0
 """How long no slot may name a node, after its lease has ended, before its users are offline: its devices may be on their way to

@@ -29,7 +29,7 @@ from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from streams.app import PipelineApp
-from streams.state import RocksBudget
+from streams.rocks import RocksBudget
 from streams.watchdog import end_when_blocked
 
 log = logging.getLogger(__name__)

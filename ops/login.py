@@ -1,7 +1,12 @@
 """Where `messenger` finds the gateway and its token secret in local mode."""
 
 import os
+import time
 from pathlib import Path
+
+from gateway.tokens import issue
+from ops.exits import USAGE, fail
+from schemas.ids import InvalidId, user_id
 
 
 def local_secret() -> str | None:
@@ -9,6 +14,20 @@ def local_secret() -> str | None:
     secret = os.environ.get("MESSENGER_TOKEN_SECRET")
     file = Path(os.environ.get("MESSENGER_HOME", ".local/stack")) / "token-secret"
     return secret or (file.read_text() if file.exists() else None)
+
+
+def login_token(user: str, token: str | None) -> str:
+    """`token`, or one for the user in local mode. Ends the command with code 2 if there is no way to log in."""
+    try:
+        name = user_id(user)
+    except InvalidId as error:
+        fail(str(error), USAGE)
+    if token is not None:
+        return token
+    secret = local_secret()
+    if secret is None:
+        fail("no token: give --token, or MESSENGER_HOME of a local stack", USAGE)
+    return issue(name, secret, time.time())
 
 
 def default_url() -> str:

@@ -1,17 +1,15 @@
 """What `messenger send` and `tail` share: a client for a user, in local mode or with a token."""
 
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from gateway.tokens import issue
 from messenger_sdk import Client
 from ops.exits import USAGE, fail
-from ops.login import default_url, local_secret
-from schemas.ids import InvalidId, device_id, user_id
+from ops.login import default_url, login_token
+from schemas.ids import InvalidId, device_id
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,11 +32,7 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def make_client(user: str, url: str, token: str | None, device: str) -> Client:
     """A client inside the running loop; ends the command with code 2 if there is no way to log in."""
     try:
-        user_id(user)
         device_id(device)
     except InvalidId as error:
         fail(str(error), USAGE)
-    secret = local_secret()
-    if token is None and secret is None:
-        fail("no token: give --token, or MESSENGER_HOME of a local stack", USAGE)
-    return Client(url, token or issue(user_id(user), secret or "", time.time()), device)
+    return Client(url, login_token(user, token), device)

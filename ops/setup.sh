@@ -56,7 +56,11 @@ if ! ls .local/kafka/lib/kafka_*.jar >/dev/null 2>&1; then
   rm -rf .local/kafka/lib.new
   mvn -q -B -f ops/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
     -DoutputDirectory="$PWD/.local/kafka/lib.new" >&2 || die "Maven could not fetch the Kafka jars"
-  mkdir -p .local/kafka && rm -rf .local/kafka/lib && mv .local/kafka/lib.new .local/kafka/lib
+  mkdir -p .local/kafka && rm -rf .local/kafka/lib .local/kafka/classes.jsa && mv .local/kafka/lib.new .local/kafka/lib
+fi
+if [ ! -f .local/kafka/classes.jsa ]; then
+  say "preparing Kafka ..."
+  $python -m ops.local.kafka || say "Kafka will start more slowly: $python -m ops.local.kafka fails"
 fi
 [ "$purpose" = test ] || exit 0
 need chromium chromium

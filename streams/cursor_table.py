@@ -15,7 +15,7 @@ import msgspec
 import rocksdict
 
 from schemas.events import READ, RECEIVED
-from streams.state import RocksBudget
+from streams.rocks import Rocks, RocksBudget
 
 _CURSOR = Struct(">QQ")
 
@@ -30,45 +30,25 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     offset: int
 
 
-class CursorTable:
-    """`Known` (agents/rules/cursors.py) on RocksDB. One owner; close it."""
+class CursorTable(Rocks[Header]):
+    """`Known` (agents/rules/cursors.py) on RocksDB."""
 
     def __init__(self, folder: Path, budget: RocksBudget) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._db = rocksdict.Rdict(str(folder), options=budget.options())
-        self._unlogged = rocksdict.WriteOptions()
-        self._unlogged.disable_wal = True
-        raw = self._db.get(b"h")
-        self.header: Header | None = None if raw is None else msgspec.msgpack.decode(raw, type=Header)
-
-    def close(self) -> None:
-        self._db.flush(True)
-        self._db.close()
-
-    @staticmethod
-    def destroy(folder: Path) -> None:
-        """Delete a closed table: its topic is another."""
-        rocksdict.Rdict.destroy(str(folder))
+        super().__init__(folder, budget, Header)
 
     def get(self, cursor: Name) -> tuple[int, int]:
         raw = self._db.get(b"c" + "\0".join(cursor).encode())
         return (0, 0) if raw is None else _CURSOR.unpack(raw)
 
     def of_device(self, user: str, device: str) -> Iterator[Name]:
-        prefix = f"i{user}\0{device}\0".encode()
-        for key in self._db.keys(from_key=prefix):
-            if not key.startswith(prefix):
-                return
-            yield key[len(prefix) :].decode(), user, device
+        for conversation in self._suffixes(f"i{user}\0{device}\0".encode()):
+            yield conversation.decode(), user, device
 
     def devices(self, user: str) -> Iterator[str]:
         """The devices of a user that have read something here."""
-        prefix = f"i{user}\0".encode()
-        start, last = prefix, b""
-        for key in self._db.keys(from_key=start):
-            if not key.startswith(prefix):
-                return
-            device = key[len(prefix) :].partition(b"\0")[0]
+        last = b""
+        for rest in self._suffixes(f"i{user}\0".encode()):
+            device = rest.partition(b"\0")[0]
             if device != last:
                 last = device
                 yield device.decode()
@@ -86,7 +66,4 @@ class CursorTable:
             batch.put(key, _CURSOR.pack(seq, time))
             if device not in (RECEIVED, READ):
                 batch.put(index, b"")
-        if header is not None:
-            batch.put(b"h", msgspec.msgpack.encode(header))
-            self.header = header
-        self._db.write(batch, self._unlogged)
+        self._write(batch, header)

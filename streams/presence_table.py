@@ -12,7 +12,7 @@ import msgspec
 import rocksdict
 
 from streams.cursor_table import Header
-from streams.state import RocksBudget
+from streams.rocks import Rocks, RocksBudget
 
 _state = msgspec.msgpack.Decoder(tuple[tuple[str, ...], int])
 _encode = msgspec.msgpack.Encoder().encode
@@ -21,25 +21,9 @@ UserState = tuple[tuple[str, ...], int]
 """(nodes, last seen)."""
 
 
-class PresenceTable:
-    """One owner; close it."""
-
+class PresenceTable(Rocks[Header]):
     def __init__(self, folder: Path, budget: RocksBudget) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._db = rocksdict.Rdict(str(folder), options=budget.options())
-        self._unlogged = rocksdict.WriteOptions()
-        self._unlogged.disable_wal = True
-        raw = self._db.get(b"h")
-        self.header: Header | None = None if raw is None else msgspec.msgpack.decode(raw, type=Header)
-
-    def close(self) -> None:
-        self._db.flush(True)
-        self._db.close()
-
-    @staticmethod
-    def destroy(folder: Path) -> None:
-        """Delete a closed table: its topic is another."""
-        rocksdict.Rdict.destroy(str(folder))
+        super().__init__(folder, budget, Header)
 
     def state(self, user: str) -> UserState | None:
         raw = self._db.get(b"u" + user.encode())
@@ -57,13 +41,7 @@ class PresenceTable:
             start = b"n" + node + b"\1"
 
     def users_of(self, node: str) -> list[str]:
-        prefix = f"n{node}\0".encode()
-        users = []
-        for key in self._db.keys(from_key=prefix):
-            if not key.startswith(prefix):
-                break
-            users.append(key[len(prefix) :].decode())
-        return users
+        return [user.decode() for user in self._suffixes(f"n{node}\0".encode())]
 
     def write(self, changed: Mapping[str, UserState], header: Header | None = None) -> None:
         """Bring users, and maybe how far the topic has been read, into the table, atomically."""
@@ -75,7 +53,4 @@ class PresenceTable:
             for node in set(nodes) - set(before):
                 batch.put(f"n{node}\0{user}".encode(), b"")
             batch.put(b"u" + user.encode(), _encode((nodes, last_seen)))
-        if header is not None:
-            batch.put(b"h", msgspec.msgpack.encode(header))
-            self.header = header
-        self._db.write(batch, self._unlogged)
+        self._write(batch, header)

@@ -17,7 +17,6 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from struct import Struct, pack
-from typing import Any
 
 import msgspec
 import rocksdict
@@ -25,13 +24,13 @@ import rocksdict
 from schemas.events import Taken
 from schemas.frames import OUTBOX_WINDOW
 from schemas.ids import members_of_valid
+from streams.rocks import Rocks, RocksBudget
 
 log = logging.getLogger(__name__)
 
 FORMAT = 5
 """Of the keys above; a state of another format is folded again from the log."""
 
-_MB = 1024 * 1024
 _SEQ = Struct(">Q")
 _LAST = Struct(">QQ")
 _PLACE = Struct(">QQ")
@@ -62,54 +61,13 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     format: int = 1
 
 
-class RocksBudget:
-    """One block cache and one write-buffer budget over all partitions of a process, in bytes."""
-
-    def __init__(self, cache: int = 256 * _MB, write_buffers: int = 64 * _MB) -> None:
-        self._cache = rocksdict.Cache(cache)
-        self._buffers = rocksdict.WriteBufferManager.new_write_buffer_manager_with_cache(write_buffers, False, self._cache)
-
-    def options(self) -> Any:
-        """Options of one partition's database."""
-        options = rocksdict.Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_manager(self._buffers)
-        options.set_write_buffer_size(8 * _MB)
-        options.set_max_write_buffer_number(2)
-        options.set_max_open_files(64)
-        options.set_keep_log_file_num(2)
-        table = rocksdict.BlockBasedOptions()
-        table.set_bloom_filter(10, False)
-        table.set_block_cache(self._cache)
-        table.set_cache_index_and_filter_blocks(True)
-        options.set_block_based_table_factory(table)
-        return options
-
-
-class PartitionState:
-    """`Known` (agents/rules/known.py) on RocksDB. One owner; close it."""
+class PartitionState(Rocks[Header]):
+    """`Known` (agents/rules/known.py) on RocksDB."""
 
     def __init__(self, folder: Path, budget: RocksBudget) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._db = rocksdict.Rdict(str(folder), options=budget.options())
-        # No write-ahead log of RocksDB's own: `messages` is one. After a kill the state is an earlier one, as whole, and the
-        # log completes it; a clean close flushes.
-        self._unlogged = rocksdict.WriteOptions()
-        self._unlogged.disable_wal = True
-        raw = self._db.get(b"h")
+        super().__init__(folder, budget, Header)
         self._swept_below = 0
         self._sweep_at: bytes | None = None
-        self.header: Header | None = None if raw is None else msgspec.msgpack.decode(raw, type=Header)
-
-    def close(self) -> None:
-        self._db.flush(True)
-        self._db.close()
-
-    @staticmethod
-    def destroy(folder: Path) -> None:
-        """Delete a closed partition's state: its log says something else."""
-        rocksdict.Rdict.destroy(str(folder))
 
     def seq(self, conversation: str) -> int:
         return self.newest(conversation)[0]
@@ -187,7 +145,7 @@ class PartitionState:
         if self._sweep_at is None:
             self._swept_below = log_start
         if len(gone):
-            self._db.write(gone, self._unlogged)
+            self._write(gone, None)
 
     def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
         """Bring log records, as (offset, what they bring), into the state and move it to `header`, atomically."""
@@ -224,9 +182,7 @@ class PartitionState:
             put(b"o" + outbox, _LAST.pack(items[-1].ordinal, items[-1].time))
             for first, row in _answer_rows(items):
                 put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), row)
-        put(b"h", msgspec.msgpack.encode(header))
-        self._db.write(batch, self._unlogged)
-        self.header = header
+        self._write(batch, header)
 
     def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:
         """The header and every conversation's last seq, as of now, whatever is written meanwhile."""

@@ -3,28 +3,24 @@
 No exception leaves the agent, since Faust would acknowledge the event all the same.
 """
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.claiming import CLAIM_SECONDS, keep_claims
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
 from agents.folding.stage import FoldingStage
 from agents.folding.vitals import FoldingVitals
+from agents.pages import add_health, joining, reports
 from agents.settings import WorkerSettings
-from connectors.redis.client import RedisUnavailable
 from streams.app import PipelineApp, make_app
 from streams.batching import PassSchema
 from streams.rates import Rates
 from streams.stage import GoOn
 from streams.watchdog import Watchdog
-
-_CLAIM_SECONDS = 1.0
-
-log = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept", bound=Partition[Any])
 
@@ -58,12 +54,9 @@ def make_folding_app(
         async for event in stream.events():
             stage.feed(event.message.partition, event.value)
 
-    @app.timer(_CLAIM_SECONDS)
+    @app.timer(CLAIM_SECONDS)
     async def claim() -> None:
-        try:
-            await outside.owners.keep(stage.readable(), outside.address)
-        except RedisUnavailable as error:
-            log.debug("partitions are not claimed now: %s", error)
+        await keep_claims(outside.owners, stage.readable(), outside.address)
 
     watchdog = Watchdog(FoldingVitals(app, stage), app.end)
 
@@ -79,23 +72,12 @@ def make_folding_app(
 def _add_pages(app: PipelineApp, name: str, stage: FoldingStage[Any]) -> None:
     rates = Rates()
 
-    @app.page("/health/")
-    async def health(web: Any, request: Any) -> Any:
-        """200 when every partition of this worker runs, else 503; lists what does not."""
-        problems = stage.unhealthy()
-        if app.joining:
-            problems.insert(0, "joining the group")
-        return web.json({"healthy": not problems, "problems": problems}, status=503 if problems else 200)
+    add_health(app, lambda: [*joining(app), *stage.unhealthy()])
 
     @app.page(f"/{name}/")
     async def page(web: Any, request: Any) -> Any:
         """Figures since start, facts/s since the last look, and each partition's state, position and lag in records."""
-        partitions = []
-        for partition in stage.partitions.values():
-            report, end = partition.report(), app.input_end(partition.number)
-            known = end is not None and partition.committable is not None
-            report["lag"] = max(0, end - partition.committable) if known else None
-            partitions.append(report)
+        partitions = reports(app, stage.partitions.values())
         figures = {figure: stage.figures[figure] for figure in ("facts", "changed", "told", "unreadable", "events")}
         rate = rates.since_last(figures["facts"], time.monotonic())
         return web.json({**figures, "facts_per_second": rate, "rebalancing": bool(app.rebalancing), "partitions": partitions})

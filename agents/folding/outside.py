@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
+from agents.claiming import claim
 from connectors.kafka.producer import KafkaSendError, QueueFull
 from connectors.kafka.reader import Reader
 from connectors.kafka.renewed import RenewedProducer
@@ -56,13 +57,7 @@ class Outside:
 
     async def claim(self, partition: int) -> None:
         """Say that this worker has the partition; returns when it is said, however long Redis is away."""
-        while True:
-            try:
-                await self.owners.take(partition, self.address)
-                return
-            except RedisUnavailable as error:
-                log.info("partition %d is not claimed yet: %s", partition, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        await claim(self.owners, partition, self.address)
 
     async def lookup(self, users: Sequence[str], waiting: Callable[[bool], None]) -> Mapping[str, Sequence[tuple[str, int]]]:
         """Routes of users, however long Redis is away; `waiting` is told."""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agents.claiming import claim
 from agents.rules.answers import Routes as RoutesFound
 from agents.rules.fold import DeadItem
 from agents.rules.position import FoundInput
@@ -14,13 +15,12 @@ from connectors.kafka.producer import KafkaSendError, QueueFull
 from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.kafka.renewed import RenewedProducer
-from connectors.redis.client import RedisUnavailable
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
-from streams.state import RocksBudget
+from streams.rocks import RocksBudget
 
 log = logging.getLogger(__name__)
 
@@ -142,13 +142,7 @@ class PartitionOutside:
 
     async def claim(self) -> None:
         """Say that this worker has the partition; returns when it is said, however long Redis is away."""
-        while True:
-            try:
-                await self._outside.owners.take(self._number, self._outside.address)
-                return
-            except RedisUnavailable as error:
-                log.info("partition %d is not claimed yet: %s", self._number, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        await claim(self._outside.owners, self._number, self._outside.address)
 
     async def lookup(self, users: Sequence[str]) -> RoutesFound:
         return await self._outside.routes.lookup(users)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from faust.web import View
 
+from agents.pages import add_health, joining
 from agents.sequencing.ranges import RangeGone
 from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
@@ -26,13 +27,7 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
     """`/health/` and `/sequencer/` for people, `/sequencer/counters/…` for the judge, `page` and `heads` for gateways."""
     rates = Rates()
 
-    @app.page("/health/")
-    async def health(web: Any, request: Any) -> Any:
-        """200 when every partition of this worker runs, else 503; lists what does not."""
-        problems = stage.unhealthy()
-        if app.joining:
-            problems.insert(0, "joining the group")
-        return web.json({"healthy": not problems, "problems": problems}, status=503 if problems else 200)
+    add_health(app, lambda: [*joining(app), *stage.unhealthy()])
 
     @app.page("/sequencer/")
     async def sequencer(web: Any, request: Any) -> Any:

@@ -14,7 +14,8 @@ from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_di
 from agents.sequencing.logfold import Halt, LogFold
 from connectors.kafka.reader import OffsetGone, Reader
 from schemas.topics import LOG, SUBMITTED
-from streams.state import FORMAT, Header, PartitionState, RocksBudget
+from streams.rocks import RocksBudget
+from streams.state import FORMAT, Header, PartitionState
 
 log = logging.getLogger(__name__)
 

@@ -1,16 +1,13 @@
 """`messenger devices`: a user's devices, and one of them logged out."""
 
 import json
-import time
 import urllib.error
 import urllib.request
 
 import click
 
-from gateway.tokens import issue
-from ops.exits import FAILED, UNREACHABLE, USAGE, fail
-from ops.login import default_url, local_secret
-from schemas.ids import InvalidId, user_id
+from ops.exits import FAILED, UNREACHABLE, fail
+from ops.login import default_url, login_token
 
 _TIMEOUT = 10.0
 
@@ -28,14 +25,7 @@ def command(user: str, url: str, token: str | None, log_out: str | None) -> None
       messenger devices --as bob
       messenger devices --as bob --log-out old-phone
     """
-    try:
-        user_id(user)
-    except InvalidId as error:
-        fail(str(error), USAGE)
-    secret = local_secret()
-    if token is None and secret is None:
-        fail("no token: give --token, or MESSENGER_HOME of a local stack", USAGE)
-    bearer = token or issue(user_id(user), secret or "", time.time())
+    bearer = login_token(user, token)
     path = f"/v1/devices/{log_out}" if log_out else "/v1/devices"
     request = urllib.request.Request(
         url.rstrip("/") + path, headers={"Authorization": f"Bearer {bearer}"}, method="DELETE" if log_out else "GET"

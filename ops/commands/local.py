@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from ops.exits import FAILED, fail
-from ops.local.health import is_healthy
+from ops.local.health import look
 from ops.local.home import Home
-from ops.local.parts import MAX_ARCHIVERS, MAX_CURSORS, MAX_GATEWAYS, MAX_PRESENCE, MAX_WORKERS, Layout, MissingTool
+from ops.local.parts import MAX_ARCHIVERS, MAX_CURSORS, MAX_GATEWAYS, MAX_PRESENCE, MAX_WORKERS, Layout
 from ops.local.process import end, is_running
 from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
+from ops.local.tools import MissingTool
 
 _DOWN_SECONDS = 15.0
 
@@ -108,10 +109,7 @@ def status(home: Path, as_json: bool) -> None:
     state = place.read_state()
     parts: dict[str, Any] = state.get("parts", {})
     alive = is_running(state.get("pid"), state.get("started"))
-    health = asyncio.run(_health(parts))
-    for name, part in parts.items():
-        if part["state"] == "running" and not health[name]:
-            part["state"] = "unhealthy"
+    asyncio.run(look(parts))
     if as_json:
         click.echo(
             json.dumps(
@@ -172,11 +170,6 @@ def _detach(
             return
         time.sleep(0.1)
     fail(output.read_text().strip().removeprefix("messenger: "))
-
-
-async def _health(parts: dict[str, Any]) -> dict[str, bool]:
-    asked = await asyncio.gather(*(is_healthy(tuple(part["check"])) for part in parts.values()))
-    return dict(zip(parts, asked, strict=True))
 
 
 def _show(place: Home) -> None:

@@ -1,8 +1,17 @@
 """Asking a part how it is."""
 
 import asyncio
+from typing import Any
 
 _TIMEOUT = 2.0
+
+
+async def look(parts: dict[str, dict[str, Any]]) -> None:
+    """One look at all parts of a home's state: what runs and does not answer becomes "unhealthy"."""
+    healthy = await asyncio.gather(*(is_healthy(tuple(part["check"])) for part in parts.values()))
+    for part, well in zip(parts.values(), healthy, strict=True):
+        if part["state"] == "running" and not well:
+            part["state"] = "unhealthy"
 
 
 async def is_healthy(check: tuple[str, int, str]) -> bool:

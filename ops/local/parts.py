@@ -1,16 +1,16 @@
-"""The parts of a local stack, in the order they start."""
+"""The parts of a local stack."""
 
 import importlib.util
 import os
-import shlex
-import shutil
 import sys
 from collections.abc import Mapping
-from pathlib import Path
+from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
 from ops.local.home import Home
+from ops.local.kafka import format_data, kafka_properties, serve
+from ops.local.tools import MissingTool, find_tool
 
 MAX_GATEWAYS = 8
 MAX_WORKERS = 8
@@ -20,13 +20,14 @@ MAX_PRESENCE = 1
 _KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _CURSORS, _WORKERS = 8, 9, 10, 11, 12, 13, 15, 16
 _PRESENCE = 28
 _HUNG_SECONDS = 20.0
-_REPOSITORY = Path(__file__).resolve().parents[2]
-_JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
-"""A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply. Benchmarks set their own."""
 
 
-class MissingTool(Exception):
-    """Something that must be installed is not."""
+class Kind(Enum):
+    """What depends on what: ours need services; gateways go before the workers that answer them."""
+
+    SERVICE = 1
+    STAGE = 2
+    GATEWAY = 3
 
 
 class Part(NamedTuple):
@@ -34,6 +35,7 @@ class Part(NamedTuple):
     `after` when it has become healthy for the first time. What does not answer for `hung` seconds is
     killed and started again."""
 
+    kind: Kind
     name: str
     argv: list[str]
     environment: dict[str, str]
@@ -98,6 +100,7 @@ class Layout(NamedTuple):
             port = self.base_port + number - 1
             parts.append(
                 Part(
+                    Kind.GATEWAY,
                     f"gateway-{number}",
                     [*messenger, "gateway"],
                     {**ours, **reading, "MESSENGER_HTTP_PORT": str(port), "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS},
@@ -121,6 +124,7 @@ class Layout(NamedTuple):
             state = str(self.home.folder / f"{name}-{number}")
             parts.append(
                 Part(
+                    Kind.STAGE,
                     f"{name}-{number}",
                     [sys.executable, "-m", "ops", "worker", stage],
                     {**self.environment(), **more, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
@@ -135,25 +139,17 @@ class Layout(NamedTuple):
         return parts
 
     def _kafka(self, after: list[list[str]]) -> Part:
-        jars = Path(os.environ.get("MESSENGER_KAFKA_LIB", _REPOSITORY / ".local/kafka/lib"))
-        java = shutil.which("java")
-        if java is None:
-            raise MissingTool("java is not installed: a JRE of version 17 or later (Debian: default-jre-headless)")
-        if not any(jars.glob("kafka_*.jar")):
-            raise MissingTool(f"no Kafka jars in {jars}: `make run` fetches them (Debian: install maven first)")
         folder = self.home.folder / "kafka"
         folder.mkdir(parents=True, exist_ok=True)
         properties = folder / "server.properties"
-        port, controller = self.base_port + _KAFKA, self.base_port + _CONTROLLER
-        properties.write_text(_SERVER_PROPERTIES.format(port=port, controller=controller, folder=folder))
-        program = [java, *shlex.split(os.environ.get("MESSENGER_KAFKA_JVM", _JVM)), "-cp", f"{jars}/*"]
-        before = []
-        if not (folder / "data/meta.properties").exists():
-            identity = ["-t", self.home.cluster_id(), "-c", str(properties)]
-            before.append([*program, "kafka.tools.StorageTool", "format", *identity])
+        port = self.base_port + _KAFKA
+        properties.write_text(kafka_properties(port, self.base_port + _CONTROLLER, folder))
+        formatted = (folder / "data/meta.properties").exists()
+        before = [] if formatted else [format_data(properties, self.home.cluster_id())]
         return Part(
+            Kind.SERVICE,
             "kafka",
-            [*program, "kafka.Kafka", str(properties)],
+            serve(properties),
             self.environment(),
             port,
             ("tcp", port, ""),
@@ -164,15 +160,13 @@ class Layout(NamedTuple):
         )
 
     def _redis(self) -> Part:
-        server = shutil.which("redis-server")
-        if server is None:
-            raise MissingTool("redis-server is not installed (Debian: redis-server)")
+        server = find_tool("redis-server", " (Debian: redis-server)")
         folder = self.home.folder / "redis"
         folder.mkdir(parents=True, exist_ok=True)
         port = self.base_port + _REDIS
         options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes"]
         options += ["--maxmemory-policy", "noeviction"]
-        return Part("redis", [server, *options], {}, port, ("redis", port, ""), 1.5, [], [], self.redis)
+        return Part(Kind.SERVICE, "redis", [server, *options], {}, port, ("redis", port, ""), 1.5, [], [], self.redis)
 
     def _clickhouse(self, after: list[list[str]]) -> Part:
         if importlib.util.find_spec("chdb") is None:
@@ -180,6 +174,7 @@ class Layout(NamedTuple):
         folder = self.home.folder / "clickhouse"
         port, tcp = self.base_port + _CLICKHOUSE, self.base_port + _CLICKHOUSE_TCP
         return Part(
+            Kind.SERVICE,
             "clickhouse",
             [sys.executable, "-m", "ops.local.clickhouse_server", str(folder)],
             {**clickhouse_environment(self.home, port, tcp), "MESSENGER_CLICKHOUSE_ADMIN": self.clickhouse("admin")},
@@ -217,26 +212,3 @@ def clickhouse_url(home: Home, base_port: int, user: str) -> str:
 
 _DRAIN_SECONDS = "0.5"
 """Ctrl-C ends everything within 10 s; there are few sessions on one machine."""
-
-_SERVER_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-log.dirs={folder}/data
-auto.create.topics.enable=false
-message.max.bytes=8388608
-replica.fetch.max.bytes=8388608
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1500
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=300
-num.network.threads=2
-num.io.threads=4
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-"""

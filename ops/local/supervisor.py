@@ -1,4 +1,4 @@
-"""Starts the parts of a local stack in order, restarts what dies, stops all in reverse order."""
+"""Starts the parts of a local stack, services first, restarts what dies, stops all in reverse order."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from typing import Any
 
 from ops.local.health import is_healthy
 from ops.local.home import Home
-from ops.local.parts import Layout, Part
+from ops.local.parts import Kind, Layout, Part
 from ops.local.process import die_with_parent, end, is_running, start_time
 
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -60,13 +60,24 @@ class Supervisor:
             _check_port(running.part)
         self._write_state()
         try:
-            for running in self._parts:
-                if not await self._start(running):
-                    return
-            on_ready()
-            await self._stop.wait()
+            if await self._start_all(Kind.SERVICE) and await self._start_all(Kind.STAGE, Kind.GATEWAY):
+                on_ready()
+                await self._stop.wait()
         finally:
             await self._stop_all()
+
+    async def _start_all(self, *kinds: Kind) -> bool:
+        """Start parts at once and wait until they are healthy; False if asked to stop meanwhile."""
+        starting = [asyncio.create_task(self._start(running)) for running in self._of(*kinds)]
+        try:
+            return all(await asyncio.gather(*starting))
+        finally:  # the others do not go on when one cannot start
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+
+    def _of(self, *kinds: Kind) -> list[_Running]:
+        return [running for running in self._parts if running.part.kind in kinds]
 
     async def _start(self, running: _Running) -> bool:
         """Start a part and wait until it is healthy; False if asked to stop meanwhile."""
@@ -113,8 +124,14 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 *command, env={**os.environ, **part.environment}, stdout=log, stderr=log, preexec_fn=die_with_parent
             )
-            if await process.wait() != 0:
-                raise CannotStart(f"preparing {part.name} failed; its log: {self._home.log_of(part.name)}")
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
+        if code != 0:
+            raise CannotStart(f"preparing {part.name} failed; its log: {self._home.log_of(part.name)}")
 
     async def _watch(self, running: _Running) -> None:
         """Restart a part whenever it ends."""
@@ -156,8 +173,8 @@ class Supervisor:
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
-        for kind in ("gateway", ("worker", "cursors", "presence", "archiver"), ("clickhouse", "redis", "kafka")):
-            await asyncio.gather(*(self._end(r) for r in self._parts if r.part.name.startswith(kind)))
+        for kind in (Kind.GATEWAY, Kind.STAGE, Kind.SERVICE):
+            await asyncio.gather(*map(self._end, self._of(kind)))
         self._home.write_state({})
 
     async def _end(self, running: _Running) -> None:

@@ -5,15 +5,16 @@ from typing import Any
 import pytest
 from selenium import webdriver
 
-from tests.browser.conftest import Open
 from tests.harness.stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
 
 @pytest.fixture
-def page(stack: Stack, open_page: Open) -> webdriver.Chrome:
-    return open_page(stack.gateway_urls[0])
+def page(stack: Stack, browser: webdriver.Chrome) -> webdriver.Chrome:
+    """The page, loaded anew."""
+    browser.get(stack.gateway_urls[0])
+    return browser
 
 
 _BEFORE = """

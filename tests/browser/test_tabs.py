@@ -45,13 +45,23 @@ def at(browser: webdriver.Chrome, tab: str) -> webdriver.Chrome:
     return browser
 
 
-def another_tab(browser: webdriver.Chrome, url: str, user: str, contact: str) -> str:
-    """A new tab of the browser, logged in, with a conversation open. In a window of its own, so that all are in sight."""
+def another_tab(browser: webdriver.Chrome, url: str, user: str, contact: str | None = None) -> str:
+    """A new tab of the browser, logged in, maybe with a conversation open. In a window of its own, so that all are in sight."""
     browser.switch_to.new_window("window")
     browser.get(url)
     log_in(browser, user)
-    talk_to(browser, contact)
+    if contact is not None:
+        talk_to(browser, contact)
     return str(browser.current_window_handle)
+
+
+def alice_and_bob(stack: Stack, open_page: Open, name: str) -> tuple[webdriver.Chrome, webdriver.Chrome]:
+    """Their browsers, each on a gateway of its own, logged in as {name}-alice and {name}-bob; he looks at what she writes."""
+    alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
+    log_in(alice, f"{name}-alice")
+    log_in(bob, f"{name}-bob")
+    talk_to(bob, f"{name}-alice")
+    return alice, bob
 
 
 def until(page: webdriver.Chrome, holds: Callable[[], bool], timeout: float = 10) -> None:
@@ -65,15 +75,9 @@ def no_errors(browser: webdriver.Chrome) -> bool:
 def test_tabs_are_one_device_with_one_socket_and_in_step(stack: Stack, open_page: Open) -> None:
     url = stack.gateway_urls[0]
     before = connections(stack)
-    alice, bob = open_page(url), open_page(stack.gateway_urls[1])
-    log_in(alice, "tabs-alice")
+    alice, bob = alice_and_bob(stack, open_page, "tabs")
     first = alice.current_window_handle
-    alice.switch_to.new_window("window")
-    alice.get(url)
-    log_in(alice, "tabs-alice")
-    second = alice.current_window_handle
-    log_in(bob, "tabs-bob")
-    talk_to(bob, "tabs-alice")
+    second = another_tab(alice, url, "tabs-alice")
     assert len(devices(stack, "tabs-alice")) == 1
     assert connections(stack) == before + 2
 
@@ -116,10 +120,7 @@ def test_tabs_are_one_device_with_one_socket_and_in_step(stack: Stack, open_page
 
 def test_the_tab_that_came_first_closes_just_after_another_has_sent(stack: Stack, open_page: Open) -> None:
     url = stack.gateway_urls[0]
-    alice, bob = open_page(url), open_page(stack.gateway_urls[1])
-    log_in(bob, "close-bob")
-    talk_to(bob, "close-alice")
-    log_in(alice, "close-alice")
+    alice, bob = alice_and_bob(stack, open_page, "close")
     first = alice.current_window_handle
     second = another_tab(alice, url, "close-alice", "close-bob")
     device = devices(stack, "close-alice")
@@ -148,10 +149,7 @@ next();
 
 def test_the_device_crashes_again_and_again_while_another_tab_sends(stack: Stack, open_page: Open) -> None:
     url = stack.gateway_urls[0]
-    alice, bob = open_page(url), open_page(stack.gateway_urls[1])
-    log_in(bob, "crash-bob")
-    talk_to(bob, "crash-alice")
-    log_in(alice, "crash-alice")
+    alice, bob = alice_and_bob(stack, open_page, "crash")
     talk_to(alice, "crash-bob")
     device = devices(stack, "crash-alice")
     host = alice.current_window_handle  # the worker lives in the process of the tab that started it

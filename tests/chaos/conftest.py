@@ -1,33 +1,121 @@
-"""Chaos: every test has a stack of its own, and a verdict by both judges at its end.
+"""Chaos: parts of a running stack are killed, and at each test's end there is a verdict by both judges.
+
+To start a stack takes longer than most kills. So tests that want the same parts run one after the other on one stack: each
+leaves it healthy, has users of its own, and its verdict is on all that was before it, too. What leaves its stack broken is
+marked `alone`; after a failure the next test gets a fresh one.
 
 MESSENGER_CHAOS_ROUNDS is how often each kill is done (1 by default, 10 in `make chaos`). Times are printed with -s.
 """
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness.load import Load
+from connectors.redis.client import RedisClient
+from schemas.ids import partition_of
+from tests.harness.load import PAIRS, Load
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 from tests.harness.worker import Worker
 
 ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
+PARTITIONS = 4
+
+Parts = dict[str, int]
+
+
+def parts_of(item: pytest.Item) -> Parts:
+    """What a test's stack consists of: its mark `parts`, or the module's PARTS; of neither, Kafka, Redis and a gateway, and the
+    test brings its own workers."""
+    mark, module = item.get_closest_marker("parts"), item.getparent(pytest.Module)
+    return dict(mark.kwargs) if mark else dict(getattr(module and module.obj, "PARTS", {"workers": 0}))
+
+
+def is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that share a stack come one after the other."""
+    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
+    ours = sorted((items[place] for place in places), key=lambda item: (is_alone(item), sorted(parts_of(item).items())))
+    for place, item in zip(places, ours, strict=True):
+        items[place] = item
+
+
+class Shared:
+    """The stack that tests share. There is one at a time."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self._factory = factory
+        self._stack: Stack | None = None
+        self._kind: tuple[Parts, int] | None = None
+
+    def take(self, parts: Parts, failures: int) -> Stack:
+        """The running one if it consists of `parts` and no test has failed since, or a fresh one."""
+        if self._stack is None or self._kind != (parts, failures):
+            self.end()
+            self._stack = Stack(self._factory.mktemp("lab") / "stack", **parts)
+            self._kind = parts, failures
+            self._stack.start()
+        return self._stack
+
+    def end(self) -> None:
+        if self._stack is not None:
+            self._stack.end()
+            self._stack = None
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    stacks = Shared(tmp_path_factory)
+    yield stacks
+    stacks.end()
 
 
 @pytest.fixture
-def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """A stack with the module's PARTS; of none, Kafka, Redis and a gateway, and the test brings its own workers."""
-    with Stack(tmp_path / "stack", **getattr(request.module, "PARTS", {"workers": 0})) as stack:
-        yield stack
+def lab(shared: Shared, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A healthy stack of the test's parts. Raises at the test's end unless it is so again."""
+    parts = parts_of(request.node)
+    if is_alone(request.node):
+        shared.end()
+        with Stack(tmp_path / "stack", **parts) as own:
+            yield own
+        return
+    failures = request.session.testsfailed
+    stack = shared.take(parts, failures)
+    yield stack
+    if request.session.testsfailed == failures:
+        stack.wait_healthy(30)
+
+
+@pytest.fixture
+async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
+    client = RedisClient(lab.redis)
+    yield client
+    await client.close()
+
+
+def _prefixes() -> Iterator[str]:
+    """Prefixes by which the pairs of `Load` have conversations in every partition."""
+    for number in itertools.count():
+        prefix = f"t{number}"
+        found = {partition_of(f"{prefix}-a{pair}:{prefix}-b{pair}", PARTITIONS) for pair in range(PAIRS)}
+        if len(found) == PARTITIONS:
+            yield prefix
+
+
+_prefix = _prefixes()
 
 
 @pytest.fixture
 async def talk(lab: Stack) -> AsyncIterator[Talk]:
-    async with Talk(lab, "chaos") as talking:
+    """People whom no other test on the same stack knows."""
+    async with Talk(lab, next(_prefix)) as talking:
         yield talking
 
 
@@ -40,9 +128,9 @@ async def load(talk: Talk) -> AsyncIterator[Load]:
 
 
 @pytest.fixture
-def workers(lab: Stack) -> Iterator[list[Worker]]:
-    """Two workers, not started; killed at the end."""
-    pair = [Worker(lab, 0), Worker(lab, 1)]
+def workers(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
+    """Two workers, not started; ended at the end."""
+    pair = [Worker(lab, number, folder=tmp_path) for number in range(2)]
     yield pair
     for worker in pair:
         worker.end()

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 120
 Judged = Callable[[], Awaitable[None]]
 
 
+@pytest.mark.alone
 async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     lab: Stack, talk: Talk, workers: list[Worker], judged: Judged
 ) -> None:
@@ -59,7 +60,7 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     health = worker.page("/health/")
     assert health is not None
     assert health["healthy"] is False
-    other = next(n for n in range(100) if partition_of(f"chaos-alice:chaos-c{n}", 4) != partition)
+    other = next(n for n in range(100) if partition_of(f"{talk.user('alice')}:{talk.user(f'c{n}')}", 4) != partition)
     await talk.join(f"c{other}")
     await talk.say(alice, f"c{other}", ["another partition runs"])
     waiting = talk.begin(alice, "bob", "this one waits")

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import ROUNDS
+from tests.chaos.conftest import PARTITIONS, ROUNDS
 from tests.chaos.test_receipts_kills import Watcher, differences, read_all
 from tests.harness.load import Load
 from tests.harness.stack import Stack
@@ -14,12 +15,11 @@ from tests.harness.worker import Worker
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120 * ROUNDS)]
 PARTS = {"gateways": 2}
-PARTITIONS = 4
 
 
 @pytest.fixture
-def cursors(lab: Stack) -> Iterator[list[Worker]]:
-    pair = [Worker(lab, number, "cursors") for number in range(2)]
+def cursors(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
+    pair = [Worker(lab, number, "cursors", tmp_path) for number in range(2)]
     yield pair
     for worker in pair:
         worker.end()

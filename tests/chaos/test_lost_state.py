@@ -75,17 +75,16 @@ async def test_log_recreated_is_folded_again_from_the_input(worker: Worker, lab:
     await judged()
 
 
-async def test_log_head_gone_with_its_state_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
+@pytest.mark.alone
+async def test_log_head_gone_goes_on_with_the_state_and_halts_without(worker: Worker, lab: Stack, talk: Talk) -> None:
     kafka.expire(lab, LOG, place(talk))
+    await goes_on(worker, talk)
+    assert await asyncio.to_thread(worker.stop) == 0
     worker.forget_state()
     halts(worker, place(talk), "there is no snapshot")
 
 
-async def test_log_head_gone_but_state_kept_goes_on(worker: Worker, lab: Stack, talk: Talk) -> None:
-    kafka.expire(lab, LOG, place(talk))
-    await goes_on(worker, talk)
-
-
+@pytest.mark.alone
 async def test_a_stop_that_hangs_in_faust_keeps_the_state(workers: list[Worker], lab: Stack, talk: Talk) -> None:
     worker = workers[0]
     worker.start(hang="stop")
@@ -99,17 +98,16 @@ async def test_a_stop_that_hangs_in_faust_keeps_the_state(workers: list[Worker],
     await goes_on(worker, talk)
 
 
-async def test_input_recreated_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
-    kafka.recreate(lab, SUBMITTED)
-    halts(worker, place(talk), "the input was re-created")
-
-
+@pytest.mark.alone
 async def test_input_recreated_halts_even_without_state(worker: Worker, lab: Stack, talk: Talk) -> None:
     kafka.recreate(lab, SUBMITTED)
+    halts(worker, place(talk), "the input was re-created")
+    assert await asyncio.to_thread(worker.stop) == 0
     worker.forget_state()
     halts(worker, place(talk), "its tail was lost")
 
 
+@pytest.mark.alone
 async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
     lab.kill("kafka", signal.SIGKILL)
     kafka.cut_tail(lab, SUBMITTED, place(talk), batches=1)
@@ -117,6 +115,7 @@ async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> N
     halts(worker, place(talk), "its tail was lost")
 
 
+@pytest.mark.alone
 async def test_input_recreated_under_a_running_worker_halts(workers: list[Worker], lab: Stack, talk: Talk) -> None:
     worker = workers[0]
     worker.start()
@@ -127,5 +126,7 @@ async def test_input_recreated_under_a_running_worker_halts(workers: list[Worker
     kafka.recreate(lab, SUBMITTED)
     lost = talk.begin(alice, "bob", "into another input")
     worker.wait_for(lambda: worker.partitions().get(place(talk), {}).get("status") == "halted", timeout=60)
-    assert "the input was re-created" in worker.partitions()[place(talk)]["reason"]
+    reason = worker.partitions()[place(talk)]["reason"]
     lost.cancel()
+    # the worker looks every 10 s: before the first record of the new input it sees that it ends too early
+    assert "the input was re-created" in reason or "its tail was lost" in reason

@@ -19,8 +19,8 @@ COUNT = 300
 PARTS = {"workers": 2}
 
 
-async def test_pages_while_the_owners_are_killed(lab: Stack) -> None:
-    async with Talk(lab, "owner") as talk, aiohttp.ClientSession() as http:
+async def test_pages_while_the_owners_are_killed(lab: Stack, talk: Talk) -> None:
+    async with aiohttp.ClientSession() as http:
         alice, bob = talk.user("alice"), talk.user("bob")
         sender = await talk.join("alice")
         await talk.say(sender, "bob", [f"message {number}" for number in range(1, COUNT + 1)])

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -15,15 +15,8 @@ from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 60 * ROUNDS)]
-PARTS = {"gateways": 2, "presence": 1}
+PARTS = {"gateways": 2, "cursors": 1, "presence": 1}
 FRIENDS = 4
-
-
-@pytest.fixture
-async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
-    client = RedisClient(lab.redis)
-    yield client
-    await client.close()
 
 
 async def killed_presence(lab: Stack, redis: RedisClient) -> None:
@@ -61,7 +54,7 @@ class Friend:
 
 
 def shown(watcher: Client, friends: list[Friend]) -> list[bool | None]:
-    found = [watcher._watch_list.presence.get(friend.user) for friend in friends]
+    found = [watcher._receiver.watch_list.presence.get(friend.user) for friend in friends]
     return [None if presence is None else presence.online for presence in found]
 
 
@@ -103,36 +96,32 @@ async def test_who_comes_and_goes_meanwhile_is_known_at_the_end(
 
 
 async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_back(lab: Stack, talk: Talk) -> None:
-    alice = await talk.join("alice")  # on gateway 1
+    alice = await talk.join("alice", gateway=0)
     for name in ("stays", "goes"):
         await talk.say(alice, name, ["hello"])
     stays, goes = talk.user("stays"), talk.user("goes")
-    heard: list[PresenceChanged] = []
-    emit = alice._emit
+    events = talk.heard[f"{talk.user('alice')}/one"]
 
-    def listen(event: object) -> None:
-        if isinstance(event, PresenceChanged):
-            heard.append(event)
-        emit(event)  # type: ignore[arg-type]
+    def heard() -> list[tuple[str, bool]]:
+        return [(event.user, event.online) for event in events if isinstance(event, PresenceChanged)]
 
-    alice._emit = listen  # type: ignore[method-assign]
     alice.watch([stays, goes])
     for _ in range(ROUNDS):
-        heard.clear()
+        events.clear()
         comes_back = Client(list(reversed(lab.gateway_urls)), token_of(lab, stays), "one")
         is_lost = Client(lab.gateway_urls[1], token_of(lab, goes), "one")
         async with comes_back, is_lost:
             for client in (comes_back, is_lost):
                 await client.online()
-            await until(lambda: {e.user for e in heard if e.online} == {stays, goes}, 20, lambda: heard)
-            heard.clear()
+            await until(lambda: {(stays, True), (goes, True)} <= set(heard()), 20, heard)
+            events.clear()
             assert is_lost._run_task is not None
             lab.kill("gateway-2", signal.SIGSTOP)
             is_lost._run_task.cancel()
             lab.kill("gateway-2")
-            seconds = await until(lambda: any(e.user == goes for e in heard), 30, lambda: heard)
+            seconds = await until(lambda: any(user == goes for user, _ in heard()), 30, heard)
             print(f"offline {seconds:.1f} s after its node died")
             await asyncio.sleep(3)
-            assert [(e.user, e.online) for e in heard] == [(goes, False)]
+            assert heard() == [(goes, False)]
         await asyncio.to_thread(lab.wait_healthy)
-        await until(lambda: any(e.user == stays and not e.online for e in heard), 20, lambda: heard)
+        await until(lambda: (stays, False) in heard(), 20, heard)

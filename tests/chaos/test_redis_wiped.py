@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -21,13 +21,6 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 40 
 
 
 PARTS = {"gateways": 2}
-
-
-@pytest.fixture
-async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
-    client = RedisClient(lab.redis)
-    yield client
-    await client.close()
 
 
 async def emptied(lab: Stack, redis: RedisClient) -> None:
@@ -66,7 +59,9 @@ async def test_under_load(
     accident: Callable[[Stack, RedisClient], Awaitable[None]],
 ) -> None:
     await talk.join("early")
-    await asyncio.to_thread(shutil.copytree, lab.home / "redis", lab.home / "redis-older")
+    older = lab.home / "redis-older"
+    await asyncio.to_thread(shutil.rmtree, older, ignore_errors=True)
+    await asyncio.to_thread(shutil.copytree, lab.home / "redis", older)
     await load.start()
     for _ in range(ROUNDS):
         await load.sent(50)
@@ -93,7 +88,7 @@ async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_
 
     talk._watching[1].cancel()
     watching = asyncio.create_task(watch())
-    while not bob._timelines.begun:
+    while not bob._receiver.timelines.begun:
         await asyncio.sleep(0.01)
     for number in range(ROUNDS):
         stranger = await talk.join(f"stranger{number}") if number else alice

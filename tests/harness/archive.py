@@ -87,6 +87,10 @@ class ArchiveReader:
             self.pages += 1
             await asyncio.sleep(0.01)
 
+    async def messages(self) -> int:
+        """How many there are in its conversations."""
+        return sum([await self._archive.last_seq(conversation) for conversation in self._conversations])
+
     async def stop(self) -> None:
         """Raises what a page was wrong by."""
         self._task.cancel()

@@ -6,7 +6,7 @@ import contextlib
 from messenger_sdk import Client
 from tests.harness.talk import Talk
 
-_PAIRS = 8
+PAIRS = 8
 _PAUSE_SECONDS = 0.02
 
 
@@ -20,7 +20,7 @@ class Load:
         self.said = 0
 
     async def start(self) -> None:
-        for number in range(_PAIRS):
+        for number in range(PAIRS):
             alice, bob = await self._talk.join(f"a{number}"), await self._talk.join(f"b{number}")
             self._tasks.append(asyncio.create_task(self._speak(alice, f"a{number}", f"b{number}")))
             self._tasks.append(asyncio.create_task(self._speak(bob, f"b{number}", f"a{number}")))
@@ -44,7 +44,7 @@ class Load:
 
     async def dark(self, timeout: float = 90) -> float:
         """Wait until every conversation is served again; the longest time in seconds that one of them was not."""
-        await self.sent(_PAIRS * 2, timeout)
+        await self.sent(PAIRS * 2, timeout)
         waiting = set(self._talk.last)
         seen = dict(self._talk.last)
         async with asyncio.timeout(timeout):

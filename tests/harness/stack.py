@@ -1,5 +1,7 @@
 """A local stack for tests, by the real `messenger local up`: its parts can be looked at and killed by pid."""
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -12,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ops.local.health import look
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
-from ops.local.process import die_with_parent
+from ops.local.process import die_with_parent, is_running
 from schemas.topics import LOG
 from tests.harness.ports import free_base_port
 
@@ -52,7 +55,7 @@ class Stack:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.stop()
+        self.end()
 
     @property
     def token_secret(self) -> str:
@@ -108,6 +111,16 @@ class Stack:
             process.kill()
             raise
 
+    def end(self) -> None:
+        """End it at once; nobody will start it again."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        for part in self.parts().values():
+            if is_running(part["pid"], part["started"]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(part["pid"], signal.SIGKILL)
+
     def run(
         self, *arguments: str, timeout: float = 60, check: bool = False, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
@@ -128,24 +141,31 @@ class Stack:
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self.parts()[part]["pid"], number)
 
+    def replace(self, part: str, number: signal.Signals = signal.SIGKILL, timeout: float = 30) -> None:
+        """Kill a part and wait until its supervisor has started another process."""
+        pid = self.parts()[part]["pid"]
+        os.kill(pid, number)
+        until = time.monotonic() + timeout
+        while self.parts()[part]["pid"] == pid:
+            assert time.monotonic() < until, self.output.read_text()
+            time.sleep(0.05)
+
     def log(self, part: str) -> str:
         return Home(self.home).log_of(part).read_text(errors="replace")
 
-    def wait_log(self, line: str, timeout: float) -> None:
-        """Wait until the supervisor has said so."""
-        until = time.monotonic() + timeout
-        while line not in self.output.read_text():
-            assert time.monotonic() < until, self.output.read_text()
-            time.sleep(0.1)
-
-    def is_healthy(self) -> bool:
-        return self.run("local", "status").returncode == 0
+    def unhealthy(self) -> dict[str, str]:
+        """The state of each part that is not as it should be, as `messenger local status` says it."""
+        parts = self.parts()
+        assert parts, "no stack runs"
+        asyncio.run(look(parts))
+        return {name: part["state"] for name, part in parts.items() if part["state"] != "running"}
 
     def wait_healthy(self, timeout: float = 60) -> None:
+        """Call it in a thread."""
         until = time.monotonic() + timeout
-        while not self.is_healthy():
-            assert time.monotonic() < until, self.run("local", "status").stdout
-            time.sleep(0.2)
+        while unhealthy := self.unhealthy():
+            assert time.monotonic() < until, unhealthy
+            time.sleep(0.1)
 
     def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
         """The worker's own page, None while it does not answer."""

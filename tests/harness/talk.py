@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from gateway.tokens import issue
-from messenger_sdk import Client, MessageReceived
+from messenger_sdk import Client, Event, MessageReceived
 from ops.audit.devices import Shown, judge_devices
 from ops.audit.verdict import Verdict
 from schemas.ids import user_id
@@ -26,6 +26,8 @@ class Talk:
         self._watching: list[asyncio.Task[None]] = []
         self._joined = itertools.count()
         self.clients: dict[str, Client] = {}
+        self.heard: dict[str, list[Event]] = {}
+        """All events of a device (user/device)."""
         self.shown: dict[str, list[Shown]] = {}
         self.accepted: list[Shown] = []
         self.longest_gap = 0.0
@@ -47,11 +49,11 @@ class Talk:
     def user(self, name: str) -> str:
         return f"{self._prefix}-{name}"
 
-    async def join(self, name: str, device: str = "one") -> Client:
-        """Another device of a user, online."""
+    async def join(self, name: str, device: str = "one", gateway: int | None = None) -> Client:
+        """Another device of a user, online; it tries this gateway first, or each device another."""
         user = self.user(name)
         urls = self._stack.gateway_urls
-        first = next(self._joined) % len(urls)
+        first = (next(self._joined) if gateway is None else gateway) % len(urls)
         token = issue(user_id(user), self._stack.token_secret, time.time())
         client = await self._exits.enter_async_context(Client(urls[first:] + urls[:first], token, device))
         self.clients[f"{user}/{device}"] = client
@@ -61,8 +63,9 @@ class Talk:
         return client
 
     async def _watch(self, device: str, client: Client) -> None:
-        shown = self.shown[device] = []
+        heard, shown = self.heard[device], self.shown[device] = [], []
         async for event in client.events():
+            heard.append(event)
             if isinstance(event, MessageReceived):
                 shown.append(Shown(event.conversation, event.seq, event.key, event.body))
 

@@ -17,13 +17,14 @@ from tests.harness.stack import Stack
 
 
 class Worker:
-    """Number 0, 1 …: each has its own state folder and monitor port. End it with `stop` or `kill`."""
+    """Number 0, 1 …: each has its own state folder, below `folder` or the stack's, and monitor port. End it with `stop` or
+    `kill`."""
 
-    def __init__(self, stack: Stack, number: int = 0, stage: str = "sequencer") -> None:
+    def __init__(self, stack: Stack, number: int = 0, stage: str = "sequencer", folder: Path | None = None) -> None:
         self.stage = stage
         self._stack = stack
-        self.state_dir = stack.home / f"own-worker-{number}"
-        self.log = stack.home / f"own-worker-{number}.log"
+        self.state_dir = (folder or stack.home) / f"own-worker-{number}"
+        self.log = self.state_dir.with_suffix(".log")
         self.port = stack.base_port + 24 + number
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,9 +65,11 @@ class Worker:
         self.process.wait(10)
 
     def end(self) -> None:
-        """Kill it if it still runs."""
+        """End it if it still runs; by SIGTERM if it obeys, so that the next one need not wait for its session to run out."""
         if self.process is not None and self.process.poll() is None:
-            self.kill()
+            self.process.terminate()
+            if not self.wait_dead(10):
+                self.kill()
 
     def wait_dead(self, timeout: float) -> bool:
         """True if it has ended by itself within `timeout` seconds."""

@@ -69,8 +69,8 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack,
         async with asyncio.timeout(10):
             while not shown:
                 await asyncio.sleep(0.01)
-        assert slow._socket is not None
-        transport = slow._socket._response.connection.transport  # type: ignore[union-attr]
+        assert slow._connection._socket is not None
+        transport = slow._connection._socket._response.connection.transport  # type: ignore[union-attr]
         transport.pause_reading()  # type: ignore[union-attr]
         count = 0
         closed = 0.0

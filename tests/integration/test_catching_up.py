@@ -111,9 +111,9 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
                     await asyncio.sleep(0.01)
             async with Client(stack.gateway_urls[0], token_of(stack, bob), "phone") as usurper:
                 await usurper.online()  # the network is away: the server knows the device elsewhere
-                phone._urls = iter(["http://127.0.0.1:1"] * 3 + [stack.gateway_urls[1]] * 100)
-                assert phone._socket is not None
-                await phone._socket.close()
+                phone._connection._urls = iter(["http://127.0.0.1:1"] * 3 + [stack.gateway_urls[1]] * 100)
+                assert phone._connection._socket is not None
+                await phone._connection._socket.close()
                 await talk.say(alice, "bob", [f"missed {number}" for number in range(150)])
                 carol = await talk.join("carol")
                 await talk.say(carol, "bob", ["you do not know me yet", "but you will"])
@@ -144,7 +144,7 @@ async def test_a_device_that_was_away_while_2000_conversations_changed(stack: St
             async with Client(stack.gateway_urls[number], token_of(stack, user), folder.name, folder=folder) as client:
                 watching = asyncio.create_task(watch(client, shown[number]))
                 async with asyncio.timeout(60):
-                    while not client._timelines.begun or not until():
+                    while not client._receiver.timelines.begun or not until():
                         await asyncio.sleep(0.05)
                 await client.close()
                 await watching

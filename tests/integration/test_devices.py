@@ -79,6 +79,6 @@ async def test_devices_of_a_user_meet_on_the_right_node(tmp_path: Path, monkeypa
 
 
 def port_of(client: Client) -> int:
-    assert client._socket is not None
-    port: int = client._socket.get_extra_info("peername")[1]
+    assert client._connection._socket is not None
+    port: int = client._connection._socket.get_extra_info("peername")[1]
     return port

@@ -34,18 +34,9 @@ def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
         assert (taken.returncode, "is in use" in taken.stderr) == (1, True)
 
         stack.run("send", "--as", "alice", "--to", "bob", "kept", check=True)
-        before = stack.parts()["gateway-1"]["pid"]
-        stack.kill("gateway-1")
-        until = time.monotonic() + 20
-        while stack.parts()["gateway-1"]["pid"] == before:
-            assert time.monotonic() < until
-            time.sleep(0.1)
+        stack.replace("gateway-1")
         stack.wait_healthy()
         assert "gateway-1 ended (signal 9)" in stack.output.read_text()
-
-        stack.kill("clickhouse", signal.SIGSTOP)
-        stack.wait_log("clickhouse has not answered for 20 s and is killed", 60)
-        stack.wait_healthy()
 
         parts = stack.parts()
         began = time.monotonic()
@@ -72,8 +63,8 @@ def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
 
 def test_two_stacks_side_by_side(stack: Stack, tmp_path: Path) -> None:
     with Stack(tmp_path / "two", workers=0, gateways=0) as other:
-        assert other.is_healthy()
-        assert stack.is_healthy()
+        for running in (other, stack):
+            assert running.run("local", "status").returncode == 0
         assert set(other.parts()) == {"kafka", "redis"}
 
 

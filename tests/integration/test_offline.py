@@ -61,7 +61,7 @@ async def test_a_device_that_was_ended_shows_what_came_meanwhile(stack: Stack, t
             async with Client(stack.gateway_urls[0], token, "phone", folder=tmp_path / "phone") as phone:
                 watching = asyncio.create_task(watch(phone))
                 async with asyncio.timeout(20):
-                    while not phone._timelines.begun or len(shown) < count:
+                    while not phone._receiver.timelines.begun or len(shown) < count:
                         await asyncio.sleep(0.02)
                 await phone.close()
                 await watching

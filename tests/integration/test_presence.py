@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 
 from messenger_sdk import Client, Typing
-from messenger_sdk.events import Event
 from tests.harness.device import token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -25,7 +24,7 @@ async def eventually(condition: Callable[[], bool], what: str, timeout: float = 
 
 
 def online(client: Client, user: str) -> bool | None:
-    presence = client._watch_list.presence.get(user)
+    presence = client._receiver.watch_list.presence.get(user)
     return None if presence is None else presence.online
 
 
@@ -36,7 +35,7 @@ async def test_watchers_hear_who_comes_and_goes(stack: Stack) -> None:
         await talk.say(alice, "bob", ["hello"])
         alice.watch([bob, talk.user("stranger"), "not a user"])
         await eventually(lambda: online(alice, bob) is False, "bob was never seen")
-        assert alice._watch_list.presence[bob].last_seen == 0
+        assert alice._receiver.watch_list.presence[bob].last_seen == 0
         first, second = (Client(stack.gateway_urls[n], token_of(stack, bob), f"device-{n}") for n in range(2))
         async with first:
             await first.online()
@@ -50,7 +49,7 @@ async def test_watchers_hear_who_comes_and_goes(stack: Stack) -> None:
         began = time.monotonic()
         await eventually(lambda: online(alice, bob) is False, "bob has gone", 3)
         print(f"offline told after {(time.monotonic() - began) * 1000:.0f} ms")
-        assert abs(alice._watch_list.presence[bob].last_seen - time.time() * 1000) < 5000
+        assert abs(alice._receiver.watch_list.presence[bob].last_seen - time.time() * 1000) < 5000
         assert online(alice, talk.user("stranger")) is None, "no conversation, no presence"
 
 
@@ -63,8 +62,8 @@ async def test_a_device_that_vanishes_has_a_grace_to_come_back(stack: Stack) -> 
         await eventually(lambda: online(alice, name) is True, "bob is online")
         seen: list[bool | None] = []
         for _ in range(3):
-            assert bob._socket is not None
-            transport = bob._socket._response.connection.transport  # type: ignore[union-attr]
+            assert bob._connection._socket is not None
+            transport = bob._connection._socket._response.connection.transport  # type: ignore[union-attr]
             assert transport is not None
             transport.abort()
             for _ in range(50):
@@ -81,9 +80,7 @@ async def test_typing_is_told_to_who_watches(stack: Stack) -> None:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         conversation = f"{talk.user('alice')}:{talk.user('bob')}"
         await talk.say(alice, "bob", ["hello"])
-        heard: list[Event] = []
-        emit = bob._emit
-        bob._emit = lambda event: (heard.append(event), emit(event))[1]  # type: ignore[method-assign,func-returns-value]
+        heard = talk.heard[f"{talk.user('bob')}/one"]
         alice.typing(conversation)
         await asyncio.sleep(0.3)
         assert not any(isinstance(event, Typing) for event in heard), "bob does not watch alice"

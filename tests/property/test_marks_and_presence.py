@@ -12,7 +12,7 @@ from agents.rules import cursors, presence
 from schemas.events import READ, RECEIVED, DeviceForgotten, PresenceChange, Receipt
 from streams.cursor_table import CursorTable
 from streams.presence_table import PresenceTable
-from streams.state import RocksBudget
+from streams.rocks import RocksBudget
 
 A, B = "alice:bob", "alice:carol"
 devices, seqs = st.sampled_from(["p", "q"]), st.integers(1, 9)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from agents.rules.known import Memory
 from schemas.events import Taken
 from schemas.frames import OUTBOX_WINDOW
-from streams.state import Header, PartitionState, RocksBudget
+from streams.rocks import RocksBudget
+from streams.state import Header, PartitionState
 
 OUTBOXES = [("alice:bob", "alice", b"1" * 16), ("alice:bob", "bob", b"1" * 16), ("alice:carol", "alice", b"2" * 16)]
 

@@ -155,8 +155,8 @@ def test_what_is_no_outbox_is_refused(tmp_path: Path) -> None:
 async def test_a_file_that_fails_stops_the_client_before_anything_leaves(tmp_path: Path) -> None:
     async with FakeGateway(takes_all) as gateway, client(gateway, tmp_path / "outbox") as device:
         await device.send("bob", "before")
-        assert device._file is not None
-        device._file._database.connection.execute("PRAGMA max_page_count = 1")  # a full disk
+        assert device._sends._file is not None
+        device._sends._file._database.connection.execute("PRAGMA max_page_count = 1")  # a full disk
         with pytest.raises(FolderUnreadable, match="full"):
             device.submit("bob", "x" * 16_000)
         assert device.state == "stopped"

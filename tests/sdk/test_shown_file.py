@@ -52,7 +52,7 @@ async def shown(server: Server, folder: Path, count: int) -> list[tuple[str, int
                     found.append((event.conversation, event.seq))
 
         watching = asyncio.create_task(watch())
-        await eventually(lambda: server.told and phone._timelines.begun and len(found) >= count)
+        await eventually(lambda: server.told and phone._receiver.timelines.begun and len(found) >= count)
         await phone.close()
         await watching
     return sorted(found)

@@ -16,7 +16,8 @@ from connectors.kafka.producer import QueueFull
 from connectors.kafka.record import Record
 from schemas.codec import decode_log, encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
-from streams.state import Header, PartitionState, RocksBudget
+from streams.rocks import RocksBudget
+from streams.state import Header, PartitionState
 from tests.property.model import Input
 
 

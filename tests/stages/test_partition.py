@@ -15,8 +15,9 @@ from agents.sequencing.partition import Partition
 from agents.sequencing.restore import Restored
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
+from streams.rocks import RocksBudget
 from streams.stage import Status
-from streams.state import FORMAT, Header, PartitionState, RocksBudget
+from streams.state import FORMAT, Header, PartitionState
 
 
 class Read(NamedTuple):

@@ -13,8 +13,8 @@ from connectors.kafka.record import Record
 from schemas.codec import decode_cursor, decode_deliveries, encode_event
 from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, MarkDelivered, Receipt, ReceiptRecord
 from schemas.topics import CURSORS, RECEIPTS
+from streams.rocks import RocksBudget
 from streams.stage import Status
-from streams.state import RocksBudget
 from tests.harness.fake_gateway import eventually
 
 A = "alice:bob"

@@ -14,7 +14,8 @@ from gateway.ranges import merge_heads
 from schemas.codec import decode_server_frames, encode_event, join_frames
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES, Message
-from streams.state import Header, PartitionState, RocksBudget
+from streams.rocks import RocksBudget
+from streams.state import Header, PartitionState
 
 A, B = "alice:bob", "alice:carol"
 

@@ -1,0 +1,41 @@
+"""What the pages of all stages in the Faust web monitor have in common."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from streams.app import PipelineApp
+
+
+class Reporting(Protocol):
+    """A partition as a page shows it."""
+
+    number: int
+
+    @property
+    def committable(self) -> int | None: ...
+    def report(self) -> dict[str, Any]: ...
+
+
+def joining(app: PipelineApp) -> list[str]:
+    """What an operator must know of the group."""
+    return ["joining the group"] if app.joining else []
+
+
+def add_health(app: PipelineApp, problems: Callable[[], list[str]]) -> None:
+    """`/health/`."""
+
+    @app.page("/health/")
+    async def health(web: Any, request: Any) -> Any:
+        """200 when everything that this worker has runs, else 503; lists what does not."""
+        found = problems()
+        return web.json({"healthy": not found, "problems": found}, status=503 if found else 200)
+
+
+def reports(app: PipelineApp, partitions: Iterable[Reporting]) -> list[dict[str, Any]]:
+    """Each partition's state, position, and lag in records."""
+    found = []
+    for partition in partitions:
+        end, done = app.input_end(partition.number), partition.committable
+        lag = max(0, end - done) if end is not None and done is not None else None
+        found.append({**partition.report(), "lag": lag})
+    return found

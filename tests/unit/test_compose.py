@@ -1,0 +1,123 @@
+"""docker-compose.yml and the Dockerfile say the same as the local stack: parts, commands, settings, ports, Kafka's properties.
+
+There is no Docker where the tests run; this is what can be known without it.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+import yaml
+
+from agents.settings import WorkerSettings
+from connectors.environment import PREFIX, load
+from gateway.settings import GatewaySettings
+from ops.cli import main
+from ops.commands.archive import ArchiveSettings
+from ops.commands.topics import TopicsSettings
+from ops.local.home import Home
+from ops.local.kafka import kafka_properties
+from ops.local.parts import Kind, Layout
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", (ROOT / "docker-compose.yml").read_text()))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+SETTINGS: dict[str, type[msgspec.Struct]] = {
+    "gateway": GatewaySettings,
+    "worker": WorkerSettings,
+    "topics": TopicsSettings,
+    "archive": ArchiveSettings,
+}
+"""Of our commands, by their first word."""
+
+
+def parse(command: click.Command, arguments: list[str]) -> None:
+    """Raises UsageError unless the command takes the arguments; runs nothing."""
+    with command.make_context("messenger", list(arguments)) as context:
+        if isinstance(command, click.Group) and arguments:
+            _, found, rest = command.resolve_command(context, arguments)
+            assert found is not None
+            parse(found, rest)
+
+
+def test_there_is_a_service_for_each_part_of_the_local_stack_with_its_command_and_port(tmp_path: Path) -> None:
+    for part in Layout(Home(tmp_path), 8400, workers=1, gateways=1).parts():
+        service = SERVICES[part.name.removesuffix("-1")]
+        if part.kind is not Kind.SERVICE:
+            assert service["command"] == part.argv[3:]
+        if part.name not in ("kafka", "redis"):  # those are nobody's business outside
+            assert [port.split(":")[1] for port in service["ports"]] == [str(part.port)]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where_they_are_looked_for(name: str) -> None:
+    service = OURS[name]
+    parse(main, service["command"])
+    kind, environment = SETTINGS[service["command"][0]], service["environment"]
+    assert {variable.removeprefix(PREFIX).lower() for variable in environment} <= {
+        *kind.__struct_fields__,
+        *("redis", "slots", "partitions"),  # every process of ours is told these
+    }
+    settings = load(kind, environment)
+    listens = None
+    if isinstance(settings, GatewaySettings):
+        listens = settings.http_host, settings.http_port
+    elif isinstance(settings, WorkerSettings):
+        listens = settings.web_bind, settings.web_port
+    if listens is not None:
+        host, port = listens
+        assert host == "0.0.0.0"
+        assert [published.split(":")[2] for published in service["ports"]] == [str(port)]
+        assert f"127.0.0.1:{port}/" in service["healthcheck"]["test"]
+
+
+def test_gateways_reach_the_workers_that_they_ask_by_their_services_names() -> None:
+    asked = [name for name in OURS if OURS[name]["command"][0] == "worker" and name != "archiver"]
+    assert [load(WorkerSettings, OURS[name]["environment"]).web_host for name in asked] == asked
+
+
+def test_addresses_and_passwords_are_those_of_the_other_services() -> None:
+    clickhouse = SERVICES["clickhouse"]["environment"]
+    for service in OURS.values():
+        for variable, value in service["environment"].items():
+            for host in re.findall(r"(?:^|[/@])([a-z]+):\d+", value):
+                assert host in SERVICES, f"{variable}={value}"
+            for user, password in re.findall(r"//(\w+):([^@]+)@clickhouse", value):
+                assert password == clickhouse[f"MESSENGER_CLICKHOUSE_{user.upper()}_PASSWORD"]
+
+
+def test_what_is_waited_for_says_when_it_is_there_and_what_is_mounted_exists() -> None:
+    for name, service in SERVICES.items():
+        for other, condition in service.get("depends_on", {}).items():
+            assert condition["condition"] != "service_healthy" or "healthcheck" in SERVICES[other], (name, other)
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert (ROOT / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"], volume
+
+
+def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask_for() -> None:
+    local = dict(line.split("=", 1) for line in kafka_properties(9092, 9093, Path("/")).splitlines())
+    theirs = {
+        key.removeprefix("KAFKA_").replace("_", ".").lower(): value for key, value in SERVICES["kafka"]["environment"].items()
+    }
+    own = {"controller.quorum.voters", "listeners", "advertised.listeners", "log.dirs"}  # of names and places
+    small = {"num.network.threads", "num.io.threads", "offsets.topic.num.partitions"}
+    assert {key: local[key] for key in local.keys() - own - small} == {
+        key: value for key, value in theirs.items() if key not in own | {"listener.security.protocol.map"}
+    }
+    asked = {
+        name for file in (ROOT / "ops/clickhouse").glob("*.xml") for name in re.findall(r'from_env="(\w+)"', file.read_text())
+    }
+    assert asked <= SERVICES["clickhouse"]["environment"].keys()
+
+
+def test_the_image_holds_every_package() -> None:
+    copied = {line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY")}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {settings["package-dir"].get(package, package).split("/")[0].split(".")[0] for package in settings["packages"]}
+    assert folders <= copied
