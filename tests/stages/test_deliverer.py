@@ -23,7 +23,7 @@ class World:
         self.failing = 0
         self.lookups = 0
 
-    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         await asyncio.sleep(0)
         self.lookups += 1
         if self.away:

@@ -50,7 +50,7 @@ class World:
     async def claim(self) -> None:
         pass
 
-    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         return {user: [] for user in users}
 
 
