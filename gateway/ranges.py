@@ -43,8 +43,8 @@ class Ranges:
         self._whereabouts = whereabouts
 
     async def heads(self, user: str, sync: Sync) -> Heads:
-        """What is new to a device, from all partitions that have conversations of the user and answer; `pending` if some do not.
-        Raises WorkersUnavailable."""
+        """What is new to a device, from all partitions with conversations of the user; `pending` if some do not answer. Raises
+        WorkersUnavailable."""
         cursors: dict[int, dict[str, int]] = {partition: {} for partition in await self._whereabouts.find(user)}
         for conversation, cursor in sync.cursors.items():
             partition = partition_of(conversation, self._workers.partitions)

@@ -51,9 +51,7 @@ def new_name() -> str:
 class RedisDirectory:
     """`Directory` on one Redis server."""
 
-    def __init__(
-        self, client: RedisClient, entry_seconds: float = ENTRY_SECONDS, name: Callable[[], str] = new_name
-    ) -> None:
+    def __init__(self, client: RedisClient, entry_seconds: float = ENTRY_SECONDS, name: Callable[[], str] = new_name) -> None:
         self._ms = int(entry_seconds * 1000)
         self._name = name
         self._find = client.hot_script("directory")

@@ -1,5 +1,6 @@
 """A device that asks by hand, on a bare socket."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -35,6 +36,17 @@ async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway:
     await socket.send_str(json.dumps(hello))
     await socket.receive(10)
     return Device(socket)
+
+
+async def whole_heads(device: Device) -> dict[str, int]:
+    """All heads, once all that must be asked for them can be."""
+    async with asyncio.timeout(20):
+        while True:
+            answer = await device.ask("sync", cursors={})
+            if answer["t"] == "heads" and not answer.get("pending"):
+                heads: dict[str, int] = answer["heads"]
+                return heads
+            await asyncio.sleep(0.1)
 
 
 async def connect_raw(stack: Stack, user: str, device: str = "raw") -> RawSocket:
