@@ -36,7 +36,7 @@ from gateway.right_node import right_node
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.slot import Slot
-from gateway.socket import Redirect, SocketConnection, new_node_id
+from gateway.socket import Redirect, SocketConnection, new_node_id, waited_ms
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
 from gateway.whereabouts import Whereabouts
@@ -181,7 +181,7 @@ class Node:
         connection = SocketConnection(
             *(session, self._submitter, self._receipts, self._presence, self._questions, self),
             settings.heartbeat,
-            self._routes.now(),
+            self._routes.now() - waited_ms(request.transport),
         )
         self._arriving.add(connection)
         try:

@@ -37,7 +37,7 @@ class DeliveryAccess(Protocol):
     """What one partition's deliverer needs of the outside."""
 
     async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
-        """Routes of users, once it is written down who has `begun` a conversation in this partition. Raises RedisUnavailable."""
+        """Routes of users, after it was written down who has `begun` a conversation here. Raises RedisUnavailable."""
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
         """Produce a delivery record to a gateway slot. Raises QueueFull."""

@@ -42,7 +42,7 @@ class RedisClient:
         return self.redis.register_script(_source(name))
 
     def hot_script(self, name: str) -> "HotScript":
-        """The same for one that is called with every batch of messages or every sync, with arguments only."""
+        """The same for one that is called with every batch of messages."""
         script = HotScript(self.redis.connection_pool, _source(name))
         self._hot.append(script)
         return script

@@ -11,11 +11,16 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from connectors.redis.client import RedisClient
+from connectors.together import Together
 
 ENTRY_SECONDS = 30 * 24 * 3600
 """An entry that nobody asks for goes: it is filled again when its user comes back."""
 
+_CALLS, _USERS = 2, 500
+"""At once, and in one of them: all devices of a node may come at the same moment."""
+
 _encode = msgspec.msgpack.Encoder().encode
+_found = msgspec.msgpack.Decoder(list[tuple[str, list[int]]])
 
 
 class Entry(NamedTuple):
@@ -49,17 +54,23 @@ def new_name() -> str:
 
 
 class RedisDirectory:
-    """`Directory` on one Redis server."""
+    """`Directory` on one Redis server. Use it inside a running loop."""
 
     def __init__(self, client: RedisClient, entry_seconds: float = ENTRY_SECONDS, name: Callable[[], str] = new_name) -> None:
+        self._call = client.call
         self._ms = int(entry_seconds * 1000)
         self._name = name
-        self._find = client.hot_script("directory")
-        self._complete = client.hot_script("complete")
+        self._find = client.script("directory")
+        self._complete = client.script("complete")
+        self._together = Together(self._find_all, _CALLS, _USERS)
 
     async def find(self, user: str) -> Entry:
-        mark, *partitions = await self._find(user, self._name(), self._ms)
-        return Entry((), mark.decode()) if mark else Entry([int(partition) for partition in partitions])
+        return await self._together(user)
+
+    async def _find_all(self, users: Sequence[str]) -> list[Entry]:
+        asked = _encode([(user, self._name()) for user in users])
+        found = _found.decode(await self._call(self._find(args=[asked, self._ms])))
+        return [Entry((), mark) if mark else Entry(partitions) for mark, partitions in found]
 
     async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-        return bool(await self._complete(user, mark, _encode(partitions)))
+        return bool(await self._call(self._complete(args=[user, mark, _encode(partitions)])))

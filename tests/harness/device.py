@@ -32,8 +32,8 @@ class Device:
 async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
     """A device of `user` that has been welcomed."""
     socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
-    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
-    await socket.send_str(json.dumps(hello))
+    command = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
+    await socket.send_str(json.dumps(command))
     await socket.receive(10)
     return Device(socket)
 
@@ -49,14 +49,19 @@ async def whole_heads(device: Device) -> dict[str, int]:
             await asyncio.sleep(0.1)
 
 
-async def connect_raw(stack: Stack, user: str, device: str = "raw") -> RawSocket:
+async def connect_raw(stack: Stack, user: str, device: str = "raw", gateway: int = 0) -> RawSocket:
     """A socket by hand that has been welcomed."""
-    socket = await RawSocket.connect(stack.gateway_urls[0])
-    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": device, "stay": True}
-    await socket.send(json.dumps(hello).encode())
+    socket = await RawSocket.connect(stack.gateway_urls[gateway])
+    await socket.send(hello(stack, user, device))
     await socket.until(b'"welcome"')
     assert socket.code == 0
     return socket
+
+
+def hello(stack: Stack, user: str, device: str) -> bytes:
+    """The frame of a device that stays where it is."""
+    token = token_of(stack, user)
+    return json.dumps({"t": "hello", "id": 1, "version": 1, "token": token, "device": device, "stay": True}).encode()
 
 
 def told(socket: RawSocket) -> list[dict[str, Any]]:

@@ -10,9 +10,8 @@ PARTITIONS = 4
 
 async def known_partitions(redis: RedisClient, user: str) -> set[int] | None:
     """Those of a complete entry of the running epoch; None if the user is to be asked for everywhere."""
-    named = (await redis.redis.get("directory") or b" ").decode()
-    run, _, epoch = named.partition(" ")
-    fields = {name.decode(): value.decode() for name, value in (await redis.redis.hgetall(f"directory:{user}")).items()}
+    run, _, epoch = _text(await redis.redis.get("directory") or b" ").partition(" ")
+    fields = {_text(name): _text(value) for name, value in (await redis.redis.hgetall(f"directory:{user}")).items()}
     if run != (await redis.redis.info("server"))["run_id"] or fields.get("epoch") != epoch or "mark" in fields:
         return None
     return {int(name) for name in fields if name != "epoch"}
@@ -30,3 +29,7 @@ async def check_directory(redis: RedisClient, conversations: Iterable[str]) -> i
         assert known is None or partitions <= known, f"{user}: {sorted(partitions - known)} would not be asked"
         complete += known is not None
     return complete
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -322,7 +322,9 @@ class World:
         """Whatever is left out when a user is asked about has told the user's devices nothing yet."""
         for user in USERS:
             known = self.directory.known(user)
-            for conversation in self.told if known is not None else ():
+            if known is None:
+                continue
+            for conversation in self.told:
                 if user in members_of_valid(conversation) and partition_of(conversation, PARTITIONS) not in known:
                     raise Fault(f"{user} is not asked about for {conversation}")
 
