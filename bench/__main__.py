@@ -168,6 +168,7 @@ def _whereabouts_lines(k: dict[str, Any]) -> list[str]:
         what = f"(k) a sync, {k['workers']} workers, {kind.replace('_', ' ')}: questions; partitions looked at; CPU us"
         lines.append(f"| {what} | {one['questions']}; {one['partitions_looked_at']}; {us} |")
     figures = _parts({name.removeprefix("us_").replace("_", " "): us for name, us in k["a_batch"].items() if name != "users"})
+    lines.append(f"| (k) bytes of Redis a user who is known | {k['redis_bytes_a_user']} |")
     return [*lines, f"| (k) look for the routes of {k['a_batch']['users']} users, us of Redis | {figures} |"]
 
 

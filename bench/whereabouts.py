@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import uvloop
 
+from bench.connections import redis_bytes
 from bench.cpu import cpu_seconds
 from bench.prefill import prefill
 from bench.system import System
@@ -46,15 +47,16 @@ async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[
     everywhere = Ranges(sequencers, cast(Whereabouts, _Everywhere()))
     known = Ranges(sequencers, Whereabouts(RedisDirectory(redis), sequencers))
     names = [f"alice{number}" for number in range(users)]
-    found = {
-        "all_asked": await _sync(stack, workers, everywhere, names * syncs),
-        "unknown_once": await _sync(stack, workers, known, names),
-        "known": await _sync(stack, workers, known, names * syncs),
-    }
+    found = {"all_asked": await _sync(stack, workers, everywhere, names * syncs)}
+    memory = await redis_bytes(stack)
+    found["unknown_once"] = await _sync(stack, workers, known, names)
+    memory = await redis_bytes(stack) - memory
+    found["known"] = await _sync(stack, workers, known, names * syncs)
     await sequencers.close()
     batches = await _batches(stack, redis)
     await redis.close()
-    return {"workers": workers, "partitions": PARTITIONS, "users": users, "a_sync": found, "a_batch": batches}
+    size = {"workers": workers, "partitions": PARTITIONS, "users": users, "redis_bytes_a_user": round(memory / users)}
+    return {**size, "a_sync": found, "a_batch": batches}
 
 
 async def _sync(stack: System, workers: int, ranges: Ranges, users: Sequence[str]) -> dict[str, Any]:

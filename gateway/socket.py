@@ -33,6 +33,7 @@ _FLOOD_SECONDS = 0.05
 _CLOSE_SECONDS = 2.0
 _LAST_DATA, _LAST_DATA_AT = struct.Struct("=I"), 52
 """tcpi_last_data_recv of Linux' struct tcp_info."""
+_USUAL_MS = 50
 _ANSWER_SECONDS = 2.0
 """How long a session that is sent away waits for its answers; what has none by then is sent again elsewhere."""
 
@@ -301,13 +302,14 @@ class SocketConnection:
 
 
 def waited_ms(transport: asyncio.BaseTransport | None) -> int:
-    """How long the last data of a TCP connection has been here, in ms: a process that was paused reads it late."""
+    """How long the last data of a TCP connection has been here, in ms: a process that was paused reads it late. 0 for what is
+    usual, since the kernel counts in steps of some ms."""
     connected = transport.get_extra_info("socket") if transport is not None else None
     if connected is None:
         return 0
     info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_AT + _LAST_DATA.size)
     waited: int = _LAST_DATA.unpack_from(info, _LAST_DATA_AT)[0]
-    return waited
+    return waited if waited > _USUAL_MS else 0
 
 
 def new_node_id() -> str:
