@@ -84,6 +84,8 @@ async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_on
     assert await asked_by(lab, device, 5) == few
     listed = await ask_http(lab, bob, "GET", "/v1/conversations")
     assert [one["conversation"] for one in listed[1]["conversations"]] == [conversation]
+    owning = [bool(page["partitions"]) for page in await pages(lab)]
+    assert sum(owning) > 1
     for _ in range(2):
         await redis.redis.flushall()
         before = await questions(lab)

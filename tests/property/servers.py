@@ -109,8 +109,7 @@ class Sequencer:
     def heads(self, user: str, sync: Sync, entry: Entry) -> Heads:
         """Of all that was folded: what was delivered before this device had a route may not have landed yet.
 
-        Nothing is asked if the directory knows that nothing is here; what it does not know it is told, once all of the input has
-        been folded.
+        Nothing is asked if the directory knows that nothing is here; what it does not know it is told once all input is folded.
         """
         seqs: Mapping[str, int] = self._folded
         if entry.mark is None and PARTITION not in entry.partitions:
