@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agents.rules.answers import Routes as RoutesFound
@@ -67,15 +67,16 @@ class Outside:
         self._paging = asyncio.Lock()
         self._cache = RecordCache()
         self._ends = Reader(kafka, timeout=_END_SECONDS)
-        self._asking_ends = Together(self._input_ends, at_once=1, most=10_000)
+        self._looking = asyncio.Lock()
+        self._input_end = Together(self._input_ends, at_once=1, most=10_000)
 
     async def close(self) -> None:
         """Wait a little for what is queued, then give it up: the log and R5 know what is owed."""
         await asyncio.gather(self.log_producer.close(_CLOSE_SECONDS), self.delivery_producer.close(_CLOSE_SECONDS))
         async with self._paging:
             await asyncio.to_thread(self._pages.close)
-        await self._asking_ends.close()
-        await asyncio.to_thread(self._ends.close)
+        async with self._looking:
+            await asyncio.to_thread(self._ends.close)
 
     async def read_records(self, partition: int, offsets: Sequence[int]) -> list[Taking]:
         """The log's records at these offsets, in order. Raises ReadTimeout, OffsetGone."""
@@ -100,14 +101,16 @@ class Outside:
 
     async def input_end(self, partition: int) -> int:
         """The offset after the last record that the input of a partition has now. Raises ReadTimeout."""
-        return await self._asking_ends(partition)
+        return await self._input_end(partition)
 
     async def _input_ends(self, partitions: Sequence[int]) -> list[int]:
         """Asked for all who wait: they came before it is asked, so it is late enough for each."""
-        ends = await asyncio.to_thread(
-            lambda: {partition: self._ends.watermarks(SUBMITTED, partition)[1] for partition in set(partitions)}
-        )
+        async with self._looking:
+            ends = await asyncio.to_thread(self._read_ends, set(partitions))
         return [ends[partition] for partition in partitions]
+
+    def _read_ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {partition: self._ends.watermarks(SUBMITTED, partition)[1] for partition in partitions}
 
     async def watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """partition → (first offset, offset after the last) of a topic. Raises ReadTimeout."""
