@@ -20,6 +20,7 @@ from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RENEW_SECONDS, RedisRoutes
 from connectors.redis.watchers import RedisWatchers
+from gateway.arrival import waited_ms
 from gateway.devices import Devices
 from gateway.drain import drain
 from gateway.history import History
@@ -36,7 +37,7 @@ from gateway.right_node import right_node
 from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.slot import Slot
-from gateway.socket import Redirect, SocketConnection, new_node_id, waited_ms
+from gateway.socket import Redirect, SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
 from gateway.whereabouts import Whereabouts

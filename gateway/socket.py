@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import struct
 from typing import NamedTuple, Protocol
 
@@ -31,9 +30,6 @@ HELLO_SECONDS = 10.0
 _FLOOD_SECONDS = 0.05
 """A pause in reading a device that floods: turning its frames away costs time, too, and that is everybody's."""
 _CLOSE_SECONDS = 2.0
-_LAST_DATA, _LAST_DATA_AT = struct.Struct("=I"), 52
-"""tcpi_last_data_recv of Linux' struct tcp_info."""
-_USUAL_MS = 50
 _ANSWER_SECONDS = 2.0
 """How long a session that is sent away waits for its answers; what has none by then is sent again elsewhere."""
 
@@ -299,17 +295,6 @@ class SocketConnection:
         self._session.welcomed()
         self._out.insert(0, welcome)
         self.flush()
-
-
-def waited_ms(transport: asyncio.BaseTransport | None) -> int:
-    """How long the last data of a TCP connection has been here, in ms: a process that was paused reads it late. 0 for what is
-    usual, since the kernel counts in steps of some ms."""
-    connected = transport.get_extra_info("socket") if transport is not None else None
-    if connected is None:
-        return 0
-    info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_AT + _LAST_DATA.size)
-    waited: int = _LAST_DATA.unpack_from(info, _LAST_DATA_AT)[0]
-    return waited if waited > _USUAL_MS else 0
 
 
 def new_node_id() -> str:
