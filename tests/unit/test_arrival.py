@@ -21,7 +21,7 @@ async def test_what_waited_while_the_process_was_paused_is_that_old() -> None:
     time.sleep(0.5)  # noqa: ASYNC251 (the pause)
     assert 400 < await waited.get() < 5000
     writer.write(b"2")
-    assert await waited.get() == 0, "the first has come long ago, the last just now"
+    assert await waited.get() < 400, "the first has come long ago, the last just now"
     writer.close()
     server.close()
     await server.wait_closed()
