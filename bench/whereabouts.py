@@ -99,7 +99,7 @@ async def _batches(stack: System, redis: RedisClient) -> dict[str, Any]:
     for user in users[: _BATCH_USERS // 2]:
         await directory.complete(user, (await directory.find(user)).mark or "", [])
 
-    async def us(act: Callable[[], Awaitable[object]], times: int = 2000) -> float:
+    async def us(act: Callable[[], Awaitable[object]], times: int = 1000) -> float:
         began = cpu_seconds(pid)
         for _ in range(times):
             await act()

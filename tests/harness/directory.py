@@ -19,6 +19,7 @@ async def known_partitions(redis: RedisClient, user: str) -> set[int] | None:
 
 async def check_directory(redis: RedisClient, conversations: Iterable[str]) -> int:
     """No complete entry lacks a partition; returns how many are complete."""
+    await redis.redis.connection_pool.disconnect()  # Redis may have been restarted since
     wanted: dict[str, set[int]] = {}
     for conversation in conversations:
         for user in members_of_valid(conversation):
