@@ -80,12 +80,12 @@ def idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
 async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
     pid = stack.pids["gateway-1"]
     devices = [Device(stack, f"idle{number}") for number in range(count)]
-    redis_before = await redis_bytes(stack)
+    redis_before = await _redis_bytes(stack)
     before, cpu, began = _resident_kib(pid), stack.cpu(), time.monotonic()
     await _each(devices, lambda device: device.connect())
     elapsed, connected = time.monotonic() - began, stack.cpu()
     await asyncio.sleep(1)
-    resident, resting, grown = _resident_kib(pid), stack.cpu(), await redis_bytes(stack) - redis_before
+    resident, resting, redis_bytes = _resident_kib(pid), stack.cpu(), await _redis_bytes(stack) - redis_before
     await asyncio.sleep(seconds)
     rested = stack.cpu()
     for device in devices:
@@ -95,7 +95,7 @@ async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
         "logins_per_second": round(count / elapsed),
         "us_per_login": {name: round((connected[name] - cpu[name]) / count * 1e6) for name in cpu},
         "gateway_kib_per_connection": round((resident - before) / count, 1),
-        "redis_bytes_per_connection": round(grown / count),
+        "redis_bytes_per_connection": round(redis_bytes / count),
         "idle_cpu_percent": {name: round((rested[name] - resting[name]) / seconds * 100, 1) for name in cpu},
     }
 
@@ -150,8 +150,7 @@ async def _each(devices: list[Device], act: Any) -> None:
     await asyncio.gather(*(one(device) for device in devices))
 
 
-async def redis_bytes(stack: System) -> int:
-    """What Redis holds now."""
+async def _redis_bytes(stack: System) -> int:
     client = RedisClient(stack.redis)
     used = int((await client.redis.info("memory"))["used_memory"])
     await client.close()

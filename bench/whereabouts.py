@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import uvloop
 
-from bench.connections import redis_bytes
 from bench.cpu import cpu_seconds
 from bench.prefill import prefill
 from bench.system import System
@@ -48,14 +47,13 @@ async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[
     known = Ranges(sequencers, Whereabouts(RedisDirectory(redis), sequencers))
     names = [f"alice{number}" for number in range(users)]
     found = {"all_asked": await _sync(stack, workers, everywhere, names * syncs)}
-    memory = await redis_bytes(stack)
     found["unknown_once"] = await _sync(stack, workers, known, names)
-    memory = await redis_bytes(stack) - memory
     found["known"] = await _sync(stack, workers, known, names * syncs)
     await sequencers.close()
+    kept = [await redis.redis.memory_usage(f"directory:{name}") or 0 for name in names[:100]]
     batches = await _batches(stack, redis)
     await redis.close()
-    size = {"workers": workers, "partitions": PARTITIONS, "users": users, "redis_bytes_a_user": round(memory / users)}
+    size = {"workers": workers, "partitions": PARTITIONS, "users": users, "redis_bytes_a_user": round(sum(kept) / len(kept))}
     return {**size, "a_sync": found, "a_batch": batches}
 
 

@@ -13,7 +13,7 @@ from connectors.redis.client import RedisClient
 from messenger_sdk import ConnectionRefused, MessageReceived
 from schemas.codes import Close
 from tests.chaos.conftest import ROUNDS
-from tests.harness.device import ask_http, connect, whole_heads
+from tests.harness.device import ask_http, connect_soon, whole_heads
 from tests.harness.directory import check_directory, known_partitions
 from tests.harness.load import Load
 from tests.harness.stack import Stack
@@ -111,7 +111,7 @@ async def test_conversations_begin_before_and_while_it_happens(
             await asyncio.to_thread(lab.wait_healthy)
             await talk.settle(60)
             for place, (sender, receiver) in enumerate(pairs):
-                device = await connect(http, lab, talk.user(receiver), place % 2)
+                device = await connect_soon(http, lab, talk.user(receiver), place % 2)
                 assert await whole_heads(device) == {f"{talk.user(sender)}:{talk.user(receiver)}": 1}
             await check_directory(redis, {message.conversation for message in talk.accepted})
     await judged()

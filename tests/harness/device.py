@@ -34,8 +34,20 @@ async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway:
     socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
     command = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
     await socket.send_str(json.dumps(command))
-    await socket.receive(10)
+    first = await socket.receive(10)
+    if first.type is not aiohttp.WSMsgType.TEXT:
+        raise ConnectionRefusedError(f"not welcome: {first}")
     return Device(socket)
+
+
+async def connect_soon(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
+    """The same, tried again and again as devices do."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await connect(http, stack, user, gateway)
+            except (ConnectionRefusedError, aiohttp.ClientError):
+                await asyncio.sleep(0.1)
 
 
 async def whole_heads(device: Device) -> dict[str, int]:
