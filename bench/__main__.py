@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import archive, connections, history, presence, sequencer, sockets, storm
+from bench import archive, connections, history, presence, sequencer, sockets, storm, whereabouts
 from bench.system import system
 
 _LOOPS = ((1, 1), (1, 8), (3, 1), (3, 8))
@@ -71,6 +71,9 @@ def main() -> None:
         sockets.warm(stack, 3 if quick else 20)
         results["j_history"] = history.measure(stack, 3 if quick else 10)
         print(f"(j) history: {results['j_history']}", flush=True)
+    with system(workers=4, gateways=1) as stack:
+        results["k_whereabouts"] = whereabouts.measure(stack, 4, 100 if quick else 1_000, 2 if quick else 10)
+        print(f"(k) whereabouts: {results['k_whereabouts']}", flush=True)
     results["f_archive"] = _archive(quick, options.archive_rows)
     print(f"(f) archive: {results['f_archive']}", flush=True)
     if not quick:
@@ -125,6 +128,7 @@ def _table(results: dict[str, Any]) -> str:
         f"| (e) us a device | {_parts(e['us_per_device'])} |",
         *_archive_lines(results["f_archive"]),
         *_mark_lines(results),
+        *_whereabouts_lines(results["k_whereabouts"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -155,6 +159,17 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
         f"| (i) others, before / while they come back: shown after p99 ms | {i['others_before_ms']['p99']} / "
         f"{i['others_meanwhile_ms']['p99']} |",
     ]
+
+
+def _whereabouts_lines(k: dict[str, Any]) -> list[str]:
+    lines = []
+    for kind, one in k["a_sync"].items():
+        us = _parts({name.removeprefix("us_of_"): one[name] for name in one if name.startswith("us_of_")})
+        what = f"(k) a sync, {k['workers']} workers, {kind.replace('_', ' ')}: questions; partitions looked at; CPU us"
+        lines.append(f"| {what} | {one['questions']}; {one['partitions_looked_at']}; {us} |")
+    figures = _parts({name.removeprefix("us_").replace("_", " "): us for name, us in k["a_batch"].items() if name != "users"})
+    lines.append(f"| (k) bytes of Redis a user who is known | {k['redis_bytes_a_user']} |")
+    return [*lines, f"| (k) look for the routes of {k['a_batch']['users']} users, us of Redis | {figures} |"]
 
 
 def _archive_lines(f: dict[str, Any]) -> list[str]:

@@ -55,10 +55,10 @@ class System(NamedTuple):
         """CPU seconds used so far, by part."""
         return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
 
-    def sequencer(self) -> dict[str, Any] | None:
+    def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
         """The worker's own page, None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.base_port + 16}/sequencer/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.base_port + 16 + worker}/sequencer/", timeout=5) as answer:
                 page: dict[str, Any] = json.load(answer)
         except (OSError, json.JSONDecodeError):
             return None

@@ -15,10 +15,12 @@ from connectors.clickhouse.client import ClickHouseClient
 from connectors.kafka.producer import KafkaProducer
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
+from connectors.redis.directory import RedisDirectory
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RENEW_SECONDS, RedisRoutes
 from connectors.redis.watchers import RedisWatchers
+from gateway.arrival import waited_ms
 from gateway.devices import Devices
 from gateway.drain import drain
 from gateway.history import History
@@ -38,6 +40,7 @@ from gateway.slot import Slot
 from gateway.socket import Redirect, SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
+from gateway.whereabouts import Whereabouts
 from gateway.workers import Workers
 from schemas.codec import encode_frame
 from schemas.codes import Close
@@ -70,7 +73,8 @@ class Node:
         self._presence_workers = Workers("presence", RedisOwners(self._redis, "presence"), partitions)
         self._receipts = Receipts(self._producer, partitions)
         self._archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _READ_SECONDS)) if settings.clickhouse else None
-        ranges = Ranges(self._sequencers)
+        self._whereabouts = Whereabouts(RedisDirectory(self._redis), self._sequencers)
+        ranges = Ranges(self._sequencers, self._whereabouts)
         self._history = History(ranges, self._archive)
         self._routes = RedisRoutes(self._redis)
         self._presence = PresenceNode(
@@ -105,6 +109,9 @@ class Node:
             "pushed_total": self._pusher.pushed,
             "receipts_total": self._receipts.submitted,
             "questions": sum(workers.under_way for workers in (self._sequencers, self._cursors, self._presence_workers)),
+            "users_known_total": self._whereabouts.known,
+            "users_asked_for_everywhere_total": self._whereabouts.asked_everywhere,
+            "users_filled_total": self._whereabouts.filled,
             "arriving": len(self._arriving),
             "arrivals_turned_away_total": self.turned_away,
             "slow_readers_total": self.slow_readers,
@@ -175,7 +182,7 @@ class Node:
         connection = SocketConnection(
             *(session, self._submitter, self._receipts, self._presence, self._questions, self),
             settings.heartbeat,
-            self._routes.now(),
+            self._routes.now() - waited_ms(request.transport),
         )
         self._arriving.add(connection)
         try:

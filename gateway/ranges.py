@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from gateway.whereabouts import Whereabouts
 from gateway.workers import Workers, WorkersUnavailable
 from schemas.codec import UNDECODABLE, split_frames
 from schemas.frames import MAX_HEADS, Heads, Sync
@@ -37,14 +38,18 @@ def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> 
 class Ranges:
     """`workers` are the sequencers."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, whereabouts: Whereabouts) -> None:
         self._workers = workers
+        self._whereabouts = whereabouts
 
     async def heads(self, user: str, sync: Sync) -> Heads:
-        """What is new to a device, from all partitions that answer; `pending` if some do not. Raises WorkersUnavailable."""
-        cursors: dict[int, dict[str, int]] = {partition: {} for partition in range(self._workers.partitions)}
+        """What is new to a device, from all partitions with conversations of the user; `pending` if some do not answer. Raises
+        WorkersUnavailable."""
+        cursors: dict[int, dict[str, int]] = {partition: {} for partition in await self._whereabouts.find(user)}
         for conversation, cursor in sync.cursors.items():
-            cursors[partition_of(conversation, self._workers.partitions)][conversation] = cursor
+            partition = partition_of(conversation, self._workers.partitions)
+            if partition in cursors:
+                cursors[partition][conversation] = cursor
 
         def question(partitions: list[int]) -> HeadsQuestion:
             return HeadsQuestion(user, sync.after, sync.until, {partition: cursors[partition] for partition in partitions})
@@ -68,7 +73,8 @@ class Ranges:
         def question(partitions: list[int]) -> NewestQuestion:
             return NewestQuestion(user, limit, before, partitions)
 
-        found, complete = await self._workers.ask_owners("newest", _newest, range(self._workers.partitions), question)
+        partitions = await self._whereabouts.find(user)
+        found, complete = await self._workers.ask_owners("newest", _newest, partitions, question)
         if not complete:
             raise WorkersUnavailable("not all partitions answer")
         return heapq.nlargest(limit, (one for newest in found.values() for one in newest))

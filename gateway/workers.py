@@ -61,6 +61,8 @@ class Workers:
         before and after: an owner claims a partition before it looks for any route, and answers for all it has folded.
         """
         wanted = list(partitions)
+        if not wanted:
+            return {}, True
         before = await self._find(wanted)
         asked: dict[str, list[int]] = {}
         for partition, address in before.items():

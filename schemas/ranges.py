@@ -21,6 +21,17 @@ HeadsAnswer = dict[int, dict[str, int]]
 """partition → conversation → last seq, at most MAX_HEADS by name; partitions the worker cannot answer for are left out."""
 
 
+class HoldingQuestion(Struct):
+    """Does a user have conversations in these partitions, as far as their input goes now?"""
+
+    user: str
+    partitions: list[int]
+
+
+HoldingAnswer = dict[int, bool]
+"""partition → whether there are any; partitions the worker cannot answer for are left out."""
+
+
 class NewestQuestion(Struct):
     """Which of a user's conversations, in these partitions, were written to last? `before` is (time, conversation)."""
 

@@ -22,6 +22,11 @@ def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> s
     return users
 
 
+def begun_in(taken: Iterable[Taken]) -> list[str]:
+    """The users of conversations that begin."""
+    return [user for item in taken if item.seq == 1 for user in item.conversation.split(":")]
+
+
 def deliveries(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes) -> dict[int, list[Told]]:
     """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
     slots: dict[int, list[Told]] = {}

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from agents.rules.answers import Routes, Told, deliveries, users_of
+from agents.rules.answers import Routes, Told, begun_in, deliveries, users_of
 from agents.rules.batch import Batch
 from agents.rules.fold import OutOfStep, Repeat
 from agents.rules.log import Verdict, judge, news
@@ -36,8 +36,8 @@ _FIRST_RETRY, _LAST_RETRY = 0.05, 1.0
 class DeliveryAccess(Protocol):
     """What one partition's deliverer needs of the outside."""
 
-    async def lookup(self, users: Sequence[str]) -> Routes:
-        """Routes of users. Raises RedisUnavailable."""
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
+        """Routes of users, after it was written down who has `begun` a conversation here. Raises RedisUnavailable."""
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
         """Produce a delivery record to a gateway slot. Raises QueueFull."""
@@ -136,7 +136,7 @@ class Deliverer:
 
     async def _deliver(self, taken: list[Taken], answers: list[Repeat | OutOfStep], to: int) -> None:
         users = users_of(taken, answers)
-        events = deliveries(taken, answers, await self._routes(list(users))) if users else {}
+        events = deliveries(taken, answers, await self._routes(list(users), begun_in(taken))) if users else {}
         step = _Step(to)
         step.open = 1  # held open until everything is queued
         self._steps.append(step)
@@ -147,11 +147,11 @@ class Deliverer:
                 await self._queue(slot, value, step)
         self._done(step)
 
-    async def _routes(self, users: list[str]) -> Routes:
+    async def _routes(self, users: list[str], begun: list[str]) -> Routes:
         delay = _FIRST_RETRY
         while True:
             try:
-                routes = await self._access.lookup(users)
+                routes = await self._access.lookup(users, begun)
             except RedisUnavailable as error:
                 if not self.waiting_for_redis:
                     log.warning("deliveries wait: %s", error)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from agents.claiming import claim
@@ -15,8 +15,10 @@ from connectors.kafka.producer import KafkaSendError, QueueFull
 from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.kafka.renewed import RenewedProducer
+from connectors.redis.directory import Begun
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
+from connectors.together import Together
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.5
 _CLOSE_SECONDS = 2.0
+_END_SECONDS = 2.0
 _NEAR = 50
 """Log records between two wanted ones that are read along rather than sought over."""
 
@@ -64,12 +67,17 @@ class Outside:
         self._pages = Reader(kafka, timeout=5.0)
         self._paging = asyncio.Lock()
         self._cache = RecordCache()
+        self._ends = Reader(kafka, timeout=_END_SECONDS)
+        self._looking = asyncio.Lock()
+        self._input_end = Together(self._input_ends, at_once=1, most=10_000)
 
     async def close(self) -> None:
         """Wait a little for what is queued, then give it up: the log and R5 know what is owed."""
         await asyncio.gather(self.log_producer.close(_CLOSE_SECONDS), self.delivery_producer.close(_CLOSE_SECONDS))
         async with self._paging:
             await asyncio.to_thread(self._pages.close)
+        async with self._looking:
+            await asyncio.to_thread(self._ends.close)
 
     async def read_records(self, partition: int, offsets: Sequence[int]) -> list[Taking]:
         """The log's records at these offsets, in order. Raises ReadTimeout, OffsetGone."""
@@ -91,6 +99,19 @@ class Outside:
         for start, end in spans(offsets):
             records += (record for record in self._pages.read(LOG, partition, start, end) if record.offset in wanted)
         return records
+
+    async def input_end(self, partition: int) -> int:
+        """The offset after the last record that the input of a partition has now. Raises ReadTimeout."""
+        return await self._input_end(partition)
+
+    async def _input_ends(self, partitions: Sequence[int]) -> list[int]:
+        """Asked for all who wait: they came before it is asked, so it is late enough for each."""
+        async with self._looking:
+            ends = await asyncio.to_thread(self._read_ends, set(partitions))
+        return [ends[partition] for partition in partitions]
+
+    def _read_ends(self, partitions: Iterable[int]) -> dict[int, int]:
+        return {partition: self._ends.watermarks(SUBMITTED, partition)[1] for partition in partitions}
 
     async def watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
         """partition → (first offset, offset after the last) of a topic. Raises ReadTimeout."""
@@ -144,8 +165,8 @@ class PartitionOutside:
         """Say that this worker has the partition; returns when it is said, however long Redis is away."""
         await claim(self._outside.owners, self._number, self._outside.address)
 
-    async def lookup(self, users: Sequence[str]) -> RoutesFound:
-        return await self._outside.routes.lookup(users)
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> RoutesFound:
+        return await self._outside.routes.lookup(users, Begun(self._number, begun) if begun else None)
 
     async def dead_letters(self, items: list[DeadItem]) -> None:
         for item in items:
@@ -180,6 +201,10 @@ class PartitionOutside:
     async def input(self) -> FoundInput:
         """The input as Kafka has it now. Raises ReadTimeout, KafkaUnreachable."""
         return (await self._outside.inputs([self._number]))[self._number]
+
+    async def input_end(self) -> int:
+        """The offset after the last record that the input has now. Raises ReadTimeout."""
+        return await self._outside.input_end(self._number)
 
     async def restore(self, stopped: Callable[[], bool]) -> Restored:
         """See agents.sequencing.restore."""

@@ -13,12 +13,13 @@ from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
 from schemas.codec import UNDECODABLE
 from schemas.frames import MAX_PAGE_MESSAGES
-from schemas.ranges import HeadsQuestion, NewestQuestion, PageHead, SeqsQuestion
+from schemas.ranges import HeadsQuestion, HoldingQuestion, NewestQuestion, PageHead, SeqsQuestion
 from streams.app import PipelineApp
 from streams.rates import Rates
 
 encode_json = msgspec.json.Encoder().encode
 decode_question = msgspec.json.Decoder(HeadsQuestion).decode
+decode_holding = msgspec.json.Decoder(HoldingQuestion).decode
 decode_seqs = msgspec.json.Decoder(SeqsQuestion).decode
 decode_newest = msgspec.json.Decoder(NewestQuestion).decode
 
@@ -48,6 +49,8 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
                 "events": figures["events"],
                 "messages_per_event": round(figures["messages"] / max(1, figures["events"]), 2),
                 "messages_per_second": rates.since_last(figures["messages"], time.monotonic()),
+                "questions": figures["questions"],
+                "partitions_asked": figures["partitions_asked"],
                 "rebalancing": bool(app.rebalancing),
                 "partitions": partitions,
             }
@@ -98,6 +101,16 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
             except UNDECODABLE as error:
                 return self.json({"error": str(error)}, status=400)
             return self.bytes(encode_json(await stage.heads(question)), content_type="application/json")
+
+    @app.page("/sequencer/holding/")
+    class Holding(View):
+        async def post(self, request: Any) -> Any:
+            """A HoldingQuestion in, a HoldingAnswer out."""
+            try:
+                question = decode_holding(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            return self.bytes(encode_json(await stage.holding(question)), content_type="application/json")
 
     @app.page("/sequencer/seqs/")
     class Seqs(View):

@@ -36,6 +36,8 @@ _SWEEP_ROWS = 500
 """Well below a millisecond."""
 _RETRY_SECONDS = 1.0
 _LANDING_SECONDS = 2.0
+_FOLDING_SECONDS = 0.5
+"""A question about a user waits so long for a partition that is behind; it can be asked otherwise."""
 _LETTING_GO_SECONDS = 2.0
 
 
@@ -181,17 +183,40 @@ class Partition:
         self.write()
         return find_newest(self.table, user, limit, before)
 
+    async def holds(self, user: str) -> bool | None:
+        """Whether the user has conversations here; None if this partition is not here or cannot tell now.
+
+        Everything that was in the input before the call is in it, whoever has delivered it: what is not will be looked up
+        routes for, and added to the directory, after the call.
+        """
+        if self.table is None:
+            return None
+        try:
+            end = await self._outside.input_end()
+        except ReadTimeout:
+            return None
+        if self._halted_before(end) or not await self._lands(end - 1, _FOLDING_SECONDS) or self.table is None:
+            return None
+        self.write()
+        return any(True for _ in self.table.conversations(user, "", ""))
+
+    def _halted_before(self, end: int) -> bool:
+        return self.status is Status.HALTED and self._state.position < end - 1
+
     async def _has_landed(self) -> bool:
         """Wait a little until what is folded now has landed. A halted partition tells what it knows."""
         if self.table is None:
             return False
-        folded = self._state.position
+        return await self._lands(self._state.position, _LANDING_SECONDS) or self.status is Status.HALTED
+
+    async def _lands(self, position: int, seconds: float) -> bool:
+        """Wait until what is up to an input offset has landed; False if it has not within `seconds`."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LANDING_SECONDS):
-                while self.table is not None and self._fold.header.position < folded:
+            async with asyncio.timeout(seconds):
+                while self.table is not None and self._fold.header.position < position:
                     await self._moved.wait()
                 return True
-        return self.status is Status.HALTED
+        return False
 
     def halt(self, reason: str) -> None:
         """Read nothing more. What was folded still lands and is delivered."""

@@ -3,14 +3,23 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from agents.sequencing.outside import Outside
 from agents.sequencing.partition import Partition
 from connectors.kafka.reader import ReadTimeout
 from connectors.kafka.topics import KafkaUnreachable
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion, NewestAnswer, NewestQuestion, SeqsAnswer, SeqsQuestion
+from schemas.ranges import (
+    HeadsAnswer,
+    HeadsQuestion,
+    HoldingAnswer,
+    HoldingQuestion,
+    NewestAnswer,
+    NewestQuestion,
+    SeqsAnswer,
+    SeqsQuestion,
+)
 from schemas.topics import LOG
 from streams.stage import GoOn, Stage, Status
 
@@ -53,9 +62,22 @@ class SequencerStage(Stage[Partition]):
         owned = self.partitions.get(partition_of(conversation, self._count))
         return owned.table.seq(conversation) if owned and owned.table else 0
 
+    def _asked(self, numbers: Iterable[int]) -> dict[int, Partition]:
+        """The partitions asked that are here; the question is counted."""
+        owned = {number: self.partitions[number] for number in numbers if number in self.partitions}
+        self.figures["questions"] += 1
+        self.figures["partitions_asked"] += len(owned)
+        return owned
+
+    async def holding(self, question: HoldingQuestion) -> HoldingAnswer:
+        """Whether a user has conversations, of the partitions asked that are here."""
+        owned = self._asked(question.partitions)
+        found = await asyncio.gather(*(partition.holds(question.user) for partition in owned.values()))
+        return {number: holds for number, holds in zip(owned, found, strict=True) if holds is not None}
+
     async def heads(self, question: HeadsQuestion) -> HeadsAnswer:
         """What is new to a device, of the partitions asked that are here."""
-        owned = {number: self.partitions[number] for number in question.cursors if number in self.partitions}
+        owned = self._asked(question.cursors)
         found = await asyncio.gather(
             *(
                 partition.heads(question.user, question.after, question.until, question.cursors[number])
@@ -66,13 +88,13 @@ class SequencerStage(Stage[Partition]):
 
     async def seqs(self, question: SeqsQuestion) -> SeqsAnswer:
         """Last seqs of conversations, of the partitions asked that are here."""
-        owned = {number: self.partitions[number] for number in question.conversations if number in self.partitions}
+        owned = self._asked(question.conversations)
         found = await asyncio.gather(*(partition.seqs(question.conversations[number]) for number, partition in owned.items()))
         return {number: seqs for number, seqs in zip(owned, found, strict=True) if seqs is not None}
 
     async def newest(self, question: NewestQuestion) -> NewestAnswer:
         """Conversations last written to, of the partitions asked that are here."""
-        owned = {number: self.partitions[number] for number in question.partitions if number in self.partitions}
+        owned = self._asked(question.partitions)
         found = await asyncio.gather(
             *(partition.newest(question.user, question.limit, question.before) for partition in owned.values())
         )

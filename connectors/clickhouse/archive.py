@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
-from connectors.clickhouse.together import Together
+from connectors.together import Together
 from schemas.archive import ERASURE, CursorRow, Row, migrations
 from schemas.ids import members_of_valid
 

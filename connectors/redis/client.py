@@ -58,7 +58,7 @@ class RedisClient:
 
 
 class HotScript:
-    """A script of one argument with connections of its own, as many as there were calls at once; without redis-py's pool and
+    """A script without keys, with connections of its own, as many as there were calls at once; without redis-py's pool and
     retries a call costs 12 to 43 % less CPU (measured on a quiet and on a busy machine)."""
 
     def __init__(self, pool: Any, source: str) -> None:
@@ -67,15 +67,15 @@ class HotScript:
         self._sha = hashlib.sha1(source.encode()).hexdigest()
         self._idle: list[Any] = []
 
-    async def __call__(self, argument: bytes) -> Any:
+    async def __call__(self, *arguments: bytes | str | int) -> Any:
         """What the script returns. Raises RedisUnavailable."""
         connection = self._idle.pop() if self._idle else self._connection()
         try:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 try:
-                    answer = await self._ask(connection, "EVALSHA", self._sha, 0, argument)
+                    answer = await self._ask(connection, "EVALSHA", self._sha, 0, *arguments)
                 except NoScriptError:  # Redis began anew
-                    answer = await self._ask(connection, "EVAL", self._source, 0, argument)
+                    answer = await self._ask(connection, "EVAL", self._source, 0, *arguments)
         except (RedisError, OSError, TimeoutError) as error:
             self._idle.append(connection)
             await self.close()  # the others are of the same server

@@ -2,15 +2,72 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from connectors.redis.directory import ENTRY_SECONDS, Begun, Entry, new_name
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.routes import FUTURE_MS, LEASE_SECONDS, Lease, Route
 from connectors.redis.watchers import WATCH_SECONDS
 
 
-class MemoryRoutes:
-    """`clock` in seconds."""
+class _Filing:
+    """An entry of the directory, until `until`."""
 
-    def __init__(self, clock: Callable[[], float], lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(self, epoch: str, mark: str, until: float) -> None:
+        self.epoch = epoch
+        self.mark: str | None = mark
+        self.partitions: set[int] = set()
+        self.until = until
+
+
+class MemoryDirectory:
+    """`clock` in seconds. `run` names the life of Redis: a test that brings an older copy back gives it another."""
+
+    def __init__(self, clock: Callable[[], float], entry_seconds: float = ENTRY_SECONDS) -> None:
+        self.run = new_name()
+        self._clock = clock
+        self._seconds = entry_seconds
+        self._epoch = "", ""
+        self._entries: dict[str, _Filing] = {}
+
+    async def find(self, user: str) -> Entry:
+        name, until = new_name(), self._clock() + self._seconds
+        if self._epoch[0] != self.run:
+            self._epoch = self.run, name
+        entry = self._held(user)
+        if entry is None or entry.epoch != self._epoch[1]:
+            entry = self._entries[user] = _Filing(self._epoch[1], name, until)
+        entry.until = until
+        return Entry((), entry.mark) if entry.mark is not None else Entry(sorted(entry.partitions))
+
+    async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
+        entry = self._held(user)
+        if entry is None or entry.mark != mark:
+            return False
+        entry.partitions.update(partitions)
+        entry.mark = None
+        return True
+
+    def add(self, begun: Begun) -> None:
+        """As `Routes.lookup` does."""
+        for user in begun.users:
+            entry = self._held(user)
+            if entry is not None:
+                entry.partitions.add(begun.partition)
+
+    def _held(self, user: str) -> _Filing | None:
+        entry = self._entries.get(user)
+        return entry if entry is not None and entry.until > self._clock() else None
+
+
+class MemoryRoutes:
+    """`clock` in seconds. `directory` is that of the same Redis."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        lease_seconds: float = LEASE_SECONDS,
+        directory: MemoryDirectory | None = None,
+    ) -> None:
+        self.directory = directory or MemoryDirectory(clock)
         self._clock = clock
         self._lease = lease_seconds
         self._slots: dict[int, tuple[str, float]] = {}
@@ -20,7 +77,9 @@ class MemoryRoutes:
         node, until = self._slots.get(slot, ("", 0.0))
         return node if until > self._clock() else None
 
-    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
+        if begun is not None:
+            self.directory.add(begun)
         return {
             user: [
                 (route.device, route.slot)

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from connectors.redis.client import RedisClient
+from connectors.redis.directory import Begun
 
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
@@ -47,8 +48,9 @@ class Route(NamedTuple):
 class Routes(Protocol):
     """All methods raise RedisUnavailable."""
 
-    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        """user -> (device, slot) of each connected device, for every user; one round trip whatever their number."""
+    async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """user -> (device, slot) of each connected device, for every user; one round trip whatever their number. What has
+        `begun` is added to the directory before, in one step with it."""
 
     def now(self) -> int:
         """The time in ms, the same on all nodes, whatever their own clocks say. Only who has leased a slot knows it."""
@@ -93,8 +95,12 @@ class RedisRoutes:
         self._forget = client.script("forget")
         self._write = client.script("put")
 
-    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        found = _found.decode(await self._lookup(_encode(users)))
+    async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
+        if begun is None:
+            answer = await self._lookup(_encode(users))
+        else:
+            answer = await self._lookup(_encode(users), begun.partition, _encode(begun.users))
+        found = _found.decode(answer)
         return dict(zip(users, found, strict=True))
 
     def now(self) -> int:

@@ -3,12 +3,16 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.chaos.conftest import ROUNDS
+from tests.harness.device import connect_raw, hello
 from tests.harness.load import Load
+from tests.harness.raw_socket import raw_frame
 from tests.harness.stack import Stack
+from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 30 * ROUNDS)]
 
@@ -29,3 +33,26 @@ async def test_a_gateway_dies_and_its_devices_go_to_the_other(
         await asyncio.to_thread(lab.wait_healthy)
     await load.stop()
     await judged()
+
+
+async def test_a_node_that_was_paused_takes_no_device_back(lab: Stack, talk: Talk) -> None:
+    """Its kernel has taken the device's connection; the device is elsewhere when the node reads what it said."""
+    alice, bob = await talk.join("alice"), talk.user("bob")
+    paused = urlsplit(lab.gateway_urls[0])
+    for round_ in range(ROUNDS):
+        lab.kill("gateway-1", signal.SIGSTOP)
+        reader, writer = await asyncio.open_connection(paused.hostname, paused.port)
+        writer.write(
+            f"GET /v1/socket HTTP/1.1\r\nHost: {paused.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        writer.write(raw_frame(hello(lab, bob, "phone"), 1))
+        await asyncio.sleep(1)
+        phone = await connect_raw(lab, bob, "phone", gateway=1)
+        lab.kill("gateway-1", signal.SIGCONT)
+        await asyncio.wait_for(reader.readuntil(b'"welcome"'), 10)
+        await talk.say(alice, "bob", [f"after the pause {round_}"])
+        await phone.until(b"after the pause %d" % round_)
+        assert any(b"after the pause %d" % round_ in message for message in phone.received)
+        await phone.close()
+        writer.close()

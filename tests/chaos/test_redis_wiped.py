@@ -6,13 +6,15 @@ import shutil
 import signal
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import pytest
 
 from connectors.redis.client import RedisClient
 from messenger_sdk import ConnectionRefused, MessageReceived
 from schemas.codes import Close
 from tests.chaos.conftest import ROUNDS
-from tests.harness.device import ask_http
+from tests.harness.device import ask_http, connect_soon, whole_heads
+from tests.harness.directory import check_directory, known_partitions
 from tests.harness.load import Load
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -69,6 +71,44 @@ async def test_under_load(
         print(f"away for {await load.dark():.1f} s")
         await asyncio.to_thread(lab.wait_healthy)
     await load.stop()
+    await judged()
+    await check_directory(redis, {message.conversation for message in talk.accepted})
+
+
+@pytest.mark.parametrize("accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file])
+async def test_conversations_begin_before_and_while_it_happens(
+    lab: Stack,
+    talk: Talk,
+    redis: RedisClient,
+    judged: Callable[[], Awaitable[None]],
+    accident: Callable[[Stack, RedisClient], Awaitable[None]],
+) -> None:
+    """Of users whom Redis, and the older file, knows to have none; their devices never reconnect. New ones find them, too."""
+    async with aiohttp.ClientSession() as http:
+        for round_ in range(ROUNDS):
+            pairs = [(f"a{round_}-{number}", f"b{round_}-{number}") for number in range(6)]
+            senders = [await talk.join(name) for name, _ in pairs]
+            receivers = [await talk.join(name) for _, name in pairs]
+            while not all(client._receiver.timelines.begun for client in (*senders, *receivers)):
+                await asyncio.sleep(0.01)
+            assert [await known_partitions(redis, talk.user(name)) for pair in pairs for name in pair] == [set()] * 12
+            older = lab.home / "redis-older"
+            await asyncio.to_thread(shutil.rmtree, older, ignore_errors=True)
+            await asyncio.to_thread(shutil.copytree, lab.home / "redis", older)
+
+            async def begin(number: int) -> None:
+                await talk.say(senders[number], pairs[number][1], [f"first {round_} {number}"])  # noqa: B023 (awaited in here)
+
+            await asyncio.gather(begin(0), begin(1))
+            begun = [asyncio.create_task(begin(number)) for number in (2, 3)]
+            await accident(lab, redis)
+            await asyncio.gather(*begun, begin(4), begin(5))
+            await asyncio.to_thread(lab.wait_healthy)
+            await talk.settle(60)
+            for place, (sender, receiver) in enumerate(pairs):
+                device = await connect_soon(http, lab, talk.user(receiver), place % 2)
+                assert await whole_heads(device) == {f"{talk.user(sender)}:{talk.user(receiver)}": 1}
+            await check_directory(redis, {message.conversation for message in talk.accepted})
     await judged()
 
 

@@ -1,5 +1,6 @@
 """A device that asks by hand, on a bare socket."""
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -31,20 +32,48 @@ class Device:
 async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
     """A device of `user` that has been welcomed."""
     socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
-    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
-    await socket.send_str(json.dumps(hello))
-    await socket.receive(10)
+    command = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
+    await socket.send_str(json.dumps(command))
+    first = await socket.receive(10)
+    if first.type is not aiohttp.WSMsgType.TEXT:
+        raise ConnectionRefusedError(f"not welcome: {first}")
     return Device(socket)
 
 
-async def connect_raw(stack: Stack, user: str, device: str = "raw") -> RawSocket:
+async def connect_soon(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
+    """The same, tried again and again as devices do."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await connect(http, stack, user, gateway)
+            except (ConnectionRefusedError, aiohttp.ClientError):
+                await asyncio.sleep(0.1)
+
+
+async def whole_heads(device: Device) -> dict[str, int]:
+    """All heads, once all that must be asked for them can be."""
+    async with asyncio.timeout(20):
+        while True:
+            answer = await device.ask("sync", cursors={})
+            if answer["t"] == "heads" and not answer.get("pending"):
+                heads: dict[str, int] = answer["heads"]
+                return heads
+            await asyncio.sleep(0.1)
+
+
+async def connect_raw(stack: Stack, user: str, device: str = "raw", gateway: int = 0) -> RawSocket:
     """A socket by hand that has been welcomed."""
-    socket = await RawSocket.connect(stack.gateway_urls[0])
-    hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": device, "stay": True}
-    await socket.send(json.dumps(hello).encode())
+    socket = await RawSocket.connect(stack.gateway_urls[gateway])
+    await socket.send(hello(stack, user, device))
     await socket.until(b'"welcome"')
     assert socket.code == 0
     return socket
+
+
+def hello(stack: Stack, user: str, device: str) -> bytes:
+    """The frame of a device that stays where it is."""
+    token = token_of(stack, user)
+    return json.dumps({"t": "hello", "id": 1, "version": 1, "token": token, "device": device, "stay": True}).encode()
 
 
 def told(socket: RawSocket) -> list[dict[str, Any]]:

@@ -49,10 +49,10 @@ class HangingPartition(PartitionOutside):
             await asyncio.Event().wait()
         return await super().restore(stopped)
 
-    async def lookup(self, users: Sequence[str]) -> Routes:
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
         if self._outside.where == "loop":
             time.sleep(3600)  # noqa: ASYNC251  (that is the point)
-        return await super().lookup(users)
+        return await super().lookup(users, begun)
 
 
 async def hang(app: PipelineApp) -> None:

@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from agents.rules.answers import deliveries, message_frame, users_of
+from agents.rules.answers import begun_in, deliveries, message_frame, users_of
 from agents.rules.batch import Batch, fold_records
 from agents.rules.fold import FoldState
 from agents.rules.known import Memory
 from connectors.kafka.record import Record
+from connectors.redis.directory import Begun, Entry
 from connectors.redis.memory import MemoryRoutes
 from connectors.redis.routes import Lease, Route
 from gateway.hub import Connection, Hub
@@ -24,6 +25,7 @@ from schemas.ids import UserId, is_member, user_id
 from tests.property.model import Input
 
 SLOTS = 4
+PARTITION = 0
 _Result = TypeVar("_Result")
 
 
@@ -85,7 +87,9 @@ class Sequencer:
             return
         outcome = self._batches[self._delivered].outcome
         self._delivered += 1
-        routes = now_or_never(self._world.redis.lookup(sorted(users_of(outcome.taken, outcome.answers))))
+        users = sorted(users_of(outcome.taken, outcome.answers))
+        begun = Begun(PARTITION, begun_in(outcome.taken)) if self._world.off != "what begins is added" else None
+        routes = now_or_never(self._world.redis.lookup(users, begun))
         for slot, events in deliveries(outcome.taken, outcome.answers, routes).items():
             topic = self._world.slots[slot]
             topic.append(Record(slot, len(topic), 0, encode_event(DeliveryRecord(SCHEMA_VERSION, list(events)))))
@@ -102,9 +106,17 @@ class Sequencer:
                     self.log[item.conversation].append(item)
             self._landed += 1
 
-    def heads(self, user: str, sync: Sync) -> Heads:
-        """Of all that was folded: what was delivered before this device had a route may not have landed yet."""
+    def heads(self, user: str, sync: Sync, entry: Entry) -> Heads:
+        """Of all that was folded: what was delivered before this device had a route may not have landed yet.
+
+        Nothing is asked if the directory knows that nothing is here; what it does not know it is told once all input is folded.
+        """
         seqs: Mapping[str, int] = self._folded
+        if entry.mark is None and PARTITION not in entry.partitions:
+            return Heads(sync.id, {})
+        if entry.mark is not None and self._state.position + 1 == len(self.input):
+            held = [PARTITION] if any(is_member(conversation, user) for conversation in seqs) else []
+            now_or_never(self._world.redis.directory.complete(user, entry.mark, held))
         if self._world.off == "heads tell what is under way":
             seqs = {conversation: len(messages) for conversation, messages in self.log.items()}
         heads = {
@@ -164,8 +176,11 @@ class Line:
 
 
 class _Asked(NamedTuple):
+    """`entry` is what the directory knows of the user who syncs, once it was asked."""
+
     line: Line
     command: Sync | History
+    entry: Entry | None = None
 
 
 class Node:
@@ -236,12 +251,15 @@ class Node:
         """Answer one of the questions under way; `later`: no worker could be asked."""
         if not self.asked:
             return
-        line, command = self.asked.pop(place % len(self.asked))
+        line, command, entry = self.asked.pop(place % len(self.asked))
         if later:
             line.push(_error(command.id, Code.TRY_LATER))
-        elif isinstance(command, Sync):
-            line.push(encode_frame(self._world.sequencer.heads(line.user, command)))
-        else:
+        elif isinstance(command, Sync) and entry is None:
+            found = now_or_never(self._world.redis.directory.find(line.user))
+            self.asked.append(_Asked(line, command, found))
+        elif isinstance(command, Sync) and entry is not None:
+            line.push(encode_frame(self._world.sequencer.heads(line.user, command, entry)))
+        elif isinstance(command, History):
             line.push(self._world.sequencer.page(command))
         line.flush()
 

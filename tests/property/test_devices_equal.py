@@ -24,6 +24,7 @@ RULES = [
     "routes are written again",
     "a welcomed device asks",
     "heads tell what is under way",
+    "what begins is added",
 ]
 
 places = st.integers(0, 11)

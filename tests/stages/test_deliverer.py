@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+import pytest
+
 from agents.rules.batch import Batch
 from agents.sequencing import deliverer as module
 from agents.sequencing.deliverer import Deliverer
@@ -22,12 +24,14 @@ class World:
         self.away = False
         self.failing = 0
         self.lookups = 0
+        self.begun: list[str] = []
 
-    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         await asyncio.sleep(0)
         self.lookups += 1
         if self.away:
             raise RedisUnavailable("away")
+        self.begun += begun
         return {user: [("one", 0)] for user in users}
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
@@ -63,6 +67,7 @@ async def test_everything_is_delivered_at_once_and_in_order() -> None:
     await until(lambda: deliverer.delivered == 19)
     assert world.delivered == list(range(1, 21))
     assert world.lookups < 20, "what queued goes out with one lookup"
+    assert world.begun == ["alice", "bob"], "the conversation began once"
     running.cancel()
 
 
@@ -78,6 +83,22 @@ async def test_a_new_owner_delivers_from_the_log_what_is_owed_and_goes_on_from_m
     await until(lambda: deliverer.delivered == 9)
     assert world.delivered == [5, 6, 7, 8, 9, 10]
     assert deliverer.redelivered == 4
+    running.cancel()
+
+
+async def test_what_began_is_said_with_the_look_for_routes_from_the_log_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_RETRY", 0.001)
+    world = World()
+    world.away = True
+    (batch,) = batches(1)
+    world.log.append(encode_event(batch.log_record(-1)))
+    deliverer = Deliverer(world, position=0, delivered=-1, log_from=0)
+    running = asyncio.create_task(deliverer.run())
+    await until(lambda: deliverer.waiting_for_redis)
+    assert world.begun == []
+    world.away = False
+    await until(lambda: deliverer.delivered == 0)
+    assert world.begun == ["alice", "bob"]
     running.cancel()
 
 

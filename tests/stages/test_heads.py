@@ -2,22 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 import pytest
 from aiohttp import web
 
-from connectors.redis.memory import MemoryOwners
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.directory import Begun, Entry
+from connectors.redis.memory import MemoryDirectory, MemoryOwners
 from gateway.ranges import Ranges
-from gateway.workers import MAX_REQUESTS, Workers
+from gateway.whereabouts import Whereabouts
+from gateway.workers import MAX_REQUESTS, Workers, WorkersUnavailable
 from schemas.frames import Sync
 from schemas.ids import partition_of
-from schemas.ranges import HeadsAnswer, HeadsQuestion, PageHead
+from schemas.ranges import HeadsAnswer, HeadsQuestion, HoldingQuestion, PageHead
 
 PARTITIONS = 4
 A, B = "alice:bob", "alice:carol"
 HERE, THERE = partition_of(A, PARTITIONS), partition_of(B, PARTITIONS)
+ELSEWHERE = next(name for name in map("alice:z{}".format, range(99)) if partition_of(name, PARTITIONS) not in (HERE, THERE))
 
 
 class FakeWorker:
@@ -26,7 +30,11 @@ class FakeWorker:
     def __init__(self) -> None:
         self.heads: HeadsAnswer = {partition: {} for partition in range(PARTITIONS)} | {HERE: {A: 3}, THERE: {B: 5}}
         self.asked: list[HeadsQuestion] = []
+        self.asked_whether: list[HoldingQuestion] = []
+        self.behind: set[int] = set()
+        """Partitions that cannot tell now whether they have conversations of a user."""
         self.before_answer: Callable[[], Awaitable[None]] | None = None
+        self.before_holding: Callable[[], Awaitable[None]] | None = None
         self.answer: bytes | None = None
         self.address = ""
 
@@ -38,6 +46,14 @@ class FakeWorker:
         found = {partition: heads for partition, heads in self.heads.items() if partition in question.cursors}
         return web.Response(body=self.answer or msgspec.json.encode(found))
 
+    async def holding(self, request: web.Request) -> web.Response:
+        question = msgspec.json.decode(await request.read(), type=HoldingQuestion)
+        self.asked_whether.append(question)
+        found = {number: bool(heads) for number, heads in self.heads.items() if number not in self.behind}
+        if self.before_holding is not None:
+            await self.before_holding()
+        return web.Response(body=self.answer or msgspec.json.encode(found))
+
     async def page(self, request: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(PageHead(self.heads[HERE][request.query["conversation"]])))
 
@@ -47,6 +63,7 @@ async def worker() -> AsyncIterator[FakeWorker]:
     fake = FakeWorker()
     app = web.Application()
     app.router.add_post("/sequencer/heads/", fake.handle)
+    app.router.add_post("/sequencer/holding/", fake.holding)
     app.router.add_get("/sequencer/page/{partition}/", fake.page)
     runner = web.AppRunner(app)
     await runner.setup()
@@ -67,18 +84,99 @@ async def owners(worker: FakeWorker) -> MemoryOwners:
 
 
 @pytest.fixture
-async def ranges(owners: MemoryOwners) -> AsyncIterator[Ranges]:
-    workers = Workers("sequencer", owners, PARTITIONS)
-    yield Ranges(workers)
-    await workers.close()
+def directory() -> MemoryDirectory:
+    return MemoryDirectory(time.monotonic)
+
+
+@pytest.fixture
+async def workers(owners: MemoryOwners) -> AsyncIterator[Workers]:
+    made = Workers("sequencer", owners, PARTITIONS)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def whereabouts(workers: Workers, directory: MemoryDirectory) -> Whereabouts:
+    return Whereabouts(directory, workers)
+
+
+@pytest.fixture
+def ranges(workers: Workers, whereabouts: Whereabouts) -> Ranges:
+    return Ranges(workers, whereabouts)
 
 
 async def test_a_worker_is_asked_once_for_all_its_partitions(ranges: Ranges, worker: FakeWorker) -> None:
     heads = await ranges.heads("alice", Sync(7, {A: 2}, "alice:a", "alice:z"))
     assert (heads.id, heads.heads, heads.pending) == (7, {A: 3, B: 5}, False)
-    (question,) = worker.asked
-    cursors: dict[int, dict[str, int]] = {partition: {} for partition in range(PARTITIONS)}
-    assert question == HeadsQuestion("alice", "alice:a", "alice:z", cursors | {HERE: {A: 2}})
+    assert worker.asked_whether == [HoldingQuestion("alice", list(range(PARTITIONS)))]
+    assert worker.asked == [HeadsQuestion("alice", "alice:a", "alice:z", {HERE: {A: 2}, THERE: {}})]
+
+
+async def test_a_user_who_is_known_costs_only_what_has_the_users_conversations(
+    ranges: Ranges, worker: FakeWorker, whereabouts: Whereabouts
+) -> None:
+    for _ in range(3):
+        assert (await ranges.heads("alice", Sync(7, {ELSEWHERE: 1}))).heads == {A: 3, B: 5}
+    assert len(worker.asked_whether) == 1
+    assert [question.cursors for question in worker.asked] == [{HERE: {}, THERE: {}}] * 3
+    assert (whereabouts.asked_everywhere, whereabouts.filled, whereabouts.known) == (1, 1, 2)
+
+
+async def test_a_user_without_conversations_costs_the_workers_nothing(
+    ranges: Ranges, worker: FakeWorker, directory: MemoryDirectory
+) -> None:
+    worker.heads = {partition: {} for partition in range(PARTITIONS)}
+    for _ in range(2):
+        heads = await ranges.heads("alice", Sync(7, {}))
+        assert (heads.heads, heads.pending) == ({}, False)
+    assert worker.asked == []
+    directory.add(Begun(HERE, ["alice", "bob"]))
+    worker.heads[HERE] = {A: 1}
+    assert (await ranges.heads("alice", Sync(7, {}))).heads == {A: 1}
+
+
+async def test_what_begins_while_everywhere_is_asked_is_kept(
+    ranges: Ranges, worker: FakeWorker, directory: MemoryDirectory
+) -> None:
+    async def begin() -> None:
+        worker.heads[THERE] = {B: 5}
+        directory.add(Begun(THERE, ["alice", "carol"]))
+
+    worker.heads[THERE] = {}
+    worker.before_holding = begin
+    assert (await ranges.heads("alice", Sync(7, {}))).heads == {A: 3}, "a message that comes later finds the route"
+    assert (await ranges.heads("alice", Sync(8, {}))).heads == {A: 3, B: 5}
+
+
+async def test_a_partition_that_is_behind_is_asked_all_the_same_and_the_user_stays_unknown(
+    ranges: Ranges, worker: FakeWorker, whereabouts: Whereabouts
+) -> None:
+    worker.heads[THERE] = {}
+    worker.behind = {THERE}
+    for _ in range(2):
+        heads = await ranges.heads("alice", Sync(7, {}))
+        assert (heads.heads, heads.pending) == ({A: 3}, False)
+    assert [sorted(question.cursors) for question in worker.asked] == [sorted((HERE, THERE))] * 2
+    assert (whereabouts.asked_everywhere, whereabouts.filled) == (2, 0)
+
+
+async def test_a_redis_that_is_away_is_to_be_tried_later(workers: Workers) -> None:
+    class Away(MemoryDirectory):
+        async def find(self, user: str) -> Entry:
+            raise RedisUnavailable("away")
+
+    with pytest.raises(WorkersUnavailable):
+        await Ranges(workers, Whereabouts(Away(time.monotonic), workers)).heads("alice", Sync(7, {}))
+
+
+async def test_a_redis_that_goes_before_the_entry_is_complete_keeps_nobody_from_the_answer(workers: Workers) -> None:
+    class Leaving(MemoryDirectory):
+        async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
+            raise RedisUnavailable("away")
+
+    whereabouts = Whereabouts(Leaving(time.monotonic), workers)
+    assert (await Ranges(workers, whereabouts).heads("alice", Sync(7, {}))).heads == {A: 3, B: 5}
+    assert whereabouts.filled == 0
 
 
 async def test_a_partition_that_its_worker_cannot_tell_of_is_pending(ranges: Ranges, worker: FakeWorker) -> None:
@@ -91,7 +189,7 @@ async def test_a_partition_without_an_owner_is_pending(worker: FakeWorker) -> No
     owners = MemoryOwners(time.monotonic)
     await owners.take(HERE, worker.address)
     workers = Workers("sequencer", owners, PARTITIONS)
-    ranges = Ranges(workers)
+    ranges = Ranges(workers, Whereabouts(MemoryDirectory(time.monotonic), workers))
     heads = await ranges.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({A: 3}, True)
     await workers.close()

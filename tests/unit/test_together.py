@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from connectors.clickhouse.together import Together
+from connectors.together import Together
 
 
 class Asked:
