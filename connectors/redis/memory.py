@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from connectors.redis.owners import CLAIM_SECONDS
-from connectors.redis.routes import FUTURE_MS, LEASE_SECONDS, Lease, Route
+from connectors.redis.routes import FUTURE_MS, LEASE_SECONDS, Holders, Lease, Route
 from connectors.redis.watchers import WATCH_SECONDS
 
 
@@ -15,6 +15,7 @@ class MemoryRoutes:
         self._lease = lease_seconds
         self._slots: dict[int, tuple[str, float]] = {}
         self._routes: dict[str, dict[str, Route]] = {}
+        self._remembers_since: float | None = None
 
     def _holder(self, slot: int) -> str | None:
         node, until = self._slots.get(slot, ("", 0.0))
@@ -50,8 +51,11 @@ class MemoryRoutes:
         if self._holder(slot) == node:
             del self._slots[slot]
 
-    async def nodes(self, slots: int) -> set[str]:
-        return {node for slot in range(slots) if (node := self._holder(slot)) is not None}
+    async def nodes(self, slots: int) -> Holders:
+        if self._remembers_since is None:
+            self._remembers_since = self._clock()
+        holders = {node for slot in range(slots) if (node := self._holder(slot)) is not None}
+        return Holders(holders, self._clock() - self._remembers_since)
 
     async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
         anew: list[Route] = []

@@ -1,7 +1,7 @@
 """Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -44,6 +44,13 @@ class Route(NamedTuple):
         return f"{self.node} {self.slot} {self.since}"
 
 
+class Holders(NamedTuple):
+    """The nodes that hold slots, and for how many seconds Redis has remembered leases: since it was emptied, or began anew."""
+
+    nodes: Set[str]
+    remembers: float
+
+
 class Routes(Protocol):
     """All methods raise RedisUnavailable."""
 
@@ -62,8 +69,8 @@ class Routes(Protocol):
     async def release_slot(self, node: str, slot: int) -> None:
         """Give the slot back if it is still ours."""
 
-    async def nodes(self, slots: int) -> set[str]:
-        """The nodes that hold one of the slots 0..slots-1 now."""
+    async def nodes(self, slots: int) -> Holders:
+        """The nodes that hold one of the slots 0..slots-1 now. What Redis remembers counts from the first call on."""
 
     async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
         """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day; returns those
@@ -81,7 +88,6 @@ class RedisRoutes:
     ) -> None:
         self._client = client
         self._call = client.call
-        self._redis = client.redis
         self._lease_ms = int(lease_seconds * 1000)
         self._clock = clock
         self._ahead: float | None = None
@@ -92,6 +98,7 @@ class RedisRoutes:
         self._release = client.script("release")
         self._forget = client.script("forget")
         self._write = client.script("put")
+        self._holders = client.script("holders")
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         found = _found.decode(await self._lookup(_encode(users)))
@@ -118,9 +125,9 @@ class RedisRoutes:
     async def release_slot(self, node: str, slot: int) -> None:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
 
-    async def nodes(self, slots: int) -> set[str]:
-        found = await self._call(self._redis.mget([f"slot:{slot}" for slot in range(slots)]))
-        return {node.decode() for node in found if node}
+    async def nodes(self, slots: int) -> Holders:
+        remembers, *found = await self._call(self._holders(keys=[f"slot:{slot}" for slot in range(slots)]))
+        return Holders({node.decode() for node in found if node}, remembers / 1000)
 
     async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
         packed = _encode([(route.user, route.device, route.value, route.since) for route in routes])

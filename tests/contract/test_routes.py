@@ -46,13 +46,34 @@ async def test_routes_of_many_users_at_once(routes: Routes) -> None:
 async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
     assert await routes.acquire_slot("n1", 1) == 0
     assert await routes.acquire_slot("n2", 1) is None
-    assert await routes.nodes(1) == {"n1"}
+    assert (await routes.nodes(1)).nodes == {"n1"}
     assert await routes.renew_slot("n2", 0) is Lease.TAKEN
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n2", 0)
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n1", 0)
     assert await routes.acquire_slot("n2", 1) == 0
+
+
+async def test_how_long_all_leases_have_been_remembered(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 2)
+    assert (await routes.nodes(2)).remembers < 0.05
+    await asyncio.sleep(0.1)
+    nodes, remembers = await routes.nodes(2)
+    assert (nodes, 0.1 <= remembers < 0.2) == ({"n1"}, True)
+
+
+async def test_a_redis_that_was_emptied_or_began_anew_remembers_nothing(redis: RedisClient) -> None:
+    routes = RedisRoutes(redis)
+    for emptied in (True, False):
+        await routes.nodes(2)
+        await asyncio.sleep(0.1)
+        assert (await routes.nodes(2)).remembers >= 0.1
+        if emptied:
+            await redis.redis.flushall()
+        else:
+            await redis.redis.set("remembers", "anotherrun 1")
+        assert (await routes.nodes(2)).remembers < 0.05
 
 
 async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(routes: Routes) -> None:
