@@ -6,18 +6,19 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 import uvloop
 from aiohttp import web
 
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.producer import KafkaProducer, QueueFull
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
-from connectors.redis.routes import RENEW_SECONDS, RedisRoutes
+from connectors.redis.routes import RENEW_SECONDS, RedisRoutes, Route
 from connectors.redis.watchers import RedisWatchers
 from gateway.devices import Devices
 from gateway.drain import drain
@@ -39,11 +40,12 @@ from gateway.socket import Redirect, SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
 from gateway.workers import Workers
-from schemas.codec import encode_frame
+from schemas.codec import encode_event, encode_frame
 from schemas.codes import Close
+from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord, SessionReplaced
 from schemas.frames import CURRENT_VERSION, Welcome
 from schemas.ids import UserId
-from schemas.topics import SUBMITTED
+from schemas.topics import DELIVERIES, SUBMITTED
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,10 @@ class Node:
         )
         self._questions = Questions(ranges, self._history, MarksReader(self._cursors), self._presence)
         self._pusher = Pusher(self._hub, self._presence)
-        self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take, self._held)
+        self._slot = Slot(
+            *(self.id, settings.slots, settings.kafka, self._routes, self._hub),
+            *(self._pusher.take, self._held, self._replaced),
+        )
         self._nodes = RedisNodes(self._redis)
         self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer, settings.slots)
         self._arriving: set[SocketConnection] = set()
@@ -204,9 +209,11 @@ class Node:
         if replaced is not None:
             replaced.close(Close.REPLACED)
         try:
-            await self._slot.route(connection.user, connection.device, connection.since)
+            latest = await self._slot.route(connection.user, connection.device, connection.since)
         except RedisUnavailable as error:
             self._sent_away(f"a session of {connection.user} is sent away: {error}")
+            return Close.SLOT_LOST
+        if not latest:  # most likely nobody hears it; but by a wrong clock it may be the latest, and it must come again
             return Close.SLOT_LOST
         connection.present = True
         self._presence.came(connection.user)
@@ -257,6 +264,17 @@ class Node:
         self._presence.slot = slot
         if slot is not None:
             self._presence.announce()
+
+    def _replaced(self, routes: Sequence[Route]) -> None:
+        """Tell their nodes; one that does not hear of it finds the later routes when it makes sure of its own."""
+        slots: dict[int, list[Delivered]] = {}
+        for route in routes:
+            slots.setdefault(route.slot, []).append(SessionReplaced(route.user, route.device, route.since))
+        for slot, events in slots.items():
+            try:
+                self._producer.send(DELIVERIES, slot, encode_event(DeliveryRecord(SCHEMA_VERSION, events)))
+            except QueueFull:
+                log.debug("slot %d is not told of sessions that are replaced", slot)
 
     def _producer_failed(self, reason: str) -> None:
         self._end(f"the Kafka producer is unusable: {reason}")

@@ -37,9 +37,9 @@ async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway:
     return Device(socket)
 
 
-async def connect_raw(stack: Stack, user: str, device: str = "raw") -> RawSocket:
+async def connect_raw(stack: Stack, user: str, device: str = "raw", gateway: int = 0) -> RawSocket:
     """A socket by hand that has been welcomed."""
-    socket = await RawSocket.connect(stack.gateway_urls[0])
+    socket = await RawSocket.connect(stack.gateway_urls[gateway])
     hello = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": device, "stay": True}
     await socket.send(json.dumps(hello).encode())
     await socket.until(b'"welcome"')
