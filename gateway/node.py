@@ -21,6 +21,7 @@ from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RENEW_SECONDS, RedisRoutes, Route
 from connectors.redis.watchers import RedisWatchers
 from gateway.devices import Devices
+from gateway.door import Door, come_again
 from gateway.drain import drain
 from gateway.history import History
 from gateway.http import make_web_app
@@ -39,6 +40,7 @@ from gateway.slot import Slot
 from gateway.socket import Redirect, SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
+from gateway.turns import Turns
 from gateway.workers import Workers
 from schemas.codec import encode_event, encode_frame
 from schemas.codes import Close
@@ -50,7 +52,9 @@ from schemas.topics import DELIVERIES, SUBMITTED
 log = logging.getLogger(__name__)
 
 MAX_ARRIVING = 500
-"""Sessions that are let in at once; more are told to come again, so that those that are in notice nothing of a storm."""
+"""Sessions that are not welcomed yet; more are told to come again."""
+_GREETED = 5
+"""Hellos that are answered within 4 ms; more wait for their turn."""
 _FLUSH_SECONDS = 1.0
 _READ_SECONDS = 5.0
 
@@ -86,6 +90,8 @@ class Node:
         )
         self._nodes = RedisNodes(self._redis)
         self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer, settings.slots)
+        self._door = Door()
+        self._hellos = Turns(_GREETED)
         self._arriving: set[SocketConnection] = set()
         """Sessions that have not been welcomed yet."""
         self._sent_away = Often(log.warning)
@@ -110,8 +116,9 @@ class Node:
             "pushed_total": self._pusher.pushed,
             "receipts_total": self._receipts.submitted,
             "questions": sum(workers.under_way for workers in (self._sequencers, self._cursors, self._presence_workers)),
+            "requests_waiting": len(self._door.turns),
             "arriving": len(self._arriving),
-            "arrivals_turned_away_total": self.turned_away,
+            "arrivals_turned_away_total": self.turned_away + self._door.turned_away,
             "slow_readers_total": self.slow_readers,
             "unacknowledged": len(self._producer),
             "ready": float(self.ready),
@@ -132,7 +139,8 @@ class Node:
         app = make_web_app(self, self._history, self._devices, settings.token_secret, settings.local)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=4096).start()
+        assert runner.server is not None
+        listening = await self._door.open(runner.server, settings.http_host, settings.http_port)
         log.info("node %s serves http://%s:%d/", self.id, settings.http_host, settings.http_port)
         if settings.local:
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
@@ -145,6 +153,7 @@ class Node:
         await asyncio.gather(holding, watching, announcing, return_exceptions=True)
         await self._producer.close(_FLUSH_SECONDS)
         await self._slot.stop()
+        listening.close()
         await runner.cleanup()
         await self._sequencers.close()
         await self._cursors.close()
@@ -171,10 +180,10 @@ class Node:
 
     async def serve_socket(self, request: web.Request) -> web.StreamResponse:
         if not self.ready:
-            return web.json_response({"error": "not ready; try another node"}, status=503)
+            return _come_again("not ready; try another node")
         if len(self._arriving) >= MAX_ARRIVING:
             self.turned_away += 1
-            return web.json_response({"error": "too many at once"}, status=503, headers={"Retry-After": "1"})
+            return _come_again("too many sessions have not said hello yet")
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         connection = SocketConnection(
@@ -190,6 +199,9 @@ class Node:
 
     def _verify(self, token: str) -> UserId:
         return verify(token, self._settings.token_secret, time.time())
+
+    async def turn(self) -> None:
+        await self._hellos.take()
 
     async def welcome(self, connection: SocketConnection, command_id: int, stay: bool) -> bytes | Close | Redirect:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""
@@ -289,9 +301,14 @@ class Node:
         self._stop.set()
 
 
+def _come_again(why: str) -> web.Response:
+    return web.json_response(come_again(why), status=503, headers={"Retry-After": "1"})
+
+
 def run(settings: GatewaySettings) -> int:
     """Run a node until it is told to stop. Raises TopicsWrong, KafkaUnreachable."""
-    gc.set_threshold(50_000, 50, 100)
+    # Few at a time: messages wait meanwhile, and thousands of new sessions would otherwise be gone through in pauses of 15 ms.
+    gc.set_threshold(5_000, 1, 25_000)
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()
 
