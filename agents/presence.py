@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,13 @@ def make_presence(outside: Outside, watchers: Watchers, settings: WorkerSettings
 
     @app.timer(_LOOK_SECONDS)
     async def look() -> None:
+        asked = time.monotonic()
         try:
-            live = await outside.routes.nodes(settings.slots)
+            holders = await outside.routes.nodes(settings.slots)
         except RedisUnavailable as error:
             log.debug("the nodes cannot be looked at: %s", error)
             return
-        await asyncio.gather(*(partition.look(live) for partition in stage.partitions.values()))
+        await asyncio.gather(*(partition.look(asked, holders) for partition in stage.partitions.values()))
 
     @app.page("/presence/users/")
     class Users(View):

@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
-from agents.rules.presence import Outcome, UserPresence, fold_presence, node_gone, presence_of
+from agents.rules.presence import Absences, Outcome, UserPresence, fold_presence, node_gone, presence_of
 from connectors.redis.client import RedisUnavailable
+from connectors.redis.routes import LEASE_SECONDS, Holders
 from connectors.redis.watchers import Watchers
 from schemas.codec import decode_presence, decode_presence_state, encode_event, encode_frame
 from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceDelivered, PresenceState
@@ -27,7 +28,11 @@ _FIRST_RETRY, _LAST_RETRY = 0.05, 1.0
 
 
 class SessionsPartition(Partition[PresenceChange]):
-    """`watchers` know who wants to hear of whom."""
+    """`watchers` know who wants to hear of whom.
+
+    What is in the topic or in the table has been told. So whoever folds a fact again, or finds a node dead again, either
+    changes something and tells it, or has nothing to tell.
+    """
 
     def __init__(
         self,
@@ -43,8 +48,9 @@ class SessionsPartition(Partition[PresenceChange]):
         self._folder = state_dir / f"presence-{number}"
         self._budget = budget
         self._table: PresenceTable | None = None
-        self._missing: dict[str, float] = {}
-        """Nodes that no slot names, since when (monotonic seconds)."""
+        self._telling: Mapping[str, UserPresence] = {}
+        """What is being told, and not in the table yet."""
+        self._absences = Absences(LEASE_SECONDS, GONE_SECONDS)
         self._turn = asyncio.Lock()
         super().__init__(number, outside, figures, go_on)
 
@@ -57,6 +63,8 @@ class SessionsPartition(Partition[PresenceChange]):
 
     def get(self, user: str) -> UserPresence | None:
         """`Known` of the rules."""
+        if user in self._telling:
+            return self._telling[user]
         state = self._table.state(user) if self._table is not None else None
         return None if state is None else UserPresence(*state)
 
@@ -94,35 +102,42 @@ class SessionsPartition(Partition[PresenceChange]):
 
     async def fold(self, facts: Sequence[tuple[PresenceChange, int]]) -> None:
         async with self._turn:
+            for node in {change.node for change, _ in facts}:
+                self._absences.heard(node)
             outcome = Outcome({}, set())
             fold_presence(self, facts, outcome)
-            await self._keep_and_tell(outcome)
+            await self._tell_and_keep(outcome)
 
-    async def look(self, live: Iterable[str]) -> None:
-        """Nodes that hold a slot now are `live`; the users of those that have not for a while are offline."""
+    async def look(self, asked: float, holders: Holders) -> None:
+        """These nodes hold a slot, asked at that time (monotonic seconds); the users of those that have not for a while are
+        offline."""
+        async with self._turn:
+            table = self._table
+            if table is None:
+                return
+            for node in self._absences.look(asked, table.nodes(), holders.nodes, holders.remembers):
+                outcome = Outcome({}, set())
+                node_gone(self, table.users_of(node), node, int(time.time() * 1000), outcome)
+                await self._tell_and_keep(outcome)
+
+    async def _tell_and_keep(self, outcome: Outcome) -> None:
         table = self._table
-        if table is None:
+        if table is None or not outcome.changed:
             return
-        now = time.monotonic()
-        gone = set(table.nodes()) - set(live)
-        self._missing = {node: self._missing.get(node, now) for node in gone}
-        for node, since in list(self._missing.items()):
-            if now - since >= GONE_SECONDS:
-                async with self._turn:
-                    outcome = Outcome({}, set())
-                    node_gone(self, table.users_of(node), node, int(time.time() * 1000), outcome)
-                    await self._keep_and_tell(outcome)
-
-    async def _keep_and_tell(self, outcome: Outcome) -> None:
-        if self._table is None or not outcome.changed:
-            return
-        self._table.write(outcome.changed)
-        self.figures["changed"] += len(outcome.changed)
         records = [
             (self.number, encode_event(PresenceState(SCHEMA_VERSION, user, list(state.nodes), state.last_seen)), user.encode())
             for user, state in outcome.changed.items()
         ]
-        await asyncio.gather(self.outside.keep(PRESENCE, records), self._tell(sorted(outcome.told)))
+        self._telling = outcome.changed
+        try:
+            await self._tell(sorted(outcome.told))
+            if self._table is table:  # else another owner tells and keeps it
+                await self.outside.keep(PRESENCE, records)
+            if self._table is table:
+                table.write(outcome.changed)
+                self.figures["changed"] += len(outcome.changed)
+        finally:
+            self._telling = {}
 
     async def _tell(self, users: list[str]) -> None:
         if not users:

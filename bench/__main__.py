@@ -156,8 +156,10 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
             for what, ms in j.items()
             if what.endswith("_ms")
         ),
-        f"| (i) others, before / while they come back: shown after p99 ms | {i['others_before_ms']['p99']} / "
-        f"{i['others_meanwhile_ms']['p99']} |",
+        *(
+            f"| (i) others, {when} they come back: shown after p50/p95/p99 ms | {' / '.join(map(str, ms.values()))} |"
+            for when, ms in (("before", i["others_before_ms"]), ("while", i["others_meanwhile_ms"]))
+        ),
     ]
 
 

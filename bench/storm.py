@@ -1,4 +1,4 @@
-"""(i) A node dies with thousands of devices, which come back to the other with jitter; others talk on meanwhile."""
+"""(i) A node dies with thousands of devices, which come back to the other with jitter and ask what they missed; others talk."""
 
 import asyncio
 import multiprocessing
@@ -79,6 +79,7 @@ async def _come_back(stack: System, count: int, pipe: Connection) -> None:
             await asyncio.sleep(chance.random() * min(_LAST, _FIRST * 2.0 ** min(attempt, 16)))
             try:
                 await device.connect()
+                await device.ask({"t": "sync", "id": 2, "cursors": {}})
                 return
             except (OSError, asyncio.IncompleteReadError, ConnectionRefusedError):
                 turned_away += 1

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from schemas.codes import Close
-from schemas.events import AnswerDelivered, Delivered, DeviceLoggedOut, MarkDelivered, MessageDelivered
+from schemas.events import AnswerDelivered, Delivered, DeviceLoggedOut, MarkDelivered, MessageDelivered, SessionReplaced
 
 MAX_REMEMBERED = 2000
 """Conversations a connection remembers the last pushed seq of; the older half is forgotten when it is full."""
@@ -97,6 +97,10 @@ class Hub:
             out = self._users.get(event.user, {}).get(event.device)
             if out is not None:
                 out.close(Close.LOGGED_OUT)
+        elif isinstance(event, SessionReplaced):
+            earlier = self._users.get(event.user, {}).get(event.device)
+            if earlier is not None and earlier.since == event.since:
+                earlier.close(Close.REPLACED)
         elif isinstance(event, AnswerDelivered):
             answered = self._users.get(event.user, {}).get(event.device)
             if answered is not None:

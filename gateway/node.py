@@ -6,22 +6,24 @@ import logging
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 import uvloop
 from aiohttp import web
 
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.producer import KafkaProducer, QueueFull
 from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.directory import RedisDirectory
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
-from connectors.redis.routes import RENEW_SECONDS, RedisRoutes
+from connectors.redis.routes import RENEW_SECONDS, RedisRoutes, Route
 from connectors.redis.watchers import RedisWatchers
 from gateway.arrival import waited_ms
 from gateway.devices import Devices
+from gateway.door import Door, come_again
 from gateway.drain import drain
 from gateway.history import History
 from gateway.http import make_web_app
@@ -40,18 +42,22 @@ from gateway.slot import Slot
 from gateway.socket import Redirect, SocketConnection, new_node_id
 from gateway.submit import PRODUCER, Submitter
 from gateway.tokens import verify
+from gateway.turns import Turns
 from gateway.whereabouts import Whereabouts
 from gateway.workers import Workers
-from schemas.codec import encode_frame
+from schemas.codec import encode_event, encode_frame
 from schemas.codes import Close
+from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord, SessionReplaced
 from schemas.frames import CURRENT_VERSION, Welcome
 from schemas.ids import UserId
-from schemas.topics import SUBMITTED
+from schemas.topics import DELIVERIES, SUBMITTED
 
 log = logging.getLogger(__name__)
 
 MAX_ARRIVING = 500
-"""Sessions that are let in at once; more are told to come again, so that those that are in notice nothing of a storm."""
+"""Sessions that are not welcomed yet; more are told to come again."""
+_GREETED = 5
+"""Hellos that are answered within 4 ms; more wait for their turn."""
 _FLUSH_SECONDS = 1.0
 _READ_SECONDS = 5.0
 
@@ -82,9 +88,14 @@ class Node:
         )
         self._questions = Questions(ranges, self._history, MarksReader(self._cursors), self._presence)
         self._pusher = Pusher(self._hub, self._presence)
-        self._slot = Slot(self.id, settings.slots, settings.kafka, self._routes, self._hub, self._pusher.take, self._held)
+        self._slot = Slot(
+            *(self.id, settings.slots, settings.kafka, self._routes, self._hub),
+            *(self._pusher.take, self._held, self._replaced),
+        )
         self._nodes = RedisNodes(self._redis)
         self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer, settings.slots)
+        self._door = Door()
+        self._hellos = Turns(_GREETED)
         self._arriving: set[SocketConnection] = set()
         """Sessions that have not been welcomed yet."""
         self._sent_away = Often(log.warning)
@@ -112,8 +123,9 @@ class Node:
             "users_known_total": self._whereabouts.known,
             "users_asked_for_everywhere_total": self._whereabouts.asked_everywhere,
             "users_filled_total": self._whereabouts.filled,
+            "requests_waiting": len(self._door.turns),
             "arriving": len(self._arriving),
-            "arrivals_turned_away_total": self.turned_away,
+            "arrivals_turned_away_total": self.turned_away + self._door.turned_away,
             "slow_readers_total": self.slow_readers,
             "unacknowledged": len(self._producer),
             "ready": float(self.ready),
@@ -134,7 +146,8 @@ class Node:
         app = make_web_app(self, self._history, self._devices, settings.token_secret, settings.local)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, settings.http_host, settings.http_port, backlog=4096).start()
+        assert runner.server is not None
+        listening = await self._door.open(runner.server, settings.http_host, settings.http_port)
         log.info("node %s serves http://%s:%d/", self.id, settings.http_host, settings.http_port)
         if settings.local:
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
@@ -147,6 +160,7 @@ class Node:
         await asyncio.gather(holding, watching, announcing, return_exceptions=True)
         await self._producer.close(_FLUSH_SECONDS)
         await self._slot.stop()
+        listening.close()
         await runner.cleanup()
         await self._sequencers.close()
         await self._cursors.close()
@@ -173,10 +187,10 @@ class Node:
 
     async def serve_socket(self, request: web.Request) -> web.StreamResponse:
         if not self.ready:
-            return web.json_response({"error": "not ready; try another node"}, status=503)
+            return _come_again("not ready; try another node")
         if len(self._arriving) >= MAX_ARRIVING:
             self.turned_away += 1
-            return web.json_response({"error": "too many at once"}, status=503, headers={"Retry-After": "1"})
+            return _come_again("too many sessions have not said hello yet")
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         connection = SocketConnection(
@@ -192,6 +206,9 @@ class Node:
 
     def _verify(self, token: str) -> UserId:
         return verify(token, self._settings.token_secret, time.time())
+
+    async def turn(self) -> None:
+        await self._hellos.take()
 
     async def welcome(self, connection: SocketConnection, command_id: int, stay: bool) -> bytes | Close | Redirect:
         """Registered in the hub first, then routed: what is delivered to the route finds the session."""
@@ -211,9 +228,11 @@ class Node:
         if replaced is not None:
             replaced.close(Close.REPLACED)
         try:
-            await self._slot.route(connection.user, connection.device, connection.since)
+            latest = await self._slot.route(connection.user, connection.device, connection.since)
         except RedisUnavailable as error:
             self._sent_away(f"a session of {connection.user} is sent away: {error}")
+            return Close.SLOT_LOST
+        if not latest:  # most likely nobody hears it; but by a wrong clock it may be the latest, and it must come again
             return Close.SLOT_LOST
         connection.present = True
         self._presence.came(connection.user)
@@ -265,6 +284,17 @@ class Node:
         if slot is not None:
             self._presence.announce()
 
+    def _replaced(self, routes: Sequence[Route]) -> None:
+        """Tell their nodes; one that does not hear of it finds the later routes when it makes sure of its own."""
+        slots: dict[int, list[Delivered]] = {}
+        for route in routes:
+            slots.setdefault(route.slot, []).append(SessionReplaced(route.user, route.device, route.since))
+        for slot, events in slots.items():
+            try:
+                self._producer.send(DELIVERIES, slot, encode_event(DeliveryRecord(SCHEMA_VERSION, events)))
+            except QueueFull:
+                log.debug("slot %d is not told of sessions that are replaced", slot)
+
     def _producer_failed(self, reason: str) -> None:
         self._end(f"the Kafka producer is unusable: {reason}")
 
@@ -278,9 +308,14 @@ class Node:
         self._stop.set()
 
 
+def _come_again(why: str) -> web.Response:
+    return web.json_response(come_again(why), status=503, headers={"Retry-After": "1"})
+
+
 def run(settings: GatewaySettings) -> int:
     """Run a node until it is told to stop. Raises TopicsWrong, KafkaUnreachable."""
-    gc.set_threshold(50_000, 50, 100)
+    # Few at a time: messages wait meanwhile, and thousands of new sessions would otherwise be gone through in pauses of 15 ms.
+    gc.set_threshold(5_000, 1, 25_000)
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()
 

@@ -9,6 +9,7 @@ from gateway.marks import MarksReader
 from gateway.often import Often
 from gateway.presence import PresenceNode
 from gateway.ranges import RangeGone, Ranges
+from gateway.turns import Turns
 from gateway.workers import WorkersUnavailable
 from schemas import frames
 from schemas.codec import encode_frame, encode_page
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
 """A device that has no answer by then is told to ask again."""
+_BEGUN = 16
+"""Questions that are begun within 4 ms; more wait for their turn."""
 
 
 class Questions:
@@ -26,12 +29,14 @@ class Questions:
         self._ranges = ranges
         self._history = history
         self._marks = marks
+        self._turns = Turns(_BEGUN)
         self._unanswered = Often(log.info)
 
     async def answer(self, connection: Connection, question: frames.Question) -> bytes:
         """The frame that answers a question of a device, which may ask it."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
+                await self._turns.take()
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
             self._unanswered(f"a question of {connection.user} cannot be answered now: {error!r}")

@@ -7,7 +7,7 @@ they are told to ask what they have missed (R15).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.reader import Reader, ReadTimeout
@@ -30,7 +30,8 @@ _RESYNC = encode_frame(Resync())
 class Slot:
     """Keeps a slot for `node` until cancelled. Sessions may be routed here while `ready`.
 
-    `on_held` is told the slot whenever it is taken, or taken again after its lease had vanished, and None when it is lost.
+    `on_held` is told the slot whenever it is taken, or taken again after its lease had vanished, and None when it is lost;
+    `on_replaced` the routes of other living nodes that a session's took the place of.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Slot:
         hub: Hub,
         on_records: Callable[[list[Record]], None],
         on_held: Callable[[int | None], None],
+        on_replaced: Callable[[Sequence[Route]], None],
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         self.node = node
@@ -52,10 +54,11 @@ class Slot:
         self._hub = hub
         self._on_records = on_records
         self._on_held = on_held
+        self._on_replaced = on_replaced
         self._keep_seconds = keep_seconds
         self._consumer: PartitionConsumer | None = None
         self._lost = asyncio.Event()
-        self._changes: asyncio.Queue[tuple[Route, asyncio.Future[None] | None]] = asyncio.Queue(maxsize=100_000)
+        self._changes: asyncio.Queue[tuple[Route, asyncio.Future[bool] | None]] = asyncio.Queue(maxsize=100_000)
         """Routes to write, each with who waits for it, and (None) to take back, in order."""
 
     @property
@@ -77,16 +80,17 @@ class Slot:
         """Give the slot back; call it after `run` was cancelled."""
         await self._let_go(Close.DRAINING)
 
-    async def route(self, user: str, device: str, since: int) -> None:
-        """Write the route of a session; returns when Redis has it. Raises RedisUnavailable."""
+    async def route(self, user: str, device: str, since: int) -> bool:
+        """Write the route of a session; returns when Redis has it, or False if the device has a later session elsewhere. Raises
+        RedisUnavailable."""
         if self.number is None or not self.ready:
             raise RedisUnavailable("this node holds no slot")
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         try:
             self._changes.put_nowait((Route(user, device, self.node, self.number, since), written))
         except asyncio.QueueFull:
             raise RedisUnavailable("too many sessions are waiting for their routes") from None
-        await written
+        return await written
 
     def unroute(self, user: str, device: str, since: int) -> None:
         """A session has ended; its route goes when there is time for it. One left behind costs a record at most."""
@@ -157,12 +161,15 @@ class Slot:
         routes = list(connections)
         for start in range(0, len(routes), 500):
             try:
-                anew = await self._routes.write_routes(routes[start : start + 500])
+                written = await self._routes.write_routes(routes[start : start + 500])
             except RedisUnavailable as error:
                 log.warning("routes cannot be written again now: %s", error)
                 return False
+            self._on_replaced(written.replaced)
+            for route in written.outdone:
+                connections[route].close(Close.REPLACED)
             if not vanished:
-                self._resync(connections[route] for route in anew)
+                self._resync(connections[route] for route in written.anew)
         return True
 
     @staticmethod
@@ -195,7 +202,7 @@ class Slot:
             changes = [await self._changes.get()]
             while not self._changes.empty() and len(changes) < 500:
                 changes.append(self._changes.get_nowait())
-            writing: list[tuple[Route, asyncio.Future[None]]] = []
+            writing: list[tuple[Route, asyncio.Future[bool]]] = []
             for route, written in changes:
                 if written is not None:
                     writing.append((route, written))
@@ -205,20 +212,21 @@ class Slot:
                 await self._take_back(route)
             await self._write(writing)
 
-    async def _write(self, writing: list[tuple[Route, asyncio.Future[None]]]) -> None:
-        error = None
+    async def _write(self, writing: list[tuple[Route, asyncio.Future[bool]]]) -> None:
+        if not writing:
+            return
         try:
-            if writing:
-                await self._routes.write_routes([route for route, _ in writing])
-        except RedisUnavailable as unavailable:
-            error = unavailable
-        for _, written in writing:
-            if written.done():
-                continue
-            if error is None:
-                written.set_result(None)
-            else:
-                written.set_exception(error)
+            written = await self._routes.write_routes([route for route, _ in writing])
+        except RedisUnavailable as error:
+            for _, waiting in writing:
+                if not waiting.done():
+                    waiting.set_exception(error)
+            return
+        self._on_replaced(written.replaced)
+        outdone = set(written.outdone)
+        for route, waiting in writing:
+            if not waiting.done():
+                waiting.set_result(route not in outdone)
 
     async def _take_back(self, route: Route) -> None:
         if not self._hub.has(route.user, route.device):

@@ -43,6 +43,9 @@ class Redirect(NamedTuple):
 class Greeter(Protocol):
     """What it takes to let a session in."""
 
+    async def turn(self) -> None:
+        """Return when a hello may be answered: many come at once when a node has died."""
+
     async def welcome(self, connection: "SocketConnection", command_id: int, stay: bool) -> bytes | Close | Redirect:
         """Register the session and its route; the welcome frame, or why not."""
 
@@ -145,6 +148,8 @@ class SocketConnection:
             while True:
                 message = await self._socket.receive()
                 if message.type is WSMsgType.TEXT:
+                    if self._session.state is State.NEW:
+                        await self._greeter.turn()
                     for effect in self._session.receive(message.data, self._loop.time()):
                         self._carry_out(effect)
                     if self._session.flooding and self._closing is None:

@@ -224,7 +224,17 @@ class TypingDelivered(_Event, tag=5, frozen=True):
     frame: bytes
 
 
-Delivered = MessageDelivered | AnswerDelivered | MarkDelivered | DeviceLoggedOut | PresenceDelivered | TypingDelivered
+class SessionReplaced(_Event, tag=6, frozen=True):
+    """Close the session of a device that came at `since` (ms): it has a later one on another gateway."""
+
+    user: str
+    device: str
+    since: int
+
+
+Delivered = (
+    MessageDelivered | AnswerDelivered | MarkDelivered | DeviceLoggedOut | PresenceDelivered | TypingDelivered | SessionReplaced
+)
 
 
 class DeliveryRecord(_Event, frozen=True):

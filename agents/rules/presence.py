@@ -3,7 +3,7 @@
 Nodes may say a thing twice, and a node that dies says nothing: its users go when its lease has ended.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import NamedTuple, Protocol
 
 from schemas.events import PresenceChange
@@ -58,3 +58,34 @@ def presence_of(user: str, known: UserPresence | None) -> Presence:
     """What is told of a user."""
     nodes, last_seen = known or NEVER
     return Presence(user, bool(nodes), 0 if nodes else last_seen)
+
+
+class Absences:
+    """Which nodes are dead, by looks at the leases; in seconds.
+
+    A lease of `lease` that is not there may have been forgotten by Redis instead of having ended, or have ended because nobody
+    reached Redis: so Redis must have been there, and have remembered, for as long as a lease lives. Then the node is dead when
+    it has been absent for `patience` more, and has said nothing meanwhile.
+    """
+
+    def __init__(self, lease: float, patience: float) -> None:
+        self._lease = lease
+        self._patience = patience
+        self._absent: dict[str, float] = {}
+        """Nodes without a lease, since when that counts."""
+        self._looked: float | None = None
+        self._reliable = 0.0
+        """Since when Redis has been there at every look."""
+
+    def look(self, now: float, known: Iterable[str], live: Set[str], remembers: float) -> list[str]:
+        """The dead ones of the nodes `known`, if those with a lease are `live`, and Redis `remembers` for so long."""
+        if self._looked is None or now - self._looked > self._patience:
+            self._reliable = now
+        self._looked = now
+        counts = max(self._reliable, now - remembers) + self._lease
+        self._absent = {node: max(self._absent.get(node, now), counts) for node in known if node not in live}
+        return [node for node, since in self._absent.items() if now - since >= self._patience]
+
+    def heard(self, node: str) -> None:
+        """The node has said something: its absence begins anew."""
+        self._absent.pop(node, None)

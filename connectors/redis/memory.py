@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from connectors.redis.directory import ENTRY_SECONDS, Begun, Entry, new_name
 from connectors.redis.owners import CLAIM_SECONDS
-from connectors.redis.routes import FUTURE_MS, LEASE_SECONDS, Lease, Route
+from connectors.redis.routes import CLOCKS_MS, LEASE_SECONDS, Holders, Lease, Route, Written
 from connectors.redis.watchers import WATCH_SECONDS
 
 
@@ -72,6 +72,7 @@ class MemoryRoutes:
         self._lease = lease_seconds
         self._slots: dict[int, tuple[str, float]] = {}
         self._routes: dict[str, dict[str, Route]] = {}
+        self._remembers_since: float | None = None
 
     def _holder(self, slot: int) -> str | None:
         node, until = self._slots.get(slot, ("", 0.0))
@@ -109,17 +110,28 @@ class MemoryRoutes:
         if self._holder(slot) == node:
             del self._slots[slot]
 
-    async def nodes(self, slots: int) -> set[str]:
-        return {node for slot in range(slots) if (node := self._holder(slot)) is not None}
+    async def nodes(self, slots: int) -> Holders:
+        if self._remembers_since is None:
+            self._remembers_since = self._clock()
+        holders = {node for slot in range(slots) if (node := self._holder(slot)) is not None}
+        return Holders(holders, self._clock() - self._remembers_since)
 
-    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
+    async def write_routes(self, routes: Sequence[Route]) -> Written:
         anew: list[Route] = []
+        outdone: list[Route] = []
+        replaced: list[Route] = []
         for route in routes:
             held = self._routes.setdefault(route.user, {}).get(route.device)
-            if held is None or (held != route and (held.since <= route.since or held.since > self.now() + FUTURE_MS)):
+            if held == route:
+                continue
+            if held is None or held.since <= route.since or held.since > self.now() + CLOCKS_MS:
                 self._routes[route.user][route.device] = route
                 anew.append(route)
-        return anew
+                if held is not None and held.node != route.node and held.since < route.since - CLOCKS_MS:
+                    replaced += [held] if self._holder(held.slot) == held.node else []
+            elif held.since > route.since + CLOCKS_MS:
+                outdone.append(route)
+        return Written(anew, outdone, replaced)
 
     async def remove_route(self, route: Route) -> None:
         if self._routes.get(route.user, {}).get(route.device) == route:

@@ -1,7 +1,7 @@
 """Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind it."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
 from typing import NamedTuple, Protocol
 
@@ -13,8 +13,9 @@ from connectors.redis.directory import Begun
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 ROUTE_SECONDS = 24 * 3600
-FUTURE_MS = 1000
-"""A route that is younger than now by more than this was written by another clock."""
+CLOCKS_MS = 1000
+"""What nodes' times may differ by: a route that is younger than now by more was written by another clock, and of sessions that
+came closer together it cannot be said which is the later."""
 _QUICK_SECONDS = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -45,6 +46,22 @@ class Route(NamedTuple):
         return f"{self.node} {self.slot} {self.since}"
 
 
+class Written(NamedTuple):
+    """What became of routes that were written: those that were not there; those that a later session of the device keeps out;
+    and the routes of earlier sessions on other living nodes that were replaced. (Sessions within CLOCKS_MS are neither.)"""
+
+    anew: Sequence[Route]
+    outdone: Sequence[Route]
+    replaced: Sequence[Route]
+
+
+class Holders(NamedTuple):
+    """The nodes that hold slots, and for how many seconds Redis has remembered leases: since it was emptied, or began anew."""
+
+    nodes: Set[str]
+    remembers: float
+
+
 class Routes(Protocol):
     """All methods raise RedisUnavailable."""
 
@@ -64,12 +81,12 @@ class Routes(Protocol):
     async def release_slot(self, node: str, slot: int) -> None:
         """Give the slot back if it is still ours."""
 
-    async def nodes(self, slots: int) -> set[str]:
-        """The nodes that hold one of the slots 0..slots-1 now."""
+    async def nodes(self, slots: int) -> Holders:
+        """The nodes that hold one of the slots 0..slots-1 now. What Redis remembers counts from the first call on."""
 
-    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
-        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day; returns those
-        that were not there. A device that has moved on keeps its later route."""
+    async def write_routes(self, routes: Sequence[Route]) -> Written:
+        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day. A device that
+        has moved on keeps its later route."""
 
     async def remove_route(self, route: Route) -> None:
         """Remove a route if it is still this one."""
@@ -83,7 +100,6 @@ class RedisRoutes:
     ) -> None:
         self._client = client
         self._call = client.call
-        self._redis = client.redis
         self._lease_ms = int(lease_seconds * 1000)
         self._clock = clock
         self._ahead: float | None = None
@@ -94,6 +110,7 @@ class RedisRoutes:
         self._release = client.script("release")
         self._forget = client.script("forget")
         self._write = client.script("put")
+        self._holders = client.script("holders")
 
     async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
         if begun is None:
@@ -124,13 +141,18 @@ class RedisRoutes:
     async def release_slot(self, node: str, slot: int) -> None:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
 
-    async def nodes(self, slots: int) -> set[str]:
-        found = await self._call(self._redis.mget([f"slot:{slot}" for slot in range(slots)]))
-        return {node.decode() for node in found if node}
+    async def nodes(self, slots: int) -> Holders:
+        remembers, *found = await self._call(self._holders(keys=[f"slot:{slot}" for slot in range(slots)]))
+        return Holders({node.decode() for node in found if node}, remembers / 1000)
 
-    async def write_routes(self, routes: Sequence[Route]) -> Sequence[Route]:
-        packed = _encode([(route.user, route.device, route.value, route.since) for route in routes])
-        return [routes[place] for place in await self._call(self._write(args=[packed, ROUTE_SECONDS, FUTURE_MS]))]
+    async def write_routes(self, routes: Sequence[Route]) -> Written:
+        packed = _encode([(route.user, route.device, route.value, route.since, route.node) for route in routes])
+        anew, outdone, replaced = await self._call(self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS]))
+        return Written(
+            [routes[place] for place in anew],
+            [routes[place] for place in outdone],
+            [routes[place]._replace(node=node.decode(), slot=slot, since=since) for place, node, slot, since in replaced],
+        )
 
     async def remove_route(self, route: Route) -> None:
         await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, route.value]))

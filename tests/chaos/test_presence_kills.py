@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from connectors.redis.client import RedisClient
+from connectors.redis.routes import LEASE_SECONDS, RENEW_SECONDS
 from messenger_sdk import Client, PresenceChanged
 from tests.chaos.conftest import ROUNDS
 from tests.harness.device import token_of
@@ -93,6 +94,37 @@ async def test_who_comes_and_goes_meanwhile_is_known_at_the_end(
         await asyncio.to_thread(lab.wait_healthy)
     for friend in friends:
         await friend.go()
+
+
+async def test_a_node_that_is_slow_to_take_its_lease_again_after_redis_was_emptied_is_not_dead(
+    lab: Stack, talk: Talk, redis: RedisClient
+) -> None:
+    """It has as long as it has to renew it."""
+    alice = await talk.join("alice")  # on gateway 1
+    await talk.say(alice, "friend", ["hello"])
+    heard: list[PresenceChanged] = []
+    emit = alice._emit
+
+    def listen(event: object) -> None:
+        if isinstance(event, PresenceChanged):
+            heard.append(event)
+        emit(event)  # type: ignore[arg-type]
+
+    alice._emit = listen  # type: ignore[method-assign]
+    alice.watch([talk.user("friend")])
+    async with Client(lab.gateway_urls[1], token_of(lab, talk.user("friend")), "one") as friend:
+        await friend.online()
+        await until(lambda: any(event.online for event in heard), 20, lambda: heard)
+        heard.clear()
+        for _ in range(ROUNDS):
+            await asyncio.sleep(2 * LEASE_SECONDS)  # what Redis remembers is relied on
+            lab.kill("gateway-2", signal.SIGSTOP)
+            await redis.redis.flushall()
+            await asyncio.sleep(LEASE_SECONDS - RENEW_SECONDS)
+            lab.kill("gateway-2", signal.SIGCONT)
+            await asyncio.sleep(LEASE_SECONDS)
+            assert [event for event in heard if not event.online] == []
+            assert friend.state == "online"
 
 
 async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_back(lab: Stack, talk: Talk) -> None:

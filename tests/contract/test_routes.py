@@ -8,7 +8,7 @@ import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
-from connectors.redis.routes import Lease, RedisRoutes, Route, Routes, clock_ahead
+from connectors.redis.routes import CLOCKS_MS, Lease, RedisRoutes, Route, Routes, Written, clock_ahead
 
 LEASE = 0.3
 
@@ -46,13 +46,34 @@ async def test_routes_of_many_users_at_once(routes: Routes) -> None:
 async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
     assert await routes.acquire_slot("n1", 1) == 0
     assert await routes.acquire_slot("n2", 1) is None
-    assert await routes.nodes(1) == {"n1"}
+    assert (await routes.nodes(1)).nodes == {"n1"}
     assert await routes.renew_slot("n2", 0) is Lease.TAKEN
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n2", 0)
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n1", 0)
     assert await routes.acquire_slot("n2", 1) == 0
+
+
+async def test_how_long_all_leases_have_been_remembered(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 2)
+    assert (await routes.nodes(2)).remembers < 0.05
+    await asyncio.sleep(0.1)
+    nodes, remembers = await routes.nodes(2)
+    assert (nodes, 0.1 <= remembers < 0.2) == ({"n1"}, True)
+
+
+async def test_a_redis_that_was_emptied_or_began_anew_remembers_nothing(redis: RedisClient) -> None:
+    routes = RedisRoutes(redis)
+    for emptied in (True, False):
+        await routes.nodes(2)
+        await asyncio.sleep(0.1)
+        assert (await routes.nodes(2)).remembers >= 0.1
+        if emptied:
+            await redis.redis.flushall()
+        else:
+            await redis.redis.set("remembers", "anotherrun 1")
+        assert (await routes.nodes(2)).remembers < 0.05
 
 
 async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(routes: Routes) -> None:
@@ -83,7 +104,8 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
     await routes.write_routes([Route("alice", "phone", "n2", 1, 20), Route("alice", "web", "n2", 1, 10)])
     late = [Route("alice", "phone", "n1", 0, 10), Route("alice", "web", "n1", 0, 11), Route("bob", "phone", "n1", 0, 10)]
     for anew in (late[1:], []):
-        assert list(await routes.write_routes(late)) == anew
+        written = await routes.write_routes(late)
+        assert (list(written.anew), list(written.outdone), list(written.replaced)) == (anew, [], [])
         found = await routes.lookup(["alice", "bob"])
         assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
             "alice": [("phone", 1), ("web", 0)],
@@ -91,6 +113,34 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
         }
     await routes.remove_route(late[0])
     assert ("phone", 1) in [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]]
+
+
+async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 3)
+    await routes.acquire_slot("n2", 3)
+    now = routes.now()
+    earlier, later = Route("alice", "web", "n1", 0, now - 5000), Route("alice", "web", "n2", 1, now)
+    assert await routes.write_routes([earlier]) == Written([earlier], [], [])
+    assert await routes.write_routes([later]) == Written([later], [], [earlier])
+    assert await routes.write_routes([later]) == Written([], [], [])
+    assert await routes.write_routes([earlier]) == Written([], [earlier], [])
+    together = later._replace(node="n1", slot=0, since=now + CLOCKS_MS // 2)
+    assert await routes.write_routes([together]) == Written([together], [], []), "it may as well be the earlier"
+    assert await routes.write_routes([later]) == Written([], [], [])
+
+
+async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_told(routes: Routes) -> None:
+    await routes.acquire_slot("n1", 2)
+    now = routes.now()
+    gone, here = Route("alice", "web", "n9", 1, now - 9000), Route("alice", "web", "n1", 0, now - 5000)
+    await routes.write_routes([gone])
+    assert await routes.write_routes([here]) == Written([here], [], [])
+    again = here._replace(since=now)
+    assert await routes.write_routes([again]) == Written([again], [], [])
+    await routes.write_routes([gone._replace(user="bob")])
+    assert await routes.acquire_slot("n2", 2) == 1
+    elsewhere = Route("bob", "web", "n1", 0, now)
+    assert await routes.write_routes([elsewhere]) == Written([elsewhere], [], []), "another node has the slot"
 
 
 @pytest.mark.parametrize("fast", [3600, -3600])

@@ -152,6 +152,27 @@ async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(la
         await (await connect_raw(lab, "patient")).close()
 
 
+async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_served(lab: Stack, talk: Talk) -> None:
+    """More than may arrive at once, all with their requests there when the node looks: they wait, and nobody is turned away."""
+    there = await connect_raw(lab, talk.user("there"))
+    turned_away = metric(lab, "arrivals_turned_away_total")
+    lab.kill("gateway-1", signal.SIGSTOP)
+    coming = [asyncio.create_task(connect_raw(lab, talk.user("many"), f"device{number}")) for number in range(3 * MAX_ARRIVING)]
+    try:
+        await asyncio.sleep(2)
+        await there.send(b'{"t":"ping","id":7}')
+    finally:
+        lab.kill("gateway-1", signal.SIGCONT)
+    await there.until(b'"pong"')
+    assert sum(task.done() for task in coming) < MAX_ARRIVING, "it is answered before they are all in"
+    async with asyncio.timeout(20):
+        devices = await asyncio.gather(*coming)
+    assert metric(lab, "arrivals_turned_away_total") == turned_away
+    assert metric(lab, "requests_waiting") == 0
+    for device in (*devices, there):
+        await device.close()
+
+
 async def test_requests_that_are_no_sockets_keep_nobody_out(lab: Stack) -> None:
     def knock() -> None:
         for _ in range(MAX_ARRIVING + 10):

@@ -7,10 +7,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from connectors.redis.routes import CLOCKS_MS
 from gateway.right_node import right_node
 from messenger_sdk import Client, ConnectionRefused
 from schemas.codes import Close
-from tests.harness.device import ask_http
+from tests.harness.device import ask_http, connect_raw
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -49,6 +50,22 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
         assert (await ask_http(stack, bob, "DELETE", "/v1/devices/not%20a%20device"))[0] == 400
     async with aiohttp.ClientSession() as http, http.get(f"{stack.gateway_urls[0]}/v1/devices") as answer:
         assert answer.status == 401
+
+
+async def test_of_two_sessions_of_a_device_on_two_nodes_the_later_stays(tmp_path: Path) -> None:
+    with Stack(tmp_path / "stack", gateways=2) as lab:
+        for here, there in ((0, 1), (1, 0)):
+            earlier = await connect_raw(lab, "twice", "web", here)
+            await asyncio.sleep(1.2 * CLOCKS_MS / 1000)
+            later = await connect_raw(lab, "twice", "web", there)
+            async with asyncio.timeout(5):
+                await earlier.closed.wait()
+            assert earlier.code == Close.REPLACED.number
+            later.received.clear()
+            await later.send(b'{"t":"ping","id":7}')
+            await later.until(b'"pong"')
+            await later.close()
+            await earlier.close()
 
 
 async def test_devices_of_a_user_meet_on_the_right_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -399,6 +399,28 @@ async def test_garbage_from_the_server_is_left_out_or_ends_the_connection() -> N
         await watching
 
 
+async def test_a_node_that_turns_away_is_not_stormed() -> None:
+    """503 to the handshake: come again after 0.05, 0.1, 0.2, 0.4 s …, by the jitter of 0.5."""
+    came: list[float] = []
+
+    async def turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.append(asyncio.get_running_loop().time())
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(turn_away, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}", "token", "phone", jitter=lambda: 0.5) as device:
+            async with asyncio.timeout(5):
+                while len(came) < 5:
+                    await asyncio.sleep(0.01)
+            assert device.state in ("connecting", "waiting")
+    for attempt, (before, after) in enumerate(itertools.pairwise(came)):
+        assert after - before >= 0.05 * 2**attempt
+
+
 async def test_a_node_that_welcomes_and_drops_is_not_stormed() -> None:
     async def script(line: Line) -> None:
         await line.welcome()

@@ -1,99 +1,38 @@
 """One partition of the receipts over a topic in memory: what is answered is kept, and nothing is ever taken back."""
 
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from agents.receipts import ReceiptsPartition
-from connectors.kafka.record import Record
-from schemas.codec import decode_cursor, decode_deliveries, encode_event
-from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, MarkDelivered, Receipt, ReceiptRecord
+from schemas.codec import decode_cursor, encode_event
+from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, Receipt, ReceiptRecord
 from schemas.topics import CURSORS, RECEIPTS
 from streams.rocks import RocksBudget
 from streams.stage import Status
 from tests.harness.fake_gateway import eventually
+from tests.harness.fake_kafka import FakeKafka
 
 A = "alice:bob"
 
 
-class FakeKafka:
-    """`Outside` and its reader, of one partition."""
-
-    def __init__(self) -> None:
-        self.topics: dict[str, list[Record]] = {CURSORS: [], RECEIPTS: []}
-        self.committed_offset: int | None = None
-        self.told: list[MarkDelivered] = []
-        self.keeps = asyncio.Event()
-        """Records are acknowledged."""
-        self.keeps.set()
-        self.reads = threading.Event()
-        """Reading goes on."""
-        self.reads.set()
-
-    # Outside
-
-    def topic_ids(self) -> Mapping[str, str]:
-        return {CURSORS: "id"}
-
-    def reader(self) -> "FakeKafka":
-        return self
-
-    async def claim(self, partition: int) -> None: ...
-
-    async def lookup(self, users: Sequence[str], waiting: Callable[[bool], None]) -> Mapping[str, Sequence[tuple[str, int]]]:
-        return {user: [("phone", 1)] for user in users}
-
-    async def keep(self, topic: str, records: Sequence[tuple[int, bytes, bytes | None]]) -> None:
-        await self.keeps.wait()
-        for _, value, _ in records:
-            self.append(topic, value)
-
-    async def deliver(self, records: Sequence[tuple[int, bytes]]) -> None:
-        for _, value in records:
-            self.told += [event for event in decode_deliveries(value).events if isinstance(event, MarkDelivered)]
-
-    # Reader
-
-    def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
-        return 0, len(self.topics[topic])
-
-    def committed(self, topic: str, partition: int) -> int | None:
-        return self.committed_offset
-
-    def batches(
-        self, topic: str, partition: int, start: int, end: int, stopped: Callable[[], bool] = lambda: False
-    ) -> Iterator[list[Record]]:
-        while not self.reads.wait(0.01):
-            if stopped():
-                return
-        for record in self.topics[topic][start:end]:
-            yield [record]
-
-    def close(self) -> None: ...
-
-    # The test
-
-    def append(self, topic: str, value: bytes) -> None:
-        records = self.topics[topic]
-        records.append(Record(0, len(records), 1000 + len(records), value))
-
-    def cursor(self, device: str, seq: int) -> None:
-        """Somebody has written a cursor of bob's."""
-        self.append(CURSORS, encode_event(CursorRecord(SCHEMA_VERSION, A, "bob", device, seq, 1)))
-
-    def last(self, device: str) -> int:
-        """What compaction would keep of a cursor of bob's."""
-        cursors = [decode_cursor(record.value) for record in self.topics[CURSORS]]
-        return next((cursor.seq for cursor in reversed(cursors) if cursor.device == device), 0)
-
-
 @pytest.fixture
 def kafka() -> FakeKafka:
-    return FakeKafka()
+    return FakeKafka(CURSORS, RECEIPTS)
+
+
+def write_cursor(kafka: FakeKafka, device: str, seq: int) -> None:
+    """Somebody has written a cursor of bob's."""
+    kafka.append(CURSORS, encode_event(CursorRecord(SCHEMA_VERSION, A, "bob", device, seq, 1)))
+
+
+def last(kafka: FakeKafka, device: str) -> int:
+    """What compaction would keep of a cursor of bob's."""
+    cursors = [decode_cursor(record.value) for record in kafka.topics[CURSORS]]
+    return next((cursor.seq for cursor in reversed(cursors) if cursor.device == device), 0)
 
 
 @pytest.fixture
@@ -146,10 +85,10 @@ async def test_a_late_record_of_an_earlier_owner_lowers_nothing(
     kafka: FakeKafka, make: Callable[[], ReceiptsPartition]
 ) -> None:
     for device, seq in ((RECEIVED, 9), (READ, 9), ("phone", 9), (RECEIVED, 5), ("phone", 0), (READ, 4), (READ, 10)):
-        kafka.cursor(device, seq)
+        write_cursor(kafka, device, seq)
     partition = await running(make())
     assert marks(partition) == [(9, 10)]
-    assert [kafka.last(device) for device in (RECEIVED, READ, "phone")] == [9, 10, 0], "what compaction keeps is the highest"
+    assert [last(kafka, device) for device in (RECEIVED, READ, "phone")] == [9, 10, 0], "what compaction keeps is the highest"
 
 
 async def test_the_table_is_built_again_without_its_disk(
@@ -173,7 +112,7 @@ async def test_the_table_is_built_again_without_its_disk(
 async def test_a_partition_that_is_taken_away_while_it_restores_can_come_back(
     kafka: FakeKafka, make: Callable[[], ReceiptsPartition]
 ) -> None:
-    kafka.cursor(RECEIVED, 9)
+    write_cursor(kafka, RECEIVED, 9)
     kafka.reads.clear()
     first = make()
     await asyncio.sleep(0.05)

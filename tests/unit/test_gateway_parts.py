@@ -9,7 +9,7 @@ from gateway.hub import MAX_REMEMBERED, Connection, Hub
 from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
 from schemas.codes import Close, Code
-from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted
+from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted, SessionReplaced
 from schemas.ids import partition_of
 
 
@@ -21,6 +21,7 @@ class Socket:
         self.since = 0
         self.watched: frozenset[str] = frozenset()
         self.pushed: list[bytes] = []
+        self.closed: list[Close] = []
 
     def push(self, frame: bytes) -> None:
         self.pushed.append(frame)
@@ -32,7 +33,7 @@ class Socket:
         pass
 
     def close(self, code: Close) -> None:
-        pass
+        self.closed.append(code)
 
     async def leave(self) -> None:
         self.left = asyncio.get_running_loop().time()
@@ -70,6 +71,18 @@ def test_a_newer_connection_replaces_the_older_and_outlives_its_end() -> None:
     assert hub.has("alice", "phone")
     assert hub.remove(new)
     assert len(hub) == 0
+
+
+def test_the_session_that_was_replaced_elsewhere_is_closed_and_no_later_one() -> None:
+    hub, phone, tablet = Hub(), Socket("alice", "phone"), Socket("alice", "tablet")
+    for socket in (phone, tablet):
+        socket.since = 5000
+        hub.add(socket)
+    for since in (4000, 6000):
+        hub.deliver(SessionReplaced("alice", "phone", since), set())
+    assert phone.closed == [], "it is another session"
+    hub.deliver(SessionReplaced("alice", "phone", 5000), set())
+    assert (phone.closed, tablet.closed) == ([Close.REPLACED], [])
 
 
 def test_what_a_connection_remembers_is_bounded() -> None:

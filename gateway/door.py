@@ -1,0 +1,80 @@
+"""The way in: connections are handed to the HTTP server a few at a time, when their requests have come, in that order.
+
+When a node has died its devices come all at once. Letting one in costs the loop 0.3 ms, and the HTTP server takes as long to
+turn it away; but all whose requests have come would be served in one turn. Here those that wait cost a buffer each, and those
+for whom there is no room next to nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+
+from gateway.turns import Turns
+from schemas.codes import Code
+
+MAX_WAITING = 5_000
+"""Connections whose requests wait for their turn; more are told to come again."""
+LET_IN = 5
+"""At most so many in 4 ms: 1,250 in a second."""
+MAX_REQUEST_BYTES = 16 * 1024
+"""Of a connection that waits, beside what a first read has brought; one that sends more is told to come again, too."""
+
+
+def come_again(why: str) -> dict[str, Any]:
+    """What a 503 says."""
+    return {"code": Code.TRY_LATER.number, "retry": Code.TRY_LATER.retry, "text": why}
+
+
+_BODY = msgspec.json.encode(come_again("too many requests wait"))
+_ANSWER = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+)
+
+
+class Door:
+    """Use it inside a running loop."""
+
+    def __init__(self) -> None:
+        self.turns = Turns(LET_IN)
+        self.turned_away = 0
+
+    async def open(self, serve: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+        """Listen; `serve` makes the HTTP server's protocol of a connection."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: _Arrival(self, serve), host, port, backlog=4096)
+
+
+class _Arrival(asyncio.Protocol):
+    """A connection until the HTTP server has it."""
+
+    def __init__(self, door: Door, serve: Callable[[], asyncio.Protocol]) -> None:
+        self._door = door
+        self._serve = serve
+        self._request = bytearray()
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        first = not self._request
+        self._request += data
+        if first and len(self._door.turns) < MAX_WAITING:
+            self._door.turns.put(self, self._let_in)
+        elif first or len(self._request) > MAX_REQUEST_BYTES:
+            self._door.turns.leave(self)
+            self._door.turned_away += 1
+            self._transport.write(_ANSWER)
+            self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._door.turns.leave(self)
+
+    def _let_in(self) -> None:
+        served = self._serve()
+        self._transport.set_protocol(served)
+        served.connection_made(self._transport)
+        served.data_received(bytes(self._request))

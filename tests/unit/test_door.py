@@ -1,0 +1,132 @@
+"""The way in, on real sockets: in the order of the requests, a few at a time, and no more waiting than there is room for."""
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from gateway.door import MAX_REQUEST_BYTES, MAX_WAITING, Door
+from gateway.turns import Turns
+from schemas.codes import Code
+from tests.harness.fake_gateway import eventually
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Served(asyncio.Protocol):
+    """Stands for the HTTP server."""
+
+    requests: list[bytes]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._place = len(self.requests)
+        self.requests.append(b"")
+
+    def data_received(self, data: bytes) -> None:
+        self.requests[self._place] += data
+
+
+@pytest.fixture
+def requests() -> list[bytes]:
+    """What was served, in order."""
+    Served.requests = []
+    return Served.requests
+
+
+@pytest.fixture
+async def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+async def come(door: Door, requests: list[bytes]) -> AsyncIterator[Callable[[], "asyncio.Future[Streams]"]]:
+    listening = await door.open(Served, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect() -> Streams:
+        streams = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(streams[1])
+        return streams
+
+    yield connect  # type: ignore[misc]
+    listening.close()
+    for writer in writers:
+        writer.close()
+
+
+async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
+    door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns = Turns(2, 0.05)
+    writers = [(await come())[1] for _ in range(7)]
+    for place in (3, 6, 0, 5, 1, 4, 2):
+        writers[place].write(b"%d" % place)
+        await asyncio.sleep(0.002)
+    assert len(requests) == 2
+    await eventually(lambda: len(requests) == 7)
+    assert requests == [b"3", b"6", b"0", b"5", b"1", b"4", b"2"]
+
+
+async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bounded(
+    door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns = Turns(1, 0.3)
+    (await come())[1].write(b"first")
+    await eventually(lambda: requests == [b"first"])
+    _, writer = await come()
+    reader, endless = await come()
+    for piece in (b"GET ", b"/", bytes(MAX_REQUEST_BYTES - 5)):
+        for one in (writer, endless):
+            one.write(piece)
+        await asyncio.sleep(0.02)
+    assert len(door.turns) == 2
+    endless.write(b"x")
+    assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+    await eventually(lambda: len(requests) == 2 and len(requests[1]) == MAX_REQUEST_BYTES)
+    writer.write(bytes(2 * MAX_REQUEST_BYTES))
+    await eventually(lambda: len(requests[1]) == 3 * MAX_REQUEST_BYTES)
+    assert len(requests) == 2
+
+
+async def test_who_goes_away_leaves_the_queue(
+    door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns = Turns(1, 0.2)
+    writers = [(await come())[1] for _ in range(4)]
+    for place, writer in enumerate(writers):
+        writer.write(b"%d" % place)
+        await asyncio.sleep(0.002)
+    await eventually(lambda: len(door.turns) == 3)
+    writers[1].close()
+    writers[2].transport.abort()
+    await eventually(lambda: len(door.turns) == 1)
+    await eventually(lambda: requests == [b"0", b"3"])
+
+
+async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goes(
+    door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], 4 * MAX_WAITING), limit[1]))
+    door.turns = Turns(0)  # it is nobody's turn
+    waiting = []
+    for _ in range(MAX_WAITING):
+        waiting.append((await come())[1])
+        waiting[-1].write(b"GET /")
+    await eventually(lambda: len(door.turns) == MAX_WAITING)
+    reader, writer = await come()
+    writer.write(b"GET /")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1" in head
+    assert (json.loads(body)["code"], json.loads(body)["retry"]) == (Code.TRY_LATER.number, True)
+    assert (len(door.turns), door.turned_away, requests) == (MAX_WAITING, 1, [])
+    waiting[7].close()
+    await eventually(lambda: len(door.turns) == MAX_WAITING - 1)
+    (await come())[1].write(b"GET /")
+    await eventually(lambda: len(door.turns) == MAX_WAITING)
+    assert door.turned_away == 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)

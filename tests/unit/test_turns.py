@@ -1,0 +1,45 @@
+"""Turns: a few at a time, in order, and whoever leaves is not waited for."""
+
+import asyncio
+
+import pytest
+
+from gateway.turns import Turns
+
+SOON = 0.02
+
+
+async def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
+    turns, begun = Turns(3, SOON), list[int]()
+    for number in range(8):
+        turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+    assert (begun, len(turns)) == ([0, 1, 2], 5)
+    turns.leave(4)
+    sizes = {3}
+    while len(begun) < 7:
+        await asyncio.sleep(SOON / 10)
+        sizes.add(len(begun))
+    assert (begun, sizes) == ([0, 1, 2, 3, 5, 6, 7], {3, 6, 7})
+
+
+async def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
+    turns, begun = Turns(2, SOON), list[int]()
+    for round_ in range(3):
+        for number in range(2):
+            turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+        assert len(begun) == 2 * round_ + 2
+        await asyncio.sleep(SOON * 2)
+
+
+async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
+    turns = Turns(1, SOON)
+    await turns.take()
+    waiting = [asyncio.create_task(turns.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert len(turns) == 3
+    waiting[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    assert len(turns) == 2
+    await asyncio.gather(*waiting[1:])
+    assert len(turns) == 0
