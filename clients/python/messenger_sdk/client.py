@@ -100,7 +100,7 @@ class Client:
         self._changes: list[Change] = []
         self._file: OutboxFile | None = None
         self._shown: ShownFile | None = None
-        self._log_id, shown, heard, written = "", None, None, None
+        self._log_id, shown, heard, read = "", None, None, None
         if folder is None:
             self._outbox = Outbox(new_id)
         else:
@@ -108,10 +108,10 @@ class Client:
             self._file = OutboxFile(folder / "outbox.sqlite")
             self._shown = ShownFile(folder / "shown.sqlite")
             self._outbox = Outbox(new_id, saved=self._file.load(new_id()), journal=self._changes.append)
-            self._log_id, shown, heard, written = self._shown.load()
+            self._log_id, shown, heard, read = self._shown.load()
         self._timelines = Timelines(shown if self._log_id else None)
         self._catching_up = CatchingUp(self._timelines, jitter, self._ids)
-        self._marks = MarkBook(jitter, self._ids, heard, written)
+        self._marks = MarkBook(jitter, self._ids, heard, read)
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -208,8 +208,15 @@ class Client:
         return await self._history.page(conversation, before, after, limit)
 
     def read(self, conversation: str, seq: int) -> None:
-        """The person has read all up to `seq`: told to the other user, and to this user's other devices."""
+        """The person has read all up to `seq`: told to the other user, and to this user's other devices. With a folder it is
+        told after the next start, if it was not by then. Raises FolderUnreadable."""
         self._marks.read(conversation, seq)
+        try:
+            if self._shown is not None:
+                self._shown.read(conversation, seq)
+        except MessengerError as error:
+            self._fail(error)
+            raise
         self._flush_soon()
 
     def mark(self, conversation: str, user: str) -> MarksChanged:
@@ -483,10 +490,9 @@ class Client:
     def _heads(self, heads: frames.Heads) -> None:
         before = self._timelines.begun
         self._catching_up.heads(heads, self._clock())
-        if self._timelines.begun and not before:
-            self._marks.begin(self._timelines.cursors(), self._clock())
-            if self._shown is not None:
-                self._shown.begin(self._log_id, self._timelines.floors())
+        self._marks.found(heads.heads, self._clock())
+        if self._timelines.begun and not before and self._shown is not None:
+            self._shown.begin(self._log_id, self._timelines.floors())
         self._ask()
 
     def _page(self, page: frames.Page) -> None:
