@@ -44,7 +44,7 @@ class SessionsPartition(Partition[PresenceChange]):
         self._budget = budget
         self._table: PresenceTable | None = None
         self._missing: dict[str, float] = {}
-        """Nodes that no slot names, since when (monotonic seconds)."""
+        """Nodes that no slot names, since when (the loop's seconds)."""
         self._turn = asyncio.Lock()
         super().__init__(number, outside, figures, go_on)
 
@@ -103,7 +103,7 @@ class SessionsPartition(Partition[PresenceChange]):
         table = self._table
         if table is None:
             return
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         gone = set(table.nodes()) - set(live)
         self._missing = {node: self._missing.get(node, now) for node in gone}
         for node, since in list(self._missing.items()):
