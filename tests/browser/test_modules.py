@@ -347,9 +347,10 @@ def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdri
 
 
 def test_conversations_that_are_found_later_are_asked_after_once_a_session(page: webdriver.Chrome) -> None:
-    assert run(
-        page,
-        """
+    assert (
+        run(
+            page,
+            """
         const sent = [];
         const marks = new Marks("alice", (frames) => sent.push(...frames), nextId);
         for (let session = 0; session < 2; session++) {
@@ -361,4 +362,6 @@ def test_conversations_that_are_found_later_are_asked_after_once_a_session(page:
         }
         return sent.map(({ conversations }) => conversations);
         """,
-    ) == [["alice:bob"], ["alice:carol"]] * 2
+        )
+        == [["alice:bob"], ["alice:carol"]] * 2
+    )
