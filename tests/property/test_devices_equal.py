@@ -307,6 +307,38 @@ def test_devices_that_stayed_came_back_or_begin_show_the_same(steps: list[Step])
     play(steps)
 
 
+@pytest.mark.xfail(strict=True, reason="nothing orders the records that two owners of presence write of a user")
+def test_an_owner_of_presence_that_wakes_up_changes_nothing() -> None:
+    """It goes on with an earlier "online", after its successor has kept the later "offline"; the next owner has no disk."""
+    messenger = Messenger()
+    try:
+        messenger.do(Step("send", 0, 1))
+        messenger.come_to_rest()
+        crew, carol = messenger.crew, 4
+        earlier = crew.presence
+        earlier.commit()
+        for number, kind in enumerate(("end", "open", "end")):
+            messenger.do(Step(kind, carol, 0))
+            messenger.loop.advance(1.0)
+            messenger.connect(random.Random(0))
+            for node in messenger.nodes * 2:
+                node.end_lines()
+                node.read_devices()
+                node.greet()
+            messenger.loop.advance(0.01)
+            earlier.intake(1 if number < 2 else 0)
+        crew.replace("presence", 0, asleep=True)
+        for worker in (crew.presence, earlier):
+            worker.intake(10)
+            for _ in range(9):
+                worker.acknowledge(1)
+            crew.presence.commit()
+        crew.replace("presence", 0)
+        messenger.finish()
+    finally:
+        messenger.close()
+
+
 @pytest.mark.skipif(os.environ.get("MESSENGER_HYPOTHESIS") != "thorough", reason="takes minutes: in `make chaos`")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("rule_off", RULES)
