@@ -101,7 +101,7 @@ def _messages(name: str, view: View, messages: Sequence[Shown]) -> list[str]:
     shown = list(view.messages.get(name, ()))
     begun = shown[0].seq - 1 if shown else len(messages)
     if begun > view.history.get(name, 0):
-        return [f"{name} is shown from {begun + 1} on, and history is what is up to {view.history.get(name, 0)}"]
+        return [f"of {name} it shows nothing up to {begun}, and history is what is up to {view.history.get(name, 0)}"]
     if [*messages[:begun], *shown] != list(messages):
         return [f"of {name} it shows {[message.seq for message in shown]}, and the log has {len(messages)}"]
     return []
