@@ -301,7 +301,7 @@ kinds = [kind for kind, weight in KINDS.items() for _ in range(weight)]
 numbers = st.integers(0, 999)
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples * 2 // 3)
 @given(st.lists(st.builds(Step, st.sampled_from(kinds), numbers, numbers), max_size=60))
 def test_devices_that_stayed_came_back_or_begin_show_the_same(steps: list[Step]) -> None:
     play(steps)
