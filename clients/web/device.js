@@ -220,9 +220,8 @@ class Device {
       if (!this.scrollBack.page(frame)) this.catchUp.page(frame);
     },
     heads: (frame) => {
-      const begun = this.store.begun;
       this.catchUp.heads(frame);
-      if (this.store.begun && !begun) this.#askMarks();
+      this.marks.found(Object.keys(frame.heads));
     },
     presence: (frame) => this.presence.take(frame),
     presences: (frame) => this.presence.answer(frame),

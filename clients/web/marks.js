@@ -17,16 +17,24 @@ export class Marks {
   // Another numbering of messages: what was said of the old one holds no more.
   forget() {
     Object.assign(this, { known: new Map(), received: new Map(), read: new Map() });
-    Object.assign(this, { unsaid: new Set(), toAsk: [], asked: new Map() });
+    Object.assign(this, { unsaid: new Set(), toAsk: [], asked: new Map(), askedAfter: new Set() });
   }
 
   // A new session, or pushes may have been missed.
   begin(conversations) {
     this.asked.clear();
     this.toAsk = [];
+    this.askedAfter.clear();
     clearTimeout(this.doubt);
     this.doubt = null;
-    this.#plan(conversations);
+    this.found(conversations);
+  }
+
+  // There are these, too: what was said of them while this device was away is to be asked.
+  found(conversations) {
+    const fresh = conversations.filter((conversation) => !this.askedAfter.has(conversation));
+    fresh.forEach((conversation) => this.askedAfter.add(conversation));
+    this.#plan(fresh);
   }
 
   ask() {

@@ -345,3 +345,24 @@ def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdri
         {"received": 0, "read": 0},
         0,
     ]
+
+
+def test_conversations_that_are_found_later_are_asked_after_once_a_session(page: webdriver.Chrome) -> None:
+    assert (
+        run(
+            page,
+            """
+        const sent = [];
+        const marks = new Marks("alice", (frames) => sent.push(...frames), nextId);
+        for (let session = 0; session < 2; session++) {
+          marks.begin(["alice:bob"]);
+          marks.found(["alice:carol", "alice:bob"]);
+          marks.found(["alice:carol"]);
+          marks.answer({ id: sent.at(-1).id, marks: [] });
+          marks.answer({ id: sent.at(-1).id, marks: [] });
+        }
+        return sent.map(({ conversations }) => conversations);
+        """,
+        )
+        == [["alice:bob"], ["alice:carol"]] * 2
+    )

@@ -13,33 +13,33 @@ from schemas.events import READ, RECEIVED, DeviceForgotten, PresenceChange, Rece
 from streams.cursor_table import CursorTable
 from streams.presence_table import PresenceTable
 from streams.rocks import RocksBudget
+from tests.property.tables import Disk, MemoryCursors, MemoryPresence
 
 A, B = "alice:bob", "alice:carol"
 devices, seqs = st.sampled_from(["p", "q"]), st.integers(1, 9)
 receipts = st.lists(st.builds(Receipt, st.sampled_from([A, B]), st.just("alice"), devices, seqs, st.booleans()), max_size=30)
 
 
-class Cursors(dict[cursors.CursorId, tuple[int, int]]):
-    def get(self, cursor: cursors.CursorId, default: object = None) -> tuple[int, int]:
-        return super().get(cursor, (0, 0))
+class Cursors(MemoryCursors):
+    """A table on a disk of its own."""
 
-    def of_device(self, user: str, device: str) -> list[cursors.CursorId]:
-        return [cursor for cursor in self if cursor[1:] == (user, device)]
+    def __init__(self) -> None:
+        self.disk = Disk({}, {}, [])
 
-    def fold_and_tell(self, items: Sequence[Receipt | DeviceForgotten]) -> dict[tuple[str, str], bool]:
-        """Fold at once; the outcome's `told`."""
-        outcome = cursors.Outcome({}, {})
-        cursors.fold_receipts(self, ((item, 1) for item in items), outcome)
-        for cursor, value in outcome.changed.items():
-            assert not value.seq or value.seq > self.get(cursor)[0], "never backwards"
-            if value.seq:
-                self[cursor] = value
-            else:
-                self.pop(cursor, None)
-        return outcome.told
+    def fold(self, items: Sequence[Receipt | DeviceForgotten], cut: int = 5) -> list[tuple[str, str]]:
+        """Fold some at a time; what is to be told."""
+        told: list[tuple[str, str]] = []
+        for start in range(0, len(items), cut):
+            outcome = cursors.Outcome({}, {})
+            cursors.fold_receipts(self, ((item, 1) for item in items[start : start + cut]), outcome)
+            for cursor, value in outcome.changed.items():
+                assert not value.seq or value.seq > self.get(cursor)[0], "never backwards"
+            self.write(outcome.changed)
+            told += outcome.told
+        return told
 
-    def fold(self, items: list[Receipt | DeviceForgotten], cut: int = 5) -> list[tuple[str, str]]:
-        return [place for start in range(0, len(items), cut) for place in self.fold_and_tell(items[start : start + cut])]
+    def seqs(self) -> dict[cursors.CursorId, int]:
+        return {cursor: value[0] for cursor, value in self.disk.cursors.items()}
 
 
 @given(receipts, st.integers(1, 7), st.randoms(use_true_random=False))
@@ -51,7 +51,7 @@ def test_receipts_come_to_the_same_in_any_order_and_however_often(
     shuffled = [*items, *chance.sample(items, len(items) // 2)]
     chance.shuffle(shuffled)
     often.fold(list(shuffled), 3)
-    assert {cursor: value[0] for cursor, value in once.items()} == {cursor: value[0] for cursor, value in often.items()}
+    assert once.seqs() == often.seqs()
     for name in (A, B):
         read = [item.seq for item in items if item.read and item.conversation == name]
         seen = [item.seq for item in items if item.conversation == name]
@@ -88,16 +88,25 @@ def test_the_table_of_cursors_equals_the_memory(items: list[Receipt], forget: bo
         for name in (A, B):
             for device in (RECEIVED, READ, "p", "q"):
                 assert table.get((name, "alice", device)) == memory.get((name, "alice", device))
-        assert set(table.devices("alice")) == {cursor[2] for cursor in memory if cursor[2] in ("p", "q")}
+        assert set(table.devices("alice")) == {cursor[2] for cursor in memory.seqs() if cursor[2] in ("p", "q")}
         table.close()
 
 
-class Users(dict[str, presence.UserPresence]):
+class Users(MemoryPresence):
+    """A table on a disk of its own."""
+
+    def __init__(self) -> None:
+        self.disk = Disk({}, {}, [])
+
+    def get(self, user: str) -> presence.UserPresence | None:
+        state = self.state(user)
+        return None if state is None else presence.UserPresence(*state)
+
     def apply(self, outcome: presence.Outcome) -> None:
         for user in outcome.told:
-            before, after = self.get(user, presence.NEVER), outcome.changed[user]
+            before, after = self.get(user) or presence.NEVER, outcome.changed[user]
             assert bool(before.nodes) != bool(after.nodes), "told only what is news, and once"
-        self.update(outcome.changed)
+        self.write(outcome.changed)
 
 
 changes = st.lists(
@@ -129,6 +138,7 @@ def test_a_user_is_online_while_any_living_node_says_so(items: list[PresenceChan
             now = presence.presence_of(user, users.get(user))
             assert now.online == bool(online)
             assert bool(now.last_seen) == (not online and any(item.online for item in items if item.user == user))
-            assert table.state(user) == (tuple(users[user]) if user in users else None)
-        assert set(table.nodes()) == {node for user in users.values() for node in user.nodes}
+            assert table.state(user) == users.state(user)
+        assert list(table.nodes()) == list(users.nodes())
+        assert all(table.users_of(node) == users.users_of(node) for node in ("n1", "n2"))
         table.close()

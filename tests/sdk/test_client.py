@@ -253,6 +253,31 @@ async def test_resync_asks_again_and_finds_conversations_that_were_never_heard_o
     assert seqs(await shown_by(script, 1)) == [1]
 
 
+async def test_what_was_read_of_a_conversation_that_began_while_away_is_known() -> None:
+    """It began, and was read on another device, before this one came back."""
+
+    async def script(line: Line) -> None:
+        await line.welcome()
+        sync = await line.receive()
+        assert isinstance(sync, frames.Sync)
+        await line.say(frames.Heads(sync.id, {} if line.number == 0 else {"alice:bob": 2}))
+        if line.number == 0:
+            await asyncio.sleep(0.05)
+            line.drop()
+            return
+        asked = await line.asked()
+        answering = asyncio.create_task(line.stay())
+        await eventually(lambda: bool(line.asked_marks))
+        assert line.asked_marks[0].conversations == ["alice:bob"]
+        marks = [frames.Mark("alice:bob", "alice", 2, 9, 2, 9), frames.Mark("alice:bob", "bob", 2, 9, 1, 9)]
+        await line.say(page(asked, 2, 1, 2), frames.Marks(line.asked_marks[0].id, marks))
+        await answering
+
+    async with FakeGateway(script) as gateway, Client(gateway.url, "t", "phone", jitter=lambda: 0.1) as phone:
+        await eventually(lambda: phone.mark("alice:bob", "bob").read == 1)
+        assert phone.unread("alice:bob") == 0
+
+
 async def test_own_message_is_an_answer_and_is_shown_once() -> None:
     async def script(line: Line) -> None:
         await line.welcome()

@@ -40,6 +40,20 @@ def test_who_writes_has_read() -> None:
     assert marks.receipts() == [Read(A, 5)]
 
 
+def test_conversations_that_are_found_later_are_asked_after_once_a_session() -> None:
+    marks = book()
+    for session in range(2):
+        marks.begin([A], session)
+        marks.found([B, A], session)
+        marks.found([B], session)
+        for conversation in (A, B):
+            asked = marks.question(session)
+            assert asked is not None
+            assert asked.conversations == [conversation]
+            marks.answer(Marks(asked.id, []), session)
+        assert marks.question(session) is None
+
+
 def test_what_the_server_does_not_know_after_a_reconnect_is_said_again() -> None:
     marks = book()
     marks.received(A, 3)

@@ -98,6 +98,25 @@ async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_sta
         receipts.clear()
 
 
+async def test_what_was_read_and_not_heard_of_is_said_after_the_next_start(tmp_path: Path) -> None:
+    assert await shown(Server({A: 3}), tmp_path, 0) == []
+    async with Client("http://127.0.0.1:9", "t", "phone", folder=tmp_path) as phone:
+        phone.read(A, 3)
+    receipts: list[Received | Read] = []
+
+    async def script(line: Line) -> None:
+        line.receipts = receipts
+        await line.welcome(log="log")
+        answering = asyncio.create_task(line.stay())
+        await eventually(lambda: bool(line.asked_marks))
+        await line.say(Marks(line.asked_marks[0].id, []))
+        await answering
+
+    async with FakeGateway(script) as gateway, Client(gateway.url, "t", "phone", folder=tmp_path) as phone:
+        await eventually(lambda: Read(A, 3) in receipts)
+        assert phone.unread(A) == 0
+
+
 async def collect(phone: Client) -> int:
     return len([event async for event in phone.events() if isinstance(event, MessageReceived)])
 

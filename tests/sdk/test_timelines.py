@@ -44,6 +44,14 @@ def test_a_send_answered_after_the_beginning_that_tells_of_more_leaves_no_hole()
     assert lines.behind() == []
 
 
+def test_what_was_shown_before_a_restart_is_not_shown_again() -> None:
+    """A delivery that is repeated reaches the device after its restart."""
+    lines = Timelines({A: 3})
+    assert [lines.take(message(seq)) for seq in (1, 3)] == [[], []]
+    assert [shown.message.seq for shown in lines.take(message(4))] == [4]
+    assert (lines.cursors(), lines.floors(), lines.behind()) == ({A: 4}, {A: 3}, [])
+
+
 def test_a_conversation_of_after_the_beginning_begins_at_one() -> None:
     lines = Timelines()
     lines.begun = True

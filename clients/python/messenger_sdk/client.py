@@ -138,8 +138,13 @@ class Client:
         return await self._history.page(conversation, before, after, limit)
 
     def read(self, conversation: str, seq: int) -> None:
-        """The person has read all up to `seq`: told to the other user, and to this user's other devices."""
-        self._receiver.marks.read(conversation, seq)
+        """The person has read all up to `seq`: told to the other user, and to this user's other devices. With a folder it is
+        told after the next start, if it was not by then. Raises FolderUnreadable."""
+        try:
+            self._receiver.read(conversation, seq)
+        except MessengerError as error:
+            self._fail(error)
+            raise
         self._flush_soon()
 
     def mark(self, conversation: str, user: str) -> MarksChanged:

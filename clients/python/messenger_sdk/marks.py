@@ -32,6 +32,8 @@ class MarkBook:
         self._read: dict[str, int] = dict(read or {})
         self._unsaid: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []
+        self._asked_after: set[str] = set()
+        """Conversations of which everything is heard that is said since this session began, or was said before."""
         self._asked: dict[int, list[str]] = {}
         self._failures = 0
         self._refusals = 0
@@ -71,7 +73,14 @@ class MarkBook:
         """A new session, or pushes may have been missed: ask after these conversations."""
         self._asked.clear()
         self._doubt_at = None
-        self._to_ask = _stretches(conversations, now)
+        self._to_ask, self._asked_after = [], set()
+        self.found(conversations, now)
+
+    def found(self, conversations: Iterable[str], now: float) -> None:
+        """There are these, too: what was said of them while this device was away is to be asked."""
+        new = set(conversations) - self._asked_after
+        self._asked_after |= new
+        self._to_ask += _stretches(new, now)
 
     def question(self, now: float) -> GetMarks | None:
         """What to ask now: one question at a time."""

@@ -42,9 +42,9 @@ class Receiver:
         self._ask = ask
         self._say = say
         self._shown = None if file is None else ShownFile(file)
-        self._log_id, shown, heard, written = self._shown.load() if self._shown else ("", None, None, None)
+        self._log_id, shown, heard, read = self._shown.load() if self._shown else ("", None, None, None)
         self.timelines = Timelines(shown if self._log_id else None)
-        self.marks = MarkBook(jitter, ids, heard, written)
+        self.marks = MarkBook(jitter, ids, heard, read)
         self.watch_list = WatchList(jitter, ids)
         self._catching_up = CatchingUp(self.timelines, jitter, ids)
 
@@ -119,6 +119,12 @@ class Receiver:
         if self._shown is not None:
             self._shown.save(message.conversation, message.seq, theirs)
 
+    def read(self, conversation: str, seq: int) -> None:
+        """The person has read all up to `seq`. Raises FolderUnreadable if that cannot be kept."""
+        self.marks.read(conversation, seq)
+        if self._shown is not None:
+            self._shown.read(conversation, seq)
+
     def close(self) -> None:
         if self._shown is not None:
             self._shown.close()
@@ -158,10 +164,9 @@ class Receiver:
     def _heads(self, heads: frames.Heads) -> None:
         before = self.timelines.begun
         self._catching_up.heads(heads, self._clock())
-        if self.timelines.begun and not before:
-            self.marks.begin(self.timelines.cursors(), self._clock())
-            if self._shown is not None:
-                self._shown.begin(self._log_id, self.timelines.floors())
+        self.marks.found(heads.heads, self._clock())
+        if self.timelines.begun and not before and self._shown is not None:
+            self._shown.begin(self._log_id, self.timelines.floors())
         self._ask()
 
     def _page(self, page: frames.Page) -> None:

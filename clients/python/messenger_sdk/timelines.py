@@ -43,10 +43,10 @@ class Timelines:
     """The timelines of all conversations of a device; `shown` are the cursors of one that goes on after a restart."""
 
     def __init__(self, shown: Mapping[str, int] | None = None) -> None:
-        self._lines: dict[str, _Timeline] = {}
+        self._lines = {conversation: _Timeline(cursor) for conversation, cursor in (shown or {}).items()}
         self._behind: dict[str, None] = {}
-        self._floors: dict[str, int] = dict(shown or {})
-        """Conversations of which nothing was shown since the start: what counts as shown of them."""
+        self._floors: dict[str, int] = {}
+        """By the first heads: what counts as shown of conversations of which nothing was."""
         self.begun = shown is not None
         """The first heads have all come."""
 
