@@ -10,6 +10,7 @@ from typing import Any
 
 from bench import archive, connections, history, presence, sequencer, sockets, storm, whereabouts
 from bench.system import system
+from bench.yardstick import million_additions_per_cpu_second
 
 _LOOPS = ((1, 1), (1, 8), (3, 1), (3, 8))
 """Devices of each user, and messages that each keeps unanswered."""
@@ -37,7 +38,8 @@ def main() -> None:
         "command": "make bench",
         "sent": _SENT,
     }
-    print("(a) sequencer ...", flush=True)
+    yardstick = [million_additions_per_cpu_second()]
+    print(f"yardstick {yardstick}\n(a) sequencer ...", flush=True)
     runs = [sequencer.measure(100_000 if quick else 1_000_000, 5_000) for _ in range(1 if quick else 3)]
     results["a_sequencer"] = sorted(runs, key=lambda run: run["messages_per_worker_cpu_second"])[len(runs) // 2]
     results["a_sequencer"]["of_runs"] = [run["messages_per_worker_cpu_second"] for run in runs]
@@ -76,6 +78,7 @@ def main() -> None:
         print(f"(k) whereabouts: {results['k_whereabouts']}", flush=True)
     results["f_archive"] = _archive(quick, options.archive_rows)
     print(f"(f) archive: {results['f_archive']}", flush=True)
+    results["yardstick"] = [*yardstick, million_additions_per_cpu_second()]
     if not quick:
         _RESULTS.mkdir(exist_ok=True)
         (_RESULTS / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
@@ -88,7 +91,7 @@ def _archive(quick: bool, rows: int) -> dict[str, Any]:
 
 
 def _table(results: dict[str, Any]) -> str:
-    a = results["a_sequencer"]
+    a, yardstick = results["a_sequencer"], " / ".join(map(str, results["yardstick"]))
     lines = [
         f"# Measured {results['when']} (UTC), commit {results['commit']}",
         "",
@@ -96,6 +99,7 @@ def _table(results: dict[str, Any]) -> str:
         "",
         "| what | figure |",
         "|---|---|",
+        f"| yardstick: a plain Python loop, million additions per CPU-second, before / after | {yardstick} |",
         f"| (a) sequencer, messages per worker-CPU-second (runs: {a['of_runs']}) | {a['messages_per_worker_cpu_second']:,} |",
         f"| (a) messages/s; per Faust event | {a['messages_per_second']:,}; {a['messages_per_event']} |",
     ]

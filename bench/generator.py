@@ -73,6 +73,7 @@ class Generator:
         self._users = self._devices[: pairs * 2]
         self._receipts = receipts
         self.marks = 0
+        self.resyncs = 0
         self._answers = 2 * devices
         """Of a message: `sent`, and one to each other device."""
         # epoll waits in whole milliseconds; arrivals of an open loop are due in between
@@ -188,6 +189,9 @@ class Generator:
     def _take(self, user: _Device, frame: dict[str, Any], now: float) -> None:
         if frame["t"] == "mark":
             self.marks += 1
+            return
+        if frame["t"] == "resync":  # it misses nothing, or the verdict says so
+            self.resyncs += 1
             return
         if frame["t"] == "message":
             if frame["seq"] <= user.cursor:

@@ -48,6 +48,7 @@ def measure(stack: System, count: int) -> dict[str, Any]:
         "others_before_ms": percentiles(before),
         "others_meanwhile_ms": percentiles(meanwhile),
         "others_lost": lost,
+        "others_told_to_ask": generator.resyncs,
     }
 
 

@@ -71,6 +71,8 @@ class Node:
         self._log_id = log_id
         self._hub = Hub()
         self._redis = RedisClient(settings.redis)
+        self._lease_redis = RedisClient(settings.redis)
+        """Beside it, so that a node keeps its slot however many questions wait for a connection."""
         self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
         self._submitter = Submitter(self._producer, settings.partitions)
         partitions = settings.partitions
@@ -82,7 +84,7 @@ class Node:
         self._whereabouts = Whereabouts(RedisDirectory(self._redis), self._sequencers)
         ranges = Ranges(self._sequencers, self._whereabouts)
         self._history = History(ranges, self._archive)
-        self._routes = RedisRoutes(self._redis)
+        self._routes = RedisRoutes(self._lease_redis)
         self._presence = PresenceNode(
             self.id, self._producer, self._presence_workers, ranges, RedisWatchers(self._redis), self._routes
         )
@@ -168,6 +170,7 @@ class Node:
         if self._archive is not None:
             await self._archive.close()
         await self._redis.close()
+        await self._lease_redis.close()
         return self._code
 
     def stop(self) -> None:

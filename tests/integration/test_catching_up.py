@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -109,14 +110,16 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
             async with asyncio.timeout(10):
                 while shown[talk.user("alice")] != [1]:
                     await asyncio.sleep(0.01)
-            async with Client(stack.gateway_urls[0], token_of(stack, bob), "phone") as usurper:
-                await usurper.online()  # the network is away: the server knows the device elsewhere
-                phone._connection._urls = iter(["http://127.0.0.1:1"] * 3 + [stack.gateway_urls[1]] * 100)
-                assert phone._connection._socket is not None
-                await phone._connection._socket.close()
+            network = ["http://127.0.0.1:1"]
+            phone._connection._urls = itertools.chain.from_iterable(iter(lambda: network, None))
+            assert phone._connection._socket is not None
+            await phone._connection._socket.close()
+            async with Client(stack.gateway_urls[0], token_of(stack, bob), "phone") as elsewhere:
+                await elsewhere.online()
                 await talk.say(alice, "bob", [f"missed {number}" for number in range(150)])
                 carol = await talk.join("carol")
                 await talk.say(carol, "bob", ["you do not know me yet", "but you will"])
+            network[0] = stack.gateway_urls[1]
             async with asyncio.timeout(20):
                 while len(shown[talk.user("alice")]) < 151 or len(shown[talk.user("carol")]) < 2:
                     await asyncio.sleep(0.01)
