@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from connectors.redis.routes import CLOCKS_MS
+from schemas.codes import Close
 from tests.chaos.conftest import ROUNDS
 from tests.harness.device import connect_raw, hello
 from tests.harness.load import Load
@@ -42,17 +44,19 @@ async def test_a_node_that_was_paused_takes_no_device_back(lab: Stack, talk: Tal
     for round_ in range(ROUNDS):
         lab.kill("gateway-1", signal.SIGSTOP)
         reader, writer = await asyncio.open_connection(paused.hostname, paused.port)
-        writer.write(
-            f"GET /v1/socket HTTP/1.1\r\nHost: {paused.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        writer.write(raw_frame(hello(lab, bob, "phone"), 1))
-        await asyncio.sleep(1)
-        phone = await connect_raw(lab, bob, "phone", gateway=1)
-        lab.kill("gateway-1", signal.SIGCONT)
-        await asyncio.wait_for(reader.readuntil(b'"welcome"'), 10)
+        try:
+            writer.write(
+                f"GET /v1/socket HTTP/1.1\r\nHost: {paused.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            writer.write(raw_frame(hello(lab, bob, "phone"), 1))
+            await asyncio.sleep(2 * CLOCKS_MS / 1000)
+            phone = await connect_raw(lab, bob, "phone", gateway=1)
+            lab.kill("gateway-1", signal.SIGCONT)
+            await asyncio.wait_for(reader.readuntil(Close.SLOT_LOST.number.to_bytes(2)), 10)
+        finally:
+            writer.close()
         await talk.say(alice, "bob", [f"after the pause {round_}"])
         await phone.until(b"after the pause %d" % round_)
         assert any(b"after the pause %d" % round_ in message for message in phone.received)
         await phone.close()
-        writer.close()
