@@ -1,6 +1,7 @@
 """People who talk through a stack by the SDK, and what their devices showed."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from ops.audit.devices import Shown, judge_devices
 from ops.audit.verdict import Verdict
 from schemas.ids import user_id
 from tests.harness.stack import Stack
+
+_HEADS_SECONDS = 5.0
 
 
 class Talk:
@@ -60,6 +63,11 @@ class Talk:
         self._watching.append(asyncio.create_task(self._watch(f"{user}/{device}", client)))
         async with asyncio.timeout(20):
             await client.online()
+        # a device shows what came while it was away from its first heads on; without a worker there are none
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HEADS_SECONDS):
+                while not client._receiver.timelines.begun:
+                    await asyncio.sleep(0.005)
         return client
 
     async def _watch(self, device: str, client: Client) -> None:

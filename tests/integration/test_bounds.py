@@ -67,7 +67,7 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack,
         await slow.online()
         await talk.say(alice, "slow", ["before"])
         async with asyncio.timeout(10):
-            while not shown:
+            while not shown or not slow._receiver.timelines.begun:
                 await asyncio.sleep(0.01)
         assert slow._connection._socket is not None
         transport = slow._connection._socket._response.connection.transport  # type: ignore[union-attr]

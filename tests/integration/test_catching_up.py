@@ -108,7 +108,7 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
             await phone.online()
             await talk.say(alice, "bob", ["before"])
             async with asyncio.timeout(10):
-                while shown[talk.user("alice")] != [1]:
+                while shown[talk.user("alice")] != [1] or not phone._receiver.timelines.begun:
                     await asyncio.sleep(0.01)
             network = ["http://127.0.0.1:1"]
             phone._connection._urls = itertools.chain.from_iterable(iter(lambda: network, None))
