@@ -11,12 +11,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def start_time(pid: int) -> int | None:
-    """Kernel start time of a live process in clock ticks, None if it is gone (or only waits to be reaped)."""
+    """Kernel start time of a live process in clock ticks, None if it is gone (or only waits to be reaped). One of which
+    threads are left still has its ports."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] == "Z" else int(fields[19])
+    state, threads, started = fields[0], int(fields[17]), int(fields[19])
+    return None if state == "Z" and threads <= 1 else started
 
 
 def is_running(pid: int | None, started: int | None) -> bool:
