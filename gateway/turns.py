@@ -37,7 +37,12 @@ class Turns:
     async def take(self) -> None:
         """Return when it is the caller's turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.put(turn, lambda: turn.set_result(None))
+
+        def begin() -> None:
+            if not turn.done():  # cancelled, and has not left yet
+                turn.set_result(None)
+
+        self.put(turn, begin)
         try:
             await turn
         except asyncio.CancelledError:

@@ -53,6 +53,15 @@ async def grown(fetcher: Fetcher, partitions: Collection[int]) -> None:
     await asyncio.sleep(0.5)
 
 
+async def came_so_far(fetcher: Fetcher, offsets: range, bound: int) -> None:
+    """Of _ONE so much waits that it passes the bound by what one fetch brings; the rest comes after it."""
+    first = fetcher.take([_ONE])[_ONE]
+    waited = sum(len(record.value) for record in first)
+    assert bound < waited <= bound + 2 * MAX_QUEUED_KIB * 1024, f"{waited >> 10} KiB"
+    rest = await taken(fetcher, _ONE, len(offsets) - len(first))
+    assert [record.offset for record in first] + rest == list(offsets)
+
+
 async def test_each_partition_is_read_from_its_position_on(stack: Stack, fetcher: Fetcher) -> None:
     one, other = await written(stack, _ONE, 50), await written(stack, _OTHER, 50)
     fetcher.read({_ONE: one[10], _OTHER: other[20]})
@@ -89,11 +98,7 @@ async def test_a_partition_that_is_left_out_is_held_at_its_bound_and_holds_up_no
     fetcher.read({_ONE: left[0], _OTHER: other[0]})
     assert await taken(fetcher, _OTHER, 2000) == list(other)
     await grown(fetcher, [_ONE])
-    first = fetcher.take([_ONE])[_ONE]
-    waited = sum(len(record.value) for record in first)
-    assert MAX_LEFT_BYTES < waited <= MAX_LEFT_BYTES + 2 * MAX_QUEUED_KIB * 1024, f"{waited >> 10} KiB"
-    rest = await taken(fetcher, _ONE, 2000 - len(first))
-    assert [record.offset for record in first] + rest == list(left)
+    await came_so_far(fetcher, left, MAX_LEFT_BYTES)
 
 
 async def test_what_nobody_takes_waits_in_kafka(stack: Stack, fetcher: Fetcher) -> None:
@@ -103,11 +108,7 @@ async def test_what_nobody_takes_waits_in_kafka(stack: Stack, fetcher: Fetcher) 
     await grown(fetcher, [_ONE])
     time.sleep(0.5)  # noqa: ASYNC251  (the loop is held up)
     await asyncio.sleep(0)
-    first = fetcher.take([_ONE])[_ONE]
-    waited = sum(len(record.value) for record in first)
-    assert MAX_WAITING_BYTES < waited <= MAX_WAITING_BYTES + 2 * MAX_QUEUED_KIB * 1024, f"{waited >> 10} KiB"
-    rest = await taken(fetcher, _ONE, 3000 - len(first))
-    assert [record.offset for record in first] + rest == list(offsets)
+    await came_so_far(fetcher, offsets, MAX_WAITING_BYTES)
 
 
 async def test_an_offset_that_kafka_has_no_more_is_as_good_as_the_first(stack: Stack, fetcher: Fetcher) -> None:

@@ -43,3 +43,17 @@ async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
     assert len(turns) == 2
     await asyncio.gather(*waiting[1:])
     assert len(turns) == 0
+
+
+async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
+    """It leaves a loop turn after its cancellation, and the others' turn comes in between."""
+    turns = Turns(1, SOON)
+    await turns.take()
+    waiting = [asyncio.create_task(turns.take()) for _ in range(2)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    turns._again()
+    async with asyncio.timeout(1):
+        await waiting[1]
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
