@@ -5,7 +5,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -54,6 +54,8 @@ class Fetcher:
         self._left: Collection[int] = ()
         self._handed: Counter[int] = Counter()
         """Bytes of values handed to the loop since the start, by partition; the thread counts."""
+        self._come_in: Counter[int] = Counter()
+        """What of them the loop has; the loop counts."""
         self._gone: Counter[int] = Counter()
         """What of them has been taken or dropped; the loop counts."""
         self._ends: dict[int, int] = {}
@@ -105,8 +107,8 @@ class Fetcher:
         """partition → all that waits of it, in order, of those of `partitions` that have something. The others are left
         out: they hold up nobody."""
         taken = {partition: self._waiting.pop(partition) for partition in partitions if partition in self._waiting}
-        for partition, records in taken.items():
-            self._gone[partition] += _size(records)
+        for partition in taken:
+            self._gone[partition] = self._come_in[partition]
         self._left = tuple(self._waiting)
         self._room.set()
         return taken
@@ -127,16 +129,18 @@ class Fetcher:
             del self._turns[partition]
         else:
             self._turns[partition] = self._turn
-        self._gone[partition] += _size(self._waiting.pop(partition, []))
+        self._waiting.pop(partition, None)
+        self._gone[partition] = self._come_in[partition]
         self._positions.append(_Position(partition, offset, self._turn))
         self._room.set()
 
-    def _come_in(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]]) -> None:
+    def _let_in(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]], sizes: Mapping[int, int]) -> None:
         for partition, records in fetched.items():
+            self._come_in[partition] += sizes[partition]
             if self._turns.get(partition) == turns[partition]:
                 self._waiting.setdefault(partition, []).extend(records)
             else:
-                self._gone[partition] += _size(records)
+                self._gone[partition] = self._come_in[partition]
         self._come.set()
 
     # In the thread
@@ -209,13 +213,9 @@ class Fetcher:
                     self._ends[partition] = end
 
     def _hand_over(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]]) -> None:
-        for partition, records in fetched.items():
-            self._handed[partition] += _size(records)
+        sizes = {partition: sum(len(record.value) for record in records) for partition, records in fetched.items()}
+        self._handed.update(sizes)
         try:
-            self._loop.call_soon_threadsafe(self._come_in, turns, fetched)
+            self._loop.call_soon_threadsafe(self._let_in, turns, fetched, sizes)
         except RuntimeError:  # the loop is closed: nobody takes anything any more
             self._closed = True
-
-
-def _size(records: Sequence[Record]) -> int:
-    return sum(len(record.value) for record in records)

@@ -1,9 +1,9 @@
 """A record as read from Kafka."""
 
-from typing import NamedTuple
+from msgspec import Struct
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True, gc=False):
     """`timestamp` is the broker's (ms since 1970), `value` b"" for a tombstone."""
 
     partition: int
