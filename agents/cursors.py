@@ -2,28 +2,20 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
-
-import msgspec
-from faust.web import View
 
 from agents.folding.app import make_folding_app
 from agents.folding.outside import Outside
 from agents.folding.stage import FoldingStage
+from agents.pages import add_question
 from agents.receipts import ReceiptsPartition
 from agents.settings import WorkerSettings
-from schemas.codec import UNDECODABLE
-from schemas.ranges import DevicesQuestion, MarksAnswer, MarksQuestion
+from schemas.ranges import DevicesAnswer, DevicesQuestion, MarksAnswer, MarksQuestion
 from schemas.topics import RECEIPTS
 from streams.app import PipelineApp
 from streams.rocks import RocksBudget
 from streams.stage import GoOn
 
 GROUP = "cursors"
-
-encode_json = msgspec.json.Encoder().encode
-decode_devices = msgspec.json.Decoder(DevicesQuestion).decode
-decode_question = msgspec.json.Decoder(MarksQuestion).decode
 
 
 def make_cursors(outside: Outside, settings: WorkerSettings, budget: RocksBudget) -> PipelineApp:
@@ -34,32 +26,14 @@ def make_cursors(outside: Outside, settings: WorkerSettings, budget: RocksBudget
 
     app, stage = make_folding_app(GROUP, RECEIPTS, outside, make, settings, settings.partitions)
 
-    @app.page("/cursors/marks/")
-    class Marks(View):
-        async def post(self, request: Any) -> Any:
-            """A MarksQuestion in, a MarksAnswer out."""
-            try:
-                question = decode_question(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            return self.bytes(encode_json(marks(stage, question)), content_type="application/json")
+    async def answer_marks(question: MarksQuestion) -> MarksAnswer:
+        return marks(stage, question)
 
-    @app.page("/cursors/devices/")
-    class Devices(View):
-        async def post(self, request: Any) -> Any:
-            """A DevicesQuestion in, a DevicesAnswer out."""
-            try:
-                asked = decode_devices(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            found = {
-                number: stage.partitions[number].devices(asked.user)
-                for number in asked.partitions
-                if number in stage.partitions
-            }
-            answer = {number: devices for number, devices in found.items() if devices is not None}
-            return self.bytes(encode_json(answer), content_type="application/json")
+    async def answer_devices(question: DevicesQuestion) -> DevicesAnswer:
+        return devices(stage, question)
 
+    add_question(app, "/cursors/marks/", MarksQuestion, answer_marks)
+    add_question(app, "/cursors/devices/", DevicesQuestion, answer_devices)
     return app
 
 
@@ -69,5 +43,13 @@ def marks(stage: FoldingStage[ReceiptsPartition], question: MarksQuestion) -> Ma
         number: stage.partitions[number].marks(conversations)
         for number, conversations in question.conversations.items()
         if number in stage.partitions
+    }
+    return {number: some for number, some in found.items() if some is not None}
+
+
+def devices(stage: FoldingStage[ReceiptsPartition], question: DevicesQuestion) -> DevicesAnswer:
+    """The user's devices, of the partitions asked that are here."""
+    found = {
+        number: stage.partitions[number].devices(question.user) for number in question.partitions if number in stage.partitions
     }
     return {number: some for number, some in found.items() if some is not None}

@@ -1,9 +1,17 @@
 """What the pages of all stages in the Faust web monitor have in common."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol, TypeVar
 
+import msgspec
+from faust.web import View
+
+from schemas.codec import UNDECODABLE
 from streams.app import PipelineApp
+
+encode_json = msgspec.json.Encoder().encode
+
+Question = TypeVar("Question", bound=msgspec.Struct)
 
 
 class Reporting(Protocol):
@@ -29,6 +37,21 @@ def add_health(app: PipelineApp, problems: Callable[[], list[str]]) -> None:
         """200 when everything that this worker has runs, else 503; lists what does not."""
         found = problems()
         return web.json({"healthy": not found, "problems": found}, status=503 if found else 200)
+
+
+def add_question(app: PipelineApp, path: str, kind: type[Question], answer: Callable[[Question], Awaitable[Any]]) -> None:
+    """A page for gateways: a question of this kind (schemas/ranges.py) comes by POST and gets its answer; else 400."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    class Answers(View):
+        async def post(self, request: Any) -> Any:
+            try:
+                question = decode(await request.read())
+            except UNDECODABLE as error:
+                return self.json({"error": str(error)}, status=400)
+            return self.bytes(encode_json(await answer(question)), content_type="application/json")
+
+    app.page(path, name=path)(Answers)
 
 
 def reports(app: PipelineApp, partitions: Iterable[Reporting]) -> list[dict[str, Any]]:

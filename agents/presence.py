@@ -5,19 +5,15 @@ import logging
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
-
-import msgspec
-from faust.web import View
 
 from agents.folding.app import make_folding_app
 from agents.folding.outside import Outside
+from agents.pages import add_question
 from agents.sessions import SessionsPartition
 from agents.settings import WorkerSettings
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.watchers import Watchers
-from schemas.codec import UNDECODABLE
-from schemas.ranges import PresenceQuestion
+from schemas.ranges import PresenceAnswer, PresenceQuestion
 from schemas.topics import PRESENCE_SUBMITTED
 from streams.app import PipelineApp
 from streams.rocks import RocksBudget
@@ -27,9 +23,6 @@ GROUP = "presence"
 _LOOK_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
-
-encode_json = msgspec.json.Encoder().encode
-decode_question = msgspec.json.Decoder(PresenceQuestion).decode
 
 
 def make_presence(outside: Outside, watchers: Watchers, settings: WorkerSettings, budget: RocksBudget) -> PipelineApp:
@@ -50,17 +43,10 @@ def make_presence(outside: Outside, watchers: Watchers, settings: WorkerSettings
             return
         await asyncio.gather(*(partition.look(asked, holders) for partition in stage.partitions.values()))
 
-    @app.page("/presence/users/")
-    class Users(View):
-        async def post(self, request: Any) -> Any:
-            """A PresenceQuestion in, a PresenceAnswer out."""
-            try:
-                question = decode_question(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            owned = ((number, stage.partitions.get(number), users) for number, users in question.users.items())
-            found = {number: partition.presence(users) for number, partition, users in owned if partition is not None}
-            answer = {number: users for number, users in found.items() if users is not None}
-            return self.bytes(encode_json(answer), content_type="application/json")
+    async def answer(question: PresenceQuestion) -> PresenceAnswer:
+        owned = ((number, stage.partitions.get(number), users) for number, users in question.users.items())
+        found = {number: partition.presence(users) for number, partition, users in owned if partition is not None}
+        return {number: users for number, users in found.items() if users is not None}
 
+    add_question(app, "/presence/users/", PresenceQuestion, answer)
     return app

@@ -81,11 +81,11 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
         finally:
             reader.close()
 
-    async def fold(self, facts: Sequence[tuple[Receipt | DeviceForgotten, int]]) -> None:
+    async def fold(self, facts: Sequence[tuple[Receipt | DeviceForgotten, int, int]]) -> None:
         table = self._table
         assert table is not None
         outcome = Outcome({}, {})
-        fold_receipts(table, facts, outcome)
+        fold_receipts(table, [(fact, time) for fact, time, _ in facts], outcome)
         await self._keep(outcome.changed)
         table.write(outcome.changed)
         self.figures["changed"] += len(outcome.changed)

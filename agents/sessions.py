@@ -8,13 +8,12 @@ from pathlib import Path
 
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
-from agents.rules.presence import Absences, Outcome, UserPresence, fold_presence, node_gone, presence_of
+from agents.rules.presence import Absences, Outcome, Said, fold_kept, fold_presence, node_gone
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import LEASE_SECONDS, Holders
 from connectors.redis.watchers import Watchers
-from schemas.codec import decode_presence, decode_presence_state, encode_event, encode_frame
-from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceDelivered, PresenceState
-from schemas.frames import Presence
+from schemas.codec import decode_presence, decode_presence_state, encode_event, encode_frame, presence_of
+from schemas.events import PresenceChange, PresenceDelivered, PresenceState
 from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
 from streams.cursor_table import Header
 from streams.presence_table import PresenceTable
@@ -31,7 +30,8 @@ class SessionsPartition(Partition[PresenceChange]):
     """`watchers` know who wants to hear of whom.
 
     What is in the topic or in the table has been told. So whoever folds a fact again, or finds a node dead again, either
-    changes something and tells it, or has nothing to tell.
+    changes something and tells it, or has nothing to tell. An owner that was paused may tell and keep what its successor has
+    outdone: nodes, and the next restore, leave it out.
     """
 
     def __init__(
@@ -48,8 +48,9 @@ class SessionsPartition(Partition[PresenceChange]):
         self._folder = state_dir / f"presence-{number}"
         self._budget = budget
         self._table: PresenceTable | None = None
-        self._telling: Mapping[str, UserPresence] = {}
+        self._telling: Mapping[str, PresenceState] = {}
         """What is being told, and not in the table yet."""
+        self._input_id = ""
         self._absences = Absences(LEASE_SECONDS, GONE_SECONDS)
         self._turn = asyncio.Lock()
         super().__init__(number, outside, figures, go_on)
@@ -61,22 +62,25 @@ class SessionsPartition(Partition[PresenceChange]):
     def readable(self) -> bool:
         return self._table is not None
 
-    def get(self, user: str) -> UserPresence | None:
+    def state(self, user: str) -> PresenceState | None:
         """`Known` of the rules."""
         if user in self._telling:
             return self._telling[user]
-        state = self._table.state(user) if self._table is not None else None
-        return None if state is None else UserPresence(*state)
+        return self._table.state(user) if self._table is not None else None
 
-    def presence(self, users: Sequence[str]) -> list[Presence] | None:
-        """The presence of users; None if this partition is not here. What changes later is told to who watches now."""
-        return None if self._table is None else [presence_of(user, self.get(user)) for user in users]
+    def presence(self, users: Sequence[str]) -> list[PresenceState] | None:
+        """What is known of users; None if this partition is not here. What changes later is told to who watches now."""
+        return None if self._table is None else [state for user in users if (state := self.state(user)) is not None]
 
     async def restore(self) -> int:
-        return await self.in_thread(self._restore)
+        offset, outdone = await self.in_thread(self._restore)
+        await self._keep(outdone)
+        return offset
 
-    def _restore(self) -> int:
-        topic = self.outside.topic_ids()[PRESENCE]
+    def _restore(self) -> tuple[int, dict[str, PresenceState]]:
+        """Opens the table; the input offset, and users whose last record in the topic is not how they are."""
+        ids = self.outside.topic_ids()
+        topic, self._input_id = ids[PRESENCE], ids[PRESENCE_SUBMITTED]
         table, reader = PresenceTable(self._folder, self._budget), self.outside.reader()
         try:
             if table.header is not None and table.header.topic != topic:
@@ -85,27 +89,28 @@ class SessionsPartition(Partition[PresenceChange]):
                 table = PresenceTable(self._folder, self._budget)
             start, end = reader.watermarks(PRESENCE, self.number)
             first = max(start, table.header.offset if table.header else 0)
+            outdone: dict[str, PresenceState] = {}
             for batch in reader.batches(PRESENCE, self.number, first, end, lambda: self.closed):
-                states = (decode_presence_state(record.value) for record in batch)
-                changed = {state.user: (tuple(state.nodes), state.last_seen) for state in states}
+                changed: dict[str, PresenceState] = {}
+                fold_kept(table, (decode_presence_state(record.value) for record in batch), changed, outdone)
                 table.write(changed, Header(topic, batch[-1].offset + 1))
             if not self.closed:
                 table.write({}, Header(topic, end))
             offset = self.input_offset(reader, PRESENCE_SUBMITTED)
             self._table = table
-            return offset
+            return offset, outdone
         except BaseException:
             table.close()
             raise
         finally:
             reader.close()
 
-    async def fold(self, facts: Sequence[tuple[PresenceChange, int]]) -> None:
+    async def fold(self, facts: Sequence[tuple[PresenceChange, int, int]]) -> None:
         async with self._turn:
-            for node in {change.node for change, _ in facts}:
+            for node in {change.node for change, _, _ in facts}:
                 self._absences.heard(node)
             outcome = Outcome({}, set())
-            fold_presence(self, facts, outcome)
+            fold_presence(self, (Said(*fact) for fact in facts), self._input_id, outcome)
             await self._tell_and_keep(outcome)
 
     async def look(self, asked: float, holders: Holders) -> None:
@@ -124,20 +129,20 @@ class SessionsPartition(Partition[PresenceChange]):
         table = self._table
         if table is None or not outcome.changed:
             return
-        records = [
-            (self.number, encode_event(PresenceState(SCHEMA_VERSION, user, list(state.nodes), state.last_seen)), user.encode())
-            for user, state in outcome.changed.items()
-        ]
         self._telling = outcome.changed
         try:
             await self._tell(sorted(outcome.told))
             if self._table is table:  # else another owner tells and keeps it
-                await self.outside.keep(PRESENCE, records)
+                await self._keep(outcome.changed)
             if self._table is table:
                 table.write(outcome.changed)
                 self.figures["changed"] += len(outcome.changed)
         finally:
             self._telling = {}
+
+    async def _keep(self, states: Mapping[str, PresenceState]) -> None:
+        records = [(self.number, encode_event(state), user.encode()) for user, state in states.items()]
+        await self.outside.keep(PRESENCE, records)
 
     async def _tell(self, users: list[str]) -> None:
         if not users:
@@ -154,7 +159,8 @@ class SessionsPartition(Partition[PresenceChange]):
         self.waits_for_redis(False)
         slots: dict[int, list[PresenceDelivered]] = {}
         for user, watching in found.items():
-            event = PresenceDelivered(user, encode_frame(presence_of(user, self.get(user))))
+            state = self._telling[user]
+            event = PresenceDelivered(user, encode_frame(presence_of(user, state)), state)
             for slot in watching:
                 slots.setdefault(slot, []).append(event)
         await self.tell(slots)

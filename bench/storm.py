@@ -65,6 +65,7 @@ async def _come_back(stack: System, count: int, pipe: Connection) -> None:
     async def first(device: Device) -> None:
         async with gate:
             await device.connect()
+            await device.ask({"t": "sync", "id": 1, "cursors": {}})
 
     await asyncio.gather(*(first(device) for device in devices))
     pipe.send("connected")

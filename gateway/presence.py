@@ -18,13 +18,14 @@ from gateway.facts import Facts
 from gateway.hub import Connection
 from gateway.ranges import Ranges
 from gateway.workers import Workers, WorkersUnavailable
-from schemas.codec import encode_event, encode_frame
+from schemas.codec import encode_event, encode_frame, presence_of
 from schemas.events import (
     SCHEMA_VERSION,
     DeliveryRecord,
     PresenceChange,
     PresenceDelivered,
     PresenceRecord,
+    PresenceState,
     TypingDelivered,
 )
 from schemas.frames import Presences, UserTyping, Watch
@@ -43,6 +44,23 @@ _COLLECT_SECONDS = 0.002
 _WATCHED_AT_ONCE = 1000
 
 _presence = msgspec.json.Decoder(PresenceAnswer)
+
+
+class _Watched:
+    """A user whom devices here watch, and the latest that was told of the user."""
+
+    __slots__ = ("connections", "state")
+
+    def __init__(self) -> None:
+        self.connections: set[Connection] = set()
+        self.state: PresenceState | None = None
+
+    def learns(self, state: PresenceState) -> bool:
+        """Take a state; False if it says no more than what was told."""
+        if self.state is not None and not state.outdoes(self.state):
+            return False
+        self.state = state
+        return True
 
 
 class PresenceNode:
@@ -68,7 +86,7 @@ class PresenceNode:
         self._devices: dict[str, int] = {}
         """user → connections here."""
         self._leaving: dict[str, asyncio.TimerHandle] = {}
-        self._watching: dict[str, set[Connection]] = {}
+        self._watching: dict[str, _Watched] = {}
         self._facts = Facts(producer, PRESENCE_SUBMITTED, _record, lambda _, later: later, _COLLECT_SECONDS)
         self._typed: dict[tuple[str, str], float] = {}
         self._telling: set[asyncio.Task[None]] = set()
@@ -130,7 +148,7 @@ class PresenceNode:
         self._unwatch(connection)
         connection.watched = allowed
         for user in allowed:
-            self._watching.setdefault(user, set()).add(connection)
+            self._watching.setdefault(user, _Watched()).connections.add(connection)
         if not allowed:
             return Presences(question.id, [], not complete)
         if self.slot is None:
@@ -145,14 +163,29 @@ class PresenceNode:
         found, all_found = await self._workers.ask_owners(
             "users", _presence, asked, lambda partitions: PresenceQuestion({number: asked[number] for number in partitions})
         )
-        present = [presence for some in found.values() for presence in some]
+        states = {state.user: state for some in found.values() for state in some}
+        others: set[Connection] = set()
+        for state in states.values():
+            self._push(state.user, encode_frame(presence_of(state.user, state)), state, others, but=connection)
+        for other in others:
+            other.flush()
+        for user in states.keys() & self._watching.keys():  # maybe something later was told meanwhile
+            states[user] = self._watching[user].state or states[user]
+        present = [presence_of(user, states.get(user)) for number in found for user in asked[number]]
         return Presences(question.id, present, not (complete and all_found))
 
     def deliver(self, event: PresenceDelivered, dirty: set[Connection]) -> None:
         """Queue a change at the connections that watch the user, adding them to `dirty`."""
-        for connection in self._watching.get(event.user, ()):
-            connection.push(event.frame)
-            dirty.add(connection)
+        self._push(event.user, event.frame, event.state, dirty)
+
+    def _push(
+        self, user: str, frame: bytes, state: PresenceState | None, dirty: set[Connection], but: Connection | None = None
+    ) -> None:
+        watched = self._watching.get(user)
+        if watched is not None and (state is None or watched.learns(state)):
+            for connection in watched.connections - {but}:
+                connection.push(frame)
+                dirty.add(connection)
 
     async def keep_watching(self) -> None:
         """Say again and again whom this node's devices watch, until cancelled."""
@@ -173,10 +206,10 @@ class PresenceNode:
 
     def _unwatch(self, connection: Connection) -> None:
         for user in connection.watched:
-            watching = self._watching.get(user, set())
-            watching.discard(connection)
-            if not watching:
-                self._watching.pop(user, None)
+            watched = self._watching[user]
+            watched.connections.discard(connection)
+            if not watched.connections:
+                del self._watching[user]
         connection.watched = frozenset()
 
     # Typing
@@ -203,7 +236,8 @@ class PresenceNode:
 
     def deliver_typing(self, event: TypingDelivered, dirty: set[Connection]) -> None:
         """The same for a person who types, to the one who is written to."""
-        for connection in self._watching.get(event.typist, ()):
+        watched = self._watching.get(event.typist)
+        for connection in watched.connections if watched else ():
             if connection.user == event.user:
                 connection.push(event.frame)
                 dirty.add(connection)

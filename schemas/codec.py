@@ -68,6 +68,13 @@ def encode_page(id_: int, conversation: str, known: int, messages: Iterable[byte
     return encode_frame(_PageOfFrames(id_, conversation, known, [msgspec.Raw(message) for message in messages], first))
 
 
+def presence_of(user: str, state: events.PresenceState | None) -> frames.Presence:
+    """What a device is told of a user; None: nothing is known."""
+    if state is None:
+        return frames.Presence(user, False, 0)
+    return frames.Presence(user, state.online, 0 if state.online else state.last_seen)
+
+
 def join_frames(encoded: Sequence[bytes]) -> bytes:
     """Several encoded frames as one WebSocket message."""
     return encoded[0] if len(encoded) == 1 else b"\n".join(encoded)

@@ -146,7 +146,8 @@ RECEIVED, READ = "", "*"
 
 
 class PresenceChange(_Event, frozen=True):
-    """`user` has a device on this node (`online`), or has none any more. Nodes have a new id at each start."""
+    """`user` has a device on this node (`online`), or has none any more. Nodes have a new id at each start, and say all again
+    when they have been without a lease. A record has one change a user."""
 
     user: Text
     node: Text
@@ -162,12 +163,31 @@ class PresenceRecord(_Event, frozen=True):
 
 
 class PresenceState(_Event, frozen=True):
-    """The nodes a user is online on; if none, `last_seen` says since when (broker's time in ms)."""
+    """The nodes a user is online on; if none, `last_seen` says since when (ms, 0: never).
+
+    It is what nodes said of the user up to record `offset` of `presence.submitted`, whose id in Kafka is `topic`, without the
+    nodes that have died since.
+    """
 
     version: int
     user: str
-    nodes: list[str]
+    nodes: tuple[str, ...]
     last_seen: int
+    topic: str = ""
+    offset: int = -1
+
+    @property
+    def online(self) -> bool:
+        return bool(self.nodes)
+
+    def outdoes(self, other: "PresenceState") -> bool:
+        """Whether this is the later of two states of a user: one owner of a partition may have been paused, and be behind the
+        other. A node is never found dead before it has said its last, so of two that know the same the one without it is."""
+        if self.topic != other.topic:
+            return True
+        if self.offset != other.offset:
+            return self.offset > other.offset
+        return set(self.nodes) < set(other.nodes)
 
 
 # deliveries
@@ -210,10 +230,11 @@ class DeviceLoggedOut(_Event, tag=3, frozen=True):
 
 
 class PresenceDelivered(_Event, tag=4, frozen=True):
-    """A finished `presence` frame to every device on this gateway that watches `user`."""
+    """A finished `presence` frame to every device on this gateway that watches `user`, and the state it shows."""
 
     user: str
     frame: bytes
+    state: PresenceState | None = None
 
 
 class TypingDelivered(_Event, tag=5, frozen=True):

@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from schemas.frames import Mark, Presence
+from schemas.events import PresenceState
+from schemas.frames import Mark
 
 
 class HeadsQuestion(Struct):
@@ -79,8 +80,8 @@ class PresenceQuestion(Struct):
     users: dict[int, list[str]]
 
 
-PresenceAnswer = dict[int, list[Presence]]
-"""partition → presence of each user; partitions the worker cannot answer for are left out."""
+PresenceAnswer = dict[int, list[PresenceState]]
+"""partition → presence of the users of whom something is known; partitions the worker cannot answer for are left out."""
 
 
 class DevicesQuestion(Struct):

@@ -79,8 +79,8 @@ class Partition(abc.ABC, Generic[Fact]):
         """The table can be asked."""
 
     @abc.abstractmethod
-    async def fold(self, facts: Sequence[tuple[Fact, int]]) -> None:
-        """Fold facts, each with the broker's time; returns when they are kept and told."""
+    async def fold(self, facts: Sequence[tuple[Fact, int, int]]) -> None:
+        """Fold facts, each with the broker's time and the offset of its record; returns when they are kept and told."""
 
     @abc.abstractmethod
     def let_go(self) -> None:
@@ -169,7 +169,7 @@ class Partition(abc.ABC, Generic[Fact]):
                 self._grown.clear()
                 while self._waiting:
                     facts = self._waiting[:_BATCH]
-                    await self.fold([(fact, time) for fact, time, _ in facts])
+                    await self.fold(facts)
                     del self._waiting[: len(facts)]
                     self.figures["facts"] += len(facts)
                     self.committable = self._waiting[0][2] if self._waiting else self._next

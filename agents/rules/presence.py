@@ -6,58 +6,72 @@ Nodes may say a thing twice, and a node that dies says nothing: its users go whe
 from collections.abc import Iterable, Set
 from typing import NamedTuple, Protocol
 
-from schemas.events import PresenceChange
-from schemas.frames import Presence
-
-
-class UserPresence(NamedTuple):
-    """The nodes a user is online on; if none, when the user was last seen (0: never)."""
-
-    nodes: tuple[str, ...]
-    last_seen: int
-
-
-NEVER = UserPresence((), 0)
+from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceState
 
 
 class Known(Protocol):
-    def get(self, user: str) -> UserPresence | None:
+    def state(self, user: str) -> PresenceState | None:
         """What is known of a user."""
+
+
+class Said(NamedTuple):
+    """What a node said in record `offset` of the input, at the broker's `time`."""
+
+    change: PresenceChange
+    time: int
+    offset: int
 
 
 class Outcome(NamedTuple):
     """`changed`: users as they are now. `told`: those of them whose watchers must hear of it."""
 
-    changed: dict[str, UserPresence]
+    changed: dict[str, PresenceState]
     told: set[str]
 
 
-def fold_presence(known: Known, changes: Iterable[tuple[PresenceChange, int]], outcome: Outcome) -> None:
-    """Fold what nodes say, each with its broker's time, adding to `outcome`."""
-    for change, time in changes:
-        _set(known, change.user, change.node, change.online, time, outcome)
+def fold_presence(known: Known, said: Iterable[Said], topic: str, outcome: Outcome) -> None:
+    """Fold what nodes said in the input, whose id is `topic`, adding to `outcome`. What a state knows is passed over."""
+    for change, time, offset in said:
+        before = _before(known, change.user, outcome)
+        if before.topic == topic and offset <= before.offset:
+            continue
+        nodes = {*before.nodes, change.node} if change.online else {*before.nodes} - {change.node}
+        _set(before, nodes, time, topic, offset, outcome)
 
 
 def node_gone(known: Known, users: Iterable[str], node: str, time: int, outcome: Outcome) -> None:
     """A node's lease has ended: none of its users is online there."""
     for user in users:
-        _set(known, user, node, False, time, outcome)
+        before = _before(known, user, outcome)
+        _set(before, {*before.nodes} - {node}, time, before.topic, before.offset, outcome)
 
 
-def _set(known: Known, user: str, node: str, online: bool, time: int, outcome: Outcome) -> None:
-    before = outcome.changed.get(user) or known.get(user) or NEVER
-    if (node in before.nodes) == online:
-        return
-    nodes = tuple(sorted({*before.nodes, node} if online else set(before.nodes) - {node}))
-    outcome.changed[user] = UserPresence(nodes, before.last_seen if nodes else time)
-    if bool(nodes) != bool(before.nodes):
-        outcome.told.add(user)
+def fold_kept(
+    known: Known, states: Iterable[PresenceState], changed: dict[str, PresenceState], outdone: dict[str, PresenceState]
+) -> None:
+    """Fold states as the topic has them into `changed`. `outdone`: users whose last there is not what is known of them; it must
+    be written again, for compaction to keep."""
+    for state in states:
+        before = changed.get(state.user) or known.state(state.user)
+        if before is None or state.outdoes(before):
+            changed[state.user] = state
+            outdone.pop(state.user, None)
+        elif state == before:
+            outdone.pop(state.user, None)
+        else:
+            outdone[state.user] = before
 
 
-def presence_of(user: str, known: UserPresence | None) -> Presence:
-    """What is told of a user."""
-    nodes, last_seen = known or NEVER
-    return Presence(user, bool(nodes), 0 if nodes else last_seen)
+def _before(known: Known, user: str, outcome: Outcome) -> PresenceState:
+    return outcome.changed.get(user) or known.state(user) or PresenceState(SCHEMA_VERSION, user, (), 0, "", -1)
+
+
+def _set(before: PresenceState, nodes: Set[str], time: int, topic: str, offset: int, outcome: Outcome) -> None:
+    last_seen = time if before.nodes and not nodes else before.last_seen
+    state = PresenceState(SCHEMA_VERSION, before.user, tuple(sorted(nodes)), last_seen, topic, offset)
+    outcome.changed[before.user] = state
+    if state.online != before.online:
+        outcome.told.add(before.user)
 
 
 class Absences:

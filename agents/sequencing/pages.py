@@ -4,28 +4,18 @@ import json
 import time
 from typing import Any
 
-import msgspec
-from faust.web import View
-
-from agents.pages import add_health, joining
+from agents.pages import add_health, add_question, encode_json, joining
 from agents.sequencing.ranges import RangeGone
 from agents.sequencing.stage import SequencerStage
 from connectors.kafka.reader import ReadTimeout
-from schemas.codec import UNDECODABLE
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.ranges import HeadsQuestion, HoldingQuestion, NewestQuestion, PageHead, SeqsQuestion
 from streams.app import PipelineApp
 from streams.rates import Rates
 
-encode_json = msgspec.json.Encoder().encode
-decode_question = msgspec.json.Decoder(HeadsQuestion).decode
-decode_holding = msgspec.json.Decoder(HoldingQuestion).decode
-decode_seqs = msgspec.json.Decoder(SeqsQuestion).decode
-decode_newest = msgspec.json.Decoder(NewestQuestion).decode
-
 
 def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
-    """`/health/` and `/sequencer/` for people, `/sequencer/counters/…` for the judge, `page` and `heads` for gateways."""
+    """`/health/` and `/sequencer/` for people, `/sequencer/counters/…` for the judge, the others for gateways."""
     rates = Rates()
 
     add_health(app, lambda: [*joining(app), *stage.unhealthy()])
@@ -92,45 +82,10 @@ def add_pages(app: PipelineApp, stage: SequencerStage) -> None:
             return web.json({"error": f"partition {partition} is not on this worker"}, status=404)
         return web.bytes(b"\n".join([encode_json(PageHead(found.known)), *found.frames]), content_type="application/x-ndjson")
 
-    @app.page("/sequencer/heads/")
-    class Heads(View):
-        async def post(self, request: Any) -> Any:
-            """A HeadsQuestion in, a HeadsAnswer out."""
-            try:
-                question = decode_question(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            return self.bytes(encode_json(await stage.heads(question)), content_type="application/json")
-
-    @app.page("/sequencer/holding/")
-    class Holding(View):
-        async def post(self, request: Any) -> Any:
-            """A HoldingQuestion in, a HoldingAnswer out."""
-            try:
-                question = decode_holding(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            return self.bytes(encode_json(await stage.holding(question)), content_type="application/json")
-
-    @app.page("/sequencer/seqs/")
-    class Seqs(View):
-        async def post(self, request: Any) -> Any:
-            """A SeqsQuestion in, a SeqsAnswer out."""
-            try:
-                question = decode_seqs(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            return self.bytes(encode_json(await stage.seqs(question)), content_type="application/json")
-
-    @app.page("/sequencer/newest/")
-    class Newest(View):
-        async def post(self, request: Any) -> Any:
-            """A NewestQuestion in, a NewestAnswer out."""
-            try:
-                question = decode_newest(await request.read())
-            except UNDECODABLE as error:
-                return self.json({"error": str(error)}, status=400)
-            return self.bytes(encode_json(await stage.newest(question)), content_type="application/json")
+    add_question(app, "/sequencer/heads/", HeadsQuestion, stage.heads)
+    add_question(app, "/sequencer/holding/", HoldingQuestion, stage.holding)
+    add_question(app, "/sequencer/seqs/", SeqsQuestion, stage.seqs)
+    add_question(app, "/sequencer/newest/", NewestQuestion, stage.newest)
 
 
 class _BadQuery(ValueError):

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agents.rules.cursors import CursorId
+from schemas.events import PresenceState
 from streams.cursor_table import Header
-from streams.presence_table import UserState
 
 
 class Disk(NamedTuple):
     """What a folder holds."""
 
     cursors: dict[CursorId, tuple[int, int]]
-    users: dict[str, UserState]
+    users: dict[str, PresenceState]
     headers: list[Header]
 
 
@@ -57,15 +57,15 @@ class MemoryCursors(_Table):
 class MemoryPresence(_Table):
     """PresenceTable."""
 
-    def state(self, user: str) -> UserState | None:
+    def state(self, user: str) -> PresenceState | None:
         return self.disk.users.get(user)
 
     def nodes(self) -> Iterator[str]:
-        return iter(sorted({node for nodes, _ in self.disk.users.values() for node in nodes}))
+        return iter(sorted({node for state in self.disk.users.values() for node in state.nodes}))
 
     def users_of(self, node: str) -> list[str]:
-        return sorted(user for user, (nodes, _) in self.disk.users.items() if node in nodes)
+        return sorted(user for user, state in self.disk.users.items() if node in state.nodes)
 
-    def write(self, changed: Mapping[str, UserState], header: Header | None = None) -> None:
-        self.disk.users.update({user: (tuple(nodes), last_seen) for user, (nodes, last_seen) in changed.items()})
+    def write(self, changed: Mapping[str, PresenceState], header: Header | None = None) -> None:
+        self.disk.users.update(changed)
         self.disk.headers.extend([header] if header else [])

@@ -128,8 +128,7 @@ class Messenger:
             self.older = world.redis.saved()
         elif kind in ("kill worker", "sleep worker"):
             disk, stage = ("", "earlier", "last")[number % 3], STAGES[place % 3]
-            # of presence none sleeps: test_an_owner_of_presence_that_wakes_up_changes_nothing says why
-            crew.replace(stage, number % 4, disk, asleep=kind == "sleep worker" and stage != "presence")
+            crew.replace(stage, number % 4, disk, asleep=kind == "sleep worker")
         elif kind == "sequence":
             crew.sequencer.fold(1 + place % 5)
             for wanted, move in ((number % 2, crew.sequencer.deliver), (number % 3, crew.sequencer.land)):
@@ -318,7 +317,6 @@ def test_devices_that_stayed_came_back_or_begin_show_the_same(steps: list[Step])
     play(steps)
 
 
-@pytest.mark.xfail(strict=True, reason="nothing orders the records that two owners of presence write of a user")
 def test_an_owner_of_presence_that_wakes_up_changes_nothing() -> None:
     """It goes on with an earlier "online", after its successor has kept the later "offline"; the next owner has no disk."""
     messenger = Messenger()

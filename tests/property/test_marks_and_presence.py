@@ -98,14 +98,10 @@ class Users(MemoryPresence):
     def __init__(self) -> None:
         self.disk = Disk({}, {}, [])
 
-    def get(self, user: str) -> presence.UserPresence | None:
-        state = self.state(user)
-        return None if state is None else presence.UserPresence(*state)
-
     def apply(self, outcome: presence.Outcome) -> None:
         for user in outcome.told:
-            before, after = self.get(user) or presence.NEVER, outcome.changed[user]
-            assert bool(before.nodes) != bool(after.nodes), "told only what is news, and once"
+            before, after = self.state(user), outcome.changed[user]
+            assert (before is not None and before.online) != after.online, "told only what is news, and once"
         self.write(outcome.changed)
 
 
@@ -123,7 +119,7 @@ def test_a_user_is_online_while_any_living_node_says_so(items: list[PresenceChan
         for item in (item for item in items for _ in range(2)):  # each is said twice
             time += 1
             outcome = presence.Outcome({}, set())
-            presence.fold_presence(users, [(item, time)], outcome)
+            presence.fold_presence(users, [presence.Said(item, time, time)], "input", outcome)
             users.apply(outcome)
             table.write(outcome.changed)
         for node in dead:
@@ -135,10 +131,11 @@ def test_a_user_is_online_while_any_living_node_says_so(items: list[PresenceChan
         for user in ("alice", "bob"):
             said = {item.node: item.online for item in items if item.user == user}
             online = {node for node, is_online in said.items() if is_online and node not in dead}
-            now = presence.presence_of(user, users.get(user))
-            assert now.online == bool(online)
-            assert bool(now.last_seen) == (not online and any(item.online for item in items if item.user == user))
-            assert table.state(user) == users.state(user)
+            now = users.state(user)
+            assert (now is not None and now.online) == bool(online)
+            was_online = any(item.online for item in items if item.user == user)
+            assert online or (now is not None and now.last_seen > 0) == was_online
+            assert table.state(user) == now
         assert list(table.nodes()) == list(users.nodes())
         assert all(table.users_of(node) == users.users_of(node) for node in ("n1", "n2"))
         table.close()

@@ -146,8 +146,8 @@ class Sequencer:
 class _NewsOnly(ReceiptsPartition):
     """The rule "a mark that equals is told again" switched off."""
 
-    async def fold(self, facts: Sequence[tuple[Receipt | DeviceForgotten, int]]) -> None:
-        await super().fold([(fact, time) for fact, time in facts if isinstance(fact, Receipt) and self._is_news(fact)])
+    async def fold(self, facts: Sequence[tuple[Receipt | DeviceForgotten, int, int]]) -> None:
+        await super().fold([fact for fact in facts if isinstance(fact[0], Receipt) and self._is_news(fact[0])])
 
     def _is_news(self, fact: Receipt) -> bool:
         assert self._table is not None
@@ -238,7 +238,7 @@ class FoldingWorker(Process):
         return self.world.redis.routes
 
     def topic_ids(self) -> Mapping[str, str]:
-        return {CURSORS: "id", PRESENCE: "id"}
+        return {CURSORS: "id", PRESENCE: "id", PRESENCE_SUBMITTED: "id"}
 
     def reader(self) -> "FoldingWorker":
         return self

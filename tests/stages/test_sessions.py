@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -63,12 +64,12 @@ def online(partition: SessionsPartition) -> bool:
     """What is answered."""
     found = partition.presence(["alice"])
     assert found is not None
-    return found[0].online
+    return any(state.online for state in found)
 
 
 def kept(kafka: FakeKafka) -> list[list[str]]:
     """The nodes that alice is online on, as the next owner would read it, after each change."""
-    return [decode_presence_state(record.value).nodes for record in kafka.topics[PRESENCE]]
+    return [list(decode_presence_state(record.value).nodes) for record in kafka.topics[PRESENCE]]
 
 
 def told(kafka: FakeKafka) -> list[bool]:
@@ -118,6 +119,27 @@ async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_foun
     await look_until_dead(second)
     await look_until_dead(second)
     assert (online(second), kept(kafka), told(kafka)) == (False, [["n1"], []], [True, False])
+
+
+async def test_what_an_owner_that_was_paused_kept_late_is_outdone_and_written_again(
+    kafka: FakeKafka, make: Make, tmp_path: Path
+) -> None:
+    """On a new disk: only the topic knows, and compaction keeps what is last."""
+    first = await running(make())
+    say(kafka, first, True)
+    await eventually(lambda: kept(kafka) == [["n1"]])
+    say(kafka, first, False)
+    await eventually(lambda: kept(kafka) == [["n1"], []])
+    await first.close()
+    late = kafka.topics[PRESENCE][0].value
+    kafka.append(PRESENCE, late)
+    shutil.rmtree(tmp_path / "presence-0")
+    second = await running(make())
+    assert not online(second)
+    assert kept(kafka) == [["n1"], [], ["n1"], []]
+    second.feed(kafka.topics[PRESENCE_SUBMITTED])
+    await eventually(lambda: second.committable == 2)
+    assert (len(kept(kafka)), told(kafka)) == (4, [True, False]), "what is known is not folded again"
 
 
 async def look_until_dead(partition: SessionsPartition) -> None:

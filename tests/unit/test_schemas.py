@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -59,16 +60,26 @@ def test_code_numbers_are_unique_and_split_by_meaning() -> None:
 
 
 def test_every_example_is_read_and_written_as_ever() -> None:
-    """Examples are added to, never edited: what was written once stays readable."""
+    """Examples are added to, never edited: what was written once stays readable, fields that came later have their defaults.
+    `written`: it is what is written now."""
     files = sorted(EXAMPLES.glob("v*/*.json"))
     assert {file.stem.split("--")[0] for file in files} == set(DECODERS)
     for file in files:
         example = json.loads(file.read_text())
         value = bytes.fromhex(example["hex"]) if "hex" in example else example["text"].encode()
         decoded = DECODERS[file.stem.split("--")[0]](value)
-        assert msgspec.to_builtins(decoded) == example["decoded"], file.name
+        assert _has(msgspec.to_builtins(decoded), example["decoded"]), file.name
         if example.get("written"):
             assert codec.encode_event(_record(file.stem.split("--")[0], decoded)) == value
+
+
+def _has(value: Any, expected: Any) -> bool:
+    """Arrays may have grown, at their ends."""
+    if isinstance(expected, list):
+        return len(value) >= len(expected) and all(map(_has, value, expected))
+    if isinstance(expected, dict):
+        return value.keys() == expected.keys() and all(_has(value[key], expected[key]) for key in expected)
+    return bool(value == expected)
 
 
 def _record(topic: str, decoded: object) -> object:
