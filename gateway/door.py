@@ -2,7 +2,7 @@
 
 When a node has died its devices come all at once. Letting one in costs the loop 0.3 ms, and the HTTP server takes as long to
 turn it away; but all whose requests have come would be served in one turn. Here those that wait cost a buffer each, and those
-for whom there is no room next to nothing.
+for whom there is no room next to nothing. And whoever does not say what it wants is not waited for, as the HTTP server would.
 """
 
 import asyncio
@@ -19,7 +19,11 @@ MAX_WAITING = 5_000
 LET_IN = 5
 """At most so many in 4 ms: 1,250 in a second."""
 MAX_REQUEST_BYTES = 16 * 1024
-"""Of a connection that waits, beside what a first read has brought; one that sends more is told to come again, too."""
+"""Of a connection that waits, beside what its last read has brought; one that sends more is told to come again, too."""
+REQUEST_SECONDS = 10.0
+"""A connection whose request has not come by then is closed."""
+_END = b"\r\n\r\n"
+"""Of a request's headers."""
 
 
 def come_again(why: str) -> dict[str, Any]:
@@ -54,24 +58,36 @@ class _Arrival(asyncio.Protocol):
         self._door = door
         self._serve = serve
         self._request = bytearray()
+        self._has_come = False
         self._transport: asyncio.Transport
+        self._patience: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._patience = asyncio.get_running_loop().call_later(REQUEST_SECONDS, self._transport.close)
 
     def data_received(self, data: bytes) -> None:
-        first = not self._request
+        searched = max(0, len(self._request) - len(_END))
         self._request += data
-        if first and len(self._door.turns) < MAX_WAITING:
-            self._door.turns.put(self, self._let_in)
-        elif first or len(self._request) > MAX_REQUEST_BYTES:
-            self._door.turns.leave(self)
-            self._door.turned_away += 1
-            self._transport.write(_ANSWER)
-            self._transport.close()
+        if not self._has_come and self._request.find(_END, searched) >= 0:
+            self._has_come = True
+            self._patience.cancel()
+            if len(self._door.turns) < MAX_WAITING:
+                self._door.turns.put(self, self._let_in)
+            else:
+                self._turn_away()
+        elif len(self._request) > MAX_REQUEST_BYTES:
+            self._turn_away()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._patience.cancel()
         self._door.turns.leave(self)
+
+    def _turn_away(self) -> None:
+        self._door.turns.leave(self)
+        self._door.turned_away += 1
+        self._transport.write(_ANSWER)
+        self._transport.close()
 
     def _let_in(self) -> None:
         served = self._serve()

@@ -63,22 +63,22 @@ async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
     door.turns = Turns(2, 0.05)
     writers = [(await come())[1] for _ in range(7)]
     for place in (3, 6, 0, 5, 1, 4, 2):
-        writers[place].write(b"%d" % place)
+        writers[place].write(b"%d\r\n\r\n" % place)
         await asyncio.sleep(0.002)
     assert len(requests) == 2
     await eventually(lambda: len(requests) == 7)
-    assert requests == [b"3", b"6", b"0", b"5", b"1", b"4", b"2"]
+    assert requests == [b"%d\r\n\r\n" % place for place in (3, 6, 0, 5, 1, 4, 2)]
 
 
 async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bounded(
     door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
 ) -> None:
     door.turns = Turns(1, 0.3)
-    (await come())[1].write(b"first")
-    await eventually(lambda: requests == [b"first"])
+    (await come())[1].write(b"first\r\n\r\n")
+    await eventually(lambda: requests == [b"first\r\n\r\n"])
     _, writer = await come()
     reader, endless = await come()
-    for piece in (b"GET ", b"/", bytes(MAX_REQUEST_BYTES - 5)):
+    for piece in (b"GET /\r\n\r", b"\n", bytes(MAX_REQUEST_BYTES - 9)):
         for one in (writer, endless):
             one.write(piece)
         await asyncio.sleep(0.02)
@@ -97,13 +97,13 @@ async def test_who_goes_away_leaves_the_queue(
     door.turns = Turns(1, 0.2)
     writers = [(await come())[1] for _ in range(4)]
     for place, writer in enumerate(writers):
-        writer.write(b"%d" % place)
+        writer.write(b"%d\r\n\r\n" % place)
         await asyncio.sleep(0.002)
     await eventually(lambda: len(door.turns) == 3)
     writers[1].close()
     writers[2].transport.abort()
     await eventually(lambda: len(door.turns) == 1)
-    await eventually(lambda: requests == [b"0", b"3"])
+    await eventually(lambda: requests == [b"0\r\n\r\n", b"3\r\n\r\n"])
 
 
 async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goes(
@@ -115,10 +115,10 @@ async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goe
     waiting = []
     for _ in range(MAX_WAITING):
         waiting.append((await come())[1])
-        waiting[-1].write(b"GET /")
+        waiting[-1].write(b"GET /\r\n\r\n")
     await eventually(lambda: len(door.turns) == MAX_WAITING)
     reader, writer = await come()
-    writer.write(b"GET /")
+    writer.write(b"GET /\r\n\r\n")
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in head
@@ -126,7 +126,26 @@ async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goe
     assert (len(door.turns), door.turned_away, requests) == (MAX_WAITING, 1, [])
     waiting[7].close()
     await eventually(lambda: len(door.turns) == MAX_WAITING - 1)
-    (await come())[1].write(b"GET /")
+    (await come())[1].write(b"GET /\r\n\r\n")
     await eventually(lambda: len(door.turns) == MAX_WAITING)
     assert door.turned_away == 1
     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+async def test_whose_request_does_not_come_is_not_waited_for(
+    door: Door,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.door.REQUEST_SECONDS", 0.3)
+    silent, slow, quick = [await come() for _ in range(3)]
+    quick[1].write(b"GET /\r\n\r\n")
+    async with asyncio.timeout(2):
+        for byte in b"GET / HTTP/1.1\r\nHost: a":
+            slow[1].write(bytes([byte]))
+            await asyncio.sleep(0.002)
+        assert await silent[0].read() == await slow[0].read() == b""
+    quick[1].write(b"more")
+    await eventually(lambda: requests == [b"GET /\r\n\r\nmore"])
+    assert door.turned_away == 0
