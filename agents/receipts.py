@@ -1,9 +1,11 @@
 """One partition of the receipts: what devices say they have received and read, into cursors (R10)."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agents.folding.kept import read_kept
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
 from agents.rules.cursors import Cursor, CursorId, Outcome, fold_kept, fold_receipts, mark_of
@@ -13,7 +15,7 @@ from schemas.events import SCHEMA_VERSION, CursorRecord, DeviceForgotten, Receip
 from schemas.frames import Mark
 from schemas.ids import members_of_valid
 from schemas.topics import CURSORS, RECEIPTS
-from streams.cursor_table import CursorTable, Header
+from streams.cursor_table import CursorTable
 from streams.rocks import RocksBudget
 from streams.stage import GoOn
 
@@ -56,30 +58,12 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
 
     def _restore(self) -> tuple[int, dict[CursorId, Cursor]]:
         """Opens the table; the input offset, and cursors whose last record in the topic is lower than they are."""
-        topic = self.outside.topic_ids()[CURSORS]
-        table, reader = CursorTable(self._folder, self._budget), self.outside.reader()
-        try:
-            if table.header is not None and table.header.topic != topic:
-                table.close()
-                CursorTable.destroy(self._folder)
-                table = CursorTable(self._folder, self._budget)
-            start, end = reader.watermarks(CURSORS, self.number)
-            first = max(start, table.header.offset if table.header else 0)
-            outdone: dict[CursorId, Cursor] = {}
-            for batch in reader.batches(CURSORS, self.number, first, end, lambda: self.closed):
-                changed: dict[CursorId, Cursor] = {}
-                fold_kept(table, (decode_cursor(record.value) for record in batch), changed, outdone)
-                table.write(changed, Header(topic, batch[-1].offset + 1))
-            if not self.closed:
-                table.write({}, Header(topic, end))
+        with contextlib.closing(self.outside.reader()) as reader:
             offset = self.input_offset(reader, RECEIPTS)
-            self._table = table
-            return offset, outdone
-        except BaseException:
-            table.close()
-            raise
-        finally:
-            reader.close()
+            self._table, outdone = read_kept(
+                self, reader, CURSORS, self._folder, lambda: CursorTable(self._folder, self._budget), _fold_kept
+            )
+        return offset, outdone
 
     async def fold(self, facts: Sequence[tuple[Receipt | DeviceForgotten, int, int]]) -> None:
         table = self._table
@@ -108,3 +92,9 @@ class ReceiptsPartition(Partition[Receipt | DeviceForgotten]):
         if self._table is not None:
             self._table.close()
             self._table = None
+
+
+def _fold_kept(
+    table: CursorTable, values: Iterator[bytes], changed: dict[CursorId, Cursor], outdone: dict[CursorId, Cursor]
+) -> None:
+    fold_kept(table, map(decode_cursor, values), changed, outdone)

@@ -1,11 +1,13 @@
 """One partition of the presence: what nodes say of their users, into who is online and since when not."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from agents.folding.kept import read_kept
 from agents.folding.outside import Outside
 from agents.folding.partition import Partition
 from agents.rules.presence import Absences, Outcome, Said, fold_kept, fold_presence, node_gone
@@ -15,7 +17,6 @@ from connectors.redis.watchers import Watchers
 from schemas.codec import decode_presence, decode_presence_state, encode_event, encode_frame, presence_of
 from schemas.events import PresenceChange, PresenceDelivered, PresenceState
 from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
-from streams.cursor_table import Header
 from streams.presence_table import PresenceTable
 from streams.rocks import RocksBudget
 from streams.stage import GoOn
@@ -79,31 +80,13 @@ class SessionsPartition(Partition[PresenceChange]):
 
     def _restore(self) -> tuple[int, dict[str, PresenceState]]:
         """Opens the table; the input offset, and users whose last record in the topic is not how they are."""
-        ids = self.outside.topic_ids()
-        topic, self._input_id = ids[PRESENCE], ids[PRESENCE_SUBMITTED]
-        table, reader = PresenceTable(self._folder, self._budget), self.outside.reader()
-        try:
-            if table.header is not None and table.header.topic != topic:
-                table.close()
-                PresenceTable.destroy(self._folder)
-                table = PresenceTable(self._folder, self._budget)
-            start, end = reader.watermarks(PRESENCE, self.number)
-            first = max(start, table.header.offset if table.header else 0)
-            outdone: dict[str, PresenceState] = {}
-            for batch in reader.batches(PRESENCE, self.number, first, end, lambda: self.closed):
-                changed: dict[str, PresenceState] = {}
-                fold_kept(table, (decode_presence_state(record.value) for record in batch), changed, outdone)
-                table.write(changed, Header(topic, batch[-1].offset + 1))
-            if not self.closed:
-                table.write({}, Header(topic, end))
+        self._input_id = self.outside.topic_ids()[PRESENCE_SUBMITTED]
+        with contextlib.closing(self.outside.reader()) as reader:
             offset = self.input_offset(reader, PRESENCE_SUBMITTED)
-            self._table = table
-            return offset, outdone
-        except BaseException:
-            table.close()
-            raise
-        finally:
-            reader.close()
+            self._table, outdone = read_kept(
+                self, reader, PRESENCE, self._folder, lambda: PresenceTable(self._folder, self._budget), _fold_kept
+            )
+        return offset, outdone
 
     async def fold(self, facts: Sequence[tuple[PresenceChange, int, int]]) -> None:
         async with self._turn:
@@ -169,3 +152,9 @@ class SessionsPartition(Partition[PresenceChange]):
         if self._table is not None:
             self._table.close()
             self._table = None
+
+
+def _fold_kept(
+    table: PresenceTable, values: Iterator[bytes], changed: dict[str, PresenceState], outdone: dict[str, PresenceState]
+) -> None:
+    fold_kept(table, map(decode_presence_state, values), changed, outdone)
