@@ -42,7 +42,7 @@ class Door:
     """Use it inside a running loop."""
 
     def __init__(self) -> None:
-        self.turns = Turns(LET_IN)
+        self.turns = Turns(LET_IN, gives_way=True)
         self.turned_away = 0
 
     async def open(self, serve: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:

@@ -8,15 +8,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 SECONDS = 0.004
+_LATE = 0.5
+"""Of `seconds`: a timer that is as late as that found the loop busy, or the machine."""
+_SLOWEST = 1 / 16
+"""Of `most`."""
+_STEPS = 128
+"""In time, one after the other, from a standstill to `most`."""
 
 
 class Turns:
-    """At most `most` are begun within `seconds`; the first of them at once. Use it inside a running loop."""
+    """At most `most` are begun within `seconds`; the first of them at once. Use it inside a running loop.
 
-    def __init__(self, most: int, seconds: float = SECONDS) -> None:
+    If it `gives_way`, the pace is halved when the loop is late and grows slowly when it is not. Who comes is work for Kafka and
+    the workers, too; where these share the machine, the loop's lateness is what a node sees of it.
+    """
+
+    def __init__(self, most: int, seconds: float = SECONDS, gives_way: bool = False) -> None:
         self._most = most
         self._seconds = seconds
         self._left = most
+        self._gives_way = gives_way
+        self._pace = float(most)
         self._waiting: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,14 +62,20 @@ class Turns:
             raise
 
     def _go(self) -> None:
+        if self._timer is None and (self._waiting or self._left < self._most):
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(loop.time() + self._seconds / min(1.0, self._pace), self._again)
         while self._left and self._waiting:
             self._left -= 1
             _, begin = self._waiting.popitem(last=False)
             begin()
-        if self._timer is None and self._left < self._most:
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._again)
 
     def _again(self) -> None:
+        late = asyncio.get_running_loop().time() - self._timer.when() if self._timer else 0.0
         self._timer = None
-        self._left = self._most
+        if self._gives_way and late > _LATE * self._seconds:
+            self._pace = max(self._most * _SLOWEST, self._pace / 2)
+        else:
+            self._pace = min(self._most, self._pace + self._most / _STEPS)
+        self._left = max(1, int(self._pace))
         self._go()

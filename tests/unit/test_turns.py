@@ -1,12 +1,18 @@
 """Turns: a few at a time, in order, and whoever leaves is not waited for."""
 
 import asyncio
+import time
 
 import pytest
 
 from gateway.turns import Turns
 
 SOON = 0.02
+
+
+def be_late() -> None:
+    """Keep the loop from what is due."""
+    time.sleep(2 * SOON)
 
 
 async def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
@@ -57,3 +63,28 @@ async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
         await waiting[1]
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
+
+
+@pytest.mark.parametrize("gives_way", [True, False])
+async def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_again_when_it_is_not(gives_way: bool) -> None:
+    turns, sizes = Turns(8, SOON, gives_way), list[int]()
+    begun: list[int] = []
+
+    async def rounds(count: int, late: bool) -> None:
+        """Each time the timer is due, somebody keeps the loop from it, or not."""
+        sizes.clear()
+        for number in range(8 * count):
+            turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+        while len(turns):
+            before = len(begun)
+            if late:
+                be_late()
+            while len(begun) == before:
+                await asyncio.sleep(SOON / 20)
+            sizes.append(len(begun) - before)
+
+    await rounds(4, late=True)
+    assert sizes == ([4, 2, *[1] * 18] if gives_way else [8, 8, 8])
+    turns._pace = 7.9
+    await rounds(4, late=False)
+    assert max(sizes) == 8
