@@ -169,8 +169,9 @@ class PresenceNode:
             self._push(state.user, encode_frame(presence_of(state.user, state)), state, others, but=connection)
         for other in others:
             other.flush()
-        for user in states.keys() & self._watching.keys():  # maybe something later was told meanwhile
-            states[user] = self._watching[user].state or states[user]
+        for user in allowed & self._watching.keys():  # maybe something later was told meanwhile
+            if (told := self._watching[user].state) is not None:
+                states[user] = told
         present = [presence_of(user, states.get(user)) for number in found for user in asked[number]]
         return Presences(question.id, present, not (complete and all_found))
 
