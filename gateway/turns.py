@@ -31,6 +31,7 @@ class Turns:
         self._pace = float(most)
         self._waiting: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     def __len__(self) -> int:
         """How many wait."""
@@ -63,15 +64,16 @@ class Turns:
 
     def _go(self) -> None:
         if self._timer is None and (self._waiting or self._left < self._most):
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(loop.time() + self._seconds / min(1.0, self._pace), self._again)
+            loop, seconds = asyncio.get_running_loop(), self._seconds / min(1.0, self._pace)
+            self._due = loop.time() + seconds  # uvloop's timers do not say it
+            self._timer = loop.call_later(seconds, self._again)
         while self._left and self._waiting:
             self._left -= 1
             _, begin = self._waiting.popitem(last=False)
             begin()
 
     def _again(self) -> None:
-        late = asyncio.get_running_loop().time() - self._timer.when() if self._timer else 0.0
+        late = asyncio.get_running_loop().time() - self._due
         self._timer = None
         if self._gives_way and late > _LATE * self._seconds:
             self._pace = max(self._most * _SLOWEST, self._pace / 2)

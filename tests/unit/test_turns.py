@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 
 from gateway.turns import Turns
 
@@ -88,3 +89,19 @@ async def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_a
     turns._pace = 7.9
     await rounds(4, late=False)
     assert max(sizes) == 8
+
+
+def test_on_the_gateways_loop_everybody_has_a_turn_however_late_it_is() -> None:
+    async def come() -> list[int]:
+        turns, begun = Turns(5, gives_way=True), list[int]()
+        for number in range(100):
+            turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            while len(begun) < 100:
+                if len(begun) < 30:
+                    be_late()
+                await asyncio.sleep(0.001)
+        return begun
+
+    assert uvloop.run(come()) == list(range(100))
