@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 
 SECONDS = 0.004
-_LATE = 0.5
+_LATE = 1.0
 """Of `seconds`: a timer that is as late as that found the loop busy, or the machine."""
 _SLOWEST = 1 / 16
 """Of `most`."""

@@ -13,7 +13,7 @@ SOON = 0.02
 
 def be_late() -> None:
     """Keep the loop from what is due."""
-    time.sleep(2 * SOON)
+    time.sleep(3 * SOON)
 
 
 async def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
