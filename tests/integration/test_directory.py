@@ -11,7 +11,7 @@ from connectors.redis.client import RedisClient
 from messenger_sdk import Client
 from schemas.ids import partition_of
 from tests.harness.device import Device, ask_http, connect, token_of, whole_heads
-from tests.harness.directory import PARTITIONS, check_directory
+from tests.harness.directory import PARTITIONS, check_directory, known_partitions
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -61,6 +61,15 @@ async def owner_of(lab: Stack, conversation: str) -> int:
     return owners[0]
 
 
+async def synced(device: Device, redis: RedisClient, user: str) -> dict[str, int]:
+    """Heads, of a user who is known from then on: an owner that was too slow to say what it holds is asked again."""
+    async with asyncio.timeout(20):
+        while True:
+            heads = await whole_heads(device)
+            if await known_partitions(redis, user) is not None:
+                return heads
+
+
 async def asked_by(lab: Stack, device: Device, times: int) -> list[int]:
     """Questions of as many syncs, by worker."""
     before = await questions(lab)
@@ -69,7 +78,7 @@ async def asked_by(lab: Stack, device: Device, times: int) -> list[int]:
     return [after - earlier for earlier, after in zip(before, await questions(lab), strict=True)]
 
 
-async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_once_after_a_wipe(
+async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_after_a_wipe(
     lab: Stack, http: aiohttp.ClientSession, redis: RedisClient
 ) -> None:
     async with Talk(lab, "few") as talk:
@@ -78,7 +87,7 @@ async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_on
         await talk.say(await talk.join("alice"), "bob", ["one", "two"])
         await talk.settle()
     device = await connect(http, lab, bob)
-    assert await whole_heads(device) == {conversation: 2}
+    assert await synced(device, redis, bob) == {conversation: 2}
     owner = await owner_of(lab, conversation)
     few = [5 if worker == owner else 0 for worker in range(WORKERS)]
     assert await asked_by(lab, device, 5) == few
@@ -86,25 +95,23 @@ async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_on
     assert [one["conversation"] for one in listed[1]["conversations"]] == [conversation]
     owning = [bool(page["partitions"]) for page in await pages(lab)]
     assert sum(owning) > 1
-    owning = [bool(page["partitions"]) for page in await pages(lab)]
-    assert sum(owning) > 1
     for _ in range(2):
         await redis.redis.flushall()
         before = await questions(lab)
-        assert await whole_heads(device) == {conversation: 2}
+        assert await synced(device, redis, bob) == {conversation: 2}
         asked = [after > earlier for earlier, after in zip(before, await questions(lab), strict=True)]
-        assert asked == owning, "everybody who has a partition, once"
+        assert asked == owning, "everybody who has a partition"
         assert await asked_by(lab, device, 5) == few
     assert await check_directory(redis, [conversation]) >= 1
 
 
 async def test_a_user_without_conversations_costs_no_worker_anything_and_hears_of_the_first(
-    lab: Stack, http: aiohttp.ClientSession
+    lab: Stack, http: aiohttp.ClientSession, redis: RedisClient
 ) -> None:
     async with Talk(lab, "none") as talk:
         alice, zoe = await talk.join("alice"), talk.user("zoe")
         device = await connect(http, lab, zoe)
-        assert await whole_heads(device) == {}
+        assert await synced(device, redis, zoe) == {}
         assert await asked_by(lab, device, 5) == [0] * WORKERS
         await talk.say(alice, "zoe", ["hello"])
         assert await whole_heads(device) == {f"{talk.user('alice')}:{zoe}": 1}
