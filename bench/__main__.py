@@ -165,8 +165,12 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
             if what.endswith("_ms")
         ),
         *(
-            f"| (i) others, {when} they come back: shown after p50/p95/p99 ms | {' / '.join(map(str, ms.values()))} |"
-            for when, ms in (("before", i["others_before_ms"]), ("while", i["others_meanwhile_ms"]))
+            f"| (i) others, {when}: shown after p50/p95/p99 ms | {' / '.join(map(str, i[f'others_{key}_ms'].values()))} |"
+            for when, key in (
+                ("before they come back", "before"),
+                ("while they come back", "meanwhile"),
+                ("when all go at once", "when_all_go"),
+            )
         ),
     ]
 

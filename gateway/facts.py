@@ -21,7 +21,7 @@ Fact = TypeVar("Fact")
 
 class Facts(Generic[Fact]):
     """Use it inside a running loop. `record` encodes facts of one partition, `merge(earlier, later)` makes one of two with the
-    same key; facts are collected for `seconds`.
+    same key. Facts are collected for `seconds`, and for `rest` since the last were submitted.
     """
 
     def __init__(
@@ -31,12 +31,16 @@ class Facts(Generic[Fact]):
         record: Callable[[list[Fact]], bytes],
         merge: Callable[[Fact, Fact], Fact],
         seconds: float,
+        rest: float = 0.0,
     ) -> None:
         self._producer = producer
         self._topic = topic
         self._record = record
         self._merge = merge
         self._seconds = seconds
+        self._rest = rest
+        self._rested = 0.0
+        """When that is over."""
         self._waiting: dict[Hashable, tuple[int, Fact]] = {}
         self._scheduled = False
         self.submitted = 0
@@ -53,10 +57,12 @@ class Facts(Generic[Fact]):
     def _schedule(self, seconds: float) -> None:
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_later(seconds, self._flush)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time() + seconds, self._rested), self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._rested = asyncio.get_running_loop().time() + self._rest
         waiting, self._waiting = self._waiting, {}
         partitions: dict[int, list[tuple[Hashable, Fact]]] = {}
         for key, (partition, fact) in waiting.items():

@@ -40,7 +40,8 @@ TYPING_SECONDS = 2.0
 """A conversation's typing is told on at most so often."""
 MAX_TYPING = 10_000
 """Conversations of which it is remembered when somebody last typed."""
-_COLLECT_SECONDS = 0.002
+_COLLECT_SECONDS, _REST_SECONDS = 0.002, 0.1
+"""One change alone is told at once; where many come and go, each costs less, and 500 ms is early enough."""
 _WATCHED_AT_ONCE = 1000
 
 _presence = msgspec.json.Decoder(PresenceAnswer)
@@ -87,7 +88,7 @@ class PresenceNode:
         """user → connections here."""
         self._leaving: dict[str, asyncio.TimerHandle] = {}
         self._watching: dict[str, _Watched] = {}
-        self._facts = Facts(producer, PRESENCE_SUBMITTED, _record, lambda _, later: later, _COLLECT_SECONDS)
+        self._facts = Facts(producer, PRESENCE_SUBMITTED, _record, lambda _, later: later, _COLLECT_SECONDS, _REST_SECONDS)
         self._typed: dict[tuple[str, str], float] = {}
         self._telling: set[asyncio.Task[None]] = set()
 

@@ -1,5 +1,7 @@
--- Remove a device's route if it is still ours. KEYS[1]: routes:{user}. ARGV: device, "node slot since".
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
-  return redis.call('HDEL', KEYS[1], ARGV[1])
+-- Remove devices' routes that are still ours. ARGV[1]: {user, device, "node slot since"} of each, as a msgpack list.
+for _, route in ipairs(cmsgpack.unpack(ARGV[1])) do
+  local key = 'routes:' .. route[1]
+  if redis.call('HGET', key, route[2]) == route[3] then
+    redis.call('HDEL', key, route[2])
+  end
 end
-return 0

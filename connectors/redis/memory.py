@@ -133,9 +133,10 @@ class MemoryRoutes:
                 outdone.append(route)
         return Written(anew, outdone, replaced)
 
-    async def remove_route(self, route: Route) -> None:
-        if self._routes.get(route.user, {}).get(route.device) == route:
-            del self._routes[route.user][route.device]
+    async def remove_routes(self, routes: Sequence[Route]) -> None:
+        for route in routes:
+            if self._routes.get(route.user, {}).get(route.device) == route:
+                del self._routes[route.user][route.device]
 
 
 class MemoryOwners:

@@ -88,8 +88,8 @@ class Routes(Protocol):
         """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day. A device that
         has moved on keeps its later route."""
 
-    async def remove_route(self, route: Route) -> None:
-        """Remove a route if it is still this one."""
+    async def remove_routes(self, routes: Sequence[Route]) -> None:
+        """Remove those routes that are still these, in one round trip."""
 
 
 class RedisRoutes:
@@ -154,8 +154,8 @@ class RedisRoutes:
             [routes[place]._replace(node=node.decode(), slot=slot, since=since) for place, node, slot, since in replaced],
         )
 
-    async def remove_route(self, route: Route) -> None:
-        await self._call(self._forget(keys=[f"routes:{route.user}"], args=[route.device, route.value]))
+    async def remove_routes(self, routes: Sequence[Route]) -> None:
+        await self._call(self._forget(args=[_encode([(route.user, route.device, route.value) for route in routes])]))
 
 
 def clock_ahead(known: float | None, asked: float, answered: float, told: float) -> float:

@@ -92,9 +92,15 @@ async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> Non
     await routes.acquire_slot("n2", 2)
     await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
     await routes.write_routes([Route("alice", "phone", "n2", 1, 2)])
-    await routes.remove_route(Route("alice", "phone", "n1", 0, 1))
-    assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 1)]
-    await routes.remove_route(Route("alice", "phone", "n2", 1, 2))
+    await routes.write_routes([Route("bob", device, "n1", 0, 1) for device in ("phone", "web")])
+    taken_back = [Route("alice", "phone", "n1", 0, 1), Route("bob", "web", "n1", 0, 1), Route("eve", "web", "n1", 0, 1)]
+    await routes.remove_routes(taken_back)
+    found = await routes.lookup(["alice", "bob"])
+    assert {user: [tuple(route) for route in devices] for user, devices in found.items()} == {
+        "alice": [("phone", 1)],
+        "bob": [("phone", 0)],
+    }
+    await routes.remove_routes([Route("alice", "phone", "n2", 1, 2)])
     assert list((await routes.lookup(["alice"]))["alice"]) == []
 
 
@@ -111,7 +117,7 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
             "alice": [("phone", 1), ("web", 0)],
             "bob": [("phone", 0)],
         }
-    await routes.remove_route(late[0])
+    await routes.remove_routes([late[0]])
     assert ("phone", 1) in [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]]
 
 

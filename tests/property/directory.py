@@ -304,7 +304,7 @@ class World:
     def disconnect(self, device: Device) -> None:
         """The node takes its route back, or dies first."""
         if self.chance.random() < 0.7:
-            now_or_never(self.redis.remove_route(Route(device.user, device.name, "node", 0, 0)))
+            now_or_never(self.redis.remove_routes([Route(device.user, device.name, "node", 0, 0)]))
         device.online = device.routed = device.owes_sync = False
         self.leave(device)
 

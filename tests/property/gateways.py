@@ -262,7 +262,7 @@ class Node(Process):
             for asking in line.asking:
                 asking.cancel()
             if self.hub.remove(line) and self._slot is not None and not self.hub.has(line.user, line.device):
-                self.world.loop.finish(self._redis.routes.remove_route(self._route(line, self._slot)))
+                self.world.loop.finish(self._redis.routes.remove_routes([self._route(line, self._slot)]))
             if line.present:
                 self._presence.went(line, line.goodbye)
         self.world.loop.run_ready()

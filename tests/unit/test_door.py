@@ -1,4 +1,4 @@
-"""The way in, on real sockets: in the order of the requests, a few at a time, and no more waiting than there is room for."""
+"""The way in and out, on real sockets: in order, a few at a time, and no more waiting than there is room for."""
 
 import asyncio
 import json
@@ -19,19 +19,26 @@ class Served(asyncio.Protocol):
     """Stands for the HTTP server."""
 
     requests: list[bytes]
+    gone: list[int]
+    """Those whose connections have ended, in order."""
+    transports: list[asyncio.BaseTransport]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._place = len(self.requests)
         self.requests.append(b"")
+        self.transports.append(transport)
 
     def data_received(self, data: bytes) -> None:
         self.requests[self._place] += data
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone.append(self._place)
 
 
 @pytest.fixture
 def requests() -> list[bytes]:
     """What was served, in order."""
-    Served.requests = []
+    Served.requests, Served.gone, Served.transports = [], [], []
     return Served.requests
 
 
@@ -55,6 +62,7 @@ async def come(door: Door, requests: list[bytes]) -> AsyncIterator[Callable[[], 
     listening.close()
     for writer in writers:
         writer.close()
+    await eventually(lambda: len(Served.gone) == len(requests))
 
 
 async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
@@ -149,3 +157,45 @@ async def test_whose_request_does_not_come_is_not_waited_for(
     quick[1].write(b"more")
     await eventually(lambda: requests == [b"GET /\r\n\r\nmore"])
     assert door.turned_away == 0
+
+
+async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_before_is_heard(
+    door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns, door.goodbyes = Turns(7), Turns(2, 0.05)
+    guests = [await come() for _ in range(7)]
+    for place, (_, writer) in enumerate(guests):
+        writer.write(b"%d\r\n\r\n" % place)
+        await eventually(lambda place=place: len(requests) == place + 1)  # type: ignore[misc]
+    for place in (3, 6, 0, 5):
+        guests[place][1].write(b"last")
+        guests[place][1].close()
+        await asyncio.sleep(0.002)
+    for place in (1, 4):
+        guests[place][1].transport.abort()
+        await asyncio.sleep(0.002)
+    assert Served.gone == [3, 6]
+    await eventually(lambda: len(Served.gone) > 2)
+    assert len(Served.gone) == 4
+    guests[2][1].write(b"still here")
+    await eventually(lambda: len(Served.gone) == 6)
+    assert Served.gone == [3, 6, 0, 5, 1, 4]
+    wanted = {2: b"still here", **dict.fromkeys((3, 6, 0, 5), b"last")}
+    assert requests == [b"%d\r\n\r\n%s" % (place, wanted.get(place, b"")) for place in range(7)]
+    assert len(door.goodbyes) == 0
+
+
+async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
+    door: Door, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.goodbyes = Turns(1, 0.1)
+    for number in (1, 2):
+        _, writer = await come()
+        writer.write(b"GET /\r\n\r\n")
+        await eventually(lambda number=number: len(requests) == number)  # type: ignore[misc]
+        writer.close()
+    await eventually(lambda: len(door.goodbyes) == 1)
+    Served.transports[1].close()
+    await eventually(lambda: Served.gone == [0, 1])
+    await asyncio.sleep(0.2)
+    assert Served.gone == [0, 1]

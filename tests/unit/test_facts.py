@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from connectors.kafka.producer import QueueFull
+from gateway.facts import Facts
 from gateway.receipts import Receipts
 from schemas.codec import decode_receipts
 from schemas.events import Receipt
 from schemas.ids import partition_of
+from tests.harness.fake_gateway import eventually
 
 
 class SlowKafka:
@@ -60,3 +62,17 @@ async def test_facts_of_the_same_thing_are_merged_and_said_again_when_kafka_does
     kafka.full = False
     await asyncio.sleep(0.02)
     assert sorted(receipts_in(kafka)) == [(place, 1), (place, 6)]
+
+
+async def test_a_fact_alone_goes_at_once_and_the_next_ones_together_after_a_rest() -> None:
+    kafka = SlowKafka()
+    facts = Facts[bytes](kafka, "topic", b" ".join, lambda _, later: later, 0.002, rest=0.3)  # type: ignore[arg-type]
+    facts.put("a", 0, b"first")
+    async with asyncio.timeout(0.2):
+        while not kafka.sent:
+            await asyncio.sleep(0.001)
+    for key, fact in (("a", b"second"), ("b", b"third"), ("a", b"fourth")):
+        facts.put(key, 0, fact)
+        await asyncio.sleep(0.01)
+    assert kafka.sent == [(0, b"first")]
+    await eventually(lambda: kafka.sent == [(0, b"first"), (0, b"fourth third")])
