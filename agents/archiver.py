@@ -24,6 +24,8 @@ from streams.batching import PassSchema
 from streams.watchdog import Watchdog
 
 _LOOK_SECONDS = 10.0
+_FETCH_BYTES = 256 * 1024
+"""Nobody waits for the archive, and reading each message as it comes would cost more than all the rest."""
 
 TopicIds = Callable[[], Mapping[str, str]]
 
@@ -61,7 +63,8 @@ def _make(
         await app.consumer.go_on(partition)
 
     stage = ArchiverStage(content, source, archive, budget, go_on)
-    app = make_app(group, settings.kafka, Path(settings.state_dir) / topic, web_port, settings.web_bind, stage, topic)
+    folder = Path(settings.state_dir) / topic
+    app = make_app(group, settings.kafka, folder, web_port, settings.web_bind, stage, topic, _FETCH_BYTES)
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, assigned: Any, **options: Any) -> None:

@@ -189,7 +189,7 @@ def _whereabouts_lines(k: dict[str, Any]) -> list[str]:
 def _archive_lines(f: dict[str, Any]) -> list[str]:
     lines = [
         f"| (f) archiver, {f['messages']:,} messages: rows per archiver-CPU-second | {f['rows_per_archiver_cpu_second']:,} |",
-        f"| (f) rows/s caught up; rows a block | {f['rows_per_second']:,}; {f['rows_per_block']:,} |",
+        f"| (f) rows/s caught up; rows an insert | {f['rows_per_second']:,}; {f['rows_per_insert']:,} |",
         f"| (f) archiver, most memory, MiB | {f['archiver_peak_mib']} |",
         f"| (f) ClickHouse us a row; bytes a message on disk | {f['clickhouse_us_per_row']}; {f['bytes_per_message']} |",
     ]

@@ -82,7 +82,7 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
         "rows": counts[0],
         "rows_per_archiver_cpu_second": round((messages - first) / used),
         "rows_per_second": round((messages - first) / elapsed),
-        "rows_per_block": page["rows_per_block"],
+        "rows_per_insert": page["rows_per_insert"],
         "archiver_peak_mib": peak,
         "clickhouse_us_per_row": round((after["clickhouse"] - before["clickhouse"]) / messages * 1e6, 1),
         "bytes_per_message": round(stored / counts[1], 1),

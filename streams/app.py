@@ -28,6 +28,7 @@ class PipelineApp(faust.App):
     kafka: str
     intake: Intake
     intake_topic: str
+    fetch_bytes: int
     ended: asyncio.Event
     closing: Callable[[], Awaitable[None]]
 
@@ -57,10 +58,17 @@ class PipelineApp(faust.App):
 
 
 def make_app(
-    name: str, kafka: str, datadir: Path, web_port: int | None, web_bind: str, intake: Intake, intake_topic: str
+    name: str,
+    kafka: str,
+    datadir: Path,
+    web_port: int | None,
+    web_bind: str,
+    intake: Intake,
+    intake_topic: str,
+    fetch_bytes: int = 1,
 ) -> PipelineApp:
     """An app with our settings (kafka.md): dynamic members, dark for about 3 s after a kill, one event a batch. Without a
-    `web_port` it has no monitor: the process has one already."""
+    `web_port` it has no monitor: the process has one already. `fetch_bytes` as `Fetcher` has it."""
     quiet_debug_loggers()
     datadir.mkdir(parents=True, exist_ok=True)
     app = PipelineApp(
@@ -93,6 +101,7 @@ def make_app(
     app.kafka = kafka
     app.intake = intake
     app.intake_topic = intake_topic
+    app.fetch_bytes = fetch_bytes
     app.ended = asyncio.Event()
     app.closing = _nothing
     return app

@@ -107,7 +107,7 @@ class BatchConsumer(driver.Consumer):
         return tp.topic == self.app.intake_topic
 
     async def on_start(self) -> None:
-        self._fetcher = Fetcher(self.app.kafka, self.app.intake_topic)
+        self._fetcher = Fetcher(self.app.kafka, self.app.intake_topic, self.app.fetch_bytes)
         await super().on_start()
 
     async def on_stop(self) -> None:

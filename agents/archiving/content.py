@@ -12,7 +12,7 @@ from schemas.codec import decode_cursor, decode_log
 
 class Content(NamedTuple, Generic[R]):
     """`rows(partition, offset, value)` of a record raises NewerVersion, Undecodable; `insert` is one of Archive's. A block
-    waits at most `linger` seconds for company."""
+    waits at most `linger` seconds for more rows, and for those of other partitions."""
 
     topic: str
     linger: float
@@ -28,6 +28,6 @@ def _cursor_rows(partition: int, offset: int, value: bytes) -> list[CursorRow]:
     return cursor_rows(decode_cursor(value))
 
 
-MESSAGES = Content(topics.LOG, 0.7, _message_rows, lambda archive, rows, token: archive.insert(rows, token))
+MESSAGES = Content(topics.LOG, 0.8, _message_rows, lambda archive, rows, token: archive.insert(rows, token))
 CURSORS = Content(topics.CURSORS, 3.0, _cursor_rows, lambda archive, rows, token: archive.insert_cursors(rows, token))
 """Nobody waits for them, and fewer blocks are less work for ClickHouse."""

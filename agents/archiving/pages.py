@@ -31,11 +31,11 @@ def _report(app: PipelineApp, stage: ArchiverStage, rates: Rates) -> dict[str, A
     figures = stage.figures
     return {
         "rows": figures["rows"],
-        "blocks": figures["blocks"],
+        "inserts": figures["inserts"],
         "records": figures["records"],
         "events": figures["events"],
         "errors": figures["errors"],
-        "rows_per_block": round(figures["rows"] / max(1, figures["blocks"]), 1),
+        "rows_per_insert": round(figures["rows"] / max(1, figures["inserts"]), 1),
         "rows_per_second": rates.since_last(figures["rows"], time.monotonic()),
         "rebalancing": bool(app.rebalancing),
         "partitions": reports(app, stage.partitions.values()),

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol
 
 from agents.archiving.budget import Budget
 from agents.archiving.content import Content
+from agents.archiving.inserts import Inserts, Tokened
 from agents.rules.archive import Block, Gathering, R, Start
 from connectors.clickhouse.archive import Archive, ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
@@ -57,6 +58,7 @@ class Partition(Generic[R]):
         content: Content[R],
         source: Source,
         archive: Archive,
+        inserts: Inserts[R],
         budget: Budget,
         figures: Counter[str],
         go_on: GoOn,
@@ -81,6 +83,7 @@ class Partition(Generic[R]):
         self._held = 0
         self._source = source
         self._archive = archive
+        self._inserts = inserts
         self._budget = budget
         self._figures = figures
         self._go_on = go_on
@@ -167,7 +170,7 @@ class Partition(Generic[R]):
         self.status = Status.RUNNING
         await self._go_on(self.number)
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, attempt: int) -> None:
         await self._archive.prepare(await self._source.numbering())
         start = await self._source.start(self.number)
         self._next = self.committable = start.offset
@@ -184,17 +187,14 @@ class Partition(Generic[R]):
 
     async def _insert(self, block: Block[R]) -> None:
         if block.rows:
-            token = block.token(self._source.topic_id, self.number)
-            async with self._budget.turns:
-                await self._trying(lambda: self._content.insert(self._archive, block.rows, token))
-            self._figures["rows"] += len(block.rows)
-            self._figures["blocks"] += 1
+            tokened = Tokened(block.rows, block.token(self._source.topic_id, self.number))
+            await self._trying(lambda attempt: self._inserts.insert(tokened, block.bytes, alone=attempt > 0))
 
-    async def _trying(self, ask: Callable[[], Awaitable[None]]) -> None:
+    async def _trying(self, ask: Callable[[int], Awaitable[None]]) -> None:
         """Ask for ever: nothing is given up."""
         for attempt in range(2**62):
             try:
-                await ask()
+                await ask(attempt)
             except (ArchiveUnavailable, ArchiveRefused, ReadTimeout, KafkaUnreachable) as error:
                 text = str(error)
                 log.log(logging.WARNING if text != self.last_error else logging.DEBUG, "%s: %s", self._name, text)

@@ -5,6 +5,7 @@ from typing import Any
 
 from agents.archiving.budget import Budget
 from agents.archiving.content import Content
+from agents.archiving.inserts import Inserts
 from agents.archiving.partition import Partition, Source
 from connectors.clickhouse.archive import Archive
 from streams.stage import GoOn, Stage, Status
@@ -17,9 +18,14 @@ class ArchiverStage(Stage[Partition[Any]]):
         self.topic = content.topic
 
         def make(number: int, figures: Counter[str], go_on: GoOn) -> Partition[Any]:
-            return Partition(number, content, source, archive, budget, figures, go_on)
+            return Partition(number, content, source, archive, self._inserts, budget, figures, go_on)
 
         super().__init__(make, go_on)
+        self._inserts = Inserts(content, archive, budget.turns, self.figures)
+
+    async def stop(self) -> None:
+        await super().stop()
+        await self._inserts.close()
 
     def unhealthy(self) -> list[str]:
         """What an operator must know; empty when every partition runs and its inserts come through."""

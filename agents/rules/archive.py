@@ -92,8 +92,8 @@ class _Gathered(NamedTuple, Generic[R]):
 
 
 class Gathering(Generic[R]):
-    """Rows not yet given out, in the order of their topic, whole records at a time. A block goes out when it is full, or when
-    its oldest row has waited for `linger` seconds. `now` in seconds."""
+    """Rows not yet given out, in the order of their topic, whole records at a time. A block goes out when it is full, or with
+    the next multiple of `linger` seconds, which is the same for all partitions. `now` in seconds."""
 
     def __init__(self, linger: float) -> None:
         self._linger = linger
@@ -101,6 +101,7 @@ class Gathering(Generic[R]):
         self.count = 0
         self._records: list[_Gathered[R]] = []
         self._since = 0.0
+        """When the oldest came, or the last block went out."""
 
     def add(self, offset: int, value: bytes, rows: list[R], now: float) -> int:
         """The rows (maybe none) of the record at `offset`; how many bytes they hold."""
@@ -118,7 +119,7 @@ class Gathering(Generic[R]):
             return float("inf")
         if self.count >= MAX_ROWS or self.bytes >= MAX_BYTES:
             return 0.0
-        return max(0.0, self._since + self._linger - now)
+        return max(0.0, (self._since // self._linger + 1) * self._linger - now)
 
     def take(self, now: float) -> Block[R]:
         """The next block: as many records as fit, at least one."""

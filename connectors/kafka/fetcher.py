@@ -36,12 +36,13 @@ class _Position(NamedTuple):
 
 
 class Fetcher:
-    """Reads partitions of `topic`. Make it inside the loop it is used in, and close it.
+    """Reads partitions of `topic`. Make it inside the loop it is used in, and close it. Kafka answers when it has
+    `fetch_bytes`, or after half a second.
 
     An offset that Kafka has not (any more) is as good as the first that it has: who must not jump compares offsets.
     """
 
-    def __init__(self, servers: str, topic: str) -> None:
+    def __init__(self, servers: str, topic: str, fetch_bytes: int = 1) -> None:
         self._topic = topic
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -67,7 +68,7 @@ class Fetcher:
                 "group.id": "unused-assign-only",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
-                "fetch.min.bytes": 1,
+                "fetch.min.bytes": fetch_bytes,
                 "fetch.wait.max.ms": 500,
                 "queued.max.messages.kbytes": MAX_QUEUED_KIB,
                 "fetch.queue.backoff.ms": 1,

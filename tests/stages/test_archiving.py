@@ -11,7 +11,9 @@ import pytest
 from agents.archiving import partition as module
 from agents.archiving.budget import PARTITION_BYTES, Budget
 from agents.archiving.content import CURSORS, MESSAGES, Content
+from agents.archiving.inserts import Inserts
 from agents.archiving.partition import Partition
+from agents.archiving.stage import ArchiverStage
 from agents.rules.archive import Start
 from connectors.clickhouse.client import ArchiveRefused
 from connectors.clickhouse.memory import MemoryArchive
@@ -72,7 +74,8 @@ class Bench:
         async def go_on(number: int) -> None:
             self.sought.append(self.partition.next_offset)
 
-        self.partition = Partition(1, content, self.source, self.archive, self.budget, self.figures, go_on)
+        inserts = Inserts(content, self.archive, self.budget.turns, self.figures)
+        self.partition = Partition(1, content, self.source, self.archive, inserts, self.budget, self.figures, go_on)
         return self.partition
 
     async def running(self, content: Content[Any] = MESSAGES) -> Partition[Any]:
@@ -240,3 +243,45 @@ async def test_closed_in_the_middle_it_commits_only_what_is_there(bench: Bench) 
     partition.feed([record(1)])
     await partition.close()
     assert partition.committable == 1
+
+
+async def running_stage(archive: MemoryArchive) -> ArchiverStage:
+    """Of three partitions, which feed 1, 1 and 2,000 rows by now."""
+
+    async def go_on(number: int) -> None:
+        pass
+
+    stage = ArchiverStage(MESSAGES._replace(linger=0.1), Source(), archive, Budget(), go_on)
+    await stage.assigned({0, 1, 2})
+    await until(lambda: all(partition.status is Status.RUNNING for partition in stage.partitions.values()))
+    for number, count in enumerate((1, 1, 2_000)):
+        stage.feed(number, [record(0, count)])
+    return stage
+
+
+async def test_small_blocks_go_in_one_insert_and_large_ones_alone() -> None:
+    archive = MemoryArchive()
+    stage = await running_stage(archive)
+    await until(lambda: all(partition.idle for partition in stage.partitions.values()))
+    tokens = sorted(sorted(part.rpartition("/")[0] for part in token.split()) for token in archive.tokens)
+    assert tokens == [["log-id/0/0-0", "log-id/1/0-0"], ["log-id/2/0-0"]]
+    assert (stage.figures["inserts"], stage.figures["rows"]) == (2, 2_002)
+    await stage.stop()
+
+
+async def test_what_was_refused_together_comes_again_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BACKOFF", (0.01,))
+    archive = MemoryArchive()
+    whole = archive.insert
+
+    async def insert(rows: Sequence[Row], token: str) -> None:
+        if "/0/" in token:
+            raise ArchiveRefused("partition 0 brings what cannot be")
+        await whole(rows, token)
+
+    monkeypatch.setattr(archive, "insert", insert)
+    stage = await running_stage(archive)
+    await until(lambda: stage.partitions[1].idle and stage.partitions[2].idle)
+    assert [partition.committable for partition in stage.partitions.values()] == [0, 1, 1]
+    assert stage.partitions[0].reason == "partition 0 brings what cannot be"
+    await stage.stop()

@@ -62,14 +62,17 @@ def test_where_the_archiver_goes_on(committed: int | None, start: int, end: int,
     assert start_at(committed, start, end) == expected
 
 
-def test_a_block_waits_for_company_but_not_for_long() -> None:
+def test_a_block_waits_for_company_but_not_for_long_and_all_partitions_are_due_together() -> None:
     gathering = Gathering[Row](LINGER)
     assert gathering.due(0.0) == float("inf")
     assert gathering.add(0, b"a" * 100, [row(1)], now=5.0) == 100 + RECORD_BYTES
-    assert gathering.due(5.0) == pytest.approx(LINGER)
+    other = Gathering[Row](LINGER)
+    other.add(0, b"a", [row(1)], now=5.3)
+    tick = 8 * LINGER
+    assert 5.3 + gathering.due(5.3) == pytest.approx(tick) == pytest.approx(5.3 + other.due(5.3))
     gathering.add(1, b"b" * 100, [row(2)], now=5.5)
-    assert gathering.due(5.5) == pytest.approx(LINGER - 0.5)
-    assert gathering.due(5.0 + LINGER) == 0
+    assert 5.5 + gathering.due(5.5) == pytest.approx(tick)
+    assert gathering.due(tick + 0.001) == 0
     block = gathering.take(6.0)
     assert (block.first, block.last, block.bytes, [r.seq for r in block.rows]) == (0, 1, 200 + 2 * RECORD_BYTES, [1, 2])
     assert gathering.due(6.0) == float("inf")
