@@ -31,16 +31,20 @@ class RangeGone(Exception):
     """The log no longer holds the beginning of the range."""
 
 
-class Places(Protocol):
-    """What the state knows of a conversation's numbers."""
+class LastSeqs(Protocol):
+    """What the state knows of conversations."""
 
     def seq(self, conversation: str) -> int: ...
+
+    def conversations(self, user: str, after: str, until: str) -> Iterator[str]: ...
+
+
+class Places(LastSeqs, Protocol):
+    """And of when and where in the log their messages are."""
 
     def newest(self, conversation: str) -> tuple[int, int]: ...
 
     def places(self, conversation: str, after: int, limit: int) -> list[int]: ...
-
-    def conversations(self, user: str, after: str, until: str) -> Iterator[str]: ...
 
 
 Taking = Mapping[str, Sequence[Taken]]
@@ -86,7 +90,7 @@ class RecordAccess(Protocol):
         """The log's records at these offsets. Raises ReadTimeout, OffsetGone."""
 
 
-def find_heads(state: Places, user: str, after: str, until: str, cursors: Mapping[str, int]) -> dict[str, int]:
+def find_heads(state: LastSeqs, user: str, after: str, until: str, cursors: Mapping[str, int]) -> dict[str, int]:
     """Of one partition's part of a HeadsQuestion: those that have gone on after their cursor, the first MAX_HEADS by name."""
     heads: dict[str, int] = {}
     for conversation in state.conversations(user, after, until):

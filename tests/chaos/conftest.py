@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -127,13 +128,45 @@ async def load(talk: Talk) -> AsyncIterator[Load]:
     await running.cancel()
 
 
-@pytest.fixture
-def workers(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
-    """Two workers, not started; ended at the end."""
-    pair = [Worker(lab, number, folder=tmp_path) for number in range(2)]
+@contextmanager
+def two_workers(lab: Stack, stage: str, folder: Path) -> Iterator[list[Worker]]:
+    """Not started; ended at the end."""
+    pair = [Worker(lab, number, stage, folder) for number in range(2)]
     yield pair
     for worker in pair:
         worker.end()
+
+
+@pytest.fixture
+def workers(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
+    with two_workers(lab, "sequencer", tmp_path) as pair:
+        yield pair
+
+
+@pytest.fixture
+def cursors(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
+    with two_workers(lab, "cursors", tmp_path) as pair:
+        yield pair
+
+
+@pytest.fixture
+def presence(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
+    with two_workers(lab, "presence", tmp_path) as pair:
+        yield pair
+
+
+def running(worker: Worker) -> set[int]:
+    """The partitions that a worker has, and has restored."""
+    return {number for number, partition in worker.partitions().items() if partition["status"] == "running"}
+
+
+async def all_are_with(*workers: Worker) -> None:
+    """Every partition runs, and every worker has some."""
+    first = workers[0]
+    await asyncio.to_thread(
+        first.wait_for,
+        lambda: all(map(running, workers)) and sum(len(running(worker)) for worker in workers) == PARTITIONS,
+    )
 
 
 @pytest.fixture

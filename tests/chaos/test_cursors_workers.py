@@ -1,12 +1,11 @@
 """Two workers share the cursors; one is killed, with or without its disk, and is back: no mark goes back, none is missing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.chaos.conftest import PARTITIONS, ROUNDS
+from tests.chaos.conftest import PARTITIONS, ROUNDS, all_are_with
 from tests.chaos.test_receipts_kills import Watcher, differences, read_all
 from tests.harness.load import Load
 from tests.harness.stack import Stack
@@ -15,28 +14,6 @@ from tests.harness.worker import Worker
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120 * ROUNDS)]
 PARTS = {"gateways": 2}
-
-
-@pytest.fixture
-def cursors(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
-    pair = [Worker(lab, number, "cursors", tmp_path) for number in range(2)]
-    yield pair
-    for worker in pair:
-        worker.end()
-
-
-def running(worker: Worker) -> set[int]:
-    """The partitions that a worker has, and has restored."""
-    return {number for number, partition in worker.partitions().items() if partition["status"] == "running"}
-
-
-async def all_are_with(*workers: Worker) -> None:
-    """Every partition runs, and every worker has some."""
-    first = workers[0]
-    await asyncio.to_thread(
-        first.wait_for,
-        lambda: all(map(running, workers)) and sum(len(running(worker)) for worker in workers) == PARTITIONS,
-    )
 
 
 async def quiet_conversations(talk: Talk) -> list[str]:

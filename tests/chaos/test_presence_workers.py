@@ -1,13 +1,10 @@
 """Two workers share the presence; one is paused past its session and wakes up: what it says late is passed over."""
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.chaos.conftest import ROUNDS
-from tests.chaos.test_cursors_workers import all_are_with
+from tests.chaos.conftest import ROUNDS, all_are_with
 from tests.chaos.test_presence_kills import FRIENDS, Friend, shown, until
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -15,14 +12,6 @@ from tests.harness.worker import Worker
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120 * ROUNDS)]
 PARTS = {"gateways": 2, "cursors": 1}
-
-
-@pytest.fixture
-def presence(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
-    pair = [Worker(lab, number, "presence", tmp_path) for number in range(2)]
-    yield pair
-    for worker in pair:
-        worker.end()
 
 
 async def test_one_of_two_is_paused_while_friends_come_and_go_and_wakes_up(

@@ -104,7 +104,7 @@ class Sequencer:
             if item.seq:
                 self._landed[item.conversation].append(item)
 
-    # Places
+    # LastSeqs
 
     def seq(self, conversation: str) -> int:
         return len(self._landed[conversation])
@@ -112,12 +112,6 @@ class Sequencer:
     def conversations(self, user: str, after: str, until: str) -> Iterator[str]:
         names = sorted(name for name, items in self._landed.items() if items and is_member(name, UserId(user)))
         return (name for name in names if name > after and (not until or name <= until))
-
-    def newest(self, conversation: str) -> tuple[int, int]:
-        raise NotImplementedError
-
-    def places(self, conversation: str, after: int, limit: int) -> list[int]:
-        raise NotImplementedError
 
     async def answer(self, page: str, body: bytes | None, query: Mapping[str, str]) -> tuple[int, bytes]:
         """What the pages of its monitor answer."""
