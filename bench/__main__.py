@@ -65,7 +65,7 @@ def main() -> None:
             name = f"g_receipts_window_{window}"
             results[name] = sockets.closed_loop(stack, window, 2 if quick else 15, 3, receipts=True)
             print(f"(g) receipts, window {window}: {results[name]}", flush=True)
-        results["h_presence"] = presence.measure(stack, 10 if quick else 200)
+        results["h_presence"] = presence.measure(stack, 10 if quick else 100)
         print(f"(h) presence: {results['h_presence']}", flush=True)
         results["i_storm"] = storm.measure(stack, 300 if quick else 5_000)
         print(f"(i) storm: {results['i_storm']}", flush=True)

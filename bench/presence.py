@@ -1,6 +1,7 @@
 """(h) Presence: from a device's welcome, or its goodbye, until a watcher hears of it."""
 
 import asyncio
+import random
 import time
 from typing import Any
 
@@ -12,9 +13,12 @@ from gateway.tokens import issue
 from messenger_sdk import Client, PresenceChanged
 from schemas.ids import user_id
 
+_CHANGES_PER_SECOND = 5.0
+"""A node says a change at once that comes alone; what follows within 0.1 s goes together."""
+
 
 def measure(stack: System, times: int) -> dict[str, Any]:
-    """A device comes and goes `times` times, on another node than its watcher."""
+    """A device comes and goes `times` times at random moments, on another node than its watcher."""
     return uvloop.run(_measure(stack, times))
 
 
@@ -22,7 +26,7 @@ async def _measure(stack: System, times: int) -> dict[str, Any]:
     host, port = stack.gateway
     watcher = _client(stack, f"http://{host}:{port}", "presence-watcher")
     told: asyncio.Queue[tuple[float, bool]] = asyncio.Queue()
-    online, offline = [], []
+    chance, online, offline = random.Random(11), [], []
     async with watcher:
         await watcher.online()
         await watcher.send("presence-watched", "hello")
@@ -30,11 +34,13 @@ async def _measure(stack: System, times: int) -> dict[str, Any]:
         listening = asyncio.create_task(_listen(watcher, told))
         await asyncio.wait_for(told.get(), 10)
         for _ in range(times):
+            await asyncio.sleep(chance.expovariate(_CHANGES_PER_SECOND))
             client = _client(stack, f"http://{host}:{port + 1}", "presence-watched")
             async with client:
                 await client.online()
                 began = time.monotonic()
                 online.append(await _until(told, True) - began)
+                await asyncio.sleep(chance.expovariate(_CHANGES_PER_SECOND))
                 began = time.monotonic()
             offline.append(await _until(told, False) - began)
         listening.cancel()
