@@ -77,6 +77,7 @@ async def test_the_archiver_is_killed_again_and_again(
     assert restarts() == 2 * ROUNDS, "it died of nothing else"
 
 
+@pytest.mark.soak
 @pytest.mark.parts(archivers=2)
 async def test_one_of_two_archivers_is_killed(lab: Stack, load: Load, reader: ArchiveReader) -> None:
     chance = random.Random(3)
@@ -101,6 +102,7 @@ async def test_clickhouse_is_killed_again_and_again(
     assert restarts() == ROUNDS // 3, "it waits, and does not end"
 
 
+@pytest.mark.soak
 async def test_clickhouse_is_away_for_a_while(
     lab: Stack, load: Load, reader: ArchiveReader, restarts: Callable[[], int]
 ) -> None:
@@ -120,6 +122,7 @@ async def test_clickhouse_is_away_for_a_while(
     assert restarts() == 0
 
 
+@pytest.mark.soak
 async def test_clickhouse_is_paused_and_goes_on_or_is_killed_for_it(lab: Stack, load: Load, reader: ArchiveReader) -> None:
     await load.start()
     await load.sent(100)
@@ -133,6 +136,7 @@ async def test_clickhouse_is_paused_and_goes_on_or_is_killed_for_it(lab: Stack, 
     await judge(lab, load, reader)
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 async def test_a_log_created_anew_is_read_from_its_start_and_another_numbering_halts(lab: Stack, talk: Talk) -> None:
     alice, _ = await talk.join("alice"), await talk.join("bob")

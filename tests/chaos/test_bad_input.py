@@ -71,6 +71,7 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     assert worker.process.poll() is None
 
 
+@pytest.mark.soak
 async def test_redis_away_during_a_rebalance(lab: Stack, workers: list[Worker], load: Load, judged: Judged) -> None:
     away = 60 if ROUNDS > 1 else 12
     for worker in workers:

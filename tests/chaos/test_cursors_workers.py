@@ -30,6 +30,7 @@ async def quiet_conversations(talk: Talk) -> list[str]:
     return list(others)
 
 
+@pytest.mark.soak
 async def test_one_of_two_is_killed_under_load_and_comes_back(
     lab: Stack, talk: Talk, load: Load, judged: Callable[[], Awaitable[None]], cursors: list[Worker]
 ) -> None:

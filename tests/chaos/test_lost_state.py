@@ -75,6 +75,7 @@ async def test_log_recreated_is_folded_again_from_the_input(worker: Worker, lab:
     await judged()
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 async def test_log_head_gone_goes_on_with_the_state_and_halts_without(worker: Worker, lab: Stack, talk: Talk) -> None:
     kafka.expire(lab, LOG, place(talk))
@@ -84,6 +85,7 @@ async def test_log_head_gone_goes_on_with_the_state_and_halts_without(worker: Wo
     halts(worker, place(talk), "there is no snapshot")
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 async def test_a_stop_that_hangs_in_faust_keeps_the_state(workers: list[Worker], lab: Stack, talk: Talk) -> None:
     worker = workers[0]
@@ -107,6 +109,7 @@ async def test_input_recreated_halts_even_without_state(worker: Worker, lab: Sta
     halts(worker, place(talk), "its tail was lost")
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
     lab.kill("kafka", signal.SIGKILL)

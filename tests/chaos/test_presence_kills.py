@@ -96,6 +96,7 @@ async def test_who_comes_and_goes_meanwhile_is_known_at_the_end(
         await friend.go()
 
 
+@pytest.mark.soak
 async def test_a_node_that_is_slow_to_take_its_lease_again_after_redis_was_emptied_is_not_dead(
     lab: Stack, talk: Talk, redis: RedisClient
 ) -> None:

@@ -25,6 +25,7 @@ def workers(lab: Stack) -> Iterator[list[Worker]]:
         worker.end()
 
 
+@pytest.mark.soak
 async def test_workers_that_hang_end_themselves(
     workers: list[Worker], load: Load, judged: Callable[[], Awaitable[None]]
 ) -> None:
