@@ -33,10 +33,11 @@ async def test_heads_are_complete_or_pending_while_owners_are_paused(lab: Stack,
     speaking = [asyncio.create_task(speak(*item)) for item in names.items()]
     complete = pending = 0
 
-    async def ask(seconds: float) -> None:
+    async def ask(seconds: float, wanted: int = 0) -> None:
+        """For so long, and until so many answers were complete."""
         nonlocal complete, pending
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        until, wanted = time.monotonic() + seconds, complete + wanted
+        while time.monotonic() < until or complete < wanted:
             before = dict(acknowledged)
             answer = await device.ask("sync", cursors={})
             if answer.get("pending") or answer["t"] == "error":
@@ -48,16 +49,16 @@ async def test_heads_are_complete_or_pending_while_owners_are_paused(lab: Stack,
 
     async with aiohttp.ClientSession() as http:
         device = await connect(http, lab, me)
-        await ask(1)
+        await ask(1, wanted=20)
         for round_ in range(2 * ROUNDS):
             worker = f"worker-{round_ % 2 + 1}"
             lab.kill(worker, signal.SIGSTOP)
             await ask(5)
             lab.kill(worker, signal.SIGCONT)
-            await ask(3)
+            await ask(3, wanted=20)
     stopping.set()
     async with asyncio.timeout(30):
         await asyncio.gather(*speaking)
     print(f"{complete} complete answers, {pending} pending")
-    assert complete > 100
-    assert sum(acknowledged.values()) > 1000
+    assert pending > 0
+    assert min(acknowledged.values()) > 20
