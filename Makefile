@@ -16,7 +16,7 @@ test: ## set up and run all tests (of the kills a sample), with real services an
 	$(PYTHON) -m pytest -q tests/chaos -m "not soak"
 	$(PYTHON) -m pytest -q tests/browser
 
-chaos: ## all kills, ten times each (an hour)
+chaos: ## all kills, ten times each (two hours)
 	@ops/setup.sh test
 	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough $(PYTHON) -m pytest -q tests/chaos tests/property
 
@@ -32,7 +32,7 @@ format: ## format the code
 	.venv/bin/ruff check --fix-only --quiet .
 	.venv/bin/ruff format --quiet .
 
-bench: ## measure; writes bench/results (on an idle machine, 10 minutes)
+bench: ## measure; writes bench/results (on an idle machine, a quarter of an hour)
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 

@@ -33,8 +33,8 @@ class Inserts(Generic[R]):
         self._together = Together[Tokened[R], None](self._insert, 1, _TOGETHER)
 
     async def insert(self, block: Tokened[R], held_bytes: int, alone: bool) -> None:
-        """Returns when the rows are there. Raises ArchiveUnavailable, ArchiveRefused, for all that went together: a block that
-        comes again goes `alone`, and is in nobody's way."""
+        """Returns when the rows are there. Raises ArchiveUnavailable, ArchiveRefused, for all that went together: one with
+        which something is wrong goes `alone`, and is in nobody's way."""
         if alone or len(block.rows) > _SMALL_ROWS or held_bytes > _SMALL_BYTES:
             await self._insert([block])
         else:

@@ -170,7 +170,7 @@ class Partition(Generic[R]):
         self.status = Status.RUNNING
         await self._go_on(self.number)
 
-    async def _prepare(self, attempt: int) -> None:
+    async def _prepare(self) -> None:
         await self._archive.prepare(await self._source.numbering())
         start = await self._source.start(self.number)
         self._next = self.committable = start.offset
@@ -188,13 +188,13 @@ class Partition(Generic[R]):
     async def _insert(self, block: Block[R]) -> None:
         if block.rows:
             tokened = Tokened(block.rows, block.token(self._source.topic_id, self.number))
-            await self._trying(lambda attempt: self._inserts.insert(tokened, block.bytes, alone=attempt > 0))
+            await self._trying(lambda: self._inserts.insert(tokened, block.bytes, alone=bool(self.reason)))
 
-    async def _trying(self, ask: Callable[[int], Awaitable[None]]) -> None:
+    async def _trying(self, ask: Callable[[], Awaitable[None]]) -> None:
         """Ask for ever: nothing is given up."""
         for attempt in range(2**62):
             try:
-                await ask(attempt)
+                await ask()
             except (ArchiveUnavailable, ArchiveRefused, ReadTimeout, KafkaUnreachable) as error:
                 text = str(error)
                 log.log(logging.WARNING if text != self.last_error else logging.DEBUG, "%s: %s", self._name, text)

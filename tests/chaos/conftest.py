@@ -4,7 +4,8 @@ To start a stack takes longer than most kills. So tests that want the same parts
 leaves it healthy, has users of its own, and its verdict is on all that was before it, too. What leaves its stack broken is
 marked `alone`; after a failure the next test gets a fresh one.
 
-MESSENGER_CHAOS_ROUNDS is how often each kill is done (1 by default, 10 in `make chaos`). Times are printed with -s.
+What takes long is marked `soak`, and left to `make chaos`. MESSENGER_CHAOS_ROUNDS is how often each kill is done (1 by
+default, 10 in `make chaos`). Times are printed with -s.
 """
 
 import asyncio
