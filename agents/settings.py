@@ -9,9 +9,10 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class WorkerSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA host:port[,…], MESSENGER_REDIS URL, MESSENGER_STATE_DIR this worker's own folder, MESSENGER_WEB_PORT
-    and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its monitor, MESSENGER_WEB_HOST the name by which gateways reach it,
-    MESSENGER_PARTITIONS of conversation topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
+    """MESSENGER_KAFKA host:port[,…], MESSENGER_REDIS URL, MESSENGER_STATE_DIR this worker's own
+    folder, MESSENGER_WEB_PORT and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its monitor,
+    MESSENGER_WEB_HOST the name by which gateways reach it, MESSENGER_PARTITIONS of conversation
+    topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
     http://user:password@host:port."""
 
     kafka: str

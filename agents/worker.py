@@ -1,4 +1,5 @@
-"""A worker process: builds the stages it is told to run, runs them in one loop, stops them in reverse order."""
+"""A worker process: builds the stages it is told to run, runs them in one loop, stops them in
+reverse order."""
 
 import asyncio
 import gc
@@ -10,26 +11,26 @@ from pathlib import Path
 
 import uvloop
 
-from agents.archiver import make_archiver
-from agents.cursors import GROUP as CURSORS
-from agents.cursors import make_cursors
-from agents.folding.outside import Outside as FoldingOutside
-from agents.presence import GROUP as PRESENCE
-from agents.presence import make_presence
-from agents.sequencer import GROUP as SEQUENCER
-from agents.sequencer import make_sequencer
-from agents.sequencing.outside import Outside
+from agents.archiver.app import make_archiver
+from agents.cursors.app import GROUP as CURSORS
+from agents.cursors.app import make_cursors
+from agents.presence.app import GROUP as PRESENCE
+from agents.presence.app import make_presence
+from agents.sequencer.app import GROUP as SEQUENCER
+from agents.sequencer.app import make_sequencer
+from agents.sequencer.io import SequencerIO
 from agents.settings import WorkerSettings
+from agents.table_stage.io import TableStageIO
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.environment import SettingsError
-from connectors.kafka.topics import TopicsAdmin
+from connectors.kafka.admin import TopicsAdmin
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
-from streams.app import PipelineApp
-from streams.rocks import RocksBudget
+from streams.faust_adapter.app import PipelineApp
+from streams.tables.rocks import RocksBudget
 from streams.watchdog import end_when_blocked
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,10 @@ Build = Callable[[WorkerSettings, TopicIds, RedisClient], list[PipelineApp]]
 
 
 def build_sequencer(
-    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient, kind: type[Outside] = Outside
+    settings: WorkerSettings,
+    topic_ids: TopicIds,
+    redis: RedisClient,
+    kind: type[SequencerIO] = SequencerIO,
 ) -> list[PipelineApp]:
     """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
     state_dir = Path(settings.state_dir)
@@ -60,23 +64,43 @@ def build_sequencer(
     return [make_sequencer(outside, settings)]
 
 
-def build_cursors(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> list[PipelineApp]:
+def build_cursors(
+    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
+) -> list[PipelineApp]:
     """The cursors stage of a worker."""
-    outside = FoldingOutside(
-        settings.kafka, CURSORS, topic_ids, RedisRoutes(redis), RedisOwners(redis, CURSORS), settings.web_address
+    outside = TableStageIO(
+        settings.kafka,
+        CURSORS,
+        topic_ids,
+        RedisRoutes(redis),
+        RedisOwners(redis, CURSORS),
+        settings.web_address,
     )
     return [make_cursors(outside, settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))]
 
 
-def build_presence(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> list[PipelineApp]:
+def build_presence(
+    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
+) -> list[PipelineApp]:
     """The presence stage of a worker."""
-    outside = FoldingOutside(
-        settings.kafka, PRESENCE, topic_ids, RedisRoutes(redis), RedisOwners(redis, PRESENCE), settings.web_address
+    outside = TableStageIO(
+        settings.kafka,
+        PRESENCE,
+        topic_ids,
+        RedisRoutes(redis),
+        RedisOwners(redis, PRESENCE),
+        settings.web_address,
     )
-    return [make_presence(outside, RedisWatchers(redis), settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))]
+    return [
+        make_presence(
+            outside, RedisWatchers(redis), settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS)
+        )
+    ]
 
 
-def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient) -> list[PipelineApp]:
+def build_archiver(
+    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
+) -> list[PipelineApp]:
     """The archiver of a worker. Raises SettingsError."""
     try:
         client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS)
@@ -86,15 +110,18 @@ def build_archiver(settings: WorkerSettings, topic_ids: TopicIds, redis: RedisCl
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
-    """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises TopicsWrong, KafkaUnreachable."""
+    """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises TopicsWrong,
+    KafkaUnreachable."""
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # also for the loop of Faust's consumer thread
+    asyncio.set_event_loop_policy(
+        uvloop.EventLoopPolicy()
+    )  # also for the loop of Faust's consumer thread
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()
     code = asyncio.Runner().run(_run(settings, admin.ids, builders))
-    # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation ends, must not keep a worker
-    # that has said goodbye.
+    # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation
+    # ends, must not keep a worker that has said goodbye.
     logging.shutdown()
     os._exit(code)
 
@@ -108,12 +135,18 @@ async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence
     apps = [app for build in builders for app in build(settings, topic_ids, redis)]
     for app in apps:
         await app.start()
-    waiting = [asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))]
+    waiting = [
+        asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))
+    ]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     code = 0 if stop.is_set() else 1
     stopping = asyncio.create_task(_stop(apps, redis))
-    if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[1]:  # Faust swallows the cancellation that a timeout would send
-        log.warning("stopping took longer than %.0f s; what was under way is in the log", _STOP_SECONDS)
+    if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[
+        1
+    ]:  # Faust swallows the cancellation that a timeout would send
+        log.warning(
+            "stopping took longer than %.0f s; what was under way is in the log", _STOP_SECONDS
+        )
     else:
         stopping.result()
     guard.cancel()

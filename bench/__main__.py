@@ -1,4 +1,5 @@
-"""`python -m bench`: measures on this machine and writes bench/results/latest.json and latest.md."""
+"""`python -m bench`: measures on this machine and writes bench/results/latest.json and
+latest.md."""
 
 import argparse
 import json
@@ -23,8 +24,15 @@ _SENT = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the time: to see that it works")
-    parser.add_argument("--archive-rows", type=int, default=2_000_000, help="rows that pages of the archive are read from")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the time: to see that it works"
+    )
+    parser.add_argument(
+        "--archive-rows",
+        type=int,
+        default=2_000_000,
+        help="rows that pages of the archive are read from",
+    )
     parser.add_argument("--only-archive", action="store_true", help="print (f) and write nothing")
     options = parser.parse_args()
     quick: bool = options.quick
@@ -33,15 +41,21 @@ def main() -> None:
         return
     results: dict[str, Any] = {
         "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
         "machine": f"{platform.processor() or platform.machine()}, {len(_cores())} cores, Python {platform.python_version()}",
         "command": "make bench",
         "sent": _SENT,
     }
     yardstick = [_yardstick()]
     print(f"yardstick {yardstick}\n(a) sequencer ...", flush=True)
-    runs = [sequencer.measure(100_000 if quick else 1_000_000, 5_000) for _ in range(1 if quick else 3)]
-    results["a_sequencer"] = sorted(runs, key=lambda run: run["messages_per_worker_cpu_second"])[len(runs) // 2]
+    runs = [
+        sequencer.measure(100_000 if quick else 1_000_000, 5_000) for _ in range(1 if quick else 3)
+    ]
+    results["a_sequencer"] = sorted(runs, key=lambda run: run["messages_per_worker_cpu_second"])[
+        len(runs) // 2
+    ]
     results["a_sequencer"]["of_runs"] = [run["messages_per_worker_cpu_second"] for run in runs]
     print(results["a_sequencer"], flush=True)
     with system() as stack:
@@ -74,7 +88,9 @@ def main() -> None:
         results["j_history"] = history.measure(stack, 3 if quick else 10)
         print(f"(j) history: {results['j_history']}", flush=True)
     with system(workers=4, gateways=1) as stack:
-        results["k_whereabouts"] = whereabouts.measure(stack, 4, 100 if quick else 1_000, 2 if quick else 10)
+        results["k_whereabouts"] = whereabouts.measure(
+            stack, 4, 100 if quick else 1_000, 2 if quick else 10
+        )
         print(f"(k) whereabouts: {results['k_whereabouts']}", flush=True)
     results["f_archive"] = _archive(quick, options.archive_rows)
     print(f"(f) archive: {results['f_archive']}", flush=True)
@@ -87,7 +103,9 @@ def main() -> None:
 
 
 def _archive(quick: bool, rows: int) -> dict[str, Any]:
-    return archive.measure(50_000 if quick else 1_000_000, rows // 10 if quick else rows, 2 if quick else 15)
+    return archive.measure(
+        50_000 if quick else 1_000_000, rows // 10 if quick else rows, 2 if quick else 15
+    )
 
 
 def _yardstick() -> list[float]:
@@ -95,7 +113,10 @@ def _yardstick() -> list[float]:
 
 
 def _table(results: dict[str, Any]) -> str:
-    a, yardstick = results["a_sequencer"], " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
+    a, yardstick = (
+        results["a_sequencer"],
+        " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"]),
+    )
     lines = [
         f"# Measured {results['when']} (UTC), commit {results['commit']}",
         "",
@@ -110,7 +131,10 @@ def _table(results: dict[str, Any]) -> str:
     for devices, window in _LOOPS:
         b = results[f"b_sockets_devices_{devices}_window_{window}"]
         of = f"(b) {devices} device{'s' if devices > 1 else ''} each, window {window}"
-        shown, cpu = b["shown_ms"], ", ".join(f"{part} {us}" for part, us in b["us_per_message"].items())
+        shown, cpu = (
+            b["shown_ms"],
+            ", ".join(f"{part} {us}" for part, us in b["us_per_message"].items()),
+        )
         per_cpu = f"{b['messages_per_server_cpu_second']:,} ({cpu} us a message)"
         lines += [
             f"| {of}, 100 pairs: messages/s | {b['messages_per_second']:,} |",
@@ -126,7 +150,10 @@ def _table(results: dict[str, Any]) -> str:
                 f"| {ms['p50']} / {ms['p95']} / {ms['p99']} |"
             )
     d, e = results["d_idle"], results["e_come_back"]
-    logins, memory = f"{d['logins_per_second']:,} ({_parts(d['us_per_login'])} us a login)", d["gateway_kib_per_connection"]
+    logins, memory = (
+        f"{d['logins_per_second']:,} ({_parts(d['us_per_login'])} us a login)",
+        d["gateway_kib_per_connection"],
+    )
     lines += [
         f"| (d) {d['connections']:,} connections: logins/s | {logins} |",
         f"| (d) KiB of the gateway a connection; CPU % when idle | {memory}; {_parts(d['idle_cpu_percent'])} |",
@@ -145,7 +172,9 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
     lines = []
     for window in (1, 8):
         g = results[f"g_receipts_window_{window}"]
-        per_cpu = f"{g['messages_per_server_cpu_second']:,} ({_parts(g['us_per_message'])} us a message)"
+        per_cpu = (
+            f"{g['messages_per_server_cpu_second']:,} ({_parts(g['us_per_message'])} us a message)"
+        )
         lines += [
             f"| (g) 3 devices each, receipts on, window {window}: messages/s; marks/s | {g['messages_per_second']:,}; "
             f"{g['marks_per_second']:,} |",
@@ -178,12 +207,23 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
 def _whereabouts_lines(k: dict[str, Any]) -> list[str]:
     lines = []
     for kind, one in k["a_sync"].items():
-        us = _parts({name.removeprefix("us_of_"): one[name] for name in one if name.startswith("us_of_")})
+        us = _parts(
+            {name.removeprefix("us_of_"): one[name] for name in one if name.startswith("us_of_")}
+        )
         what = f"(k) a sync, {k['workers']} workers, {kind.replace('_', ' ')}: questions; partitions looked at; CPU us"
         lines.append(f"| {what} | {one['questions']}; {one['partitions_looked_at']}; {us} |")
-    figures = _parts({name.removeprefix("us_").replace("_", " "): us for name, us in k["a_batch"].items() if name != "users"})
+    figures = _parts(
+        {
+            name.removeprefix("us_").replace("_", " "): us
+            for name, us in k["a_batch"].items()
+            if name != "users"
+        }
+    )
     lines.append(f"| (k) bytes of Redis a user who is known | {k['redis_bytes_a_user']} |")
-    return [*lines, f"| (k) look for the routes of {k['a_batch']['users']} users, us of Redis | {figures} |"]
+    return [
+        *lines,
+        f"| (k) look for the routes of {k['a_batch']['users']} users, us of Redis | {figures} |",
+    ]
 
 
 def _archive_lines(f: dict[str, Any]) -> list[str]:
@@ -205,7 +245,11 @@ def _parts(figures: dict[str, float]) -> str:
 
 
 def _cores() -> list[str]:
-    return [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("processor")]
+    return [
+        line
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("processor")
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""(f) The archive: catching up from a prefilled log, bytes a message, and pages out of many rows."""
+"""(f) The archive: catching up from a prefilled log, bytes a message, and pages out of many
+rows."""
 
 import asyncio
 import json
@@ -38,7 +39,8 @@ _WORDS = _EVERYDAY.split()
 
 
 def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
-    """Archive `messages` from the log; then read pages out of `rows` more, with 1 and 8 readers, `seconds` each."""
+    """Archive `messages` from the log; then read pages out of `rows` more, with 1 and 8 readers,
+    `seconds` each."""
     with system(workers=0, gateways=0, archivers=0) as stack:
         asyncio.run(_fill_log(stack.kafka, messages))
         results = _catch_up(stack, messages)
@@ -49,7 +51,8 @@ def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
         results["fill_seconds"] = round(time.monotonic() - began, 1)
         admin.close()
         results["pages"] = {
-            readers: asyncio.run(_read(stack.clickhouse("gateway"), rows, readers, seconds)) for readers in (1, 8)
+            readers: asyncio.run(_read(stack.clickhouse("gateway"), rows, readers, seconds))
+            for readers in (1, 8)
         }
         return results
 
@@ -65,7 +68,9 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
     }
     before = stack.cpu()
     with (stack.home / "bench-archiver.log").open("wb") as log:
-        archiver = subprocess.Popen([sys.executable, "-m", "ops", "worker", "archiver"], env=environment, stderr=log)
+        archiver = subprocess.Popen(
+            [sys.executable, "-m", "ops", "worker", "archiver"], env=environment, stderr=log
+        )
     try:
         began, first, page = _run(stack, archiver.pid, messages)
         used, elapsed = cpu_seconds(archiver.pid) - began[1], time.monotonic() - began[0]
@@ -84,7 +89,9 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
         "rows_per_second": round((messages - first) / elapsed),
         "rows_per_insert": page["rows_per_insert"],
         "archiver_peak_mib": peak,
-        "clickhouse_us_per_row": round((after["clickhouse"] - before["clickhouse"]) / messages * 1e6, 1),
+        "clickhouse_us_per_row": round(
+            (after["clickhouse"] - before["clickhouse"]) / messages * 1e6, 1
+        ),
         "bytes_per_message": round(stored / counts[1], 1),
     }
 
@@ -97,7 +104,9 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
     while time.monotonic() < deadline:
         time.sleep(0.1)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5
+            ) as answer:
                 page = json.load(answer)["messages"]
         except OSError:
             continue
@@ -110,7 +119,9 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
 
 async def _fill_log(kafka: str, messages: int) -> None:
     """Log records as the sequencer writes them under load, bodies of everyday words, one day."""
-    names = [conversation_of(user_id(f"alice{n}"), user_id(f"bob{n}")) for n in range(_CONVERSATIONS)]
+    names = [
+        conversation_of(user_id(f"alice{n}"), user_id(f"bob{n}")) for n in range(_CONVERSATIONS)
+    ]
     places = [partition_of(name, _PARTITIONS) for name in names]
     seqs = [0] * len(names)
     offsets = [0] * _PARTITIONS
@@ -123,7 +134,17 @@ async def _fill_log(kafka: str, messages: int) -> None:
         if not items:
             return
         value = encode_event(
-            LogRecord(SCHEMA_VERSION, 1, items[0].offset, items[-1].offset, items[-1].time, -1, items[-1].time, 0, items)
+            LogRecord(
+                SCHEMA_VERSION,
+                1,
+                items[0].offset,
+                items[-1].offset,
+                items[-1].time,
+                -1,
+                items[-1].time,
+                0,
+                items,
+            )
         )
         while True:
             try:
@@ -134,13 +155,28 @@ async def _fill_log(kafka: str, messages: int) -> None:
 
     chance = random.Random(1)
     for number in range(messages):
-        n = (number * 7919) % len(names) if number % 4 else (number // 4) % 50  # a quarter is in fifty busy conversations
+        n = (
+            (number * 7919) % len(names) if number % 4 else (number // 4) % 50
+        )  # a quarter is in fifty busy conversations
         seqs[n] += 1
         partition = places[n]
         taken[partition].append(
             Taken(
-                *(offsets[partition], start + number // 50, names[n], f"alice{n}", "phone-1", b"o" * 16, seqs[n]),
-                *(os.urandom(16), seqs[n], 0, " ".join(chance.choices(_WORDS, k=chance.randrange(4, 28)))),
+                *(
+                    offsets[partition],
+                    start + number // 50,
+                    names[n],
+                    f"alice{n}",
+                    "phone-1",
+                    b"o" * 16,
+                    seqs[n],
+                ),
+                *(
+                    os.urandom(16),
+                    seqs[n],
+                    0,
+                    " ".join(chance.choices(_WORDS, k=chance.randrange(4, 28))),
+                ),
             )
         )
         offsets[partition] += 1
@@ -152,7 +188,8 @@ async def _fill_log(kafka: str, messages: int) -> None:
 
 
 def _sizes(rows: int) -> tuple[int, int]:
-    """(big conversations, messages of each): half of all rows are in big ones, half in conversations of 100."""
+    """(big conversations, messages of each): half of all rows are in big ones, half in
+    conversations of 100."""
     big = max(1, min(20, rows // 2_000))
     return big, rows // 2 // big
 
@@ -163,7 +200,14 @@ def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
     words = ", ".join(f"'{word}'" for word in _WORDS)
     small = rows - big * each
     parts = [(f"big{n}", each, f"concat('big{n}:zed')", "number + 1") for n in range(big)]
-    parts.append(("small", small, "concat('small', toString(intDiv(number, 100)), ':zed')", "number % 100 + 1"))
+    parts.append(
+        (
+            "small",
+            small,
+            "concat('small', toString(intDiv(number, 100)), ':zed')",
+            "number % 100 + 1",
+        )
+    )
     for _, count, conversation, seq in parts:
         admin.run(
             "INSERT INTO archive.messages SELECT "
@@ -177,7 +221,8 @@ def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
 
 
 async def _read(url: str, rows: int, readers: int, seconds: float) -> dict[str, Any]:
-    """Pages of 50 somewhere in a conversation, half in big ones; every one must be without a hole."""
+    """Pages of 50 somewhere in a conversation, half in big ones; every one must be without a
+    hole."""
     archive = ClickHouseArchive(ClickHouseClient(url, 30))
     big, each = _sizes(rows)
     small = (rows - big * each) // 100
@@ -197,7 +242,9 @@ async def _read(url: str, rows: int, readers: int, seconds: float) -> dict[str, 
             began = time.monotonic()
             page = await archive.page(name, before=before, limit=_PAGE)
             took.append(time.monotonic() - began)
-            assert [message.seq for message in page] == list(range(before - 1, before - 1 - _PAGE, -1)), (name, before)
+            assert [message.seq for message in page] == list(
+                range(before - 1, before - 1 - _PAGE, -1)
+            ), (name, before)
 
     await archive.last_seq("big0:zed")
     began = time.monotonic()

@@ -1,4 +1,5 @@
-"""(d) Many idle connections: logins/s, memory and CPU of the gateway. (e) Devices that come back after an absence."""
+"""(d) Many idle connections: logins/s, memory and CPU of the gateway. (e) Devices that come back
+after an absence."""
 
 import asyncio
 import json
@@ -13,7 +14,7 @@ from bench.prefill import prefill
 from bench.sockets import percentiles
 from bench.system import System
 from connectors.redis.client import RedisClient
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from schemas.ids import user_id
 
 _AT_ONCE = 100
@@ -42,7 +43,9 @@ class Device:
             self._writer.close()
             raise ConnectionRefusedError(answer.split(b"\r\n")[0].decode())
         token = issue(user_id(self._user), self._stack.secret, time.time())
-        welcome = await self.ask({"t": "hello", "id": 1, "version": 1, "token": token, "device": "bench"})
+        welcome = await self.ask(
+            {"t": "hello", "id": 1, "version": 1, "token": token, "device": "bench"}
+        )
         assert welcome["t"] == "welcome", welcome
 
     async def ask(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +88,11 @@ async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
     await _each(devices, lambda device: device.connect())
     elapsed, connected = time.monotonic() - began, stack.cpu()
     await asyncio.sleep(1)
-    resident, resting, redis_bytes = _resident_kib(pid), stack.cpu(), await _redis_bytes(stack) - redis_before
+    resident, resting, redis_bytes = (
+        _resident_kib(pid),
+        stack.cpu(),
+        await _redis_bytes(stack) - redis_before,
+    )
     await asyncio.sleep(seconds)
     rested = stack.cpu()
     for device in devices:
@@ -96,12 +103,15 @@ async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
         "us_per_login": {name: round((connected[name] - cpu[name]) / count * 1e6) for name in cpu},
         "gateway_kib_per_connection": round((resident - before) / count, 1),
         "redis_bytes_per_connection": round(redis_bytes / count),
-        "idle_cpu_percent": {name: round((rested[name] - resting[name]) / seconds * 100, 1) for name in cpu},
+        "idle_cpu_percent": {
+            name: round((rested[name] - resting[name]) / seconds * 100, 1) for name in cpu
+        },
     }
 
 
 def come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
-    """`count` devices come back at once, `missed` messages each; a device is done when it has them all."""
+    """`count` devices come back at once, `missed` messages each; a device is done when it has them
+    all."""
     page = stack.sequencer()
     assert page is not None
     target = page["messages"] + count * missed
@@ -120,8 +130,12 @@ async def _come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
         await device.connect()
         heads = await device.ask({"t": "sync", "id": 2, "cursors": {}})
         ((conversation, head),) = heads["heads"].items()
-        answer = await device.ask({"t": "history", "id": 3, "conversation": conversation, "after": head - missed})
-        assert [message["seq"] for message in answer["messages"]] == list(range(head - missed + 1, head + 1)), answer
+        answer = await device.ask(
+            {"t": "history", "id": 3, "conversation": conversation, "after": head - missed}
+        )
+        assert [message["seq"] for message in answer["messages"]] == list(
+            range(head - missed + 1, head + 1)
+        ), answer
         times.append(time.monotonic() - began)
 
     devices = [Device(stack, f"bob{number}") for number in range(count)]

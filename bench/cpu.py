@@ -11,5 +11,9 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_mib(pid: int) -> int:
     """The most memory a process has had resident, in MiB."""
-    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    (line,) = [
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmHWM:")
+    ]
     return int(line.split()[1]) // 1024

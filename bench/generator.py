@@ -1,7 +1,9 @@
-"""Load over sockets: pairs of users on raw, non-blocking WebSockets, so that the generator costs little itself.
+"""Load over sockets: pairs of users on raw, non-blocking WebSockets, so that the generator costs
+little itself.
 
-Closed loop: each user keeps `window` messages unanswered; a message is done when its sender has `sent` and all other devices
-of both have shown it. Open loop: Poisson arrivals, each latency counted from when the message was due, late or not.
+Closed loop: each user keeps `window` messages unanswered; a message is done when its sender has
+`sent` and all other devices of both have shown it. Open loop: Poisson arrivals, each latency
+counted from when the message was due, late or not.
 """
 
 import json
@@ -13,7 +15,7 @@ import time
 from collections import deque
 from typing import Any
 
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from schemas.ids import user_id
 
 _BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
@@ -21,7 +23,9 @@ _READ = 262_144
 
 
 class _Device:
-    def __init__(self, name: str, peer: str, address: tuple[str, int], secret: str, device: str) -> None:
+    def __init__(
+        self, name: str, peer: str, address: tuple[str, int], secret: str, device: str
+    ) -> None:
         self.name = name
         self.peer = peer
         self.outbox = os.urandom(16).hex()
@@ -49,8 +53,9 @@ class _Device:
 
 
 class Generator:
-    """`pairs` of connected users whose messages it times, in seconds of time.monotonic; `precise` for an open loop. Each user
-    has `devices`, of which the first sends; with `receipts` each says what it has received, once for all of a read.
+    """`pairs` of connected users whose messages it times, in seconds of time.monotonic; `precise`
+    for an open loop. Each user has `devices`, of which the first sends; with `receipts` each says
+    what it has received, once for all of a read.
     """
 
     def __init__(
@@ -66,7 +71,13 @@ class Generator:
         self._chance = random.Random(seed)
         run = os.urandom(3).hex()
         self._devices = [
-            _Device(f"{'ab'[n % 2]}{n // 2}-{run}", f"{'ba'[n % 2]}{n // 2}-{run}", address, secret, f"bench-{device}")
+            _Device(
+                f"{'ab'[n % 2]}{n // 2}-{run}",
+                f"{'ba'[n % 2]}{n // 2}-{run}",
+                address,
+                secret,
+                f"bench-{device}",
+            )
             for device in range(devices)
             for n in range(pairs * 2)
         ]
@@ -77,7 +88,9 @@ class Generator:
         self._answers = 2 * devices
         """Of a message: `sent`, and one to each other device."""
         # epoll waits in whole milliseconds; arrivals of an open loop are due in between
-        self._selector: selectors.BaseSelector = selectors.SelectSelector() if precise else selectors.EpollSelector()
+        self._selector: selectors.BaseSelector = (
+            selectors.SelectSelector() if precise else selectors.EpollSelector()
+        )
         for device in self._devices:
             self._selector.register(device.sock, selectors.EVENT_READ, device)
         self._by_name = {user.name: user for user in self._users}
@@ -167,7 +180,9 @@ class Generator:
             self._read(user, time.monotonic())
             if self._receipts and user.cursor > shown:
                 first, second = sorted((user.name, user.peer))
-                user.out.append(f'{{"t":"received","conversation":"{first}:{second}","seq":{user.cursor}}}'.encode())
+                user.out.append(
+                    f'{{"t":"received","conversation":"{first}:{second}","seq":{user.cursor}}}'.encode()
+                )
                 self._dirty.add(user)
 
     def _read(self, user: _Device, now: float) -> None:
@@ -175,9 +190,15 @@ class Generator:
         while len(buffer) - position >= 2:
             length, start = buffer[position + 1], position + 2
             if length == 126:
-                length, start = int.from_bytes(buffer[position + 2 : position + 4], "big"), position + 4
+                length, start = (
+                    int.from_bytes(buffer[position + 2 : position + 4], "big"),
+                    position + 4,
+                )
             elif length == 127:
-                length, start = int.from_bytes(buffer[position + 2 : position + 10], "big"), position + 10
+                length, start = (
+                    int.from_bytes(buffer[position + 2 : position + 10], "big"),
+                    position + 10,
+                )
             if len(buffer) - start < length:
                 break
             if buffer[position] == 0x81:

@@ -1,4 +1,5 @@
-"""(j) History through the gateway: pages from the log and from the archive, and what reading them does to sending."""
+"""(j) History through the gateway: pages from the log and from the archive, and what reading them
+does to sending."""
 
 import asyncio
 import json
@@ -16,9 +17,9 @@ import uvloop
 from bench.generator import Generator
 from bench.sockets import PAIRS, percentiles
 from bench.system import System
+from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.reader import Reader
-from connectors.kafka.topics import TopicsAdmin
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from schemas.ids import user_id
 from schemas.topics import LOG
 
@@ -30,7 +31,8 @@ _ROUNDS = 3
 
 
 def measure(stack: System, seconds: float) -> dict[str, Any]:
-    """Fill, read the newest pages from the log, let the log expire, read from the archive, alone and while people talk."""
+    """Fill, read the newest pages from the log, let the log expire, read from the archive, alone
+    and while people talk."""
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed=3)
     generator.closed(8, seconds)
     generator.settle(10)
@@ -39,10 +41,14 @@ def measure(stack: System, seconds: float) -> dict[str, Any]:
     _wait_archived(stack)
     found: dict[str, Any] = {"messages": sum(names.values())}
     for readers in (1, 8):
-        found[f"recent_{readers}_ms"] = percentiles(_read(stack, names, readers, seconds / 2, recent=True))
+        found[f"recent_{readers}_ms"] = percentiles(
+            _read(stack, names, readers, seconds / 2, recent=True)
+        )
     _expire(stack)
     for readers in (1, 8):
-        found[f"archive_{readers}_ms"] = percentiles(_read(stack, names, readers, seconds / 2, recent=False))
+        found[f"archive_{readers}_ms"] = percentiles(
+            _read(stack, names, readers, seconds / 2, recent=False)
+        )
     beside = {
         "alone": None,
         f"beside_{_PAGES_PER_SECOND:.0f}_pages_a_second": _PAGES_PER_SECOND / _READERS,
@@ -52,14 +58,21 @@ def measure(stack: System, seconds: float) -> dict[str, Any]:
     for _ in range(_ROUNDS):  # in turn, as the machine is not the same all the time
         for name, rate in beside.items():
             shown[name] += _talk_beside(stack, names, seconds, rate)
-    return {**found, **{f"shown_{name}_ms": percentiles(latencies) for name, latencies in shown.items()}}
+    return {
+        **found,
+        **{f"shown_{name}_ms": percentiles(latencies) for name, latencies in shown.items()},
+    }
 
 
-def _talk_beside(stack: System, names: dict[str, int], seconds: float, rate: float | None) -> list[float]:
+def _talk_beside(
+    stack: System, names: dict[str, int], seconds: float, rate: float | None
+) -> list[float]:
     """`rate`: pages a second of each of the readers, None for no readers."""
     if rate is None:
         return _talk(stack, seconds)
-    reading = multiprocessing.get_context("spawn").Process(target=_read_beside, args=(stack, names, seconds + 2, rate))
+    reading = multiprocessing.get_context("spawn").Process(
+        target=_read_beside, args=(stack, names, seconds + 2, rate)
+    )
     reading.start()
     time.sleep(2)
     latencies = _talk(stack, seconds)
@@ -85,7 +98,9 @@ def _talk(stack: System, seconds: float) -> list[float]:
 def _wait_archived(stack: System) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        with urllib.request.urlopen(f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5
+        ) as answer:
             page = json.load(answer)["messages"]
         if all(partition["lag"] == 0 for partition in page["partitions"]):
             return
@@ -97,12 +112,19 @@ def _expire(stack: System) -> None:
     """All of the log, as by retention."""
     reader = Reader(stack.kafka)
     for number in range(_PARTITIONS):
-        TopicsAdmin(stack.kafka, _PARTITIONS, 8).expire(LOG, number, reader.watermarks(LOG, number)[1])
+        TopicsAdmin(stack.kafka, _PARTITIONS, 8).expire(
+            LOG, number, reader.watermarks(LOG, number)[1]
+        )
     reader.close()
 
 
 def _read(
-    stack: System, names: dict[str, int], readers: int, seconds: float, recent: bool, rate: float = math.inf
+    stack: System,
+    names: dict[str, int],
+    readers: int,
+    seconds: float,
+    recent: bool,
+    rate: float = math.inf,
 ) -> list[float]:
     return uvloop.run(_reading(stack, names, readers, seconds, recent, rate))
 

@@ -1,6 +1,8 @@
-"""Latency by hop, seen from outside: two more consumers watch the topics and note when each message passes.
+"""Latency by hop, seen from outside: two more consumers watch the topics and note when each message
+passes.
 
-A message is known by its key. The hops are relative to its arrival in `messages.submitted`, as this process sees it.
+A message is known by its key. The hops are relative to its arrival in `messages.submitted`, as this
+process sees it.
 """
 
 import threading
@@ -29,7 +31,9 @@ class Hops:
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
-        watched = [(SUBMITTED, partition) for partition in range(self._partitions)] + [(DELIVERIES, 0)]
+        watched = [(SUBMITTED, partition) for partition in range(self._partitions)] + [
+            (DELIVERIES, 0)
+        ]
         for topic, partition in watched:
             thread = threading.Thread(target=self._watch, args=(topic, partition), daemon=True)
             thread.start()
@@ -37,16 +41,29 @@ class Hops:
         time.sleep(1.0)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """p50, p95, p99 in ms of the way from submitted to delivered: fetch, fold, routes, produce, fetch."""
-        seconds = sorted(at - self._submitted[key] for key, at in self._delivered.items() if key in self._submitted)
+        """p50, p95, p99 in ms of the way from submitted to delivered: fetch, fold, routes, produce,
+        fetch."""
+        seconds = sorted(
+            at - self._submitted[key]
+            for key, at in self._delivered.items()
+            if key in self._submitted
+        )
         ordered = seconds or [0.0]
-        found = {f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2) for p in (50, 95, 99)}
+        found = {
+            f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2)
+            for p in (50, 95, 99)
+        }
         return {"submitted_to_delivered": found}
 
     def _watch(self, topic: str, partition: int) -> None:

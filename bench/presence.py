@@ -9,7 +9,7 @@ import uvloop
 
 from bench.sockets import percentiles
 from bench.system import System
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from messenger_sdk import Client, PresenceChanged
 from schemas.ids import user_id
 

@@ -1,4 +1,5 @@
-"""(a) The sequencer alone: messages per CPU second of the worker, from a prefilled topic of single-message records."""
+"""(a) The sequencer alone: messages per CPU second of the worker, from a prefilled topic of
+single-message records."""
 
 import asyncio
 import os
@@ -13,7 +14,8 @@ from bench.system import System, system
 
 
 def measure(messages: int, conversations: int) -> dict[str, Any]:
-    """Fold, append and deliver `messages` of as many users, routes looked up for every batch; young process included."""
+    """Fold, append and deliver `messages` of as many users, routes looked up for every batch; young
+    process included."""
     with system(workers=0, gateways=0) as stack:
         asyncio.run(prefill(stack.kafka, stack.redis, 4, messages, conversations))
         environment = {
@@ -25,7 +27,9 @@ def measure(messages: int, conversations: int) -> dict[str, Any]:
         }
         before = stack.cpu()
         with (stack.home / "bench-worker.log").open("wb") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "ops", "worker", "sequencer"], env=environment, stderr=log)
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "ops", "worker", "sequencer"], env=environment, stderr=log
+            )
         try:
             began, first, page = _run(stack, worker.pid, messages)
             used = cpu_seconds(worker.pid) - began[1]
@@ -46,7 +50,8 @@ def measure(messages: int, conversations: int) -> dict[str, Any]:
 
 
 def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], int, dict[str, Any]]:
-    """Wait until all is appended and delivered; start (time, CPU), messages at the start, and the page at the end."""
+    """Wait until all is appended and delivered; start (time, CPU), messages at the start, and the
+    page at the end."""
     began: tuple[float, float] | None = None
     first = 0
     deadline = time.monotonic() + 300
@@ -57,7 +62,9 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
             continue
         if began is None and page["messages"]:
             began, first = (time.monotonic(), cpu_seconds(pid)), page["messages"]
-        done = [p.get("delivered") == p.get("position") == p.get("appended") for p in page["partitions"]]
+        done = [
+            p.get("delivered") == p.get("position") == p.get("appended") for p in page["partitions"]
+        ]
         if began is not None and page["messages"] >= messages and all(done):
             return began, first, page
     raise TimeoutError("the sequencer did not finish within 300 s")

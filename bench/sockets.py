@@ -1,4 +1,5 @@
-"""(b) 100 pairs over sockets, closed loop, and (c) Poisson arrivals: rates, CPU by process, latencies, verdict."""
+"""(b) 100 pairs over sockets, closed loop, and (c) Poisson arrivals: rates, CPU by process,
+latencies, verdict."""
 
 import statistics
 import time
@@ -15,7 +16,10 @@ PAIRS = 100
 def percentiles(seconds: list[float]) -> dict[str, float]:
     """p50, p95 and p99 in ms."""
     ordered = sorted(seconds) or [0.0]
-    return {f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2) for p in (50, 95, 99)}
+    return {
+        f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2)
+        for p in (50, 95, 99)
+    }
 
 
 def warm(stack: System, seconds: float) -> None:
@@ -26,9 +30,14 @@ def warm(stack: System, seconds: float) -> None:
     generator.close()
 
 
-def closed_loop(stack: System, window: int, seconds: float, devices: int, receipts: bool = False) -> dict[str, Any]:
-    """Messages/s (done: sent and shown by all devices), server CPU by process, latency from send to shown."""
-    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=window, devices=devices, receipts=receipts)
+def closed_loop(
+    stack: System, window: int, seconds: float, devices: int, receipts: bool = False
+) -> dict[str, Any]:
+    """Messages/s (done: sent and shown by all devices), server CPU by process, latency from send to
+    shown."""
+    generator = Generator(
+        stack.gateway, stack.secret, PAIRS, seed=window, devices=devices, receipts=receipts
+    )
     generator.closed(window, 2.0)
     generator.reset()
     cpu, began = stack.cpu(), time.monotonic()
@@ -50,7 +59,8 @@ def closed_loop(stack: System, window: int, seconds: float, devices: int, receip
 
 
 def open_loop(stack: System, rate: float, seconds: float, runs: int) -> dict[str, Any]:
-    """Latency from when a message is due until the recipient shows it, and by hop; the median of several runs.
+    """Latency from when a message is due until the recipient shows it, and by hop; the median of
+    several runs.
 
     Hops are watched in runs of their own: the watchers take their share of the machine.
     """
@@ -61,11 +71,16 @@ def open_loop(stack: System, rate: float, seconds: float, runs: int) -> dict[str
         with Hops(stack.kafka) as watching:
             _poisson(stack, rate, seconds, run, verdict)
         hops.append(watching.figures())
-    medians = {"shown": _median(shown), **{hop: _median([found[hop] for found in hops]) for hop in hops[0]}}
+    medians = {
+        "shown": _median(shown),
+        **{hop: _median([found[hop] for found in hops]) for hop in hops[0]},
+    }
     return {"rate": rate, "runs": runs, "ms": medians, "verdict": dict(verdict)}
 
 
-def _poisson(stack: System, rate: float, seconds: float, seed: int, verdict: Counter[str]) -> dict[str, float]:
+def _poisson(
+    stack: System, rate: float, seconds: float, seed: int, verdict: Counter[str]
+) -> dict[str, float]:
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed, precise=True)
     generator.poisson(rate, 1.0)
     generator.reset()

@@ -1,5 +1,5 @@
-"""(i) A node dies with thousands of devices, which come back to the other with jitter and ask what they missed, and then go all
-at once; others talk."""
+"""(i) A node dies with thousands of devices, which come back to the other with jitter and ask what
+they missed, and then go all at once; others talk."""
 
 import asyncio
 import multiprocessing
@@ -26,7 +26,9 @@ _FIRST, _LAST = 0.1, 20.0
 def measure(stack: System, count: int) -> dict[str, Any]:
     """`count` devices on the second node, which is killed; pairs that talk on the first."""
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
-    storming = multiprocessing.get_context("spawn").Process(target=_storm, args=(stack, count, theirs))
+    storming = multiprocessing.get_context("spawn").Process(
+        target=_storm, args=(stack, count, theirs)
+    )
     storming.start()
     assert ours.recv() == "connected"
     generator = Generator(stack.gateway, stack.secret, _PAIRS, seed=7, precise=True)
@@ -93,7 +95,9 @@ async def _come_back(stack: System, count: int, pipe: Connection) -> None:
                 turned_away += 1
         raise RuntimeError("a device never came back")
 
-    await asyncio.gather(*(back(device, ended) for device, ended in zip(devices, lost, strict=True)))
+    await asyncio.gather(
+        *(back(device, ended) for device, ended in zip(devices, lost, strict=True))
+    )
     pipe.send((round(time.monotonic() - began, 1), turned_away))
     await asyncio.to_thread(pipe.recv)
     for device in devices:

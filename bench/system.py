@@ -1,4 +1,5 @@
-"""A stack of its own for a benchmark: real services by `messenger local up`, with a broker that may compile."""
+"""A stack of its own for a benchmark: real services by `messenger local up`, with a broker that may
+compile."""
 
 import json
 import os
@@ -58,7 +59,9 @@ class System(NamedTuple):
     def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
         """The worker's own page, None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.base_port + 16 + worker}/sequencer/", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.base_port + 16 + worker}/sequencer/", timeout=5
+            ) as answer:
                 page: dict[str, Any] = json.load(answer)
         except (OSError, json.JSONDecodeError):
             return None
@@ -67,9 +70,14 @@ class System(NamedTuple):
 
 @contextmanager
 def system(
-    workers: int = 1, gateways: int = 1, archivers: int | None = None, cursors: int = 0, presence: int = 0
+    workers: int = 1,
+    gateways: int = 1,
+    archivers: int | None = None,
+    cursors: int = 0,
+    presence: int = 0,
 ) -> Iterator[System]:
-    """A fresh stack in a temporary folder, ended with the benchmark however that ends; `archivers` None: no ClickHouse."""
+    """A fresh stack in a temporary folder, ended with the benchmark however that ends; `archivers`
+    None: no ClickHouse."""
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
         options = ["--home", folder, "--base-port", str(_BASE_PORT)]
@@ -78,7 +86,9 @@ def system(
         counts += ["--presence", str(presence)]
         counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         command = [sys.executable, "-m", "ops", "local", "up", *options, *counts]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, preexec_fn=die_with_parent) as stack:
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, preexec_fn=die_with_parent
+        ) as stack:
             try:
                 assert stack.stdout is not None
                 if not any(b"Ctrl-C" in line for line in stack.stdout):

@@ -1,4 +1,5 @@
-"""(k) What a sync costs the workers when all are asked, and when Redis knows whom to ask; and what that costs Redis."""
+"""(k) What a sync costs the workers when all are asked, and when Redis knows whom to ask; and what
+that costs Redis."""
 
 import asyncio
 import time
@@ -11,12 +12,12 @@ from bench.cpu import cpu_seconds
 from bench.prefill import prefill
 from bench.system import System
 from connectors.redis.client import RedisClient
-from connectors.redis.directory import Begun, RedisDirectory
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
-from gateway.ranges import Ranges
-from gateway.whereabouts import Whereabouts
-from gateway.workers import Workers
+from connectors.redis.user_partitions import Begun, RedisUserPartitions
+from gateway.queries.conversations import ConversationQueries
+from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.worker_client import WorkerClient
 from schemas.frames import Sync
 
 PARTITIONS = 4
@@ -42,9 +43,9 @@ def measure(stack: System, workers: int, users: int, syncs: int) -> dict[str, An
 
 async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[str, Any]:
     redis = RedisClient(stack.redis)
-    sequencers = Workers("sequencer", RedisOwners(redis, "sequencer"), PARTITIONS)
-    everywhere = Ranges(sequencers, cast(Whereabouts, _Everywhere()))
-    known = Ranges(sequencers, Whereabouts(RedisDirectory(redis), sequencers))
+    sequencers = WorkerClient("sequencer", RedisOwners(redis, "sequencer"), PARTITIONS)
+    everywhere = ConversationQueries(sequencers, cast(PartitionLookup, _Everywhere()))
+    known = ConversationQueries(sequencers, PartitionLookup(RedisUserPartitions(redis), sequencers))
     names = [f"alice{number}" for number in range(users)]
     found = {"all_asked": await _sync(stack, workers, everywhere, names * syncs)}
     found["unknown_once"] = await _sync(stack, workers, known, names)
@@ -53,11 +54,18 @@ async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[
     kept = [await redis.redis.memory_usage(f"directory:{name}") or 0 for name in names[:100]]
     batches = await _batches(stack, redis)
     await redis.close()
-    size = {"workers": workers, "partitions": PARTITIONS, "users": users, "redis_bytes_a_user": round(sum(kept) / len(kept))}
+    size = {
+        "workers": workers,
+        "partitions": PARTITIONS,
+        "users": users,
+        "redis_bytes_a_user": round(sum(kept) / len(kept)),
+    }
     return {**size, "a_sync": found, "a_batch": batches}
 
 
-async def _sync(stack: System, workers: int, ranges: Ranges, users: Sequence[str]) -> dict[str, Any]:
+async def _sync(
+    stack: System, workers: int, ranges: ConversationQueries, users: Sequence[str]
+) -> dict[str, Any]:
     """What one sync comes to."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -68,14 +76,18 @@ async def _sync(stack: System, workers: int, ranges: Ranges, users: Sequence[str
 
     def asked() -> tuple[int, int]:
         pages = _pages(stack, workers)
-        return sum(page["questions"] for page in pages), sum(page["partitions_asked"] for page in pages)
+        return sum(page["questions"] for page in pages), sum(
+            page["partitions_asked"] for page in pages
+        )
 
     before, cpu, ours = asked(), stack.cpu(), time.process_time()
     await asyncio.gather(*map(one, users))
     after, used, ours = asked(), stack.cpu(), time.process_time() - ours
 
     def us(parts: Callable[[str], bool]) -> float:
-        return round(sum(used[name] - cpu[name] for name in used if parts(name)) / len(users) * 1e6, 1)
+        return round(
+            sum(used[name] - cpu[name] for name in used if parts(name)) / len(users) * 1e6, 1
+        )
 
     return {
         "questions": round((after[0] - before[0]) / len(users), 2),
@@ -91,8 +103,9 @@ def _pages(stack: System, workers: int) -> list[dict[str, Any]]:
 
 
 async def _batches(stack: System, redis: RedisClient) -> dict[str, Any]:
-    """Redis' CPU us for the look for routes of a batch, by how many of its users begin a conversation."""
-    routes, directory, pid = RedisRoutes(redis), RedisDirectory(redis), stack.pids["redis"]
+    """Redis' CPU us for the look for routes of a batch, by how many of its users begin a
+    conversation."""
+    routes, directory, pid = RedisRoutes(redis), RedisUserPartitions(redis), stack.pids["redis"]
     users = [f"batch{number}" for number in range(_BATCH_USERS)]
     for user in users[: _BATCH_USERS // 2]:
         await directory.complete(user, (await directory.find(user)).mark or "", [])

@@ -1,6 +1,8 @@
-"""How fast the machine is now: shared machines differ by half from one hour to the next, and figures with them.
+"""How fast the machine is now: shared machines differ by half from one hour to the next, and
+figures with them.
 
-A loop over numbers stays in a core's own cache; what servers do does not, and feels the neighbours sooner.
+A loop over numbers stays in a core's own cache; what servers do does not, and feels the neighbours
+sooner.
 """
 
 import random
@@ -23,7 +25,10 @@ def million_additions_per_cpu_second() -> float:
 
 def thousand_messages_per_cpu_second() -> float:
     """Decoded into some 100 MB of objects and looked up in another order, in this process."""
-    encoded = [b'{"conversation":"alice%d:bob%d","seq":%d,"body":"Hello, are you here?"}' % (n, n, n) for n in range(_MESSAGES)]
+    encoded = [
+        b'{"conversation":"alice%d:bob%d","seq":%d,"body":"Hello, are you here?"}' % (n, n, n)
+        for n in range(_MESSAGES)
+    ]
     order = list(range(_MESSAGES))
     random.Random(1).shuffle(order)
     began = time.process_time()

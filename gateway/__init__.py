@@ -1,1 +1,2 @@
-"""The edge: nodes that hold the WebSockets, submit what devices send and push what the pipeline delivers."""
+"""The edge: nodes that hold the WebSockets, submit what devices send and push what the pipeline
+delivers."""

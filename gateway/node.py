@@ -13,38 +13,38 @@ from aiohttp import web
 
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
+from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.producer import KafkaProducer, QueueFull
-from connectors.kafka.topics import TopicsAdmin
 from connectors.redis.client import RedisClient, RedisUnavailable
-from connectors.redis.directory import RedisDirectory
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RENEW_SECONDS, RedisRoutes, Route
+from connectors.redis.user_partitions import RedisUserPartitions
 from connectors.redis.watchers import RedisWatchers
-from gateway.arrival import waited_ms
-from gateway.devices import Devices
-from gateway.door import Door, come_again
-from gateway.drain import drain
-from gateway.history import History
-from gateway.http import make_web_app
-from gateway.hub import Hub
-from gateway.marks import MarksReader
-from gateway.often import Often
-from gateway.presence import PresenceNode
+from gateway.edge.admission import AdmissionControl, come_again
+from gateway.edge.drain import drain
+from gateway.edge.http import make_web_app
+from gateway.edge.pacer import Pacer
+from gateway.edge.socket import Redirect, SocketConnection, new_node_id
+from gateway.edge.tcp_info import waited_ms
+from gateway.edge.tokens import verify
+from gateway.log_throttle import LogThrottle
+from gateway.presence.node import PresenceNode
 from gateway.push import Pusher
-from gateway.questions import Questions
-from gateway.ranges import Ranges
+from gateway.queries.answers import QuestionAnswerer
+from gateway.queries.conversations import ConversationQueries
+from gateway.queries.devices import DeviceQueries
+from gateway.queries.history import History
+from gateway.queries.marks import MarkQueries
+from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.worker_client import WorkerClient
 from gateway.receipts import Receipts
-from gateway.right_node import right_node
+from gateway.registry import ConnectionRegistry
+from gateway.rendezvous import right_node
 from gateway.session import Session
 from gateway.settings import GatewaySettings
-from gateway.slot import Slot
-from gateway.socket import Redirect, SocketConnection, new_node_id
+from gateway.slot_lease import SlotLease
 from gateway.submit import PRODUCER, Submitter
-from gateway.tokens import verify
-from gateway.turns import Turns
-from gateway.whereabouts import Whereabouts
-from gateway.workers import Workers
 from schemas.codec import encode_event, encode_frame
 from schemas.codes import Close
 from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord, SessionReplaced
@@ -69,39 +69,56 @@ class Node:
         self.id = new_node_id()
         self._settings = settings
         self._log_id = log_id
-        self._hub = Hub()
+        self._hub = ConnectionRegistry()
         self._redis = RedisClient(settings.redis)
         self._lease_redis = RedisClient(settings.redis)
         """Beside it, so that a node keeps its slot however many questions wait for a connection."""
         self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
         self._submitter = Submitter(self._producer, settings.partitions)
         partitions = settings.partitions
-        self._sequencers = Workers("sequencer", RedisOwners(self._redis, "sequencer"), partitions)
-        self._cursors = Workers("cursors", RedisOwners(self._redis, "cursors"), partitions)
-        self._presence_workers = Workers("presence", RedisOwners(self._redis, "presence"), partitions)
+        self._sequencers = WorkerClient(
+            "sequencer", RedisOwners(self._redis, "sequencer"), partitions
+        )
+        self._cursors = WorkerClient("cursors", RedisOwners(self._redis, "cursors"), partitions)
+        self._presence_workers = WorkerClient(
+            "presence", RedisOwners(self._redis, "presence"), partitions
+        )
         self._receipts = Receipts(self._producer, partitions)
-        self._archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _READ_SECONDS)) if settings.clickhouse else None
-        self._whereabouts = Whereabouts(RedisDirectory(self._redis), self._sequencers)
-        ranges = Ranges(self._sequencers, self._whereabouts)
+        self._archive = (
+            ClickHouseArchive(ClickHouseClient(settings.clickhouse, _READ_SECONDS))
+            if settings.clickhouse
+            else None
+        )
+        self._whereabouts = PartitionLookup(RedisUserPartitions(self._redis), self._sequencers)
+        ranges = ConversationQueries(self._sequencers, self._whereabouts)
         self._history = History(ranges, self._archive)
         self._routes = RedisRoutes(self._lease_redis)
         self._presence = PresenceNode(
-            self.id, self._producer, self._presence_workers, ranges, RedisWatchers(self._redis), self._routes
+            self.id,
+            self._producer,
+            self._presence_workers,
+            ranges,
+            RedisWatchers(self._redis),
+            self._routes,
         )
-        self._questions = Questions(ranges, self._history, MarksReader(self._cursors), self._presence)
+        self._questions = QuestionAnswerer(
+            ranges, self._history, MarkQueries(self._cursors), self._presence
+        )
         self._pusher = Pusher(self._hub, self._presence)
-        self._slot = Slot(
+        self._slot = SlotLease(
             *(self.id, settings.slots, settings.kafka, self._routes, self._hub),
             *(self._pusher.take, self._held, self._replaced),
         )
         self._nodes = RedisNodes(self._redis)
-        self._devices = Devices(self._routes, self._cursors, self._receipts, self._producer, settings.slots)
-        self._door = Door()
-        self._hellos = Turns(_GREETED)
+        self._devices = DeviceQueries(
+            self._routes, self._cursors, self._receipts, self._producer, settings.slots
+        )
+        self._door = AdmissionControl()
+        self._hellos = Pacer(_GREETED)
         self._arriving: set[SocketConnection] = set()
         """Sessions that have not been welcomed yet."""
-        self._sent_away = Often(log.warning)
-        self._nodes_unknown = Often(log.info)
+        self._sent_away = LogThrottle(log.warning)
+        self._nodes_unknown = LogThrottle(log.info)
         self.turned_away = 0
         self.slow_readers = 0
         self.url = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
@@ -121,7 +138,10 @@ class Node:
             "turned_away_total": self._submitter.turned_away,
             "pushed_total": self._pusher.pushed,
             "receipts_total": self._receipts.submitted,
-            "questions": sum(workers.under_way for workers in (self._sequencers, self._cursors, self._presence_workers)),
+            "questions": sum(
+                workers.under_way
+                for workers in (self._sequencers, self._cursors, self._presence_workers)
+            ),
             "users_known_total": self._whereabouts.known,
             "users_asked_for_everywhere_total": self._whereabouts.asked_everywhere,
             "users_filled_total": self._whereabouts.filled,
@@ -145,7 +165,9 @@ class Node:
         watching = asyncio.create_task(self._presence.keep_watching())
         announcing = asyncio.create_task(self._announce())
         settings = self._settings
-        app = make_web_app(self, self._history, self._devices, settings.token_secret, settings.local)
+        app = make_web_app(
+            self, self._history, self._devices, settings.token_secret, settings.local
+        )
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         assert runner.server is not None
@@ -181,7 +203,9 @@ class Node:
 
     async def _drain(self) -> None:
         log.info("draining %d sessions over %g s", len(self._hub), self._settings.drain_seconds)
-        draining = asyncio.create_task(drain(self._hub, self._settings.drain_seconds, random.shuffle))
+        draining = asyncio.create_task(
+            drain(self._hub, self._settings.drain_seconds, random.shuffle)
+        )
         hurried = asyncio.create_task(self._hurry.wait())
         await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
         for task in (draining, hurried):
@@ -213,14 +237,19 @@ class Node:
     async def turn(self) -> None:
         await self._hellos.take()
 
-    async def welcome(self, connection: SocketConnection, command_id: int, stay: bool) -> bytes | Close | Redirect:
-        """Registered in the hub first, then routed: what is delivered to the route finds the session."""
+    async def welcome(
+        self, connection: SocketConnection, command_id: int, stay: bool
+    ) -> bytes | Close | Redirect:
+        """Registered in the hub first, then routed: what is delivered to the route finds the
+        session."""
         try:
             return await self._welcome(connection, command_id, stay)
         finally:
             self._arriving.discard(connection)
 
-    async def _welcome(self, connection: SocketConnection, command_id: int, stay: bool) -> bytes | Close | Redirect:
+    async def _welcome(
+        self, connection: SocketConnection, command_id: int, stay: bool
+    ) -> bytes | Close | Redirect:
         if self._draining:
             return Close.DRAINING
         if self._settings.redirect and not stay:
@@ -253,7 +282,8 @@ class Node:
         )
 
     async def right_node(self, user: str) -> str | None:
-        """The URL of the node on which the user's devices should meet, None if that is not known now."""
+        """The URL of the node on which the user's devices should meet, None if that is not known
+        now."""
         try:
             return right_node(user, (await self._nodes.find(self._settings.slots)).values())
         except RedisUnavailable as error:
@@ -288,13 +318,18 @@ class Node:
             self._presence.announce()
 
     def _replaced(self, routes: Sequence[Route]) -> None:
-        """Tell their nodes; one that does not hear of it finds the later routes when it makes sure of its own."""
+        """Tell their nodes; one that does not hear of it finds the later routes when it makes sure
+        of its own."""
         slots: dict[int, list[Delivered]] = {}
         for route in routes:
-            slots.setdefault(route.slot, []).append(SessionReplaced(route.user, route.device, route.since))
+            slots.setdefault(route.slot, []).append(
+                SessionReplaced(route.user, route.device, route.since)
+            )
         for slot, events in slots.items():
             try:
-                self._producer.send(DELIVERIES, slot, encode_event(DeliveryRecord(SCHEMA_VERSION, events)))
+                self._producer.send(
+                    DELIVERIES, slot, encode_event(DeliveryRecord(SCHEMA_VERSION, events))
+                )
             except QueueFull:
                 log.debug("slot %d is not told of sessions that are replaced", slot)
 
@@ -317,7 +352,8 @@ def _come_again(why: str) -> web.Response:
 
 def run(settings: GatewaySettings) -> int:
     """Run a node until it is told to stop. Raises TopicsWrong, KafkaUnreachable."""
-    # Few at a time: messages wait meanwhile, and thousands of new sessions would otherwise be gone through in pauses of 15 ms.
+    # Few at a time: messages wait meanwhile, and thousands of new sessions would otherwise be gone
+    # through in pauses of 15 ms.
     gc.set_threshold(5_000, 1, 25_000)
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()

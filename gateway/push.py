@@ -3,8 +3,8 @@
 import logging
 
 from connectors.kafka.record import Record
-from gateway.hub import Connection, Hub
-from gateway.presence import PresenceNode
+from gateway.presence.node import PresenceNode
+from gateway.registry import Connection, ConnectionRegistry
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries
 from schemas.events import PresenceDelivered, TypingDelivered
 
@@ -12,13 +12,14 @@ log = logging.getLogger(__name__)
 
 
 class Pusher:
-    def __init__(self, hub: Hub, presence: PresenceNode) -> None:
+    def __init__(self, hub: ConnectionRegistry, presence: PresenceNode) -> None:
         self._hub = hub
         self._presence = presence
         self.pushed = 0
 
     def take(self, records: list[Record]) -> None:
-        """Push what a fetch brought. A record that cannot be read is logged; its messages are in the log."""
+        """Push what a fetch brought. A record that cannot be read is logged; its messages are in
+        the log."""
         dirty: set[Connection] = set()
         for record in records:
             try:

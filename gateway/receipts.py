@@ -1,7 +1,7 @@
 """Devices' receipts into `receipts.submitted`: cumulative, so of two the higher is enough."""
 
 from connectors.kafka.producer import KafkaProducer
-from gateway.facts import Facts
+from gateway.coalescing_publisher import CoalescingPublisher
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeviceForgotten, Receipt, ReceiptRecord
 from schemas.ids import partition_of
@@ -16,7 +16,7 @@ class Receipts:
 
     def __init__(self, producer: KafkaProducer, partitions: int) -> None:
         self._partitions = partitions
-        self._facts = Facts(producer, RECEIPTS, _record, _higher, _COLLECT_SECONDS)
+        self._facts = CoalescingPublisher(producer, RECEIPTS, _record, _higher, _COLLECT_SECONDS)
 
     @property
     def submitted(self) -> int:
@@ -30,7 +30,10 @@ class Receipts:
     def forget(self, user: str, device: str) -> bool:
         """A device was logged out. False: too many wait, and not all of it is taken."""
         fact = DeviceForgotten(user, device)
-        taken = [self._facts.put((number, user, device), number, fact) for number in range(self._partitions)]
+        taken = [
+            self._facts.put((number, user, device), number, fact)
+            for number in range(self._partitions)
+        ]
         return all(taken)
 
 
@@ -38,7 +41,9 @@ def _record(items: list[Receipt | DeviceForgotten]) -> bytes:
     return encode_event(ReceiptRecord(SCHEMA_VERSION, items))
 
 
-def _higher(earlier: Receipt | DeviceForgotten, later: Receipt | DeviceForgotten) -> Receipt | DeviceForgotten:
+def _higher(
+    earlier: Receipt | DeviceForgotten, later: Receipt | DeviceForgotten
+) -> Receipt | DeviceForgotten:
     if isinstance(earlier, Receipt) and isinstance(later, Receipt) and earlier.seq > later.seq:
         return earlier
     return later

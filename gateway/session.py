@@ -2,8 +2,8 @@
 
     new ─hello→ greeting ─welcomed→ online ─→ closed
 
-No I/O and no clock: time is an argument, in seconds. Every frame gets exactly one effect of its own: a reply, an item to
-submit, a question to the workers, or a close.
+No I/O and no clock: time is an argument, in seconds. Every frame gets exactly one effect of its
+own: a reply, an item to submit, a question to the workers, or a close.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 import msgspec
 
-from gateway.tokens import BadToken
+from gateway.edge.tokens import BadToken
 from schemas import frames, ids
 from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
 from schemas.codes import Close, Code
@@ -42,7 +42,8 @@ class Submit(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Find the answer elsewhere, and send it. The question names conversations of this user only."""
+    """Find the answer elsewhere, and send it. The question names conversations of this user
+    only."""
 
     question: frames.Question
 
@@ -85,12 +86,21 @@ class _Envelope(msgspec.Struct):
     round: frames.Round = 0
 
 
-_COMMANDS = (frames.Hello, frames.Send, frames.Received, frames.Read, frames.Typing, *get_args(frames.Question), frames.Ping)
+_COMMANDS = (
+    frames.Hello,
+    frames.Send,
+    frames.Received,
+    frames.Read,
+    frames.Typing,
+    *get_args(frames.Question),
+    frames.Ping,
+)
 _TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
 
 class Session:
-    """`verify(token)` gives the user or raises BadToken; `rate` is frames/s, twice as many may come at once."""
+    """`verify(token)` gives the user or raises BadToken; `rate` is frames/s, twice as many may come
+    at once."""
 
     __slots__ = (
         "_allowance",
@@ -150,8 +160,19 @@ class Session:
         except UNDECODABLE:
             return self._undecodable(line)
         if type(command) is frames.Send and self.state is State.ONLINE:
-            return self._send(line, command.to, command.outbox, command.ordinal, command.key, command.round, command.body)
-        if isinstance(command, frames.Received | frames.Read | frames.Typing) and self.state is State.ONLINE:
+            return self._send(
+                line,
+                command.to,
+                command.outbox,
+                command.ordinal,
+                command.key,
+                command.round,
+                command.body,
+            )
+        if (
+            isinstance(command, frames.Received | frames.Read | frames.Typing)
+            and self.state is State.ONLINE
+        ):
             return self._told(line, command)
         if isinstance(command, frames.Question) and self.state is State.ONLINE:
             return self._ask(line, command)
@@ -175,7 +196,16 @@ class Session:
         self.state = State.GREETING
         return Greet(hello.id, self._user, self._device, hello.stay)
 
-    def _send(self, line: bytes, to: str, outbox: str, ordinal: int, key: str, round_: int, body: str | None) -> Effect:
+    def _send(
+        self,
+        line: bytes,
+        to: str,
+        outbox: str,
+        ordinal: int,
+        key: str,
+        round_: int,
+        body: str | None,
+    ) -> Effect:
         """`body` None: it could not be read."""
         try:
             conversation = self._conversations.get(to) or self._conversation(to)
@@ -228,10 +258,15 @@ class Session:
         if kind == "send" and "body" in named and self.state is State.ONLINE:
             try:
                 send = msgspec.convert(named, _Envelope)
-            except (msgspec.ValidationError, UnicodeEncodeError):  # the latter for a field's name that is not text
+            except (
+                msgspec.ValidationError,
+                UnicodeEncodeError,
+            ):  # the latter for a field's name that is not text
                 pass
             else:
-                return self._send(line, send.to, send.outbox, send.ordinal, send.key, send.round, None)
+                return self._send(
+                    line, send.to, send.outbox, send.ordinal, send.key, send.round, None
+                )
         if isinstance(kind, str) and kind not in _TYPES:
             return self._refuse(line, Code.UNKNOWN_FRAME)
         return self._refuse(line, Code.BAD_FIELD)
@@ -272,7 +307,16 @@ class Session:
 
 def not_submitted(item: SubmittedItem, to: str, code: Code) -> bytes:
     """The error frame for an item that could not be handed to Kafka."""
-    return encode_frame(frames.Error(code.number, code.retry, code.text, to=to, outbox=item.outbox.hex(), ordinal=item.ordinal))
+    return encode_frame(
+        frames.Error(
+            code.number,
+            code.retry,
+            code.text,
+            to=to,
+            outbox=item.outbox.hex(),
+            ordinal=item.ordinal,
+        )
+    )
 
 
 def _body_code(body: str | None) -> Code | None:
@@ -286,7 +330,8 @@ def _body_code(body: str | None) -> Code | None:
 
 
 def _name(line: bytes) -> dict[str, Any] | None:
-    """A frame as a lenient decoder reads it (lone surrogates and all), None if it is not a JSON object."""
+    """A frame as a lenient decoder reads it (lone surrogates and all), None if it is not a JSON
+    object."""
     try:
         named = json.loads(line)
     except (ValueError, RecursionError):

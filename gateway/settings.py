@@ -9,12 +9,14 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class GatewaySettings(Struct, frozen=True):
-    """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (HS256, at least 32 bytes), MESSENGER_HTTP_HOST and _PORT,
-    MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_LOCAL=1 (anybody logs in as anybody), MESSENGER_HEARTBEAT seconds between
-    pings, MESSENGER_FRAME_RATE frames/s that one device may send for long, MESSENGER_DRAIN_SECONDS over which sessions are sent
-    away when the node is told to end, MESSENGER_CLICKHOUSE the archive's http://user:password@host:port (without it, history
-    reaches back as far as the log), MESSENGER_PUBLIC_URL where devices reach this node (its own http://host:port by
-    default), MESSENGER_REDIRECT=1 to send devices to the right node for their user."""
+    """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (HS256, at least 32 bytes),
+    MESSENGER_HTTP_HOST and _PORT, MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_LOCAL=1 (anybody
+    logs in as anybody), MESSENGER_HEARTBEAT seconds between pings, MESSENGER_FRAME_RATE frames/s
+    that one device may send for long, MESSENGER_DRAIN_SECONDS over which sessions are sent away
+    when the node is told to end, MESSENGER_CLICKHOUSE the archive's http://user:password@host:port
+    (without it, history reaches back as far as the log), MESSENGER_PUBLIC_URL where devices reach
+    this node (its own http://host:port by default), MESSENGER_REDIRECT=1 to send devices to the
+    right node for their user."""
 
     kafka: str
     redis: str

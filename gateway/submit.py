@@ -14,13 +14,16 @@ from schemas.topics import SUBMITTED
 log = logging.getLogger(__name__)
 
 MAX_UNACKNOWLEDGED = 20_000
-"""Records and items on their way to Kafka; beyond it devices are told to try later, and their ordinals keep the order."""
+"""Records and items on their way to Kafka; beyond it devices are told to try later, and their
+ordinals keep the order."""
 
 MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
-"""The same for the bytes of these records. librdkafka keeps count: it reports errors only, and we hear of no others."""
+"""The same for the bytes of these records. librdkafka keeps count: it reports errors only, and we
+hear of no others."""
 
 _MANY, _COLLECT_SECONDS = 8, 0.001
-"""When the last loop turn had many items the next ones are collected for a moment: larger records for all behind."""
+"""When the last loop turn had many items the next ones are collected for a moment: larger records
+for all behind."""
 
 Failed = Callable[[Code], None]
 """Called once if an item could not be handed to Kafka."""
@@ -51,7 +54,9 @@ class Submitter:
         if place is None:
             if len(self._places) >= 100_000:
                 self._places.clear()
-            place = self._places[item.conversation] = partition_of(item.conversation, len(self._pending))
+            place = self._places[item.conversation] = partition_of(
+                item.conversation, len(self._pending)
+            )
         self._pending[place].append((item, failed))
         if not self._scheduled:
             self._scheduled = True
@@ -80,7 +85,12 @@ class Submitter:
                 self._send(place, pending[cut])
             return
         try:
-            self._producer.send(SUBMITTED, place, value, lambda error, _offset: self._fail(pending) if error else None)
+            self._producer.send(
+                SUBMITTED,
+                place,
+                value,
+                lambda error, _offset: self._fail(pending) if error else None,
+            )
             self.submitted += len(pending)
         except QueueFull:
             self._fail(pending)

@@ -11,7 +11,9 @@ def topics_page() -> str:
     """docs/TOPICS.md, from schemas/topics/*.yaml."""
     lines = ["# Topics", "", "Made from `schemas/topics/*.yaml` by `make docs`; do not edit.", ""]
     for topic in all_topics().values():
-        settings = ", ".join(f"`{name}={value}`" for name, value in sorted(topic.settings().items()))
+        settings = ", ".join(
+            f"`{name}={value}`" for name, value in sorted(topic.settings().items())
+        )
         versions = f"version {topic.version}, readers cope from {topic.lowest_version} on"
         setting = "MESSENGER_SLOTS" if topic.partitions == "slots" else "MESSENGER_PARTITIONS"
         lines += [
@@ -35,7 +37,11 @@ def topics_page() -> str:
 
 
 def _kept(retention_ms: int) -> str:
-    return "the last record of each key, for good" if retention_ms < 0 else f"{retention_ms / 3_600_000:g} hours"
+    return (
+        "the last record of each key, for good"
+        if retention_ms < 0
+        else f"{retention_ms / 3_600_000:g} hours"
+    )
 
 
 if __name__ == "__main__":

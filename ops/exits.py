@@ -19,7 +19,9 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
 
 
 @contextmanager
-def exit_codes(unreachable: tuple[type[Exception], ...] = (), usage: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+def exit_codes(
+    unreachable: tuple[type[Exception], ...] = (), usage: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """Turn these exceptions into their exit codes."""
     try:
         yield

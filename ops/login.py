@@ -4,20 +4,22 @@ import os
 import time
 from pathlib import Path
 
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from ops.exits import USAGE, fail
 from schemas.ids import InvalidId, user_id
 
 
 def local_secret() -> str | None:
-    """MESSENGER_TOKEN_SECRET, or the secret kept in the home of the local stack; None if there is neither."""
+    """MESSENGER_TOKEN_SECRET, or the secret kept in the home of the local stack; None if there is
+    neither."""
     secret = os.environ.get("MESSENGER_TOKEN_SECRET")
     file = Path(os.environ.get("MESSENGER_HOME", ".local/stack")) / "token-secret"
     return secret or (file.read_text() if file.exists() else None)
 
 
 def login_token(user: str, token: str | None) -> str:
-    """`token`, or one for the user in local mode. Ends the command with code 2 if there is no way to log in."""
+    """`token`, or one for the user in local mode. Ends the command with code 2 if there is no way
+    to log in."""
     try:
         name = user_id(user)
     except InvalidId as error:
@@ -32,4 +34,6 @@ def login_token(user: str, token: str | None) -> str:
 
 def default_url() -> str:
     """MESSENGER_URL, or the first gateway of the local stack."""
-    return os.environ.get("MESSENGER_URL", f"http://127.0.0.1:{os.environ.get('MESSENGER_BASE_PORT', '8400')}")
+    return os.environ.get(
+        "MESSENGER_URL", f"http://127.0.0.1:{os.environ.get('MESSENGER_BASE_PORT', '8400')}"
+    )

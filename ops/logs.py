@@ -9,7 +9,8 @@ _LIMITED = ("aiokafka", "rdkafka", "faust.transport")
 
 
 class RateLimit(logging.Filter):
-    """Lets through a few records a second per logger: aiokafka writes 90 errors a second while a broker is away."""
+    """Lets through a few records a second per logger: aiokafka writes 90 errors a second while a
+    broker is away."""
 
     def __init__(self) -> None:
         super().__init__()

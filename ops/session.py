@@ -21,8 +21,16 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default="a new one each time",
             help="the device id; a session of the same device is replaced",
         ),
-        click.option("--token", envvar="MESSENGER_TOKEN", help="login token (MESSENGER_TOKEN); made by itself in local mode"),
-        click.option("--url", default=default_url, help="a gateway (MESSENGER_URL); the local stack's first by default"),
+        click.option(
+            "--token",
+            envvar="MESSENGER_TOKEN",
+            help="login token (MESSENGER_TOKEN); made by itself in local mode",
+        ),
+        click.option(
+            "--url",
+            default=default_url,
+            help="a gateway (MESSENGER_URL); the local stack's first by default",
+        ),
         click.option("--as", "user", required=True, metavar="USER", help="who is speaking"),
     ):
         command = option(command)
@@ -30,7 +38,8 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def make_client(user: str, url: str, token: str | None, device: str) -> Client:
-    """A client inside the running loop; ends the command with code 2 if there is no way to log in."""
+    """A client inside the running loop; ends the command with code 2 if there is no way to log
+    in."""
     try:
         device_id(device)
     except InvalidId as error:

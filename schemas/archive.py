@@ -9,7 +9,8 @@ MESSAGE, ERASURE = 0, 1
 
 
 class Row(NamedTuple):
-    """A row of `archive.messages`, in the order of its columns. `time` in ms of log time, `key` 16 bytes."""
+    """A row of `archive.messages`, in the order of its columns. `time` in ms of log time, `key` 16
+    bytes."""
 
     conversation: str
     seq: int
@@ -28,7 +29,8 @@ DELIVERED, READ = "delivered", "read"
 
 
 class CursorRow(NamedTuple):
-    """A row of `archive.cursors`: at `time` (ms) it was known that `user` had received, or read, all up to `up_to`."""
+    """A row of `archive.cursors`: at `time` (ms) it was known that `user` had received, or read,
+    all up to `up_to`."""
 
     conversation: str
     user: str
@@ -38,7 +40,8 @@ class CursorRow(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """One file of schemas/clickhouse. Every statement is safe to repeat; `blocks` says whether readers or writers wait."""
+    """One file of schemas/clickhouse. Every statement is safe to repeat; `blocks` says whether
+    readers or writers wait."""
 
     number: int
     name: str
@@ -56,7 +59,10 @@ def migrations() -> list[Migration]:
 
 def _migration(name: str, text: str) -> Migration:
     lines = text.splitlines()
-    blocks = next((line.partition("Blocks:")[2].strip() for line in lines if line.startswith("-- Blocks:")), "")
+    blocks = next(
+        (line.partition("Blocks:")[2].strip() for line in lines if line.startswith("-- Blocks:")),
+        "",
+    )
     if not blocks:
         raise ValueError(f"{name} does not say whether it blocks")
     code = "\n".join(line for line in lines if not line.startswith("--"))

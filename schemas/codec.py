@@ -1,7 +1,8 @@
 """Bytes to and from frames and events, with the size limits of records.
 
-Decoders raise `Undecodable` with the code a client or a dead letter gets, or `NewerVersion`, which halts a partition
-(architecture rule R7): nothing that a newer writer meant is ever set aside by an older reader.
+Decoders raise `Undecodable` with the code a client or a dead letter gets, or `NewerVersion`, which
+halts a partition (architecture rule R7): nothing that a newer writer meant is ever set aside by an
+older reader.
 """
 
 import contextlib
@@ -19,8 +20,8 @@ MAX_DELIVERY_BYTES = 1024 * 1024
 
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be; text that is not UTF-8, and deep nesting,
-have exceptions of their own."""
+"""What msgspec raises for bytes that are not what they should be; text that is not UTF-8, and deep
+nesting, have exceptions of their own."""
 
 
 class Undecodable(ValueError):
@@ -36,7 +37,8 @@ class NewerVersion(ValueError):
 
 
 class SetAside(NamedTuple):
-    """An item that the decoder refuses. `refusal` uses up its ordinal where the envelope could be read."""
+    """An item that the decoder refuses. `refusal` uses up its ordinal where the envelope could be
+    read."""
 
     place: int
     code: Code
@@ -63,9 +65,15 @@ class _PageOfFrames(msgspec.Struct, tag_field="t", tag="page"):
     first: bool
 
 
-def encode_page(id_: int, conversation: str, known: int, messages: Iterable[bytes], first: bool = False) -> bytes:
+def encode_page(
+    id_: int, conversation: str, known: int, messages: Iterable[bytes], first: bool = False
+) -> bytes:
     """A `page` frame of finished `message` frames."""
-    return encode_frame(_PageOfFrames(id_, conversation, known, [msgspec.Raw(message) for message in messages], first))
+    return encode_frame(
+        _PageOfFrames(
+            id_, conversation, known, [msgspec.Raw(message) for message in messages], first
+        )
+    )
 
 
 def presence_of(user: str, state: events.PresenceState | None) -> frames.Presence:
@@ -86,7 +94,8 @@ def split_frames(message: bytes) -> list[bytes]:
 
 
 def decode_server_frames(message: str | bytes) -> list[frames.ServerFrame]:
-    """All frames of a WebSocket message from the server. Unknown frame types (a newer server's) are left out."""
+    """All frames of a WebSocket message from the server. Unknown frame types (a newer server's) are
+    left out."""
     lines = split_frames(message.encode() if isinstance(message, str) else message)
     decoded = []
     for line in lines:
@@ -133,10 +142,11 @@ _envelope = msgspec.msgpack.Decoder(_Envelope)
 
 
 def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
-    """The items of a `messages.submitted` record in order, unreadable ones as SetAside. Pure, and fixed by the schema version.
+    """The items of a `messages.submitted` record in order, unreadable ones as SetAside. Pure, and
+    fixed by the schema version.
 
-    Raises Undecodable if the record's frame is unreadable, too large, or mixes a control with messages; NewerVersion if
-    a newer writer made it.
+    Raises Undecodable if the record's frame is unreadable, too large, or mixes a control with
+    messages; NewerVersion if a newer writer made it.
     """
     if len(value) > MAX_SUBMITTED_BYTES:
         raise Undecodable(Code.RECORD_TOO_LARGE, f"{len(value)} bytes")
@@ -192,7 +202,9 @@ def _decode_item(index: int, raw: bytes) -> events.Submitted | SetAside:
 
 def _check_version(version: int) -> None:
     if version > events.SCHEMA_VERSION:
-        raise NewerVersion(f"record of schema version {version}; this code reads up to {events.SCHEMA_VERSION}")
+        raise NewerVersion(
+            f"record of schema version {version}; this code reads up to {events.SCHEMA_VERSION}"
+        )
     if version < 1:
         raise Undecodable(Code.RECORD_UNREADABLE, f"schema version {version}")
 

@@ -1,8 +1,8 @@
 """Numbered codes: what went wrong and whether the device should try again.
 
-Reply codes (100-199) stand in `error` and `refused` frames and in dead letters. Close codes are WebSocket close codes:
-4000-4499 mean "come back and resume", 4500-4999 "do not come back like this". docs/PROTOCOL.md shows this table; a test
-holds the two together.
+Reply codes (100-199) stand in `error` and `refused` frames and in dead letters. Close codes are
+WebSocket close codes: 4000-4499 mean "come back and resume", 4500-4999 "do not come back like
+this". docs/PROTOCOL.md shows this table; a test holds the two together.
 """
 
 from enum import Enum
@@ -38,7 +38,11 @@ class Code(_Code):
     ITEM_INVALID = 114, False, "the submitted item breaks the record's schema"
     RECORD_UNREADABLE = 115, False, "the submitted record is not a record of this schema"
     RECORD_TOO_LARGE = 116, False, "the submitted record is larger than 256 KiB"
-    CONTROL_INVALID = 117, False, "a control record stands alone and names a fold version that is not older"
+    CONTROL_INVALID = (
+        117,
+        False,
+        "a control record stands alone and names a fold version that is not older",
+    )
     TRY_LATER = 120, True, "the server cannot do this now"
     RATE_LIMITED = 121, True, "too many frames from this device"
     RANGE_GONE = 122, False, "the log no longer holds these messages"
@@ -58,4 +62,8 @@ class Close(_Code):
     REPLACED = 4502, False, "the same device connected again"
     BAD_PROTOCOL = 4503, False, "the first frame was not a valid hello, or too many bad frames"
     LOGGED_OUT = 4505, False, "the device was logged out"
-    NOT_TEXT = 4504, False, "a WebSocket message was not text (one over 256 KiB is closed with the standard 1009)"
+    NOT_TEXT = (
+        4504,
+        False,
+        "a WebSocket message was not text (one over 256 KiB is closed with the standard 1009)",
+    )

@@ -1,7 +1,8 @@
-"""Values of Kafka records: msgpack arrays, one class a kind. schemas/topics/*.yaml says who writes and reads them.
+"""Values of Kafka records: msgpack arrays, one class a kind. schemas/topics/*.yaml says who writes
+and reads them.
 
-The first element of every record is its schema version. Outbox ids and keys are 16 bytes, times are milliseconds of
-log time, offsets are those of `messages.submitted`.
+The first element of every record is its schema version. Outbox ids and keys are 16 bytes, times are
+milliseconds of log time, offsets are those of `messages.submitted`.
 """
 
 from typing import Annotated
@@ -65,7 +66,8 @@ class SubmittedRecord(_Event, frozen=True):
 
 
 class Taken(_Event, frozen=True):
-    """One taken ordinal: a message with `seq` >= 1 and code 0, or a refusal with seq 0, a code and no body."""
+    """One taken ordinal: a message with `seq` >= 1 and code 0, or a refusal with seq 0, a code and
+    no body."""
 
     offset: int
     time: int
@@ -81,10 +83,11 @@ class Taken(_Event, frozen=True):
 
 
 class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
-    """The fold of input offsets from_..to. `time` is the log time after it, `delivered` the d of rule R5 at the append.
+    """The fold of input offsets from_..to. `time` is the log time after it, `delivered` the d of
+    rule R5 at the append.
 
-    `input_time` and `input_crc` are broker time and CRC-32 of input record `to`, so that a state rebuilt from the log
-    alone can still tell whether the input is the one it was folded from (R3).
+    `input_time` and `input_crc` are broker time and CRC-32 of input record `to`, so that a state
+    rebuilt from the log alone can still tell whether the input is the one it was folded from (R3).
     """
 
     version: int
@@ -102,7 +105,8 @@ class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
 
 
 class Receipt(_Event, tag=0, frozen=True):
-    """A device of `user` has received all up to `seq`; or, if `read`, the person has read it there."""
+    """A device of `user` has received all up to `seq`; or, if `read`, the person has read it
+    there."""
 
     conversation: Text
     user: Text
@@ -127,8 +131,9 @@ class ReceiptRecord(_Event, frozen=True):
 
 
 class CursorRecord(_Event, frozen=True):
-    """One cursor: `device` names whose reading it is, RECEIVED what any device of the user has received, READ what the person
-    has read anywhere. `seq` 0: forgotten. `time` is the broker's, in ms, of the receipt that raised it."""
+    """One cursor: `device` names whose reading it is, RECEIVED what any device of the user has
+    received, READ what the person has read anywhere. `seq` 0: forgotten. `time` is the broker's, in
+    ms, of the receipt that raised it."""
 
     version: int
     conversation: str
@@ -146,8 +151,9 @@ RECEIVED, READ = "", "*"
 
 
 class PresenceChange(_Event, frozen=True):
-    """`user` has a device on this node (`online`), or has none any more. Nodes have a new id at each start, and say all again
-    when they have been without a lease. A record has one change a user."""
+    """`user` has a device on this node (`online`), or has none any more. Nodes have a new id at
+    each start, and say all again when they have been without a lease. A record has one change a
+    user."""
 
     user: Text
     node: Text
@@ -165,8 +171,8 @@ class PresenceRecord(_Event, frozen=True):
 class PresenceState(_Event, frozen=True):
     """The nodes a user is online on; if none, `last_seen` says since when (ms, 0: never).
 
-    It is what nodes said of the user up to record `offset` of `presence.submitted`, whose id in Kafka is `topic`, without the
-    nodes that have died since.
+    It is what nodes said of the user up to record `offset` of `presence.submitted`, whose id in
+    Kafka is `topic`, without the nodes that have died since.
     """
 
     version: int
@@ -181,8 +187,9 @@ class PresenceState(_Event, frozen=True):
         return bool(self.nodes)
 
     def outdoes(self, other: "PresenceState") -> bool:
-        """Whether this is the later of two states of a user: one owner of a partition may have been paused, and be behind the
-        other. A node is never found dead before it has said its last, so of two that know the same the one without it is."""
+        """Whether this is the later of two states of a user: one owner of a partition may have been
+        paused, and be behind the other. A node is never found dead before it has said its last, so
+        of two that know the same the one without it is."""
         if self.topic != other.topic:
             return True
         if self.offset != other.offset:
@@ -194,7 +201,8 @@ class PresenceState(_Event, frozen=True):
 
 
 class MessageDelivered(_Event, tag=0, frozen=True):
-    """One message to every device that `users` have on this gateway, save the one that sent it (sender, device).
+    """One message to every device that `users` have on this gateway, save the one that sent it
+    (sender, device).
 
     `frame` is the finished JSON frame.
     """
@@ -230,7 +238,8 @@ class DeviceLoggedOut(_Event, tag=3, frozen=True):
 
 
 class PresenceDelivered(_Event, tag=4, frozen=True):
-    """A finished `presence` frame to every device on this gateway that watches `user`, and the state it shows."""
+    """A finished `presence` frame to every device on this gateway that watches `user`, and the
+    state it shows."""
 
     user: str
     frame: bytes
@@ -238,7 +247,8 @@ class PresenceDelivered(_Event, tag=4, frozen=True):
 
 
 class TypingDelivered(_Event, tag=5, frozen=True):
-    """A finished `user_typing` frame to every device of `user` on this gateway that watches `typist`."""
+    """A finished `user_typing` frame to every device of `user` on this gateway that watches
+    `typist`."""
 
     user: str
     typist: str
@@ -246,7 +256,8 @@ class TypingDelivered(_Event, tag=5, frozen=True):
 
 
 class SessionReplaced(_Event, tag=6, frozen=True):
-    """Close the session of a device that came at `since` (ms): it has a later one on another gateway."""
+    """Close the session of a device that came at `since` (ms): it has a later one on another
+    gateway."""
 
     user: str
     device: str
@@ -254,7 +265,13 @@ class SessionReplaced(_Event, tag=6, frozen=True):
 
 
 Delivered = (
-    MessageDelivered | AnswerDelivered | MarkDelivered | DeviceLoggedOut | PresenceDelivered | TypingDelivered | SessionReplaced
+    MessageDelivered
+    | AnswerDelivered
+    | MarkDelivered
+    | DeviceLoggedOut
+    | PresenceDelivered
+    | TypingDelivered
+    | SessionReplaced
 )
 
 
@@ -267,7 +284,8 @@ class DeliveryRecord(_Event, frozen=True):
 
 
 class DeadLetter(_Event, frozen=True):
-    """What cannot be read: `index` is the item's place in its record, -1 for the whole record; `code` a reply code."""
+    """What cannot be read: `index` is the item's place in its record, -1 for the whole record;
+    `code` a reply code."""
 
     version: int
     topic: str

@@ -1,8 +1,9 @@
 """Socket frames of protocol version 1 (docs/PROTOCOL.md).
 
-A WebSocket text message carries 1..n frames, one JSON object a line. Unknown fields are ignored, unknown frame types
-answered with code 101: old and new can talk. Outbox ids and idempotency keys are UUIDs as 32 lower-case hex digits;
-times are milliseconds since 1970 in log time; sequence numbers and ordinals stay below 2**53.
+A WebSocket text message carries 1..n frames, one JSON object a line. Unknown fields are ignored,
+unknown frame types answered with code 101: old and new can talk. Outbox ids and idempotency keys
+are UUIDs as 32 lower-case hex digits; times are milliseconds since 1970 in log time; sequence
+numbers and ordinals stay below 2**53.
 """
 
 from typing import Annotated
@@ -11,7 +12,8 @@ from msgspec import Meta, Struct
 
 CURRENT_VERSION = 1
 LOWEST_VERSION = 1
-"""What this code speaks, and the oldest version it still understands; the hello names the device's."""
+"""What this code speaks, and the oldest version it still understands; the hello names the
+device's."""
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_SOCKET_MESSAGE_BYTES = 256 * 1024
@@ -42,7 +44,8 @@ class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
 
 
 class Hello(_Frame, tag="hello", frozen=True):
-    """The first frame, once: who this is. Answered by `welcome` or a close code. `stay`: do not send me to another node."""
+    """The first frame, once: who this is. Answered by `welcome` or a close code. `stay`: do not
+    send me to another node."""
 
     id: CommandId
     version: int
@@ -52,7 +55,8 @@ class Hello(_Frame, tag="hello", frozen=True):
 
 
 class Send(_Frame, tag="send", frozen=True):
-    """One message to `to`. Answered by `sent`, `refused`, `out_of_step`, or an `error` that names outbox and ordinal."""
+    """One message to `to`. Answered by `sent`, `refused`, `out_of_step`, or an `error` that names
+    outbox and ordinal."""
 
     to: str
     outbox: str
@@ -63,7 +67,8 @@ class Send(_Frame, tag="send", frozen=True):
 
 
 class Sync(_Frame, tag="sync", frozen=True):
-    """What is new in my conversations after `after` up to `until` by id (all, if empty)? Answered by `heads` or `error`.
+    """What is new in my conversations after `after` up to `until` by id (all, if empty)? Answered
+    by `heads` or `error`.
 
     `cursors`: conversation → last seq the device has, of all it knows in that stretch.
     """
@@ -88,7 +93,8 @@ class History(_Frame, tag="history", frozen=True):
 
 
 class Received(_Frame, tag="received", frozen=True):
-    """This device has all messages of the conversation up to `seq`. Cumulative; no answer, save an `error`."""
+    """This device has all messages of the conversation up to `seq`. Cumulative; no answer, save an
+    `error`."""
 
     conversation: str
     seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
@@ -109,7 +115,8 @@ class GetMarks(_Frame, tag="get_marks", frozen=True):
 
 
 class Watch(_Frame, tag="watch", frozen=True):
-    """This device wants to know of the presence of these users, and of no others; answered by `presences` or `error`.
+    """This device wants to know of the presence of these users, and of no others; answered by
+    `presences` or `error`.
 
     Of those the user has no conversation with, nothing is told.
     """
@@ -119,7 +126,8 @@ class Watch(_Frame, tag="watch", frozen=True):
 
 
 class Typing(_Frame, tag="typing", frozen=True):
-    """The person is writing. No answer, save an `error`; say it again every few seconds while it is so."""
+    """The person is writing. No answer, save an `error`; say it again every few seconds while it is
+    so."""
 
     conversation: str
 
@@ -134,9 +142,11 @@ class Ping(_Frame, tag="ping", frozen=True):
 
 
 class Welcome(_Frame, tag="welcome", frozen=True):
-    """The session stands. `log` names one numbering of messages: another log id means drop cursors, keep the outbox.
+    """The session stands. `log` names one numbering of messages: another log id means drop cursors,
+    keep the outbox.
 
-    `time` is the server's clock in ms, `heartbeat` how often in seconds the server pings (and expects life).
+    `time` is the server's clock in ms, `heartbeat` how often in seconds the server pings (and
+    expects life).
     """
 
     id: int
@@ -174,8 +184,9 @@ class Refused(_Frame, tag="refused", frozen=True):
 class OutOfStep(_Frame, tag="out_of_step", frozen=True):
     """The ordinal was not taken. `next` is the one the server expects.
 
-    reason "gap": something before it was lost, send again from `next`; "reused": the ordinal belongs to another key;
-    "too_old": answered longer ago than the last 64. Holds for the transmission round it echoes only.
+    reason "gap": something before it was lost, send again from `next`; "reused": the ordinal
+    belongs to another key; "too_old": answered longer ago than the last 64. Holds for the
+    transmission round it echoes only.
     """
 
     conversation: str
@@ -188,7 +199,8 @@ class OutOfStep(_Frame, tag="out_of_step", frozen=True):
 
 
 class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
-    """One message of a conversation; `key` lets the sender's own devices recognise it. An `erased` one has lost its body."""
+    """One message of a conversation; `key` lets the sender's own devices recognise it. An `erased`
+    one has lost its body."""
 
     conversation: str
     seq: int
@@ -202,7 +214,8 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
 class Heads(_Frame, tag="heads", frozen=True):
     """conversation → last seq, of those that have gone on after the device's cursor.
 
-    `next`: there may be more after it. `pending`: some conversations up to there could not be asked after now; ask again.
+    `next`: there may be more after it. `pending`: some conversations up to there could not be asked
+    after now; ask again.
     """
 
     id: int
@@ -212,9 +225,11 @@ class Heads(_Frame, tag="heads", frozen=True):
 
 
 class Mark(_Frame, tag="mark", frozen=True):
-    """What `user` has received and read of a conversation, on any device, and since when (ms; 0: never).
+    """What `user` has received and read of a conversation, on any device, and since when (ms; 0:
+    never).
 
-    To the other user's devices, and when something was read to the user's own. A claim of devices: show no more than there is.
+    To the other user's devices, and when something was read to the user's own. A claim of devices:
+    show no more than there is.
     """
 
     conversation: str
@@ -226,7 +241,8 @@ class Mark(_Frame, tag="mark", frozen=True):
 
 
 class Marks(_Frame, tag="marks", frozen=True):
-    """The marks of both users of each conversation asked after; who has none is left out. `pending`: ask again for the rest."""
+    """The marks of both users of each conversation asked after; who has none is left out.
+    `pending`: ask again for the rest."""
 
     id: int
     marks: list[Mark]
@@ -234,7 +250,8 @@ class Marks(_Frame, tag="marks", frozen=True):
 
 
 class Presence(_Frame, tag="presence", frozen=True):
-    """Whether a watched user has a device online; if not, `last_seen` in ms says until when there was one (0: never)."""
+    """Whether a watched user has a device online; if not, `last_seen` in ms says until when there
+    was one (0: never)."""
 
     user: str
     online: bool
@@ -242,7 +259,8 @@ class Presence(_Frame, tag="presence", frozen=True):
 
 
 class Presences(_Frame, tag="presences", frozen=True):
-    """The presence of the users that are watched now. `pending`: some could not be asked after; watch again."""
+    """The presence of the users that are watched now. `pending`: some could not be asked after;
+    watch again."""
 
     id: int
     users: list[Presence]
@@ -250,20 +268,23 @@ class Presences(_Frame, tag="presences", frozen=True):
 
 
 class UserTyping(_Frame, tag="user_typing", frozen=True):
-    """`user` is writing. It ends with the user's next message, or some seconds after the last of these."""
+    """`user` is writing. It ends with the user's next message, or some seconds after the last of
+    these."""
 
     conversation: str
     user: str
 
 
 class Resync(_Frame, tag="resync", frozen=True):
-    """Pushes may have been missed (the routes to this node were lost for a while): send `sync` as after a welcome."""
+    """Pushes may have been missed (the routes to this node were lost for a while): send `sync` as
+    after a welcome."""
 
 
 class Page(_Frame, tag="page", frozen=True):
     """Messages in order, without a hole; fewer than asked for if they are large, or not there yet.
 
-    `known` is the last seq there is, as far as the server knows now. `first`: nothing before them is kept.
+    `known` is the last seq there is, as far as the server knows now. `first`: nothing before them
+    is kept.
     """
 
     id: int
@@ -278,7 +299,8 @@ class Pong(_Frame, tag="pong", frozen=True):
 
 
 class Error(_Frame, tag="error", frozen=True):
-    """A command was not carried out. `id` or (`to`, `outbox`, `ordinal`) name it where they could be read."""
+    """A command was not carried out. `id` or (`to`, `outbox`, `ordinal`) name it where they could
+    be read."""
 
     code: int
     retry: bool

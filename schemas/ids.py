@@ -1,7 +1,7 @@
 """Identifiers: checked once at the edge, then trusted.
 
-A conversation's id is a pure function of its two users, so there is no directory to ask and membership is proven
-from the id alone: `conversation_of("bob", "alice") == "alice:bob"`.
+A conversation's id is a pure function of its two users, so there is no directory to ask and
+membership is proven from the id alone: `conversation_of("bob", "alice") == "alice:bob"`.
 """
 
 import re
@@ -25,7 +25,8 @@ class InvalidId(ValueError):
 
 
 def user_id(text: str) -> UserId:
-    """`text` as a user id: 1-64 of a-z 0-9 . _ -, beginning with a letter or digit. Raises InvalidId."""
+    """`text` as a user id: 1-64 of a-z 0-9 . _ -, beginning with a letter or digit. Raises
+    InvalidId."""
     if not _user.fullmatch(text):
         raise InvalidId(f"user id {text[:80]!r}: 1-64 of a-z 0-9 . _ - and a letter or digit first")
     return UserId(text)
@@ -39,17 +40,21 @@ def device_id(text: str) -> DeviceId:
 
 
 def conversation_of(one: UserId, other: UserId) -> ConversationId:
-    """The conversation of two users, in either order. Raises InvalidId for a user with themselves."""
+    """The conversation of two users, in either order. Raises InvalidId for a user with
+    themselves."""
     if one == other:
         raise InvalidId(f"a conversation needs two users, not {one!r} twice")
     return ConversationId(f"{one}:{other}" if one < other else f"{other}:{one}")
 
 
 def members_of(conversation: str) -> tuple[UserId, UserId]:
-    """The two users of a conversation id, smaller first. Raises InvalidId unless the id is in its one valid form."""
+    """The two users of a conversation id, smaller first. Raises InvalidId unless the id is in its
+    one valid form."""
     first, colon, second = conversation.partition(":")
     if not (colon and _user.fullmatch(first) and _user.fullmatch(second) and first < second):
-        raise InvalidId(f"conversation id {conversation[:140]!r}: two user ids, the smaller first, joined by ':'")
+        raise InvalidId(
+            f"conversation id {conversation[:140]!r}: two user ids, the smaller first, joined by ':'"
+        )
     return UserId(first), UserId(second)
 
 
@@ -68,7 +73,8 @@ def members_of_valid(conversation: str) -> tuple[str, str]:
 
 
 def partition_of(conversation: str, partitions: int) -> int:
-    """The partition of a conversation in every conversation-keyed topic: CRC-32 of the id modulo `partitions`.
+    """The partition of a conversation in every conversation-keyed topic: CRC-32 of the id modulo
+    `partitions`.
 
     Ours and always passed explicitly, because every Kafka library has another default.
     """
@@ -76,7 +82,8 @@ def partition_of(conversation: str, partitions: int) -> int:
 
 
 def uuid_bytes(text: str) -> bytes:
-    """16 bytes of an outbox id or idempotency key, written on the socket as 32 lower-case hex digits. Raises InvalidId."""
+    """16 bytes of an outbox id or idempotency key, written on the socket as 32 lower-case hex
+    digits. Raises InvalidId."""
     if not _uuid_hex.fullmatch(text):
         raise InvalidId("an outbox id or idempotency key is a UUID as 32 lower-case hex digits")
     return bytes.fromhex(text)

@@ -1,4 +1,5 @@
-"""Topics as files: schemas/topics/*.yaml is what they are created from and checked against at start."""
+"""Topics as files: schemas/topics/*.yaml is what they are created from and checked against at
+start."""
 
 from functools import cache
 from importlib.resources import files
@@ -18,7 +19,8 @@ PRESENCE = "presence"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One topic file. `partitions` names the count it uses: that of conversations or that of gateway slots."""
+    """One topic file. `partitions` names the count it uses: that of conversations or that of
+    gateway slots."""
 
     name: str
     about: str
@@ -43,6 +45,8 @@ def all_topics() -> dict[str, Topic]:
     """Every topic of the project by name."""
     folder = files("schemas") / "topics"
     topics = [
-        msgspec.convert(yaml.safe_load(file.read_text()), Topic) for file in folder.iterdir() if file.name.endswith(".yaml")
+        msgspec.convert(yaml.safe_load(file.read_text()), Topic)
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
     ]
     return {topic.name: topic for topic in sorted(topics, key=lambda topic: topic.name)}

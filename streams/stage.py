@@ -1,4 +1,5 @@
-"""The partitions of a stage on one worker, and what Faust's consumer asks about them (streams.intake)."""
+"""The partitions of a stage on one worker, and what Faust's consumer asks about them
+(streams.positions)."""
 
 import asyncio
 from collections import Counter
@@ -34,7 +35,8 @@ class Owned(Protocol):
     def committable(self) -> int | None: ...
 
     def feed(self, records: Sequence[Any]) -> None:
-        """Take the next records as they came from Kafka. Never raises: what cannot go on halts the partition."""
+        """Take the next records as they came from Kafka. Never raises: what cannot go on halts the
+        partition."""
 
     async def close(self) -> None:
         """Revoked or stopping: let go of everything. `committable` still answers."""

@@ -1,7 +1,8 @@
 """Ends a worker that stands still without a reason, so that its supervisor starts a fresh one.
 
-Faust's recovery has been seen to hang, and agents to stop after days (faust.md). Reasons to stand still: nothing to read,
-a halted partition, Kafka away (asked directly), Redis away (delivery waits, sequencing does not).
+Faust's recovery has been seen to hang, and agents to stop after days (faust.md). Reasons to stand
+still: nothing to read, a halted partition, Kafka away (asked directly), Redis away (delivery waits,
+sequencing does not).
 """
 
 import asyncio
@@ -19,8 +20,9 @@ BLOCKED_SECONDS = 20.0
 """How long nothing at all may run in the worker's loop."""
 
 
-class Vital(NamedTuple):
-    """One thing that should move: `progress` changes whenever it does; `owed` says whether it has anything to do."""
+class ProgressProbe(NamedTuple):
+    """One thing that should move: `progress` changes whenever it does; `owed` says whether it has
+    anything to do."""
 
     name: str
     progress: int
@@ -28,7 +30,7 @@ class Vital(NamedTuple):
 
 
 class Watched(Protocol):
-    def vitals(self) -> Iterable[Vital]:
+    def vitals(self) -> Iterable[ProgressProbe]:
         """What should be moving now."""
 
     async def reachable(self) -> bool:
@@ -36,9 +38,15 @@ class Watched(Protocol):
 
 
 class Watchdog:
-    """`expired` is called once with a text when something that is owed has not moved for PATIENCE_SECONDS."""
+    """`expired` is called once with a text when something that is owed has not moved for
+    PATIENCE_SECONDS."""
 
-    def __init__(self, watched: Watched, expired: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        watched: Watched,
+        expired: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._watched = watched
         self._expired = expired
         self._clock = clock
@@ -70,8 +78,8 @@ class Watchdog:
 
 
 async def end_when_blocked() -> None:
-    """Until cancelled, end the process (exit code 1, all stacks to stderr) once its loop has been blocked for BLOCKED_SECONDS:
-    then no watchdog runs in it either."""
+    """Until cancelled, end the process (exit code 1, all stacks to stderr) once its loop has been
+    blocked for BLOCKED_SECONDS: then no watchdog runs in it either."""
     try:
         while True:
             faulthandler.dump_traceback_later(BLOCKED_SECONDS, exit=True)

@@ -1,11 +1,13 @@
 """What goes into the archive, in what blocks, and from where on: pure.
 
-The fold is a function of the input, so whoever numbered a message, its row is the same. A late append, or one beyond a hole, is
-no case of its own here: its rows are right, and repeats change nothing. So the archiver needs no position of R2, which it would
-have to find again after every restart; `messenger archive check` reads by R2 and compares.
+The fold is a function of the input, so whoever numbered a message, its row is the same. A late
+append, or one beyond a hole, is no case of its own here: its rows are right, and repeats change
+nothing. So the archiver needs no position of R2, which it would have to find again after every
+restart; `messenger archive check` reads by R2 and compares.
 
-A record of `cursors` is true whoever wrote it, and stays true when another follows. Its row says up to where, not from where
-on: a reader takes the earliest that reaches a message. So rows may come twice, in any order, or never (compaction).
+A record of `cursors` is true whoever wrote it, and stays true when another follows. Its row says up
+to where, not from where on: a reader takes the earliest that reaches a message. So rows may come
+twice, in any order, or never (compaction).
 """
 
 import zlib
@@ -27,15 +29,16 @@ R = TypeVar("R")
 
 
 class Start(NamedTuple):
-    """Read the topic from `offset` on. `lost`: how many records have expired before they were archived."""
+    """Read the topic from `offset` on. `lost`: how many records have expired before they were
+    archived."""
 
     offset: int
     lost: int
 
 
 def start_at(committed: int | None, start: int, end: int) -> Start:
-    """Where to go on, given the group's offset and what Kafka has. A topic that is shorter than that is another one, or has
-    lost its tail: all of it is read again."""
+    """Where to go on, given the group's offset and what Kafka has. A topic that is shorter than
+    that is another one, or has lost its tail: all of it is read again."""
     if committed is None or committed > end:
         return Start(start, 0)
     return Start(max(committed, start), max(0, start - committed))
@@ -62,7 +65,8 @@ def message_rows(partition: int, offset: int, taken: Iterable[events.Taken]) -> 
 
 
 def cursor_rows(record: events.CursorRecord) -> list[CursorRow]:
-    """The row of a cursor that was raised. What a single device has read has none, nor has what is forgotten."""
+    """The row of a cursor that was raised. What a single device has read has none, nor has what is
+    forgotten."""
     kind = _KINDS.get(record.device)
     if kind is None or not record.seq:
         return []
@@ -70,7 +74,8 @@ def cursor_rows(record: events.CursorRecord) -> list[CursorRow]:
 
 
 class Block(NamedTuple, Generic[R]):
-    """Rows of consecutive records first..last, which hold `bytes` bytes, to be inserted together. `crc` is of their values."""
+    """Rows of consecutive records first..last, which hold `bytes` bytes, to be inserted together.
+    `crc` is of their values."""
 
     first: int
     last: int
@@ -79,8 +84,9 @@ class Block(NamedTuple, Generic[R]):
     rows: list[R]
 
     def token(self, topic: str, partition: int) -> str:
-        """The same for every retry of this block, and no other block's: ClickHouse leaves out what comes by a token it knows.
-        `topic` is the topic's id; the values are in it since a topic that has lost its tail uses offsets again."""
+        """The same for every retry of this block, and no other block's: ClickHouse leaves out what
+        comes by a token it knows. `topic` is the topic's id; the values are in it since a topic
+        that has lost its tail uses offsets again."""
         return f"{topic}/{partition}/{self.first}-{self.last}/{self.crc:08x}"
 
 
@@ -92,8 +98,9 @@ class _Gathered(NamedTuple, Generic[R]):
 
 
 class Gathering(Generic[R]):
-    """Rows not yet given out, in the order of their topic, whole records at a time. A block goes out when it is full, or with
-    the next multiple of `linger` seconds, which is the same for all partitions. `now` in seconds."""
+    """Rows not yet given out, in the order of their topic, whole records at a time. A block goes
+    out when it is full, or with the next multiple of `linger` seconds, which is the same for all
+    partitions. `now` in seconds."""
 
     def __init__(self, linger: float) -> None:
         self._linger = linger
@@ -133,4 +140,10 @@ class Gathering(Generic[R]):
         self.count -= count
         self.bytes -= size
         self._since = now
-        return Block(records[0].offset, records[-1].offset, size, crc, [row for record in records for row in record.rows])
+        return Block(
+            records[0].offset,
+            records[-1].offset,
+            size,
+            crc,
+            [row for record in records for row in record.rows],
+        )

@@ -13,7 +13,8 @@ from schemas.events import SCHEMA_VERSION, FoldSwitched, LogRecord
 
 
 class InputRecord(Protocol):
-    """A record of `messages.submitted`, as any Kafka client gives it: broker time in ms, no value for a tombstone."""
+    """A record of `messages.submitted`, as any Kafka client gives it: broker time in ms, no value
+    for a tombstone."""
 
     @property
     def offset(self) -> int: ...
@@ -52,8 +53,8 @@ class Batch(NamedTuple):
 def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[Batch]:
     """Fold records in order and yield the batches they make.
 
-    Whatever the fold raises (see FoldState.fold, and NewerVersion of the decoder) is raised after the batch of the
-    records before it has been yielded; the state must not be used after that.
+    Whatever the fold raises (see FoldState.fold, and NewerVersion of the decoder) is raised after
+    the batch of the records before it has been yielded; the state must not be used after that.
     """
     first, done, outcome = state.position + 1, None, Outcome([], [], [])
     for record in records:
@@ -83,10 +84,13 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
 
 def _batch(first: int, done: tuple[InputRecord, int, int], outcome: Outcome) -> Batch:
     last, time, version = done
-    return Batch(first, last.offset, time, version, last.timestamp, zlib.crc32(last.value or b""), outcome)
+    return Batch(
+        first, last.offset, time, version, last.timestamp, zlib.crc32(last.value or b""), outcome
+    )
 
 
 def _before(offset: int, outcome: Outcome) -> Outcome:
-    """What an outcome had come to before the record at `offset`; answers change nothing and may stay."""
+    """What an outcome had come to before the record at `offset`; answers change nothing and may
+    stay."""
     taken = [item for item in outcome.taken if item.offset < offset]
     return Outcome(taken, outcome.answers, [item for item in outcome.dead if item.offset < offset])

@@ -2,19 +2,27 @@
 
     fold(state, input record) -> state, outcome
 
-The state is changed in place and only ever by what was taken, so that the fold of the input and the fold of the log are
-the same state. No clock, no randomness, no I/O but reading what is `Known`. An exception other than `NewerVersion`
-is a fault of this code or an incomplete state: the partition halts, nothing is skipped (R7).
+The state is changed in place and only ever by what was taken, so that the fold of the input and the
+fold of the log are the same state. No clock, no randomness, no I/O but reading what is `FoldView`.
+An exception other than `NewerVersion` is a fault of this code or an incomplete state: the partition
+halts, nothing is skipped (R7).
 """
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from agents.rules.known import Answer, Known, OutboxId
+from agents.rules.fold_view import Answer, FoldView, OutboxId
 from schemas import ids
 from schemas.codec import NewerVersion, SetAside, encode_event
 from schemas.codes import Code
-from schemas.events import FoldSwitched, MessageSubmitted, RefusalSubmitted, Submitted, SubmittedItem, Taken
+from schemas.events import (
+    FoldSwitched,
+    MessageSubmitted,
+    RefusalSubmitted,
+    Submitted,
+    SubmittedItem,
+    Taken,
+)
 from schemas.frames import MAX_BODY_BYTES, OUTBOX_WINDOW
 
 DAY = 24 * 3600 * 1000
@@ -23,7 +31,8 @@ DAY = 24 * 3600 * 1000
 class Limits(NamedTuple):
     """What may differ between fold versions: a change would number the same input differently.
 
-    `max_body` in UTF-8 bytes; an outbox is forgotten `forget_after` ms of log time after its last taken ordinal.
+    `max_body` in UTF-8 bytes; an outbox is forgotten `forget_after` ms of log time after its last
+    taken ordinal.
     """
 
     max_body: int
@@ -50,7 +59,8 @@ class OutOfStep(NamedTuple):
 
 
 class DeadItem(NamedTuple):
-    """What the pure decoder refuses, for the dead letters; `place` is the item's in its record, -1 the whole record."""
+    """What the pure decoder refuses, for the dead letters; `place` is the item's in its record, -1
+    the whole record."""
 
     offset: int
     place: int
@@ -71,7 +81,8 @@ class StateIncomplete(Exception):
 
 
 class _Outbox:
-    """The overlay's view of an outbox; `answers` holds those given since `Known` last caught up with it."""
+    """The overlay's view of an outbox; `answers` holds those given since `FoldView` last caught up
+    with it."""
 
     __slots__ = ("answers", "changed", "ordinal", "time")
 
@@ -91,15 +102,16 @@ class _Conversation:
 
 
 class FoldState:
-    """State of one partition: position r, log time, fold version, and an overlay over what is `Known`.
+    """State of one partition: position r, log time, fold version, and an overlay over what is
+    `FoldView`.
 
-    The overlay holds what was taken since `Known`'s position, which is never evicted, and up to `max_clean` outboxes
-    besides.
+    The overlay holds what was taken since `FoldView`'s position, which is never evicted, and up to
+    `max_clean` outboxes besides.
     """
 
     def __init__(
         self,
-        known: Known,
+        known: FoldView,
         position: int = -1,
         time: int = 0,
         version: int = FIRST_VERSION,
@@ -117,7 +129,9 @@ class FoldState:
         self._known_position = position
         self._max_clean = max_clean
 
-    def fold(self, offset: int, time: int, items: Sequence[Submitted | SetAside], outcome: Outcome) -> None:
+    def fold(
+        self, offset: int, time: int, items: Sequence[Submitted | SetAside], outcome: Outcome
+    ) -> None:
         """Fold the items of the input record at `offset` (= position + 1), adding to `outcome`.
 
         Raises NewerVersion before anything has changed, StateIncomplete.
@@ -139,7 +153,7 @@ class FoldState:
         self.position = offset
 
     def folded(self, position: int) -> None:
-        """`Known` now holds everything up to input offset `position`."""
+        """`FoldView` now holds everything up to input offset `position`."""
         self._known_position = position
         if self._outboxes > self._max_clean:
             self._evict(position)
@@ -148,7 +162,11 @@ class FoldState:
         kept: dict[str, _Conversation] = {}
         self._outboxes = 0
         for name, conversation in self._conversations.items():
-            changed = {key: outbox for key, outbox in conversation.outboxes.items() if outbox.changed > position}
+            changed = {
+                key: outbox
+                for key, outbox in conversation.outboxes.items()
+                if outbox.changed > position
+            }
             if changed:
                 conversation.outboxes = changed
                 kept[name] = conversation
@@ -174,7 +192,9 @@ class FoldState:
         name = (item.sender, item.outbox)
         outbox = conversation.outboxes.get(name)
         if outbox is None:
-            outbox = conversation.outboxes[name] = _Outbox(self._known.last((item.conversation, *name)))
+            outbox = conversation.outboxes[name] = _Outbox(
+                self._known.last((item.conversation, *name))
+            )
             self._outboxes += 1
         ordinal, time = item.ordinal, self.time
         last_ordinal = outbox.ordinal if time - outbox.time <= self._forget_after else 0
@@ -223,14 +243,20 @@ class FoldState:
             return Code.BODY_EMPTY.number
         return Code.BODY_TOO_LARGE.number if len(body.encode()) > self._max_body else 0
 
-    def _answer_again(self, outbox: _Outbox, last_ordinal: int, item: SubmittedItem) -> Repeat | OutOfStep:
+    def _answer_again(
+        self, outbox: _Outbox, last_ordinal: int, item: SubmittedItem
+    ) -> Repeat | OutOfStep:
         if item.ordinal > last_ordinal:
             return OutOfStep(item, last_ordinal + 1, "gap")
         if item.ordinal <= last_ordinal - OUTBOX_WINDOW:
             return OutOfStep(item, last_ordinal + 1, "too_old")
         name: OutboxId = (item.conversation, item.sender, item.outbox)
         taken = outbox.answers.get(item.ordinal)
-        known = (taken.key, taken.seq, taken.code, taken.time) if taken else self._known.answer(name, item.ordinal)
+        known = (
+            (taken.key, taken.seq, taken.code, taken.time)
+            if taken
+            else self._known.answer(name, item.ordinal)
+        )
         if known is None:
             raise StateIncomplete(f"no answer to ordinal {item.ordinal} of {last_ordinal}")
         answer = Answer(*known)

@@ -12,7 +12,8 @@ class Verdict(Enum):
     IGNORE = auto()
     """All of it is known: a late append of a worker that had lost the partition."""
     AHEAD = auto()
-    """Something before it is missing: read on, it must come again (within 30 s, else the reader halts)."""
+    """Something before it is missing: read on, it must come again (within 30 s, else the reader
+    halts)."""
 
 
 def judge(position: int, record: LogRecord) -> Verdict:
@@ -24,4 +25,8 @@ def judge(position: int, record: LogRecord) -> Verdict:
 
 def news(position: int, record: LogRecord) -> list[Taken]:
     """What a record to be taken brings beyond input position `position`."""
-    return record.taken if record.from_ > position else [item for item in record.taken if item.offset > position]
+    return (
+        record.taken
+        if record.from_ > position
+        else [item for item in record.taken if item.offset > position]
+    )

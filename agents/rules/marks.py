@@ -1,16 +1,20 @@
-"""Which gateway slots are told of a user's marks: a finished frame for the devices of both users."""
+"""Which gateway slots are told of a user's marks: a finished frame for the devices of both
+users."""
 
 from collections.abc import Iterable
 
-from agents.rules.answers import Routes
+from agents.rules.fanout import Routes
 from schemas.codec import encode_frame
 from schemas.events import MarkDelivered
 from schemas.frames import Mark
 from schemas.ids import members_of_valid
 
 
-def deliveries(marks: Iterable[tuple[Mark, bool]], routes: Routes) -> dict[int, list[MarkDelivered]]:
-    """Slot → events. Each mark with whether the user's own devices need it, too. Who has no route gets nothing."""
+def deliveries(
+    marks: Iterable[tuple[Mark, bool]], routes: Routes
+) -> dict[int, list[MarkDelivered]]:
+    """Slot → events. Each mark with whether the user's own devices need it, too. Who has no route
+    gets nothing."""
     slots: dict[int, list[MarkDelivered]] = {}
     for mark, own in marks:
         frame = encode_frame(mark)

@@ -1,14 +1,16 @@
-"""Where a partition may go on (R3, R8): the state must be the fold of the log that Kafka has, and of the input it has.
+"""Where a partition may go on (R3, R8): the state must be the fold of the log that Kafka has, and
+of the input it has.
 
-A log that differs is folded again from its start; an input that differs halts the partition, since nothing could tell which
-messages the numbers belong to. Never are new numbers given to old messages.
+A log that differs is folded again from its start; an input that differs halts the partition, since
+nothing could tell which messages the numbers belong to. Never are new numbers given to old
+messages.
 """
 
 from typing import NamedTuple, Protocol
 
 
 class StatePosition(Protocol):
-    """What the state says of itself (streams.state.Header)."""
+    """What the state says of itself (streams.tables.sequences.Header)."""
 
     @property
     def log_topic(self) -> str: ...
@@ -21,7 +23,8 @@ class StatePosition(Protocol):
 
 
 class FoundLog(NamedTuple):
-    """The log in Kafka: topic id, first offset, offset after the last, CRC-32 of the record at the state's log offset."""
+    """The log in Kafka: topic id, first offset, offset after the last, CRC-32 of the record at the
+    state's log offset."""
 
     topic: str
     start: int
@@ -30,7 +33,8 @@ class FoundLog(NamedTuple):
 
 
 class FoundInput(NamedTuple):
-    """The input in Kafka: topic id, offsets, and (broker time, CRC-32) of the record at the position, None if expired."""
+    """The input in Kafka: topic id, offsets, and (broker time, CRC-32) of the record at the
+    position, None if expired."""
 
     topic: str
     start: int
@@ -50,7 +54,8 @@ def log_differs(state: StatePosition, log: FoundLog) -> str | None:
 
 
 def cannot_rebuild(next_offset: int, log: FoundLog) -> str | None:
-    """Why the state cannot be completed by reading the log from `next_offset`, or None if it can."""
+    """Why the state cannot be completed by reading the log from `next_offset`, or None if it
+    can."""
     if next_offset >= log.start:
         return None
     return (
@@ -59,8 +64,11 @@ def cannot_rebuild(next_offset: int, log: FoundLog) -> str | None:
     )
 
 
-def input_differs(state_topic: str | None, position: int, fingerprint: tuple[int, int], found: FoundInput) -> str | None:
-    """Why this is not the input that was folded up to `position`, or None if it is. `state_topic` None: not known."""
+def input_differs(
+    state_topic: str | None, position: int, fingerprint: tuple[int, int], found: FoundInput
+) -> str | None:
+    """Why this is not the input that was folded up to `position`, or None if it is. `state_topic`
+    None: not known."""
     if state_topic is not None and state_topic != found.topic:
         return f"the input was re-created (topic id {state_topic} is now {found.topic})"
     if found.end < position + 1:

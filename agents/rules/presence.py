@@ -1,6 +1,8 @@
-"""Who is online: a user is while any node says so. Pure; times in ms, the broker's for what nodes say.
+"""Who is online: a user is while any node says so. Pure; times in ms, the broker's for what nodes
+say.
 
-Nodes may say a thing twice, and a node that dies says nothing: its users go when its lease has ended.
+Nodes may say a thing twice, and a node that dies says nothing: its users go when its lease has
+ended.
 """
 
 from collections.abc import Iterable, Set
@@ -30,7 +32,8 @@ class Outcome(NamedTuple):
 
 
 def fold_presence(known: Known, said: Iterable[Said], topic: str, outcome: Outcome) -> None:
-    """Fold what nodes said in the input, whose id is `topic`, adding to `outcome`. What a state knows is passed over."""
+    """Fold what nodes said in the input, whose id is `topic`, adding to `outcome`. What a state
+    knows is passed over."""
     for change, time, offset in said:
         before = _before(known, change.user, outcome)
         if before.topic == topic and offset <= before.offset:
@@ -47,10 +50,13 @@ def node_gone(known: Known, users: Iterable[str], node: str, time: int, outcome:
 
 
 def fold_kept(
-    known: Known, states: Iterable[PresenceState], changed: dict[str, PresenceState], outdone: dict[str, PresenceState]
+    known: Known,
+    states: Iterable[PresenceState],
+    changed: dict[str, PresenceState],
+    outdone: dict[str, PresenceState],
 ) -> None:
-    """Fold states as the topic has them into `changed`. `outdone`: users whose last there is not what is known of them; it must
-    be written again, for compaction to keep."""
+    """Fold states as the topic has them into `changed`. `outdone`: users whose last there is not
+    what is known of them; it must be written again, for compaction to keep."""
     for state in states:
         before = changed.get(state.user) or known.state(state.user)
         if before is None or state.outdoes(before):
@@ -63,12 +69,20 @@ def fold_kept(
 
 
 def _before(known: Known, user: str, outcome: Outcome) -> PresenceState:
-    return outcome.changed.get(user) or known.state(user) or PresenceState(SCHEMA_VERSION, user, (), 0, "", -1)
+    return (
+        outcome.changed.get(user)
+        or known.state(user)
+        or PresenceState(SCHEMA_VERSION, user, (), 0, "", -1)
+    )
 
 
-def _set(before: PresenceState, nodes: Set[str], time: int, topic: str, offset: int, outcome: Outcome) -> None:
+def _set(
+    before: PresenceState, nodes: Set[str], time: int, topic: str, offset: int, outcome: Outcome
+) -> None:
     last_seen = time if before.nodes and not nodes else before.last_seen
-    state = PresenceState(SCHEMA_VERSION, before.user, tuple(sorted(nodes)), last_seen, topic, offset)
+    state = PresenceState(
+        SCHEMA_VERSION, before.user, tuple(sorted(nodes)), last_seen, topic, offset
+    )
     outcome.changed[before.user] = state
     if state.online != before.online:
         outcome.told.add(before.user)
@@ -77,9 +91,10 @@ def _set(before: PresenceState, nodes: Set[str], time: int, topic: str, offset: 
 class Absences:
     """Which nodes are dead, by looks at the leases; in seconds.
 
-    A lease of `lease` that is not there may have been forgotten by Redis instead of having ended, or have ended because nobody
-    reached Redis: so Redis must have been there, and have remembered, for as long as a lease lives. Then the node is dead when
-    it has been absent for `patience` more, and has said nothing meanwhile.
+    A lease of `lease` that is not there may have been forgotten by Redis instead of having ended,
+    or have ended because nobody reached Redis: so Redis must have been there, and have remembered,
+    for as long as a lease lives. Then the node is dead when it has been absent for `patience` more,
+    and has said nothing meanwhile.
     """
 
     def __init__(self, lease: float, patience: float) -> None:
@@ -92,12 +107,15 @@ class Absences:
         """Since when Redis has been there at every look."""
 
     def look(self, now: float, known: Iterable[str], live: Set[str], remembers: float) -> list[str]:
-        """The dead ones of the nodes `known`, if those with a lease are `live`, and Redis `remembers` for so long."""
+        """The dead ones of the nodes `known`, if those with a lease are `live`, and Redis
+        `remembers` for so long."""
         if self._looked is None or now - self._looked > self._patience:
             self._reliable = now
         self._looked = now
         counts = max(self._reliable, now - remembers) + self._lease
-        self._absent = {node: max(self._absent.get(node, now), counts) for node in known if node not in live}
+        self._absent = {
+            node: max(self._absent.get(node, now), counts) for node in known if node not in live
+        }
         return [node for node, since in self._absent.items() if now - since >= self._patience]
 
     def heard(self, node: str) -> None:

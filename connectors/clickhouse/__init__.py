@@ -1,1 +1,2 @@
-"""ClickHouse: the archive of all messages. Only its address is known here, http://user:password@host:port."""
+"""ClickHouse: the archive of all messages. Only its address is known here,
+http://user:password@host:port."""

@@ -7,7 +7,14 @@ from typing import Any, NamedTuple
 
 import clickhouse_connect
 
-from connectors.clickhouse.archive import CURSOR_TYPES, CURSORS, TABLE, TYPES, ArchiveMismatch, numbering_differs
+from connectors.clickhouse.archive import (
+    CURSOR_TYPES,
+    CURSORS,
+    TABLE,
+    TYPES,
+    ArchiveMismatch,
+    numbering_differs,
+)
 from connectors.clickhouse.client import FAILURES, Address, translated
 from schemas.archive import CursorRow, Migration, Row, migrations
 
@@ -22,7 +29,8 @@ class ArchiveNewer(Exception):
 
 
 class Month(NamedTuple):
-    """One partition of a table: `name` is YYYYMM; rows and bytes as they lie on disk, repeats included."""
+    """One partition of a table: `name` is YYYYMM; rows and bytes as they lie on disk, repeats
+    included."""
 
     table: str
     name: str
@@ -36,7 +44,9 @@ class ArchiveAdmin:
     def __init__(self, url: str) -> None:
         self.address = Address.parse(url)
         with self._errors():
-            self._client = clickhouse_connect.get_client(**self.address.options(_TIMEOUT), form_encode_query_params=True)
+            self._client = clickhouse_connect.get_client(
+                **self.address.options(_TIMEOUT), form_encode_query_params=True
+            )
 
     def close(self) -> None:
         self._client.close()
@@ -45,12 +55,14 @@ class ArchiveAdmin:
 
     def applied(self) -> int:
         """The number of the last migration that was applied, 0 before the first."""
-        exists = self._rows("SELECT count() FROM system.tables WHERE database = 'archive' AND name = 'migrations'")[0][0]
+        exists = self._rows(
+            "SELECT count() FROM system.tables WHERE database = 'archive' AND name = 'migrations'"
+        )[0][0]
         return int(self._rows("SELECT max(number) FROM archive.migrations")[0][0]) if exists else 0
 
     def migrate(self, say: Callable[[Migration], None]) -> None:
-        """Apply what is missing, in order; `say` is called before each. Two may do so at once: every statement may be
-        repeated. Raises ArchiveNewer."""
+        """Apply what is missing, in order; `say` is called before each. Two may do so at once:
+        every statement may be repeated. Raises ArchiveNewer."""
         known = migrations()
         applied = self.applied()
         if applied > known[-1].number:
@@ -97,7 +109,8 @@ class ArchiveAdmin:
     # Backup
 
     def backup(self, folder: str) -> None:
-        """The whole database into `folder`, which the server must be allowed to write and must not hold anything yet."""
+        """The whole database into `folder`, which the server must be allowed to write and must not
+        hold anything yet."""
         self.run(f"BACKUP DATABASE archive TO File({_quoted(folder)})")
 
     def restore(self, folder: str) -> None:
@@ -105,8 +118,8 @@ class ArchiveAdmin:
         self.run(f"RESTORE DATABASE archive FROM File({_quoted(folder)})")
 
     def add_from(self, folder: str) -> None:
-        """Bring the messages, cursors and counts backed up in `folder` into the archive; what it has already stays as it is.
-        Raises ArchiveMismatch."""
+        """Bring the messages, cursors and counts backed up in `folder` into the archive; what it
+        has already stays as it is. Raises ArchiveMismatch."""
         self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
         self.run("CREATE DATABASE archive_restored ENGINE = Atomic")
         try:
@@ -115,14 +128,20 @@ class ArchiveAdmin:
             added = [name for name, migration in _ADDED.items() if migration <= made]
             self._restore_beside(added, folder)
             text = "SELECT submitted FROM archive{}.numbering"
-            found, wanted = ({str(row[0]) for row in self._rows(text.format(name))} for name in ("_restored", ""))
+            found, wanted = (
+                {str(row[0]) for row in self._rows(text.format(name))} for name in ("_restored", "")
+            )
             for numbering in wanted:
                 reason = numbering_differs(found, numbering)
                 if reason is not None:
                     raise ArchiveMismatch(reason)
             for name in added:
-                settings = ", ".join(f"{setting} = '{value}'" for setting, value in _as_new().items())
-                self.run(f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS {settings}")
+                settings = ", ".join(
+                    f"{setting} = '{value}'" for setting, value in _as_new().items()
+                )
+                self.run(
+                    f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS {settings}"
+                )
         finally:
             self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
 
@@ -143,7 +162,8 @@ class ArchiveAdmin:
         return int(messages), int(rows)
 
     def found(self, places: list[tuple[str, int]]) -> list[Row]:
-        """What a reader sees at these (conversation, seq); more than one row for a place is a fault."""
+        """What a reader sees at these (conversation, seq); more than one row for a place is a
+        fault."""
         names, seqs = zip(*places, strict=True)
         text = (
             f"SELECT {_COLUMNS} FROM {TABLE} FINAL WHERE (conversation, seq) IN "
@@ -152,13 +172,19 @@ class ArchiveAdmin:
         return [Row(*row) for row in self._rows(text, {"names": list(names), "seqs": list(seqs)})]
 
     def lacking(self, rows: list[CursorRow]) -> list[CursorRow]:
-        """Those of the cursors that the archive does not have. One that was known earlier is the same cursor."""
+        """Those of the cursors that the archive does not have. One that was known earlier is the
+        same cursor."""
         *columns, _ = zip(*rows, strict=True)
         text = (
             f"SELECT conversation, user, kind, up_to FROM {CURSORS} WHERE (conversation, user, kind, up_to) IN "
             "arrayZip({conversation:Array(String)}, {user:Array(String)}, {kind:Array(String)}, {up_to:Array(UInt64)})"
         )
-        found = set(self._rows(text, {name: list(column) for name, column in zip(CURSOR_TYPES, columns, strict=False)}))
+        found = set(
+            self._rows(
+                text,
+                {name: list(column) for name, column in zip(CURSOR_TYPES, columns, strict=False)},
+            )
+        )
         return [row for row in rows if row[:4] not in found]
 
     def insert(self, rows: list[Row]) -> None:
@@ -169,7 +195,9 @@ class ArchiveAdmin:
         """The same for cursors."""
         self._insert(CURSORS, CURSOR_TYPES, rows)
 
-    def _insert(self, table: str, types: Mapping[str, str], rows: Sequence[tuple[Any, ...]]) -> None:
+    def _insert(
+        self, table: str, types: Mapping[str, str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
         with self._errors():
             self._client.insert(
                 table,
@@ -182,22 +210,31 @@ class ArchiveAdmin:
 
     def require_numbering(self, numbering: str) -> None:
         """Raises ArchiveMismatch unless the archive holds this numbering, or none yet."""
-        found = {str(row[0]) for row in self._rows("SELECT DISTINCT submitted FROM archive.numbering")}
+        found = {
+            str(row[0]) for row in self._rows("SELECT DISTINCT submitted FROM archive.numbering")
+        }
         reason = numbering_differs(found, numbering)
         if reason is not None:
             raise ArchiveMismatch(reason)
         if not found:
-            self.run("INSERT INTO archive.numbering (submitted) VALUES ({name:String})", {"name": numbering})
+            self.run(
+                "INSERT INTO archive.numbering (submitted) VALUES ({name:String})",
+                {"name": numbering},
+            )
 
     def holes(self) -> list[tuple[str, int, int, int]]:
-        """(conversation, first seq, last seq, messages) of those in which a number between first and last is missing, at most
-        1000. The first is 1 unless retention has dropped what was before."""
+        """(conversation, first seq, last seq, messages) of those in which a number between first
+        and last is missing, at most 1000. The first is 1 unless retention has dropped what was
+        before."""
         text = (
             f"SELECT m.conversation, min(m.seq), max(m.seq), count() FROM {TABLE} AS m FINAL GROUP BY m.conversation "
             "HAVING max(m.seq) - min(m.seq) + 1 != count() LIMIT 1000 "
             "SETTINGS do_not_merge_across_partitions_select_final = 1"
         )
-        return [(str(name), int(first), int(last), int(count)) for name, first, last, count in self._rows(text)]
+        return [
+            (str(name), int(first), int(last), int(count))
+            for name, first, last, count in self._rows(text)
+        ]
 
     def query(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a query."""
@@ -221,8 +258,13 @@ class ArchiveAdmin:
 
 
 def _as_new() -> dict[str, Any]:
-    """Settings of an insert that ClickHouse must take though it has seen the very block before: one that was deleted since."""
-    return {"async_insert": 0, "insert_deduplication_token": uuid.uuid4().hex, "max_partitions_per_insert_block": 0}
+    """Settings of an insert that ClickHouse must take though it has seen the very block before: one
+    that was deleted since."""
+    return {
+        "async_insert": 0,
+        "insert_deduplication_token": uuid.uuid4().hex,
+        "max_partitions_per_insert_block": 0,
+    }
 
 
 def _quoted(text: str) -> str:

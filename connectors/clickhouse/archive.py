@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
-from connectors.together import Together
+from connectors.request_batcher import RequestBatcher
 from schemas.archive import ERASURE, CursorRow, Row, migrations
 from schemas.ids import members_of_valid
 
@@ -66,21 +66,24 @@ class Archive(Protocol):
     """All methods raise ArchiveUnavailable, and ArchiveRefused when an operator must act."""
 
     async def prepare(self, numbering: str) -> None:
-        """See that tables are as this code needs them and that they hold this numbering (topic id of `messages.submitted`),
-        or none yet. Raises ArchiveMismatch."""
+        """See that tables are as this code needs them and that they hold this numbering (topic id
+        of `messages.submitted`), or none yet. Raises ArchiveMismatch."""
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
-        """Bring rows in, in one block; when it returns they are there. A repeat with the same token costs nothing, any other
-        repeat is harmless: readers see one row for a (conversation, seq)."""
+        """Bring rows in, in one block; when it returns they are there. A repeat with the same token
+        costs nothing, any other repeat is harmless: readers see one row for a (conversation,
+        seq)."""
 
     async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
-        """The same for cursors; a (conversation, user, kind, up_to) that comes again with another time keeps the earliest."""
+        """The same for cursors; a (conversation, user, kind, up_to) that comes again with another
+        time keeps the earliest."""
 
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> Sequence[ArchivedMessage]:
-        """`before`: the messages of seq before-1, before-2 … (newest first); `after`: after+1, after+2 … (oldest first); at
-        most `limit`. A number that is not archived (yet, or any more) is missing: the caller looks whether there is a hole."""
+        """`before`: the messages of seq before-1, before-2 … (newest first); `after`: after+1,
+        after+2 … (oldest first); at most `limit`. A number that is not archived (yet, or any more)
+        is missing: the caller looks whether there is a hole."""
 
     async def last_seq(self, conversation: str) -> int:
         """The highest number that was archived of a conversation, 0 if none."""
@@ -96,23 +99,29 @@ class ClickHouseArchive:
 
     def __init__(self, client: ClickHouseClient) -> None:
         self._client = client
-        self._pages = Together(self._read, _AT_ONCE, _TOGETHER)
+        self._pages = RequestBatcher(self._read, _AT_ONCE, _TOGETHER)
 
     async def prepare(self, numbering: str) -> None:
         try:
-            applied = await self._client.call(lambda client: client.query("SELECT max(number) FROM archive.migrations"))
+            applied = await self._client.call(
+                lambda client: client.query("SELECT max(number) FROM archive.migrations")
+            )
         except ArchiveRefused as error:
             raise ArchiveRefused(f"{error}; has `messenger archive migrate` run?") from None
         reason = schema_differs(int(applied.result_rows[0][0]))
         if reason is not None:
             raise ArchiveMismatch(reason)
-        found = await self._client.call(lambda client: client.query("SELECT DISTINCT submitted FROM archive.numbering"))
+        found = await self._client.call(
+            lambda client: client.query("SELECT DISTINCT submitted FROM archive.numbering")
+        )
         reason = numbering_differs({str(row[0]) for row in found.result_rows}, numbering)
         if reason is not None:
             raise ArchiveMismatch(reason)
         if not found.result_rows:
             await self._client.call(
-                lambda client: client.insert("archive.numbering", [[numbering]], ["submitted"], column_type_names=["String"])
+                lambda client: client.insert(
+                    "archive.numbering", [[numbering]], ["submitted"], column_type_names=["String"]
+                )
             )
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
@@ -121,7 +130,9 @@ class ClickHouseArchive:
     async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
         await self._insert(CURSORS, CURSOR_TYPES, rows, token)
 
-    async def _insert(self, table: str, types: Mapping[str, str], rows: Sequence[tuple[Any, ...]], token: str) -> None:
+    async def _insert(
+        self, table: str, types: Mapping[str, str], rows: Sequence[tuple[Any, ...]], token: str
+    ) -> None:
         columns = list(zip(*rows, strict=True))
 
         async def ask(client: AsyncClient) -> None:
@@ -136,7 +147,9 @@ class ClickHouseArchive:
             try:
                 await client.insert(context=context)
             finally:
-                vars(context).clear()  # it refers to itself: 5 MB a block until the collector comes by, which is seldom here
+                vars(
+                    context
+                ).clear()  # it refers to itself: 5 MB a block until the collector comes by, which is seldom here
 
         await self._client.call(ask)
 
@@ -154,10 +167,15 @@ class ClickHouseArchive:
     async def _read(self, stretches: Sequence[_Stretch]) -> Sequence[Sequence[ArchivedMessage]]:
         wheres, parameters = [], dict[str, object]()
         for n, (conversation, low, high) in enumerate(stretches):
-            wheres.append(f"conversation = {{c{n}:String}} AND seq BETWEEN {{l{n}:UInt64}} AND {{h{n}:UInt64}}")
+            wheres.append(
+                f"conversation = {{c{n}:String}} AND seq BETWEEN {{l{n}:UInt64}} AND {{h{n}:UInt64}}"
+            )
             parameters |= {f"c{n}": conversation, f"l{n}": low, f"h{n}": high}
-        # all rows of a (conversation, seq) or none: what FINAL would do is done here, at half of its price
-        text = f"SELECT {_MESSAGE} FROM {TABLE} WHERE {' OR '.join(wheres)} SETTINGS max_threads = 1"
+        # all rows of a (conversation, seq) or none: what FINAL would do is done here, at half of
+        # its price
+        text = (
+            f"SELECT {_MESSAGE} FROM {TABLE} WHERE {' OR '.join(wheres)} SETTINGS max_threads = 1"
+        )
         found = await self._client.call(lambda client: client.query(text, parameters))
         rows: dict[str, dict[int, tuple[int, ArchivedMessage]]] = {}
         for *fields, version in found.result_rows:
@@ -168,7 +186,9 @@ class ClickHouseArchive:
         pages = []
         for conversation, low, high in stretches:
             messages = rows.get(conversation, {})
-            pages.append([messages[seq][1] for seq in sorted(messages.keys() & range(low, high + 1))])
+            pages.append(
+                [messages[seq][1] for seq in sorted(messages.keys() & range(low, high + 1))]
+            )
         return pages
 
     async def last_seq(self, conversation: str) -> int:
@@ -177,12 +197,16 @@ class ClickHouseArchive:
             "SELECT max(seq) FROM archive.user_conversations "
             "WHERE user = {user:String} AND conversation = {conversation:String}"
         )
-        found = await self._client.call(lambda client: client.query(text, {"user": user, "conversation": conversation}))
+        found = await self._client.call(
+            lambda client: client.query(text, {"user": user, "conversation": conversation})
+        )
         return int(found.result_rows[0][0])
 
     async def first_seq(self, conversation: str) -> int:
         text = f"SELECT seq FROM {TABLE} WHERE conversation = {{conversation:String}} ORDER BY conversation, seq LIMIT 1"
-        found = await self._client.call(lambda client: client.query(text, {"conversation": conversation}))
+        found = await self._client.call(
+            lambda client: client.query(text, {"conversation": conversation})
+        )
         return int(found.result_rows[0][0]) if found.result_rows else 0
 
     async def close(self) -> None:

@@ -44,7 +44,8 @@ class ArchiveUnavailable(Exception):
 
 
 class ArchiveRefused(Exception):
-    """ClickHouse says no (password, rights, tables): an operator must act; the text is the server's."""
+    """ClickHouse says no (password, rights, tables): an operator must act; the text is the
+    server's."""
 
 
 class Address(NamedTuple):
@@ -61,7 +62,9 @@ class Address(NamedTuple):
         """http[s]://user:password@host:port. Raises ValueError."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"not an address like http://user:password@host:8123: {parts.scheme}://{parts.hostname or ''}")
+            raise ValueError(
+                f"not an address like http://user:password@host:8123: {parts.scheme}://{parts.hostname or ''}"
+            )
         secure = parts.scheme == "https"
         user, password = unquote(parts.username or "default"), unquote(parts.password or "")
         return cls(parts.hostname, parts.port or (8443 if secure else 8123), user, password, secure)
@@ -88,7 +91,11 @@ class Address(NamedTuple):
 def translated(address: Address, error: Exception) -> Exception:
     """What an error of the client means to us."""
     text = f"ClickHouse at {address}: {str(error).strip()[:500] or type(error).__name__}"
-    if not isinstance(error, Error) or error.code in _PASSING or (error.code is None and isinstance(error, OperationalError)):
+    if (
+        not isinstance(error, Error)
+        or error.code in _PASSING
+        or (error.code is None and isinstance(error, OperationalError))
+    ):
         return ArchiveUnavailable(text)
     return ArchiveRefused(text)
 
@@ -98,7 +105,8 @@ FAILURES = (Error, OSError, TimeoutError, aiohttp.ClientError)
 
 
 class ClickHouseClient:
-    """Connects when it is first asked. `timeout` is the longest in seconds that one answer may take. Close it."""
+    """Connects when it is first asked. `timeout` is the longest in seconds that one answer may
+    take. Close it."""
 
     def __init__(self, url: str, timeout: float) -> None:
         self.address = Address.parse(url)
@@ -123,12 +131,15 @@ class ClickHouseClient:
     async def _connected(self) -> AsyncClient:
         async with self._connecting:
             if self._client is None:
-                self._client = await clickhouse_connect.get_async_client(**self.address.options(self._timeout))
+                self._client = await clickhouse_connect.get_async_client(
+                    **self.address.options(self._timeout)
+                )
             return self._client
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Empty the frames that an error came through: they hold one another, and the block that could not be inserted."""
+    """Empty the frames that an error came through: they hold one another, and the block that could
+    not be inserted."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__

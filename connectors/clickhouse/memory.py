@@ -49,7 +49,9 @@ class MemoryArchive:
         else:
             seqs = range((after or 0) + 1, (after or 0) + limit + 1)
         rows = [self.rows[conversation, seq] for seq in seqs if (conversation, seq) in self.rows]
-        return [ArchivedMessage(*row[:5], row.time, row.body, row.version == ERASURE) for row in rows]
+        return [
+            ArchivedMessage(*row[:5], row.time, row.body, row.version == ERASURE) for row in rows
+        ]
 
     async def last_seq(self, conversation: str) -> int:
         self._answer()

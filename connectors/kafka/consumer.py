@@ -14,15 +14,18 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 1.0
 MAX_BATCH = 500
 MAX_HANDED = 8
-"""Batches handed to the loop and not yet taken; then the thread waits, and librdkafka's own queue is the bound."""
+"""Batches handed to the loop and not yet taken; then the thread waits, and librdkafka's own queue
+is the bound."""
 MAX_QUEUED_KIB = 4 * 1024
 """Of that queue; a batch is no more than it holds."""
 
 
 class PartitionConsumer:
-    """Reads `topic`/`partition` from `offset` on; each fetch goes to `on_records` in the loop, in order.
+    """Reads `topic`/`partition` from `offset` on; each fetch goes to `on_records` in the loop, in
+    order.
 
-    `on_lost` is called in the loop, once, with a text if the position no longer exists in Kafka (R14: no silent jump).
+    `on_lost` is called in the loop, once, with a text if the position no longer exists in Kafka
+    (R14: no silent jump).
     """
 
     def __init__(
@@ -70,9 +73,12 @@ class PartitionConsumer:
             first = self._consumer.poll(_POLL_SECONDS)
             if first is None:
                 continue
-            # poll, then whatever is there: consume(n, timeout) would wait the whole timeout for n messages
+            # poll, then whatever is there: consume(n, timeout) would wait the whole timeout for n
+            # messages
             messages = [first, *self._consumer.consume(MAX_BATCH - 1, 0)]
-            records = [record for message in messages if (record := self._record(message)) is not None]
+            records = [
+                record for message in messages if (record := self._record(message)) is not None
+            ]
             if records:
                 self._room.acquire()
                 self._in_loop(lambda records=records: self._take(records))  # type: ignore[misc]
@@ -103,4 +109,9 @@ class PartitionConsumer:
 
 def to_record(message: Message) -> Record:
     """A confluent message without error as ours."""
-    return Record(message.partition() or 0, message.offset() or 0, message.timestamp()[1], message.value() or b"")
+    return Record(
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.value() or b"",
+    )

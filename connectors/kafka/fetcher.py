@@ -1,4 +1,5 @@
-"""Consumer of many partitions of one topic, each from the offset it is told; what has come waits until it is taken."""
+"""Consumer of many partitions of one topic, each from the offset it is told; what has come waits
+until it is taken."""
 
 import asyncio
 import contextlib
@@ -20,7 +21,8 @@ _POLL_SECONDS = 0.05
 _MAX_BATCH = 1000
 _UNKNOWN = -1001
 MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""Of values that wait to be taken; then the thread waits, and librdkafka's own queue is the bound."""
+"""Of values that wait to be taken; then the thread waits, and librdkafka's own queue is the
+bound."""
 MAX_LEFT_BYTES = 1024 * 1024
 """Of a partition that is left out; beyond it the partition is paused, so that the others go on."""
 MAX_QUEUED_KIB = 4 * 1024
@@ -28,7 +30,8 @@ MAX_QUEUED_KIB = 4 * 1024
 
 
 class _Position(NamedTuple):
-    """Read `partition` from `offset` on; None: no more. `turn` tells what was read after it from what was read before."""
+    """Read `partition` from `offset` on; None: no more. `turn` tells what was read after it from
+    what was read before."""
 
     partition: int
     offset: int | None
@@ -36,10 +39,11 @@ class _Position(NamedTuple):
 
 
 class Fetcher:
-    """Reads partitions of `topic`. Make it inside the loop it is used in, and close it. Kafka answers when it has
-    `fetch_bytes`, or after half a second.
+    """Reads partitions of `topic`. Make it inside the loop it is used in, and close it. Kafka
+    answers when it has `fetch_bytes`, or after half a second.
 
-    An offset that Kafka has not (any more) is as good as the first that it has: who must not jump compares offsets.
+    An offset that Kafka has not (any more) is as good as the first that it has: who must not jump
+    compares offsets.
     """
 
     def __init__(self, servers: str, topic: str, fetch_bytes: int = 1) -> None:
@@ -90,7 +94,8 @@ class Fetcher:
             self.seek(partition, offset)
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read a partition, whether it was read before or not, from `offset` on. What waits of it is dropped."""
+        """Read a partition, whether it was read before or not, from `offset` on. What waits of it
+        is dropped."""
         self._go(partition, offset)
 
     async def wait(self, seconds: float) -> None:
@@ -105,9 +110,13 @@ class Fetcher:
         return any(partition in self._waiting for partition in partitions)
 
     def take(self, partitions: Collection[int]) -> dict[int, list[Record]]:
-        """partition → all that waits of it, in order, of those of `partitions` that have something. The others are left
-        out: they hold up nobody."""
-        taken = {partition: self._waiting.pop(partition) for partition in partitions if partition in self._waiting}
+        """partition → all that waits of it, in order, of those of `partitions` that have something.
+        The others are left out: they hold up nobody."""
+        taken = {
+            partition: self._waiting.pop(partition)
+            for partition in partitions
+            if partition in self._waiting
+        }
         for partition in taken:
             self._gone[partition] = self._come_in[partition]
         self._left = tuple(self._waiting)
@@ -115,7 +124,8 @@ class Fetcher:
         return taken
 
     def end(self, partition: int) -> int | None:
-        """The offset after the last that Kafka had of a partition when it last answered, None if not known."""
+        """The offset after the last that Kafka had of a partition when it last answered, None if
+        not known."""
         return self._ends.get(partition)
 
     async def close(self) -> None:
@@ -135,7 +145,12 @@ class Fetcher:
         self._positions.append(_Position(partition, offset, self._turn))
         self._room.set()
 
-    def _let_in(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]], sizes: Mapping[int, int]) -> None:
+    def _let_in(
+        self,
+        turns: Mapping[int, int],
+        fetched: Mapping[int, list[Record]],
+        sizes: Mapping[int, int],
+    ) -> None:
         for partition, records in fetched.items():
             self._come_in[partition] += sizes[partition]
             if self._turns.get(partition) == turns[partition]:
@@ -185,7 +200,14 @@ class Fetcher:
 
     def _is_full(self) -> bool:
         left = self._left
-        return sum(self._waiting_bytes(partition) for partition in self._handed if partition not in left) > MAX_WAITING_BYTES
+        return (
+            sum(
+                self._waiting_bytes(partition)
+                for partition in self._handed
+                if partition not in left
+            )
+            > MAX_WAITING_BYTES
+        )
 
     def _waiting_bytes(self, partition: int) -> int:
         return self._handed[partition] - self._gone[partition]
@@ -195,7 +217,8 @@ class Fetcher:
         if first is None:
             return {}
         fetched: dict[int, list[Record]] = {}
-        # poll, then whatever is there: consume(n, timeout) would wait the whole timeout for n messages
+        # poll, then whatever is there: consume(n, timeout) would wait the whole timeout for n
+        # messages
         for message in (first, *self._consumer.consume(_MAX_BATCH - 1, 0)):
             error = message.error()
             if error is None:
@@ -206,15 +229,21 @@ class Fetcher:
         return fetched
 
     def _look_for_ends(self, partitions: Iterable[int]) -> None:
-        """Here, between fetches: asked beside one, librdkafka waits for it, and it for the interpreter's lock."""
+        """Here, between fetches: asked beside one, librdkafka waits for it, and it for the
+        interpreter's lock."""
         for partition in partitions:
             with contextlib.suppress(KafkaException):
-                _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+                _, end = self._consumer.get_watermark_offsets(
+                    TopicPartition(self._topic, partition), cached=True
+                )
                 if end != _UNKNOWN:
                     self._ends[partition] = end
 
     def _hand_over(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]]) -> None:
-        sizes = {partition: sum(len(record.value) for record in records) for partition, records in fetched.items()}
+        sizes = {
+            partition: sum(len(record.value) for record in records)
+            for partition, records in fetched.items()
+        }
         self._handed.update(sizes)
         try:
             self._loop.call_soon_threadsafe(self._let_in, turns, fetched, sizes)

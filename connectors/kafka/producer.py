@@ -1,7 +1,7 @@
 """Idempotent producer whose reports reach the event loop once a burst.
 
-librdkafka's reports come on a poll thread; one `call_soon_threadsafe` per burst carries them over, because a hand-over
-per record costs more than the record (gateway.md 4a).
+librdkafka's reports come on a poll thread; one `call_soon_threadsafe` per burst carries them over,
+because a hand-over per record costs more than the record (gateway.md 4a).
 """
 
 import asyncio
@@ -28,11 +28,14 @@ class QueueFull(Exception):
 class KafkaProducer:
     """Sends to explicit partitions, acks=all, in order per partition.
 
-    `conf` adds librdkafka settings. `on_fatal` is called in the loop once, with a text, if the idempotent producer has
-    become unusable: make a new one. Create and use it inside a running loop.
+    `conf` adds librdkafka settings. `on_fatal` is called in the loop once, with a text, if the
+    idempotent producer has become unusable: make a new one. Create and use it inside a running
+    loop.
     """
 
-    def __init__(self, servers: str, conf: Mapping[str, Any], on_fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self, servers: str, conf: Mapping[str, Any], on_fatal: Callable[[str], None]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_fatal = on_fatal
         self._reports: deque[tuple[Report, KafkaError | None, int]] = deque()
@@ -48,7 +51,8 @@ class KafkaProducer:
                 "socket.nagle.disable": True,
                 "sticky.partitioning.linger.ms": 0,
                 "message.max.bytes": 8 * 1024 * 1024,
-                "batch.size": 256 * 1024,  # a topic's max.message.bytes bounds the batch, not the record
+                "batch.size": 256
+                * 1024,  # a topic's max.message.bytes bounds the batch, not the record
                 "error_cb": self._on_error,
                 "logger": logging.getLogger("rdkafka"),
                 **conf,
@@ -57,20 +61,34 @@ class KafkaProducer:
         self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
         self._thread.start()
 
-    def send(self, topic: str, partition: int, value: bytes, on_report: Report | None = None, key: bytes | None = None) -> None:
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        on_report: Report | None = None,
+        key: bytes | None = None,
+    ) -> None:
         """Queue one record. Raises QueueFull."""
         try:
             if on_report is None:
                 self._producer.produce(topic, value, key, partition)
             else:
                 self._producer.produce(
-                    topic, value, key, partition, on_delivery=lambda error, m: self._reported(on_report, error, m)
+                    topic,
+                    value,
+                    key,
+                    partition,
+                    on_delivery=lambda error, m: self._reported(on_report, error, m),
                 )
         except BufferError:
             raise QueueFull from None
 
-    async def send_and_wait(self, topic: str, partition: int, value: bytes, key: bytes | None = None) -> int:
-        """Send one record and return its offset once it is acknowledged. Raises KafkaSendError, QueueFull."""
+    async def send_and_wait(
+        self, topic: str, partition: int, value: bytes, key: bytes | None = None
+    ) -> int:
+        """Send one record and return its offset once it is acknowledged. Raises KafkaSendError,
+        QueueFull."""
         done: asyncio.Future[int] = self._loop.create_future()
 
         def report(error: KafkaError | None, offset: int) -> None:
@@ -89,7 +107,8 @@ class KafkaProducer:
         return len(self._producer)
 
     async def close(self, flush_seconds: float) -> None:
-        """Wait up to `flush_seconds` for what is queued, then purge the rest (its reports come as errors)."""
+        """Wait up to `flush_seconds` for what is queued, then purge the rest (its reports come as
+        errors)."""
         await asyncio.to_thread(self._close, flush_seconds)
 
     def _close(self, flush_seconds: float) -> None:
@@ -112,7 +131,9 @@ class KafkaProducer:
             self._in_loop(self._hand_over)
 
     def _hand_over(self) -> None:
-        self._scheduled = False  # before the loop: what comes meanwhile schedules again, or is taken here
+        self._scheduled = (
+            False  # before the loop: what comes meanwhile schedules again, or is taken here
+        )
         reports = self._reports
         while reports:
             on_report, error, offset = reports.popleft()

@@ -23,9 +23,12 @@ class ReadTimeout(Exception):
 
 
 class Reader:
-    """Reads ranges of partitions, and what `group` has committed. One thread at a time; close it."""
+    """Reads ranges of partitions, and what `group` has committed. One thread at a time; close
+    it."""
 
-    def __init__(self, servers: str, timeout: float = 30.0, group: str = "unused-assign-only") -> None:
+    def __init__(
+        self, servers: str, timeout: float = 30.0, group: str = "unused-assign-only"
+    ) -> None:
         self._timeout = timeout
         self._consumer = Consumer(
             {
@@ -48,7 +51,9 @@ class Reader:
     def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """(first offset, offset after the last) of a partition. Raises ReadTimeout."""
         try:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=self._timeout)
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=self._timeout
+            )
         except KafkaException as error:
             raise ReadTimeout(f"{topic}/{partition}: {error}") from None
         return low, high
@@ -56,18 +61,26 @@ class Reader:
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset the group has committed, None if it has none. Raises ReadTimeout."""
         try:
-            found = self._consumer.committed([TopicPartition(topic, partition)], timeout=self._timeout)[0]
+            found = self._consumer.committed(
+                [TopicPartition(topic, partition)], timeout=self._timeout
+            )[0]
         except KafkaException as error:
             raise ReadTimeout(f"{topic}/{partition}: {error}") from None
         return found.offset if found.offset is not None and found.offset >= 0 else None
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
-        """Records start..end-1 in order. Raises OffsetGone if `start` does not exist, ReadTimeout if nothing comes."""
+        """Records start..end-1 in order. Raises OffsetGone if `start` does not exist, ReadTimeout
+        if nothing comes."""
         for batch in self.batches(topic, partition, start, end):
             yield from batch
 
     def batches(
-        self, topic: str, partition: int, start: int, end: int, stopped: Callable[[], bool] = lambda: False
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[list[Record]]:
         """The same by fetches; ends early, with nothing more, once `stopped()`."""
         if start >= end:
@@ -83,7 +96,10 @@ class Reader:
                 if error is None:
                     if start <= (message.offset() or 0) < end:
                         batch.append(to_record(message))
-                elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                elif error.code() in (
+                    KafkaError._AUTO_OFFSET_RESET,
+                    KafkaError.OFFSET_OUT_OF_RANGE,
+                ):
                     raise OffsetGone(f"{topic}/{partition}: offset {start}: {error}")
             if batch:
                 start = batch[-1].offset + 1
@@ -91,5 +107,7 @@ class Reader:
                 yield batch
                 last_progress = time.monotonic()
             elif time.monotonic() - last_progress > self._timeout:
-                raise ReadTimeout(f"{topic}/{partition}: nothing at offset {start} for {self._timeout:.0f} s")
+                raise ReadTimeout(
+                    f"{topic}/{partition}: nothing at offset {start} for {self._timeout:.0f} s"
+                )
         self._consumer.unassign()

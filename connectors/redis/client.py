@@ -11,7 +11,8 @@ from redis.exceptions import NoScriptError, RedisError
 
 _TIMEOUT_SECONDS = 1.0
 _CALL_SECONDS = 4.0
-"""Of a call as a whole, whatever the client does when a server is killed between two of its steps."""
+"""Of a call as a whole, whatever the client does when a server is killed between two of its
+steps."""
 
 
 class RedisUnavailable(Exception):
@@ -58,8 +59,9 @@ class RedisClient:
 
 
 class HotScript:
-    """A script without keys, with connections of its own, as many as there were calls at once; without redis-py's pool and
-    retries a call costs 12 to 43 % less CPU (measured on a quiet and on a busy machine)."""
+    """A script without keys, with connections of its own, as many as there were calls at once;
+    without redis-py's pool and retries a call costs 12 to 43 % less CPU (measured on a quiet and on
+    a busy machine)."""
 
     def __init__(self, pool: Any, source: str) -> None:
         self._pool = pool

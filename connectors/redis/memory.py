@@ -1,10 +1,11 @@
-"""The Redis ports in memory, with a clock of the caller's: for tests. Held to the contract suite of Redis."""
+"""The Redis ports in memory, with a clock of the caller's: for tests. Held to the contract suite of
+Redis."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from connectors.redis.directory import ENTRY_SECONDS, Begun, Entry, new_name
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.routes import CLOCKS_MS, LEASE_SECONDS, Holders, Lease, Route, Written
+from connectors.redis.user_partitions import ENTRY_SECONDS, Begun, Entry, new_name
 from connectors.redis.watchers import WATCH_SECONDS
 
 
@@ -18,8 +19,9 @@ class _Filing:
         self.until = until
 
 
-class MemoryDirectory:
-    """`clock` in seconds. `run` names the life of Redis: a test that brings an older copy back gives it another."""
+class MemoryUserPartitions:
+    """`clock` in seconds. `run` names the life of Redis: a test that brings an older copy back
+    gives it another."""
 
     def __init__(self, clock: Callable[[], float], entry_seconds: float = ENTRY_SECONDS) -> None:
         self.run = new_name()
@@ -65,9 +67,9 @@ class MemoryRoutes:
         self,
         clock: Callable[[], float],
         lease_seconds: float = LEASE_SECONDS,
-        directory: MemoryDirectory | None = None,
+        directory: MemoryUserPartitions | None = None,
     ) -> None:
-        self.directory = directory or MemoryDirectory(clock)
+        self.directory = directory or MemoryUserPartitions(clock)
         self._clock = clock
         self._lease = lease_seconds
         self._slots: dict[int, tuple[str, float]] = {}
@@ -78,7 +80,9 @@ class MemoryRoutes:
         node, until = self._slots.get(slot, ("", 0.0))
         return node if until > self._clock() else None
 
-    async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(
+        self, users: Sequence[str], begun: Begun | None = None
+    ) -> Mapping[str, Sequence[tuple[str, int]]]:
         if begun is not None:
             self.directory.add(begun)
         return {
@@ -127,7 +131,11 @@ class MemoryRoutes:
             if held is None or held.since <= route.since or held.since > self.now() + CLOCKS_MS:
                 self._routes[route.user][route.device] = route
                 anew.append(route)
-                if held is not None and held.node != route.node and held.since < route.since - CLOCKS_MS:
+                if (
+                    held is not None
+                    and held.node != route.node
+                    and held.since < route.since - CLOCKS_MS
+                ):
                     replaced += [held] if self._holder(held.slot) == held.node else []
             elif held.since > route.since + CLOCKS_MS:
                 outdone.append(route)
@@ -159,7 +167,11 @@ class MemoryOwners:
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         found = {partition: self._owners.get(partition, ("", 0.0)) for partition in partitions}
-        return {partition: address for partition, (address, until) in found.items() if until > self._clock()}
+        return {
+            partition: address
+            for partition, (address, until) in found.items()
+            if until > self._clock()
+        }
 
 
 class MemoryNodes:
@@ -175,7 +187,9 @@ class MemoryNodes:
 
     async def find(self, slots: int) -> Mapping[int, str]:
         now = self._clock()
-        return {slot: url for slot, (url, until) in self._urls.items() if until > now and slot < slots}
+        return {
+            slot: url for slot, (url, until) in self._urls.items() if until > now and slot < slots
+        }
 
 
 class MemoryWatchers:
@@ -192,4 +206,7 @@ class MemoryWatchers:
 
     async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
         now = self._clock()
-        return {user: [slot for slot, until in self._slots.get(user, {}).items() if until > now] for user in users}
+        return {
+            user: [slot for slot, until in self._slots.get(user, {}).items() if until > now]
+            for user in users
+        }

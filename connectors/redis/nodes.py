@@ -28,5 +28,7 @@ class RedisNodes:
         await self._client.call(self._client.redis.set(f"node:{slot}", url, px=self._ms))
 
     async def find(self, slots: int) -> Mapping[int, str]:
-        found = await self._client.call(self._client.redis.mget([f"node:{slot}" for slot in range(slots)]))
+        found = await self._client.call(
+            self._client.redis.mget([f"node:{slot}" for slot in range(slots)])
+        )
         return {slot: url.decode() for slot, url in enumerate(found) if url}

@@ -1,4 +1,5 @@
-"""Which worker has a partition now: a claim that runs out by itself, and that a newer owner takes over."""
+"""Which worker has a partition now: a claim that runs out by itself, and that a newer owner takes
+over."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -12,7 +13,8 @@ class Owners(Protocol):
     """All methods raise RedisUnavailable."""
 
     async def take(self, partition: int, address: str) -> None:
-        """`address` (host:port of a worker's pages) has the partition from now on, whoever had it, for CLAIM_SECONDS."""
+        """`address` (host:port of a worker's pages) has the partition from now on, whoever had it,
+        for CLAIM_SECONDS."""
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
         """Claim these again, save those that another worker has taken."""
@@ -24,24 +26,37 @@ class Owners(Protocol):
 class RedisOwners:
     """`Owners` of one stage's partitions, on one Redis server."""
 
-    def __init__(self, client: RedisClient, stage: str, claim_seconds: float = CLAIM_SECONDS) -> None:
+    def __init__(
+        self, client: RedisClient, stage: str, claim_seconds: float = CLAIM_SECONDS
+    ) -> None:
         self._client = client
         self._stage = stage
         self._claim_ms = int(claim_seconds * 1000)
-        self._claim = client.script("claim")
+        self._claim = client.script("keep_claims")
 
     async def take(self, partition: int, address: str) -> None:
-        await self._client.call(self._client.redis.set(self._key(partition), address, px=self._claim_ms))
+        await self._client.call(
+            self._client.redis.set(self._key(partition), address, px=self._claim_ms)
+        )
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
         await self._client.call(
-            self._claim(keys=[self._key(partition) for partition in partitions], args=[address, self._claim_ms])
+            self._claim(
+                keys=[self._key(partition) for partition in partitions],
+                args=[address, self._claim_ms],
+            )
         )
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         wanted = list(partitions)
-        found = await self._client.call(self._client.redis.mget([self._key(partition) for partition in wanted]))
-        return {partition: address.decode() for partition, address in zip(wanted, found, strict=True) if address}
+        found = await self._client.call(
+            self._client.redis.mget([self._key(partition) for partition in wanted])
+        )
+        return {
+            partition: address.decode()
+            for partition, address in zip(wanted, found, strict=True)
+            if address
+        }
 
     def _key(self, partition: int) -> str:
         return f"owner:{self._stage}:{partition}"

@@ -1,4 +1,5 @@
-"""Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind it."""
+"""Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind
+it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -8,14 +9,14 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from connectors.redis.client import RedisClient
-from connectors.redis.directory import Begun
+from connectors.redis.user_partitions import Begun
 
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 ROUTE_SECONDS = 24 * 3600
 CLOCKS_MS = 1000
-"""What nodes' times may differ by: a route that is younger than now by more was written by another clock, and of sessions that
-came closer together it cannot be said which is the later."""
+"""What nodes' times may differ by: a route that is younger than now by more was written by another
+clock, and of sessions that came closer together it cannot be said which is the later."""
 _QUICK_SECONDS = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -33,7 +34,8 @@ class Lease(Enum):
 
 
 class Route(NamedTuple):
-    """`since` is when the session came, by `Routes.now`: a later one is not replaced by an earlier one."""
+    """`since` is when the session came, by `Routes.now`: a later one is not replaced by an earlier
+    one."""
 
     user: str
     device: str
@@ -47,8 +49,9 @@ class Route(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of routes that were written: those that were not there; those that a later session of the device keeps out;
-    and the routes of earlier sessions on other living nodes that were replaced. (Sessions within CLOCKS_MS are neither.)"""
+    """What became of routes that were written: those that were not there; those that a later
+    session of the device keeps out; and the routes of earlier sessions on other living nodes that
+    were replaced. (Sessions within CLOCKS_MS are neither.)"""
 
     anew: Sequence[Route]
     outdone: Sequence[Route]
@@ -56,7 +59,8 @@ class Written(NamedTuple):
 
 
 class Holders(NamedTuple):
-    """The nodes that hold slots, and for how many seconds Redis has remembered leases: since it was emptied, or began anew."""
+    """The nodes that hold slots, and for how many seconds Redis has remembered leases: since it was
+    emptied, or began anew."""
 
     nodes: Set[str]
     remembers: float
@@ -65,15 +69,19 @@ class Holders(NamedTuple):
 class Routes(Protocol):
     """All methods raise RedisUnavailable."""
 
-    async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
-        """user -> (device, slot) of each connected device, for every user; one round trip whatever their number. What has
-        `begun` is added to the directory before, in one step with it."""
+    async def lookup(
+        self, users: Sequence[str], begun: Begun | None = None
+    ) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """user -> (device, slot) of each connected device, for every user; one round trip whatever
+        their number. What has `begun` is added to the directory before, in one step with it."""
 
     def now(self) -> int:
-        """The time in ms, the same on all nodes, whatever their own clocks say. Only who has leased a slot knows it."""
+        """The time in ms, the same on all nodes, whatever their own clocks say. Only who has leased
+        a slot knows it."""
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:
-        """Lease any free slot of 0..slots-1, or one that is leased already; None if others have all."""
+        """Lease any free slot of 0..slots-1, or one that is leased already; None if others have
+        all."""
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
         """Renew the lease, taking it again if it had vanished."""
@@ -82,11 +90,12 @@ class Routes(Protocol):
         """Give the slot back if it is still ours."""
 
     async def nodes(self, slots: int) -> Holders:
-        """The nodes that hold one of the slots 0..slots-1 now. What Redis remembers counts from the first call on."""
+        """The nodes that hold one of the slots 0..slots-1 now. What Redis remembers counts from the
+        first call on."""
 
     async def write_routes(self, routes: Sequence[Route]) -> Written:
-        """Write routes that are missing or of earlier sessions, in one round trip, and make all live another day. A device that
-        has moved on keeps its later route."""
+        """Write routes that are missing or of earlier sessions, in one round trip, and make all
+        live another day. A device that has moved on keeps its later route."""
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
         """Remove those routes that are still these, in one round trip."""
@@ -96,7 +105,10 @@ class RedisRoutes:
     """`Routes` on one Redis server."""
 
     def __init__(
-        self, client: RedisClient, lease_seconds: float = LEASE_SECONDS, clock: Callable[[], float] = time.monotonic
+        self,
+        client: RedisClient,
+        lease_seconds: float = LEASE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._call = client.call
@@ -105,14 +117,16 @@ class RedisRoutes:
         self._ahead: float | None = None
         """What Redis' clock shows more than ours, in seconds."""
         self._run: bytes | None = None
-        self._lookup = client.hot_script("lookup")
-        self._renew = client.script("renew")
-        self._release = client.script("release")
-        self._forget = client.script("forget")
-        self._write = client.script("put")
-        self._holders = client.script("holders")
+        self._lookup = client.hot_script("lookup_routes")
+        self._renew = client.script("renew_slot")
+        self._release = client.script("release_slot")
+        self._forget = client.script("remove_routes")
+        self._write = client.script("write_routes")
+        self._holders = client.script("slot_holders")
 
-    async def lookup(self, users: Sequence[str], begun: Begun | None = None) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(
+        self, users: Sequence[str], begun: Begun | None = None
+    ) -> Mapping[str, Sequence[tuple[str, int]]]:
         if begun is None:
             answer = await self._lookup(_encode(users))
         else:
@@ -132,7 +146,9 @@ class RedisRoutes:
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
         asked = self._clock()
-        run, now, found = await self._call(self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms]))
+        run, now, found = await self._call(
+            self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms])
+        )
         self._ahead = clock_ahead(self._ahead, asked, self._clock(), now / 1000)
         lease = Lease(found.decode())
         before, self._run = self._run, run
@@ -142,25 +158,38 @@ class RedisRoutes:
         await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
 
     async def nodes(self, slots: int) -> Holders:
-        remembers, *found = await self._call(self._holders(keys=[f"slot:{slot}" for slot in range(slots)]))
+        remembers, *found = await self._call(
+            self._holders(keys=[f"slot:{slot}" for slot in range(slots)])
+        )
         return Holders({node.decode() for node in found if node}, remembers / 1000)
 
     async def write_routes(self, routes: Sequence[Route]) -> Written:
-        packed = _encode([(route.user, route.device, route.value, route.since, route.node) for route in routes])
-        anew, outdone, replaced = await self._call(self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS]))
+        packed = _encode(
+            [(route.user, route.device, route.value, route.since, route.node) for route in routes]
+        )
+        anew, outdone, replaced = await self._call(
+            self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS])
+        )
         return Written(
             [routes[place] for place in anew],
             [routes[place] for place in outdone],
-            [routes[place]._replace(node=node.decode(), slot=slot, since=since) for place, node, slot, since in replaced],
+            [
+                routes[place]._replace(node=node.decode(), slot=slot, since=since)
+                for place, node, slot, since in replaced
+            ],
         )
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
-        await self._call(self._forget(args=[_encode([(route.user, route.device, route.value) for route in routes])]))
+        await self._call(
+            self._forget(
+                args=[_encode([(route.user, route.device, route.value) for route in routes])]
+            )
+        )
 
 
 def clock_ahead(known: float | None, asked: float, answered: float, told: float) -> float:
-    """What another clock shows more than ours, if it showed `told` between `asked` and `answered`. An answer that took long
-    says little, and does not replace what is known."""
+    """What another clock shows more than ours, if it showed `told` between `asked` and `answered`.
+    An answer that took long says little, and does not replace what is known."""
     if known is not None and answered - asked > _QUICK_SECONDS:
         return known
     return told - (asked + answered) / 2

@@ -30,7 +30,7 @@ class RedisWatchers:
         self._call = client.call
         self._ms = int(watch_seconds * 1000)
         self._watch = client.script("watch")
-        self._find = client.script("watchers")
+        self._find = client.script("find_watchers")
 
     async def watch(self, users: Iterable[str], slot: int) -> None:
         await self._call(self._watch(args=[_encode(list(users)), slot, self._ms]))

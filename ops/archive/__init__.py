@@ -1,1 +1,2 @@
-"""The archive against its topics: what is missing, twice or different, and filling what is missing."""
+"""The archive against its topics: what is missing, twice or different, and filling what is
+missing."""

@@ -26,8 +26,9 @@ class Compared(NamedTuple):
 
 
 def compare_rows(expected: Iterable[Row], found: Iterable[Row]) -> Compared:
-    """Rows of the log against what a reader of the archive sees at the same places. Where a row was brought from (log
-    partition and offset) is no content, and an erased message is as it should be."""
+    """Rows of the log against what a reader of the archive sees at the same places. Where a row was
+    brought from (log partition and offset) is no content, and an erased message is as it should
+    be."""
     counts = Counter((row.conversation, row.seq) for row in found)
     rows = {(row.conversation, row.seq): row for row in found}
     missing, twice, different = [], [], []
@@ -53,7 +54,8 @@ class Report:
         self.figures[kind] += len(rows)
         room = max(0, _EXAMPLES - len(self.examples))
         self.examples += [
-            f"{kind}: {row.conversation}/{row.seq} (log {row.log_partition}/{row.log_offset})" for row in rows[:room]
+            f"{kind}: {row.conversation}/{row.seq} (log {row.log_partition}/{row.log_offset})"
+            for row in rows[:room]
         ]
 
     @property
@@ -61,9 +63,15 @@ class Report:
         return not (self.figures["missing"] or self.figures["twice"] or self.figures["different"])
 
 
-def compare(reader: Reader, admin: ArchiveAdmin, partitions: int, patience: float, progress: Callable[[int], None]) -> Report:
-    """Look for every message that the log holds now. What is missing is looked for again for `patience` seconds: the archiver
-    may be on its way. Raises as log_rows and ArchiveAdmin do."""
+def compare(
+    reader: Reader,
+    admin: ArchiveAdmin,
+    partitions: int,
+    patience: float,
+    progress: Callable[[int], None],
+) -> Report:
+    """Look for every message that the log holds now. What is missing is looked for again for
+    `patience` seconds: the archiver may be on its way. Raises as log_rows and ArchiveAdmin do."""
     report = Report()
     missing: list[Row] = []
     for rows in _log(reader, partitions, progress):
@@ -73,13 +81,21 @@ def compare(reader: Reader, admin: ArchiveAdmin, partitions: int, patience: floa
         report.add("twice", compared.twice)
         report.add("different", compared.different)
     report.add(
-        "missing", _looked_for(missing, lambda chunk: compare_rows(chunk, admin.found(_places(chunk))).missing, patience)
+        "missing",
+        _looked_for(
+            missing,
+            lambda chunk: compare_rows(chunk, admin.found(_places(chunk))).missing,
+            patience,
+        ),
     )
     return report
 
 
-def fill(reader: Reader, admin: ArchiveAdmin, partitions: int, progress: Callable[[int], None]) -> Report:
-    """Insert every message of the log that the archive lacks; what it has is never replaced. `missing`: what was filled."""
+def fill(
+    reader: Reader, admin: ArchiveAdmin, partitions: int, progress: Callable[[int], None]
+) -> Report:
+    """Insert every message of the log that the archive lacks; what it has is never replaced.
+    `missing`: what was filled."""
     report = Report()
     for rows in _log(reader, partitions, progress):
         compared = compare_rows(rows, admin.found(_places(rows)))
@@ -93,16 +109,23 @@ def fill(reader: Reader, admin: ArchiveAdmin, partitions: int, progress: Callabl
 
 
 class CursorReport(NamedTuple):
-    """How many cursors the topic has, and how many of them the archive has not, or had not before it was filled."""
+    """How many cursors the topic has, and how many of them the archive has not, or had not before
+    it was filled."""
 
     cursors: int
     missing: int
 
 
 def compare_cursors(
-    reader: Reader, admin: ArchiveAdmin, partitions: int, since: int, patience: float, progress: Callable[[int], None]
+    reader: Reader,
+    admin: ArchiveAdmin,
+    partitions: int,
+    since: int,
+    patience: float,
+    progress: Callable[[int], None],
 ) -> CursorReport:
-    """Look for every cursor that the topic holds now, save those known before `since` (ms); else as `compare`."""
+    """Look for every cursor that the topic holds now, save those known before `since` (ms); else as
+    `compare`."""
     found, missing = 0, []
     for rows in _cursors(reader, partitions, since, progress):
         found += len(rows)
@@ -111,7 +134,11 @@ def compare_cursors(
 
 
 def fill_cursors(
-    reader: Reader, admin: ArchiveAdmin, partitions: int, since: int, progress: Callable[[int], None]
+    reader: Reader,
+    admin: ArchiveAdmin,
+    partitions: int,
+    since: int,
+    progress: Callable[[int], None],
 ) -> CursorReport:
     """Insert every such cursor that the archive lacks."""
     found = filled = 0
@@ -138,9 +165,13 @@ def _log(reader: Reader, partitions: int, progress: Callable[[int], None]) -> It
         yield from log_rows(reader, partition, end, progress)
 
 
-def _cursors(reader: Reader, partitions: int, since: int, progress: Callable[[int], None]) -> Iterable[list[CursorRow]]:
+def _cursors(
+    reader: Reader, partitions: int, since: int, progress: Callable[[int], None]
+) -> Iterable[list[CursorRow]]:
     for partition in range(partitions):
-        yield from topic_cursors(reader, partition, reader.watermarks(CURSORS, partition)[1], since, progress)
+        yield from topic_cursors(
+            reader, partition, reader.watermarks(CURSORS, partition)[1], since, progress
+        )
 
 
 def _places(rows: Sequence[Row]) -> list[tuple[str, int]]:

@@ -16,9 +16,12 @@ _CHUNK = 5_000
 R = TypeVar("R")
 
 
-def log_rows(reader: Reader, partition: int, end: int, progress: Callable[[int], None]) -> Iterator[list[Row]]:
-    """The rows of a partition's log from its first record to before `end`, some thousand at a time. `progress(records)` is
-    called as records are read. Raises ReadTimeout, OffsetGone, NewerVersion, Undecodable."""
+def log_rows(
+    reader: Reader, partition: int, end: int, progress: Callable[[int], None]
+) -> Iterator[list[Row]]:
+    """The rows of a partition's log from its first record to before `end`, some thousand at a time.
+    `progress(records)` is called as records are read. Raises ReadTimeout, OffsetGone, NewerVersion,
+    Undecodable."""
     start, _ = reader.watermarks(LOG, partition)
 
     def batches() -> Iterator[list[Row]]:
@@ -36,7 +39,8 @@ def log_rows(reader: Reader, partition: int, end: int, progress: Callable[[int],
 def topic_cursors(
     reader: Reader, partition: int, end: int, since: int, progress: Callable[[int], None]
 ) -> Iterator[list[CursorRow]]:
-    """The rows of a partition of `cursors` before `end`, without what was known before `since` (ms); else as log_rows."""
+    """The rows of a partition of `cursors` before `end`, without what was known before `since`
+    (ms); else as log_rows."""
     start, _ = reader.watermarks(CURSORS, partition)
 
     def batches() -> Iterator[list[CursorRow]]:
@@ -61,7 +65,8 @@ def chunks(batches: Iterable[list[R]]) -> Iterator[list[R]]:
 
 
 def _by_r2(position: int | None, entry: LogRecord) -> tuple[list[Taken], int]:
-    """What a record brings beyond `position`, and the position after it. None: whatever is first is the beginning."""
+    """What a record brings beyond `position`, and the position after it. None: whatever is first is
+    the beginning."""
     if position is None:
         return entry.taken, entry.to
     if judge(position, entry) is not Verdict.TAKE:

@@ -27,8 +27,11 @@ class CannotJudge(Exception):
     """Something that the judge needs is gone; the text says what."""
 
 
-def audit(kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]) -> Verdict:
-    """Judge everything up to now, also under load. `progress(records)` is called as records are read.
+def audit(
+    kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]
+) -> Verdict:
+    """Judge everything up to now, also under load. `progress(records)` is called as records are
+    read.
 
     `workers` are their monitors' addresses; without any, counters are not judged.
 
@@ -48,7 +51,10 @@ def audit(kafka: str, workers: Sequence[str], partitions: int, slots: int, progr
                     break
                 time.sleep(1)
             if workers and counters[partition] is None:
-                found.add("unseen", f"no worker answers for partition {partition}; its counters are not judged")
+                found.add(
+                    "unseen",
+                    f"no worker answers for partition {partition}; its counters are not judged",
+                )
             judge.deliveries(delivered[partition])
             verdict.merge(found)
     except (OffsetGone, NewerVersion, Undecodable, StateIncomplete) as error:
@@ -91,7 +97,9 @@ def _counted(records: Iterator[Record], progress: Callable[[int], None]) -> Iter
         yield record
 
 
-def _deliveries(reader: Reader, partitions: int, slots: int, progress: Callable[[int], None]) -> dict[int, list[Delivered]]:
+def _deliveries(
+    reader: Reader, partitions: int, slots: int, progress: Callable[[int], None]
+) -> dict[int, list[Delivered]]:
     """What is retained of the deliveries, by the conversation's partition."""
     found: dict[int, list[Delivered]] = defaultdict(list)
     for slot in range(slots):
@@ -108,7 +116,8 @@ def _deliveries(reader: Reader, partitions: int, slots: int, progress: Callable[
 
 
 def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
-    """The counters of whichever worker owns the partition; None if none does for as long as a rebalance may take."""
+    """The counters of whichever worker owns the partition; None if none does for as long as a
+    rebalance may take."""
     until = time.monotonic() + _HOLE_SECONDS
     while True:
         found = _ask(workers, partition)
@@ -120,7 +129,9 @@ def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
 def _ask(workers: Sequence[str], partition: int) -> CountersSeen | None:
     for worker in workers:
         try:
-            with urllib.request.urlopen(f"{worker}/sequencer/counters/{partition}/", timeout=30) as answer:
+            with urllib.request.urlopen(
+                f"{worker}/sequencer/counters/{partition}/", timeout=30
+            ) as answer:
                 lines = [json.loads(line) for line in answer.read().splitlines()]
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
             continue

@@ -1,4 +1,5 @@
-"""Judging what devices showed. Absence is judged here only: a delivery exists if a device was routed."""
+"""Judging what devices showed. Absence is judged here only: a delivery exists if a device was
+routed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -15,11 +16,14 @@ class Shown(NamedTuple):
     body: str
 
 
-def judge_devices(accepted: Iterable[Shown], devices: Mapping[str, Sequence[Shown]], verdict: Verdict) -> None:
+def judge_devices(
+    accepted: Iterable[Shown], devices: Mapping[str, Sequence[Shown]], verdict: Verdict
+) -> None:
     """Compare with what senders were told (`accepted`) what each device showed, in its order.
 
-    Every device must be one that was online all the time and is a member of every conversation it has shown or that is
-    accepted for it: the caller passes each device with the accepted messages of its user only.
+    Every device must be one that was online all the time and is a member of every conversation it
+    has shown or that is accepted for it: the caller passes each device with the accepted messages
+    of its user only.
     """
     truth: dict[tuple[str, int], Shown] = {}
     keys: dict[str, tuple[str, int]] = {}
@@ -42,7 +46,9 @@ def judge_devices(accepted: Iterable[Shown], devices: Mapping[str, Sequence[Show
                 verdict.add("poll-skip", f"{device} showed {name} after {cursor}")
             cursors[message.conversation] = max(cursor, message.seq)
             if keys.setdefault(message.key, name) != name:
-                verdict.add("duplicate", f"{device} showed one message as {keys[message.key]} and as {name}")
+                verdict.add(
+                    "duplicate", f"{device} showed one message as {keys[message.key]} and as {name}"
+                )
             if device.split("/")[0] not in message.conversation.split(":"):
                 verdict.add("phantom", f"{device} showed {name} of other people")
             if truth.setdefault(name, message) != message:

@@ -1,7 +1,8 @@
-"""Judging a partition: the log must be the fold of the input, number for number, and deliveries and counters must agree.
+"""Judging a partition: the log must be the fold of the input, number for number, and deliveries and
+counters must agree.
 
-The caller reads what is later in the pipeline first (counters, deliveries) and the input last, so that under load nothing
-is missed that merely came in between.
+The caller reads what is later in the pipeline first (counters, deliveries) and the input last, so
+that under load nothing is missed that merely came in between.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from agents.rules.batch import Batch, InputRecord, fold_records
 from agents.rules.fold import FoldState
-from agents.rules.known import Memory
+from agents.rules.fold_view import InMemoryFoldView
 from agents.rules.log import Verdict as Reading
 from agents.rules.log import judge, news
 from ops.audit.verdict import Verdict
@@ -36,12 +37,13 @@ class CountersSeen(NamedTuple):
 
 
 class PartitionJudge:
-    """Judges one partition, adding to `verdict`. `numbered` holds every message of the input afterwards."""
+    """Judges one partition, adding to `verdict`. `numbered` holds every message of the input
+    afterwards."""
 
     def __init__(self, partition: int, verdict: Verdict) -> None:
         self._partition = partition
         self._verdict = verdict
-        self._known = Memory()
+        self._known = InMemoryFoldView()
         self._state = FoldState(self._known)
         self.numbered: dict[tuple[str, int], Numbered] = {}
         self.waiting = False
@@ -51,7 +53,12 @@ class PartitionJudge:
         self._keys: set[int] = set()
         self._read = -1
 
-    def log(self, inputs: Iterable[InputRecord], records: Iterable[InputRecord], counters: CountersSeen | None) -> None:
+    def log(
+        self,
+        inputs: Iterable[InputRecord],
+        records: Iterable[InputRecord],
+        counters: CountersSeen | None,
+    ) -> None:
         """Compare the log's records, in order, with the fold of the input."""
         rest = iter(inputs)
         position, furthest, log_offset = -1, -1, -1
@@ -64,7 +71,11 @@ class PartitionJudge:
             reading = judge(position, entry)
             fresh = news(position, entry) if reading is Reading.TAKE else []
             if len(fresh) < len(entry.taken):
-                others += [item for item in entry.taken if reading is not Reading.TAKE or item.offset <= position]
+                others += [
+                    item
+                    for item in entry.taken
+                    if reading is not Reading.TAKE or item.offset <= position
+                ]
             late += reading is not Reading.TAKE
             furthest = max(furthest, entry.to)
             if reading is Reading.TAKE:
@@ -86,9 +97,15 @@ class PartitionJudge:
                 self._stands("in the log again", item.conversation, item.seq, _numbered(item))
         self.waiting = furthest > position
         if self.waiting:
-            self._verdict.add("lost-write", f"the log goes on to input {self._at(furthest)} without {self._at(position + 1)}")
+            self._verdict.add(
+                "lost-write",
+                f"the log goes on to input {self._at(furthest)} without {self._at(position + 1)}",
+            )
         if counters is not None and counters.log_offset > log_offset:
-            self._verdict.add("unseen", f"the worker has folded log {self._at(counters.log_offset)}, it ends at {log_offset}")
+            self._verdict.add(
+                "unseen",
+                f"the worker has folded log {self._at(counters.log_offset)}, it ends at {log_offset}",
+            )
         self._verdict.figures["messages"] += len(self.numbered)
         self._verdict.figures["not yet in the log"] += max(0, self._state.position - position)
         self._verdict.figures["late appends"] += late
@@ -123,19 +140,26 @@ class PartitionJudge:
     def _ends(self, log_offset: int, entry: LogRecord, folded: Batch | None) -> None:
         """What a log record says of the state after it."""
         if folded is None or folded.last < entry.to:
-            self._verdict.add("phantom", f"log record {self._at(log_offset)} covers input that does not exist")
+            self._verdict.add(
+                "phantom", f"log record {self._at(log_offset)} covers input that does not exist"
+            )
             return
         expected = folded.log_record(entry.delivered)
         for field in ("fold_version", "time", "input_time", "input_crc"):
             if getattr(entry, field) != getattr(expected, field):
-                self._verdict.add("inconsistent-offsets", f"log record {self._at(log_offset)} has another {field}")
+                self._verdict.add(
+                    "inconsistent-offsets", f"log record {self._at(log_offset)} has another {field}"
+                )
 
     def _next(self, expected: Iterator[Taken], offset: int) -> Taken | None:
-        """What the input comes to next, from `offset` on; what is before that is missing in the log."""
+        """What the input comes to next, from `offset` on; what is before that is missing in the
+        log."""
         for item in expected:
             if item.offset >= offset:
                 return item
-            self._verdict.add("lost-write", f"{_name(item)} of input {self._at(item.offset)} is not in the log")
+            self._verdict.add(
+                "lost-write", f"{_name(item)} of input {self._at(item.offset)} is not in the log"
+            )
         return None
 
     def _follows(self, item: Taken) -> None:
@@ -143,7 +167,10 @@ class PartitionJudge:
         outbox = item.conversation, item.sender, item.outbox
         last = self._ordinals.get(outbox, 0)
         if item.ordinal not in (1, last + 1):
-            self._verdict.add("nonmonotonic-send", f"{_name(item)}: ordinal {item.ordinal} of its outbox after {last}")
+            self._verdict.add(
+                "nonmonotonic-send",
+                f"{_name(item)}: ordinal {item.ordinal} of its outbox after {last}",
+            )
         self._ordinals[outbox] = item.ordinal
         if not item.seq:
             return
@@ -153,7 +180,9 @@ class PartitionJudge:
         self._seqs[item.conversation] = item.seq
         key = hash((item.conversation, item.sender, item.key))
         if key in self._keys:
-            self._verdict.add("duplicate", f"{_name(item)} has the key of an earlier message of its sender")
+            self._verdict.add(
+                "duplicate", f"{_name(item)} has the key of an earlier message of its sender"
+            )
         self._keys.add(key)
 
     def _compare(self, item: Taken, expected: Taken | None) -> None:
@@ -163,7 +192,10 @@ class PartitionJudge:
         if expected is None or item.offset < expected.offset:
             self._verdict.add("phantom", f"{where}: the input does not come to it")
         elif (item.conversation, item.seq) == (expected.conversation, expected.seq):
-            self._verdict.add("inconsistent-offsets", f"{where} is {_name(expected)} by the input, with other content")
+            self._verdict.add(
+                "inconsistent-offsets",
+                f"{where} is {_name(expected)} by the input, with other content",
+            )
         else:
             self._verdict.add("poll-skip", f"{where} is {_name(expected)} by the input")
 
@@ -172,22 +204,35 @@ class PartitionJudge:
         for conversation in counters.seqs.keys() | self._seqs.keys():
             ours, theirs = self._seqs.get(conversation, 0), counters.seqs.get(conversation, 0)
             if ours != theirs:
-                self._verdict.add("unseen", f"{conversation}: the worker counts {theirs}, the log {ours}")
+                self._verdict.add(
+                    "unseen", f"{conversation}: the worker counts {theirs}, the log {ours}"
+                )
 
     def _delivered(self, conversation: str, seq: int, frame: bytes) -> None:
         for decoded in decode_server_frames(frame):
             if isinstance(decoded, Message):
-                self._stands("delivered", conversation, seq, Numbered(decoded.key, decoded.time, hash(decoded.body)))
+                self._stands(
+                    "delivered",
+                    conversation,
+                    seq,
+                    Numbered(decoded.key, decoded.time, hash(decoded.body)),
+                )
             elif isinstance(decoded, Sent):
-                self._stands("answered", conversation, seq, Numbered(decoded.key, decoded.time, None))
+                self._stands(
+                    "answered", conversation, seq, Numbered(decoded.key, decoded.time, None)
+                )
 
     def _stands(self, where: str, conversation: str, seq: int, found: Numbered) -> None:
         """What is found elsewhere must be what the input comes to."""
         expected = self.numbered.get((conversation, seq))
         if expected is None:
-            self._verdict.add("phantom", f"{conversation}/{seq} is {where}; the input does not come to it")
+            self._verdict.add(
+                "phantom", f"{conversation}/{seq} is {where}; the input does not come to it"
+            )
         elif found != (expected if found.body is not None else expected._replace(body=None)):
-            self._verdict.add("inconsistent-offsets", f"{conversation}/{seq} is {where} with other content")
+            self._verdict.add(
+                "inconsistent-offsets", f"{conversation}/{seq} is {where} with other content"
+            )
 
     def _at(self, offset: int) -> str:
         return f"{self._partition}/{offset}"

@@ -1,4 +1,5 @@
-"""`messenger archive`: the archive's tables, retention, backup, and the archive against its topics."""
+"""`messenger archive`: the archive's tables, retention, backup, and the archive against its
+topics."""
 
 import datetime
 import os
@@ -15,8 +16,8 @@ from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError, load
+from connectors.kafka.admin import KafkaUnreachable, TopicsAdmin
 from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
-from connectors.kafka.topics import KafkaUnreachable, TopicsAdmin
 from ops.archive.compare import CursorReport, Report, compare, compare_cursors, fill, fill_cursors
 from ops.archive.months import first_kept
 from ops.exits import FAILED, exit_codes, fail
@@ -28,8 +29,8 @@ from schemas.topics import LOG, SUBMITTED, all_topics
 
 
 class ArchiveSettings(Struct, frozen=True):
-    """MESSENGER_CLICKHOUSE_ADMIN and MESSENGER_KAFKA (the local stack's by default), MESSENGER_HOME and MESSENGER_BASE_PORT of
-    that stack, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+    """MESSENGER_CLICKHOUSE_ADMIN and MESSENGER_KAFKA (the local stack's by default), MESSENGER_HOME
+    and MESSENGER_BASE_PORT of that stack, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
 
     clickhouse_admin: str = ""
     kafka: str = ""
@@ -43,7 +44,9 @@ class ArchiveSettings(Struct, frozen=True):
         if self.clickhouse_admin:
             return self.clickhouse_admin
         if not Path(self.home).exists():
-            raise SettingsError(f"not set: MESSENGER_CLICKHOUSE_ADMIN, and there is no local stack in {self.home}")
+            raise SettingsError(
+                f"not set: MESSENGER_CLICKHOUSE_ADMIN, and there is no local stack in {self.home}"
+            )
         return clickhouse_url(Home(Path(self.home)), self.base_port, "admin")
 
     @property
@@ -53,10 +56,11 @@ class ArchiveSettings(Struct, frozen=True):
 
 @click.group()
 def command() -> None:
-    """Look after the archive: every message, and when it was delivered and read, in ClickHouse (docs/ARCHIVE.md).
+    """Look after the archive: every message, and when it was delivered and read, in ClickHouse
+    (docs/ARCHIVE.md).
 
-    Settings: MESSENGER_CLICKHOUSE_ADMIN (http://admin:password@host:8123; the local stack's by default), MESSENGER_KAFKA,
-    MESSENGER_PARTITIONS (4).
+    Settings: MESSENGER_CLICKHOUSE_ADMIN (http://admin:password@host:8123; the local stack's by
+    default), MESSENGER_KAFKA, MESSENGER_PARTITIONS (4).
 
     \b
     Example:
@@ -66,20 +70,28 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--wait", default=0.0, show_default=True, help="seconds to wait for ClickHouse to answer")
+@click.option(
+    "--wait", default=0.0, show_default=True, help="seconds to wait for ClickHouse to answer"
+)
 def migrate(wait: float) -> None:
-    """Bring the tables to what this code needs (schemas/clickhouse); safe to repeat, and for two at once. Code 1 when the
-    archive is of newer code. Example: messenger archive migrate --wait 60"""
+    """Bring the tables to what this code needs (schemas/clickhouse); safe to repeat, and for two at
+    once. Code 1 when the archive is of newer code. Example: messenger archive migrate --wait 60"""
     with _admin(wait) as (admin, _):
         _migrate(admin)
         click.echo(f"the archive is of migration {admin.applied()}")
 
 
 @command.command()
-@click.option("--months", required=True, type=click.IntRange(2), help="whole months to keep beside the running one")
+@click.option(
+    "--months",
+    required=True,
+    type=click.IntRange(2),
+    help="whole months to keep beside the running one",
+)
 @click.option("--yes", is_flag=True, help="do it; else it is only said")
 def retention(months: int, yes: bool) -> None:
-    """Drop months of messages and cursors that are older, for good. The log must not be what is older: it keeps 30 days.
+    """Drop months of messages and cursors that are older, for good. The log must not be what is
+    older: it keeps 30 days.
 
     Example: messenger archive retention --months 24 --yes
     """
@@ -93,16 +105,19 @@ def retention(months: int, yes: bool) -> None:
                     admin.drop(month)
         if yes:
             admin.forget_conversations(kept)
-        click.echo(f"kept: {kept} and later" + ("" if yes else "; nothing was dropped, --yes does it"))
+        click.echo(
+            f"kept: {kept} and later" + ("" if yes else "; nothing was dropped, --yes does it")
+        )
 
 
 @command.command()
 @click.option("--from-log", is_flag=True, required=True, help="the only source there is")
 def rebuild(from_log: bool) -> None:
-    """Fill what the archive lacks of the log's 30 days, and of cursors that are not older; make it anew if it is gone. Nothing
-    is ever removed or replaced.
+    """Fill what the archive lacks of the log's 30 days, and of cursors that are not older; make it
+    anew if it is gone. Nothing is ever removed or replaced.
 
-    Code 1 if something remains wrong: holes that are older than the log (`restore` a backup), or rows that differ.
+    Code 1 if something remains wrong: holes that are older than the log (`restore` a backup), or
+    rows that differ.
 
     Example: messenger archive rebuild --from-log
     """
@@ -115,10 +130,16 @@ def rebuild(from_log: bool) -> None:
 
 
 @command.command()
-@click.option("--to", "folder", required=True, metavar="DIR", help="an empty or new folder, as ClickHouse sees it")
+@click.option(
+    "--to",
+    "folder",
+    required=True,
+    metavar="DIR",
+    help="an empty or new folder, as ClickHouse sees it",
+)
 def backup(folder: str) -> None:
-    """Copy the whole archive into a folder that ClickHouse may write (backups.allowed_path in its configuration; of the local
-    stack: MESSENGER_CLICKHOUSE_BACKUPS, or `backups` in its home).
+    """Copy the whole archive into a folder that ClickHouse may write (backups.allowed_path in its
+    configuration; of the local stack: MESSENGER_CLICKHOUSE_BACKUPS, or `backups` in its home).
 
     Example: messenger archive backup --to /backups/2026-11-25
     """
@@ -129,10 +150,13 @@ def backup(folder: str) -> None:
 
 
 @command.command()
-@click.option("--from", "folder", required=True, metavar="DIR", help="a folder that `backup` has written")
+@click.option(
+    "--from", "folder", required=True, metavar="DIR", help="a folder that `backup` has written"
+)
 def restore(folder: str) -> None:
-    """Bring back what a backup holds: the whole archive if there is none or it is empty, else what it lacks. Nothing that is
-    there is removed. Example: messenger archive restore --from /backups/2026-11-25"""
+    """Bring back what a backup holds: the whole archive if there is none or it is empty, else what
+    it lacks. Nothing that is there is removed. Example: messenger archive restore --from
+    /backups/2026-11-25"""
     with _admin() as (admin, _):
         before = admin.counts()[0] if admin.applied() else 0
         if before == 0:
@@ -146,10 +170,13 @@ def restore(folder: str) -> None:
 
 
 @command.command()
-@click.option("--wait", default=10.0, show_default=True, help="seconds that the archiver may be behind")
+@click.option(
+    "--wait", default=10.0, show_default=True, help="seconds that the archiver may be behind"
+)
 def check(wait: float) -> None:
-    """Compare every message of the log, and every cursor that is not older, with the archive, also under load. Code 1 if one is
-    missing, there twice, or different, or if a conversation has a hole. Example: messenger archive check"""
+    """Compare every message of the log, and every cursor that is not older, with the archive, also
+    under load. Code 1 if one is missing, there twice, or different, or if a conversation has a
+    hole. Example: messenger archive check"""
     with _admin() as (admin, settings), _reading(settings) as (reader, progress):
         report = compare(reader, admin, settings.partitions, wait, progress)
         cursors = compare_cursors(reader, admin, settings.partitions, _log_began(), wait, progress)
@@ -173,7 +200,14 @@ def _admin(wait: float = 0.0) -> Iterator[tuple[ArchiveAdmin, ArchiveSettings]]:
                 time.sleep(0.2)
         try:
             yield admin, settings
-        except (ArchiveRefused, ArchiveNewer, ArchiveMismatch, OffsetGone, NewerVersion, Undecodable) as error:
+        except (
+            ArchiveRefused,
+            ArchiveNewer,
+            ArchiveMismatch,
+            OffsetGone,
+            NewerVersion,
+            Undecodable,
+        ) as error:
             fail(str(error), FAILED)
         finally:
             admin.close()
@@ -183,7 +217,9 @@ def _admin(wait: float = 0.0) -> Iterator[tuple[ArchiveAdmin, ArchiveSettings]]:
 def _reading(settings: ArchiveSettings) -> Iterator[tuple[Reader, Callable[[int], None]]]:
     """A reader of topics, and a bar that counts their records."""
     reader = Reader(settings.kafka_address)
-    with click.progressbar(length=0, label="records read", show_percent=False, show_eta=False, show_pos=True) as bar:
+    with click.progressbar(
+        length=0, label="records read", show_percent=False, show_eta=False, show_pos=True
+    ) as bar:
 
         def progress(records: int) -> None:
             bar.length = (bar.length or 0) + records
@@ -218,12 +254,21 @@ def _tell(report: Report, cursors: CursorReport, admin: ArchiveAdmin, filled: bo
     click.echo(f"{'filled' if filled else 'missing'}: {figures['missing']:,}")
     click.echo(f"twice: {figures['twice']:,}")
     click.echo(f"different: {figures['different']:,}")
-    click.echo(f"cursors not older than the log: {cursors.cursors:,}, {'filled' if filled else 'missing'} {cursors.missing:,}")
-    click.echo(f"conversations with holes: {len(holes):,}{' or more' if len(holes) >= 1000 else ''}")
+    click.echo(
+        f"cursors not older than the log: {cursors.cursors:,}, {'filled' if filled else 'missing'} {cursors.missing:,}"
+    )
+    click.echo(
+        f"conversations with holes: {len(holes):,}{' or more' if len(holes) >= 1000 else ''}"
+    )
     for line in report.examples:
         click.echo(f"  {line}")
     for conversation, first, last, count in holes[:10]:
         click.echo(f"  hole: {conversation} has {count} messages from {first} to {last}")
-    wrong = holes or figures["twice"] or figures["different"] or ((figures["missing"] or cursors.missing) and not filled)
+    wrong = (
+        holes
+        or figures["twice"]
+        or figures["different"]
+        or ((figures["missing"] or cursors.missing) and not filled)
+    )
     if wrong:
         raise SystemExit(FAILED)

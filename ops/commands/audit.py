@@ -13,7 +13,8 @@ from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
 
 
 class AuditSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA (the local stack's by default), MESSENGER_BASE_PORT, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+    """MESSENGER_KAFKA (the local stack's by default), MESSENGER_BASE_PORT, MESSENGER_PARTITIONS,
+    MESSENGER_SLOTS."""
 
     kafka: str = ""
     base_port: int = 8400
@@ -22,13 +23,22 @@ class AuditSettings(Struct, frozen=True):
 
 
 @click.command()
-@click.option("--kafka", metavar="HOST:PORT", help="instead of MESSENGER_KAFKA; the local stack's by default")
-@click.option("--worker", "workers", multiple=True, metavar="URL", help="a worker's monitor; the local stack's by default")
+@click.option(
+    "--kafka", metavar="HOST:PORT", help="instead of MESSENGER_KAFKA; the local stack's by default"
+)
+@click.option(
+    "--worker",
+    "workers",
+    multiple=True,
+    metavar="URL",
+    help="a worker's monitor; the local stack's by default",
+)
 @click.option("--without-workers", is_flag=True, help="do not judge the workers' counters")
 def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) -> None:
     """Judge the input, the log, the retained deliveries and the workers' counters, also under load.
 
-    Says "dense, once, in order, equal everywhere" (exit code 0), or names each deviation in Jepsen's words (1).
+    Says "dense, once, in order, equal everywhere" (exit code 0), or names each deviation in
+    Jepsen's words (1).
 
     \b
     Example:
@@ -41,7 +51,9 @@ def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) 
         urls = workers or tuple(f"http://127.0.0.1:{settings.base_port + 16 + n}" for n in range(8))
         if without_workers:
             urls = ()
-        with click.progressbar(length=0, label="records read", show_percent=False, show_eta=False, show_pos=True) as bar:
+        with click.progressbar(
+            length=0, label="records read", show_percent=False, show_eta=False, show_pos=True
+        ) as bar:
 
             def progress(records: int) -> None:
                 bar.length = (bar.length or 0) + records

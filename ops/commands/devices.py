@@ -14,9 +14,19 @@ _TIMEOUT = 10.0
 
 @click.command()
 @click.option("--as", "user", required=True, metavar="USER", help="whose devices")
-@click.option("--url", default=default_url, help="a gateway (MESSENGER_URL); the local stack's first by default")
-@click.option("--token", envvar="MESSENGER_TOKEN", help="login token (MESSENGER_TOKEN); made by itself in local mode")
-@click.option("--log-out", metavar="DEVICE", help="close this device's sockets and forget what it has read")
+@click.option(
+    "--url",
+    default=default_url,
+    help="a gateway (MESSENGER_URL); the local stack's first by default",
+)
+@click.option(
+    "--token",
+    envvar="MESSENGER_TOKEN",
+    help="login token (MESSENGER_TOKEN); made by itself in local mode",
+)
+@click.option(
+    "--log-out", metavar="DEVICE", help="close this device's sockets and forget what it has read"
+)
 def command(user: str, url: str, token: str | None, log_out: str | None) -> None:
     """Print one JSON line per device of a user: its id, and whether it is online.
 
@@ -28,7 +38,9 @@ def command(user: str, url: str, token: str | None, log_out: str | None) -> None
     bearer = login_token(user, token)
     path = f"/v1/devices/{log_out}" if log_out else "/v1/devices"
     request = urllib.request.Request(
-        url.rstrip("/") + path, headers={"Authorization": f"Bearer {bearer}"}, method="DELETE" if log_out else "GET"
+        url.rstrip("/") + path,
+        headers={"Authorization": f"Bearer {bearer}"},
+        method="DELETE" if log_out else "GET",
     )
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:

@@ -19,10 +19,10 @@ from ops.login import default_url, local_secret
 def command(context: click.Context) -> None:
     """Run a gateway node until SIGTERM; then it sends its sessions away and ends with 0.
 
-    Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (at least 32 characters), MESSENGER_HTTP_HOST
-    (127.0.0.1), MESSENGER_HTTP_PORT (8400), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8), MESSENGER_HEARTBEAT (25 s),
-    MESSENGER_FRAME_RATE (2000/s a device), MESSENGER_DRAIN_SECONDS (10), MESSENGER_LOCAL=1 (login without a password;
-    never in production).
+    Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (at least 32 characters),
+    MESSENGER_HTTP_HOST (127.0.0.1), MESSENGER_HTTP_PORT (8400), MESSENGER_PARTITIONS (4),
+    MESSENGER_SLOTS (8), MESSENGER_HEARTBEAT (25 s), MESSENGER_FRAME_RATE (2000/s a device),
+    MESSENGER_DRAIN_SECONDS (10), MESSENGER_LOCAL=1 (login without a password; never in production).
 
     \b
     Example:
@@ -32,7 +32,7 @@ def command(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from connectors.environment import SettingsError, load
-    from connectors.kafka.topics import KafkaUnreachable, TopicsWrong
+    from connectors.kafka.admin import KafkaUnreachable, TopicsWrong
     from gateway.node import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging
@@ -46,26 +46,37 @@ def command(context: click.Context) -> None:
 
 
 @command.command()
-@click.option("--url", default=default_url, help="the node (MESSENGER_URL); the local stack's first by default")
-@click.option("--timeout", default=60.0, show_default=True, help="seconds to wait until it has ended")
+@click.option(
+    "--url",
+    default=default_url,
+    help="the node (MESSENGER_URL); the local stack's first by default",
+)
+@click.option(
+    "--timeout", default=60.0, show_default=True, help="seconds to wait until it has ended"
+)
 def drain(url: str, timeout: float) -> None:
-    """Tell a node to send its sessions away and end, and wait until it has. Needs MESSENGER_TOKEN_SECRET (or a local stack).
+    """Tell a node to send its sessions away and end, and wait until it has. Needs
+    MESSENGER_TOKEN_SECRET (or a local stack).
 
     \b
     Example:
       messenger gateway drain --url http://gateway-3:8400
     """
-    from gateway.tokens import issue_operator
+    from gateway.edge.tokens import issue_operator
 
     secret = local_secret()
     if secret is None:
-        fail("no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME of a local stack", USAGE)
+        fail(
+            "no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME of a local stack", USAGE
+        )
     node = _node(url)
     if node is None:
         fail(f"no gateway answers at {url}", UNREACHABLE)
     headers = {"Authorization": f"Bearer {issue_operator(secret, time.time())}"}
     try:
-        urllib.request.urlopen(urllib.request.Request(f"{url}/v1/drain", method="POST", headers=headers), timeout=10).close()
+        urllib.request.urlopen(
+            urllib.request.Request(f"{url}/v1/drain", method="POST", headers=headers), timeout=10
+        ).close()
     except urllib.error.HTTPError as error:
         fail(f"{url} answers {error.code}: {error.read().decode(errors='replace')[:200]}", FAILED)
     except OSError as error:

@@ -14,12 +14,31 @@ from schemas.ids import InvalidId, conversation_of, user_id
 
 @click.command()
 @connection_options
-@click.option("--with", "peer", required=True, metavar="USER", help="the other one of the conversation")
-@click.option("--before", type=click.IntRange(min=1), help="messages below this number; the newest by default")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="at most so many")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=30.0, show_default=True, help="seconds to wait in all")
+@click.option(
+    "--with", "peer", required=True, metavar="USER", help="the other one of the conversation"
+)
+@click.option(
+    "--before", type=click.IntRange(min=1), help="messages below this number; the newest by default"
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="at most so many"
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    default=30.0,
+    show_default=True,
+    help="seconds to wait in all",
+)
 def command(
-    user: str, url: str, token: str | None, device: str, peer: str, before: int | None, limit: int, timeout: float
+    user: str,
+    url: str,
+    token: str | None,
+    device: str,
+    peer: str,
+    before: int | None,
+    limit: int,
+    timeout: float,
 ) -> None:
     """Print one JSON line per message of a conversation, oldest first.
 
@@ -40,18 +59,32 @@ def command(
         fail(str(error), FAILED)
     for page in reversed(pages):
         for message in page.messages:
-            line = {"seq": message.seq, "from": message.sender, "time": message.time, "body": message.body}
+            line = {
+                "seq": message.seq,
+                "from": message.sender,
+                "time": message.time,
+                "body": message.body,
+            }
             click.echo(json.dumps(line | ({"erased": True} if message.erased else {})))
 
 
 async def _read(
-    user: str, url: str, token: str | None, device: str, conversation: str, before: int | None, limit: int, timeout: float
+    user: str,
+    url: str,
+    token: str | None,
+    device: str,
+    conversation: str,
+    before: int | None,
+    limit: int,
+    timeout: float,
 ) -> list[HistoryPage]:
     """Newest page first."""
     pages: list[HistoryPage] = []
     async with asyncio.timeout(timeout), make_client(user, url, token, device) as client:
         while limit and not (pages and pages[-1].first):
-            page = await client.history(conversation, before=before, limit=min(limit, MAX_PAGE_MESSAGES))
+            page = await client.history(
+                conversation, before=before, limit=min(limit, MAX_PAGE_MESSAGES)
+            )
             pages.append(page)
             limit -= len(page.messages)
             if not page.messages:

@@ -13,7 +13,14 @@ import click
 from ops.exits import FAILED, fail
 from ops.local.health import look
 from ops.local.home import Home
-from ops.local.parts import MAX_ARCHIVERS, MAX_CURSORS, MAX_GATEWAYS, MAX_PRESENCE, MAX_WORKERS, Layout
+from ops.local.parts import (
+    MAX_ARCHIVERS,
+    MAX_CURSORS,
+    MAX_GATEWAYS,
+    MAX_PRESENCE,
+    MAX_WORKERS,
+    Layout,
+)
 from ops.local.process import end, is_running
 from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
 from ops.local.tools import MissingTool
@@ -51,11 +58,33 @@ def command() -> None:
     type=click.IntRange(1024, 65000),
     help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 (MESSENGER_BASE_PORT)",
 )
-@click.option("--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS))
-@click.option("--gateways", envvar="GATEWAYS", default=1, show_default=True, type=click.IntRange(0, MAX_GATEWAYS))
-@click.option("--archivers", envvar="ARCHIVERS", default=1, show_default=True, type=click.IntRange(0, MAX_ARCHIVERS))
-@click.option("--cursors", envvar="CURSORS", default=1, show_default=True, type=click.IntRange(0, MAX_CURSORS))
-@click.option("--presence", envvar="PRESENCE", default=1, show_default=True, type=click.IntRange(0, MAX_PRESENCE))
+@click.option(
+    "--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS)
+)
+@click.option(
+    "--gateways",
+    envvar="GATEWAYS",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, MAX_GATEWAYS),
+)
+@click.option(
+    "--archivers",
+    envvar="ARCHIVERS",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, MAX_ARCHIVERS),
+)
+@click.option(
+    "--cursors", envvar="CURSORS", default=1, show_default=True, type=click.IntRange(0, MAX_CURSORS)
+)
+@click.option(
+    "--presence",
+    envvar="PRESENCE",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, MAX_PRESENCE),
+)
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
 def up(
@@ -80,9 +109,13 @@ def up(
     if detach:
         _detach(place, base_port, workers, gateways, archivers, cursors, presence, no_archive)
         return
-    layout = Layout(place, base_port, workers, gateways, None if no_archive else archivers, cursors, presence)
+    layout = Layout(
+        place, base_port, workers, gateways, None if no_archive else archivers, cursors, presence
+    )
     try:
-        asyncio.run(Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place)))
+        asyncio.run(
+            Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place))
+        )
     except (CannotStart, MissingTool) as error:
         fail(str(error))
 
@@ -104,7 +137,8 @@ def down(home: Path) -> None:
 @home_option
 @click.option("--json", "as_json", is_flag=True, help="part -> pid, state, port, restarts, log")
 def status(home: Path, as_json: bool) -> None:
-    """Show each part; exit code 0 only when every one is healthy. Example: messenger local status --json"""
+    """Show each part; exit code 0 only when every one is healthy. Example: messenger local status
+    --json"""
     place = Home(home)
     state = place.read_state()
     parts: dict[str, Any] = state.get("parts", {})
@@ -114,7 +148,10 @@ def status(home: Path, as_json: bool) -> None:
         click.echo(
             json.dumps(
                 {
-                    name: {key: part[key] for key in ("pid", "state", "port", "restarts", "log", "address")}
+                    name: {
+                        key: part[key]
+                        for key in ("pid", "state", "port", "restarts", "log", "address")
+                    }
                     for name, part in parts.items()
                 }
             )
@@ -132,7 +169,8 @@ def status(home: Path, as_json: bool) -> None:
 @click.argument("part", required=False)
 @click.option("-f", "--follow", is_flag=True, help="go on as the log grows")
 def logs(home: Path, part: str | None, follow: bool) -> None:
-    """Print the log of one PART, or the last lines of all. Example: messenger local logs kafka -f"""
+    """Print the log of one PART, or the last lines of all. Example: messenger local logs kafka
+    -f"""
     place = Home(home)
     files = [place.log_of(part)] if part else sorted(place.logs.glob("*.log"))
     if not files or not all(file.exists() for file in files):
@@ -153,7 +191,14 @@ def _detach(
 ) -> None:
     output = place.logs / "supervisor.log"
     arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
-    arguments += ["--workers", str(workers), "--gateways", str(gateways), "--archivers", str(archivers)]
+    arguments += [
+        "--workers",
+        str(workers),
+        "--gateways",
+        str(gateways),
+        "--archivers",
+        str(archivers),
+    ]
     arguments += ["--cursors", str(cursors), "--presence", str(presence)]
     arguments += ["--no-archive"] if no_archive else []
     with output.open("wb") as log:
@@ -177,7 +222,9 @@ def _show(place: Home) -> None:
     parts = place.read_state()["parts"]
     _table(dict(sorted(parts.items(), key=lambda part: not part[0].startswith("gateway"))))
     click.echo(f"logs           {place.logs}")
-    click.echo("\nLOCAL MODE: anybody who reaches these ports logs in as anybody, without a password. Ctrl-C ends everything.")
+    click.echo(
+        "\nLOCAL MODE: anybody who reaches these ports logs in as anybody, without a password. Ctrl-C ends everything."
+    )
     sys.stdout.flush()
 
 

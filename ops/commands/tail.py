@@ -16,7 +16,8 @@ from schemas.codes import Close
 @connection_options
 @click.option("--count", type=click.IntRange(min=1), help="end after this many messages")
 def command(user: str, url: str, token: str | None, device: str, count: int | None) -> None:
-    """Print one JSON line per event: messages of all the user's conversations, and states of the connection.
+    """Print one JSON line per event: messages of all the user's conversations, and states of the
+    connection.
 
     \b
     Example:
@@ -30,7 +31,12 @@ async def _tail(user: str, url: str, token: str | None, device: str, count: int 
     async with make_client(user, url, token, device) as client:
         async for event in client.events():
             if isinstance(event, MessageReceived):
-                line = {"event": "message", "conversation": event.conversation, "seq": event.seq, "from": event.sender}
+                line = {
+                    "event": "message",
+                    "conversation": event.conversation,
+                    "seq": event.seq,
+                    "from": event.sender,
+                }
                 click.echo(json.dumps({**line, "time": event.time, "body": event.body}))
                 count = None if count is None else count - 1
                 if count == 0:

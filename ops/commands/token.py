@@ -4,7 +4,7 @@ import time
 
 import click
 
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from ops.exits import USAGE, fail
 from ops.login import local_secret
 from schemas.ids import InvalidId, user_id
@@ -14,7 +14,8 @@ from schemas.ids import InvalidId, user_id
 @click.argument("user")
 @click.option("--hours", default=168.0, show_default=True, help="how long it is valid")
 def command(user: str, hours: float) -> None:
-    """Print a login token for USER, made with MESSENGER_TOKEN_SECRET or the secret of the local stack in MESSENGER_HOME.
+    """Print a login token for USER, made with MESSENGER_TOKEN_SECRET or the secret of the local
+    stack in MESSENGER_HOME.
 
     \b
     Example:
@@ -22,7 +23,10 @@ def command(user: str, hours: float) -> None:
     """
     secret = local_secret()
     if secret is None:
-        fail("no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME to the folder of a local stack", USAGE)
+        fail(
+            "no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME to the folder of a local stack",
+            USAGE,
+        )
     try:
         click.echo(issue(user_id(user), secret, time.time(), hours * 3600))
     except InvalidId as error:

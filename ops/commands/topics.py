@@ -8,7 +8,7 @@ import click
 from msgspec import Meta, Struct
 
 from connectors.environment import SettingsError, load
-from connectors.kafka.topics import KafkaUnreachable, TopicsAdmin
+from connectors.kafka.admin import KafkaUnreachable, TopicsAdmin
 from ops.exits import FAILED, exit_codes
 
 _SETTLE_SECONDS = 10.0
@@ -26,8 +26,8 @@ class TopicsSettings(Struct, frozen=True):
 def command() -> None:
     """Create or check the topics of schemas/topics in Kafka.
 
-    Settings: MESSENGER_KAFKA; MESSENGER_PARTITIONS (4) of conversation topics, which can never be changed; MESSENGER_SLOTS
-    (8), the most gateway nodes there can be.
+    Settings: MESSENGER_KAFKA; MESSENGER_PARTITIONS (4) of conversation topics, which can never be
+    changed; MESSENGER_SLOTS (8), the most gateway nodes there can be.
 
     \b
     Example:
@@ -36,7 +36,12 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--replication", default=1, show_default=True, help="replicas of each partition; 3 in production")
+@click.option(
+    "--replication",
+    default=1,
+    show_default=True,
+    help="replicas of each partition; 3 in production",
+)
 @click.option("--wait", default=0.0, show_default=True, help="seconds to wait for Kafka to answer")
 def create(replication: int, wait: float) -> None:
     """Create what is missing; safe to repeat. Example: messenger topics create --replication 3"""
@@ -62,7 +67,8 @@ def create(replication: int, wait: float) -> None:
 
 @command.command()
 def check() -> None:
-    """Compare Kafka's topics with their files; exit code 1 if anything differs. Example: messenger topics check"""
+    """Compare Kafka's topics with their files; exit code 1 if anything differs. Example: messenger
+    topics check"""
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
         settings = load(TopicsSettings, os.environ)
         _check(TopicsAdmin(settings.kafka, settings.partitions, settings.slots))

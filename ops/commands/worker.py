@@ -10,14 +10,21 @@ from ops.exits import USAGE, exit_codes, fail
 
 
 @click.command()
-@click.argument("stages", nargs=-1, required=True, type=click.Choice(["sequencer", "cursors", "presence", "archiver"]))
+@click.argument(
+    "stages",
+    nargs=-1,
+    required=True,
+    type=click.Choice(["sequencer", "cursors", "presence", "archiver"]),
+)
 def command(stages: tuple[str, ...]) -> None:
-    """Run one of the STAGES: the sequencer; the cursors, which keep what was received and read; presence; or the archiver,
-    which brings every message, and when it was delivered and read, to ClickHouse.
+    """Run one of the STAGES: the sequencer; the cursors, which keep what was received and read;
+    presence; or the archiver, which brings every message, and when it was delivered and read, to
+    ClickHouse.
 
-    Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder), MESSENGER_WEB_PORT
-    (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no login), MESSENGER_PARTITIONS (4),
-    MESSENGER_SLOTS (8). The archiver: MESSENGER_CLICKHOUSE too (http://archiver:password@host:8123).
+    Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder),
+    MESSENGER_WEB_PORT (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no
+    login), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8). The archiver: MESSENGER_CLICKHOUSE too
+    (http://archiver:password@host:8123).
 
     \b
     Example:
@@ -27,7 +34,7 @@ def command(stages: tuple[str, ...]) -> None:
     from agents.settings import WorkerSettings
     from agents.worker import build_archiver, build_cursors, build_presence, build_sequencer, run
     from connectors.environment import SettingsError, load
-    from connectors.kafka.topics import KafkaUnreachable, TopicsWrong
+    from connectors.kafka.admin import KafkaUnreachable, TopicsWrong
     from ops.logs import set_up_logging
 
     if len(set(stages)) > 1:
@@ -41,6 +48,8 @@ def command(stages: tuple[str, ...]) -> None:
     }
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
         try:
-            sys.exit(run(load(WorkerSettings, os.environ), [builders[stage] for stage in set(stages)]))
+            sys.exit(
+                run(load(WorkerSettings, os.environ), [builders[stage] for stage in set(stages)])
+            )
         except TopicsWrong as error:
             fail(f"the topics are not as schemas/topics says:\n{error}")

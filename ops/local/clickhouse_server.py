@@ -1,9 +1,11 @@
-"""A ClickHouse server out of `chdb-core`: the engine of clickhouse-local, told to listen. Only the local stack uses it.
+"""A ClickHouse server out of `chdb-core`: the engine of clickhouse-local, told to listen. Only the
+local stack uses it.
 
     python -m ops.local.clickhouse_server FOLDER
 
-`_chdb.query` is private to chdb-core; its version is pinned and tests/contract/test_clickhouse_server.py is its smoke test. It
-has no call that serves: the query reads a pipe that nobody writes to until SIGTERM or SIGINT. Exit code 0 after those, else 1.
+`_chdb.query` is private to chdb-core; its version is pinned and
+tests/contract/test_clickhouse_server.py is its smoke test. It has no call that serves: the query
+reads a pipe that nobody writes to until SIGTERM or SIGINT. Exit code 0 after those, else 1.
 """
 
 import os
@@ -26,8 +28,11 @@ def serve(folder: Path) -> int:
     pipe = folder / "until-told-to-stop"
     pipe.unlink(missing_ok=True)
     os.mkfifo(pipe)
-    os.nice(5)  # on one machine with all the rest: who reads history does not make others wait for their messages
-    # before the import: the engine's threads start with it, and a signal that reaches one of them kills
+    os.nice(
+        5
+    )  # on one machine with all the rest: who reads history does not make others wait for their messages
+    # before the import: the engine's threads start with it, and a signal that reaches one of them
+    # kills
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     from chdb import _chdb
 
@@ -44,7 +49,11 @@ def serve(folder: Path) -> int:
     listen = "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP"
     threading.Thread(target=wait_for_signal, daemon=True).start()
     try:
-        result = query(f"{listen}; SELECT * FROM file('{pipe}', LineAsString)", "TabSeparated", path=str(folder / "data"))
+        result = query(
+            f"{listen}; SELECT * FROM file('{pipe}', LineAsString)",
+            "TabSeparated",
+            path=str(folder / "data"),
+        )
         error = result.error_message() if result.has_error() else ""
     except Exception as failure:
         error = str(failure)

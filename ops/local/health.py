@@ -7,7 +7,8 @@ _TIMEOUT = 2.0
 
 
 async def look(parts: dict[str, dict[str, Any]]) -> None:
-    """One look at all parts of a home's state: what runs and does not answer becomes "unhealthy"."""
+    """One look at all parts of a home's state: what runs and does not answer becomes
+    "unhealthy"."""
     healthy = await asyncio.gather(*(is_healthy(tuple(part["check"])) for part in parts.values()))
     for part, well in zip(parts.values(), healthy, strict=True):
         if part["state"] == "running" and not well:

@@ -36,7 +36,10 @@ class Home:
 
     def cluster_id(self) -> str:
         # begins with a letter: one with '-' would be taken for an option by Kafka's own tools
-        return self.once("cluster-id", lambda: urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("="))
+        return self.once(
+            "cluster-id",
+            lambda: urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("="),
+        )
 
     def read_state(self) -> dict[str, Any]:
         """What the last supervisor wrote; empty if there was none."""

@@ -2,8 +2,9 @@
 
     python -m ops.local.kafka
 
-lets it run once and keeps the classes that it loads in an archive beside its jars (Java's CDS). With that it listens after 2 s
-instead of 3, as Kafka's own image does. A JVM leaves alone an archive that is not of itself or of these jars.
+lets it run once and keeps the classes that it loads in an archive beside its jars (Java's CDS).
+With that it listens after 2 s instead of 3, as Kafka's own image does. A JVM leaves alone an
+archive that is not of itself or of these jars.
 """
 
 import os
@@ -20,7 +21,8 @@ from ops.local.tools import MissingTool, find_tool
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
-"""A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply. Benchmarks set their own."""
+"""A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply.
+Benchmarks set their own."""
 _STOP_SECONDS = 60.0
 
 _SERVER_PROPERTIES = """\
@@ -59,7 +61,15 @@ def serve(properties: Path) -> list[str]:
 
 def format_data(properties: Path, cluster_id: str) -> list[str]:
     """The command that makes its data folder, once. Raises MissingTool."""
-    return [*_java(_archived()), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+    return [
+        *_java(_archived()),
+        "kafka.tools.StorageTool",
+        "format",
+        "-t",
+        cluster_id,
+        "-c",
+        str(properties),
+    ]
 
 
 def _jars() -> Path:
@@ -78,8 +88,16 @@ def _java(flags: Sequence[str]) -> list[str]:
     java = find_tool("java", ": a JRE of version 17 or later (Debian: default-jre-headless)")
     jars = _jars()
     if not any(jars.glob("kafka_*.jar")):
-        raise MissingTool(f"no Kafka jars in {jars}: `make run` fetches them (Debian: install maven first)")
-    return [java, *shlex.split(os.environ.get("MESSENGER_KAFKA_JVM", _JVM)), *flags, "-cp", f"{jars}/*"]
+        raise MissingTool(
+            f"no Kafka jars in {jars}: `make run` fetches them (Debian: install maven first)"
+        )
+    return [
+        java,
+        *shlex.split(os.environ.get("MESSENGER_KAFKA_JVM", _JVM)),
+        *flags,
+        "-cp",
+        f"{jars}/*",
+    ]
 
 
 def archive_classes() -> None:

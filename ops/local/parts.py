@@ -17,7 +17,16 @@ MAX_WORKERS = 8
 MAX_ARCHIVERS = 2
 MAX_CURSORS = 1
 MAX_PRESENCE = 1
-_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _CURSORS, _WORKERS = 8, 9, 10, 11, 12, 13, 15, 16
+_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _CURSORS, _WORKERS = (
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    15,
+    16,
+)
 _PRESENCE = 28
 _HUNG_SECONDS = 20.0
 
@@ -31,9 +40,9 @@ class Kind(Enum):
 
 
 class Part(NamedTuple):
-    """`check` says how health is asked: ("redis" | "tcp" | "http", port, path). `before` are commands run before it starts,
-    `after` when it has become healthy for the first time. What does not answer for `hung` seconds is
-    killed and started again."""
+    """`check` says how health is asked: ("redis" | "tcp" | "http", port, path). `before` are
+    commands run before it starts, `after` when it has become healthy for the first time. What does
+    not answer for `hung` seconds is killed and started again."""
 
     kind: Kind
     name: str
@@ -87,7 +96,9 @@ class Layout(NamedTuple):
         """All parts. Raises MissingTool."""
         messenger = [sys.executable, "-m", "ops"]
         ours = self.environment()
-        reading = {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
+        reading = (
+            {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
+        )
         parts = [self._kafka([[*messenger, "topics", "create", "--wait", "60"]]), self._redis()]
         if self.archivers is not None:
             parts.append(self._clickhouse([[*messenger, "archive", "migrate"]]))
@@ -103,7 +114,12 @@ class Layout(NamedTuple):
                     Kind.GATEWAY,
                     f"gateway-{number}",
                     [*messenger, "gateway"],
-                    {**ours, **reading, "MESSENGER_HTTP_PORT": str(port), "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS},
+                    {
+                        **ours,
+                        **reading,
+                        "MESSENGER_HTTP_PORT": str(port),
+                        "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS,
+                    },
                     port,
                     ("http", port, "/ready"),
                     2.5,
@@ -115,7 +131,12 @@ class Layout(NamedTuple):
         return parts
 
     def _stages(
-        self, name: str, stage: str, count: int, first_port: int, more: Mapping[str, str] = MappingProxyType({})
+        self,
+        name: str,
+        stage: str,
+        count: int,
+        first_port: int,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> list[Part]:
         """`count` workers of a stage."""
         parts = []
@@ -127,7 +148,12 @@ class Layout(NamedTuple):
                     Kind.STAGE,
                     f"{name}-{number}",
                     [sys.executable, "-m", "ops", "worker", stage],
-                    {**self.environment(), **more, "MESSENGER_STATE_DIR": state, "MESSENGER_WEB_PORT": str(port)},
+                    {
+                        **self.environment(),
+                        **more,
+                        "MESSENGER_STATE_DIR": state,
+                        "MESSENGER_WEB_PORT": str(port),
+                    },
                     port,
                     ("http", port, "/health/"),
                     5.0,
@@ -164,20 +190,45 @@ class Layout(NamedTuple):
         folder = self.home.folder / "redis"
         folder.mkdir(parents=True, exist_ok=True)
         port = self.base_port + _REDIS
-        options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes"]
+        options = [
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--dir",
+            str(folder),
+            "--appendonly",
+            "yes",
+        ]
         options += ["--maxmemory-policy", "noeviction"]
-        return Part(Kind.SERVICE, "redis", [server, *options], {}, port, ("redis", port, ""), 1.5, [], [], self.redis)
+        return Part(
+            Kind.SERVICE,
+            "redis",
+            [server, *options],
+            {},
+            port,
+            ("redis", port, ""),
+            1.5,
+            [],
+            [],
+            self.redis,
+        )
 
     def _clickhouse(self, after: list[list[str]]) -> Part:
         if importlib.util.find_spec("chdb") is None:
-            raise MissingTool('chdb-core is not installed: pip install -e ".[local]" -c constraints.txt, or start --no-archive')
+            raise MissingTool(
+                'chdb-core is not installed: pip install -e ".[local]" -c constraints.txt, or start --no-archive'
+            )
         folder = self.home.folder / "clickhouse"
         port, tcp = self.base_port + _CLICKHOUSE, self.base_port + _CLICKHOUSE_TCP
         return Part(
             Kind.SERVICE,
             "clickhouse",
             [sys.executable, "-m", "ops.local.clickhouse_server", str(folder)],
-            {**clickhouse_environment(self.home, port, tcp), "MESSENGER_CLICKHOUSE_ADMIN": self.clickhouse("admin")},
+            {
+                **clickhouse_environment(self.home, port, tcp),
+                "MESSENGER_CLICKHOUSE_ADMIN": self.clickhouse("admin"),
+            },
             port,
             ("http", port, "/ping"),
             5.0,
@@ -194,14 +245,19 @@ CLICKHOUSE_USERS = ("admin", "archiver", "gateway", "analyst")
 
 def clickhouse_environment(home: Home, port: int, tcp_port: int) -> dict[str, str]:
     """What ops/clickhouse/*.xml ask of the environment."""
-    passwords = {f"MESSENGER_CLICKHOUSE_{user.upper()}_PASSWORD": home.clickhouse_password(user) for user in CLICKHOUSE_USERS}
+    passwords = {
+        f"MESSENGER_CLICKHOUSE_{user.upper()}_PASSWORD": home.clickhouse_password(user)
+        for user in CLICKHOUSE_USERS
+    }
     return {
         **passwords,
         "MESSENGER_CLICKHOUSE_ADMIN_FROM": "127.0.0.1",
         "MESSENGER_CLICKHOUSE_HOST": "127.0.0.1",
         "MESSENGER_CLICKHOUSE_PORT": str(port),
         "MESSENGER_CLICKHOUSE_TCP_PORT": str(tcp_port),
-        "MESSENGER_CLICKHOUSE_BACKUPS": os.environ.get("MESSENGER_CLICKHOUSE_BACKUPS", str(home.folder / "backups")),
+        "MESSENGER_CLICKHOUSE_BACKUPS": os.environ.get(
+            "MESSENGER_CLICKHOUSE_BACKUPS", str(home.folder / "backups")
+        ),
     }
 
 

@@ -11,8 +11,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def start_time(pid: int) -> int | None:
-    """Kernel start time of a live process in clock ticks, None if it is gone (or only waits to be reaped). One of which
-    threads are left still has its ports."""
+    """Kernel start time of a live process in clock ticks, None if it is gone (or only waits to be
+    reaped). One of which threads are left still has its ports."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,5 @@
-"""Starts the parts of a local stack, services first, restarts what dies, stops all in reverse order."""
+"""Starts the parts of a local stack, services first, restarts what dies, stops all in reverse
+order."""
 
 import asyncio
 import contextlib
@@ -49,7 +50,8 @@ class Supervisor:
         self._watchers: list[asyncio.Task[None]] = []
 
     async def run(self, on_ready: Callable[[], None]) -> None:
-        """Start everything, call `on_ready`, keep it running until SIGTERM or SIGINT, stop it. Raises CannotStart."""
+        """Start everything, call `on_ready`, keep it running until SIGTERM or SIGINT, stop it.
+        Raises CannotStart."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._stop.set)
@@ -60,7 +62,9 @@ class Supervisor:
             _check_port(running.part)
         self._write_state()
         try:
-            if await self._start_all(Kind.SERVICE) and await self._start_all(Kind.STAGE, Kind.GATEWAY):
+            if await self._start_all(Kind.SERVICE) and await self._start_all(
+                Kind.STAGE, Kind.GATEWAY
+            ):
                 on_ready()
                 await self._stop.wait()
         finally:
@@ -90,7 +94,9 @@ class Supervisor:
             if self._stop.is_set():
                 return False
             if running.process is None or running.process.returncode is not None:
-                raise CannotStart(f"{part.name} ended while starting; its log: {self._home.log_of(part.name)}")
+                raise CannotStart(
+                    f"{part.name} ended while starting; its log: {self._home.log_of(part.name)}"
+                )
             if time.monotonic() > until:
                 raise CannotStart(
                     f"{part.name} is not ready after {_START_SECONDS:.0f} s; its log: {self._home.log_of(part.name)}"
@@ -122,7 +128,11 @@ class Supervisor:
     async def _run_once(self, part: Part, command: list[str]) -> None:
         with self._home.log_of(part.name).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *command, env={**os.environ, **part.environment}, stdout=log, stderr=log, preexec_fn=die_with_parent
+                *command,
+                env={**os.environ, **part.environment},
+                stdout=log,
+                stderr=log,
+                preexec_fn=die_with_parent,
             )
         try:
             code = await process.wait()
@@ -131,7 +141,9 @@ class Supervisor:
             await process.wait()
             raise
         if code != 0:
-            raise CannotStart(f"preparing {part.name} failed; its log: {self._home.log_of(part.name)}")
+            raise CannotStart(
+                f"preparing {part.name} failed; its log: {self._home.log_of(part.name)}"
+            )
 
     async def _watch(self, running: _Running) -> None:
         """Restart a part whenever it ends."""
@@ -146,7 +158,9 @@ class Supervisor:
             self._write_state()
             how = f"signal {-code}" if code < 0 else f"code {code}"
             log = self._home.log_of(running.part.name)
-            self._say(f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}")
+            self._say(
+                f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}"
+            )
             await asyncio.sleep(delay)
             running.state = "running"
             await self._spawn(running)
@@ -204,14 +218,23 @@ class Supervisor:
             for running in self._parts
         }
         pid = os.getpid()
-        self._home.write_state({"pid": pid, "started": start_time(pid), "base_port": self._layout.base_port, "parts": parts})
+        self._home.write_state(
+            {
+                "pid": pid,
+                "started": start_time(pid),
+                "base_port": self._layout.base_port,
+                "parts": parts,
+            }
+        )
 
 
 def refuse_if_running(home: Home) -> None:
     """Raises CannotStart if a supervisor runs this home."""
     state = home.read_state()
     if is_running(state.get("pid"), state.get("started")):
-        raise CannotStart(f"a stack is already running in {home.folder} (pid {state['pid']}); `messenger local down` ends it")
+        raise CannotStart(
+            f"a stack is already running in {home.folder} (pid {state['pid']}); `messenger local down` ends it"
+        )
 
 
 def end_leftovers(home: Home) -> None:

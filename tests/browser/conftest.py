@@ -29,7 +29,9 @@ def profile(tmp_path: Path) -> Path:
     return tmp_path / "profile"
 
 
-def start(folder: Path | str, width: int = 1000, height: int = 700, dark: bool = False) -> webdriver.Chrome:
+def start(
+    folder: Path | str, width: int = 1000, height: int = 700, dark: bool = False
+) -> webdriver.Chrome:
     """A browser that keeps what it keeps in `folder`; quit it."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
@@ -38,7 +40,9 @@ def start(folder: Path | str, width: int = 1000, height: int = 700, dark: bool =
     if dark:
         options.add_argument("--force-dark-mode")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    return webdriver.Chrome(
+        options=options, service=webdriver.ChromeService("/usr/bin/chromedriver")
+    )
 
 
 @pytest.fixture
@@ -47,7 +51,11 @@ def open_page() -> Iterator[Open]:
     with ExitStack() as exits:
 
         def open_page(
-            url: str, width: int = 1000, height: int = 700, dark: bool = False, profile: Path | None = None
+            url: str,
+            width: int = 1000,
+            height: int = 700,
+            dark: bool = False,
+            profile: Path | None = None,
         ) -> webdriver.Chrome:
             own = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
             driver = start(profile or own, width, height, dark)

@@ -49,7 +49,10 @@ def picture(page: webdriver.Chrome, name: str) -> None:
 def unread(page: webdriver.Chrome) -> dict[str, str]:
     """Contact → badge of each conversation that has one."""
     items = page.find_elements(By.CSS_SELECTOR, "#contacts button")
-    badges = {item.find_element(By.CLASS_NAME, "name").text: item.find_elements(By.CLASS_NAME, "unread") for item in items}
+    badges = {
+        item.find_element(By.CLASS_NAME, "name").text: item.find_elements(By.CLASS_NAME, "unread")
+        for item in items
+    }
     return {name: found[0].text for name, found in badges.items() if found}
 
 

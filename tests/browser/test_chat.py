@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.real, pytest.mark.browser]
 
 
 def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
-    alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1], width=420, dark=True)
+    alice, bob = (
+        open_page(stack.gateway_urls[0]),
+        open_page(stack.gateway_urls[1], width=420, dark=True),
+    )
     picture(alice, "login")
     log_in(alice, "page-alice")
     log_in(bob, "page-bob")
@@ -44,7 +47,9 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(stack: Stack, profile: Path, open_page: Open) -> None:
+def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
+    stack: Stack, profile: Path, open_page: Open
+) -> None:
     wanted = [f"written offline {number}" for number in range(1, 21)]
     bob, second = open_page(stack.gateway_urls[1]), open_page(stack.gateway_urls[1])
     log_in(bob, "offline-bob")
@@ -74,7 +79,9 @@ def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(stack:
         wait_for(bob, [(body, "") for body in ("online", *wanted)])
 
 
-def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open_page: Open) -> None:
+def test_delivered_then_read_and_badges_clear_on_every_window(
+    stack: Stack, open_page: Open
+) -> None:
     alice = open_page(stack.gateway_urls[0])
     log_in(alice, "mark-alice")
     talk_to(alice, "mark-bob")
@@ -87,10 +94,14 @@ def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open
     wait_for(alice, [("nobody is there", "✓✓ delivered"), ("now you are", "✓✓ delivered")])
     elsewhere = open_page(stack.gateway_urls[1])
     log_in(elsewhere, "mark-alice")
-    WebDriverWait(elsewhere, 10).until(lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts button"))
+    WebDriverWait(elsewhere, 10).until(
+        lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts button")
+    )
     WebDriverWait(elsewhere, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
     for page in (first, second):
-        WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {"mark-alice": "2"})
+        WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(
+            lambda p: unread(p) == {"mark-alice": "2"}
+        )
     picture(first, "unread")
     talk_to(first, "mark-alice")
     wait_for(alice, [("nobody is there", "✓✓ read"), ("now you are", "✓✓ read")])
@@ -99,9 +110,14 @@ def test_delivered_then_read_and_badges_clear_on_every_window(stack: Stack, open
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(stack: Stack, open_page: Open) -> None:
+def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(
+    stack: Stack, open_page: Open
+) -> None:
     alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
-    for page, name, contact in ((alice, "hidden-alice", "hidden-bob"), (bob, "hidden-bob", "hidden-alice")):
+    for page, name, contact in (
+        (alice, "hidden-alice", "hidden-bob"),
+        (bob, "hidden-bob", "hidden-alice"),
+    ):
         log_in(page, name)
         talk_to(page, contact)
     say(alice, "seen")
@@ -113,7 +129,9 @@ def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(sta
     )  # as a browser does with a tab in the background
     say(alice, "not seen")
     wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ delivered")])
-    bob.execute_script("window.away = false; window.undrawn(); document.dispatchEvent(new Event('visibilitychange'))")
+    bob.execute_script(
+        "window.away = false; window.undrawn(); document.dispatchEvent(new Event('visibilitychange'))"
+    )
     wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ read")])
 
 
@@ -149,11 +167,16 @@ def test_scrolling_back_shows_all_there_was(stack: Stack, open_page: Open) -> No
     page = open_page(stack.gateway_urls[0])
     log_in(page, "scroll-bob")
     talk_to(page, "scroll-alice")
-    WebDriverWait(page, 10).until(lambda p: len(p.find_elements(By.CSS_SELECTOR, "#messages .message")) >= 100)
+    WebDriverWait(page, 10).until(
+        lambda p: len(p.find_elements(By.CSS_SELECTOR, "#messages .message")) >= 100
+    )
 
     def scrolled_up(p: webdriver.Chrome) -> bool:
         p.execute_script("document.getElementById('messages').scrollTop = 0")
-        return bool(p.find_element(By.CSS_SELECTOR, "#messages li").text == "the beginning of the conversation")
+        return bool(
+            p.find_element(By.CSS_SELECTOR, "#messages li").text
+            == "the beginning of the conversation"
+        )
 
     WebDriverWait(page, 20, poll_frequency=0.1).until(scrolled_up)
     assert [item.text for item in page.find_elements(By.CSS_SELECTOR, "#messages .body")] == bodies

@@ -42,7 +42,8 @@ _AFTER = """
 
 
 def run(page: webdriver.Chrome, script: str) -> Any:
-    """What a script returns that may use the page's modules; a lane of sends to bob begins with `box(count)`."""
+    """What a script returns that may use the page's modules; a lane of sends to bob begins with
+    `box(count)`."""
     result = page.execute_async_script(_BEFORE + script + _AFTER)
     assert "error" not in result, result["error"]
     return result["value"]
@@ -77,7 +78,9 @@ def test_the_outbox_repeats_from_the_oldest_after_its_patience_only(page: webdri
     ) == {"first": [1, 2], "more": [3], "due": 5000, "early": [], "again": [2, 3]}
 
 
-def test_the_outbox_keeps_to_its_window_and_ordinals_over_a_reconnect(page: webdriver.Chrome) -> None:
+def test_the_outbox_keeps_to_its_window_and_ordinals_over_a_reconnect(
+    page: webdriver.Chrome,
+) -> None:
     assert run(
         page,
         """
@@ -144,7 +147,9 @@ def test_an_own_message_whose_answer_was_lost_takes_its_place(page: webdriver.Ch
     ) == [2, 2]
 
 
-def test_a_refused_message_keeps_its_place_and_queued_ones_stay_last(page: webdriver.Chrome) -> None:
+def test_a_refused_message_keeps_its_place_and_queued_ones_stay_last(
+    page: webdriver.Chrome,
+) -> None:
     assert run(
         page,
         """
@@ -156,7 +161,12 @@ def test_a_refused_message_keeps_its_place_and_queued_ones_stay_last(page: webdr
         store.take(message(2, "bob", "a", "another's key"));
         return shown(store);
         """,
-    ) == [[None, "refused", "refused"], [1, "one", "sent"], [2, "another's key", "sent"], [None, "waits", "queued"]]
+    ) == [
+        [None, "refused", "refused"],
+        [1, "one", "sent"],
+        [2, "another's key", "sent"],
+        [None, "waits", "queued"],
+    ]
 
 
 def test_what_comes_early_waits_and_is_asked_for(page: webdriver.Chrome) -> None:
@@ -204,7 +214,10 @@ def test_what_could_not_be_asked_after_is_asked_again(page: webdriver.Chrome) ->
         begun.push(store.begun);
         return [sent.map(({ t, after, until }) => [t, after, until]), begun.map(Boolean)];
         """,
-    ) == [[["sync", "", ""], ["sync", "alice:bob", ""], ["sync", "", "alice:bob"]], [False, False, True]]
+    ) == [
+        [["sync", "", ""], ["sync", "alice:bob", ""], ["sync", "", "alice:bob"]],
+        [False, False, True],
+    ]
 
 
 def test_what_there_was_before_the_page_is_brought_back_when_opened(page: webdriver.Chrome) -> None:
@@ -234,7 +247,9 @@ def test_the_page_keeps_a_bounded_number_of_messages(page: webdriver.Chrome) -> 
     ) == [1000, 201, 1200]
 
 
-def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(page: webdriver.Chrome) -> None:
+def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(
+    page: webdriver.Chrome,
+) -> None:
     assert run(
         page,
         """
@@ -340,14 +355,21 @@ def test_marks_are_said_once_said_again_when_lost_and_never_go_back(page: webdri
         return [before, sent, marks.of("alice:bob", "bob"), marks.readUpTo("alice:bob")];
         """,
     ) == [
-        [[["read", 1], ["received", 3]], [["read", 1], ["received", 3]], {"received": 9, "read": 8}, 1],
+        [
+            [["read", 1], ["received", 3]],
+            [["read", 1], ["received", 3]],
+            {"received": 9, "read": 8},
+            1,
+        ],
         [],
         {"received": 0, "read": 0},
         0,
     ]
 
 
-def test_conversations_that_are_found_later_are_asked_after_once_a_session(page: webdriver.Chrome) -> None:
+def test_conversations_that_are_found_later_are_asked_after_once_a_session(
+    page: webdriver.Chrome,
+) -> None:
     assert (
         run(
             page,

@@ -35,7 +35,11 @@ def connections(stack: Stack) -> int:
     for url in stack.gateway_urls:
         with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
-        total += next(int(line.split()[1]) for line in lines if line.startswith("messenger_gateway_connections "))
+        total += next(
+            int(line.split()[1])
+            for line in lines
+            if line.startswith("messenger_gateway_connections ")
+        )
     return total
 
 
@@ -46,7 +50,8 @@ def at(browser: webdriver.Chrome, tab: str) -> webdriver.Chrome:
 
 
 def another_tab(browser: webdriver.Chrome, url: str, user: str, contact: str | None = None) -> str:
-    """A new tab of the browser, logged in, maybe with a conversation open. In a window of its own, so that all are in sight."""
+    """A new tab of the browser, logged in, maybe with a conversation open. In a window of its own,
+    so that all are in sight."""
     browser.switch_to.new_window("window")
     browser.get(url)
     log_in(browser, user)
@@ -55,8 +60,11 @@ def another_tab(browser: webdriver.Chrome, url: str, user: str, contact: str | N
     return str(browser.current_window_handle)
 
 
-def alice_and_bob(stack: Stack, open_page: Open, name: str) -> tuple[webdriver.Chrome, webdriver.Chrome]:
-    """Their browsers, each on a gateway of its own, logged in as {name}-alice and {name}-bob; he looks at what she writes."""
+def alice_and_bob(
+    stack: Stack, open_page: Open, name: str
+) -> tuple[webdriver.Chrome, webdriver.Chrome]:
+    """Their browsers, each on a gateway of its own, logged in as {name}-alice and {name}-bob; he
+    looks at what she writes."""
     alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
     log_in(alice, f"{name}-alice")
     log_in(bob, f"{name}-bob")
@@ -65,7 +73,9 @@ def alice_and_bob(stack: Stack, open_page: Open, name: str) -> tuple[webdriver.C
 
 
 def until(page: webdriver.Chrome, holds: Callable[[], bool], timeout: float = 10) -> None:
-    WebDriverWait(page, timeout, poll_frequency=0.1, ignored_exceptions=[Exception]).until(lambda _: holds())
+    WebDriverWait(page, timeout, poll_frequency=0.1, ignored_exceptions=[Exception]).until(
+        lambda _: holds()
+    )
 
 
 def no_errors(browser: webdriver.Chrome) -> bool:
@@ -93,7 +103,11 @@ def test_tabs_are_one_device_with_one_socket_and_in_step(stack: Stack, open_page
         until(at(alice, tab), lambda: unread(alice) == {})
 
     talk_to(at(alice, second), "tabs-bob")
-    for tab, body in ((first, "from the first"), (second, "from the second"), (first, "and the first again")):
+    for tab, body in (
+        (first, "from the first"),
+        (second, "from the second"),
+        (first, "and the first again"),
+    ):
         say(at(alice, tab), body)
         said.append(body)
     mine = [(body, "" if number < 2 else "✓✓ read") for number, body in enumerate(said)]
@@ -118,7 +132,9 @@ def test_tabs_are_one_device_with_one_socket_and_in_step(stack: Stack, open_page
     assert len(devices(stack, "tabs-alice")) == 1
 
 
-def test_the_tab_that_came_first_closes_just_after_another_has_sent(stack: Stack, open_page: Open) -> None:
+def test_the_tab_that_came_first_closes_just_after_another_has_sent(
+    stack: Stack, open_page: Open
+) -> None:
     url = stack.gateway_urls[0]
     alice, bob = alice_and_bob(stack, open_page, "close")
     first = alice.current_window_handle
@@ -147,7 +163,9 @@ next();
 """
 
 
-def test_the_device_crashes_again_and_again_while_another_tab_sends(stack: Stack, open_page: Open) -> None:
+def test_the_device_crashes_again_and_again_while_another_tab_sends(
+    stack: Stack, open_page: Open
+) -> None:
     url = stack.gateway_urls[0]
     alice, bob = alice_and_bob(stack, open_page, "crash")
     talk_to(alice, "crash-bob")
@@ -157,7 +175,9 @@ def test_the_device_crashes_again_and_again_while_another_tab_sends(stack: Stack
     for wait in (0.0, 0.02, 0.05, 0.1):
         sender = another_tab(alice, url, "crash-alice", "crash-bob")
         wait_for(alice, [(body, "✓✓ read") for body in said])
-        bodies = [f"message {len(said) + number}" for number in range(20)]  # a new device shows the last 100 of what there was
+        bodies = [
+            f"message {len(said) + number}" for number in range(20)
+        ]  # a new device shows the last 100 of what there was
         alice.execute_script(_SAY_MANY, bodies)
         said += bodies
         at(alice, host)
@@ -173,7 +193,9 @@ def test_the_device_crashes_again_and_again_while_another_tab_sends(stack: Stack
     assert no_errors(alice)
 
 
-def test_users_do_not_mix_and_logging_out_in_one_tab_is_logging_out_in_all_of_this_user(stack: Stack, open_page: Open) -> None:
+def test_users_do_not_mix_and_logging_out_in_one_tab_is_logging_out_in_all_of_this_user(
+    stack: Stack, open_page: Open
+) -> None:
     url = stack.gateway_urls[0]
     browser, bob = open_page(url), open_page(stack.gateway_urls[1])
     log_in(bob, "mix-bob")
@@ -201,7 +223,9 @@ def test_users_do_not_mix_and_logging_out_in_one_tab_is_logging_out_in_all_of_th
     wait_for(browser, [("from alice", "✓✓ delivered"), ("alice is back", "✓✓ delivered")])
 
 
-def test_a_device_that_was_told_to_stay_away_comes_back_for_all_tabs_when_one_logs_in(stack: Stack, open_page: Open) -> None:
+def test_a_device_that_was_told_to_stay_away_comes_back_for_all_tabs_when_one_logs_in(
+    stack: Stack, open_page: Open
+) -> None:
     url = stack.gateway_urls[0]
     alice = open_page(url)
     log_in(alice, "stop-alice")
@@ -213,7 +237,10 @@ def test_a_device_that_was_told_to_stay_away_comes_back_for_all_tabs_when_one_lo
         return str(alice.find_element(By.ID, "connection").text)
 
     async def replace() -> None:
-        async with Client(url, token_of(stack, "stop-alice"), device) as client, asyncio.timeout(10):
+        async with (
+            Client(url, token_of(stack, "stop-alice"), device) as client,
+            asyncio.timeout(10),
+        ):
             await client.online()
 
     asyncio.run(replace())
@@ -231,7 +258,9 @@ def test_without_shared_workers_tabs_are_devices_in_step(stack: Stack, open_page
     tabs = []
     for _ in range(2):
         alice.switch_to.new_window("window")
-        alice.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": "delete globalThis.SharedWorker"})
+        alice.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": "delete globalThis.SharedWorker"}
+        )
         alice.get(url)
         log_in(alice, "lone-alice")
         talk_to(alice, "lone-bob")
@@ -257,7 +286,9 @@ def run(page: webdriver.Chrome, script: str) -> object:
     return result["value"]
 
 
-def test_a_tab_that_does_not_look_again_gets_no_more_than_one_picture(stack: Stack, open_page: Open) -> None:
+def test_a_tab_that_does_not_look_again_gets_no_more_than_one_picture(
+    stack: Stack, open_page: Open
+) -> None:
     assert run(
         open_page(stack.gateway_urls[0]),
         """
@@ -293,7 +324,9 @@ def test_a_tab_that_does_not_look_again_gets_no_more_than_one_picture(stack: Sta
     ) == [1, list(range(20))]
 
 
-def test_what_is_sent_before_the_device_is_there_waits_and_is_bounded(stack: Stack, open_page: Open) -> None:
+def test_what_is_sent_before_the_device_is_there_waits_and_is_bounded(
+    stack: Stack, open_page: Open
+) -> None:
     assert run(
         open_page(stack.gateway_urls[0]),
         """

@@ -1,11 +1,13 @@
-"""Chaos: parts of a running stack are killed, and at each test's end there is a verdict by both judges.
+"""Chaos: parts of a running stack are killed, and at each test's end there is a verdict by both
+judges.
 
-To start a stack takes longer than most kills. So tests that want the same parts run one after the other on one stack: each
-leaves it healthy, has users of its own, and its verdict is on all that was before it, too. What leaves its stack broken is
-marked `alone`; after a failure the next test gets a fresh one.
+To start a stack takes longer than most kills. So tests that want the same parts run one after the
+other on one stack: each leaves it healthy, has users of its own, and its verdict is on all that was
+before it, too. What leaves its stack broken is marked `alone`; after a failure the next test gets a
+fresh one.
 
-What takes long is marked `soak`, and left to `make chaos`. MESSENGER_CHAOS_ROUNDS is how often each kill is done (1 by
-default, 10 in `make chaos`). Times are printed with -s.
+What takes long is marked `soak`, and left to `make chaos`. MESSENGER_CHAOS_ROUNDS is how often each
+kill is done (1 by default, 10 in `make chaos`). Times are printed with -s.
 """
 
 import asyncio
@@ -31,10 +33,12 @@ Parts = dict[str, int]
 
 
 def parts_of(item: pytest.Item) -> Parts:
-    """What a test's stack consists of: its mark `parts`, or the module's PARTS; of neither, Kafka, Redis and a gateway, and the
-    test brings its own workers."""
+    """What a test's stack consists of: its mark `parts`, or the module's PARTS; of neither, Kafka,
+    Redis and a gateway, and the test brings its own workers."""
     mark, module = item.get_closest_marker("parts"), item.getparent(pytest.Module)
-    return dict(mark.kwargs) if mark else dict(getattr(module and module.obj, "PARTS", {"workers": 0}))
+    return (
+        dict(mark.kwargs) if mark else dict(getattr(module and module.obj, "PARTS", {"workers": 0}))
+    )
 
 
 def is_alone(item: pytest.Item) -> bool:
@@ -43,8 +47,13 @@ def is_alone(item: pytest.Item) -> bool:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that share a stack come one after the other."""
-    places = [place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent]
-    ours = sorted((items[place] for place in places), key=lambda item: (is_alone(item), sorted(parts_of(item).items())))
+    places = [
+        place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent
+    ]
+    ours = sorted(
+        (items[place] for place in places),
+        key=lambda item: (is_alone(item), sorted(parts_of(item).items())),
+    )
     for place, item in zip(places, ours, strict=True):
         items[place] = item
 
@@ -58,7 +67,8 @@ class Shared:
         self._kind: tuple[Parts, int] | None = None
 
     def take(self, parts: Parts, failures: int) -> Stack:
-        """The running one if it consists of `parts` and no test has failed since, or a fresh one."""
+        """The running one if it consists of `parts` and no test has failed since, or a fresh
+        one."""
         if self._stack is None or self._kind != (parts, failures):
             self.end()
             self._stack = Stack(self._factory.mktemp("lab") / "stack", **parts)
@@ -106,7 +116,9 @@ def _prefixes() -> Iterator[str]:
     """Prefixes by which the pairs of `Load` have conversations in every partition."""
     for number in itertools.count():
         prefix = f"t{number}"
-        found = {partition_of(f"{prefix}-a{pair}:{prefix}-b{pair}", PARTITIONS) for pair in range(PAIRS)}
+        found = {
+            partition_of(f"{prefix}-a{pair}:{prefix}-b{pair}", PARTITIONS) for pair in range(PAIRS)
+        }
         if len(found) == PARTITIONS:
             yield prefix
 
@@ -158,7 +170,11 @@ def presence(lab: Stack, tmp_path: Path) -> Iterator[list[Worker]]:
 
 def running(worker: Worker) -> set[int]:
     """The partitions that a worker has, and has restored."""
-    return {number for number, partition in worker.partitions().items() if partition["status"] == "running"}
+    return {
+        number
+        for number, partition in worker.partitions().items()
+        if partition["status"] == "running"
+    }
 
 
 async def all_are_with(*workers: Worker) -> None:
@@ -166,13 +182,17 @@ async def all_are_with(*workers: Worker) -> None:
     first = workers[0]
     await asyncio.to_thread(
         first.wait_for,
-        lambda: all(map(running, workers)) and sum(len(running(worker)) for worker in workers) == PARTITIONS,
+        lambda: (
+            all(map(running, workers))
+            and sum(len(running(worker)) for worker in workers) == PARTITIONS
+        ),
     )
 
 
 @pytest.fixture
 def judged(lab: Stack, talk: Talk, workers: list[Worker]) -> Callable[[], Awaitable[None]]:
-    """Settles, then asks both judges for the verdict: 0 lost, 0 twice, 0 holes, 0 contradictions."""
+    """Settles, then asks both judges for the verdict: 0 lost, 0 twice, 0 holes, 0
+    contradictions."""
 
     async def judge() -> None:
         await talk.settle(60)

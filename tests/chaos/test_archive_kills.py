@@ -1,4 +1,5 @@
-"""The archiver and ClickHouse killed, stopped and paused under load: nothing missing or twice in any read, then or later."""
+"""The archiver and ClickHouse killed, stopped and paused under load: nothing missing or twice in
+any read, then or later."""
 
 import asyncio
 import random
@@ -58,7 +59,9 @@ async def judge(lab: Stack, load: Load, reader: ArchiveReader) -> None:
     await load.stop()
     began = time.monotonic()
     messages, rows = await wait_equal(lab, 60)
-    print(f"{messages} messages, {rows} rows; equal {time.monotonic() - began:.1f} s after the last was sent")
+    print(
+        f"{messages} messages, {rows} rows; equal {time.monotonic() - began:.1f} s after the last was sent"
+    )
     print(f"{reader.pages} pages read, {reader.unavailable} times not available")
     check = await asyncio.to_thread(lab.run, "archive", "check")
     assert check.returncode == 0, check.stdout + check.stderr
@@ -79,7 +82,9 @@ async def test_the_archiver_is_killed_again_and_again(
 
 @pytest.mark.soak
 @pytest.mark.parts(archivers=2)
-async def test_one_of_two_archivers_is_killed(lab: Stack, load: Load, reader: ArchiveReader) -> None:
+async def test_one_of_two_archivers_is_killed(
+    lab: Stack, load: Load, reader: ArchiveReader
+) -> None:
     chance = random.Random(3)
     await load.start()
     for number in range(ROUNDS):
@@ -123,7 +128,9 @@ async def test_clickhouse_is_away_for_a_while(
 
 
 @pytest.mark.soak
-async def test_clickhouse_is_paused_and_goes_on_or_is_killed_for_it(lab: Stack, load: Load, reader: ArchiveReader) -> None:
+async def test_clickhouse_is_paused_and_goes_on_or_is_killed_for_it(
+    lab: Stack, load: Load, reader: ArchiveReader
+) -> None:
     await load.start()
     await load.sent(100)
     lab.kill("clickhouse", signal.SIGSTOP)
@@ -138,7 +145,9 @@ async def test_clickhouse_is_paused_and_goes_on_or_is_killed_for_it(lab: Stack, 
 
 @pytest.mark.soak
 @pytest.mark.alone
-async def test_a_log_created_anew_is_read_from_its_start_and_another_numbering_halts(lab: Stack, talk: Talk) -> None:
+async def test_a_log_created_anew_is_read_from_its_start_and_another_numbering_halts(
+    lab: Stack, talk: Talk
+) -> None:
     alice, _ = await talk.join("alice"), await talk.join("bob")
     await talk.say(alice, "bob", [f"before {number}" for number in range(50)])
     await wait_equal(lab, 30)

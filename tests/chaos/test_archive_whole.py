@@ -1,5 +1,6 @@
-"""Many messages through the sockets: the archive is what was acknowledged, row by row; a long conversation is paged back whole
-while it grows. 10,000 messages a round, half of them in one conversation.
+"""Many messages through the sockets: the archive is what was acknowledged, row by row; a long
+conversation is paged back whole while it grows. 10,000 messages a round, half of them in one
+conversation.
 """
 
 import asyncio
@@ -45,16 +46,25 @@ async def test_the_archive_is_what_was_acknowledged_and_is_paged_back_whole(
     alice, bob = await talk.join("alice"), await talk.join("bob")
     conversation = f"{talk.user('alice')}:{talk.user('bob')}"
     for start in range(0, LONG, AT_ONCE):
-        await talk.say(alice, "bob", [f"long {n}" for n in range(start, min(start + AT_ONCE, LONG))])
+        await talk.say(
+            alice, "bob", [f"long {n}" for n in range(start, min(start + AT_ONCE, LONG))]
+        )
     each = LONG // OTHERS
     for first in range(0, OTHERS, 10):
-        others = [talk.say(bob, f"other{o}", [f"{o} {n}" for n in range(each)]) for o in range(first, first + 10)]
+        others = [
+            talk.say(bob, f"other{o}", [f"{o} {n}" for n in range(each)])
+            for o in range(first, first + 10)
+        ]
         await asyncio.gather(*others)
     messages, rows = await wait_equal(lab, 120)
     print(f"{messages} messages, {rows} rows")
     assert messages == len(talk.accepted) == LONG + each * OTHERS
-    found = await asyncio.to_thread(admin.query, "SELECT conversation, seq, body FROM archive.exact_messages")
-    assert sorted(found) == sorted((message.conversation, message.seq, message.body) for message in talk.accepted)
+    found = await asyncio.to_thread(
+        admin.query, "SELECT conversation, seq, body FROM archive.exact_messages"
+    )
+    assert sorted(found) == sorted(
+        (message.conversation, message.seq, message.body) for message in talk.accepted
+    )
 
     await asyncio.to_thread(kafka.expire, lab, LOG, partition_of(conversation, 4))
     speaking = asyncio.create_task(speak(talk, bob, growing))
@@ -67,7 +77,11 @@ async def test_the_archive_is_what_was_acknowledged_and_is_paged_back_whole(
             if page.first:
                 break
             before = page.messages[0].seq
-        said = {message.seq: message.body for message in talk.accepted if message.conversation == conversation}
+        said = {
+            message.seq: message.body
+            for message in talk.accepted
+            if message.conversation == conversation
+        }
         assert [seq for seq, _ in shown] == list(range(1, len(shown) + 1))
         assert all(said[seq] == body for seq, body in shown if seq in said)
         assert len(shown) >= LONG

@@ -36,7 +36,9 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     await talk.say(alice, "bob", ["before"])
     conversation = f"{talk.user('alice')}:{talk.user('bob')}"
     partition = partition_of(conversation, 4)
-    stranger = MessageSubmitted(conversation, "mallory", "x", os.urandom(16), 1, os.urandom(16), 0, "not a member")
+    stranger = MessageSubmitted(
+        conversation, "mallory", "x", os.urandom(16), 1, os.urandom(16), 0, "not a member"
+    )
     poison = {
         b"": Code.RECORD_UNREADABLE,
         b"garbage": Code.RECORD_UNREADABLE,
@@ -47,8 +49,12 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     }
     kafka.produce(lab, SUBMITTED, partition, *poison)
     await talk.say(bob, "alice", ["between"])
-    worker.wait_for(lambda: worker.partitions()[partition]["appended"] == 7, timeout=10)  # dead letters come before appends
-    letters = [decode_dead_letter(record.value) for record in kafka.read_all(lab, DEAD_LETTERS, partition)]
+    worker.wait_for(
+        lambda: worker.partitions()[partition]["appended"] == 7, timeout=10
+    )  # dead letters come before appends
+    letters = [
+        decode_dead_letter(record.value) for record in kafka.read_all(lab, DEAD_LETTERS, partition)
+    ]
     assert [Code.of(letter.code) for letter in letters] == list(poison.values())
     assert [letter.value for letter in letters if letter.index < 0] == list(poison)[:3]
     assert {(letter.topic, letter.partition) for letter in letters} == {(SUBMITTED, partition)}
@@ -60,7 +66,11 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     health = worker.page("/health/")
     assert health is not None
     assert health["healthy"] is False
-    other = next(n for n in range(100) if partition_of(f"{talk.user('alice')}:{talk.user(f'c{n}')}", 4) != partition)
+    other = next(
+        n
+        for n in range(100)
+        if partition_of(f"{talk.user('alice')}:{talk.user(f'c{n}')}", 4) != partition
+    )
     await talk.join(f"c{other}")
     await talk.say(alice, f"c{other}", ["another partition runs"])
     waiting = talk.begin(alice, "bob", "this one waits")
@@ -72,7 +82,9 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
 
 
 @pytest.mark.soak
-async def test_redis_away_during_a_rebalance(lab: Stack, workers: list[Worker], load: Load, judged: Judged) -> None:
+async def test_redis_away_during_a_rebalance(
+    lab: Stack, workers: list[Worker], load: Load, judged: Judged
+) -> None:
     away = 60 if ROUNDS > 1 else 12
     for worker in workers:
         worker.start()
@@ -87,7 +99,9 @@ async def test_redis_away_during_a_rebalance(lab: Stack, workers: list[Worker], 
     assert sorted(taken_over) == [0, 1, 2, 3]
     assert all(p["status"] == "running" for p in taken_over.values()), "sequencing goes on"
     assert any(p["waiting_for_redis"] for p in taken_over.values())
-    assert all(p["appended"] > p["delivered"] for p in taken_over.values()), "deliveries wait as a position in the log"
+    assert all(p["appended"] > p["delivered"] for p in taken_over.values()), (
+        "deliveries wait as a position in the log"
+    )
     lab.kill("redis", signal.SIGCONT)
     print(f"Redis away for {away} s: dark for {await load.dark():.1f} s")
     await load.stop()

@@ -1,7 +1,8 @@
-"""The histories of tests/property/test_devices_equal.py on real services: live, resumed and cold-started devices end equal.
+"""The histories of tests/property/test_devices_equal.py on real services: live, resumed and
+cold-started devices end equal.
 
-MESSENGER_CHAOS_SEED is the first seed (0). There is one, or three for each of several MESSENGER_CHAOS_ROUNDS. A failure says
-its seed.
+MESSENGER_CHAOS_SEED is the first seed (0). There is one, or three for each of several
+MESSENGER_CHAOS_ROUNDS. A failure says its seed.
 """
 
 import asyncio
@@ -80,7 +81,9 @@ HAPPENS: Mapping[str, Callable[[Stack, RedisClient, Step], Awaitable[None]]] = {
 }
 
 
-async def test_devices_that_stayed_came_back_or_begin_show_the_same(lab: Stack, redis: RedisClient, tmp_path: Path) -> None:
+async def test_devices_that_stayed_came_back_or_begin_show_the_same(
+    lab: Stack, redis: RedisClient, tmp_path: Path
+) -> None:
     await asyncio.to_thread(shutil.copytree, lab.home / "redis", lab.home / "redis-older")
     for seed in SEEDS:
         began = time.monotonic()
@@ -90,10 +93,19 @@ async def test_devices_that_stayed_came_back_or_begin_show_the_same(lab: Stack, 
             await play(lab, redis, tmp_path / str(seed), f"s{seed}", steps, chance)
         except Exception as error:
             raise AssertionError(f"MESSENGER_CHAOS_SEED={seed} finds a fault") from error
-        print(f"seed {seed}: {Counter(step.kind for step in steps)}, {time.monotonic() - began:.0f} s")
+        print(
+            f"seed {seed}: {Counter(step.kind for step in steps)}, {time.monotonic() - began:.0f} s"
+        )
 
 
-async def play(lab: Stack, redis: RedisClient, folder: Path, prefix: str, steps: list[Step], chance: random.Random) -> None:
+async def play(
+    lab: Stack,
+    redis: RedisClient,
+    folder: Path,
+    prefix: str,
+    steps: list[Step],
+    chance: random.Random,
+) -> None:
     """One history of people of its own, and what all must see after it."""
     people = People([f"{prefix}-{user}" for user in USERS], folder, client_on(lab), lose)
     try:
@@ -120,26 +132,37 @@ def client_on(lab: Stack) -> Callable[[str, str, Path | None], Client]:
 
     def make(user: str, device: str, folder: Path | None) -> Client:
         first = next(made) % 2
-        return Client([*lab.gateway_urls[first:], *lab.gateway_urls[:first]], token_of(lab, user), device, folder=folder)
+        return Client(
+            [*lab.gateway_urls[first:], *lab.gateway_urls[:first]],
+            token_of(lab, user),
+            device,
+            folder=folder,
+        )
 
     return make
 
 
 def lose(client: Client) -> None:
     """Its connection breaks, without a word."""
-    if client._connection._socket is not None and client._connection._socket._response.connection is not None:
+    if (
+        client._connection._socket is not None
+        and client._connection._socket._response.connection is not None
+    ):
         transport = client._connection._socket._response.connection.transport
         assert transport is not None
         transport.abort()
 
 
 async def settled(lab: Stack, people: People) -> None:
-    """Until nothing is wrong: everybody is back, and sees the same. What is right stays right for the time of a lease."""
+    """Until nothing is wrong: everybody is back, and sees the same. What is right stays right for
+    the time of a lease."""
     until, right_since = time.monotonic() + SETTLE_SECONDS, None
     while True:
         for device in people.here:
             device.look_around()
-        waiting = [device for device in people.here if not device.online or device.client.unanswered()]
+        waiting = [
+            device for device in people.here if not device.online or device.client.unanswered()
+        ]
         wrong = [f"{device.user}/{device.name} is {device.client.state}" for device in waiting]
         if not wrong:
             wrong = people.wrong(await asyncio.to_thread(truth, lab, people))
@@ -166,11 +189,17 @@ def truth(lab: Stack, people: People) -> Truth:
                 if judge(position, entry) is Verdict.TAKE:
                     for item in news(position, entry):
                         if item.seq:
-                            log[item.conversation].append(Shown(item.seq, item.sender, item.key.hex(), item.body))
+                            log[item.conversation].append(
+                                Shown(item.seq, item.sender, item.key.hex(), item.body)
+                            )
                     position = entry.to
             for record in reader.read(RECEIPTS, partition, *reader.watermarks(RECEIPTS, partition)):
                 raise_marks(marks, record.value)
     finally:
         reader.close()
-    mine = {name: messages for name, messages in log.items() if set(members_of_valid(name)) <= set(people.users)}
+    mine = {
+        name: messages
+        for name, messages in log.items()
+        if set(members_of_valid(name)) <= set(people.users)
+    }
     return Truth(mine, marks, people.online())

@@ -1,4 +1,5 @@
-"""Gateways killed under load: their devices come back on the other node and show all, once, in order."""
+"""Gateways killed under load: their devices come back on the other node and show all, once, in
+order."""
 
 import asyncio
 import signal
@@ -38,7 +39,8 @@ async def test_a_gateway_dies_and_its_devices_go_to_the_other(
 
 
 async def test_a_node_that_was_paused_takes_no_device_back(lab: Stack, talk: Talk) -> None:
-    """Its kernel has taken the device's connection; the device is elsewhere when the node reads what it said."""
+    """Its kernel has taken the device's connection; the device is elsewhere when the node reads
+    what it said."""
     alice, bob = await talk.join("alice"), talk.user("bob")
     paused = urlsplit(lab.gateway_urls[0])
     for round_ in range(ROUNDS):

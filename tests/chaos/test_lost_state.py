@@ -1,4 +1,5 @@
-"""State, offsets, input or log lost: rebuilt right, or the partition halts and says what to do; others run (R3, R8)."""
+"""State, offsets, input or log lost: rebuilt right, or the partition halts and says what to do;
+others run (R3, R8)."""
 
 import asyncio
 import signal
@@ -6,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agents.sequencer import GROUP
+from agents.sequencer.app import GROUP
 from schemas.ids import partition_of
 from schemas.topics import LOG, SUBMITTED
 from tests.chaos.conftest import ROUNDS
@@ -49,7 +50,9 @@ async def goes_on(worker: Worker, talk: Talk) -> None:
 def halts(worker: Worker, partition: int, reason: str) -> None:
     """One partition halts for `reason`, health is red, the others run."""
     worker.start()
-    worker.wait_for(lambda: [p["status"] for p in worker.partitions().values()].count("running") == 3)
+    worker.wait_for(
+        lambda: [p["status"] for p in worker.partitions().values()].count("running") == 3
+    )
     worker.wait_for(lambda: worker.partitions()[partition]["status"] == "halted")
     assert reason in worker.partitions()[partition]["reason"]
     health = worker.page("/health/")
@@ -69,7 +72,9 @@ async def test_group_offset_gone(worker: Worker, lab: Stack, talk: Talk, judged:
     await judged()
 
 
-async def test_log_recreated_is_folded_again_from_the_input(worker: Worker, lab: Stack, talk: Talk, judged: Judged) -> None:
+async def test_log_recreated_is_folded_again_from_the_input(
+    worker: Worker, lab: Stack, talk: Talk, judged: Judged
+) -> None:
     kafka.recreate(lab, LOG)
     await goes_on(worker, talk)
     await judged()
@@ -77,7 +82,9 @@ async def test_log_recreated_is_folded_again_from_the_input(worker: Worker, lab:
 
 @pytest.mark.soak
 @pytest.mark.alone
-async def test_log_head_gone_goes_on_with_the_state_and_halts_without(worker: Worker, lab: Stack, talk: Talk) -> None:
+async def test_log_head_gone_goes_on_with_the_state_and_halts_without(
+    worker: Worker, lab: Stack, talk: Talk
+) -> None:
     kafka.expire(lab, LOG, place(talk))
     await goes_on(worker, talk)
     assert await asyncio.to_thread(worker.stop) == 0
@@ -87,7 +94,9 @@ async def test_log_head_gone_goes_on_with_the_state_and_halts_without(worker: Wo
 
 @pytest.mark.soak
 @pytest.mark.alone
-async def test_a_stop_that_hangs_in_faust_keeps_the_state(workers: list[Worker], lab: Stack, talk: Talk) -> None:
+async def test_a_stop_that_hangs_in_faust_keeps_the_state(
+    workers: list[Worker], lab: Stack, talk: Talk
+) -> None:
     worker = workers[0]
     worker.start(hang="stop")
     worker.wait_healthy()
@@ -101,7 +110,9 @@ async def test_a_stop_that_hangs_in_faust_keeps_the_state(workers: list[Worker],
 
 
 @pytest.mark.alone
-async def test_input_recreated_halts_even_without_state(worker: Worker, lab: Stack, talk: Talk) -> None:
+async def test_input_recreated_halts_even_without_state(
+    worker: Worker, lab: Stack, talk: Talk
+) -> None:
     kafka.recreate(lab, SUBMITTED)
     halts(worker, place(talk), "the input was re-created")
     assert await asyncio.to_thread(worker.stop) == 0
@@ -119,7 +130,9 @@ async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> N
 
 
 @pytest.mark.alone
-async def test_input_recreated_under_a_running_worker_halts(workers: list[Worker], lab: Stack, talk: Talk) -> None:
+async def test_input_recreated_under_a_running_worker_halts(
+    workers: list[Worker], lab: Stack, talk: Talk
+) -> None:
     worker = workers[0]
     worker.start()
     worker.wait_healthy()
@@ -128,6 +141,8 @@ async def test_input_recreated_under_a_running_worker_halts(workers: list[Worker
         await talk.say(alice, "bob", [f"before {number}"])
     kafka.recreate(lab, SUBMITTED)
     lost = talk.begin(alice, "bob", "into another input")
-    worker.wait_for(lambda: worker.partitions().get(place(talk), {}).get("status") == "halted", timeout=60)
+    worker.wait_for(
+        lambda: worker.partitions().get(place(talk), {}).get("status") == "halted", timeout=60
+    )
     assert "the input was re-created" in worker.partitions()[place(talk)]["reason"]
     lost.cancel()

@@ -1,4 +1,5 @@
-"""R9 while the worker that has the partition is killed, and while partitions move: never a wrong page, and soon a right one."""
+"""R9 while the worker that has the partition is killed, and while partitions move: never a wrong
+page, and soon a right one."""
 
 import asyncio
 import time
@@ -42,9 +43,13 @@ async def test_pages_while_the_owners_are_killed(lab: Stack, talk: Talk) -> None
                 assert told or heads.get("pending") or heads.get("code") == Code.TRY_LATER.number
                 pending += not told
                 assert seqs(answer) == list(range(after + 1, min(after + 100, COUNT) + 1))
-                assert [message["body"] for message in answer["messages"]] == [f"message {n}" for n in seqs(answer)]
+                assert [message["body"] for message in answer["messages"]] == [
+                    f"message {n}" for n in seqs(answer)
+                ]
                 longest, good = max(longest, time.monotonic() - good), time.monotonic()
                 after = (after + 100) % COUNT
             await asyncio.to_thread(lab.wait_healthy)
-        print(f"without a page for at most {longest:.1f} s; {refused} times told to try later, {pending} times without heads")
+        print(
+            f"without a page for at most {longest:.1f} s; {refused} times told to try later, {pending} times without heads"
+        )
         assert longest < 8

@@ -1,4 +1,5 @@
-"""A worker that is paused past its session and wakes up knows too little: what it says of heads must not pass for all."""
+"""A worker that is paused past its session and wakes up knows too little: what it says of heads
+must not pass for all."""
 
 import asyncio
 import signal
@@ -17,9 +18,14 @@ PARTS = {"workers": 2}
 FRIENDS = 8
 
 
-async def test_heads_are_complete_or_pending_while_owners_are_paused(lab: Stack, talk: Talk) -> None:
+async def test_heads_are_complete_or_pending_while_owners_are_paused(
+    lab: Stack, talk: Talk
+) -> None:
     me = talk.user("me")
-    names = {f"{min(me, talk.user(f))}:{max(me, talk.user(f))}": f for f in (f"friend{n}" for n in range(FRIENDS))}
+    names = {
+        f"{min(me, talk.user(f))}:{max(me, talk.user(f))}": f
+        for f in (f"friend{n}" for n in range(FRIENDS))
+    }
     acknowledged = dict.fromkeys(names, 0)
     stopping = asyncio.Event()
 
@@ -44,7 +50,9 @@ async def test_heads_are_complete_or_pending_while_owners_are_paused(lab: Stack,
                 pending += 1
             else:
                 complete += 1
-                behind = {name: seq for name, seq in before.items() if answer["heads"].get(name, 0) < seq}
+                behind = {
+                    name: seq for name, seq in before.items() if answer["heads"].get(name, 0) < seq
+                }
                 assert not behind, f"heads {answer['heads']} are behind {behind}"
 
     async with aiohttp.ClientSession() as http:

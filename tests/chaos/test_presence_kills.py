@@ -43,7 +43,11 @@ class Friend:
 
     async def come(self) -> None:
         urls = self._stack.gateway_urls
-        client = Client([urls[self._number % 2], urls[1 - self._number % 2]], token_of(self._stack, self.user), "one")
+        client = Client(
+            [urls[self._number % 2], urls[1 - self._number % 2]],
+            token_of(self._stack, self.user),
+            "one",
+        )
         self._client = await client.__aenter__()
         async with asyncio.timeout(20):
             await client.online()
@@ -69,9 +73,15 @@ async def until(condition: Callable[[], bool], timeout: float, what: Callable[[]
 
 @pytest.mark.parametrize("accident", [nothing, killed_presence, wiped_redis])
 async def test_who_comes_and_goes_meanwhile_is_known_at_the_end(
-    lab: Stack, talk: Talk, redis: RedisClient, accident: Callable[[Stack, RedisClient], Awaitable[None]]
+    lab: Stack,
+    talk: Talk,
+    redis: RedisClient,
+    accident: Callable[[Stack, RedisClient], Awaitable[None]],
 ) -> None:
-    watchers = [await talk.join("alice", "one"), await talk.join("alice", "two")]  # on both gateways
+    watchers = [
+        await talk.join("alice", "one"),
+        await talk.join("alice", "two"),
+    ]  # on both gateways
     friends = [Friend(lab, talk.user(f"friend{n}"), n) for n in range(FRIENDS)]
     for n in range(FRIENDS):
         await talk.say(watchers[0], f"friend{n}", ["hello"])
@@ -124,7 +134,9 @@ async def test_a_node_that_is_slow_to_take_its_lease_again_after_redis_was_empti
             assert friend.state == "online"
 
 
-async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_back(lab: Stack, talk: Talk) -> None:
+async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_back(
+    lab: Stack, talk: Talk
+) -> None:
     alice = await talk.join("alice", gateway=0)
     for name in ("stays", "goes"):
         await talk.say(alice, name, ["hello"])
@@ -132,7 +144,9 @@ async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_b
     events = talk.heard[f"{talk.user('alice')}/one"]
 
     def heard() -> list[tuple[str, bool]]:
-        return [(event.user, event.online) for event in events if isinstance(event, PresenceChanged)]
+        return [
+            (event.user, event.online) for event in events if isinstance(event, PresenceChanged)
+        ]
 
     alice.watch([stays, goes])
     for _ in range(ROUNDS):

@@ -1,4 +1,5 @@
-"""Two workers share the presence; one is paused past its session and wakes up: what it says late is passed over."""
+"""Two workers share the presence; one is paused past its session and wakes up: what it says late is
+passed over."""
 
 import signal
 
@@ -20,7 +21,10 @@ async def test_one_of_two_is_paused_while_friends_come_and_go_and_wakes_up(
     for worker in presence:
         worker.start()
     await all_are_with(*presence)
-    watchers = [await talk.join("alice", "one"), await talk.join("alice", "two")]  # on both gateways
+    watchers = [
+        await talk.join("alice", "one"),
+        await talk.join("alice", "two"),
+    ]  # on both gateways
     friends = [Friend(lab, talk.user(f"friend{n}"), n) for n in range(FRIENDS)]
     for n in range(FRIENDS):
         await talk.say(watchers[0], f"friend{n}", ["hello"])
@@ -36,7 +40,11 @@ async def test_one_of_two_is_paused_while_friends_come_and_go_and_wakes_up(
 
     async def right() -> None:
         for watcher in watchers:
-            await until(lambda: shown(watcher, friends) == here, 40, lambda: f"{shown(watcher, friends)} is not {here}")  # noqa: B023
+            await until(
+                lambda watcher=watcher: shown(watcher, friends) == here,  # type: ignore[misc]
+                40,
+                lambda watcher=watcher: f"{shown(watcher, friends)} is not {here}",  # type: ignore[misc]
+            )
 
     for round_ in range(ROUNDS):
         paused, other = presence[round_ % 2], presence[1 - round_ % 2]

@@ -1,4 +1,5 @@
-"""Marks while what carries them is killed: never backwards, and at the end the same on every device."""
+"""Marks while what carries them is killed: never backwards, and at the end the same on every
+device."""
 
 import asyncio
 import signal
@@ -33,7 +34,8 @@ async def wiped_redis(lab: Stack, redis: RedisClient, round_: int) -> None:
 
 
 class Watcher:
-    """Asks for the marks of some conversations again and again: none may ever be lower than before, nor gone."""
+    """Asks for the marks of some conversations again and again: none may ever be lower than before,
+    nor gone."""
 
     def __init__(self, lab: Stack, user: str, conversations: list[str]) -> None:
         self.answers = 0
@@ -55,7 +57,8 @@ class Watcher:
                     device = await connect(http, self._lab, self._user, turn % 2)
                     while True:
                         answer = await device.ask("get_marks", conversations=self._conversations)
-                        # an owner that has lost the partition meanwhile may know less, and the answer says so
+                        # an owner that has lost the partition meanwhile may know less, and the
+                        # answer says so
                         if answer["t"] == "marks" and not answer.get("pending"):
                             self._compare(answer.get("marks", ()))
                         await asyncio.sleep(0.05)
@@ -63,7 +66,9 @@ class Watcher:
                     await asyncio.sleep(0.1)
 
     def _compare(self, marks: Sequence[Mapping[str, Any]]) -> None:
-        found = {(mark["conversation"], mark["user"]): (mark["received"], mark["read"]) for mark in marks}
+        found = {
+            (mark["conversation"], mark["user"]): (mark["received"], mark["read"]) for mark in marks
+        }
         for place in self._seen.keys() | found.keys():
             now, before = found.get(place, (0, 0)), self._seen.get(place, (0, 0))
             assert now[0] >= before[0], f"{place}: {now} after {before}"
@@ -95,7 +100,10 @@ async def test_under_load(
     await judged()
     for task in reading:
         task.cancel()
-    last = {conversation: max(m.seq for m in talk.accepted if m.conversation == conversation) for conversation in talk.last}
+    last = {
+        conversation: max(m.seq for m in talk.accepted if m.conversation == conversation)
+        for conversation in talk.last
+    }
     async with asyncio.timeout(30):
         while differences(talk, last):
             await asyncio.sleep(0.1)
@@ -113,7 +121,8 @@ async def read_all(talk: Talk, device: str) -> None:
 
 
 def differences(talk: Talk, last: dict[str, int]) -> list[str]:
-    """Devices that do not show that both users have received and read everything; a user's own last message cannot be."""
+    """Devices that do not show that both users have received and read everything; a user's own last
+    message cannot be."""
     wrong = []
     for device, client in talk.clients.items():
         user = device.split("/")[0]
@@ -122,7 +131,9 @@ def differences(talk: Talk, last: dict[str, int]) -> list[str]:
                 continue
             for member in conversation.split(":"):
                 theirs = [
-                    m.seq for m in talk.accepted if m.conversation == conversation and talk.user(m.body.split()[0]) != member
+                    m.seq
+                    for m in talk.accepted
+                    if m.conversation == conversation and talk.user(m.body.split()[0]) != member
                 ]
                 mark = client.mark(conversation, member)
                 if mark.received < max(theirs) or mark.read < max(theirs):

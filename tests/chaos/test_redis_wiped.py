@@ -1,4 +1,5 @@
-"""Redis emptied, killed and empty, killed and back with an older file, under load: every device shows all, once, in order."""
+"""Redis emptied, killed and empty, killed and back with an older file, under load: every device
+shows all, once, in order."""
 
 import asyncio
 import os
@@ -51,7 +52,9 @@ def freeze(lab: Stack) -> None:
     os.kill(lab.parts()["redis"]["pid"], signal.SIGSTOP)
 
 
-@pytest.mark.parametrize("accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file])
+@pytest.mark.parametrize(
+    "accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file]
+)
 async def test_under_load(
     lab: Stack,
     talk: Talk,
@@ -75,7 +78,9 @@ async def test_under_load(
     await check_directory(redis, {message.conversation for message in talk.accepted})
 
 
-@pytest.mark.parametrize("accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file])
+@pytest.mark.parametrize(
+    "accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file]
+)
 async def test_conversations_begin_before_and_while_it_happens(
     lab: Stack,
     talk: Talk,
@@ -83,7 +88,8 @@ async def test_conversations_begin_before_and_while_it_happens(
     judged: Callable[[], Awaitable[None]],
     accident: Callable[[Stack, RedisClient], Awaitable[None]],
 ) -> None:
-    """Of users whom Redis, and the older file, knows to have none; their devices never reconnect. New ones find them, too."""
+    """Of users whom Redis, and the older file, knows to have none; their devices never reconnect.
+    New ones find them, too."""
     async with aiohttp.ClientSession() as http:
         for round_ in range(ROUNDS):
             pairs = [(f"a{round_}-{number}", f"b{round_}-{number}") for number in range(6)]
@@ -91,7 +97,9 @@ async def test_conversations_begin_before_and_while_it_happens(
             receivers = [await talk.join(name) for _, name in pairs]
             while not all(client._receiver.timelines.begun for client in (*senders, *receivers)):
                 await asyncio.sleep(0.01)
-            assert [await known_partitions(redis, talk.user(name)) for pair in pairs for name in pair] == [set()] * 12
+            assert [
+                await known_partitions(redis, talk.user(name)) for pair in pairs for name in pair
+            ] == [set()] * 12
             older = lab.home / "redis-older"
             await asyncio.to_thread(shutil.rmtree, older, ignore_errors=True)
             await asyncio.to_thread(shutil.copytree, lab.home / "redis", older)
@@ -107,7 +115,9 @@ async def test_conversations_begin_before_and_while_it_happens(
             await talk.settle(60)
             for place, (sender, receiver) in enumerate(pairs):
                 device = await connect_soon(http, lab, talk.user(receiver), place % 2)
-                assert await whole_heads(device) == {f"{talk.user(sender)}:{talk.user(receiver)}": 1}
+                assert await whole_heads(device) == {
+                    f"{talk.user(sender)}:{talk.user(receiver)}": 1
+                }
             await check_directory(redis, {message.conversation for message in talk.accepted})
     await judged()
 
@@ -142,12 +152,16 @@ async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_
     assert states == [], "bob never reconnected"
 
 
-async def test_emptied_then_a_device_is_logged_out_at_once(lab: Stack, talk: Talk, redis: RedisClient) -> None:
+async def test_emptied_then_a_device_is_logged_out_at_once(
+    lab: Stack, talk: Talk, redis: RedisClient
+) -> None:
     tablet = await talk.join("bob", "tablet")
     for number in range(ROUNDS * 2):
         phone = await talk.join("bob", f"phone{number}")
         await redis.redis.flushall()
-        status, _ = await ask_http(lab, talk.user("bob"), "DELETE", f"/v1/devices/phone{number}", gateway=number % 2)
+        status, _ = await ask_http(
+            lab, talk.user("bob"), "DELETE", f"/v1/devices/phone{number}", gateway=number % 2
+        )
         assert status == 202
         async with asyncio.timeout(5):
             while phone.state != "stopped":

@@ -1,4 +1,5 @@
-"""The sequencer killed at each crash point of the design, paused, one of two; the broker killed. Always under load."""
+"""The sequencer killed at each crash point of the design, paused, one of two; the broker killed.
+Always under load."""
 
 import asyncio
 import random
@@ -19,7 +20,9 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 120
 Judged = Callable[[], Awaitable[None]]
 
 
-async def test_killed_at_each_crash_point(workers: list[Worker], load: Load, judged: Judged) -> None:
+async def test_killed_at_each_crash_point(
+    workers: list[Worker], load: Load, judged: Judged
+) -> None:
     worker = workers[0]
     worker.start()
     worker.wait_healthy()
@@ -30,7 +33,9 @@ async def test_killed_at_each_crash_point(workers: list[Worker], load: Load, jud
     for number in range(ROUNDS):
         for point in POINTS:
             worker.start(point, after=chance.randrange(3, 40))
-            assert await asyncio.to_thread(worker.wait_dead, 60), f"{point}: not reached; {worker.tail()}"
+            assert await asyncio.to_thread(worker.wait_dead, 60), (
+                f"{point}: not reached; {worker.tail()}"
+            )
             assert worker.process is not None
             assert worker.process.returncode == -signal.SIGKILL
             if chance.random() < 0.3:
@@ -59,7 +64,9 @@ async def test_append_in_deliveries_not_last_message_device_stays_online(
     await judged()
 
 
-async def test_paused_past_its_session_and_woken(workers: list[Worker], load: Load, judged: Judged) -> None:
+async def test_paused_past_its_session_and_woken(
+    workers: list[Worker], load: Load, judged: Judged
+) -> None:
     for worker in workers:
         worker.start()
         worker.wait_healthy()
@@ -92,7 +99,9 @@ async def test_one_of_two_workers_killed(workers: list[Worker], load: Load, judg
     await judged()
 
 
-async def test_broker_killed_and_started_again(lab: Stack, workers: list[Worker], load: Load, judged: Judged) -> None:
+async def test_broker_killed_and_started_again(
+    lab: Stack, workers: list[Worker], load: Load, judged: Judged
+) -> None:
     workers[0].start()
     workers[0].wait_healthy()
     await load.start()

@@ -37,7 +37,9 @@ async def test_workers_that_hang_end_themselves(
     for worker, where in zip(workers, WHERE, strict=True):
         worker.start(hang=where)
     for worker, where in zip(workers, WHERE, strict=True):
-        assert await asyncio.to_thread(worker.wait_dead, _ENDED_SECONDS), f"{where}: hangs on: {worker.tail()}"
+        assert await asyncio.to_thread(worker.wait_dead, _ENDED_SECONDS), (
+            f"{where}: hangs on: {worker.tail()}"
+        )
         assert worker.process is not None
         assert worker.process.returncode == 1
         assert ("Timeout" if where == "loop" else "has not moved") in worker.log.read_text()

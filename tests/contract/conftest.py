@@ -21,7 +21,9 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     assert server, "redis-server is not installed"
     folder: Path = tmp_path_factory.mktemp("redis")
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", ""]
-    process = subprocess.Popen([server, *options], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
+    process = subprocess.Popen(
+        [server, *options], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent
+    )
     yield port
     process.terminate()
     process.wait(10)

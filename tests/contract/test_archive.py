@@ -11,7 +11,12 @@ import pytest
 
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import Archive, ArchiveMismatch, ClickHouseArchive
-from connectors.clickhouse.client import Address, ArchiveRefused, ArchiveUnavailable, ClickHouseClient
+from connectors.clickhouse.client import (
+    Address,
+    ArchiveRefused,
+    ArchiveUnavailable,
+    ClickHouseClient,
+)
 from connectors.clickhouse.memory import MemoryArchive
 from schemas.archive import ERASURE, READ, CursorRow, Row, migrations
 from tests.harness.clickhouse import ClickHouse
@@ -38,10 +43,23 @@ async def archive(request: pytest.FixtureRequest) -> AsyncIterator[Archive]:
     await real.close()
 
 
-def row(seq: int, conversation: str = "alice:bob", body: str = "", time: int = 0, version: int = 0) -> Row:
+def row(
+    seq: int, conversation: str = "alice:bob", body: str = "", time: int = 0, version: int = 0
+) -> Row:
     sender = conversation.split(":")[seq % 2]
     text = body or f"message {seq}"
-    return Row(conversation, seq, seq.to_bytes(16), sender, "phone", text, START + (time or seq), version, 1, 100 + seq)
+    return Row(
+        conversation,
+        seq,
+        seq.to_bytes(16),
+        sender,
+        "phone",
+        text,
+        START + (time or seq),
+        version,
+        1,
+        100 + seq,
+    )
 
 
 async def put(archive: Archive, *rows: Row) -> None:
@@ -88,7 +106,9 @@ async def test_messages_of_many_months_in_one_block(archive: Archive) -> None:
     rows = [row(seq, time=seq * 40 * DAY) for seq in range(1, 13)]
     await put(archive, *rows)
     await put(archive, *rows)
-    assert [m.seq for m in await archive.page("alice:bob", before=13, limit=50)] == list(range(12, 0, -1))
+    assert [m.seq for m in await archive.page("alice:bob", before=13, limit=50)] == list(
+        range(12, 0, -1)
+    )
 
 
 async def test_an_erasure_wins_over_its_message_whichever_comes_last(archive: Archive) -> None:
@@ -103,7 +123,10 @@ async def test_an_erasure_wins_over_its_message_whichever_comes_last(archive: Ar
 async def test_the_first_and_the_last_number(archive: Archive) -> None:
     await put(archive, row(3), row(4), row(1, "alice:carol"))
     assert (await archive.first_seq("alice:bob"), await archive.last_seq("alice:bob")) == (3, 4)
-    assert (await archive.first_seq("alice:nobody"), await archive.last_seq("alice:nobody")) == (0, 0)
+    assert (await archive.first_seq("alice:nobody"), await archive.last_seq("alice:nobody")) == (
+        0,
+        0,
+    )
 
 
 async def test_an_archive_holds_one_numbering(archive: Archive) -> None:
@@ -118,8 +141,15 @@ async def test_many_pages_at_once_each_gets_its_own(archive: Archive) -> None:
     for name in names:
         await put(archive, *(row(seq, name) for seq in range(1, 41)))
     await put(archive, *(row(seq, names[0]) for seq in range(10, 20)))
-    asked = [(name, before, limit) for name in names for before in (5, 12, 41, 60) for limit in (1, 7, 50)]
-    pages = await asyncio.gather(*(archive.page(name, before=before, limit=limit) for name, before, limit in asked))
+    asked = [
+        (name, before, limit)
+        for name in names
+        for before in (5, 12, 41, 60)
+        for limit in (1, 7, 50)
+    ]
+    pages = await asyncio.gather(
+        *(archive.page(name, before=before, limit=limit) for name, before, limit in asked)
+    )
     for (name, before, limit), page in zip(asked, pages, strict=True):
         assert [(m.conversation, m.seq) for m in page] == [
             (name, seq) for seq in range(before - 1, max(0, before - 1 - limit), -1) if seq <= 40
@@ -134,7 +164,12 @@ async def test_a_users_conversations_are_asked_in_sql(clickhouse: ClickHouse) ->
         assert clickhouse.ask("admin", f"TRUNCATE TABLE archive.{table}") == ""
     archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 10))
     for _ in range(2):
-        await put(archive, *(row(seq) for seq in range(1, 4)), row(1, "alice:carol", time=9), row(1, "bob:carol"))
+        await put(
+            archive,
+            *(row(seq) for seq in range(1, 4)),
+            row(1, "alice:carol", time=9),
+            row(1, "bob:carol"),
+        )
     await archive.close()
     found = clickhouse.ask(
         "analyst",
@@ -162,7 +197,9 @@ async def test_an_archive_away_is_said_so_soon() -> None:
 
 async def test_pages_go_together_and_fail_together_and_nobody_hangs() -> None:
     archive = ClickHouseArchive(ClickHouseClient("http://archiver:x@127.0.0.1:1", 5))
-    answers = await asyncio.gather(*(archive.page("a:b", before=5, limit=3) for _ in range(50)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(archive.page("a:b", before=5, limit=3) for _ in range(50)), return_exceptions=True
+    )
     assert all(isinstance(answer, ArchiveUnavailable) for answer in answers)
     waiting = [asyncio.create_task(archive.page("a:b", before=5, limit=3)) for _ in range(50)]
     await asyncio.sleep(0)
@@ -175,7 +212,9 @@ async def test_pages_go_together_and_fail_together_and_nobody_hangs() -> None:
 async def test_an_archive_that_does_not_answer_is_unavailable() -> None:
     port = free_base_port()
     writers: list[asyncio.StreamWriter] = []
-    async with await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", port):
+    async with await asyncio.start_server(
+        lambda _, writer: writers.append(writer), "127.0.0.1", port
+    ):
         archive = ClickHouseArchive(ClickHouseClient(f"http://archiver:x@127.0.0.1:{port}", 0.5))
         with pytest.raises(ArchiveUnavailable):
             await archive.last_seq("a:b")
@@ -186,7 +225,9 @@ async def test_an_archive_that_does_not_answer_is_unavailable() -> None:
 
 
 async def test_what_an_operator_must_mend_is_refused(clickhouse: ClickHouse) -> None:
-    wrong = ClickHouseArchive(ClickHouseClient(f"http://archiver:wrong@127.0.0.1:{clickhouse.port}", 5))
+    wrong = ClickHouseArchive(
+        ClickHouseClient(f"http://archiver:wrong@127.0.0.1:{clickhouse.port}", 5)
+    )
     reader = ClickHouseArchive(ClickHouseClient(clickhouse.url("gateway"), 5))
     with pytest.raises(ArchiveRefused, match="516"):
         await wrong.last_seq("a:b")
@@ -202,9 +243,13 @@ class Watched(str):
 
 
 @pytest.mark.parametrize("away", [False, True])
-async def test_nothing_of_a_block_is_kept_after_its_insert(clickhouse: ClickHouse, away: bool) -> None:
+async def test_nothing_of_a_block_is_kept_after_its_insert(
+    clickhouse: ClickHouse, away: bool
+) -> None:
     """The worker's collector comes by seldom: what holds itself would stay for millions of rows."""
-    archive = ClickHouseArchive(ClickHouseClient("http://x:x@127.0.0.1:1" if away else clickhouse.url("archiver"), 5))
+    archive = ClickHouseArchive(
+        ClickHouseClient("http://x:x@127.0.0.1:1" if away else clickhouse.url("archiver"), 5)
+    )
     gc.collect()
     gc.disable()
     try:
@@ -236,14 +281,22 @@ def test_migrations_by_two_at_once_and_a_newer_archive(clickhouse: ClickHouse) -
         first.wipe()
 
         async def both() -> None:
-            await asyncio.gather(*(asyncio.to_thread(admin.migrate, lambda migration: None) for admin in (first, second)))
+            await asyncio.gather(
+                *(
+                    asyncio.to_thread(admin.migrate, lambda migration: None)
+                    for admin in (first, second)
+                )
+            )
 
         asyncio.run(both())
         assert first.applied() == latest
         applied: list[int] = []
         second.migrate(lambda migration: applied.append(migration.number))
         assert applied == []
-        clickhouse.ask("admin", f"INSERT INTO archive.migrations (number, name) VALUES ({latest + 1}, 'from the future')")
+        clickhouse.ask(
+            "admin",
+            f"INSERT INTO archive.migrations (number, name) VALUES ({latest + 1}, 'from the future')",
+        )
         with pytest.raises(ArchiveNewer):
             first.migrate(lambda migration: None)
 

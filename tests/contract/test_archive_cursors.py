@@ -1,4 +1,5 @@
-"""When messages were delivered and read, asked of a real ClickHouse: exact whatever came twice, late or never."""
+"""When messages were delivered and read, asked of a real ClickHouse: exact whatever came twice,
+late or never."""
 
 import datetime
 import random
@@ -61,10 +62,23 @@ def analyst(clickhouse: ClickHouse) -> Iterator[ArchiveAdmin]:
 
 
 def message(seq: int, at: int, sender: str = "alice", conversation: str = "alice:bob") -> Row:
-    return Row(conversation, seq, seq.to_bytes(16), sender, "phone", f"message {seq}", START + at, 0, 1, seq)
+    return Row(
+        conversation,
+        seq,
+        seq.to_bytes(16),
+        sender,
+        "phone",
+        f"message {seq}",
+        START + at,
+        0,
+        1,
+        seq,
+    )
 
 
-def cursor(kind: str, up_to: int, at: int, user: str = "bob", conversation: str = "alice:bob") -> CursorRow:
+def cursor(
+    kind: str, up_to: int, at: int, user: str = "bob", conversation: str = "alice:bob"
+) -> CursorRow:
     return CursorRow(conversation, user, kind, up_to, START + at)
 
 
@@ -89,7 +103,9 @@ async def test_a_cursor_that_comes_again_keeps_its_earliest_time(
         rows = [cursor(DELIVERED, 7, at), cursor(READ, 7, at + number)]
         await (kept if memory else archive).insert_cursors(rows, f"token {number}")
     text = "SELECT conversation, user, kind, up_to, toUnixTimestamp64Milli(time) FROM archive.exact_cursors"
-    found = {(*place, at) for place, at in kept.cursors.items()} if memory else set(admin.query(text))
+    found = (
+        {(*place, at) for place, at in kept.cursors.items()} if memory else set(admin.query(text))
+    )
     assert found == {cursor(DELIVERED, 7, 20), cursor(READ, 7, 21)}
 
 
@@ -97,12 +113,23 @@ async def test_one_cursor_stands_for_many_messages(
     admin: ArchiveAdmin, analyst: ArchiveAdmin, archive: ClickHouseArchive
 ) -> None:
     admin.insert([message(seq, seq) for seq in range(1, 7)])
-    await archive.insert_cursors([cursor(DELIVERED, 2, 50), cursor(DELIVERED, 5, 70), cursor(READ, 4, 90)], "one")
-    assert after_start(times(analyst)) == [(50, 90), (50, 90), (70, 90), (70, 90), (70, None), (None, None)]
-    advances = (
-        "SELECT user, kind, after, up_to FROM archive.exact_cursors WHERE conversation = 'alice:bob' ORDER BY kind, up_to"
+    await archive.insert_cursors(
+        [cursor(DELIVERED, 2, 50), cursor(DELIVERED, 5, 70), cursor(READ, 4, 90)], "one"
     )
-    assert analyst.query(advances) == [("bob", DELIVERED, 0, 2), ("bob", DELIVERED, 2, 5), ("bob", READ, 0, 4)]
+    assert after_start(times(analyst)) == [
+        (50, 90),
+        (50, 90),
+        (70, 90),
+        (70, 90),
+        (70, None),
+        (None, None),
+    ]
+    advances = "SELECT user, kind, after, up_to FROM archive.exact_cursors WHERE conversation = 'alice:bob' ORDER BY kind, up_to"
+    assert analyst.query(advances) == [
+        ("bob", DELIVERED, 0, 2),
+        ("bob", DELIVERED, 2, 5),
+        ("bob", READ, 0, 4),
+    ]
 
 
 async def test_only_what_the_recipient_says_after_it_was_sent_counts(
@@ -110,8 +137,16 @@ async def test_only_what_the_recipient_says_after_it_was_sent_counts(
 ) -> None:
     admin.insert([message(1, 1), message(2, 2, sender="bob"), message(3, 3), message(4, 100)])
     admin.insert([message(1, 1, conversation="alice:carol")])
-    await archive.insert_cursors([cursor(DELIVERED, 4, 20), cursor(DELIVERED, 4, 30, user="alice")], "one")
-    assert after_start(times(analyst)) == [(20, None), (30, None), (20, None), (None, None), (None, None)]
+    await archive.insert_cursors(
+        [cursor(DELIVERED, 4, 20), cursor(DELIVERED, 4, 30, user="alice")], "one"
+    )
+    assert after_start(times(analyst)) == [
+        (20, None),
+        (30, None),
+        (20, None),
+        (None, None),
+        (None, None),
+    ]
 
 
 async def test_repeats_in_any_order_and_month_change_nothing(
@@ -127,7 +162,9 @@ async def test_repeats_in_any_order_and_month_change_nothing(
     await archive.insert_cursors(later, "an owner without its table and its topic heard them again")
     for _ in range(2):
         assert after_start(times(analyst)) == [(10, None), (20, None), (30, None), (40, None)]
-        assert analyst.query("SELECT count(), sum(up_to - after) FROM archive.exact_cursors") == [(4, 4)]
+        assert analyst.query("SELECT count(), sum(up_to - after) FROM archive.exact_cursors") == [
+            (4, 4)
+        ]
         admin.run("OPTIMIZE TABLE archive.cursors FINAL")
     assert admin.lacking([*rows, *later, cursor(READ, 4, 40)]) == [cursor(READ, 4, 40)]
 
@@ -148,7 +185,9 @@ async def test_cursors_that_compaction_took_make_times_later_and_lose_none(
         assert late >= exact
 
 
-async def test_who_has_read_has_received(admin: ArchiveAdmin, analyst: ArchiveAdmin, archive: ClickHouseArchive) -> None:
+async def test_who_has_read_has_received(
+    admin: ArchiveAdmin, analyst: ArchiveAdmin, archive: ClickHouseArchive
+) -> None:
     admin.insert([message(1, 1), message(2, 2), message(3, 50)])
     rows = [cursor(DELIVERED, 9, 20), cursor(READ, 1, 10), cursor(READ, 3, 60)]
     await archive.insert_cursors(rows, "a raise lost by compaction, and a claim")
@@ -178,10 +217,17 @@ async def test_random_conversations_are_as_counted_by_hand(
 
     def known(row: Row, *kinds: str) -> int | None:
         (recipient,) = set(members_of_valid(row.conversation)) - {row.sender}
-        reaching = [c for c in cursors if c[:2] == (row.conversation, recipient) and c.kind in kinds and c.up_to >= row.seq]
+        reaching = [
+            c
+            for c in cursors
+            if c[:2] == (row.conversation, recipient) and c.kind in kinds and c.up_to >= row.seq
+        ]
         return min((c.time for c in reaching), default=None)
 
-    expected = [Times(row.conversation, row.seq, known(row, DELIVERED, READ), known(row, READ)) for row in sorted(messages)]
+    expected = [
+        Times(row.conversation, row.seq, known(row, DELIVERED, READ), known(row, READ))
+        for row in sorted(messages)
+    ]
     assert times(analyst) == expected
     print(f"{len(messages)} messages, {len(cursors)} cursors")
 
@@ -194,8 +240,12 @@ async def test_every_query_of_the_documentation_runs_and_the_latencies_are_right
     assert len(queries) >= 5
     # a day of 100 messages, delivered after 1..100 ms, of which half is read 1 s later
     admin.insert([message(seq, seq * 1000) for seq in range(1, 101)])
-    await archive.insert_cursors([cursor(DELIVERED, seq, seq * 1000 + seq) for seq in range(1, 101)], "delivered")
-    await archive.insert_cursors([cursor(READ, seq, seq * 1000 + 1000 + seq) for seq in range(1, 51)], "read")
+    await archive.insert_cursors(
+        [cursor(DELIVERED, seq, seq * 1000 + seq) for seq in range(1, 101)], "delivered"
+    )
+    await archive.insert_cursors(
+        [cursor(READ, seq, seq * 1000 + 1000 + seq) for seq in range(1, 51)], "read"
+    )
     answers: dict[str, list[tuple[Any, ...]]] = {query: analyst.query(query) for query in queries}
     (latencies,) = (answer for query, answer in answers.items() if "read_p99" in query)
     ((day, *figures),) = latencies

@@ -1,4 +1,5 @@
-"""The server out of chdb-core, and its users: a smoke test of what is private in that package (the version is pinned)."""
+"""The server out of chdb-core, and its users: a smoke test of what is private in that package (the
+version is pinned)."""
 
 import signal
 import time
@@ -22,7 +23,10 @@ def test_it_serves_stops_and_has_kept_what_it_was_given(tmp_path: Path) -> None:
     try:
         assert server.ask("admin", "SELECT 1") == "1"
         assert server.ask("admin", "CREATE DATABASE archive; ") == ""
-        assert server.ask("admin", "CREATE TABLE archive.t (n UInt64) ENGINE = MergeTree ORDER BY n") == ""
+        assert (
+            server.ask("admin", "CREATE TABLE archive.t (n UInt64) ENGINE = MergeTree ORDER BY n")
+            == ""
+        )
         assert server.ask("admin", "INSERT INTO archive.t SELECT number FROM numbers(1000)") == ""
 
         second = ClickHouse(tmp_path / "second", server.base_port)
@@ -47,7 +51,9 @@ def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None
     assert clickhouse.ask("archiver", "SELECT count() >= 0 FROM archive.messages") == "1"
     for user in ("gateway", "analyst"):
         assert clickhouse.ask(user, "SELECT count() >= 0 FROM archive.messages FINAL") == "1"
-        assert "ACCESS_DENIED" in clickhouse.ask(user, "INSERT INTO archive.numbering (submitted) VALUES ('x')")
+        assert "ACCESS_DENIED" in clickhouse.ask(
+            user, "INSERT INTO archive.numbering (submitted) VALUES ('x')"
+        )
     for user in ("archiver", "gateway", "analyst"):
         for wrong in (
             "DROP TABLE archive.messages",
@@ -58,5 +64,9 @@ def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None
         ):
             assert "ACCESS_DENIED" in clickhouse.ask(user, wrong), (user, wrong)
     assert clickhouse.ask("analyst", "SELECT count() >= 0 FROM archive.exact_messages") == "1"
-    assert "SETTING_CONSTRAINT_VIOLATION" in clickhouse.ask("analyst", "SELECT 1 SETTINGS max_threads = 16")
-    assert "ACCESS_DENIED" in clickhouse.ask("analyst", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')")
+    assert "SETTING_CONSTRAINT_VIOLATION" in clickhouse.ask(
+        "analyst", "SELECT 1 SETTINGS max_threads = 16"
+    )
+    assert "ACCESS_DENIED" in clickhouse.ask(
+        "analyst", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')"
+    )

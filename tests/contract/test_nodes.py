@@ -14,7 +14,11 @@ SECONDS = 0.3
 
 @pytest.fixture(params=["memory", "redis"])
 def nodes(request: pytest.FixtureRequest, redis: RedisClient) -> Nodes:
-    return MemoryNodes(time.monotonic, SECONDS) if request.param == "memory" else RedisNodes(redis, SECONDS)
+    return (
+        MemoryNodes(time.monotonic, SECONDS)
+        if request.param == "memory"
+        else RedisNodes(redis, SECONDS)
+    )
 
 
 async def test_who_is_announced_is_found_until_it_runs_out(nodes: Nodes) -> None:

@@ -14,7 +14,11 @@ CLAIM = 0.3
 
 @pytest.fixture(params=["memory", "redis"])
 def owners(request: pytest.FixtureRequest, redis: RedisClient) -> Owners:
-    return MemoryOwners(time.monotonic, CLAIM) if request.param == "memory" else RedisOwners(redis, "stage", CLAIM)
+    return (
+        MemoryOwners(time.monotonic, CLAIM)
+        if request.param == "memory"
+        else RedisOwners(redis, "stage", CLAIM)
+    )
 
 
 async def test_who_took_a_partition_last_has_it(owners: Owners) -> None:

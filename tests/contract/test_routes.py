@@ -8,14 +8,26 @@ import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
-from connectors.redis.routes import CLOCKS_MS, Lease, RedisRoutes, Route, Routes, Written, clock_ahead
+from connectors.redis.routes import (
+    CLOCKS_MS,
+    Lease,
+    RedisRoutes,
+    Route,
+    Routes,
+    Written,
+    clock_ahead,
+)
 
 LEASE = 0.3
 
 
 @pytest.fixture(params=["memory", "redis"])
 def routes(request: pytest.FixtureRequest, redis: RedisClient) -> Routes:
-    return MemoryRoutes(time.monotonic, LEASE) if request.param == "memory" else RedisRoutes(redis, LEASE)
+    return (
+        MemoryRoutes(time.monotonic, LEASE)
+        if request.param == "memory"
+        else RedisRoutes(redis, LEASE)
+    )
 
 
 Nodes = Callable[[float], Routes]
@@ -25,14 +37,22 @@ Nodes = Callable[[float], Routes]
 @pytest.fixture(params=["memory", "redis"])
 def nodes(request: pytest.FixtureRequest, redis: RedisClient) -> Nodes:
     shared = MemoryRoutes(time.monotonic, LEASE)
-    return lambda fast: shared if request.param == "memory" else RedisRoutes(redis, LEASE, lambda: time.monotonic() + fast)
+    return lambda fast: (
+        shared
+        if request.param == "memory"
+        else RedisRoutes(redis, LEASE, lambda: time.monotonic() + fast)
+    )
 
 
 async def test_routes_of_many_users_at_once(routes: Routes) -> None:
     assert await routes.acquire_slot("n1", 2) == 0
     assert await routes.acquire_slot("n2", 2) == 1
     await routes.write_routes(
-        [Route("alice", "phone", "n1", 0, 1), Route("alice", "web", "n2", 1, 1), Route("bob", "phone", "n1", 0, 1)]
+        [
+            Route("alice", "phone", "n1", 0, 1),
+            Route("alice", "web", "n2", 1, 1),
+            Route("bob", "phone", "n1", 0, 1),
+        ]
     )
     found = await routes.lookup(["alice", "nobody", "bob"])
     assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
@@ -76,7 +96,9 @@ async def test_a_redis_that_was_emptied_or_began_anew_remembers_nothing(redis: R
         assert (await routes.nodes(2)).remembers < 0.05
 
 
-async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(routes: Routes) -> None:
+async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(
+    routes: Routes,
+) -> None:
     await routes.acquire_slot("n1", 1)
     await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
     await asyncio.sleep(LEASE * 1.5)
@@ -93,7 +115,11 @@ async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> Non
     await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
     await routes.write_routes([Route("alice", "phone", "n2", 1, 2)])
     await routes.write_routes([Route("bob", device, "n1", 0, 1) for device in ("phone", "web")])
-    taken_back = [Route("alice", "phone", "n1", 0, 1), Route("bob", "web", "n1", 0, 1), Route("eve", "web", "n1", 0, 1)]
+    taken_back = [
+        Route("alice", "phone", "n1", 0, 1),
+        Route("bob", "web", "n1", 0, 1),
+        Route("eve", "web", "n1", 0, 1),
+    ]
     await routes.remove_routes(taken_back)
     found = await routes.lookup(["alice", "bob"])
     assert {user: [tuple(route) for route in devices] for user, devices in found.items()} == {
@@ -107,13 +133,21 @@ async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> Non
 async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(routes: Routes) -> None:
     await routes.acquire_slot("n1", 2)
     await routes.acquire_slot("n2", 2)
-    await routes.write_routes([Route("alice", "phone", "n2", 1, 20), Route("alice", "web", "n2", 1, 10)])
-    late = [Route("alice", "phone", "n1", 0, 10), Route("alice", "web", "n1", 0, 11), Route("bob", "phone", "n1", 0, 10)]
+    await routes.write_routes(
+        [Route("alice", "phone", "n2", 1, 20), Route("alice", "web", "n2", 1, 10)]
+    )
+    late = [
+        Route("alice", "phone", "n1", 0, 10),
+        Route("alice", "web", "n1", 0, 11),
+        Route("bob", "phone", "n1", 0, 10),
+    ]
     for anew in (late[1:], []):
         written = await routes.write_routes(late)
         assert (list(written.anew), list(written.outdone), list(written.replaced)) == (anew, [], [])
         found = await routes.lookup(["alice", "bob"])
-        assert {user: sorted(tuple(route) for route in devices) for user, devices in found.items()} == {
+        assert {
+            user: sorted(tuple(route) for route in devices) for user, devices in found.items()
+        } == {
             "alice": [("phone", 1), ("web", 0)],
             "bob": [("phone", 0)],
         }
@@ -121,7 +155,9 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
     assert ("phone", 1) in [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]]
 
 
-async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(routes: Routes) -> None:
+async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(
+    routes: Routes,
+) -> None:
     await routes.acquire_slot("n1", 3)
     await routes.acquire_slot("n2", 3)
     now = routes.now()
@@ -131,14 +167,21 @@ async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(rou
     assert await routes.write_routes([later]) == Written([], [], [])
     assert await routes.write_routes([earlier]) == Written([], [earlier], [])
     together = later._replace(node="n1", slot=0, since=now + CLOCKS_MS // 2)
-    assert await routes.write_routes([together]) == Written([together], [], []), "it may as well be the earlier"
+    assert await routes.write_routes([together]) == Written([together], [], []), (
+        "it may as well be the earlier"
+    )
     assert await routes.write_routes([later]) == Written([], [], [])
 
 
-async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_told(routes: Routes) -> None:
+async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_told(
+    routes: Routes,
+) -> None:
     await routes.acquire_slot("n1", 2)
     now = routes.now()
-    gone, here = Route("alice", "web", "n9", 1, now - 9000), Route("alice", "web", "n1", 0, now - 5000)
+    gone, here = (
+        Route("alice", "web", "n9", 1, now - 9000),
+        Route("alice", "web", "n1", 0, now - 5000),
+    )
     await routes.write_routes([gone])
     assert await routes.write_routes([here]) == Written([here], [], [])
     again = here._replace(since=now)
@@ -146,12 +189,17 @@ async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_
     await routes.write_routes([gone._replace(user="bob")])
     assert await routes.acquire_slot("n2", 2) == 1
     elsewhere = Route("bob", "web", "n1", 0, now)
-    assert await routes.write_routes([elsewhere]) == Written([elsewhere], [], []), "another node has the slot"
+    assert await routes.write_routes([elsewhere]) == Written([elsewhere], [], []), (
+        "another node has the slot"
+    )
 
 
 @pytest.mark.parametrize("fast", [3600, -3600])
-async def test_a_device_leaves_a_node_whose_clock_is_wrong_and_is_not_taken_back(nodes: Nodes, fast: float) -> None:
-    """By seconds that the first node's clock is fast. The device goes to the second, and the first is late with a hello."""
+async def test_a_device_leaves_a_node_whose_clock_is_wrong_and_is_not_taken_back(
+    nodes: Nodes, fast: float
+) -> None:
+    """By seconds that the first node's clock is fast. The device goes to the second, and the first
+    is late with a hello."""
     wrong, right = nodes(fast), nodes(0)
     assert await wrong.acquire_slot("n1", 2) == 0
     assert await right.acquire_slot("n2", 2) == 1
@@ -166,7 +214,9 @@ async def test_a_device_leaves_a_node_whose_clock_is_wrong_and_is_not_taken_back
     await asyncio.sleep(0.02)
     await wrong.write_routes([Route("alice", "phone", "n1", 0, wrong.now())])
     found = await right.lookup(["alice"])
-    assert sorted(tuple(route) for route in found["alice"]) == [("phone", 0), ("web", 1)], "it came back"
+    assert sorted(tuple(route) for route in found["alice"]) == [("phone", 0), ("web", 1)], (
+        "it came back"
+    )
 
 
 async def test_a_route_from_the_future_gives_way(routes: Routes) -> None:
@@ -186,7 +236,9 @@ async def test_a_slot_that_was_leased_before_its_node_heard_so_is_not_lost(route
 def test_the_other_clock_by_answers_that_come_soon() -> None:
     assert clock_ahead(None, 10.0, 10.02, 70.01) == pytest.approx(60)
     assert clock_ahead(60.0, 20.0, 20.04, 80.03) == pytest.approx(60.01)
-    assert clock_ahead(60.0, 20.0, 50.0, 80.0) == 60, "this process was paused while it was answered"
+    assert clock_ahead(60.0, 20.0, 50.0, 80.0) == 60, (
+        "this process was paused while it was answered"
+    )
     assert clock_ahead(None, 20.0, 50.0, 80.0) == pytest.approx(45), "better than nothing"
 
 
@@ -200,25 +252,35 @@ async def test_redis_away_is_said_so_soon() -> None:
     await client.close()
 
 
-async def test_a_lookup_comes_back_after_whatever_happened_to_its_connection(redis: RedisClient) -> None:
+async def test_a_lookup_comes_back_after_whatever_happened_to_its_connection(
+    redis: RedisClient,
+) -> None:
     routes = RedisRoutes(redis)
     await routes.acquire_slot("n1", 1)
-    await routes.write_routes([Route("alice", "phone", "n1", 0, 1), Route("bob", "web", "n1", 0, 1)])
+    await routes.write_routes(
+        [Route("alice", "phone", "n1", 0, 1), Route("bob", "web", "n1", 0, 1)]
+    )
     assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)]
     await redis.redis.script_flush()
     assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)]
     cancelled = asyncio.create_task(routes.lookup(["alice"]))
     await asyncio.sleep(0)
     cancelled.cancel()
-    assert list((await routes.lookup(["bob"]))["bob"]) == [("web", 0)], "not the answer of the one before"
+    assert list((await routes.lookup(["bob"]))["bob"]) == [("web", 0)], (
+        "not the answer of the one before"
+    )
     await asyncio.gather(*(routes.lookup(["alice"]) for _ in range(20)))
     await redis.redis.client_kill_filter(_type="normal", skipme=True)
     with pytest.raises(RedisUnavailable):
         await routes.lookup(["alice"])
-    assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)], "one failure tells of all the connections"
+    assert list((await routes.lookup(["alice"]))["alice"]) == [("phone", 0)], (
+        "one failure tells of all the connections"
+    )
 
 
-async def test_a_redis_that_began_anew_is_noticed_though_the_lease_is_there(redis: RedisClient) -> None:
+async def test_a_redis_that_began_anew_is_noticed_though_the_lease_is_there(
+    redis: RedisClient,
+) -> None:
     routes = RedisRoutes(redis)
     await routes.acquire_slot("n1", 1)
     assert await routes.renew_slot("n1", 0) is Lease.HELD

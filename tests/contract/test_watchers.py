@@ -14,7 +14,11 @@ WATCH = 0.4
 
 @pytest.fixture(params=["memory", "redis"])
 def watchers(request: pytest.FixtureRequest, redis: RedisClient) -> Watchers:
-    return MemoryWatchers(time.monotonic, WATCH) if request.param == "memory" else RedisWatchers(redis, WATCH)
+    return (
+        MemoryWatchers(time.monotonic, WATCH)
+        if request.param == "memory"
+        else RedisWatchers(redis, WATCH)
+    )
 
 
 async def found(watchers: Watchers, *users: str) -> list[list[int]]:

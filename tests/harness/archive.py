@@ -56,12 +56,15 @@ async def wait_equal(stack: Stack, timeout: float) -> tuple[int, int]:
                 counts, expected = admin.counts(), len(in_log(stack))
             finally:
                 admin.close()
-            assert time.monotonic() < until, f"(messages, rows) {counts}, in the log {expected}; {stack.archiver()}"
+            assert time.monotonic() < until, (
+                f"(messages, rows) {counts}, in the log {expected}; {stack.archiver()}"
+            )
         await asyncio.sleep(0.5)
 
 
 class ArchiveReader:
-    """Reads pages of conversations again and again: whatever is killed, a page has each number once and no hole."""
+    """Reads pages of conversations again and again: whatever is killed, a page has each number once
+    and no hole."""
 
     def __init__(self, stack: Stack, conversations: Sequence[str]) -> None:
         self._archive = ClickHouseArchive(ClickHouseClient(stack.clickhouse("gateway"), 5))
@@ -89,7 +92,9 @@ class ArchiveReader:
 
     async def messages(self) -> int:
         """How many there are in its conversations."""
-        return sum([await self._archive.last_seq(conversation) for conversation in self._conversations])
+        return sum(
+            [await self._archive.last_seq(conversation) for conversation in self._conversations]
+        )
 
     async def stop(self) -> None:
         """Raises what a page was wrong by."""

@@ -41,7 +41,12 @@ class ClickHouse:
         """Start it, and do not wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops.local.clickhouse_server", str(self.home.folder / "clickhouse")],
+                [
+                    sys.executable,
+                    "-m",
+                    "ops.local.clickhouse_server",
+                    str(self.home.folder / "clickhouse"),
+                ],
                 env={**os.environ, **self.environment()},
                 cwd=Path(__file__).parents[2],
                 stdout=log,

@@ -1,9 +1,10 @@
 """A real sequencer worker that kills itself at a named point of its work.
 
-usage: python -m tests.harness.crashing_worker POINT AFTER     (settings as for `messenger worker sequencer`)
+usage: python -m tests.harness.crashing_worker POINT AFTER     (settings as for `messenger worker
+sequencer`)
 
-Nothing of the worker is replaced: what its partitions send and hear passes through here, and at the POINT, once AFTER appends
-have passed, the process gets SIGKILL.
+Nothing of the worker is replaced: what its partitions send and hear passes through here, and at the
+POINT, once AFTER appends have passed, the process gets SIGKILL.
 """
 
 import functools
@@ -13,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from agents.sequencing.outside import Outside, PartitionOutside
+from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.settings import WorkerSettings
 from agents.worker import build_sequencer, run
 from connectors.environment import load
@@ -32,12 +33,12 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class CrashingOutside(Outside):
+class CrashingOutside(SequencerIO):
     point = ""
     after = 0
     appends = 0
 
-    def partition(self, number: int) -> PartitionOutside:
+    def partition(self, number: int) -> PartitionIO:
         return CrashingPartition(self, number)
 
     @property
@@ -45,7 +46,7 @@ class CrashingOutside(Outside):
         return bool(self.point) and self.appends > self.after
 
 
-class CrashingPartition(PartitionOutside):
+class CrashingPartition(PartitionIO):
     _outside: CrashingOutside
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
@@ -72,7 +73,9 @@ class CrashingPartition(PartitionOutside):
             return  # never sent: the append's report ends the process
 
         def reported(ok: bool) -> None:
-            if outside.armed and (outside.point == "delivered" or (outside.point == "both" and self._appended)):
+            if outside.armed and (
+                outside.point == "delivered" or (outside.point == "both" and self._appended)
+            ):
                 die()
             report(ok)
 
@@ -84,4 +87,9 @@ class CrashingPartition(PartitionOutside):
 if __name__ == "__main__":
     set_up_logging(logging.INFO)
     CrashingOutside.point, CrashingOutside.after = sys.argv[1], int(sys.argv[2])
-    sys.exit(run(load(WorkerSettings, os.environ), [functools.partial(build_sequencer, kind=CrashingOutside)]))
+    sys.exit(
+        run(
+            load(WorkerSettings, os.environ),
+            [functools.partial(build_sequencer, kind=CrashingOutside)],
+        )
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from schemas.ids import user_id
 from tests.harness.raw_socket import RawSocket
 from tests.harness.stack import Stack
@@ -32,7 +32,13 @@ class Device:
 async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
     """A device of `user` that has been welcomed."""
     socket = await http.ws_connect(f"{stack.gateway_urls[gateway]}/v1/socket", max_msg_size=0)
-    command = {"t": "hello", "id": 1, "version": 1, "token": token_of(stack, user), "device": "bare"}
+    command = {
+        "t": "hello",
+        "id": 1,
+        "version": 1,
+        "token": token_of(stack, user),
+        "device": "bare",
+    }
     await socket.send_str(json.dumps(command))
     first = await socket.receive(10)
     if first.type is not aiohttp.WSMsgType.TEXT:
@@ -40,7 +46,9 @@ async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, gateway:
     return Device(socket)
 
 
-async def connect_soon(http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0) -> Device:
+async def connect_soon(
+    http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0
+) -> Device:
     """The same, tried again and again as devices do."""
     async with asyncio.timeout(20):
         while True:
@@ -73,7 +81,9 @@ async def connect_raw(stack: Stack, user: str, device: str = "raw", gateway: int
 def hello(stack: Stack, user: str, device: str) -> bytes:
     """The frame of a device that stays where it is."""
     token = token_of(stack, user)
-    return json.dumps({"t": "hello", "id": 1, "version": 1, "token": token, "device": device, "stay": True}).encode()
+    return json.dumps(
+        {"t": "hello", "id": 1, "version": 1, "token": token, "device": device, "stay": True}
+    ).encode()
 
 
 def told(socket: RawSocket) -> list[dict[str, Any]]:
@@ -81,14 +91,19 @@ def told(socket: RawSocket) -> list[dict[str, Any]]:
     return [json.loads(line) for message in socket.received for line in message.splitlines()]
 
 
-async def ask_http(stack: Stack, user: str, method: str, path: str, gateway: int = 0) -> tuple[int, Any]:
+async def ask_http(
+    stack: Stack, user: str, method: str, path: str, gateway: int = 0
+) -> tuple[int, Any]:
     """Status and answer of a request in the name of `user`."""
     headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
     async with (
         aiohttp.ClientSession() as http,
         http.request(method, stack.gateway_urls[gateway] + path, headers=headers) as answer,
     ):
-        return answer.status, await answer.json() if answer.content_type == "application/json" else None
+        return (
+            answer.status,
+            await answer.json() if answer.content_type == "application/json" else None,
+        )
 
 
 def token_of(stack: Stack, user: str) -> str:

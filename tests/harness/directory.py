@@ -9,10 +9,18 @@ PARTITIONS = 4
 
 
 async def known_partitions(redis: RedisClient, user: str) -> set[int] | None:
-    """Those of a complete entry of the running epoch; None if the user is to be asked for everywhere."""
+    """Those of a complete entry of the running epoch; None if the user is to be asked for
+    everywhere."""
     run, _, epoch = _text(await redis.redis.get("directory") or b" ").partition(" ")
-    fields = {_text(name): _text(value) for name, value in (await redis.redis.hgetall(f"directory:{user}")).items()}
-    if run != (await redis.redis.info("server"))["run_id"] or fields.get("epoch") != epoch or "mark" in fields:
+    fields = {
+        _text(name): _text(value)
+        for name, value in (await redis.redis.hgetall(f"directory:{user}")).items()
+    }
+    if (
+        run != (await redis.redis.info("server"))["run_id"]
+        or fields.get("epoch") != epoch
+        or "mark" in fields
+    ):
         return None
     return {int(name) for name in fields if name != "epoch"}
 
@@ -27,7 +35,9 @@ async def check_directory(redis: RedisClient, conversations: Iterable[str]) -> i
     complete = 0
     for user, partitions in wanted.items():
         known = await known_partitions(redis, user)
-        assert known is None or partitions <= known, f"{user}: {sorted(partitions - known)} would not be asked"
+        assert known is None or partitions <= known, (
+            f"{user}: {sorted(partitions - known)} would not be asked"
+        )
         complete += known is not None
     return complete
 

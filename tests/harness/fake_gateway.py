@@ -1,4 +1,5 @@
-"""A scriptable gateway on a real socket that misbehaves on demand: drops, delays, reorders, repeats, closes with any code."""
+"""A scriptable gateway on a real socket that misbehaves on demand: drops, delays, reorders,
+repeats, closes with any code."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,8 @@ class Line:
         self._read: list[frames.Command] = []
 
     async def receive(self) -> frames.Command:
-        """The device's next frame; what is about marks is put aside. Raises ConnectionError when it has gone."""
+        """The device's next frame; what is about marks is put aside. Raises ConnectionError when it
+        has gone."""
         while True:
             frame = await self._receive()
             if isinstance(frame, frames.GetMarks):
@@ -43,7 +45,10 @@ class Line:
             message = await self._socket.receive()
             if message.type is not WSMsgType.TEXT:
                 raise ConnectionError("the device has gone")
-            self._read += [msgspec.json.decode(line, type=frames.Command) for line in split_frames(message.data.encode())]
+            self._read += [
+                msgspec.json.decode(line, type=frames.Command)
+                for line in split_frames(message.data.encode())
+            ]
         return self._read.pop(0)
 
     async def sends(self, count: int) -> list[frames.Send]:
@@ -94,7 +99,8 @@ Script = Callable[[Line], Awaitable[None]]
 
 
 class FakeGateway:
-    """`script` runs once for each connection; when it returns the connection is closed with 1001."""
+    """`script` runs once for each connection; when it returns the connection is closed with
+    1001."""
 
     def __init__(self, script: Script) -> None:
         self.connections = 0
@@ -114,7 +120,10 @@ class FakeGateway:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if self._runner is not None:
             await self._runner.cleanup()

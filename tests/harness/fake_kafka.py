@@ -1,4 +1,5 @@
-"""Topics in memory for a partition of a folding stage, whose acknowledgements and reads can be held back."""
+"""Topics in memory for a partition of a folding stage, whose acknowledgements and reads can be held
+back."""
 
 import asyncio
 import threading
@@ -36,7 +37,9 @@ class FakeKafka:
 
     async def claim(self, partition: int) -> None: ...
 
-    async def lookup(self, users: Sequence[str], waiting: Callable[[bool], None]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(
+        self, users: Sequence[str], waiting: Callable[[bool], None]
+    ) -> Mapping[str, Sequence[tuple[str, int]]]:
         return {user: [("phone", 1)] for user in users}
 
     async def keep(self, topic: str, records: Sequence[tuple[int, bytes, bytes | None]]) -> None:
@@ -58,7 +61,12 @@ class FakeKafka:
         return self.committed_offset
 
     def batches(
-        self, topic: str, partition: int, start: int, end: int, stopped: Callable[[], bool] = lambda: False
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> Iterator[list[Record]]:
         while not self.reads.wait(0.01):
             if stopped():

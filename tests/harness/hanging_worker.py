@@ -1,6 +1,7 @@
 """A real sequencer worker that hangs.
 
-usage: python -m tests.harness.hanging_worker WHERE     (settings as for `messenger worker sequencer`)
+usage: python -m tests.harness.hanging_worker WHERE     (settings as for `messenger worker
+sequencer`)
 
 Nothing of the worker is replaced but the call at which it hangs for ever.
 """
@@ -13,14 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from agents.rules.answers import Routes
-from agents.sequencing.outside import Outside, PartitionOutside
-from agents.sequencing.restore import Restored
+from agents.rules.fanout import Routes
+from agents.sequencer.io import PartitionIO, SequencerIO
+from agents.sequencer.restore import Restored
 from agents.settings import WorkerSettings
 from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
-from streams.app import PipelineApp
+from streams.faust_adapter.app import PipelineApp
 
 WHERE = {
     "append": "an append that Kafka never reports on",
@@ -30,14 +31,14 @@ WHERE = {
 """What the watchdog ends; beside them there is "stop": Faust's stop never ends."""
 
 
-class HangingOutside(Outside):
+class HangingOutside(SequencerIO):
     where = ""
 
-    def partition(self, number: int) -> PartitionOutside:
+    def partition(self, number: int) -> PartitionIO:
         return HangingPartition(self, number)
 
 
-class HangingPartition(PartitionOutside):
+class HangingPartition(PartitionIO):
     _outside: HangingOutside
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
@@ -64,4 +65,9 @@ if __name__ == "__main__":
     HangingOutside.where = sys.argv[1]
     if HangingOutside.where == "stop":
         PipelineApp._stop_fetcher = hang
-    sys.exit(run(load(WorkerSettings, os.environ), [functools.partial(build_sequencer, kind=HangingOutside)]))
+    sys.exit(
+        run(
+            load(WorkerSettings, os.environ),
+            [functools.partial(build_sequencer, kind=HangingOutside)],
+        )
+    )

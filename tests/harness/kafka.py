@@ -8,28 +8,41 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
-from connectors.kafka.topics import TopicsAdmin
 from tests.harness.stack import Stack
 
 
 def produce(stack: Stack, topic: str, partition: int, *values: bytes) -> None:
     """Write records, acknowledged one by one."""
-    producer = Producer({"bootstrap.servers": stack.kafka, "acks": "all", "message.max.bytes": 8_000_000})
+    producer = Producer(
+        {"bootstrap.servers": stack.kafka, "acks": "all", "message.max.bytes": 8_000_000}
+    )
     errors: list[object] = []
     for value in values:
-        producer.produce(topic, value, partition=partition, on_delivery=lambda error, _: errors.append(error))
+        producer.produce(
+            topic, value, partition=partition, on_delivery=lambda error, _: errors.append(error)
+        )
         producer.flush(10)
     assert errors == [None] * len(values), errors
 
 
 def produce_many(stack: Stack, topic: str, partition: int, values: Iterable[bytes]) -> None:
     """The same, as fast as may be."""
-    producer = Producer({"bootstrap.servers": stack.kafka, "acks": "all", "message.max.bytes": 8_000_000, "linger.ms": 5})
+    producer = Producer(
+        {
+            "bootstrap.servers": stack.kafka,
+            "acks": "all",
+            "message.max.bytes": 8_000_000,
+            "linger.ms": 5,
+        }
+    )
     errors: list[object] = []
     for value in values:
-        producer.produce(topic, value, partition=partition, on_delivery=lambda error, _: errors.append(error))
+        producer.produce(
+            topic, value, partition=partition, on_delivery=lambda error, _: errors.append(error)
+        )
     producer.flush(60)
     assert set(errors) == {None}, set(errors)
 
@@ -82,7 +95,8 @@ def expire(stack: Stack, topic: str, partition: int) -> None:
 
 
 def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:
-    """The last record batches of a partition are lost, as when a disk lost them. The broker must be stopped."""
+    """The last record batches of a partition are lost, as when a disk lost them. The broker must be
+    stopped."""
     data: Path = stack.home / "kafka" / "data"
     segment = data / f"{topic}-{partition}" / f"{0:020d}.log"
     content = segment.read_bytes()
@@ -93,7 +107,11 @@ def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:
     assert len(starts) >= batches
     with segment.open("r+b") as file:
         file.truncate(starts[-batches])
-    for index in (*segment.parent.glob("*.index"), *segment.parent.glob("*.timeindex"), *segment.parent.glob("*.snapshot")):
+    for index in (
+        *segment.parent.glob("*.index"),
+        *segment.parent.glob("*.timeindex"),
+        *segment.parent.glob("*.snapshot"),
+    ):
         index.unlink()
     for checkpoint in ("recovery-point-offset-checkpoint", ".kafka_cleanshutdown"):
         (data / checkpoint).unlink(missing_ok=True)

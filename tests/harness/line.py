@@ -1,4 +1,5 @@
-"""A network line to a server that can be cut: what is behind it is out of reach, and connections over it end."""
+"""A network line to a server that can be cut: what is behind it is out of reach, and connections
+over it end."""
 
 import asyncio
 import threading
@@ -10,7 +11,8 @@ from urllib.parse import urlsplit
 
 
 class Line:
-    """Use it as a context manager; `url` is the server's address over the line, the same each time it is mended."""
+    """Use it as a context manager; `url` is the server's address over the line, the same each time
+    it is mended."""
 
     def __init__(self, server: str) -> None:
         self._server = urlsplit(server)
@@ -25,7 +27,12 @@ class Line:
         self.mend()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,4 +1,5 @@
-"""Steady load for chaos: pairs that talk all the time, so that whatever is killed is killed in the middle of something."""
+"""Steady load for chaos: pairs that talk all the time, so that whatever is killed is killed in the
+middle of something."""
 
 import asyncio
 import contextlib
@@ -11,7 +12,8 @@ _PAUSE_SECONDS = 0.02
 
 
 class Load:
-    """`start` it, do something terrible, `stop` it: it returns when everything that was said is sent."""
+    """`start` it, do something terrible, `stop` it: it returns when everything that was said is
+    sent."""
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk
@@ -43,7 +45,8 @@ class Load:
                 await asyncio.sleep(0.02)
 
     async def dark(self, timeout: float = 90) -> float:
-        """Wait until every conversation is served again; the longest time in seconds that one of them was not."""
+        """Wait until every conversation is served again; the longest time in seconds that one of
+        them was not."""
         await self.sent(PAIRS * 2, timeout)
         waiting = set(self._talk.last)
         seen = dict(self._talk.last)

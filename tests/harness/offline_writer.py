@@ -1,4 +1,5 @@
-"""A device without a network that writes messages into its folder and then hangs until it is killed."""
+"""A device without a network that writes messages into its folder and then hangs until it is
+killed."""
 
 import asyncio
 import sys

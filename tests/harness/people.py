@@ -1,4 +1,5 @@
-"""People and their devices through a random history, for the model and for real services: what they do, and then see."""
+"""People and their devices through a random history, for the model and for real services: what they
+do, and then see."""
 
 import asyncio
 import random
@@ -41,9 +42,16 @@ def history(chance: random.Random, kinds: dict[str, int], steps: int) -> list[St
 
 
 class Device:
-    """An app: it ends and starts again, with what its folder keeps if it has one. `make(user, device, folder)` a client."""
+    """An app: it ends and starts again, with what its folder keeps if it has one. `make(user,
+    device, folder)` a client."""
 
-    def __init__(self, user: str, name: str, folder: Path | None, make: Callable[[str, str, Path | None], Client]) -> None:
+    def __init__(
+        self,
+        user: str,
+        name: str,
+        folder: Path | None,
+        make: Callable[[str, str, Path | None], Client],
+    ) -> None:
         self.user = user
         self.name = name
         self.folder = folder
@@ -101,7 +109,12 @@ class Device:
             self._begun = True
             for conversation, floor in timelines.floors().items():
                 self.history[conversation] = max(floor, self.history.get(conversation, 0))
-        names = sorted(user for name in timelines.cursors() for user in members_of_valid(name) if user != self.user)
+        names = sorted(
+            user
+            for name in timelines.cursors()
+            for user in members_of_valid(name)
+            if user != self.user
+        )
         if names != self.client._receiver.watch_list._users:
             self.client.watch(names)
 
@@ -114,9 +127,13 @@ class Device:
             if isinstance(event, MessageReceived):
                 shown = self.shown[event.conversation]
                 before = shown[-1].seq if shown else event.seq - 1
-                assert (event.seq, event.missing) == (before + 1, 0), f"{event.seq} is shown after {before}"
+                assert (event.seq, event.missing) == (before + 1, 0), (
+                    f"{event.seq} is shown after {before}"
+                )
                 if not client._receiver.timelines.begun:
-                    self.history[event.conversation] = max(self.history.get(event.conversation, 0), before)
+                    self.history[event.conversation] = max(
+                        self.history.get(event.conversation, 0), before
+                    )
                 shown.append(Shown(event.seq, event.sender, event.key, event.body))
                 self._claim(event.conversation, event.seq, read=event.sender == self.user)
             elif isinstance(event, SendFailed):
@@ -132,8 +149,8 @@ class Device:
 
 
 class People:
-    """`users` with their devices. A phone has a folder; what another app knew is gone when it ends. `lose` takes a client's
-    connection from it."""
+    """`users` with their devices. A phone has a folder; what another app knew is gone when it ends.
+    `lose` takes a client's connection from it."""
 
     def __init__(
         self,
@@ -169,7 +186,10 @@ class People:
             return
         elif kind == "send":
             self._sent += 1
-            device.send([user for user in self.users if user != device.user][number % 2], f"message {self._sent}")
+            device.send(
+                [user for user in self.users if user != device.user][number % 2],
+                f"message {self._sent}",
+            )
         elif kind == "read":
             device.read()
         elif kind == "drop":
@@ -198,7 +218,10 @@ class People:
         return [device for device in self.devices if not device.away]
 
     def online(self) -> dict[str, bool]:
-        return {user: any(device.online for device in self.here if device.user == user) for user in self.users}
+        return {
+            user: any(device.online for device in self.here if device.user == user)
+            for user in self.users
+        }
 
     def wrong(self, truth: Truth) -> list[str]:
         """What is not as it must be at the end."""
@@ -221,6 +244,8 @@ class People:
 
     async def _install(self, user: str, name: str) -> Device:
         self._made += 1
-        device = Device(user, name, self._folder / f"{self._made}" if name == "phone" else None, self._make)
+        device = Device(
+            user, name, self._folder / f"{self._made}" if name == "phone" else None, self._make
+        )
         await device.start()
         return device

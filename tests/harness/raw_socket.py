@@ -11,8 +11,8 @@ _MASK = os.urandom(4)
 
 
 class RawSocket:
-    """`received` holds the text messages that came, `pongs` what pings were answered with; `code` is the close code, 0 if the
-    connection ended without one."""
+    """`received` holds the text messages that came, `pongs` what pings were answered with; `code`
+    is the close code, 0 if the connection ended without one."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.received: list[bytes] = []
@@ -26,7 +26,8 @@ class RawSocket:
 
     @classmethod
     async def connect(cls, url: str, receive_buffer: int = 0, reads: bool = True) -> "RawSocket":
-        """`receive_buffer` bytes are asked of the kernel; with `reads` False nothing is read before `read`."""
+        """`receive_buffer` bytes are asked of the kernel; with `reads` False nothing is read before
+        `read`."""
         to = urlsplit(url)
         plain = socket.socket()
         plain.setblocking(False)
@@ -51,8 +52,15 @@ class RawSocket:
         """Read from now on."""
         self._reading = asyncio.create_task(self._read())
 
-    async def send(self, payload: bytes, kind: int = TEXT, cuts: tuple[int, ...] = (), ping_between: bool = False) -> None:
-        """One message, in fragments if there are `cuts`. Does nothing once the connection has gone."""
+    async def send(
+        self,
+        payload: bytes,
+        kind: int = TEXT,
+        cuts: tuple[int, ...] = (),
+        ping_between: bool = False,
+    ) -> None:
+        """One message, in fragments if there are `cuts`. Does nothing once the connection has
+        gone."""
         starts = (0, *cuts)
         ends = (*cuts, len(payload))
         out = bytearray()
@@ -106,7 +114,9 @@ class RawSocket:
                 elif kind == PING:
                     self._writer.write(raw_frame(payload, PONG))
                 elif kind == CLOSE:
-                    (self.code,) = struct.unpack("!H", payload[:2]) if len(payload) >= 2 else (1005,)
+                    (self.code,) = (
+                        struct.unpack("!H", payload[:2]) if len(payload) >= 2 else (1005,)
+                    )
                     self._writer.write(raw_frame(payload[:2], CLOSE))
                     return
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,4 +1,5 @@
-"""A local stack for tests, by the real `messenger local up`: its parts can be looked at and killed by pid."""
+"""A local stack for tests, by the real `messenger local up`: its parts can be looked at and killed
+by pid."""
 
 import asyncio
 import contextlib
@@ -25,7 +26,8 @@ _READY_SECONDS = 90.0
 
 
 class Stack:
-    """Use it as a context manager; `home` is an empty or an earlier stack's folder. `archivers` None: without ClickHouse."""
+    """Use it as a context manager; `home` is an empty or an earlier stack's folder. `archivers`
+    None: without ClickHouse."""
 
     def __init__(
         self,
@@ -39,7 +41,14 @@ class Stack:
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
-        self._counts = ["--workers", str(workers), "--gateways", str(gateways), "--cursors", str(cursors)]
+        self._counts = [
+            "--workers",
+            str(workers),
+            "--gateways",
+            str(gateways),
+            "--cursors",
+            str(cursors),
+        ]
         self._counts += ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self.process: subprocess.Popen[bytes] | None = None
@@ -54,7 +63,12 @@ class Stack:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.end()
 
     @property
@@ -122,7 +136,11 @@ class Stack:
                     os.kill(part["pid"], signal.SIGKILL)
 
     def run(
-        self, *arguments: str, timeout: float = 60, check: bool = False, environment: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        timeout: float = 60,
+        check: bool = False,
+        environment: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run `messenger ...` against this stack."""
         return subprocess.run(
@@ -141,7 +159,9 @@ class Stack:
     def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:
         os.kill(self.parts()[part]["pid"], number)
 
-    def replace(self, part: str, number: signal.Signals = signal.SIGKILL, timeout: float = 30) -> None:
+    def replace(
+        self, part: str, number: signal.Signals = signal.SIGKILL, timeout: float = 30
+    ) -> None:
         """Kill a part and wait until its supervisor has started another process."""
         pid = self.parts()[part]["pid"]
         os.kill(pid, number)
@@ -154,7 +174,8 @@ class Stack:
         return Home(self.home).log_of(part).read_text(errors="replace")
 
     def unhealthy(self) -> dict[str, str]:
-        """The state of each part that is not as it should be, as `messenger local status` says it."""
+        """The state of each part that is not as it should be, as `messenger local status` says
+        it."""
         parts = self.parts()
         assert parts, "no stack runs"
         asyncio.run(look(parts))

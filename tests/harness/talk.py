@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from messenger_sdk import Client, Event, MessageReceived
 from ops.audit.devices import Shown, judge_devices
 from ops.audit.verdict import Verdict
@@ -20,7 +20,8 @@ _HEADS_SECONDS = 5.0
 
 
 class Talk:
-    """Devices of several users on a stack's gateways. `names` are prefixed so that talks on one stack do not meet."""
+    """Devices of several users on a stack's gateways. `names` are prefixed so that talks on one
+    stack do not meet."""
 
     def __init__(self, stack: Stack, prefix: str) -> None:
         self._stack = stack
@@ -34,7 +35,8 @@ class Talk:
         self.shown: dict[str, list[Shown]] = {}
         self.accepted: list[Shown] = []
         self.longest_gap = 0.0
-        """Longest time in seconds between two sends that one conversation got through, since it was last set to 0."""
+        """Longest time in seconds between two sends that one conversation got through, since it was
+        last set to 0."""
         self.last: dict[str, float] = {}
         """When a conversation last got a send through (monotonic seconds)."""
 
@@ -42,7 +44,10 @@ class Talk:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         for task in self._watching:
             task.cancel()
@@ -58,12 +63,15 @@ class Talk:
         urls = self._stack.gateway_urls
         first = (next(self._joined) if gateway is None else gateway) % len(urls)
         token = issue(user_id(user), self._stack.token_secret, time.time())
-        client = await self._exits.enter_async_context(Client(urls[first:] + urls[:first], token, device))
+        client = await self._exits.enter_async_context(
+            Client(urls[first:] + urls[:first], token, device)
+        )
         self.clients[f"{user}/{device}"] = client
         self._watching.append(asyncio.create_task(self._watch(f"{user}/{device}", client)))
         async with asyncio.timeout(20):
             await client.online()
-        # a device shows what came while it was away from its first heads on; without a worker there are none
+        # a device shows what came while it was away from its first heads on; without a worker there
+        # are none
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEADS_SECONDS):
                 while not client._receiver.timelines.begun:
@@ -103,7 +111,11 @@ class Talk:
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             if all(
-                len(shown) >= sum(device.split("/")[0] in message.conversation.split(":") for message in self.accepted)
+                len(shown)
+                >= sum(
+                    device.split("/")[0] in message.conversation.split(":")
+                    for message in self.accepted
+                )
                 for device, shown in self.shown.items()
             ):
                 return
@@ -112,6 +124,9 @@ class Talk:
     def verdict(self) -> Verdict:
         """The devices' verdict. Bodies are unique, so they stand for the keys."""
         verdict = Verdict()
-        shown = {device: [message._replace(key=message.body) for message in all_] for device, all_ in self.shown.items()}
+        shown = {
+            device: [message._replace(key=message.body) for message in all_]
+            for device, all_ in self.shown.items()
+        }
         judge_devices(self.accepted, shown, verdict)
         return verdict

@@ -17,10 +17,12 @@ from tests.harness.stack import Stack
 
 
 class Worker:
-    """Number 0, 1 …: each has its own state folder, below `folder` or the stack's, and monitor port. End it with `stop` or
-    `kill`."""
+    """Number 0, 1 …: each has its own state folder, below `folder` or the stack's, and monitor
+    port. End it with `stop` or `kill`."""
 
-    def __init__(self, stack: Stack, number: int = 0, stage: str = "sequencer", folder: Path | None = None) -> None:
+    def __init__(
+        self, stack: Stack, number: int = 0, stage: str = "sequencer", folder: Path | None = None
+    ) -> None:
         self.stage = stage
         self._stack = stack
         self.state_dir = (folder or stack.home) / f"own-worker-{number}"
@@ -30,14 +32,18 @@ class Worker:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, point: str = "", after: int = 0, hang: str = "") -> None:
-        """Start it; with `point`, it kills itself there after so many appends (tests.harness.crashing_worker); with `hang`, it
-        hangs there (tests.harness.hanging_worker)."""
+        """Start it; with `point`, it kills itself there after so many appends
+        (tests.harness.crashing_worker); with `hang`, it hangs there
+        (tests.harness.hanging_worker)."""
         program = ["-m", "ops", "worker", self.stage]
         if point:
             program = ["-m", "tests.harness.crashing_worker", point, str(after)]
         elif hang:
             program = ["-m", "tests.harness.hanging_worker", hang]
-        environment = {"MESSENGER_STATE_DIR": str(self.state_dir), "MESSENGER_WEB_PORT": str(self.port)}
+        environment = {
+            "MESSENGER_STATE_DIR": str(self.state_dir),
+            "MESSENGER_WEB_PORT": str(self.port),
+        }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program],
@@ -65,7 +71,8 @@ class Worker:
         self.process.wait(10)
 
     def end(self) -> None:
-        """End it if it still runs; by SIGTERM if it obeys, so that the next one need not wait for its session to run out."""
+        """End it if it still runs; by SIGTERM if it obeys, so that the next one need not wait for
+        its session to run out."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             if not self.wait_dead(10):
@@ -86,7 +93,9 @@ class Worker:
     def page(self, path: str = "") -> dict[str, Any] | None:
         """One of its pages; without `path` its stage's."""
         try:
-            with urllib.request.urlopen(self.url + (path or f"/{self.stage}/"), timeout=5) as answer:
+            with urllib.request.urlopen(
+                self.url + (path or f"/{self.stage}/"), timeout=5
+            ) as answer:
                 page: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             page = json.load(error)
@@ -100,7 +109,9 @@ class Worker:
     def wait_for(self, condition: Any, timeout: float = 40) -> None:
         until = time.monotonic() + timeout
         while not condition():
-            assert time.monotonic() < until, f"not within {timeout} s: {self.page('/health/')} {self.page()}; {self.tail()}"
+            assert time.monotonic() < until, (
+                f"not within {timeout} s: {self.page('/health/')} {self.page()}; {self.tail()}"
+            )
             time.sleep(0.1)
 
     def partitions(self) -> dict[int, dict[str, Any]]:
@@ -111,5 +122,9 @@ class Worker:
     def tail(self) -> str:
         """Its warnings, and the end of its log."""
         text = self.log.read_text(errors="replace")
-        warnings = [line for line in text.splitlines() if " WARNING " in line or " ERROR " in line or " CRITICAL " in line]
+        warnings = [
+            line
+            for line in text.splitlines()
+            if " WARNING " in line or " ERROR " in line or " CRITICAL " in line
+        ]
         return "\n".join([*warnings[-20:], text[-2000:]])

@@ -1,4 +1,5 @@
-"""The archive of a real stack: rows equal to the log, wiped and rebuilt, backed up and restored, months dropped."""
+"""The archive of a real stack: rows equal to the log, wiped and rebuilt, backed up and restored,
+months dropped."""
 
 import asyncio
 import json
@@ -53,12 +54,20 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.05)
 
 
-async def test_what_people_said_is_in_the_archive(own: Stack, admin: ArchiveAdmin, archive: ClickHouseArchive) -> None:
+async def test_what_people_said_is_in_the_archive(
+    own: Stack, admin: ArchiveAdmin, archive: ClickHouseArchive
+) -> None:
     async with Talk(own, "arch") as talk:
         pairs = [(await talk.join(f"a{n}"), await talk.join(f"b{n}")) for n in range(10)]
         await asyncio.gather(
-            *(talk.say(pair[0], f"b{n}", [f"{n} a {i} – ü" for i in range(150)]) for n, pair in enumerate(pairs)),
-            *(talk.say(pair[1], f"a{n}", [f"{n} b {i}" for i in range(150)]) for n, pair in enumerate(pairs)),
+            *(
+                talk.say(pair[0], f"b{n}", [f"{n} a {i} – ü" for i in range(150)])
+                for n, pair in enumerate(pairs)
+            ),
+            *(
+                talk.say(pair[1], f"a{n}", [f"{n} b {i}" for i in range(150)])
+                for n, pair in enumerate(pairs)
+            ),
         )
         began = time.monotonic()
         wait_for(lambda: admin.counts()[0] == 3000)
@@ -67,12 +76,16 @@ async def test_what_people_said_is_in_the_archive(own: Stack, admin: ArchiveAdmi
         name = f"{talk.user('a3')}:{talk.user('b3')}"
         page = await archive.page(name, before=301, limit=300)
         assert [message.seq for message in page] == list(range(300, 0, -1))
-        said = {(message.seq, message.body) for message in talk.accepted if message.conversation == name}
+        said = {
+            (message.seq, message.body) for message in talk.accepted if message.conversation == name
+        }
         assert {(message.seq, message.body) for message in page} == said
         assert await archive.last_seq(name) == 300
 
 
-async def test_a_message_is_archived_within_two_seconds(own: Stack, archive: ClickHouseArchive) -> None:
+async def test_a_message_is_archived_within_two_seconds(
+    own: Stack, archive: ClickHouseArchive
+) -> None:
     async with Talk(own, "fresh") as talk:
         alice, _ = await talk.join("alice"), await talk.join("bob")
         longest = 0.0
@@ -96,15 +109,24 @@ def test_check_finds_what_is_missing_twice_and_different(own: Stack, admin: Arch
         f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' AND seq = {first.seq} "
         "SETTINGS mutations_sync = 2",
     )
-    admin.insert([second._replace(body="forged"), third._replace(time=third.time - 70 * 24 * 3600 * 1000)])
+    admin.insert(
+        [second._replace(body="forged"), third._replace(time=third.time - 70 * 24 * 3600 * 1000)]
+    )
     found = own.run("archive", "check", "--wait", "0")
     assert found.returncode == 1
-    for line in ("missing: 1\n", "different: 1\n", "twice: 1\n", f"missing: {first.conversation}/{first.seq} "):
+    for line in (
+        "missing: 1\n",
+        "different: 1\n",
+        "twice: 1\n",
+        f"missing: {first.conversation}/{first.seq} ",
+    ):
         assert line in found.stdout, found.stdout
     assert "forged" not in found.stdout, "never a body in an output"
 
     filled = own.run("archive", "rebuild", "--from-log")
-    assert (filled.returncode, "filled: 1\n" in filled.stdout) == (1, True), "what differs is told, never replaced"
+    assert (filled.returncode, "filled: 1\n" in filled.stdout) == (1, True), (
+        "what differs is told, never replaced"
+    )
     for _ in range(2):
         admin.run(
             f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' SETTINGS mutations_sync = 2"
@@ -144,24 +166,33 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
 
     own.run("send", "--as", "alice", "--to", "bob", "later than the backup", check=True)
     wait_for(lambda: equal(own, admin))
-    admin.run("ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' SETTINGS mutations_sync = 2")
+    admin.run(
+        "ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' SETTINGS mutations_sync = 2"
+    )
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
     assert equal(own, admin), "what was missing is back, what came later is still there"
     assert own.run("archive", "check").returncode == 0
-    assert own.run("archive", "restore", "--from", str(own.home / "backups" / "none")).returncode == 1
+    assert (
+        own.run("archive", "restore", "--from", str(own.home / "backups" / "none")).returncode == 1
+    )
 
 
 def test_retention_drops_whole_months_and_says_so(own: Stack, admin: ArchiveAdmin) -> None:
     old = Row("alice:zoe", 1, bytes(16), "alice", "phone", "long ago", 1_577_880_000_000, 0, 0, 0)
     admin.insert([old, old._replace(seq=2)])
     planned = own.run("archive", "retention", "--months", "2")
-    assert (planned.returncode, "would drop 202001 of messages: 2 rows" in planned.stdout) == (0, True), planned.stdout
+    assert (planned.returncode, "would drop 202001 of messages: 2 rows" in planned.stdout) == (
+        0,
+        True,
+    ), planned.stdout
     assert len(admin.found([("alice:zoe", 1)])) == 1
     dropped = own.run("archive", "retention", "--months", "2", "--yes")
     assert "dropping 202001 of messages: 2 rows" in dropped.stdout
     assert admin.found([("alice:zoe", 1), ("alice:zoe", 2)]) == []
-    assert admin.query("SELECT count() FROM archive.user_conversations WHERE user = 'zoe'") == [(0,)]
+    assert admin.query("SELECT count() FROM archive.user_conversations WHERE user = 'zoe'") == [
+        (0,)
+    ]
     assert own.run("archive", "retention", "--months", "1").returncode == 2
     assert equal(own, admin)
 
@@ -170,7 +201,9 @@ def test_views_of_data_teams_are_exact(own: Stack, admin: ArchiveAdmin) -> None:
     rows = admin.found([("arch-a2:arch-b2", seq) for seq in range(1, 200)])
     admin.insert(rows)
     messages = len(in_log(own))
-    assert admin.query("SELECT count(), countIf(erased) FROM archive.exact_messages") == [(messages, 0)]
+    assert admin.query("SELECT count(), countIf(erased) FROM archive.exact_messages") == [
+        (messages, 0)
+    ]
     for _ in range(2):
         admin.run("SYSTEM REFRESH VIEW archive.daily_feed")
         admin.run("SYSTEM WAIT VIEW archive.daily_feed")
@@ -180,8 +213,13 @@ def test_views_of_data_teams_are_exact(own: Stack, admin: ArchiveAdmin) -> None:
 def test_commands_say_what_is_wrong_with_a_code(own: Stack, tmp_path: Path) -> None:
     environment = {**own.environment(), "MESSENGER_CLICKHOUSE_ADMIN": "http://admin:x@127.0.0.1:1"}
     away = own.run("archive", "check", environment=environment)
-    assert (away.returncode, away.stderr.startswith("messenger: ClickHouse at 127.0.0.1:1")) == (3, True)
-    wrong = own.run("archive", "migrate", environment={**environment, "MESSENGER_CLICKHOUSE_ADMIN": "nonsense"})
+    assert (away.returncode, away.stderr.startswith("messenger: ClickHouse at 127.0.0.1:1")) == (
+        3,
+        True,
+    )
+    wrong = own.run(
+        "archive", "migrate", environment={**environment, "MESSENGER_CLICKHOUSE_ADMIN": "nonsense"}
+    )
     assert (wrong.returncode, "http://user:password@host" in wrong.stderr) == (2, True)
     nowhere = {"PATH": "/usr/bin:/bin", "MESSENGER_HOME": str(tmp_path / "none")}
     unset = own.run("archive", "migrate", environment=nowhere)
@@ -192,7 +230,9 @@ def test_commands_say_what_is_wrong_with_a_code(own: Stack, tmp_path: Path) -> N
         assert "Example:" in own.run("archive", name, "--help", check=True).stdout
 
 
-def test_a_record_of_a_newer_version_halts_its_partition_and_no_other(own: Stack, admin: ArchiveAdmin) -> None:
+def test_a_record_of_a_newer_version_halts_its_partition_and_no_other(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
     partition = partition_of("alice:bob", 4)
     kafka.produce(own, LOG, partition, encode_event([SCHEMA_VERSION + 1, "from the future"]))
 

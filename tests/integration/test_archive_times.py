@@ -1,4 +1,5 @@
-"""When messages were delivered and read, in the archive of a real stack: right, few rows, and the same whatever is killed."""
+"""When messages were delivered and read, in the archive of a real stack: right, few rows, and the
+same whatever is killed."""
 
 import asyncio
 import time
@@ -45,7 +46,9 @@ def in_topic(stack: Stack) -> set[CursorRow]:
         return {
             row
             for partition in range(PARTITIONS)
-            for rows in topic_cursors(reader, partition, reader.watermarks(CURSORS, partition)[1], 0, lambda records: None)
+            for rows in topic_cursors(
+                reader, partition, reader.watermarks(CURSORS, partition)[1], 0, lambda records: None
+            )
             for row in rows
         }
     finally:
@@ -69,7 +72,9 @@ def delivered_and_read(admin: ArchiveAdmin, conversation: str) -> tuple[int, int
     return messages, delivered, read
 
 
-async def test_many_messages_are_few_rows_with_the_times_that_people_see(own: Stack, admin: ArchiveAdmin) -> None:
+async def test_many_messages_are_few_rows_with_the_times_that_people_see(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
     async with Talk(own, "times") as talk:
         alice = await talk.join("alice")
         conversation, bobs = f"{talk.user('alice')}:{talk.user('bob')}", talk.user("bob")
@@ -91,11 +96,15 @@ async def test_many_messages_are_few_rows_with_the_times_that_people_see(own: St
         assert last_delivered > began
         await eventually(lambda: equal(own, admin))
         rows = len([row for row in in_archive(admin) if row.user == bobs])
-        print(f"{rows} rows for 601 messages delivered and 250 read; {len(in_archive(admin)) - rows} of the sender")
+        print(
+            f"{rows} rows for 601 messages delivered and 250 read; {len(in_archive(admin)) - rows} of the sender"
+        )
         assert rows < 10
 
 
-async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(own: Stack, admin: ArchiveAdmin) -> None:
+async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
     async with Talk(own, "killed") as talk:
         pairs = [(await talk.join(f"a{n}"), await talk.join(f"b{n}")) for n in range(4)]
         for round_ in range(3):
@@ -111,21 +120,29 @@ async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(own:
         assert page is not None
         assert {partition["status"] for partition in page["partitions"]} == {"running"}
         stored = admin.query("SELECT count() FROM archive.cursors")[0][0]
-        print(f"{stored} rows on disk, {len(in_archive(admin))} cursors, {len(talk.accepted)} messages")
+        print(
+            f"{stored} rows on disk, {len(in_archive(admin))} cursors, {len(talk.accepted)} messages"
+        )
     check = await asyncio.to_thread(own.run, "archive", "check")
     assert check.returncode == 0, check.stdout + check.stderr
     assert f"cursors not older than the log: {len(in_topic(own)):,}, missing 0\n" in check.stdout
 
 
-async def test_cursors_are_checked_rebuilt_backed_up_and_restored(own: Stack, admin: ArchiveAdmin) -> None:
+async def test_cursors_are_checked_rebuilt_backed_up_and_restored(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
     whole = sorted(in_archive(admin))
     folder = str(own.home / "backups" / "one")
     assert own.run("archive", "backup", "--to", folder).returncode == 0
     admin.run("TRUNCATE TABLE archive.cursors")
     checked = own.run("archive", "check", "--wait", "0")
-    assert (checked.returncode, f"missing {len(whole):,}\n" in checked.stdout) == (1, True), checked.stdout
+    assert (checked.returncode, f"missing {len(whole):,}\n" in checked.stdout) == (1, True), (
+        checked.stdout
+    )
     rebuilt = own.run("archive", "rebuild", "--from-log")
-    assert (rebuilt.returncode, f"filled {len(whole):,}\n" in rebuilt.stdout) == (0, True), rebuilt.stdout + rebuilt.stderr
+    assert (rebuilt.returncode, f"filled {len(whole):,}\n" in rebuilt.stdout) == (0, True), (
+        rebuilt.stdout + rebuilt.stderr
+    )
     assert sorted(in_archive(admin)) == whole
     admin.run("TRUNCATE TABLE archive.cursors")
     assert own.run("archive", "restore", "--from", folder).returncode == 0
@@ -135,14 +152,18 @@ async def test_cursors_are_checked_rebuilt_backed_up_and_restored(own: Stack, ad
     assert sorted(in_archive(admin)) == whole
 
 
-async def test_a_backup_from_before_there_were_cursors_is_restored_too(own: Stack, admin: ArchiveAdmin) -> None:
+async def test_a_backup_from_before_there_were_cursors_is_restored_too(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
     whole, messages = sorted(in_archive(admin)), admin.counts()[0]
     folder = str(own.home / "backups" / "old")
     admin.run("ALTER TABLE archive.migrations DELETE WHERE number > 3 SETTINGS mutations_sync = 2")
     newer = ", ".join(f"archive.{name}" for name in ("cursors", "exact_cursors", "message_times"))
     admin.run(f"BACKUP DATABASE archive EXCEPT TABLES {newer} TO File('{folder}')")
     admin.migrate(lambda migration: None)
-    admin.run("ALTER TABLE archive.messages DELETE WHERE startsWith(conversation, 'killed') SETTINGS mutations_sync = 2")
+    admin.run(
+        "ALTER TABLE archive.messages DELETE WHERE startsWith(conversation, 'killed') SETTINGS mutations_sync = 2"
+    )
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
     assert (sorted(in_archive(admin)), admin.counts()[0]) == (whole, messages)

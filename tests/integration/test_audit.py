@@ -1,4 +1,5 @@
-"""The judge on real topics: what a paused worker or a wrong delivery leaves there is named, and numbers nothing anew."""
+"""The judge on real topics: what a paused worker or a wrong delivery leaves there is named, and
+numbers nothing anew."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from agents.rules.answers import message_frame
+from agents.rules.fanout import message_frame
 from ops.audit.verdict import MEANINGS
 from schemas.codec import decode_log, encode_event
 from schemas.events import SCHEMA_VERSION, DeliveryRecord, LogRecord, MessageDelivered
@@ -41,13 +42,18 @@ def log_of(stack: Stack) -> list[LogRecord]:
 def test_deviations_in_kafka_are_named_and_number_nothing_anew(own: Stack) -> None:
     assert [say(own, "one"), say(own, "two")] == [1, 2]
     clean = own.run("audit")
-    assert (clean.returncode, "dense, once, in order, equal everywhere" in clean.stdout) == (0, True), clean.stdout
+    assert (clean.returncode, "dense, once, in order, equal everywhere" in clean.stdout) == (
+        0,
+        True,
+    ), clean.stdout
     assert "messages: 2\n" in clean.stdout
     assert "counters: 1\n" in clean.stdout, "the worker's counters were judged"
 
     first = log_of(own)[0]
     kafka.produce(own, LOG, PARTITION, encode_event(first))
-    assert say(own, "three") == 3, "a late append is harmless (R2), and the owner finds its own place again (R6)"
+    assert say(own, "three") == 3, (
+        "a late append is harmless (R2), and the owner finds its own place again (R6)"
+    )
     assert own.run("audit").returncode == 0
 
     forged = msgspec.structs.replace(first.taken[0], body="other")
@@ -67,7 +73,9 @@ def test_deviations_in_kafka_are_named_and_number_nothing_anew(own: Stack) -> No
 
 
 def test_a_log_that_cannot_be_judged_says_so(own: Stack) -> None:
-    kafka.produce(own, LOG, PARTITION, msgspec.msgpack.encode([SCHEMA_VERSION + 1, "from the future"]))
+    kafka.produce(
+        own, LOG, PARTITION, msgspec.msgpack.encode([SCHEMA_VERSION + 1, "from the future"])
+    )
     judged = own.run("audit")
     assert judged.returncode == 3
     assert f"version {SCHEMA_VERSION + 1}" in judged.stderr

@@ -1,4 +1,5 @@
-"""Each queue of the gateway at its bound, and its rule: others are served, what was acknowledged is there, all come back."""
+"""Each queue of the gateway at its bound, and its rule: others are served, what was acknowledged is
+there, all come back."""
 
 import asyncio
 import json
@@ -12,10 +13,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from gateway.edge.socket import HELLO_SECONDS, MAX_UNREAD_BYTES
 from gateway.node import MAX_ARRIVING
-from gateway.socket import HELLO_SECONDS, MAX_UNREAD_BYTES
+from gateway.queries.worker_client import MAX_REQUESTS, MAX_UNDER_WAY
 from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
-from gateway.workers import MAX_REQUESTS, MAX_UNDER_WAY
 from messenger_sdk import Client, MessageReceived, StateChanged
 from schemas.codes import Close, Code
 from schemas.frames import MAX_BODY_BYTES, MAX_FRAMES, MAX_QUESTIONS, OUTBOX_WINDOW
@@ -48,7 +49,9 @@ def metric(stack: Stack, name: str) -> float:
     return float(lines[f"messenger_gateway_{name}"])
 
 
-async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack, talk: Talk) -> None:
+async def test_slow_reader_is_told_to_come_back_and_shows_everything(
+    lab: Stack, talk: Talk
+) -> None:
     alice, bob = await talk.join("alice"), await talk.join("bob")
     shown: list[int] = []
     codes: list[int] = []
@@ -90,7 +93,11 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(lab: Stack,
     assert codes == [Close.SLOW_READER.number]
     assert shown == list(range(1, count + 2))
     await talk.settle()
-    served = [message for message in talk.shown[f"{talk.user('bob')}/one"] if message.body.startswith("beside")]
+    served = [
+        message
+        for message in talk.shown[f"{talk.user('bob')}/one"]
+        if message.body.startswith("beside")
+    ]
     assert len(served) == count // OUTBOX_WINDOW
     assert bob.state == "online"
 
@@ -107,7 +114,9 @@ async def test_flooding_device_is_told_so_and_others_are_served(lab: Stack, talk
             await asyncio.sleep(0.02)
     answers = [frame["t"] for frame in told(flood)[1:]]
     limited = [frame for frame in told(flood) if frame["t"] == "error"]
-    assert {(frame["code"], frame["retry"]) for frame in limited} == {(Code.RATE_LIMITED.number, True)}
+    assert {(frame["code"], frame["retry"]) for frame in limited} == {
+        (Code.RATE_LIMITED.number, True)
+    }
     assert 2 * _FRAME_RATE <= answers.count("pong") < 3 * _FRAME_RATE
     await asyncio.sleep(0.1)
     flood.received.clear()
@@ -138,7 +147,8 @@ async def test_questions_under_way_are_bounded(lab: Stack, talk: Talk) -> None:
 
 
 async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(lab: Stack) -> None:
-    """As many as may arrive at once: the next is told to come again, and gets in when they have had their time."""
+    """As many as may arrive at once: the next is told to come again, and gets in when they have had
+    their time."""
     async with AsyncExitStack() as exits:
         silent = []
         for _ in range(MAX_ARRIVING):
@@ -152,19 +162,27 @@ async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(la
         await (await connect_raw(lab, "patient")).close()
 
 
-async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_served(lab: Stack, talk: Talk) -> None:
-    """More than may arrive at once, all with their requests there when the node looks: they wait, and nobody is turned away."""
+async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_served(
+    lab: Stack, talk: Talk
+) -> None:
+    """More than may arrive at once, all with their requests there when the node looks: they wait,
+    and nobody is turned away."""
     there = await connect_raw(lab, talk.user("there"))
     turned_away = metric(lab, "arrivals_turned_away_total")
     lab.kill("gateway-1", signal.SIGSTOP)
-    coming = [asyncio.create_task(connect_raw(lab, talk.user("many"), f"device{number}")) for number in range(3 * MAX_ARRIVING)]
+    coming = [
+        asyncio.create_task(connect_raw(lab, talk.user("many"), f"device{number}"))
+        for number in range(3 * MAX_ARRIVING)
+    ]
     try:
         await asyncio.sleep(2)
         await there.send(b'{"t":"ping","id":7}')
     finally:
         lab.kill("gateway-1", signal.SIGCONT)
     await there.until(b'"pong"')
-    assert sum(task.done() for task in coming) < MAX_ARRIVING, "it is answered before they are all in"
+    assert sum(task.done() for task in coming) < MAX_ARRIVING, (
+        "it is answered before they are all in"
+    )
     async with asyncio.timeout(20):
         devices = await asyncio.gather(*coming)
     assert metric(lab, "arrivals_turned_away_total") == turned_away
@@ -184,7 +202,9 @@ async def test_requests_that_are_no_sockets_keep_nobody_out(lab: Stack) -> None:
     assert metric(lab, "arriving") == 0
 
 
-async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(lab: Stack, talk: Talk) -> None:
+async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
+    lab: Stack, talk: Talk
+) -> None:
     """More than are under way at once, while the worker is paused."""
     alice, bob = await talk.join("alice"), await talk.join("bob")
     await talk.say(alice, "bob", ["before"])
@@ -216,7 +236,9 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(lab:
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
             assert metric(lab, "questions") == 0
-            assert lab.log("gateway-1").count("cannot be answered now") <= 4, "a line for each fills the log"
+            assert lab.log("gateway-1").count("cannot be answered now") <= 4, (
+                "a line for each fills the log"
+            )
         finally:
             lab.kill("worker-1", signal.SIGCONT)
         async with asyncio.timeout(30):
@@ -236,7 +258,9 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(lab:
 def questions(conversation: str) -> bytes:
     """As many as a device may ask at once."""
     question = {"t": "history", "conversation": conversation, "after": 0, "limit": 10}
-    return "\n".join(json.dumps({**question, "id": 100 + number}) for number in range(MAX_QUESTIONS)).encode()
+    return "\n".join(
+        json.dumps({**question, "id": 100 + number}) for number in range(MAX_QUESTIONS)
+    ).encode()
 
 
 def answers(asking: list[RawSocket]) -> list[int]:
@@ -252,7 +276,9 @@ def connections(stack: Stack) -> int:
     return sum(row[2] == f"0100007F:{port:04X}" and row[3] == _ESTABLISHED for row in rows)
 
 
-async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_order(lab: Stack, talk: Talk) -> None:
+async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_order(
+    lab: Stack, talk: Talk
+) -> None:
     """More than the node holds, by devices that have many conversations each."""
     body = "x" * (MAX_BODY_BYTES - 100)
     people = 2 * MAX_UNACKNOWLEDGED_BYTES // (OUTBOX_WINDOW * MAX_BODY_BYTES)
@@ -281,11 +307,15 @@ async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_o
     await talk.settle()
     by_conversation: dict[str, list[tuple[int, list[str]]]] = {}
     for message in talk.accepted:
-        by_conversation.setdefault(message.conversation, []).append((message.seq, message.body.split()))
+        by_conversation.setdefault(message.conversation, []).append(
+            (message.seq, message.body.split())
+        )
     assert len(by_conversation) == people
     for messages in by_conversation.values():
         assert [seq for seq, _ in sorted(messages)] == list(range(1, OUTBOX_WINDOW + 1))
-        assert [int(words[2]) for _, words in sorted(messages)] == list(range(OUTBOX_WINDOW)), "in the order they were written"
+        assert [int(words[2]) for _, words in sorted(messages)] == list(range(OUTBOX_WINDOW)), (
+            "in the order they were written"
+        )
     assert watching.state == "online"
     assert len(talk.shown[f"{talk.user('person0')}/watching"]) == OUTBOX_WINDOW
     assert (await asyncio.to_thread(lab.run, "audit")).returncode == 0

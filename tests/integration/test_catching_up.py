@@ -1,4 +1,5 @@
-"""What was missed, by number (R9): from the worker that has the partition, by way of any gateway."""
+"""What was missed, by number (R9): from the worker that has the partition, by way of any
+gateway."""
 
 import asyncio
 import functools
@@ -34,7 +35,9 @@ async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> Non
         for gateway in (0, 1):
             device = await connect(http, stack, bob, gateway)
             known, unknown = f"{alice}:{bob}", f"{bob}:zoe"
-            assert (await device.ask("sync", cursors={known: 10, unknown: 0}))["heads"] == {known: COUNT}
+            assert (await device.ask("sync", cursors={known: 10, unknown: 0}))["heads"] == {
+                known: COUNT
+            }
             assert (await device.ask("sync", cursors={}))["heads"] == {known: COUNT}
             assert (await device.ask("sync", cursors={known: COUNT}))["heads"] == {}
             assert (await device.ask("sync", cursors={}, after=known))["heads"] == {}
@@ -45,7 +48,11 @@ async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> Non
                 assert page["messages"][0]["from"] == alice
                 shown += seqs(page)
             assert shown == list(range(1, COUNT + 1))
-            assert seqs(await device.ask("history", conversation=known, after=100, limit=3)) == [101, 102, 103]
+            assert seqs(await device.ask("history", conversation=known, after=100, limit=3)) == [
+                101,
+                102,
+                103,
+            ]
             assert seqs(await device.ask("history", conversation=known, after=COUNT)) == []
             assert await device.ask("history", conversation=unknown, after=0) == {
                 "t": "page",
@@ -57,7 +64,9 @@ async def test_heads_and_pages(stack: Stack, http: aiohttp.ClientSession) -> Non
             }
 
 
-async def test_a_page_of_large_messages_fits_a_socket_message(stack: Stack, http: aiohttp.ClientSession) -> None:
+async def test_a_page_of_large_messages_fits_a_socket_message(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
     async with Talk(stack, "large-pages") as talk:
         alice, bob = talk.user("alice"), talk.user("bob")
         sender = await talk.join("alice")
@@ -68,7 +77,9 @@ async def test_a_page_of_large_messages_fits_a_socket_message(stack: Stack, http
         assert seqs(page) == list(range(1, len(page["messages"]) + 1))
 
 
-async def test_other_peoples_conversations_are_not_told(stack: Stack, http: aiohttp.ClientSession) -> None:
+async def test_other_peoples_conversations_are_not_told(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
     device = await connect(http, stack, "mallory")
     for question in (
         ("sync", {"cursors": {"alice:bob": 0}}),
@@ -79,11 +90,16 @@ async def test_other_peoples_conversations_are_not_told(stack: Stack, http: aioh
     ):
         answer = await device.ask(question[0], **question[1])
         assert (answer["t"], answer["code"]) == ("error", Code.NOT_A_MEMBER.number), question
-    for bad in ({"conversation": "alice:mallory", "after": -1}, {"conversation": "alice:mallory", "after": 0, "limit": 101}):
+    for bad in (
+        {"conversation": "alice:mallory", "after": -1},
+        {"conversation": "alice:mallory", "after": 0, "limit": 101},
+    ):
         assert (await device.ask("history", **bad))["code"] == Code.BAD_FIELD.number
 
 
-async def test_without_a_worker_it_is_to_be_tried_later(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+async def test_without_a_worker_it_is_to_be_tried_later(
+    tmp_path: Path, http: aiohttp.ClientSession
+) -> None:
     with Stack(tmp_path / "stack", workers=0) as lonely:
         device = await connect(http, lonely, "alice")
         heads = await device.ask("sync", cursors={"alice:bob": 0})
@@ -128,7 +144,9 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
         assert shown == {talk.user("alice"): list(range(1, 152)), talk.user("carol"): [1, 2]}
 
 
-async def test_a_device_that_was_away_while_2000_conversations_changed(stack: Stack, tmp_path: Path) -> None:
+async def test_a_device_that_was_away_while_2000_conversations_changed(
+    stack: Stack, tmp_path: Path
+) -> None:
     """Two devices come back together while messages flow and conversations begin."""
     async with Talk(stack, "month") as talk:
         alice = await talk.join("alice")
@@ -144,7 +162,9 @@ async def test_a_device_that_was_away_while_2000_conversations_changed(stack: St
 
         async def device(number: int, until: Callable[[], bool]) -> None:
             folder = folders[number]
-            async with Client(stack.gateway_urls[number], token_of(stack, user), folder.name, folder=folder) as client:
+            async with Client(
+                stack.gateway_urls[number], token_of(stack, user), folder.name, folder=folder
+            ) as client:
                 watching = asyncio.create_task(watch(client, shown[number]))
                 async with asyncio.timeout(60):
                     while not client._receiver.timelines.begun or not until():
@@ -160,7 +180,10 @@ async def test_a_device_that_was_away_while_2000_conversations_changed(stack: St
         def all_shown(number: int) -> bool:
             return ended.is_set() and sum(map(len, shown[number].values())) == total
 
-        back = [asyncio.create_task(device(number, functools.partial(all_shown, number))) for number in range(2)]
+        back = [
+            asyncio.create_task(device(number, functools.partial(all_shown, number)))
+            for number in range(2)
+        ]
         for round_ in range(10):
             await talk.say(alice, f"new{round_}", [f"new {round_}"])
             for name in (*old[::200], f"new{round_ // 2}"):
@@ -172,4 +195,8 @@ async def test_a_device_that_was_away_while_2000_conversations_changed(stack: St
         for message in talk.accepted:
             seqs[message.conversation].append(message.seq)
         assert total == 2120
-        assert shown[0] == shown[1] == {conversation: sorted(numbers) for conversation, numbers in seqs.items()}
+        assert (
+            shown[0]
+            == shown[1]
+            == {conversation: sorted(numbers) for conversation, numbers in seqs.items()}
+        )

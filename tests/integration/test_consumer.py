@@ -20,11 +20,14 @@ _FREE_SLOT = 7
 
 def delivery(size: int) -> bytes:
     """A record to a device that is not there."""
-    return encode_event(DeliveryRecord(SCHEMA_VERSION, [AnswerDelivered("nobody", "one", bytes(size))]))
+    return encode_event(
+        DeliveryRecord(SCHEMA_VERSION, [AnswerDelivered("nobody", "one", bytes(size))])
+    )
 
 
 async def test_deliveries_that_the_node_does_not_take_wait_in_kafka(stack: Stack) -> None:
-    """A loop that is held up again and again is handed few fetches meanwhile, of few bytes; all come, once, in order."""
+    """A loop that is held up again and again is handed few fetches meanwhile, of few bytes; all
+    come, once, in order."""
     small, large = 2 * MAX_HANDED * MAX_BATCH, 100
     values = [delivery(1)] * small + [delivery(MAX_DELIVERY_BYTES - 1000)] * large
     await asyncio.to_thread(kafka.produce_many, stack, DELIVERIES, _FREE_SLOT, values)
@@ -54,9 +57,13 @@ async def test_deliveries_that_the_node_does_not_take_wait_in_kafka(stack: Stack
         while len(offsets) < len(values):
             await asyncio.sleep(0.01)
     await consumer.close()
-    await asyncio.to_thread(kafka.expire, stack, DELIVERIES, _FREE_SLOT)  # they are no frames: the judge would say so
+    await asyncio.to_thread(
+        kafka.expire, stack, DELIVERIES, _FREE_SLOT
+    )  # they are no frames: the judge would say so
     assert offsets == list(range(len(values)))
     assert max(map(len, turns)) == MAX_HANDED
     most = max(sum(len(record.value) for records in turn for record in records) for turn in turns)
     # librdkafka looks at its queue before it fetches, and a fetch brings a record at least
-    assert most <= MAX_HANDED * (MAX_QUEUED_KIB * 1024 + 2 * MAX_DELIVERY_BYTES), f"{most >> 20} MiB"
+    assert most <= MAX_HANDED * (MAX_QUEUED_KIB * 1024 + 2 * MAX_DELIVERY_BYTES), (
+        f"{most >> 20} MiB"
+    )

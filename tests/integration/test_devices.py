@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from connectors.redis.routes import CLOCKS_MS
-from gateway.right_node import right_node
+from gateway.rendezvous import right_node
 from messenger_sdk import Client, ConnectionRefused
 from schemas.codes import Close
 from tests.harness.device import ask_http, connect_raw
@@ -31,7 +31,13 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
                 await asyncio.sleep(0.02)
         assert await ask_http(stack, bob, "GET", "/v1/devices") == (
             200,
-            {"devices": [{"device": "phone", "online": True}, {"device": "tablet", "online": True}], "pending": False},
+            {
+                "devices": [
+                    {"device": "phone", "online": True},
+                    {"device": "tablet", "online": True},
+                ],
+                "pending": False,
+            },
         )
         began = time.monotonic()
         assert (await ask_http(stack, bob, "DELETE", "/v1/devices/phone", gateway=1))[0] == 202
@@ -43,12 +49,17 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
         assert refused.value.code == Close.LOGGED_OUT.number
         print(f"logged out after {(time.monotonic() - began) * 1000:.0f} ms")
         async with asyncio.timeout(10):
-            while (await ask_http(stack, bob, "GET", "/v1/devices"))[1]["devices"] != [{"device": "tablet", "online": True}]:
+            while (await ask_http(stack, bob, "GET", "/v1/devices"))[1]["devices"] != [
+                {"device": "tablet", "online": True}
+            ]:
                 await asyncio.sleep(0.05)
         assert alice.mark(conversation, bob).read == 2, "what was read stays read"
         assert tablet.state == "online"
         assert (await ask_http(stack, bob, "DELETE", "/v1/devices/not%20a%20device"))[0] == 400
-    async with aiohttp.ClientSession() as http, http.get(f"{stack.gateway_urls[0]}/v1/devices") as answer:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{stack.gateway_urls[0]}/v1/devices") as answer,
+    ):
         assert answer.status == 401
 
 
@@ -68,7 +79,9 @@ async def test_of_two_sessions_of_a_device_on_two_nodes_the_later_stays(tmp_path
             await earlier.close()
 
 
-async def test_devices_of_a_user_meet_on_the_right_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_devices_of_a_user_meet_on_the_right_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MESSENGER_REDIRECT", "1")
     with Stack(tmp_path / "stack", gateways=2) as lab:
         async with Talk(lab, "meet") as talk, aiohttp.ClientSession() as http:
@@ -80,12 +93,18 @@ async def test_devices_of_a_user_meet_on_the_right_node(tmp_path: Path, monkeypa
                 for gateway in lab.gateway_urls:
                     async with http.get(f"{gateway}/v1/node", params={"user": user}) as answer:
                         assert await answer.json() == {"url": right}
-                devices = [await talk.join(f"user{number}", f"device{n}") for n in range(2)]  # each at another gateway
+                devices = [
+                    await talk.join(f"user{number}", f"device{n}") for n in range(2)
+                ]  # each at another gateway
                 for device in devices:
                     assert port_of(device) == int(right.rpartition(":")[2])
-            async with http.get(f"{lab.gateway_urls[0]}/v1/node", params={"user": "Not A User"}) as answer:
+            async with http.get(
+                f"{lab.gateway_urls[0]}/v1/node", params={"user": "Not A User"}
+            ) as answer:
                 assert answer.status == 400
-            one, other = (c for name, c in talk.clients.items() if name.startswith(f"{talk.user('user0')}/"))
+            one, other = (
+                c for name, c in talk.clients.items() if name.startswith(f"{talk.user('user0')}/")
+            )
             await talk.say(one, "user1", ["hello"])
             await talk.settle()
             assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]

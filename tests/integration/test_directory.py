@@ -1,4 +1,5 @@
-"""What a device asks costs as many workers as its user has conversations with, not as many as there are."""
+"""What a device asks costs as many workers as its user has conversations with, not as many as there
+are."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -62,7 +63,8 @@ async def owner_of(lab: Stack, conversation: str) -> int:
 
 
 async def synced(device: Device, redis: RedisClient, user: str) -> dict[str, int]:
-    """Heads, of a user who is known from then on: an owner that was too slow to say what it holds is asked again."""
+    """Heads, of a user who is known from then on: an owner that was too slow to say what it holds
+    is asked again."""
     async with asyncio.timeout(20):
         while True:
             heads = await whole_heads(device)
@@ -99,7 +101,9 @@ async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_af
         await redis.redis.flushall()
         before = await questions(lab)
         assert await synced(device, redis, bob) == {conversation: 2}
-        asked = [after > earlier for earlier, after in zip(before, await questions(lab), strict=True)]
+        asked = [
+            after > earlier for earlier, after in zip(before, await questions(lab), strict=True)
+        ]
         assert asked == owning, "everybody who has a partition"
         assert await asked_by(lab, device, 5) == few
     assert await check_directory(redis, [conversation]) >= 1
@@ -118,7 +122,8 @@ async def test_a_user_without_conversations_costs_no_worker_anything_and_hears_o
 
 
 async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisClient) -> None:
-    """To devices that are there and whose user is known, and to some that come just then; now and then Redis is emptied."""
+    """To devices that are there and whose user is known, and to some that come just then; now and
+    then Redis is emptied."""
     async with Talk(lab, "begin") as talk, AsyncExitStack() as exits:
         senders = [await talk.join(f"sender{number}") for number in range(2)]
         late: list[tuple[Client, str]] = []
@@ -130,7 +135,9 @@ async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisCl
             await client.online()
 
         for round_ in range(15):
-            there, coming = ([f"{what}{round_}-{number}" for number in range(2)] for what in ("known", "new"))
+            there, coming = (
+                [f"{what}{round_}-{number}" for number in range(2)] for what in ("known", "new")
+            )
             for client in await asyncio.gather(*(talk.join(name) for name in there)):
                 while not client._receiver.timelines.begun:
                     await asyncio.sleep(0.01)
@@ -141,7 +148,9 @@ async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisCl
                 for names in (there, coming)
                 for sender, name in zip(senders, names, strict=True)
             ]
-            came = [come(name, sender) for names in (there, coming) for sender, name in enumerate(names)]
+            came = [
+                come(name, sender) for names in (there, coming) for sender, name in enumerate(names)
+            ]
             await asyncio.gather(*said, *came)
         await talk.settle()
         assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.tokens import issue, issue_operator, verify
+from gateway.edge.tokens import issue, issue_operator, verify
 from messenger_sdk import StateChanged
 from schemas.codes import Close
 from schemas.ids import user_id
@@ -37,7 +37,9 @@ async def test_drained_by_command_while_people_talk(own: Stack) -> None:
         talk._watching.pop(0).cancel()
         talk.shown.pop(f"{talk.user('alice')}/one")
         watching = asyncio.create_task(watch())
-        saying = asyncio.create_task(talk.say(alice, "bob", [f"while it drains {number}" for number in range(200)]))
+        saying = asyncio.create_task(
+            talk.say(alice, "bob", [f"while it drains {number}" for number in range(200)])
+        )
         for number in range(50):
             await asyncio.sleep(0.002)
             talk.begin(alice, "bob", f"one by one {number}")
@@ -64,7 +66,9 @@ def test_only_an_operator_may(own: Stack) -> None:
         issue_operator("x" * 32, 2_000_000_000),
     ):
         request = urllib.request.Request(
-            f"{own.gateway_urls[0]}/v1/drain", method="POST", headers={"Authorization": f"Bearer {token}"}
+            f"{own.gateway_urls[0]}/v1/drain",
+            method="POST",
+            headers={"Authorization": f"Bearer {token}"},
         )
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)

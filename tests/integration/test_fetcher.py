@@ -54,7 +54,8 @@ async def grown(fetcher: Fetcher, partitions: Collection[int]) -> None:
 
 
 async def came_so_far(fetcher: Fetcher, offsets: range, bound: int) -> None:
-    """Of _ONE so much waits that it passes the bound by what one fetch brings; the rest comes after it."""
+    """Of _ONE so much waits that it passes the bound by what one fetch brings; the rest comes after
+    it."""
     first = fetcher.take([_ONE])[_ONE]
     waited = sum(len(record.value) for record in first)
     assert bound < waited <= bound + 2 * MAX_QUEUED_KIB * 1024, f"{waited >> 10} KiB"
@@ -72,7 +73,9 @@ async def test_each_partition_is_read_from_its_position_on(stack: Stack, fetcher
     assert await taken(fetcher, _ONE, 1) == list(more)
 
 
-async def test_after_a_new_position_nothing_comes_that_was_read_before_it(stack: Stack, fetcher: Fetcher) -> None:
+async def test_after_a_new_position_nothing_comes_that_was_read_before_it(
+    stack: Stack, fetcher: Fetcher
+) -> None:
     """Back and forth, while what was read waits, or is on its way."""
     offsets = await written(stack, _ONE, 200)
     for pause in (0, 0, 0.001, 0.01, 0.1, 0.3):
@@ -93,7 +96,9 @@ async def test_what_is_no_longer_read_is_gone(stack: Stack, fetcher: Fetcher) ->
     assert not fetcher.has([_ONE])
 
 
-async def test_a_partition_that_is_left_out_is_held_at_its_bound_and_holds_up_nobody(stack: Stack, fetcher: Fetcher) -> None:
+async def test_a_partition_that_is_left_out_is_held_at_its_bound_and_holds_up_nobody(
+    stack: Stack, fetcher: Fetcher
+) -> None:
     left, other = await written(stack, _ONE, 2000), await written(stack, _OTHER, 2000)
     fetcher.read({_ONE: left[0], _OTHER: other[0]})
     assert await taken(fetcher, _OTHER, 2000) == list(other)
@@ -111,7 +116,9 @@ async def test_what_nobody_takes_waits_in_kafka(stack: Stack, fetcher: Fetcher) 
     await came_so_far(fetcher, offsets, MAX_WAITING_BYTES)
 
 
-async def test_an_offset_that_kafka_has_no_more_is_as_good_as_the_first(stack: Stack, fetcher: Fetcher) -> None:
+async def test_an_offset_that_kafka_has_no_more_is_as_good_as_the_first(
+    stack: Stack, fetcher: Fetcher
+) -> None:
     gone = await written(stack, _ONE, 10)
     await asyncio.to_thread(kafka.expire, stack, DELIVERIES, _ONE)
     left = await written(stack, _ONE, 10)

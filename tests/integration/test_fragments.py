@@ -1,4 +1,5 @@
-"""WebSocket messages in fragments (RFC 6455, 5.4): whole they are one message; what breaks the rules ends its own socket."""
+"""WebSocket messages in fragments (RFC 6455, 5.4): whole they are one message; what breaks the
+rules ends its own socket."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -42,7 +43,9 @@ async def test_a_frame_in_fragments_is_one_frame(stack: Stack) -> None:
         async with asyncio.timeout(5):
             while device.pongs[-1] != b"now":
                 await asyncio.sleep(0.01)
-        assert [(frame["t"], frame["id"]) for frame in told(device)[1:]] == [("pong", id_) for id_ in (2, 3, 4, 5)]
+        assert [(frame["t"], frame["id"]) for frame in told(device)[1:]] == [
+            ("pong", id_) for id_ in (2, 3, 4, 5)
+        ]
         await device.send_raw(raw_frame(ping(6)[30:], CONTINUATION))
         await device.until(b'"id":6')
         assert device.code == 0, "closed"
@@ -53,14 +56,23 @@ async def test_fragments_that_break_the_rules_end_their_own_socket_only(stack: S
     wrong = {
         "a continuation of nothing": (raw_frame(ping(9), CONTINUATION), PROTOCOL_ERROR),
         "a fragment of nothing": (raw_frame(ping(9), CONTINUATION, final=False), PROTOCOL_ERROR),
-        "a continuation after the end": (raw_frame(ping(9), TEXT) + raw_frame(b"", CONTINUATION), PROTOCOL_ERROR),
+        "a continuation after the end": (
+            raw_frame(ping(9), TEXT) + raw_frame(b"", CONTINUATION),
+            PROTOCOL_ERROR,
+        ),
         "another message in between": (begun + raw_frame(ping(9), TEXT), PROTOCOL_ERROR),
         "another beginning in between": (begun + begun, PROTOCOL_ERROR),
         "a ping in fragments": (begun + raw_frame(b"half", PING, final=False), PROTOCOL_ERROR),
         "a close in between": (begun + raw_frame(b"\x03\xe8", CLOSE), 1000),
-        "binary": (raw_frame(b"a", BINARY, final=False) + raw_frame(b"b", CONTINUATION), Close.NOT_TEXT.number),
+        "binary": (
+            raw_frame(b"a", BINARY, final=False) + raw_frame(b"b", CONTINUATION),
+            Close.NOT_TEXT.number,
+        ),
         "one byte too many in sum": (in_fragments(MAX_SOCKET_MESSAGE_BYTES + 1), TOO_BIG),
-        "far too much in sum, without an end": (in_fragments(4 * MAX_SOCKET_MESSAGE_BYTES), TOO_BIG),
+        "far too much in sum, without an end": (
+            in_fragments(4 * MAX_SOCKET_MESSAGE_BYTES),
+            TOO_BIG,
+        ),
     }
     async with AsyncExitStack() as exits:
         beside = await connect_raw(stack, "beside-fragments")
@@ -75,11 +87,16 @@ async def test_fragments_that_break_the_rules_end_their_own_socket_only(stack: S
             await beside.send(ping(100 + number))
             await beside.until(b'"id":%d' % (100 + number))
         assert not beside.closed.is_set()
-    assert "Traceback" not in "".join(stack.log(part) for part in stack.parts() if part.startswith("gateway"))
+    assert "Traceback" not in "".join(
+        stack.log(part) for part in stack.parts() if part.startswith("gateway")
+    )
 
 
 def in_fragments(size: int) -> bytes:
     """The fragments of a message of so many bytes, all but its end."""
     payload = ping(9, size)
     starts = range(0, size, _CUT)
-    return b"".join(raw_frame(payload[start : start + _CUT], CONTINUATION if start else TEXT, final=False) for start in starts)
+    return b"".join(
+        raw_frame(payload[start : start + _CUT], CONTINUATION if start else TEXT, final=False)
+        for start in starts
+    )

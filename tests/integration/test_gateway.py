@@ -1,4 +1,5 @@
-"""The gateway against everything devices do: bad frames, floods, slow readers; other sockets are untouched."""
+"""The gateway against everything devices do: bad frames, floods, slow readers; other sockets are
+untouched."""
 
 import asyncio
 import json
@@ -13,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.socket import MAX_UNREAD_BYTES
-from gateway.tokens import issue
+from gateway.edge.socket import MAX_UNREAD_BYTES
+from gateway.edge.tokens import issue
 from schemas.codec import encode_event
 from schemas.codes import Close, Code
 from schemas.events import SCHEMA_VERSION, AnswerDelivered, DeliveryRecord
@@ -50,7 +51,9 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, device: str = "one", **hello: Any) -> Device:
+async def connect(
+    http: aiohttp.ClientSession, stack: Stack, user: str, device: str = "one", **hello: Any
+) -> Device:
     token = issue(user_id(user), stack.token_secret, time.time())
     connected = Device(await http.ws_connect(f"{stack.gateway_urls[0]}/v1/socket"))
     frame = {"t": "hello", "id": 1, "version": 1, "token": token, "device": device, **hello}
@@ -58,13 +61,17 @@ async def connect(http: aiohttp.ClientSession, stack: Stack, user: str, device: 
     return connected
 
 
-async def welcomed(http: aiohttp.ClientSession, stack: Stack, user: str, device: str = "one") -> Device:
+async def welcomed(
+    http: aiohttp.ClientSession, stack: Stack, user: str, device: str = "one"
+) -> Device:
     connected = await connect(http, stack, user, device)
     assert json.loads((await connected.socket.receive(10)).data)["t"] == "welcome"
     return connected
 
 
-async def test_bad_hellos_are_told_whether_to_come_back(http: aiohttp.ClientSession, stack: Stack) -> None:
+async def test_bad_hellos_are_told_whether_to_come_back(
+    http: aiohttp.ClientSession, stack: Stack
+) -> None:
     expired = issue(user_id("eve"), stack.token_secret, time.time() - 100, 50)
     for hello, close in (
         ({"token": "forged"}, Close.UNAUTHORIZED),
@@ -95,24 +102,44 @@ async def test_bad_messages(http: aiohttp.ClientSession, stack: Stack) -> None:
     assert await big.closed() == 1009
 
 
-async def test_the_same_device_again_replaces_the_older(http: aiohttp.ClientSession, stack: Stack) -> None:
+async def test_the_same_device_again_replaces_the_older(
+    http: aiohttp.ClientSession, stack: Stack
+) -> None:
     older = await welcomed(http, stack, "replaced")
     newer = await welcomed(http, stack, "replaced")
     assert await older.closed() == Close.REPLACED.number
     assert (await newer.ask({"t": "ping", "id": 1}))["t"] == "pong"
 
 
-async def test_refusals_use_up_their_ordinal_through_the_log(http: aiohttp.ClientSession, stack: Stack) -> None:
+async def test_refusals_use_up_their_ordinal_through_the_log(
+    http: aiohttp.ClientSession, stack: Stack
+) -> None:
     device = await welcomed(http, stack, "refused-alice")
     outbox = os.urandom(16).hex()
     send = {"t": "send", "to": "refused-bob", "outbox": outbox, "round": 1}
-    for ordinal, body, code in ((1, "", 110), (2, "x" * 16385, 111), (3, 7, 112), (4, "\ud800", 112)):
-        answer = await device.ask({**send, "ordinal": ordinal, "key": os.urandom(16).hex(), "body": body})
+    for ordinal, body, code in (
+        (1, "", 110),
+        (2, "x" * 16385, 111),
+        (3, 7, 112),
+        (4, "\ud800", 112),
+    ):
+        answer = await device.ask(
+            {**send, "ordinal": ordinal, "key": os.urandom(16).hex(), "body": body}
+        )
         assert (answer["t"], answer["ordinal"], answer["code"]) == ("refused", ordinal, code)
-    answer = await device.ask({**send, "ordinal": 5, "key": os.urandom(16).hex(), "body": "at last"})
+    answer = await device.ask(
+        {**send, "ordinal": 5, "key": os.urandom(16).hex(), "body": "at last"}
+    )
     assert (answer["t"], answer["seq"]) == ("sent", 1)
-    answer = await device.ask({**send, "ordinal": 9, "key": os.urandom(16).hex(), "body": "too early"})
-    assert (answer["t"], answer["next"], answer["reason"], answer["round"]) == ("out_of_step", 6, "gap", 1)
+    answer = await device.ask(
+        {**send, "ordinal": 9, "key": os.urandom(16).hex(), "body": "too early"}
+    )
+    assert (answer["t"], answer["next"], answer["reason"], answer["round"]) == (
+        "out_of_step",
+        6,
+        "gap",
+        1,
+    )
 
 
 async def test_random_frames_leave_it_serving(http: aiohttp.ClientSession, stack: Stack) -> None:
@@ -124,9 +151,14 @@ async def test_random_frames_leave_it_serving(http: aiohttp.ClientSession, stack
             device = await welcomed(http, stack, "random-frames")
             for _ in range(100):
                 sent += 1
-                noise = "".join(chance.choice('{}[]":,tsendhlo0123\n\\u\ufffd') for _ in range(chance.randint(0, 80)))
+                noise = "".join(
+                    chance.choice('{}[]":,tsendhlo0123\n\\u\ufffd')
+                    for _ in range(chance.randint(0, 80))
+                )
                 try:
-                    await device.socket.send_str(chance.choice([noise, '{"t":"send",' + noise, '{"t":"ping","id":' + noise]))
+                    await device.socket.send_str(
+                        chance.choice([noise, '{"t":"send",' + noise, '{"t":"ping","id":' + noise])
+                    )
                 except (ConnectionError, aiohttp.ClientError):
                     break
             await device.socket.close()
@@ -135,7 +167,9 @@ async def test_random_frames_leave_it_serving(http: aiohttp.ClientSession, stack
         assert talk.verdict().clean
 
 
-async def test_a_slow_reader_is_closed_and_others_are_served(http: aiohttp.ClientSession, stack: Stack) -> None:
+async def test_a_slow_reader_is_closed_and_others_are_served(
+    http: aiohttp.ClientSession, stack: Stack
+) -> None:
     """Fed directly through its gateway slot, more than its socket and the node will hold."""
     user = "slow-reader"
     slow = await welcomed(http, stack, user)
@@ -146,7 +180,13 @@ async def test_a_slow_reader_is_closed_and_others_are_served(http: aiohttp.Clien
     async with Talk(stack, "beside") as talk:
         alice, _ = await talk.join("alice"), await talk.join("bob")
         for slot in range(2):  # whichever of the two nodes' slots it is
-            await asyncio.to_thread(kafka.produce, stack, DELIVERIES, slot, *[record] * (MAX_UNREAD_BYTES * 8 // len(record)))
+            await asyncio.to_thread(
+                kafka.produce,
+                stack,
+                DELIVERIES,
+                slot,
+                *[record] * (MAX_UNREAD_BYTES * 8 // len(record)),
+            )
         await talk.say(alice, "bob", [f"served beside {n}" for n in range(20)])
         await talk.settle()
         assert talk.verdict().clean

@@ -1,4 +1,5 @@
-"""History on a real stack: from the log, from the archive, across both; gapless while the conversation grows; services away."""
+"""History on a real stack: from the log, from the archive, across both; gapless while the
+conversation grows; services away."""
 
 import asyncio
 import json
@@ -37,7 +38,9 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def get(http: aiohttp.ClientSession, stack: Stack, user: str, path: str) -> tuple[int, dict[str, Any]]:
+async def get(
+    http: aiohttp.ClientSession, stack: Stack, user: str, path: str
+) -> tuple[int, dict[str, Any]]:
     headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
     async with http.get(stack.gateway_urls[0] + path, headers=headers) as response:
         return response.status, await response.json()
@@ -52,14 +55,18 @@ async def archived(stack: Stack, conversation: str, seq: int) -> None:
     await archive.close()
 
 
-async def test_pages_from_archive_and_log_while_the_conversation_grows(own: Stack, http: aiohttp.ClientSession) -> None:
+async def test_pages_from_archive_and_log_while_the_conversation_grows(
+    own: Stack, http: aiohttp.ClientSession
+) -> None:
     async with Talk(own, "grow") as talk:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         conversation = f"{talk.user('alice')}:{talk.user('bob')}"
         await talk.say(alice, "bob", [f"message {n}" for n in range(1, 251)])
         await archived(own, conversation, 250)
         await asyncio.to_thread(kafka.expire, own, LOG, partition_of(conversation, 4))
-        growing = asyncio.create_task(talk.say(bob, "alice", [f"message {n}" for n in range(251, 351)]))
+        growing = asyncio.create_task(
+            talk.say(bob, "alice", [f"message {n}" for n in range(251, 351)])
+        )
         shown: list[int] = []
         before: int | None = None
         while True:
@@ -82,16 +89,30 @@ async def test_pages_from_archive_and_log_while_the_conversation_grows(own: Stac
             await alice.history("bob:carol")
 
         status, answer = await get(
-            http, own, talk.user("alice"), f"/v1/conversations/{conversation}/messages?before=300&limit=100"
+            http,
+            own,
+            talk.user("alice"),
+            f"/v1/conversations/{conversation}/messages?before=300&limit=100",
         )
         assert (status, seqs(answer), answer["first"]) == (200, list(range(200, 300)), False)
         read = await asyncio.to_thread(
-            own.run, "history", "--as", talk.user("bob"), "--with", talk.user("alice"), "--limit", "120"
+            own.run,
+            "history",
+            "--as",
+            talk.user("bob"),
+            "--with",
+            talk.user("alice"),
+            "--limit",
+            "120",
         )
-        assert [json.loads(line)["seq"] for line in read.stdout.splitlines()] == list(range(231, 351))
+        assert [json.loads(line)["seq"] for line in read.stdout.splitlines()] == list(
+            range(231, 351)
+        )
 
 
-async def test_conversations_are_listed_by_their_last_message(own: Stack, http: aiohttp.ClientSession) -> None:
+async def test_conversations_are_listed_by_their_last_message(
+    own: Stack, http: aiohttp.ClientSession
+) -> None:
     async with Talk(own, "list") as talk:
         alice = await talk.join("alice")
         names = [f"friend{n}" for n in range(7)]
@@ -107,7 +128,9 @@ async def test_conversations_are_listed_by_their_last_message(own: Stack, http: 
             found += answer["conversations"]
             path = f"/v1/conversations?limit=3&before={answer['next']}" if answer["next"] else None
         assert [entry["conversation"] for entry in found] == expected
-        assert [entry["last"]["body"] for entry in found] == [f"hello {name}" for name in reversed(names)]
+        assert [entry["last"]["body"] for entry in found] == [
+            f"hello {name}" for name in reversed(names)
+        ]
 
 
 @pytest.mark.parametrize(
@@ -125,11 +148,15 @@ async def test_bad_questions_get_a_numbered_error(
 ) -> None:
     found, answer = await get(http, own, "alice", path)
     assert (found, answer["code"], answer["retry"]) == (status, code.number, False)
-    async with http.get(own.gateway_urls[0] + path, headers={"Authorization": "Bearer nothing"}) as response:
+    async with http.get(
+        own.gateway_urls[0] + path, headers={"Authorization": "Bearer nothing"}
+    ) as response:
         assert (response.status, (await response.json())["code"]) == (401, Code.UNAUTHORIZED.number)
 
 
-async def test_without_clickhouse_what_the_log_holds_is_still_there(own: Stack, http: aiohttp.ClientSession) -> None:
+async def test_without_clickhouse_what_the_log_holds_is_still_there(
+    own: Stack, http: aiohttp.ClientSession
+) -> None:
     async with Talk(own, "gone") as talk:
         alice = await talk.join("alice")
         conversation = f"{talk.user('alice')}:{talk.user('bob')}"
@@ -144,7 +171,12 @@ async def test_without_clickhouse_what_the_log_holds_is_still_there(own: Stack, 
             assert seqs(recent) == list(range(21, 41))
             older = await device.ask("history", conversation=conversation, before=21, limit=20)
             assert (older["code"], older["retry"]) == (Code.TRY_LATER.number, True)
-            status, _ = await get(http, own, talk.user("alice"), f"/v1/conversations/{conversation}/messages?before=21")
+            status, _ = await get(
+                http,
+                own,
+                talk.user("alice"),
+                f"/v1/conversations/{conversation}/messages?before=21",
+            )
             assert status == 503
         finally:
             own.kill("clickhouse", signal.SIGCONT)
@@ -165,7 +197,12 @@ def test_without_an_archive_old_pages_are_gone(tmp_path: Path) -> None:
             assert [message.body for message in page.messages] == ["three"]
             with pytest.raises(HistoryRefused, match="122"):
                 await alice.history(conversation, before=3)
-            status, answer = await get(http, stack, talk.user("alice"), f"/v1/conversations/{conversation}/messages?before=3")
+            status, answer = await get(
+                http,
+                stack,
+                talk.user("alice"),
+                f"/v1/conversations/{conversation}/messages?before=3",
+            )
             assert (status, answer["code"]) == (410, Code.RANGE_GONE.number)
 
     with Stack(tmp_path / "stack") as stack:

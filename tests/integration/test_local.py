@@ -22,7 +22,14 @@ def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
     stack.start()
     try:
         status = json.loads(stack.run("local", "status", "--json", check=True).stdout)
-        assert set(status) == {"kafka", "redis", "clickhouse", "worker-1", "archiver-1", "gateway-1"}
+        assert set(status) == {
+            "kafka",
+            "redis",
+            "clickhouse",
+            "worker-1",
+            "archiver-1",
+            "gateway-1",
+        }
         assert {part["state"] for part in status.values()} == {"running"}
         output = stack.output.read_text()
         assert f"http://127.0.0.1:{stack.base_port}/ (chat page)" in output
@@ -69,7 +76,11 @@ def test_two_stacks_side_by_side(stack: Stack, tmp_path: Path) -> None:
 
 
 def test_topics_that_are_not_as_their_files_say_stop_every_process(stack: Stack) -> None:
-    wrong = {**stack.environment(), "MESSENGER_PARTITIONS": "5", "MESSENGER_STATE_DIR": "/nonexistent"}
+    wrong = {
+        **stack.environment(),
+        "MESSENGER_PARTITIONS": "5",
+        "MESSENGER_STATE_DIR": "/nonexistent",
+    }
     wrong |= {"MESSENGER_TOKEN_SECRET": "s" * 32, "MESSENGER_HTTP_PORT": "1"}
     for command in (["topics", "check"], ["worker", "sequencer"], ["gateway"]):
         ended = stack.run(*command, environment=wrong)
@@ -82,6 +93,8 @@ def test_a_missing_setting_is_named(stack: Stack) -> None:
     assert (ended.returncode, "not set: MESSENGER_" in ended.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["local", "gateway", "worker", "topics", "token", "send", "tail", "archive", "audit"])
+@pytest.mark.parametrize(
+    "command", ["local", "gateway", "worker", "topics", "token", "send", "tail", "archive", "audit"]
+)
 def test_every_command_explains_itself_with_an_example(stack: Stack, command: str) -> None:
     assert "Example:" in stack.run(command, "--help", check=True).stdout

@@ -1,4 +1,5 @@
-"""Written without a network, killed, started again: everything arrives once, in order, on all devices of both users."""
+"""Written without a network, killed, started again: everything arrives once, in order, on all
+devices of both users."""
 
 import asyncio
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.tokens import issue
+from gateway.edge.tokens import issue
 from messenger_sdk import Client, MessageReceived
 from schemas.ids import user_id
 from tests.harness.stack import Stack
@@ -36,7 +37,9 @@ async def test_twenty_messages_written_offline_survive_kill_9(stack: Stack, tmp_
         async with Client(stack.gateway_urls[0], token, "phone", folder=path) as phone:
             assert len(phone.unanswered()) == COUNT
             async with asyncio.timeout(20):
-                while phone.unanswered() or any(len(shown) < COUNT for shown in talk.shown.values()):
+                while phone.unanswered() or any(
+                    len(shown) < COUNT for shown in talk.shown.values()
+                ):
                     await asyncio.sleep(0.02)
     wanted = [(number, f"written offline {number}") for number in range(1, COUNT + 1)]
     assert len(talk.shown) == 3
@@ -44,7 +47,9 @@ async def test_twenty_messages_written_offline_survive_kill_9(stack: Stack, tmp_
         assert [(message.seq, message.body) for message in shown] == wanted
 
 
-async def test_a_device_that_was_ended_shows_what_came_meanwhile(stack: Stack, tmp_path: Path) -> None:
+async def test_a_device_that_was_ended_shows_what_came_meanwhile(
+    stack: Stack, tmp_path: Path
+) -> None:
     async with Talk(stack, "ended") as talk:
         alice, carol = await talk.join("alice"), await talk.join("carol")
         bob = talk.user("bob")
@@ -58,7 +63,9 @@ async def test_a_device_that_was_ended_shows_what_came_meanwhile(stack: Stack, t
 
         async def listen(count: int) -> None:
             """Run until so many messages have been shown in all."""
-            async with Client(stack.gateway_urls[0], token, "phone", folder=tmp_path / "phone") as phone:
+            async with Client(
+                stack.gateway_urls[0], token, "phone", folder=tmp_path / "phone"
+            ) as phone:
                 watching = asyncio.create_task(watch(phone))
                 async with asyncio.timeout(20):
                     while not phone._receiver.timelines.begun or len(shown) < count:
@@ -75,4 +82,6 @@ async def test_a_device_that_was_ended_shows_what_came_meanwhile(stack: Stack, t
         await listen(122)
         mine = [(seq, body) for sender, seq, body in shown if sender == talk.user("alice")]
         assert mine == [*((n + 1, f"while away {n}") for n in range(1, 121)), (122, "again")]
-        assert [entry for entry in shown if entry[0] == talk.user("carol")] == [(talk.user("carol"), 1, "hello")]
+        assert [entry for entry in shown if entry[0] == talk.user("carol")] == [
+            (talk.user("carol"), 1, "hello")
+        ]

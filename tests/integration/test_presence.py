@@ -36,7 +36,9 @@ async def test_watchers_hear_who_comes_and_goes(stack: Stack) -> None:
         alice.watch([bob, talk.user("stranger"), "not a user"])
         await eventually(lambda: online(alice, bob) is False, "bob was never seen")
         assert alice._receiver.watch_list.presence[bob].last_seen == 0
-        first, second = (Client(stack.gateway_urls[n], token_of(stack, bob), f"device-{n}") for n in range(2))
+        first, second = (
+            Client(stack.gateway_urls[n], token_of(stack, bob), f"device-{n}") for n in range(2)
+        )
         async with first:
             await first.online()
             began = time.monotonic()

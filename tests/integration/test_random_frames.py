@@ -1,4 +1,5 @@
-"""50,000 random frames leave the gateway serving: each answer has its number, nobody else notices, nothing is left behind."""
+"""50,000 random frames leave the gateway serving: each answer has its number, nobody else notices,
+nothing is left behind."""
 
 import asyncio
 import json
@@ -24,7 +25,8 @@ pytestmark = pytest.mark.real
 FRAMES = 50_000
 DEVICES = 8
 MAX_GROWTH_KIB = 64 * 1024
-"""What the node may grow by: buffers of its sockets, routes and counters, and what librdkafka keeps."""
+"""What the node may grow by: buffers of its sockets, routes and counters, and what librdkafka
+keeps."""
 MAX_GAP_SECONDS = 2.0
 TOO_BIG = 1009
 _server_frame = msgspec.json.Decoder(frames.ServerFrame)
@@ -74,7 +76,8 @@ class Wild:
         return count
 
     async def _leave(self, socket: RawSocket, last: Message | None) -> None:
-        """A last question, so that whatever came before it has been answered. It is answered, or the socket is closed."""
+        """A last question, so that whatever came before it has been answered. It is answered, or
+        the socket is closed."""
         if last is not None and last.fatal:
             async with asyncio.timeout(10):
                 await socket.closed.wait()
@@ -85,7 +88,9 @@ class Wild:
                 self._judge(line)
         if socket.closed.is_set():
             close = Close.of(socket.code)
-            assert close is not None or socket.code == TOO_BIG, f"closed with {socket.code} after {last}"[:300]
+            assert close is not None or socket.code == TOO_BIG, (
+                f"closed with {socket.code} after {last}"[:300]
+            )
             assert close is not Close.INTERNAL
             self._tally[f"close {socket.code}"] += 1
 
@@ -116,7 +121,9 @@ async def talk_on(talk: Talk, stop: asyncio.Event) -> int:
     number = 0
     while not stop.is_set():
         number += 1
-        await asyncio.gather(talk.begin(alice, "bob", f"a {number}"), talk.begin(bob, "alice", f"b {number}"))
+        await asyncio.gather(
+            talk.begin(alice, "bob", f"a {number}"), talk.begin(bob, "alice", f"b {number}")
+        )
         await asyncio.sleep(0.01)
     return number * 2
 
@@ -145,13 +152,37 @@ async def test_random_frames_leave_it_serving(quiet: Stack) -> None:
             assert talk.longest_gap < MAX_GAP_SECONDS, "the others were held up"
         grown = resident_kib(stack) - before
         print(dict(sorted(tally.items())))
-        print(f"beside it {said} messages, gaps of at most {talk.longest_gap:.2f} s; grown by {grown} KiB")
+        print(
+            f"beside it {said} messages, gaps of at most {talk.longest_gap:.2f} s; grown by {grown} KiB"
+        )
         assert grown < MAX_GROWTH_KIB
-        for name in ("Welcome", "Sent", "Refused", "OutOfStep", "Message", "Heads", "Page", "Pong", "close 1009"):
+        for name in (
+            "Welcome",
+            "Sent",
+            "Refused",
+            "OutOfStep",
+            "Message",
+            "Heads",
+            "Page",
+            "Pong",
+            "close 1009",
+        ):
             assert tally[name], f"the noise never led to {name}"
-        for name in ("BAD_FRAME", "UNKNOWN_FRAME", "OUT_OF_STATE", "BAD_FIELD", "NOT_A_MEMBER", "RATE_LIMITED"):
+        for name in (
+            "BAD_FRAME",
+            "UNKNOWN_FRAME",
+            "OUT_OF_STATE",
+            "BAD_FIELD",
+            "NOT_A_MEMBER",
+            "RATE_LIMITED",
+        ):
             assert tally[name], f"the noise never led to {name}"
-        for close in (Close.UNAUTHORIZED, Close.VERSION_UNSUPPORTED, Close.BAD_PROTOCOL, Close.NOT_TEXT):
+        for close in (
+            Close.UNAUTHORIZED,
+            Close.VERSION_UNSUPPORTED,
+            Close.BAD_PROTOCOL,
+            Close.NOT_TEXT,
+        ):
             assert tally[f"close {close.number}"], f"the noise never led to {close.name}"
         await asyncio.to_thread(nested_login, url)
         with await asyncio.to_thread(urllib.request.urlopen, f"{url}/health", timeout=5) as answer:
@@ -161,7 +192,9 @@ async def test_random_frames_leave_it_serving(quiet: Stack) -> None:
             log = stack.log(part)
             assert SECRET not in log, f"a message body in the log of {part}"
             if part.startswith(("gateway", "worker")):
-                assert "Traceback" not in log, f"{part}: {log[log.index('Traceback') - 500 :][:3000]}"
+                assert "Traceback" not in log, (
+                    f"{part}: {log[log.index('Traceback') - 500 :][:3000]}"
+                )
 
 
 def nested_login(url: str) -> None:

@@ -1,4 +1,5 @@
-"""Delivered and read, through the whole real stack: on the sender's devices, on the reader's others, and after coming back."""
+"""Delivered and read, through the whole real stack: on the sender's devices, on the reader's
+others, and after coming back."""
 
 import asyncio
 from collections.abc import Callable
@@ -41,16 +42,27 @@ async def test_marks_reach_the_senders_devices_and_the_readers_others(stack: Sta
 
         await eventually(lambda: on_both((5, 0)), "received on the sender's devices")
         assert phone.mark(conversation, bob).received_at > 1_600_000_000_000
-        await eventually(lambda: first.unread(conversation) == second.unread(conversation) == 5, "unread")
+        await eventually(
+            lambda: first.unread(conversation) == second.unread(conversation) == 5, "unread"
+        )
         first.read(conversation, 4)
         await eventually(lambda: on_both((5, 4)), "read on the sender's devices")
-        await eventually(lambda: second.unread(conversation) == 1, "the badge clears on the reader's other device")
+        await eventually(
+            lambda: second.unread(conversation) == 1,
+            "the badge clears on the reader's other device",
+        )
         second.read(conversation, 3)
         second.read(conversation, 99)
-        await eventually(lambda: marks(phone, conversation, bob) == (5, 5), "a claim is shown as far as there are messages")
+        await eventually(
+            lambda: marks(phone, conversation, bob) == (5, 5),
+            "a claim is shown as far as there are messages",
+        )
         assert first.unread(conversation) == 0
         later = await talk.join("alice", "later")
-        await eventually(lambda: marks(later, conversation, bob) == (5, 5), "a device that comes later sees the same")
+        await eventually(
+            lambda: marks(later, conversation, bob) == (5, 5),
+            "a device that comes later sees the same",
+        )
         await eventually(lambda: marks(later, conversation, alice) == (5, 5), "who writes has read")
 
 
@@ -61,11 +73,22 @@ async def test_to_nobody_is_unread_what_they_wrote_on_whatever_device(stack: Sta
         alice, bob = talk.user("alice"), talk.user("bob")
         conversation = f"{alice}:{bob}"
 
-        async def settled(alices: list[Client], bobs: list[Client], unread: tuple[int, int], marked: tuple[int, int]) -> None:
+        async def settled(
+            alices: list[Client],
+            bobs: list[Client],
+            unread: tuple[int, int],
+            marked: tuple[int, int],
+        ) -> None:
             def so() -> bool:
-                counts = [(unread[0], device) for device in alices] + [(unread[1], device) for device in bobs]
-                seen = [(marked[1], bob, device) for device in alices] + [(marked[0], alice, device) for device in bobs]
-                return all(device.unread(conversation) == count for count, device in counts) and all(
+                counts = [(unread[0], device) for device in alices] + [
+                    (unread[1], device) for device in bobs
+                ]
+                seen = [(marked[1], bob, device) for device in alices] + [
+                    (marked[0], alice, device) for device in bobs
+                ]
+                return all(
+                    device.unread(conversation) == count for count, device in counts
+                ) and all(
                     device.mark(conversation, other).read == seq for seq, other, device in seen
                 )
 

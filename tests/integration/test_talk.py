@@ -40,8 +40,14 @@ async def test_ten_thousand_messages_over_fifty_conversations(stack: Stack) -> N
     async with Talk(stack, "many") as talk:
         pairs = [(await talk.join(f"a{n}"), await talk.join(f"b{n}")) for n in range(50)]
         await asyncio.gather(
-            *(talk.say(pair[0], f"b{n}", [f"{n} a {i}" for i in range(100)]) for n, pair in enumerate(pairs)),
-            *(talk.say(pair[1], f"a{n}", [f"{n} b {i}" for i in range(100)]) for n, pair in enumerate(pairs)),
+            *(
+                talk.say(pair[0], f"b{n}", [f"{n} a {i}" for i in range(100)])
+                for n, pair in enumerate(pairs)
+            ),
+            *(
+                talk.say(pair[1], f"a{n}", [f"{n} b {i}" for i in range(100)])
+                for n, pair in enumerate(pairs)
+            ),
         )
         await talk.settle()
         verdict = talk.verdict()
@@ -49,20 +55,31 @@ async def test_ten_thousand_messages_over_fifty_conversations(stack: Stack) -> N
         assert verdict.figures["accepted"] == 10_000
         assert verdict.figures["shown"] == 20_000
         for device, shown in talk.shown.items():
-            own = [m.body for m in shown if m.body.split()[1] == device.split("/")[0].split("-")[1][0]]
-            assert own == sorted(own, key=lambda body: int(body.split()[2])), "a sender's messages are in the order written"
+            own = [
+                m.body for m in shown if m.body.split()[1] == device.split("/")[0].split("-")[1][0]
+            ]
+            assert own == sorted(own, key=lambda body: int(body.split()[2])), (
+                "a sender's messages are in the order written"
+            )
 
 
 def test_terminal_commands(stack: Stack) -> None:
-    sent = stack.run("send", "--as", "cli-alice", "--to", "cli-bob", "from the terminal", check=True)
+    sent = stack.run(
+        "send", "--as", "cli-alice", "--to", "cli-bob", "from the terminal", check=True
+    )
     assert json.loads(sent.stdout)["seq"] == 1
     refused = stack.run("send", "--as", "cli-alice", "--to", "cli-bob", "")
     assert (refused.returncode, "110" in refused.stderr) == (1, True)
     wrong = stack.run("send", "--as", "Not A Name", "--to", "cli-bob", "x")
     assert wrong.returncode == 2
     token = stack.run("token", "cli-carol", check=True).stdout.strip()
-    assert stack.run("send", "--as", "cli-carol", "--token", token, "--to", "cli-bob", "x").returncode == 0
-    forged = stack.run("send", "--as", "cli-carol", "--token", token[:-3] + "abc", "--to", "cli-bob", "x")
+    assert (
+        stack.run("send", "--as", "cli-carol", "--token", token, "--to", "cli-bob", "x").returncode
+        == 0
+    )
+    forged = stack.run(
+        "send", "--as", "cli-carol", "--token", token[:-3] + "abc", "--to", "cli-bob", "x"
+    )
     assert (forged.returncode, "token" in forged.stderr) == (1, True)
 
 

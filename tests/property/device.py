@@ -58,7 +58,9 @@ class LineConnection(Connection):
             return
         message = line.down.pop(0)
         if isinstance(message, Close):
-            assert message.retry, f"{self._token}/{self._device} was told to stay away: {message.name}"
+            assert message.retry, (
+                f"{self._token}/{self._device} was told to stay away: {message.name}"
+            )
             heard.set_result(message.number)
             return
         for frame in decode_server_frames(message):
@@ -79,7 +81,9 @@ class LineConnection(Connection):
 class LineClient(Client):
     """`off` switches a rule of the device off."""
 
-    def __init__(self, user: str, device: str, folder: Path | None, new_id: Callable[[], str], off: str) -> None:
+    def __init__(
+        self, user: str, device: str, folder: Path | None, new_id: Callable[[], str], off: str
+    ) -> None:
         super().__init__("", user, device, folder=folder, jitter=lambda: 0.5, new_id=new_id)
         self.connection = self._connection = LineConnection(
             user, device, self._clock, lambda: 0.5, self._become, self._welcomed, self._take
@@ -90,8 +94,14 @@ class LineClient(Client):
     def busy(self) -> bool:
         """There is something that it waits for."""
         receiver, line = self._receiver, self.connection.line
-        asks = receiver.marks.wake_at() is not None or receiver.watch_list.wake_at() is not None or receiver._catching_up.busy
-        return bool(line is None or line.down or asks or receiver.timelines.behind() or self.unanswered())
+        asks = (
+            receiver.marks.wake_at() is not None
+            or receiver.watch_list.wake_at() is not None
+            or receiver._catching_up.busy
+        )
+        return bool(
+            line is None or line.down or asks or receiver.timelines.behind() or self.unanswered()
+        )
 
     def _welcomed(self, welcome: frames.Welcome) -> None:
         receiver = self._receiver
@@ -110,7 +120,9 @@ class LineClient(Client):
             receiver.watch_list.begin = lambda now: None  # type: ignore[method-assign]
         receiver.take(frame)
         receiver.watch_list.begin = begin  # type: ignore[method-assign]
-        if self._off == "what the server does not know is said again" and isinstance(frame, frames.Marks):
+        if self._off == "what the server does not know is said again" and isinstance(
+            frame, frames.Marks
+        ):
             receiver.marks._unsaid.clear()
 
 

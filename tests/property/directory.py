@@ -1,8 +1,10 @@
-"""A random model of who is asked about a user: partitions with owners that lag, crash, pause and wake, a Redis that is wiped or
-comes back with an older file, devices that sync while conversations begin, and gateways that die half-way.
+"""A random model of who is asked about a user: partitions with owners that lag, crash, pause and
+wake, a Redis that is wiped or comes back with an older file, devices that sync while conversations
+begin, and gateways that die half-way.
 
-Real are the gateway's questions (gateway/ranges.py, whereabouts.py) and the ports in memory; every step between two of their
-calls may be anybody's. `off` switches one rule off, to show that the model notices.
+Real are the gateway's questions (gateway/queries/conversations.py, whereabouts.py) and the ports in
+memory; every step between two of their calls may be anybody's. `off` switches one rule off, to show
+that the model notices.
 """
 
 import copy
@@ -14,12 +16,12 @@ from typing import Any, TypeVar, cast
 
 from msgspec import Struct
 
-from connectors.redis.directory import Begun, Entry
-from connectors.redis.memory import MemoryDirectory, MemoryRoutes
+from connectors.redis.memory import MemoryRoutes, MemoryUserPartitions
 from connectors.redis.routes import Route
-from gateway.ranges import Ranges
-from gateway.whereabouts import Whereabouts
-from gateway.workers import Workers
+from connectors.redis.user_partitions import Begun, Entry
+from gateway.queries.conversations import ConversationQueries
+from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.worker_client import WorkerClient
 from schemas.frames import Heads, Sync
 from schemas.ids import members_of_valid, partition_of
 from tests.property.model import Fault
@@ -73,7 +75,8 @@ class Partition:
         """Were owners, and do not know that they are not."""
 
     def take_over(self, paused: bool) -> None:
-        """Another worker has the partition; the last one is paused, or has died: what it appends may land, or not."""
+        """Another worker has the partition; the last one is paused, or has died: what it appends
+        may land, or not."""
         last = self.owner
         if paused:
             self.others.append(last)
@@ -82,7 +85,8 @@ class Partition:
             for _ in range(self.world.chance.randint(0, len(last.flying))):
                 self.log.append(last.flying.pop(0))
         self.owner = Worker(self)
-        # What another than the owner has told is known to be told, though the owner did not know it when it was asked.
+        # What another than the owner has told is known to be told, though the owner did not know it
+        # when it was asked.
         self.world.unsure.update(self.input[last.sent + 1 : self.owner.sent + 1])
 
 
@@ -108,7 +112,9 @@ class Worker:
     def deliver(self) -> None:
         if self.sent < self.folded:
             self.sent += 1
-            self.partition.world.deliver(self.partition, self.sent, from_log=self.sent <= self.restored)
+            self.partition.world.deliver(
+                self.partition, self.sent, from_log=self.sent <= self.restored
+            )
 
     def land(self) -> None:
         if self.flying:
@@ -137,11 +143,17 @@ class Worker:
             await turn()
         if not self.alive or self.landed < wanted:
             return None
-        return {name for name in self.partition.input[: self.landed + 1] if user in members_of_valid(name)}
+        return {
+            name
+            for name in self.partition.input[: self.landed + 1]
+            if user in members_of_valid(name)
+        }
 
     async def holds(self, user: str) -> bool | None:
         everything = self.partition.world.off != "an answer holds all of the input"
-        found = await self.conversations(user, lambda: len(self.partition.input) - 1 if everything else self.folded)
+        found = await self.conversations(
+            user, lambda: len(self.partition.input) - 1 if everything else self.folded
+        )
         return None if found is None else bool(found)
 
     async def heads(self, user: str) -> dict[str, int] | None:
@@ -149,7 +161,7 @@ class Worker:
         return None if found is None else dict.fromkeys(found, 1)
 
 
-class SteppingDirectory(MemoryDirectory):
+class SteppingDirectory(MemoryUserPartitions):
     """With a rule switched off."""
 
     def __init__(self, off: str) -> None:
@@ -162,7 +174,11 @@ class SteppingDirectory(MemoryDirectory):
         return await super().complete(user, mark, partitions)
 
     def add(self, begun: Begun) -> None:
-        filling = [user for user in begun.users if (entry := self._entries.get(user)) and entry.mark is not None]
+        filling = [
+            user
+            for user in begun.users
+            if (entry := self._entries.get(user)) and entry.mark is not None
+        ]
         ignored = filling if self._off == "what begins while an entry fills is kept" else []
         super().add(Begun(begun.partition, [user for user in begun.users if user not in ignored]))
 
@@ -203,9 +219,9 @@ class World:
         self.partitions = PARTITIONS
         self.parts = [Partition(self, number) for number in range(PARTITIONS)]
         self.devices = [Device(user, name) for user in USERS[:2] for name in ("phone", "tablet")]
-        workers = cast(Workers, self)
-        self.whereabouts = Whereabouts(self, workers)
-        self.ranges = Ranges(workers, self.whereabouts)
+        workers = cast(WorkerClient, self)
+        self.whereabouts = PartitionLookup(self, workers)
+        self.ranges = ConversationQueries(workers, self.whereabouts)
 
     def _new_redis(self) -> MemoryRoutes:
         redis = MemoryRoutes(lambda: 0.0, directory=SteppingDirectory(self.off))
@@ -227,7 +243,11 @@ class World:
         return await self.directory.complete(user, mark, partitions)
 
     async def ask_owners(
-        self, page: str, answer: object, partitions: Iterable[int], question: Callable[[list[int]], Struct]
+        self,
+        page: str,
+        answer: object,
+        partitions: Iterable[int],
+        question: Callable[[list[int]], Struct],
     ) -> tuple[dict[int, Any], bool]:
         wanted = list(partitions)
         await turn()
@@ -237,11 +257,17 @@ class World:
         for number in self.chance.sample(wanted, len(wanted)):
             await turn()
             reached = before[number].alive and not (self.faulty and self.chance.random() < 0.1)
-            one = await getattr(before[number], page if page == "heads" else "holds")(user) if reached else None
+            one = (
+                await getattr(before[number], page if page == "heads" else "holds")(user)
+                if reached
+                else None
+            )
             if one is not None:
                 found[number] = one
         await turn()
-        complete = all(number in found and before[number] is self.parts[number].owner for number in wanted)
+        complete = all(
+            number in found and before[number] is self.parts[number].owner for number in wanted
+        )
         if page == "holding" and self.off == "an answer that is not complete fills nothing":
             return {number: found.get(number, False) for number in wanted}, True
         return found, complete
@@ -254,7 +280,11 @@ class World:
     def deliver(self, partition: Partition, offset: int, from_log: bool) -> None:
         conversation = partition.input[offset]
         users = list(members_of_valid(conversation))
-        begun = Begun(partition.number, users) if partition.input.index(conversation) == offset else None
+        begun = (
+            Begun(partition.number, users)
+            if partition.input.index(conversation) == offset
+            else None
+        )
         if from_log and self.off == "what is delivered from the log is added":
             begun = None
         if begun is not None and self.off == "what begins is added with the look for routes":
@@ -264,7 +294,11 @@ class World:
         self.told.add(conversation)
         for user, routes in found.items():
             for device in self.devices:
-                if device.online and device.user == user and device.name in {name for name, _ in routes}:
+                if (
+                    device.online
+                    and device.user == user
+                    and device.name in {name for name, _ in routes}
+                ):
                     device.knows.add(conversation)
 
     def add_late(self) -> None:
@@ -288,10 +322,13 @@ class World:
             device.routed = False
 
     def hold(self) -> None:
-        """The node writes the routes of its sessions, and tells them to ask (R15); so does a device's hello."""
+        """The node writes the routes of its sessions, and tells them to ask (R15); so does a
+        device's hello."""
         for device in self.devices:
             if device.online and not device.routed:
-                now_or_never(self.redis.write_routes([Route(device.user, device.name, "node", 0, 0)]))
+                now_or_never(
+                    self.redis.write_routes([Route(device.user, device.name, "node", 0, 0)])
+                )
                 device.routed = True
                 device.owes_sync = device.owes_sync or not device.asked_early
                 device.asked_early = False
@@ -330,13 +367,17 @@ class World:
             device.syncing = None
 
     def check(self) -> None:
-        """Whatever is left out when a user is asked about has told the user's devices nothing yet."""
+        """Whatever is left out when a user is asked about has told the user's devices nothing
+        yet."""
         for user in USERS:
             known = self.directory.known(user)
             if known is None:
                 continue
             for conversation in self.told:
-                if user in members_of_valid(conversation) and partition_of(conversation, PARTITIONS) not in known:
+                if (
+                    user in members_of_valid(conversation)
+                    and partition_of(conversation, PARTITIONS) not in known
+                ):
                     raise Fault(f"{user} is not asked about for {conversation}")
 
 
@@ -377,7 +418,8 @@ def history(chance: random.Random, off: str = "", steps: int = 300) -> World:
 
 
 def come_to_rest(world: World) -> None:
-    """All is delivered and asked; then every device knows every conversation of its user, and so does one that is new."""
+    """All is delivered and asked; then every device knows every conversation of its user, and so
+    does one that is new."""
     world.faulty = False
     world.add_late()
     for device in world.devices:
@@ -394,7 +436,11 @@ def come_to_rest(world: World) -> None:
                 world.sync(device)
         world.check()
         for device in world.devices:
-            wanted = {name for name in CONVERSATIONS if device.user in members_of_valid(name) and name in world.told}
+            wanted = {
+                name
+                for name in CONVERSATIONS
+                if device.user in members_of_valid(name) and name in world.told
+            }
             for name in wanted - device.knows - (world.unsure if round_ == 0 else set()):
                 raise Fault(f"{device.user}'s {device.name} does not know {name}")
             device.owes_sync, device.knows = True, set()  # from now on one that knows nothing

@@ -1,4 +1,5 @@
-"""The gateways of the model: real but for gateway/node.py, slot.py, socket.py and HTTP; of these, what they do in which order.
+"""The gateways of the model: real but for gateway/node.py, slot.py, socket.py and HTTP; of these,
+what they do in which order.
 
 What is under way moves when the test moves it, in whatever order.
 """
@@ -8,18 +9,29 @@ from collections.abc import Iterable, Mapping
 
 from connectors.redis.memory import MemoryWatchers
 from connectors.redis.routes import Lease, Route
-from gateway.history import History
-from gateway.hub import Hub
-from gateway.marks import MarksReader
-from gateway.presence import PresenceNode
+from gateway.presence.node import PresenceNode
 from gateway.push import Pusher
-from gateway.questions import Questions, error_frame
-from gateway.ranges import Ranges
+from gateway.queries.answers import QuestionAnswerer, error_frame
+from gateway.queries.conversations import ConversationQueries
+from gateway.queries.history import History
+from gateway.queries.marks import MarkQueries
+from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.worker_client import WorkerClient, WorkersUnavailable
 from gateway.receipts import Receipts
-from gateway.session import Ask, End, Greet, Reply, Seen, Session, State, Submit, Type, not_submitted
+from gateway.registry import ConnectionRegistry
+from gateway.session import (
+    Ask,
+    End,
+    Greet,
+    Reply,
+    Seen,
+    Session,
+    State,
+    Submit,
+    Type,
+    not_submitted,
+)
 from gateway.submit import Submitter
-from gateway.whereabouts import Whereabouts
-from gateway.workers import Workers, WorkersUnavailable
 from schemas.codec import encode_event, encode_frame, join_frames
 from schemas.codes import Close, Code
 from schemas.events import SCHEMA_VERSION, DeliveryRecord, Receipt, SessionReplaced
@@ -30,7 +42,8 @@ from tests.property.outside import SLOTS, STAGES, Process, World
 
 
 class Line:
-    """A socket, both ends: `up` has come from the device and waits for the node, `down` is on its way to the device."""
+    """A socket, both ends: `up` has come from the device and waits for the node, `down` is on its
+    way to the device."""
 
     def __init__(self, since: int) -> None:
         self.user = ""
@@ -80,7 +93,9 @@ class Line:
 class Asked:
     """A request to a worker's page: `find` makes its answer there, `arrive` brings it."""
 
-    def __init__(self, world: World, url: str, body: bytes | None, query: Mapping[str, str]) -> None:
+    def __init__(
+        self, world: World, url: str, body: bytes | None, query: Mapping[str, str]
+    ) -> None:
         address, _, page, *_ = url.removeprefix("http://").split("/")
         self.arrived: asyncio.Future[tuple[int, bytes]] = world.loop.create_future()
         self._world = world
@@ -108,7 +123,7 @@ class Asked:
         self._world.loop.run_ready()
 
 
-class _Workers(Workers):
+class _Workers(WorkerClient):
     """The real one, but for HTTP."""
 
     def __init__(self, stage: str, node: "Node") -> None:
@@ -116,7 +131,11 @@ class _Workers(Workers):
         self._node = node
 
     async def _request(
-        self, method: str, url: str, body: bytes | None = None, params: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         asked = Asked(self._node.world, url, body, params or {})
         self._node.asked.append(asked)
@@ -142,7 +161,7 @@ class Node(Process):
     def __init__(self, world: World, name: str) -> None:
         super().__init__(world)
         self.name = name
-        self.hub = Hub()
+        self.hub = ConnectionRegistry()
         self.lines: list[Line] = []
         self.asked: list[Asked] = []
         self._redis = world.redis
@@ -150,10 +169,25 @@ class Node(Process):
         self._submitter = Submitter(self, 1)  # type: ignore[arg-type]
         self._receipts = Receipts(self, 1)  # type: ignore[arg-type]
         sequencers = self._workers["sequencer"]
-        ranges = Ranges(sequencers, Whereabouts(self._redis.routes.directory, sequencers))
-        watchers = _LateWatchers(world) if world.off == "watching is written down first" else world.redis.watchers
-        self._presence = PresenceNode(name, self, self._workers["presence"], ranges, watchers, self._redis.routes)  # type: ignore[arg-type]
-        self._questions = Questions(ranges, History(ranges, None), MarksReader(self._workers["cursors"]), self._presence)
+        ranges = ConversationQueries(
+            sequencers, PartitionLookup(self._redis.routes.directory, sequencers)
+        )
+        watchers = (
+            _LateWatchers(world)
+            if world.off == "watching is written down first"
+            else world.redis.watchers
+        )
+        self._presence = PresenceNode(
+            name,
+            self,  # type: ignore[arg-type]
+            self._workers["presence"],
+            ranges,
+            watchers,
+            self._redis.routes,
+        )
+        self._questions = QuestionAnswerer(
+            ranges, History(ranges, None), MarkQueries(self._workers["cursors"]), self._presence
+        )
         self._pusher = Pusher(self.hub, self._presence)
         self._watching = world.loop.create_task(self._presence.keep_watching())
         self._slot: int | None = None
@@ -168,8 +202,12 @@ class Node(Process):
 
     @property
     def busy(self) -> bool:
-        unread = self._slot is not None and self._position < self.world.kafka.end(DELIVERIES, self._slot)
-        return self.alive and (unread or bool(self.asked or self._greeting) or any(line.up for line in self.lines))
+        unread = self._slot is not None and self._position < self.world.kafka.end(
+            DELIVERIES, self._slot
+        )
+        return self.alive and (
+            unread or bool(self.asked or self._greeting) or any(line.up for line in self.lines)
+        )
 
     def kill(self) -> None:
         self.alive = False
@@ -219,7 +257,12 @@ class Node(Process):
                 line.present = True
                 self._presence.came(line.user)
                 line.session.welcomed()
-                line.out.insert(0, encode_frame(Welcome(id_, 1, line.user, line.device, self.name, "log", 0, 25.0)))
+                line.out.insert(
+                    0,
+                    encode_frame(
+                        Welcome(id_, 1, line.user, line.device, self.name, "log", 0, 25.0)
+                    ),
+                )
                 line.flush()
 
     def take_deliveries(self, most: int) -> None:
@@ -255,26 +298,37 @@ class Node(Process):
 
     def end_lines(self) -> None:
         """Sockets that are closed, or found dead."""
-        for line in [line for line in self.lines if line.broken or line.ended or line.closing is not None]:
+        for line in [
+            line for line in self.lines if line.broken or line.ended or line.closing is not None
+        ]:
             self.lines.remove(line)
             line.goodbye = line.ended and not line.broken and line.closing is None
             line.close(Close.INTERNAL)
             for asking in line.asking:
                 asking.cancel()
-            if self.hub.remove(line) and self._slot is not None and not self.hub.has(line.user, line.device):
-                self.world.loop.finish(self._redis.routes.remove_routes([self._route(line, self._slot)]))
+            if (
+                self.hub.remove(line)
+                and self._slot is not None
+                and not self.hub.has(line.user, line.device)
+            ):
+                self.world.loop.finish(
+                    self._redis.routes.remove_routes([self._route(line, self._slot)])
+                )
             if line.present:
                 self._presence.went(line, line.goodbye)
         self.world.loop.run_ready()
         self.asked = [asked for asked in self.asked if not asked.arrived.done()]
 
     def _write_routes(self, lines: list[Line], slot: int) -> list[Line]:
-        """Those of devices that have later sessions elsewhere; the nodes of earlier ones are told."""
+        """Those of devices that have later sessions elsewhere; the nodes of earlier ones are
+        told."""
         routes = {self._route(line, slot): line for line in lines}
         written = self.world.loop.finish(self._redis.routes.write_routes(list(routes)))
         for route in written.replaced:
             event = SessionReplaced(route.user, route.device, route.since)
-            self.world.kafka.append(DELIVERIES, route.slot, encode_event(DeliveryRecord(SCHEMA_VERSION, [event])))
+            self.world.kafka.append(
+                DELIVERIES, route.slot, encode_event(DeliveryRecord(SCHEMA_VERSION, [event]))
+            )
         return [routes[route] for route in written.outdone]
 
     def _route(self, line: Line, slot: int) -> Route:
@@ -297,7 +351,9 @@ class Node(Process):
         elif isinstance(effect, Reply):
             line.push(effect.frame)
         elif isinstance(effect, Seen):
-            if not self._receipts.submit(Receipt(effect.conversation, line.user, line.device, effect.seq, effect.read)):
+            if not self._receipts.submit(
+                Receipt(effect.conversation, line.user, line.device, effect.seq, effect.read)
+            ):
                 line.push(error_frame(None, Code.TRY_LATER))
         elif isinstance(effect, Type):
             self._presence.typing(line, effect.conversation)

@@ -1,7 +1,8 @@
-"""A random model of one partition: devices, an input, a log, workers that crash, pause, wake and lose their disk.
+"""A random model of one partition: devices, an input, a log, workers that crash, pause, wake and
+lose their disk.
 
-The decisions are the real ones (agents/rules); only Kafka and RocksDB are lists and dictionaries here. `off` switches one rule
-off, to show that the model notices.
+The decisions are the real ones (agents/rules); only Kafka and RocksDB are lists and dictionaries
+here. `off` switches one rule off, to show that the model notices.
 """
 
 import random
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from agents.rules.batch import Batch, fold_records
 from agents.rules.fold import FoldState, Limits
-from agents.rules.known import Memory
+from agents.rules.fold_view import InMemoryFoldView
 from agents.rules.log import Verdict, judge, news
 from schemas.codec import encode_event
 from schemas.codes import Code
@@ -53,7 +54,9 @@ class Devices:
         if kind < 0.04:
             return chance.choice([b"", b"garbage", b"\x92\x01\x91\x91\xa1?"])
         if kind < 0.07:
-            return encode_event(SubmittedRecord(SCHEMA_VERSION, [FoldSwitched(chance.choice([1, 2, 2]))]))
+            return encode_event(
+                SubmittedRecord(SCHEMA_VERSION, [FoldSwitched(chance.choice([1, 2, 2]))])
+            )
         items: list[Submitted] = []
         for _ in range(chance.randint(1, 4)):
             items += self._some()
@@ -70,12 +73,22 @@ class Devices:
         kind = chance.random()
         if kind < 0.6:
             self._keys += 1
-            head = conversation, sender, "device", outbox, len(lane) + 1, self._keys.to_bytes(16, "big"), 0
+            head = (
+                conversation,
+                sender,
+                "device",
+                outbox,
+                len(lane) + 1,
+                self._keys.to_bytes(16, "big"),
+                0,
+            )
             refused = chance.random() < 0.1
             item: Submitted = (
                 RefusalSubmitted(*head, Code.BODY_INVALID.number)
                 if refused
-                else MessageSubmitted(*head, chance.choice(["", "hi", "hello you", "much too long for this"]))
+                else MessageSubmitted(
+                    *head, chance.choice(["", "hi", "hello you", "much too long for this"])
+                )
             )
             lane.append(item)
             return [item] if chance.random() < 0.9 else []
@@ -97,7 +110,7 @@ class Reader:
     """Anybody who folds the log: R2."""
 
     def __init__(self, off: str = "") -> None:
-        self.known = Memory()
+        self.known = InMemoryFoldView()
         self.position, self.time, self.version, self.log_offset = -1, 0, 1, -1
         self.taken: list[Taken] = []
         self._off = off
@@ -135,7 +148,8 @@ class World:
 
 
 class Worker:
-    """An owner of the partition: folds, delivers, appends; what it has folded from the log is its disk."""
+    """An owner of the partition: folds, delivers, appends; what it has folded from the log is its
+    disk."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -147,7 +161,9 @@ class Worker:
         disk = self.disk
         position = self._world.committed if self._world.off == "R3" else disk.position
         limit = self._world.chance.choice([0, 1, 1000])
-        self.state = FoldState(disk.known, position, disk.time, disk.version, VERSIONS, max_clean=limit)
+        self.state = FoldState(
+            disk.known, position, disk.time, disk.version, VERSIONS, max_clean=limit
+        )
         self.flying: list[LogRecord] = []
         self.expected = disk.log_offset + 1
 
@@ -240,7 +256,11 @@ def check(world: World) -> None:
     reader.read(world.log)
     if reader.taken != expected:
         raise Fault("the log is not the fold of the input, number for number")
-    if (reader.position, reader.time, reader.version) != (truth.position, truth.time, truth.version):
+    if (reader.position, reader.time, reader.version) != (
+        truth.position,
+        truth.time,
+        truth.version,
+    ):
         raise Fault("the log's position, time or version is not the input's")
     for conversation in CONVERSATIONS:
         seqs = [item.seq for item in expected if item.conversation == conversation and item.seq]
@@ -250,9 +270,11 @@ def check(world: World) -> None:
         raise Fault("delivered is not what was numbered")
 
 
-def fold_input(records: list[Input], cuts: random.Random, limit: int = 1000) -> tuple[FoldState, list[Batch]]:
+def fold_input(
+    records: list[Input], cuts: random.Random, limit: int = 1000
+) -> tuple[FoldState, list[Batch]]:
     """The fold of the whole input from zero, in batches cut at random, known written at random."""
-    known = Memory()
+    known = InMemoryFoldView()
     state = FoldState(known, versions=VERSIONS, max_clean=limit)
     batches: list[Batch] = []
     position = 0

@@ -1,4 +1,5 @@
-"""What the parts of the model share: Kafka is lists, Redis is its ports in memory, time is the test's.
+"""What the parts of the model share: Kafka is lists, Redis is its ports in memory, time is the
+test's.
 
 `off` switches one rule off, to show that it is needed.
 """
@@ -34,7 +35,10 @@ class Redis:
         return [self.routes, self.routes.directory, self.watchers, *self.owners.values()]
 
     def saved(self) -> list[dict[str, Any]]:
-        return [{n: copy.deepcopy(v) for n, v in vars(port).items() if isinstance(v, dict)} for port in self._ports()]
+        return [
+            {n: copy.deepcopy(v) for n, v in vars(port).items() if isinstance(v, dict)}
+            for port in self._ports()
+        ]
 
     def restart(self, saved: list[dict[str, Any]]) -> None:
         self.run += 1
@@ -45,7 +49,8 @@ class Redis:
 
 
 class Kafka:
-    """Topics of one partition each, and `deliveries` by slot. `committed` are the groups' offsets by topic."""
+    """Topics of one partition each, and `deliveries` by slot. `committed` are the groups' offsets
+    by topic."""
 
     def __init__(self, loop: QuietLoop) -> None:
         self.committed: dict[str, int] = {}
@@ -71,7 +76,9 @@ class Worker(Protocol):
     address: str
     current: bool
 
-    async def answer(self, page: str, body: bytes | None, query: Mapping[str, str]) -> tuple[int, bytes]:
+    async def answer(
+        self, page: str, body: bytes | None, query: Mapping[str, str]
+    ) -> tuple[int, bytes]:
         """What the pages of its monitor answer."""
 
 
@@ -131,4 +138,6 @@ class Process:
             raise QueueFull
         offset = self.world.kafka.append(topic, partition, value)
         if on_report is not None:
-            self.world.loop.call_soon(on_report, KafkaSendError("hidden") if self.mood == "hides" else None, offset)
+            self.world.loop.call_soon(
+                on_report, KafkaSendError("hidden") if self.mood == "hides" else None, offset
+            )

@@ -1,4 +1,5 @@
-"""An event loop without a clock, sockets or threads: its time passes when the test says so, and a test is always the same."""
+"""An event loop without a clock, sockets or threads: its time passes when the test says so, and a
+test is always the same."""
 
 import asyncio
 import heapq
@@ -10,7 +11,8 @@ from typing import Any
 
 
 class QuietLoop(asyncio.AbstractEventLoop):
-    """It counts as running from `begin` to `end`, so that parts of a loop can be called by the test directly."""
+    """It counts as running from `begin` to `end`, so that parts of a loop can be called by the test
+    directly."""
 
     def __init__(self) -> None:
         self.faults: list[dict[str, Any]] = []
@@ -68,18 +70,28 @@ class QuietLoop(asyncio.AbstractEventLoop):
         if "destroyed" not in context["message"]:  # tasks of a process that was killed
             self.faults.append(context)
 
-    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
     def call_later(  # type: ignore[override]
-        self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         return self.call_at(self._now + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
     ) -> asyncio.TimerHandle:
         timer = asyncio.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
@@ -91,11 +103,17 @@ class QuietLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]
-        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
     ) -> asyncio.Task[Any]:
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
         """At once, and here."""
         done = self.create_future()
         try:

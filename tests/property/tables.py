@@ -1,4 +1,5 @@
-"""The tables of cursors and presence in memory, on disks in memory: opening RocksDB takes longer than most histories.
+"""The tables of cursors and presence in memory, on disks in memory: opening RocksDB takes longer
+than most histories.
 
 That they equal the real ones is shown by test_marks_and_presence.py.
 """
@@ -9,7 +10,7 @@ from typing import NamedTuple
 
 from agents.rules.cursors import CursorId
 from schemas.events import PresenceState
-from streams.cursor_table import Header
+from streams.tables.cursors import Header
 
 
 class Disk(NamedTuple):
@@ -47,8 +48,12 @@ class MemoryCursors(_Table):
     def of_device(self, user: str, device: str) -> Iterator[CursorId]:
         return iter([cursor for cursor in self.disk.cursors if cursor[1:] == (user, device)])
 
-    def write(self, changed: Mapping[CursorId, tuple[int, int]], header: Header | None = None) -> None:
-        self.disk.cursors.update({cursor: (value[0], value[1]) for cursor, value in changed.items()})
+    def write(
+        self, changed: Mapping[CursorId, tuple[int, int]], header: Header | None = None
+    ) -> None:
+        self.disk.cursors.update(
+            {cursor: (value[0], value[1]) for cursor, value in changed.items()}
+        )
         for cursor in [cursor for cursor, value in changed.items() if not value[0]]:
             del self.disk.cursors[cursor]
         self.disk.headers.extend([header] if header else [])

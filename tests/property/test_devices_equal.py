@@ -1,8 +1,9 @@
-"""Live, resumed and cold-started devices end equal: each shows 1, 2, 3 … of every conversation as the log has it, the same
-marks, the same unread messages, and who is there.
+"""Live, resumed and cold-started devices end equal: each shows 1, 2, 3 … of every conversation as
+the log has it, the same marks, the same unread messages, and who is there.
 
-Real are the client of the SDK, the gateway's session, hub, receipts, presence and questions, the cursors' and the presence
-stage's partitions, the fold and its answers; see gateways.py, workers.py and device.py for what is between them.
+Real are the client of the SDK, the gateway's session, hub, receipts, presence and questions, the
+cursors' and the presence stage's partitions, the fold and its answers; see gateways.py, workers.py
+and device.py for what is between them.
 """
 
 import itertools
@@ -17,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import agents.receipts
-import agents.sessions
+import agents.cursors.partition
+import agents.presence.partition
 from schemas.topics import RECEIPTS
 from tests.harness.in_step import Marks, Shown, Truth, raise_marks
 from tests.harness.people import ACCIDENTS, PEOPLE, USERS, People, Step, history
@@ -32,15 +33,32 @@ from tests.property.workers import Crew
 MAX_ROUNDS = 2000
 MOST_HISTORIES = 3000
 PEACE_SECONDS = 14.0
-"""A lease, the grace of who vanishes, and of a node that is gone: without anything to do for so long, nothing will happen."""
-MOVED = {"flow": 20, "rest": 2, "sequence": 3, "fold": 4, "deliver again": 1, "hold": 2, "wait": 2, "sleep worker": 1}
+"""A lease, the grace of who vanishes, and of a node that is gone: without anything to do for so
+long, nothing will happen."""
+MOVED = {
+    "flow": 20,
+    "rest": 2,
+    "sequence": 3,
+    "fold": 4,
+    "deliver again": 1,
+    "hold": 2,
+    "wait": 2,
+    "sleep worker": 1,
+}
 KINDS = {**PEOPLE, **ACCIDENTS, **MOVED}
 RULES: dict[str, dict[str, int]] = {
     "devices are told to ask again": {},
     "routes are written again": {},
     "a welcomed device asks": {},
     "what begins is added": {"send": 12, "flow": 20},
-    "heads tell what is under way": {**dict.fromkeys(KINDS, 0), "send": 8, "drop": 8, "sequence": 8, "flow": 20, "rest": 2},
+    "heads tell what is under way": {
+        **dict.fromkeys(KINDS, 0),
+        "send": 8,
+        "drop": 8,
+        "sequence": 8,
+        "flow": 20,
+        "rest": 2,
+    },
     "what is owed is delivered again": {"kill worker": 12, "sequence": 12},
     "an owner claims before it looks for routes": {"sleep worker": 3},
     "what the server does not know is said again": {},
@@ -60,13 +78,14 @@ RULES: dict[str, dict[str, int]] = {
         "fold": 20,
     },
 }
-"""Switched off one by one, with what should happen more often then, for the fault to be found soon."""
+"""Switched off one by one, with what should happen more often then, for the fault to be found
+soon."""
 
 
 @pytest.fixture(autouse=True)
 def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(agents.receipts, "CursorTable", MemoryCursors)
-    monkeypatch.setattr(agents.sessions, "PresenceTable", MemoryPresence)
+    monkeypatch.setattr(agents.cursors.partition, "CursorTable", MemoryCursors)
+    monkeypatch.setattr(agents.presence.partition, "PresenceTable", MemoryPresence)
     yield
     DISKS.clear()
 
@@ -131,7 +150,10 @@ class Messenger:
             crew.replace(stage, number % 4, disk, asleep=kind == "sleep worker")
         elif kind == "sequence":
             crew.sequencer.fold(1 + place % 5)
-            for wanted, move in ((number % 2, crew.sequencer.deliver), (number % 3, crew.sequencer.land)):
+            for wanted, move in (
+                (number % 2, crew.sequencer.deliver),
+                (number % 3, crew.sequencer.land),
+            ):
                 for _ in range(1 + place % 5 if wanted else 0):
                     move()
         elif kind == "fold":
@@ -207,7 +229,11 @@ class Messenger:
                 worker.acknowledge(1000)
             for client in self.clients:
                 self.receive(client)
-            if crew.busy or any(client.busy for client in self.clients) or any(node.busy for node in self.nodes):
+            if (
+                crew.busy
+                or any(client.busy for client in self.clients)
+                or any(node.busy for node in self.nodes)
+            ):
                 quiet = 0.0
                 self.loop.advance(0.2)
             elif quiet < peace:
@@ -227,7 +253,8 @@ class Messenger:
         sequencer.commit()
 
     def finish(self) -> None:
-        """Who is away is seen to be away; then all come back, and everybody has a new device, too."""
+        """Who is away is seen to be away; then all come back, and everybody has a new device,
+        too."""
         self.come_to_rest()
         self.check()
         self.loop.finish(self.people.all_come_back())
@@ -236,7 +263,9 @@ class Messenger:
 
     def truth(self) -> Truth:
         log = {
-            conversation: [Shown(item.seq, item.sender, item.key.hex(), item.body) for item in items]
+            conversation: [
+                Shown(item.seq, item.sender, item.key.hex(), item.body) for item in items
+            ]
             for conversation, items in self.world.messages().items()
         }
         marks: dict[tuple[str, str], Marks] = {}
@@ -318,7 +347,8 @@ def test_devices_that_stayed_came_back_or_begin_show_the_same(steps: list[Step])
 
 
 def test_an_owner_of_presence_that_wakes_up_changes_nothing() -> None:
-    """It goes on with an earlier "online", after its successor has kept the later "offline"; the next owner has no disk."""
+    """It goes on with an earlier "online", after its successor has kept the later "offline"; the
+    next owner has no disk."""
     messenger = Messenger()
     try:
         messenger.do(Step("send", 0, 1))
@@ -348,7 +378,9 @@ def test_an_owner_of_presence_that_wakes_up_changes_nothing() -> None:
         messenger.close()
 
 
-@pytest.mark.skipif(os.environ.get("MESSENGER_HYPOTHESIS") != "thorough", reason="takes minutes: in `make chaos`")
+@pytest.mark.skipif(
+    os.environ.get("MESSENGER_HYPOTHESIS") != "thorough", reason="takes minutes: in `make chaos`"
+)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("rule_off", RULES)
 def test_each_rule_is_needed(rule_off: str) -> None:

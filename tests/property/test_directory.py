@@ -1,4 +1,5 @@
-"""Who asks few workers hears as much as who asks them all: random histories of the model in directory.py."""
+"""Who asks few workers hears as much as who asks them all: random histories of the model in
+directory.py."""
 
 import random
 

@@ -1,6 +1,8 @@
-"""The fold against the table of the architecture, written down a second time: slow, plain, and without a line of agents/rules.
+"""The fold against the table of the architecture, written down a second time: slow, plain, and
+without a line of agents/rules.
 
-The model of this folder shows that all readers agree with each other; this shows that they agree on what was asked for.
+The model of this folder shows that all readers agree with each other; this shows that they agree on
+what was asked for.
 """
 
 import random
@@ -17,7 +19,13 @@ from schemas.events import LogRecord
 from tests.property.model import VERSIONS, Input, Reader, fold_input
 
 WINDOW = 64
-NAMES = [("alice:bob", "alice"), ("alice:bob", "bob"), ("alice:carol", "alice"), ("alice:bob", "mallory"), ("bob:alice", "bob")]
+NAMES = [
+    ("alice:bob", "alice"),
+    ("alice:bob", "bob"),
+    ("alice:carol", "alice"),
+    ("alice:bob", "mallory"),
+    ("bob:alice", "bob"),
+]
 
 
 class Lane:
@@ -93,7 +101,15 @@ class Spec:
                 seq = self.seqs[item.conversation] = self.seqs.get(item.conversation, 0) + 1
             lane.last, lane.time = item.ordinal, self.time
             lane.answers[item.ordinal] = item.key, seq, code, self.time
-            head = offset, self.time, item.conversation, item.sender, item.outbox, item.ordinal, item.key
+            head = (
+                offset,
+                self.time,
+                item.conversation,
+                item.sender,
+                item.outbox,
+                item.ordinal,
+                item.key,
+            )
             self.taken.append((*head, seq, code, "" if code else item.body))
 
 
@@ -138,7 +154,14 @@ class Step(NamedTuple):
         start = max(1, spec.next(*lane) + ahead.get(lane, 0) + self.delta)
         ahead[lane] = ahead.get(lane, 0) + (self.length if self.delta == 0 else 0)
         return [
-            Item(self.kind, *self.name, self.outbox, n, n.to_bytes(8, "big") + bytes([self.life]) * 8, self.body)
+            Item(
+                self.kind,
+                *self.name,
+                self.outbox,
+                n,
+                n.to_bytes(8, "big") + bytes([self.life]) * 8,
+                self.body,
+            )
             for n in range(start, start + self.length)
         ]
 
@@ -150,14 +173,21 @@ steps = st.builds(
     outbox=weighted([b"p" * 16, b"q" * 16]),
     delta=weighted([0, 0, 0, 0, -1, -2, 1, -63, -64, -65, -1000]),
     life=weighted([0, 0, 0, 1]),
-    kind=weighted([*["message"] * 8, "refusal", "message of newer code", "body unreadable", "unreadable"]),
+    kind=weighted(
+        [*["message"] * 8, "refusal", "message of newer code", "body unreadable", "unreadable"]
+    ),
     body=weighted(["hi", "hi", "hi", "", "exactly 12 b", "more than 12 b", "six by", "äöü äöü"]),
     length=weighted([1, 1, 1, 1, 2, 3, 70]),
 )
 records = st.lists(
     st.tuples(
         st.integers(-5, 40),
-        st.one_of(st.lists(steps, max_size=3), st.lists(steps, max_size=3), weighted([1, 2]), weighted([b"", b"garbage"])),
+        st.one_of(
+            st.lists(steps, max_size=3),
+            st.lists(steps, max_size=3),
+            weighted([1, 2]),
+            weighted([b"", b"garbage"]),
+        ),
     ),
     min_size=1,
     max_size=14,
@@ -180,7 +210,9 @@ def write(history: History) -> tuple[list[Input], Spec]:
         else:
             ahead: dict[tuple[str, str, bytes], int] = {}
             items = [item for step in content for item in step.items(spec, ahead)]
-            value = msgspec.msgpack.encode([1, [item.value() for item in items], "a field that we do not know"])
+            value = msgspec.msgpack.encode(
+                [1, [item.value() for item in items], "a field that we do not know"]
+            )
             spec.record(offset, now, items)
         inputs.append(Input(offset, now, value))
     return inputs, spec
@@ -197,7 +229,9 @@ def compare(outcomes: Sequence[Outcome], spec: Spec) -> None:
         for answer in outcome.answers:
             match answer:
                 case Repeat(item, given_):
-                    answers.append(("repeat", item.ordinal, given_.key, given_.seq, given_.code, given_.time))
+                    answers.append(
+                        ("repeat", item.ordinal, given_.key, given_.seq, given_.code, given_.time)
+                    )
                 case OutOfStep(item, next_, reason):
                     answers.append(("out of step", item.ordinal, next_, reason))
         dead += [(letter.offset, letter.place, letter.code.number) for letter in outcome.dead]
@@ -216,8 +250,11 @@ def test_the_fold_is_what_the_architecture_says(history: History, seed: int, lim
 
 
 @given(records, st.randoms(use_true_random=False), weighted([0, 1000]))
-def test_a_state_rebuilt_from_the_log_answers_the_same(history: History, chance: random.Random, limit: int) -> None:
-    """Not only the numbers: repeats, gaps and what is reused are answered alike by a worker that has only the log."""
+def test_a_state_rebuilt_from_the_log_answers_the_same(
+    history: History, chance: random.Random, limit: int
+) -> None:
+    """Not only the numbers: repeats, gaps and what is reused are answered alike by a worker that
+    has only the log."""
     inputs, spec = write(history)
     log: list[LogRecord] = []
     outcomes: list[Outcome] = []
@@ -225,7 +262,9 @@ def test_a_state_rebuilt_from_the_log_answers_the_same(history: History, chance:
     while position < len(inputs):
         reader = Reader()
         reader.read(log)
-        state = FoldState(reader.known, reader.position, reader.time, reader.version, VERSIONS, limit)
+        state = FoldState(
+            reader.known, reader.position, reader.time, reader.version, VERSIONS, limit
+        )
         size = chance.randint(1, 5)
         for batch in fold_records(state, inputs[position : position + size]):
             outcomes.append(batch.outcome)

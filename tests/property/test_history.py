@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.clickhouse.memory import MemoryArchive
-from gateway.history import MAX_PAGE_BYTES, History, HistoryUnavailable, Page
-from gateway.ranges import RangeGone
-from gateway.workers import WorkersUnavailable
+from gateway.queries.conversations import RangeGone
+from gateway.queries.history import MAX_PAGE_BYTES, History, HistoryUnavailable, Page
+from gateway.queries.worker_client import WorkersUnavailable
 from schemas.archive import Row
 from schemas.codec import encode_frame
 from schemas.frames import Message
-from schemas.ranges import Newest
+from schemas.worker_api import Newest
 
 A = "alice:bob"
 
@@ -35,7 +35,9 @@ class Log:
         last = min(self.end, after + min(limit, self.most))
         return self.end, [frame(seq, self.body) for seq in range(after + 1, last + 1)]
 
-    async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> Sequence[Newest]:
+    async def newest(
+        self, user: str, limit: int, before: tuple[int, str] | None
+    ) -> Sequence[Newest]:
         return [Newest(self.end, A, self.end)]
 
 
@@ -90,16 +92,26 @@ def test_a_page_is_whole_or_not_sent(
         log.away = log_away
         archive.away = "away" if archive_away else None
         try:
-            page = await History(log, archive).page(A, before if after is None else None, after, limit)
+            page = await History(log, archive).page(
+                A, before if after is None else None, after, limit
+            )
         except HistoryUnavailable:
             sources = set(range(log_start, end + 1)) | {seq for _, seq in archive.rows}
-            assert log_away or archive_away or any(seq not in sources for seq in range(1, end + 1)), "for no reason"
+            assert (
+                log_away or archive_away or any(seq not in sources for seq in range(1, end + 1))
+            ), "for no reason"
             return
         known = page.known
-        assert known == end or (log_away and known == max((seq for _, seq in archive.rows), default=0))
+        assert known == end or (
+            log_away and known == max((seq for _, seq in archive.rows), default=0)
+        )
         if after is not None:
             kept = min((seq for _, seq in archive.rows), default=0)
-            begin = max(after + 1, kept) if kept > after + limit and log_start > after + 1 else after + 1
+            begin = (
+                max(after + 1, kept)
+                if kept > after + limit and log_start > after + 1
+                else after + 1
+            )
             wanted = list(range(begin, min(begin + limit - 1, known) + 1))
         else:
             top = min(known, before - 1 if before is not None else known)

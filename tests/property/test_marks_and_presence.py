@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 
 from agents.rules import cursors, presence
 from schemas.events import READ, RECEIVED, DeviceForgotten, PresenceChange, Receipt
-from streams.cursor_table import CursorTable
-from streams.presence_table import PresenceTable
-from streams.rocks import RocksBudget
+from streams.tables.cursors import CursorTable
+from streams.tables.presence import PresenceTable
+from streams.tables.rocks import RocksBudget
 from tests.property.tables import Disk, MemoryCursors, MemoryPresence
 
 A, B = "alice:bob", "alice:carol"
 devices, seqs = st.sampled_from(["p", "q"]), st.integers(1, 9)
-receipts = st.lists(st.builds(Receipt, st.sampled_from([A, B]), st.just("alice"), devices, seqs, st.booleans()), max_size=30)
+receipts = st.lists(
+    st.builds(Receipt, st.sampled_from([A, B]), st.just("alice"), devices, seqs, st.booleans()),
+    max_size=30,
+)
 
 
 class Cursors(MemoryCursors):
@@ -26,7 +29,9 @@ class Cursors(MemoryCursors):
     def __init__(self) -> None:
         self.disk = Disk({}, {}, [])
 
-    def fold(self, items: Sequence[Receipt | DeviceForgotten], cut: int = 5) -> list[tuple[str, str]]:
+    def fold(
+        self, items: Sequence[Receipt | DeviceForgotten], cut: int = 5
+    ) -> list[tuple[str, str]]:
         """Fold some at a time; what is to be told."""
         told: list[tuple[str, str]] = []
         for start in range(0, len(items), cut):
@@ -68,7 +73,13 @@ def test_an_equal_receipt_is_told_again_and_a_lower_one_is_not() -> None:
 
 def test_a_forgotten_device_takes_nothing_back() -> None:
     known = Cursors()
-    known.fold([Receipt(A, "alice", "p", 5, True), Receipt(A, "alice", "q", 3, True), DeviceForgotten("alice", "p")])
+    known.fold(
+        [
+            Receipt(A, "alice", "p", 5, True),
+            Receipt(A, "alice", "q", 3, True),
+            DeviceForgotten("alice", "p"),
+        ]
+    )
     assert known.get((A, "alice", "p")) == (0, 0)
     assert known.get((A, "alice", READ))[0] == 5
     assert known.get((A, "alice", "q"))[0] == 3
@@ -76,7 +87,10 @@ def test_a_forgotten_device_takes_nothing_back() -> None:
 
 @given(receipts, st.booleans())
 def test_the_table_of_cursors_equals_the_memory(items: list[Receipt], forget: bool) -> None:
-    facts: list[Receipt | DeviceForgotten] = [*items, *([DeviceForgotten("alice", "p")] if forget else [])]
+    facts: list[Receipt | DeviceForgotten] = [
+        *items,
+        *([DeviceForgotten("alice", "p")] if forget else []),
+    ]
     memory = Cursors()
     memory.fold(facts)
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +102,9 @@ def test_the_table_of_cursors_equals_the_memory(items: list[Receipt], forget: bo
         for name in (A, B):
             for device in (RECEIVED, READ, "p", "q"):
                 assert table.get((name, "alice", device)) == memory.get((name, "alice", device))
-        assert set(table.devices("alice")) == {cursor[2] for cursor in memory.seqs() if cursor[2] in ("p", "q")}
+        assert set(table.devices("alice")) == {
+            cursor[2] for cursor in memory.seqs() if cursor[2] in ("p", "q")
+        }
         table.close()
 
 
@@ -101,17 +117,27 @@ class Users(MemoryPresence):
     def apply(self, outcome: presence.Outcome) -> None:
         for user in outcome.told:
             before, after = self.state(user), outcome.changed[user]
-            assert (before is not None and before.online) != after.online, "told only what is news, and once"
+            assert (before is not None and before.online) != after.online, (
+                "told only what is news, and once"
+            )
         self.write(outcome.changed)
 
 
 changes = st.lists(
-    st.builds(PresenceChange, st.sampled_from(["alice", "bob"]), st.sampled_from(["n1", "n2"]), st.booleans()), max_size=30
+    st.builds(
+        PresenceChange,
+        st.sampled_from(["alice", "bob"]),
+        st.sampled_from(["n1", "n2"]),
+        st.booleans(),
+    ),
+    max_size=30,
 )
 
 
 @given(changes, st.sets(st.sampled_from(["n1", "n2"])))
-def test_a_user_is_online_while_any_living_node_says_so(items: list[PresenceChange], dead: set[str]) -> None:
+def test_a_user_is_online_while_any_living_node_says_so(
+    items: list[PresenceChange], dead: set[str]
+) -> None:
     users = Users()
     with tempfile.TemporaryDirectory() as folder:
         table = PresenceTable(Path(folder) / "t", RocksBudget(1 << 20, 1 << 20))

@@ -5,10 +5,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.right_node import right_node
+from gateway.rendezvous import right_node
 
 USERS = [f"user{number}" for number in range(2000)]
-urls = st.lists(st.from_regex(r"http://[a-z0-9]{1,12}:[0-9]{2,5}", fullmatch=True), min_size=2, max_size=8, unique=True)
+urls = st.lists(
+    st.from_regex(r"http://[a-z0-9]{1,12}:[0-9]{2,5}", fullmatch=True),
+    min_size=2,
+    max_size=8,
+    unique=True,
+)
 
 
 @given(urls)

@@ -1,4 +1,5 @@
-"""Any history folds to the same numbers, times and answers; the fold of the input is the fold of the log."""
+"""Any history folds to the same numbers, times and answers; the fold of the input is the fold of
+the log."""
 
 import random
 
@@ -21,12 +22,16 @@ def test_any_history_comes_to_the_same(seed: int) -> None:
 def test_cuts_and_evictions_change_nothing(seed: int) -> None:
     chance = random.Random(seed)
     devices = Devices(chance)
-    records = [Input(n, 1000 + n * chance.randint(0, 3), devices.submit()) for n in range(chance.randint(1, 40))]
+    records = [
+        Input(n, 1000 + n * chance.randint(0, 3), devices.submit())
+        for n in range(chance.randint(1, 40))
+    ]
     results = []
     for limit in (0, 1, 1000):
         state, batches = fold_input(records, chance, limit)
         outcome = [
-            [entry for batch in batches for entry in getattr(batch.outcome, name)] for name in ("taken", "answers", "dead")
+            [entry for batch in batches for entry in getattr(batch.outcome, name)]
+            for name in ("taken", "answers", "dead")
         ]
         results.append((outcome, state.position, state.time, state.version))
     assert results[0] == results[1] == results[2]

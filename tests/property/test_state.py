@@ -6,13 +6,17 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.rules.known import Memory
+from agents.rules.fold_view import InMemoryFoldView
 from schemas.events import Taken
 from schemas.frames import OUTBOX_WINDOW
-from streams.rocks import RocksBudget
-from streams.state import Header, PartitionState
+from streams.tables.rocks import RocksBudget
+from streams.tables.sequences import Header, SequenceTable
 
-OUTBOXES = [("alice:bob", "alice", b"1" * 16), ("alice:bob", "bob", b"1" * 16), ("alice:carol", "alice", b"2" * 16)]
+OUTBOXES = [
+    ("alice:bob", "alice", b"1" * 16),
+    ("alice:bob", "bob", b"1" * 16),
+    ("alice:carol", "alice", b"2" * 16),
+]
 
 steps = st.lists(
     st.tuples(
@@ -26,10 +30,12 @@ steps = st.lists(
 
 
 @given(steps, st.integers(1, 50))
-def test_the_table_equals_the_memory(steps: list[tuple[int, int, bool, bool]], record_size: int) -> None:
+def test_the_table_equals_the_memory(
+    steps: list[tuple[int, int, bool, bool]], record_size: int
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        table = PartitionState(Path(folder) / "state", RocksBudget(1 << 20, 1 << 20))
-        memory = Memory()
+        table = SequenceTable(Path(folder) / "state", RocksBudget(1 << 20, 1 << 20))
+        memory = InMemoryFoldView()
         records: list[tuple[int, list[Taken]]] = []
         time = offset = 0
         for which, count, forgotten, written in steps:
@@ -41,7 +47,19 @@ def test_the_table_equals_the_memory(steps: list[tuple[int, int, bool, bool]], r
                 time += 1
                 seq = 0 if time % 7 == 0 else memory.seq(conversation) + 1
                 key = time.to_bytes(16, "big")
-                item = Taken(time, time, conversation, sender, "d", outbox, ordinal, key, seq, 0 if seq else 131, "")
+                item = Taken(
+                    time,
+                    time,
+                    conversation,
+                    sender,
+                    "d",
+                    outbox,
+                    ordinal,
+                    key,
+                    seq,
+                    0 if seq else 131,
+                    "",
+                )
                 memory.take([item])
                 taken.append(item)
             for cut in range(0, count, record_size):
@@ -57,7 +75,9 @@ def test_the_table_equals_the_memory(steps: list[tuple[int, int, bool, bool]], r
                 assert table.seq(name[0]) == memory.seq(name[0])
                 assert table.last(name) == last
                 if last is not None:
-                    for ordinal in range(max(1, last.ordinal - OUTBOX_WINDOW + 1), last.ordinal + 1):
+                    for ordinal in range(
+                        max(1, last.ordinal - OUTBOX_WINDOW + 1), last.ordinal + 1
+                    ):
                         assert table.answer(name, ordinal) == memory.answer(name, ordinal)
         finally:
             table.close()

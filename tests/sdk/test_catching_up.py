@@ -73,7 +73,9 @@ def test_an_empty_page_is_asked_for_again_with_backoff() -> None:
     assert waits == sorted(waits)
     assert waits[-1] > waits[0] * 10
     (asked,) = catching_up.questions(now)
-    assert [shown.message.seq for shown in catching_up.page(Page(asked.id, A, 1, [message(A, 1)]), now)] == [1]
+    assert [
+        shown.message.seq for shown in catching_up.page(Page(asked.id, A, 1, [message(A, 1)]), now)
+    ] == [1]
     assert catching_up.questions(now + 60) == []
     assert catching_up.wake_at() is None
 
@@ -89,7 +91,9 @@ def test_errors_are_asked_again_or_given_up() -> None:
     assert timelines.cursors()[A] == 2
     at = catching_up.wake_at()
     assert at is not None
-    assert [asked.conversation for asked in catching_up.questions(at) if isinstance(asked, History)] == [B]
+    assert [
+        asked.conversation for asked in catching_up.questions(at) if isinstance(asked, History)
+    ] == [B]
 
 
 def test_a_few_questions_at_a_time_and_no_waking_while_they_are_under_way() -> None:
@@ -129,5 +133,10 @@ def test_a_question_that_is_never_answered_is_asked_again() -> None:
     assert [type(question) for question in again] == [type(question) for question in asked]
     assert {question.id for question in again}.isdisjoint({question.id for question in asked})
     history = again[1]
-    assert catching_up.page(Page(asked[1].id, A, 1, [message(A, 1)]), LOST_SECONDS) == [], "too late: it is asked again"
-    assert [shown.message.seq for shown in catching_up.page(Page(history.id, A, 1, [message(A, 1)]), LOST_SECONDS)] == [1]
+    assert catching_up.page(Page(asked[1].id, A, 1, [message(A, 1)]), LOST_SECONDS) == [], (
+        "too late: it is asked again"
+    )
+    assert [
+        shown.message.seq
+        for shown in catching_up.page(Page(history.id, A, 1, [message(A, 1)]), LOST_SECONDS)
+    ] == [1]

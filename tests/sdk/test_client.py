@@ -5,7 +5,15 @@ import itertools
 
 import pytest
 
-from messenger_sdk import Client, ClientClosed, ConnectionRefused, MessageReceived, SendRefused, SendUnknown, StateChanged
+from messenger_sdk import (
+    Client,
+    ClientClosed,
+    ConnectionRefused,
+    MessageReceived,
+    SendRefused,
+    SendUnknown,
+    StateChanged,
+)
 from messenger_sdk.events import Event
 from schemas import frames
 from schemas.codes import Close, Code
@@ -14,7 +22,9 @@ from tests.harness.fake_gateway import FakeGateway, Line, Script, eventually, se
 
 def client(gateway: FakeGateway, jitter: float = 0.1) -> Client:
     numbers = itertools.count(1)
-    return Client(gateway.url, "token", "phone", jitter=lambda: jitter, new_id=lambda: f"{next(numbers):032x}")
+    return Client(
+        gateway.url, "token", "phone", jitter=lambda: jitter, new_id=lambda: f"{next(numbers):032x}"
+    )
 
 
 def message(seq: int, body: str = "hi", sender: str = "bob", key: str = "00") -> frames.Message:
@@ -30,7 +40,9 @@ def seqs(events: list[Event]) -> list[int]:
     return [event.seq for event in events if isinstance(event, MessageReceived)]
 
 
-@pytest.mark.parametrize("close", [close for close in Close if not close.retry], ids=lambda close: close.name)
+@pytest.mark.parametrize(
+    "close", [close for close in Close if not close.retry], ids=lambda close: close.name
+)
 async def test_a_final_close_code_stops_the_client(close: Close) -> None:
     async def script(line: Line) -> None:
         await line.welcome()
@@ -52,7 +64,9 @@ async def test_a_final_close_code_stops_the_client(close: Close) -> None:
         assert gateway.connections == 1
 
 
-@pytest.mark.parametrize("code", [close.number for close in Close if close.retry] + [1000, 1001, 1009, 1011, 3000])
+@pytest.mark.parametrize(
+    "code", [close.number for close in Close if close.retry] + [1000, 1001, 1009, 1011, 3000]
+)
 async def test_any_other_close_code_is_come_back(code: int) -> None:
     async def script(line: Line) -> None:
         await line.welcome()
@@ -78,7 +92,12 @@ async def test_claims_on_one_numbering_are_not_said_of_another() -> None:
             await eventually(lambda: bool(line.receipts))
             line.drop()
         await eventually(lambda: bool(line.asked_marks))
-        await line.say(*(frames.Marks(asked.id, [frames.Mark("alice:bob", "bob", 1, 1, 0, 0)]) for asked in line.asked_marks))
+        await line.say(
+            *(
+                frames.Marks(asked.id, [frames.Mark("alice:bob", "bob", 1, 1, 0, 0)])
+                for asked in line.asked_marks
+            )
+        )
         await listening
 
     async def listen(line: Line) -> None:
@@ -143,7 +162,9 @@ async def test_a_dropped_connection_repeats_the_unanswered_and_only_those() -> N
             await line.stay()
 
     async with FakeGateway(script) as gateway, client(gateway) as device:
-        results = await asyncio.wait_for(asyncio.gather(*(device.send("bob", body) for body in "abc")), 5)
+        results = await asyncio.wait_for(
+            asyncio.gather(*(device.send("bob", body) for body in "abc")), 5
+        )
     assert heard == [["a", "b", "c"], ["b", "c"]]
     assert [result.seq for result in results] == [1, 2, 3]
 
@@ -167,7 +188,9 @@ async def test_each_message_once_and_in_order_whatever_is_repeated() -> None:
     async def script(line: Line) -> None:
         await line.welcome()
         await line.say(message(1), message(2))
-        await line.say(message(2), message(1), message(5), message(3), message(6), message(4), message(7))
+        await line.say(
+            message(2), message(1), message(5), message(3), message(6), message(4), message(7)
+        )
         await line.stay()
 
     assert seqs(await shown_by(script, 7)) == [1, 2, 3, 4, 5, 6, 7]
@@ -198,11 +221,15 @@ async def test_what_the_log_no_longer_holds_is_said_to_be_missing() -> None:
     async def script(line: Line) -> None:
         await line.welcome()
         await line.say(message(1), message(5))
-        await line.say(frames.Error(Code.RANGE_GONE.number, False, "", id=(await line.asked()).id), message(6))
+        await line.say(
+            frames.Error(Code.RANGE_GONE.number, False, "", id=(await line.asked()).id), message(6)
+        )
         await line.stay()
 
     events = await shown_by(script, 6)
-    assert [(event.seq, event.missing) for event in events if isinstance(event, MessageReceived)] == [(1, 0), (5, 3), (6, 0)]
+    assert [
+        (event.seq, event.missing) for event in events if isinstance(event, MessageReceived)
+    ] == [(1, 0), (5, 3), (6, 0)]
 
 
 async def test_what_was_missed_while_away_is_fetched_after_coming_back() -> None:
@@ -212,7 +239,9 @@ async def test_what_was_missed_while_away_is_fetched_after_coming_back() -> None
         assert isinstance(sync, frames.Sync)
         if line.number == 0:
             assert sync.cursors == {}
-            await line.say(message(1), message(2), frames.Heads(sync.id, {"alice:bob": 2, "alice:zoe": 4}))
+            await line.say(
+                message(1), message(2), frames.Heads(sync.id, {"alice:bob": 2, "alice:zoe": 4})
+            )
             await asyncio.sleep(0.05)
             line.drop()
             return
@@ -269,11 +298,17 @@ async def test_what_was_read_of_a_conversation_that_began_while_away_is_known() 
         answering = asyncio.create_task(line.stay())
         await eventually(lambda: bool(line.asked_marks))
         assert line.asked_marks[0].conversations == ["alice:bob"]
-        marks = [frames.Mark("alice:bob", "alice", 2, 9, 2, 9), frames.Mark("alice:bob", "bob", 2, 9, 1, 9)]
+        marks = [
+            frames.Mark("alice:bob", "alice", 2, 9, 2, 9),
+            frames.Mark("alice:bob", "bob", 2, 9, 1, 9),
+        ]
         await line.say(page(asked, 2, 1, 2), frames.Marks(line.asked_marks[0].id, marks))
         await answering
 
-    async with FakeGateway(script) as gateway, Client(gateway.url, "t", "phone", jitter=lambda: 0.1) as phone:
+    async with (
+        FakeGateway(script) as gateway,
+        Client(gateway.url, "t", "phone", jitter=lambda: 0.1) as phone,
+    ):
         await eventually(lambda: phone.mark("alice:bob", "bob").read == 1)
         assert phone.unread("alice:bob") == 0
 
@@ -282,7 +317,9 @@ async def test_own_message_is_an_answer_and_is_shown_once() -> None:
     async def script(line: Line) -> None:
         await line.welcome()
         (send,) = await line.sends(1)
-        await line.say(frames.Message("alice:bob", 7, "alice", send.key, 1007, send.body), sent(send, 7))
+        await line.say(
+            frames.Message("alice:bob", 7, "alice", send.key, 1007, send.body), sent(send, 7)
+        )
         await line.stay()
 
     events: list[Event] = []
@@ -343,8 +380,12 @@ async def test_a_retryable_error_repeats_the_lane_in_order() -> None:
     async def script(line: Line) -> None:
         await line.welcome()
         first, second = await line.sends(2)
-        error = frames.Error(Code.TRY_LATER.number, True, "", None, "bob", first.outbox, first.ordinal)
-        gap = frames.OutOfStep("alice:bob", second.outbox, second.ordinal, second.key, second.round, 1, "gap")
+        error = frames.Error(
+            Code.TRY_LATER.number, True, "", None, "bob", first.outbox, first.ordinal
+        )
+        gap = frames.OutOfStep(
+            "alice:bob", second.outbox, second.ordinal, second.key, second.round, 1, "gap"
+        )
         await line.say(error, gap)
         again = await line.sends(2)
         assert [send.ordinal for send in again] == [1, 2]
@@ -353,7 +394,9 @@ async def test_a_retryable_error_repeats_the_lane_in_order() -> None:
         await line.stay()
 
     async with FakeGateway(script) as gateway, client(gateway) as device:
-        results = await asyncio.wait_for(asyncio.gather(device.send("bob", "a"), device.send("bob", "b")), 5)
+        results = await asyncio.wait_for(
+            asyncio.gather(device.send("bob", "a"), device.send("bob", "b")), 5
+        )
         assert [result.seq for result in results] == [1, 2]
 
 
@@ -366,12 +409,16 @@ async def test_a_forgotten_outbox_hands_back_the_unanswered_and_goes_on_with_a_n
         await line.say(sent(first, 1))
         for _ in range(2):  # in the first round this could be an answer that came late
             (second,) = await line.sends(1)
-            await line.say(frames.OutOfStep("alice:bob", second.outbox, 2, second.key, second.round, 1, "gap"))
+            await line.say(
+                frames.OutOfStep("alice:bob", second.outbox, 2, second.key, second.round, 1, "gap")
+            )
         asked = await line.asked()
         await line.say(frames.Error(Code.TRY_LATER.number, True, "later", id=asked.id))
         again = await line.asked()
         assert again == asked
-        await line.say(frames.Page(again.id, "alice:bob", 1, [message(1, key=first.key)], first=True))
+        await line.say(
+            frames.Page(again.id, "alice:bob", 1, [message(1, key=first.key)], first=True)
+        )
         (third,) = await line.sends(1)
         outboxes.extend(send.outbox for send in (first, third))
         await line.say(sent(third, 2))
@@ -389,7 +436,9 @@ async def test_a_send_that_the_server_no_longer_knows_is_found_in_the_history() 
     async def script(line: Line) -> None:
         await line.welcome()
         (send,) = await line.sends(1)
-        await line.say(frames.OutOfStep("alice:bob", send.outbox, 1, send.key, send.round, 200, "too_old"))
+        await line.say(
+            frames.OutOfStep("alice:bob", send.outbox, 1, send.key, send.round, 200, "too_old")
+        )
         newest = await line.asked()
         others = [message(seq, key=f"{seq:032x}") for seq in (41, 42)]
         await line.say(frames.Page(newest.id, "alice:bob", 42, others))
@@ -431,13 +480,17 @@ async def test_a_node_that_turns_away_is_not_stormed() -> None:
     async def turn_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.append(asyncio.get_running_loop().time())
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
         writer.close()
 
     server = await asyncio.start_server(turn_away, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        async with Client(f"http://127.0.0.1:{port}", "token", "phone", jitter=lambda: 0.5) as device:
+        async with Client(
+            f"http://127.0.0.1:{port}", "token", "phone", jitter=lambda: 0.5
+        ) as device:
             async with asyncio.timeout(5):
                 while len(came) < 5:
                     await asyncio.sleep(0.01)

@@ -64,7 +64,15 @@ def test_what_the_server_does_not_know_after_a_reconnect_is_said_again() -> None
     assert asked is not None
     assert asked.conversations == [A, B]
     news = marks.answer(
-        Marks(asked.id, [Mark(A, "alice", 3, 9, 0, 0), Mark(B, "alice", 5, 9, 4, 9), Mark(A, "bob", 7, 8, 7, 8)]), 0
+        Marks(
+            asked.id,
+            [
+                Mark(A, "alice", 3, 9, 0, 0),
+                Mark(B, "alice", 5, 9, 4, 9),
+                Mark(A, "bob", 7, 8, 7, 8),
+            ],
+        ),
+        0,
     )
     assert [mark.user for mark in news] == ["alice", "alice", "bob"]
     assert marks.receipts() == [Read(B, 5)]

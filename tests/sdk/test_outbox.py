@@ -1,4 +1,5 @@
-"""The outbox's timer and its ends, one by one; tests/property/test_outbox.py holds the whole against the fold."""
+"""The outbox's timer and its ends, one by one; tests/property/test_outbox.py holds the whole
+against the fold."""
 
 import itertools
 
@@ -60,12 +61,16 @@ def test_repeats_back_off_and_any_answer_ends_that() -> None:
 def test_what_was_turned_away_goes_again_soon_though_others_are_answered() -> None:
     box = outbox(2)
     first, second = box.transmit(0.0)
-    box.error(Error(Code.TRY_LATER.number, True, "", None, "bob", second.outbox, second.ordinal), 0.0)
+    box.error(
+        Error(Code.TRY_LATER.number, True, "", None, "bob", second.outbox, second.ordinal), 0.0
+    )
     box.sent("bob", answer(first, 1), 0.5)
     assert [send.ordinal for send in box.transmit(1.0)] == [2]
 
 
-def test_an_error_for_good_ends_what_was_transmitted_and_the_rest_goes_out_of_a_new_outbox() -> None:
+def test_an_error_for_good_ends_what_was_transmitted_and_the_rest_goes_out_of_a_new_outbox() -> (
+    None
+):
     box = outbox(OUTBOX_WINDOW + 1)
     sends = box.transmit(0.0)
     done = box.error(Error(Code.BAD_FIELD.number, False, "", None, "bob", sends[0].outbox, 1), 0.0)
@@ -80,8 +85,12 @@ def test_refused_and_reused_and_seen_end_one_send_each() -> None:
     box = outbox(3)
     sends = box.transmit(0.0)
     name = "alice:bob", sends[0].outbox
-    ((_, refused),) = box.refused("bob", Refused(*name, 1, "key-1", Code.BODY_INVALID.number, 0), 0.0)
-    ((_, reused),) = box.out_of_step("bob", OutOfStep(*name, 2, "key-2", sends[1].round, 9, "reused"), 0.0)
+    ((_, refused),) = box.refused(
+        "bob", Refused(*name, 1, "key-1", Code.BODY_INVALID.number, 0), 0.0
+    )
+    ((_, reused),) = box.out_of_step(
+        "bob", OutOfStep(*name, 2, "key-2", sends[1].round, 9, "reused"), 0.0
+    )
     ((_, seen),) = box.own_message("bob", "key-3", SentMessage("alice:bob", 1, 0), 0.0)
     assert isinstance(refused, SendRefused)
     assert isinstance(reused, SendUnknown)

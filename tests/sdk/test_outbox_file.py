@@ -18,7 +18,16 @@ from messenger_sdk import (
     StateChanged,
 )
 from messenger_sdk.events import Event
-from messenger_sdk.outbox import Added, Change, Finished, LaneChanged, Numbered, Outbox, Saved, SavedSend
+from messenger_sdk.outbox import (
+    Added,
+    Change,
+    Finished,
+    LaneChanged,
+    Numbered,
+    Outbox,
+    Saved,
+    SavedSend,
+)
 from messenger_sdk.outbox_file import OutboxFile
 from schemas import frames
 from schemas.codes import Code
@@ -50,14 +59,27 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     path = tmp_path / "outbox"
     file = OutboxFile(path)
     assert file.load("box") == Saved("box", [], [])
-    file.save([Added("k1", "bob", "one"), Added("k2", "carol", "two"), Added("k3", "bob", "three"), Added("k4", "bob", "four")])
-    file.save([Numbered("k1", 1), Numbered("k3", 2), LaneChanged("bob", "box", 3, 7), Finished("k1")])
+    file.save(
+        [
+            Added("k1", "bob", "one"),
+            Added("k2", "carol", "two"),
+            Added("k3", "bob", "three"),
+            Added("k4", "bob", "four"),
+        ]
+    )
+    file.save(
+        [Numbered("k1", 1), Numbered("k3", 2), LaneChanged("bob", "box", 3, 7), Finished("k1")]
+    )
     file.close()
     file = OutboxFile(path)
     assert file.load("another") == Saved(
         "box",
         [LaneChanged("bob", "box", 3, 7)],
-        [SavedSend("k2", "carol", "two", 0), SavedSend("k3", "bob", "three", 2), SavedSend("k4", "bob", "four", 0)],
+        [
+            SavedSend("k2", "carol", "two", 0),
+            SavedSend("k3", "bob", "three", 2),
+            SavedSend("k4", "bob", "four", 0),
+        ],
     )
     file.close()
 
@@ -79,7 +101,9 @@ def test_a_restored_outbox_goes_on_with_its_ordinals_in_a_new_round(tmp_path: Pa
     assert again[0].round > before[0].round
 
 
-async def test_what_was_written_before_a_restart_is_sent_after_it_once_and_in_order(tmp_path: Path) -> None:
+async def test_what_was_written_before_a_restart_is_sent_after_it_once_and_in_order(
+    tmp_path: Path,
+) -> None:
     path, bodies = tmp_path / "outbox", [f"message {number}" for number in range(20)]
     async with FakeGateway(never_welcomes) as gateway, client(gateway, path) as device:
         for body in bodies:
@@ -106,7 +130,11 @@ async def test_a_refusal_of_what_nobody_waits_for_any_more_is_an_event(tmp_path:
     async def refuses(line: Line) -> None:
         await line.welcome()
         (send,) = await line.sends(1)
-        await line.say(frames.Refused("alice:bob", send.outbox, send.ordinal, send.key, Code.BODY_INVALID.number, 0))
+        await line.say(
+            frames.Refused(
+                "alice:bob", send.outbox, send.ordinal, send.key, Code.BODY_INVALID.number, 0
+            )
+        )
         await line.stay()
 
     path = tmp_path / "outbox"

@@ -1,4 +1,5 @@
-"""What was shown survives a restart: nothing is shown again, and nothing that came meanwhile is left out."""
+"""What was shown survives a restart: nothing is shown again, and nothing that came meanwhile is
+left out."""
 
 import asyncio
 from pathlib import Path
@@ -31,7 +32,11 @@ class Server:
         while True:
             question = await line.receive()
             if isinstance(question, Sync):
-                heads = {name: count for name, count in self.counts.items() if count > question.cursors.get(name, 0)}
+                heads = {
+                    name: count
+                    for name, count in self.counts.items()
+                    if count > question.cursors.get(name, 0)
+                }
                 await line.say(Heads(question.id, heads))
                 self.told = True
             elif isinstance(question, History):
@@ -44,7 +49,10 @@ class Server:
 async def shown(server: Server, folder: Path, count: int) -> list[tuple[str, int]]:
     """What a device shows from its start on, until it has shown `count` messages."""
     found: list[tuple[str, int]] = []
-    async with FakeGateway(server) as gateway, Client(gateway.url, "t", "phone", folder=folder, jitter=lambda: 0.1) as phone:
+    async with (
+        FakeGateway(server) as gateway,
+        Client(gateway.url, "t", "phone", folder=folder, jitter=lambda: 0.1) as phone,
+    ):
 
         async def watch() -> None:
             async for event in phone.events():
@@ -52,7 +60,9 @@ async def shown(server: Server, folder: Path, count: int) -> list[tuple[str, int
                     found.append((event.conversation, event.seq))
 
         watching = asyncio.create_task(watch())
-        await eventually(lambda: server.told and phone._receiver.timelines.begun and len(found) >= count)
+        await eventually(
+            lambda: server.told and phone._receiver.timelines.begun and len(found) >= count
+        )
         await phone.close()
         await watching
     return sorted(found)
@@ -68,7 +78,9 @@ async def test_a_device_goes_on_where_it_was(tmp_path: Path) -> None:
     assert await shown(Server(counts), tmp_path, 0) == []
 
 
-async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_start(tmp_path: Path) -> None:
+async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_start(
+    tmp_path: Path,
+) -> None:
     receipts: list[Received | Read] = []
     own = Message(B, 1, "alice", "00", 1, "mine")
 
@@ -89,9 +101,16 @@ async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_sta
         await answering
 
     for lost, each in enumerate((script, script_again)):
-        async with FakeGateway(each) as gateway, Client(gateway.url, "t", "phone", folder=tmp_path) as phone:
+        async with (
+            FakeGateway(each) as gateway,
+            Client(gateway.url, "t", "phone", folder=tmp_path) as phone,
+        ):
             watching = asyncio.create_task(collect(phone))
-            await eventually(lambda: {str(receipt) for receipt in receipts} == {str(Received(A, 1)), str(Read(B, 1))})
+            await eventually(
+                lambda: (
+                    {str(receipt) for receipt in receipts} == {str(Received(A, 1)), str(Read(B, 1))}
+                )
+            )
             assert phone.unread(B) == 0
             await phone.close()
             assert await watching == 2 * (1 - lost)
@@ -112,7 +131,10 @@ async def test_what_was_read_and_not_heard_of_is_said_after_the_next_start(tmp_p
         await line.say(Marks(line.asked_marks[0].id, []))
         await answering
 
-    async with FakeGateway(script) as gateway, Client(gateway.url, "t", "phone", folder=tmp_path) as phone:
+    async with (
+        FakeGateway(script) as gateway,
+        Client(gateway.url, "t", "phone", folder=tmp_path) as phone,
+    ):
         await eventually(lambda: Read(A, 3) in receipts)
         assert phone.unread(A) == 0
 

@@ -34,7 +34,8 @@ def test_what_there_was_before_the_device_began_is_history() -> None:
 
 
 def test_a_send_answered_after_the_beginning_that_tells_of_more_leaves_no_hole() -> None:
-    """The device's own 5, written before the first heads said 7: shown from 5 on, 6 and 7 are asked for."""
+    """The device's own 5, written before the first heads said 7: shown from 5 on, 6 and 7 are asked
+    for."""
     lines = Timelines()
     lines.heads({A: 7})
     lines.begun = True
@@ -65,7 +66,11 @@ def test_all_conversations_are_asked_for_in_stretches() -> None:
     assert syncs({}) == [Sync(0, {}, "", "")]
     names = [f"alice:bob{number:05}" for number in range(2500)]
     questions = syncs(dict.fromkeys(reversed(names), 7))
-    assert [(q.after, q.until) for q in questions] == [("", names[999]), (names[999], names[1999]), (names[1999], "")]
+    assert [(q.after, q.until) for q in questions] == [
+        ("", names[999]),
+        (names[999], names[1999]),
+        (names[1999], ""),
+    ]
     assert [name for q in questions for name in q.cursors] == names
 
 
@@ -101,13 +106,21 @@ def test_pushes_that_get_lost_and_pages_come_to_the_whole(seed: int, count: int)
         if pushed < count and chance.random() < 0.7:
             pushed += 1
             if chance.random() < 0.8:
-                shown += [entry.message.seq for entry in lines.take(message(chance.choice([pushed, max(1, pushed - 1)])))]
+                shown += [
+                    entry.message.seq
+                    for entry in lines.take(message(chance.choice([pushed, max(1, pushed - 1)])))
+                ]
         if chance.random() < 0.1 or pushed == count:
             lines.heads({A: pushed})
         for conversation in lines.behind():
             after = lines.after(conversation)
             size = chance.choice([0, 1, MAX_PAGE_MESSAGES])
-            shown += [s.message.seq for s in lines.page([message(n) for n in range(after + 1, min(after + size, pushed) + 1)])]
+            shown += [
+                s.message.seq
+                for s in lines.page(
+                    [message(n) for n in range(after + 1, min(after + size, pushed) + 1)]
+                )
+            ]
         if pushed == count and not lines.behind():
             break
     assert shown == list(range(2, count + 1))

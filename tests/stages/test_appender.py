@@ -8,21 +8,22 @@ import pytest
 
 from agents.rules.batch import Batch, fold_records
 from agents.rules.fold import DeadItem, FoldState
-from agents.rules.known import Memory
+from agents.rules.fold_view import InMemoryFoldView
 from agents.rules.log import Verdict, judge
-from agents.sequencing.appender import MAX_RECORDS, Appender
-from agents.sequencing.logfold import LogFold
+from agents.sequencer.appender import MAX_RECORDS, Appender
+from agents.sequencer.log_applier import LogApplier
 from connectors.kafka.producer import QueueFull
 from connectors.kafka.record import Record
 from schemas.codec import decode_log, encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
-from streams.rocks import RocksBudget
-from streams.state import Header, PartitionState
+from streams.tables.rocks import RocksBudget
+from streams.tables.sequences import Header, SequenceTable
 from tests.property.model import Input
 
 
 class Log:
-    """A log in memory. Reports wait until `report`; `lose` makes the next append fail, `foreign` lets another worker append."""
+    """A log in memory. Reports wait until `report`; `lose` makes the next append fail, `foreign`
+    lets another worker append."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
@@ -41,7 +42,11 @@ class Log:
 
     async def read_to_end(self, start: int) -> list[Record]:
         await asyncio.sleep(0)
-        return [Record(0, offset, 0, value) for offset, value in enumerate(self.values) if offset >= start]
+        return [
+            Record(0, offset, 0, value)
+            for offset, value in enumerate(self.values)
+            if offset >= start
+        ]
 
     def report(self, ok: bool = True, landed: bool = True) -> None:
         value, report = self.waiting.pop(0)
@@ -51,19 +56,32 @@ class Log:
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> tuple[Log, Appender, LogFold]:
+def parts(tmp_path: Path) -> tuple[Log, Appender, LogApplier]:
     log = Log()
-    state = PartitionState(tmp_path / "state", RocksBudget())
-    fold = LogFold(state, Header("log", "input"))
-    return log, Appender(fold, log, lambda offset, to: None, lambda reason: pytest.fail(reason)), fold
+    state = SequenceTable(tmp_path / "state", RocksBudget())
+    fold = LogApplier(state, Header("log", "input"))
+    return (
+        log,
+        Appender(fold, log, lambda offset, to: None, lambda reason: pytest.fail(reason)),
+        fold,
+    )
 
 
 def batches(count: int, garbage: bool = False) -> list[Batch]:
     """One batch an input record."""
-    state = FoldState(Memory())
+    state = FoldState(InMemoryFoldView())
     made: list[Batch] = []
     for offset in range(count):
-        item = MessageSubmitted("alice:bob", "alice", "phone", b"o" * 16, offset + 1, offset.to_bytes(16, "big"), 0, "hi")
+        item = MessageSubmitted(
+            "alice:bob",
+            "alice",
+            "phone",
+            b"o" * 16,
+            offset + 1,
+            offset.to_bytes(16, "big"),
+            0,
+            "hi",
+        )
         value = b"?" if garbage else encode_event(SubmittedRecord(SCHEMA_VERSION, [item]))
         made += fold_records(state, [Input(offset, 1000, value)])
     return made
@@ -85,7 +103,7 @@ def is_whole(log: Log, count: int) -> bool:
     return seqs == list(range(1, count + 1))
 
 
-async def test_plain_reports_fold_into_the_state(parts: tuple[Log, Appender, LogFold]) -> None:
+async def test_plain_reports_fold_into_the_state(parts: tuple[Log, Appender, LogApplier]) -> None:
     log, appender, fold = parts
     for batch in batches(3):
         appender.append(batch, -1)
@@ -98,7 +116,9 @@ async def test_plain_reports_fold_into_the_state(parts: tuple[Log, Appender, Log
 
 
 @pytest.mark.parametrize("landed", [True, False])
-async def test_an_unclear_report_is_settled_by_the_log(parts: tuple[Log, Appender, LogFold], landed: bool) -> None:
+async def test_an_unclear_report_is_settled_by_the_log(
+    parts: tuple[Log, Appender, LogApplier], landed: bool
+) -> None:
     log, appender, fold = parts
     for batch in batches(4):
         appender.append(batch, -1)
@@ -115,7 +135,9 @@ async def test_an_unclear_report_is_settled_by_the_log(parts: tuple[Log, Appende
     assert fold.header.position == 3
 
 
-async def test_a_foreign_append_is_read_before_anything_counts(parts: tuple[Log, Appender, LogFold]) -> None:
+async def test_a_foreign_append_is_read_before_anything_counts(
+    parts: tuple[Log, Appender, LogApplier],
+) -> None:
     log, appender, fold = parts
     made = batches(3)
     foreign = encode_event(made[0].log_record(-1))
@@ -130,7 +152,9 @@ async def test_a_foreign_append_is_read_before_anything_counts(parts: tuple[Log,
     assert fold.header.log_offset == len(log.values) - 1
 
 
-async def test_dead_letters_come_before_their_append(parts: tuple[Log, Appender, LogFold]) -> None:
+async def test_dead_letters_come_before_their_append(
+    parts: tuple[Log, Appender, LogApplier],
+) -> None:
     log, appender, _ = parts
     for batch in batches(2, garbage=True):
         appender.append(batch, -1)
@@ -139,7 +163,9 @@ async def test_dead_letters_come_before_their_append(parts: tuple[Log, Appender,
     assert len(log.set_aside) == len(log.waiting) == 2
 
 
-async def test_a_full_producer_is_waited_for_and_the_partition_is_full(parts: tuple[Log, Appender, LogFold]) -> None:
+async def test_a_full_producer_is_waited_for_and_the_partition_is_full(
+    parts: tuple[Log, Appender, LogApplier],
+) -> None:
     log, appender, _ = parts
     log.full = True
     for batch in batches(MAX_RECORDS + 1):

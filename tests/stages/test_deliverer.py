@@ -1,4 +1,5 @@
-"""Delivering from memory and from the log (R4, R5): in order, nothing forgotten, whatever is away."""
+"""Delivering from memory and from the log (R4, R5): in order, nothing forgotten, whatever is
+away."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -6,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import pytest
 
 from agents.rules.batch import Batch
-from agents.sequencing import deliverer as module
-from agents.sequencing.deliverer import Deliverer
+from agents.sequencer import deliverer as module
+from agents.sequencer.deliverer import Deliverer
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import decode_deliveries, encode_event
@@ -16,7 +17,8 @@ from tests.stages.test_appender import batches
 
 
 class World:
-    """Routes everybody to slot 0. `away`: Redis does not answer. `failing`: so many deliveries fail."""
+    """Routes everybody to slot 0. `away`: Redis does not answer. `failing`: so many deliveries
+    fail."""
 
     def __init__(self) -> None:
         self.log: list[bytes] = []
@@ -26,7 +28,9 @@ class World:
         self.lookups = 0
         self.begun: list[str] = []
 
-    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(
+        self, users: Sequence[str], begun: Sequence[str]
+    ) -> Mapping[str, Sequence[tuple[str, int]]]:
         await asyncio.sleep(0)
         self.lookups += 1
         if self.away:
@@ -45,7 +49,9 @@ class World:
 
     async def read_log(self, start: int) -> AsyncIterator[list[Record]]:
         await asyncio.sleep(0)
-        yield [Record(0, offset, 0, value) for offset, value in enumerate(self.log) if offset >= start]
+        yield [
+            Record(0, offset, 0, value) for offset, value in enumerate(self.log) if offset >= start
+        ]
 
     def append(self, batch: Batch, deliverer: Deliverer) -> None:
         self.log.append(encode_event(batch.log_record(-1)))
@@ -86,7 +92,9 @@ async def test_a_new_owner_delivers_from_the_log_what_is_owed_and_goes_on_from_m
     running.cancel()
 
 
-async def test_what_began_is_said_with_the_look_for_routes_from_the_log_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_began_is_said_with_the_look_for_routes_from_the_log_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(module, "_FIRST_RETRY", 0.001)
     world = World()
     world.away = True
@@ -139,7 +147,9 @@ async def test_a_failed_delivery_is_made_again_from_the_log() -> None:
 
 def test_delivery_records_are_bounded() -> None:
     frame = b"x" * 200_000
-    events = [MessageDelivered("alice:bob", seq, "alice", "one", ["bob"], frame) for seq in range(1, 13)]
+    events = [
+        MessageDelivered("alice:bob", seq, "alice", "one", ["bob"], frame) for seq in range(1, 13)
+    ]
     values = module._records(list(events))
     assert len(values) > 1
     assert all(len(value) <= 1024 * 1024 for value in values)

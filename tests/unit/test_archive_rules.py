@@ -1,4 +1,5 @@
-"""What goes into the archive and in what blocks; migrations; the comparison with the log; months."""
+"""What goes into the archive and in what blocks; migrations; the comparison with the log;
+months."""
 
 import datetime
 from itertools import pairwise
@@ -34,11 +35,14 @@ def row(seq: int, body: str = "hi") -> Row:
 def test_a_message_is_a_row_and_a_refusal_is_none() -> None:
     message = Taken(5, 1001, "alice:bob", "alice", "phone", b"o" * 16, 1, b"k" * 16, 1, 0, "hi")
     refusal = Taken(6, 1002, "alice:bob", "alice", "phone", b"o" * 16, 2, b"l" * 16, 0, 110, "")
-    assert message_rows(3, 9, [message, refusal]) == [Row("alice:bob", 1, b"k" * 16, "alice", "phone", "hi", 1001, 0, 3, 9)]
+    assert message_rows(3, 9, [message, refusal]) == [
+        Row("alice:bob", 1, b"k" * 16, "alice", "phone", "hi", 1001, 0, 3, 9)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("device", "seq", "kinds"), [(RECEIVED, 7, [DELIVERED]), (READ_CURSOR, 7, [READ]), ("phone", 7, []), (READ_CURSOR, 0, [])]
+    ("device", "seq", "kinds"),
+    [(RECEIVED, 7, [DELIVERED]), (READ_CURSOR, 7, [READ]), ("phone", 7, []), (READ_CURSOR, 0, [])],
 )
 def test_a_user_who_has_received_or_read_is_a_row_and_a_device_or_nothing_is_none(
     device: str, seq: int, kinds: list[str]
@@ -58,7 +62,9 @@ def test_a_user_who_has_received_or_read_is_a_row_and_a_device_or_nothing_is_non
         (91, 0, 90, Start(0, 0)),  # the log has lost its tail
     ],
 )
-def test_where_the_archiver_goes_on(committed: int | None, start: int, end: int, expected: Start) -> None:
+def test_where_the_archiver_goes_on(
+    committed: int | None, start: int, end: int, expected: Start
+) -> None:
     assert start_at(committed, start, end) == expected
 
 
@@ -74,7 +80,12 @@ def test_a_block_waits_for_company_but_not_for_long_and_all_partitions_are_due_t
     assert 5.5 + gathering.due(5.5) == pytest.approx(tick)
     assert gathering.due(tick + 0.001) == 0
     block = gathering.take(6.0)
-    assert (block.first, block.last, block.bytes, [r.seq for r in block.rows]) == (0, 1, 200 + 2 * RECORD_BYTES, [1, 2])
+    assert (block.first, block.last, block.bytes, [r.seq for r in block.rows]) == (
+        0,
+        1,
+        200 + 2 * RECORD_BYTES,
+        [1, 2],
+    )
     assert gathering.due(6.0) == float("inf")
 
 
@@ -114,7 +125,13 @@ def test_full_blocks_go_at_once() -> None:
         assert gathering.due(0.0) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, MAX_ROWS + 500), st.integers(1, MAX_BYTES + 500)), min_size=1, max_size=30))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, MAX_ROWS + 500), st.integers(1, MAX_BYTES + 500)),
+        min_size=1,
+        max_size=30,
+    )
+)
 def test_blocks_are_the_log_in_order_bounded_and_whole(records: list[tuple[int, int]]) -> None:
     gathering, one = Gathering[Row](LINGER), row(1)
     for offset, (count, size) in enumerate(records):
@@ -140,7 +157,9 @@ def test_migrations_are_numbered_say_whether_they_block_and_may_be_repeated() ->
         assert migration.blocks.startswith(("no", "yes")), migration.name
         for statement in migration.statements:
             verb = statement.split()[0]
-            repeatable = "IF NOT EXISTS" in statement or "IF EXISTS" in statement or verb == "INSERT"
+            repeatable = (
+                "IF NOT EXISTS" in statement or "IF EXISTS" in statement or verb == "INSERT"
+            )
             repeatable = repeatable or "MODIFY SETTING" in statement
             assert repeatable, f"{migration.name}: {statement[:60]}"
 

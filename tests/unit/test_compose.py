@@ -1,4 +1,5 @@
-"""docker-compose.yml and the Dockerfile say the same as the local stack: parts, commands, settings, ports, Kafka's properties.
+"""docker-compose.yml and the Dockerfile say the same as the local stack: parts, commands, settings,
+ports, Kafka's properties.
 
 There is no Docker where the tests run; this is what can be known without it.
 """
@@ -24,7 +25,9 @@ from ops.local.kafka import kafka_properties
 from ops.local.parts import Kind, Layout
 
 ROOT = Path(__file__).parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", (ROOT / "docker-compose.yml").read_text()))
+COMPOSE: dict[str, Any] = yaml.safe_load(
+    re.sub(r"\$\{\w+:-(.*?)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
+)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 SETTINGS: dict[str, type[msgspec.Struct]] = {
@@ -45,7 +48,9 @@ def parse(command: click.Command, arguments: list[str]) -> None:
             parse(found, rest)
 
 
-def test_there_is_a_service_for_each_part_of_the_local_stack_with_its_command_and_port(tmp_path: Path) -> None:
+def test_there_is_a_service_for_each_part_of_the_local_stack_with_its_command_and_port(
+    tmp_path: Path,
+) -> None:
     for part in Layout(Home(tmp_path), 8400, workers=1, gateways=1).parts():
         service = SERVICES[part.name.removesuffix("-1")]
         if part.kind is not Kind.SERVICE:
@@ -55,7 +60,9 @@ def test_there_is_a_service_for_each_part_of_the_local_stack_with_its_command_an
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where_they_are_looked_for(name: str) -> None:
+def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where_they_are_looked_for(
+    name: str,
+) -> None:
     service = OURS[name]
     parse(main, service["command"])
     kind, environment = SETTINGS[service["command"][0]], service["environment"]
@@ -94,30 +101,55 @@ def test_addresses_and_passwords_are_those_of_the_other_services() -> None:
 def test_what_is_waited_for_says_when_it_is_there_and_what_is_mounted_exists() -> None:
     for name, service in SERVICES.items():
         for other, condition in service.get("depends_on", {}).items():
-            assert condition["condition"] != "service_healthy" or "healthcheck" in SERVICES[other], (name, other)
+            assert (
+                condition["condition"] != "service_healthy" or "healthcheck" in SERVICES[other]
+            ), (name, other)
         for volume in service.get("volumes", ()):
             source = volume.split(":")[0]
-            assert (ROOT / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"], volume
+            assert (
+                (ROOT / source).is_file()
+                if source.startswith(".")
+                else source in COMPOSE["volumes"]
+            ), volume
 
 
 def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask_for() -> None:
-    local = dict(line.split("=", 1) for line in kafka_properties(9092, 9093, Path("/")).splitlines())
+    local = dict(
+        line.split("=", 1) for line in kafka_properties(9092, 9093, Path("/")).splitlines()
+    )
     theirs = {
-        key.removeprefix("KAFKA_").replace("_", ".").lower(): value for key, value in SERVICES["kafka"]["environment"].items()
+        key.removeprefix("KAFKA_").replace("_", ".").lower(): value
+        for key, value in SERVICES["kafka"]["environment"].items()
     }
-    own = {"controller.quorum.voters", "listeners", "advertised.listeners", "log.dirs"}  # of names and places
+    own = {
+        "controller.quorum.voters",
+        "listeners",
+        "advertised.listeners",
+        "log.dirs",
+    }  # of names and places
     small = {"num.network.threads", "num.io.threads", "offsets.topic.num.partitions"}
     assert {key: local[key] for key in local.keys() - own - small} == {
-        key: value for key, value in theirs.items() if key not in own | {"listener.security.protocol.map"}
+        key: value
+        for key, value in theirs.items()
+        if key not in own | {"listener.security.protocol.map"}
     }
     asked = {
-        name for file in (ROOT / "ops/clickhouse").glob("*.xml") for name in re.findall(r'from_env="(\w+)"', file.read_text())
+        name
+        for file in (ROOT / "ops/clickhouse").glob("*.xml")
+        for name in re.findall(r'from_env="(\w+)"', file.read_text())
     }
     assert asked <= SERVICES["clickhouse"]["environment"].keys()
 
 
 def test_the_image_holds_every_package() -> None:
-    copied = {line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY")}
+    copied = {
+        line.split()[1]
+        for line in (ROOT / "Dockerfile").read_text().splitlines()
+        if line.startswith("COPY")
+    }
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    folders = {settings["package-dir"].get(package, package).split("/")[0].split(".")[0] for package in settings["packages"]}
+    folders = {
+        settings["package-dir"].get(package, package).split("/")[0].split(".")[0]
+        for package in settings["packages"]
+    }
     assert folders <= copied

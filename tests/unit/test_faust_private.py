@@ -1,4 +1,5 @@
-"""What streams/ relies on in Faust 0.15.3 and cannot see in its public interface. When one fails, read the new Faust."""
+"""What streams/ relies on in Faust 0.15.3 and cannot see in its public interface. When one fails,
+read the new Faust."""
 
 import inspect
 from importlib.metadata import version
@@ -12,9 +13,15 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from connectors.kafka.record import Record
-from streams.batching import MAX_BYTES, MAX_RECORDS, BatchConsumer, BatchScheduler, coalesce
-from streams.monitor import LightMonitor
-from streams.table import LogTableManager
+from streams.faust_adapter.consumer import (
+    MAX_BYTES,
+    MAX_RECORDS,
+    BatchConsumer,
+    BatchScheduler,
+    coalesce,
+)
+from streams.faust_adapter.monitor import LightMonitor
+from streams.faust_adapter.table import LogTableManager
 
 
 def record(offset: int, size: int = 10, partition: int = 0) -> Record:
@@ -26,7 +33,15 @@ def test_the_version_is_the_one_that_was_read() -> None:
 
 
 def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
-    for name in ("_getmany", "_wait_next_records", "perform_seek", "highwater", "ack", "_add_gap", "_new_offset"):
+    for name in (
+        "_getmany",
+        "_wait_next_records",
+        "perform_seek",
+        "highwater",
+        "ack",
+        "_add_gap",
+        "_new_offset",
+    ):
         assert name in BatchConsumer.__dict__
         assert hasattr(driver.Consumer, name)
     assert "self._getmany(" in inspect.getsource(Consumer._wait_next_records)
@@ -41,7 +56,9 @@ def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
 def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
     assert BatchConsumer.RebalanceListener is not driver.Consumer.RebalanceListener
     assert "consumer.RebalanceListener(self)" in inspect.getsource(driver.AIOKafkaConsumerThread)
-    assert "max_poll_interval_ms=int(max_poll_interval * 1000.0)" in inspect.getsource(driver.AIOKafkaConsumerThread)
+    assert "max_poll_interval_ms=int(max_poll_interval * 1000.0)" in inspect.getsource(
+        driver.AIOKafkaConsumerThread
+    )
     assert "tp_state.paused" in inspect.getsource(Fetcher._get_actions_per_node)
 
 
@@ -55,21 +72,38 @@ def test_recovery_has_nothing_to_do_and_still_reports() -> None:
 
 def test_the_monitor_still_has_the_sensors_that_are_silenced() -> None:
     for name in ("on_message_in", "on_message_out", "on_stream_event_in", "on_stream_event_out"):
-        ours, theirs = (list(inspect.signature(getattr(kind, name)).parameters) for kind in (LightMonitor, Monitor))
+        ours, theirs = (
+            list(inspect.signature(getattr(kind, name)).parameters)
+            for kind in (LightMonitor, Monitor)
+        )
         assert ours == theirs, name
 
 
 def test_an_event_is_what_was_fetched_bounded_by_count_and_bytes() -> None:
     by_count = list(coalesce("t", [record(n) for n in range(MAX_RECORDS * 2 + 1)]))
     assert [len(event.value) for event in by_count] == [MAX_RECORDS, MAX_RECORDS, 1]
-    assert [event.offset for event in by_count] == [MAX_RECORDS - 1, MAX_RECORDS * 2 - 1, MAX_RECORDS * 2]
+    assert [event.offset for event in by_count] == [
+        MAX_RECORDS - 1,
+        MAX_RECORDS * 2 - 1,
+        MAX_RECORDS * 2,
+    ]
     by_bytes = list(coalesce("t", [record(n, MAX_BYTES // 2) for n in range(5)]))
     assert [len(event.value) for event in by_bytes] == [2, 2, 1]
-    assert [event.serialized_value_size for event in by_bytes] == [MAX_BYTES, MAX_BYTES, MAX_BYTES // 2]
-    assert [len(event.value) for event in coalesce("t", [record(0, MAX_BYTES * 3), record(1)])] == [1, 1]
+    assert [event.serialized_value_size for event in by_bytes] == [
+        MAX_BYTES,
+        MAX_BYTES,
+        MAX_BYTES // 2,
+    ]
+    assert [len(event.value) for event in coalesce("t", [record(0, MAX_BYTES * 3), record(1)])] == [
+        1,
+        1,
+    ]
     assert list(coalesce("t", [])) == []
 
 
 def test_the_scheduler_takes_turns_between_partitions() -> None:
-    records = {TP("t", 0): [record(n) for n in range(MAX_RECORDS * 2)], TP("t", 1): [record(0, partition=1)]}
+    records = {
+        TP("t", 0): [record(n) for n in range(MAX_RECORDS * 2)],
+        TP("t", 1): [record(0, partition=1)],
+    }
     assert [tp.partition for tp, _ in BatchScheduler().iterate(records)] == [0, 1, 0]

@@ -4,25 +4,36 @@ import pytest
 
 from agents.rules.batch import Batch, fold_records
 from agents.rules.fold import DAY, VERSIONS, FoldState, OutOfStep, Repeat, StateIncomplete
-from agents.rules.known import Memory
+from agents.rules.fold_view import InMemoryFoldView
 from schemas.codec import NewerVersion, encode_event
 from schemas.codes import Code
-from schemas.events import SCHEMA_VERSION, FoldSwitched, MessageSubmitted, RefusalSubmitted, Submitted, SubmittedRecord
+from schemas.events import (
+    SCHEMA_VERSION,
+    FoldSwitched,
+    MessageSubmitted,
+    RefusalSubmitted,
+    Submitted,
+    SubmittedRecord,
+)
 from tests.property.model import Input
 
 A = "alice:bob"
 KEY = [bytes([n]) * 16 for n in range(200)]
 
 
-def message(ordinal: int, key: int | None = None, body: str = "hi", sender: str = "alice", round_: int = 0) -> MessageSubmitted:
-    return MessageSubmitted(A, sender, "phone", b"o" * 16, ordinal, KEY[key or ordinal], round_, body)
+def message(
+    ordinal: int, key: int | None = None, body: str = "hi", sender: str = "alice", round_: int = 0
+) -> MessageSubmitted:
+    return MessageSubmitted(
+        A, sender, "phone", b"o" * 16, ordinal, KEY[key or ordinal], round_, body
+    )
 
 
 class Partition:
     """Feeds one partition's fold."""
 
     def __init__(self) -> None:
-        self.known = Memory()
+        self.known = InMemoryFoldView()
         self.state = FoldState(self.known)
         self.offset = -1
 
@@ -74,7 +85,9 @@ def test_only_the_last_64_are_remembered(partition: Partition) -> None:
 
 
 def test_a_refusal_uses_up_its_ordinal_without_a_number(partition: Partition) -> None:
-    refusal = RefusalSubmitted(A, "alice", "phone", b"o" * 16, 1, KEY[1], 0, Code.BODY_TOO_LARGE.number)
+    refusal = RefusalSubmitted(
+        A, "alice", "phone", b"o" * 16, 1, KEY[1], 0, Code.BODY_TOO_LARGE.number
+    )
     taken = partition.feed(refusal, message(2)).outcome.taken
     assert [(item.seq, item.code) for item in taken] == [(0, 111), (1, 0)]
     (repeat,) = partition.feed(message(1)).outcome.answers
@@ -83,7 +96,8 @@ def test_a_refusal_uses_up_its_ordinal_without_a_number(partition: Partition) ->
 
 
 @pytest.mark.parametrize(
-    ("body", "code"), [("", 110), ("x" * 16385, 111), ("é" * 8193, 111), ("é" * 8192, 0), ("x" * 16384, 0)]
+    ("body", "code"),
+    [("", 110), ("x" * 16385, 111), ("é" * 8193, 111), ("é" * 8192, 0), ("x" * 16384, 0)],
 )
 def test_bodies_are_measured_in_utf8_bytes(partition: Partition, body: str, code: int) -> None:
     (taken,) = partition.feed(message(1, body=body)).outcome.taken
@@ -106,24 +120,35 @@ def test_log_time_never_goes_back(partition: Partition) -> None:
 
 
 def test_strangers_are_set_aside(partition: Partition) -> None:
-    batch = partition.feed(message(1, sender="mallory"), MessageSubmitted("b:a", "b", "d", KEY[0], 1, KEY[1], 0, "x"))
+    batch = partition.feed(
+        message(1, sender="mallory"), MessageSubmitted("b:a", "b", "d", KEY[0], 1, KEY[1], 0, "x")
+    )
     assert [dead.code for dead in batch.outcome.dead] == [Code.NOT_A_MEMBER, Code.NOT_A_MEMBER]
     assert seqs(batch) == []
 
 
 def test_a_control_record_is_a_batch_of_its_own_and_never_goes_back() -> None:
-    state = FoldState(Memory(), versions={1: VERSIONS[1], 2: VERSIONS[1]})
+    state = FoldState(InMemoryFoldView(), versions={1: VERSIONS[1], 2: VERSIONS[1]})
     values: list[Submitted] = [message(1), FoldSwitched(2), message(2), FoldSwitched(1)]
-    records = [Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)]
+    records = [
+        Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)
+    ]
     batches = list(fold_records(state, records))
-    assert [(batch.first, batch.last, batch.version) for batch in batches] == [(0, 0, 1), (1, 1, 2), (2, 2, 2), (3, 3, 2)]
+    assert [(batch.first, batch.last, batch.version) for batch in batches] == [
+        (0, 0, 1),
+        (1, 1, 2),
+        (2, 2, 2),
+        (3, 3, 2),
+    ]
     assert [dead.code for dead in batches[3].outcome.dead] == [Code.CONTROL_INVALID]
 
 
 def test_an_unknown_fold_version_stops_after_what_was_before_it() -> None:
-    state = FoldState(Memory())
+    state = FoldState(InMemoryFoldView())
     values: list[Submitted] = [message(1), FoldSwitched(9), message(2)]
-    records = [Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)]
+    records = [
+        Input(n, 1000, encode_event(SubmittedRecord(1, [item]))) for n, item in enumerate(values)
+    ]
     batches = fold_records(state, records)
     assert next(batches).last == 0
     with pytest.raises(NewerVersion):

@@ -4,8 +4,8 @@ import asyncio
 from typing import cast
 
 from connectors.kafka.producer import KafkaProducer, QueueFull, Report
-from gateway.drain import drain
-from gateway.hub import MAX_REMEMBERED, Connection, Hub
+from gateway.edge.drain import drain
+from gateway.registry import MAX_REMEMBERED, Connection, ConnectionRegistry
 from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
 from schemas.codes import Close, Code
@@ -41,15 +41,17 @@ class Socket:
             self.hub.remove(self)
 
     left = 0.0
-    hub: Hub | None = None
+    hub: ConnectionRegistry | None = None
 
 
 def message(seq: int, conversation: str = "alice:bob") -> MessageDelivered:
-    return MessageDelivered(conversation, seq, "alice", "phone", ["alice", "bob"], str(seq).encode())
+    return MessageDelivered(
+        conversation, seq, "alice", "phone", ["alice", "bob"], str(seq).encode()
+    )
 
 
 def test_everybody_but_the_sending_device_gets_a_message_once_and_in_order() -> None:
-    hub = Hub()
+    hub = ConnectionRegistry()
     phone, tablet, bob = Socket("alice", "phone"), Socket("alice", "tablet"), Socket("bob", "phone")
     for socket in (phone, tablet, bob):
         assert hub.add(socket) is None
@@ -63,7 +65,7 @@ def test_everybody_but_the_sending_device_gets_a_message_once_and_in_order() -> 
 
 
 def test_a_newer_connection_replaces_the_older_and_outlives_its_end() -> None:
-    hub = Hub()
+    hub = ConnectionRegistry()
     old, new = Socket("alice", "phone"), Socket("alice", "phone")
     hub.add(old)
     assert hub.add(new) is old
@@ -74,7 +76,7 @@ def test_a_newer_connection_replaces_the_older_and_outlives_its_end() -> None:
 
 
 def test_the_session_that_was_replaced_elsewhere_is_closed_and_no_later_one() -> None:
-    hub, phone, tablet = Hub(), Socket("alice", "phone"), Socket("alice", "tablet")
+    hub, phone, tablet = ConnectionRegistry(), Socket("alice", "phone"), Socket("alice", "tablet")
     for socket in (phone, tablet):
         socket.since = 5000
         hub.add(socket)
@@ -86,7 +88,7 @@ def test_the_session_that_was_replaced_elsewhere_is_closed_and_no_later_one() ->
 
 
 def test_what_a_connection_remembers_is_bounded() -> None:
-    hub, bob = Hub(), Socket("bob", "phone")
+    hub, bob = ConnectionRegistry(), Socket("bob", "phone")
     hub.add(bob)
     for number in range(MAX_REMEMBERED * 2):
         hub.deliver(message(1, f"alice{number}:bob"), set())
@@ -126,7 +128,10 @@ async def test_a_loop_turn_is_one_record_a_partition() -> None:
     await asyncio.sleep(0)
     assert partition_of("alice:bob", 4) != partition_of("alice:dave", 4)
     assert sorted(len(decode_submitted(value)) for _, value in producer.sent) == [3, 3]
-    assert {place for place, _ in producer.sent} == {partition_of("alice:bob", 4), partition_of("alice:dave", 4)}
+    assert {place for place, _ in producer.sent} == {
+        partition_of("alice:bob", 4),
+        partition_of("alice:dave", 4),
+    }
 
 
 async def test_records_stay_below_their_bound_and_in_order() -> None:
@@ -138,7 +143,9 @@ async def test_records_stay_below_their_bound_and_in_order() -> None:
     assert len(producer.sent) > 1
     assert all(len(value) <= MAX_SUBMITTED_BYTES for _, value in producer.sent)
     items = [entry for _, value in producer.sent for entry in decode_submitted(value)]
-    assert [entry.ordinal for entry in items if isinstance(entry, MessageSubmitted)] == list(range(1, 101))
+    assert [entry.ordinal for entry in items if isinstance(entry, MessageSubmitted)] == list(
+        range(1, 101)
+    )
 
 
 async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
@@ -166,7 +173,9 @@ async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
         for ordinal in range(1, 17):
             submitter.submit(item(ordinal, body="x" * 16_000), failures.append)
         await asyncio.sleep(0.002)
-        assert submitter.submitted * 16_000 <= MAX_UNACKNOWLEDGED_BYTES, "it holds more than its bound"
+        assert submitter.submitted * 16_000 <= MAX_UNACKNOWLEDGED_BYTES, (
+            "it holds more than its bound"
+        )
     assert submitter.submitted * 16_000 > MAX_UNACKNOWLEDGED_BYTES * 0.98, "it is full too soon"
     assert failures == [Code.TRY_LATER] * submitter.turned_away
     await producer.close(0)
@@ -175,7 +184,7 @@ async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
 
 
 async def test_a_drain_sends_all_away_evenly_and_whoever_comes_meanwhile() -> None:
-    hub = Hub()
+    hub = ConnectionRegistry()
     sockets = [Socket(f"user{number}", "phone") for number in range(50)]
     for socket in sockets:
         socket.hub = hub
@@ -194,4 +203,4 @@ async def test_a_drain_sends_all_away_evenly_and_whoever_comes_meanwhile() -> No
 
 
 async def test_a_drain_of_nobody_is_over_at_once() -> None:
-    await asyncio.wait_for(drain(Hub(), 10.0, lambda sessions: None), 0.5)
+    await asyncio.wait_for(drain(ConnectionRegistry(), 10.0, lambda sessions: None), 0.5)

@@ -5,15 +5,23 @@ from collections.abc import Callable, Sequence
 import msgspec
 import pytest
 
-from agents.rules.answers import deliveries
 from agents.rules.batch import fold_records
+from agents.rules.fanout import deliveries
 from agents.rules.fold import FoldState
-from agents.rules.known import Memory
+from agents.rules.fold_view import InMemoryFoldView
 from ops.audit.devices import Shown, judge_devices
 from ops.audit.log import CountersSeen, PartitionJudge
 from ops.audit.verdict import MEANINGS, Verdict
 from schemas.codec import encode_event
-from schemas.events import SCHEMA_VERSION, Delivered, LogRecord, MessageDelivered, MessageSubmitted, SubmittedRecord, Taken
+from schemas.events import (
+    SCHEMA_VERSION,
+    Delivered,
+    LogRecord,
+    MessageDelivered,
+    MessageSubmitted,
+    SubmittedRecord,
+    Taken,
+)
 from tests.property.model import Input
 
 A = "alice:bob"
@@ -22,7 +30,9 @@ replace = msgspec.structs.replace
 
 
 def submitted(ordinal: int) -> bytes:
-    item = MessageSubmitted(A, "alice", "phone", b"o" * 16, ordinal, bytes([ordinal]) * 16, 0, f"message {ordinal}")
+    item = MessageSubmitted(
+        A, "alice", "phone", b"o" * 16, ordinal, bytes([ordinal]) * 16, 0, f"message {ordinal}"
+    )
     return encode_event(SubmittedRecord(SCHEMA_VERSION, [item]))
 
 
@@ -31,7 +41,7 @@ INPUT = [Input(n, 1000 + n, submitted(n + 1)) for n in range(COUNT)]
 
 def honest_log(inputs: Sequence[Input] = INPUT) -> list[LogRecord]:
     """One log record an input record."""
-    state = FoldState(Memory())
+    state = FoldState(InMemoryFoldView())
     return [batch.log_record(-1) for record in inputs for batch in fold_records(state, [record])]
 
 
@@ -47,19 +57,28 @@ def judged(
 ) -> Verdict:
     verdict = Verdict()
     judge = PartitionJudge(0, verdict)
-    judge.log(inputs, [Input(offset, 0, encode_event(record)) for offset, record in enumerate(log)], counters)
+    judge.log(
+        inputs,
+        [Input(offset, 0, encode_event(record)) for offset, record in enumerate(log)],
+        counters,
+    )
     judge.deliveries(delivered)
     return verdict
 
 
 def with_taken(place: int, *taken: Taken) -> list[LogRecord]:
     """The honest log with other content in one record."""
-    return [replace(record, taken=list(taken)) if index == place else record for index, record in enumerate(LOG)]
+    return [
+        replace(record, taken=list(taken)) if index == place else record
+        for index, record in enumerate(LOG)
+    ]
 
 
 def with_record(place: int, **changes: object) -> list[LogRecord]:
     """The honest log with one record that says something else of the state after it."""
-    return [replace(record, **changes) if index == place else record for index, record in enumerate(LOG)]
+    return [
+        replace(record, **changes) if index == place else record for index, record in enumerate(LOG)
+    ]
 
 
 def test_an_honest_log_with_its_deliveries_and_counters_is_clean() -> None:
@@ -78,7 +97,12 @@ def test_an_honest_log_with_its_deliveries_and_counters_is_clean() -> None:
         pytest.param([*LOG, LOG[3]], id="a late append of what is known"),
         pytest.param([*LOG[:2], LOG[3], LOG[2], *LOG[3:]], id="a hole that closed"),
         pytest.param(
-            [*LOG[:3], replace(LOG[3], from_=1, taken=[t for r in LOG[1:4] for t in r.taken]), *LOG[4:]], id="overlap"
+            [
+                *LOG[:3],
+                replace(LOG[3], from_=1, taken=[t for r in LOG[1:4] for t in r.taken]),
+                *LOG[4:],
+            ],
+            id="overlap",
         ),
     ],
 )
@@ -102,18 +126,42 @@ THIRD = LOG[2].taken[0]
 PLANTED: dict[str, tuple[str, Callable[[], Verdict]]] = {
     "message missing": ("lost-write", lambda: judged(with_taken(2))),
     "hole that never closes": ("lost-write", lambda: judged([*LOG[:2], *LOG[3:]])),
-    "other body": ("inconsistent-offsets", lambda: judged(with_taken(2, replace(THIRD, body="other")))),
+    "other body": (
+        "inconsistent-offsets",
+        lambda: judged(with_taken(2, replace(THIRD, body="other"))),
+    ),
     "other time": ("inconsistent-offsets", lambda: judged(with_taken(2, replace(THIRD, time=1)))),
-    "other key": ("inconsistent-offsets", lambda: judged(with_taken(2, replace(THIRD, key=b"k" * 16)))),
+    "other key": (
+        "inconsistent-offsets",
+        lambda: judged(with_taken(2, replace(THIRD, key=b"k" * 16))),
+    ),
     "number skipped": ("poll-skip", lambda: judged(with_taken(2, replace(THIRD, seq=4)))),
-    "message out of nothing": ("phantom", lambda: judged(with_taken(5, LOG[5].taken[0], replace(LOG[5].taken[0], seq=7)))),
+    "message out of nothing": (
+        "phantom",
+        lambda: judged(with_taken(5, LOG[5].taken[0], replace(LOG[5].taken[0], seq=7))),
+    ),
     "taken twice": ("duplicate", lambda: judged(with_taken(2, THIRD, replace(THIRD, seq=4)))),
-    "senders' order": ("nonmonotonic-send", lambda: judged(with_taken(2, replace(THIRD, ordinal=5)))),
-    "log time goes back": ("inconsistent-offsets", lambda: judged([*LOG[:2], replace(LOG[2], time=5), *LOG[3:]][:3])),
-    "other time after a record": ("inconsistent-offsets", lambda: judged(with_record(2, time=5000))),
+    "senders' order": (
+        "nonmonotonic-send",
+        lambda: judged(with_taken(2, replace(THIRD, ordinal=5))),
+    ),
+    "log time goes back": (
+        "inconsistent-offsets",
+        lambda: judged([*LOG[:2], replace(LOG[2], time=5), *LOG[3:]][:3]),
+    ),
+    "other time after a record": (
+        "inconsistent-offsets",
+        lambda: judged(with_record(2, time=5000)),
+    ),
     "other fold version": ("inconsistent-offsets", lambda: judged(with_record(2, fold_version=9))),
-    "folded from another input": ("inconsistent-offsets", lambda: judged(with_record(2, input_crc=1))),
-    "at another broker time": ("inconsistent-offsets", lambda: judged(with_record(2, input_time=1))),
+    "folded from another input": (
+        "inconsistent-offsets",
+        lambda: judged(with_record(2, input_crc=1)),
+    ),
+    "at another broker time": (
+        "inconsistent-offsets",
+        lambda: judged(with_record(2, input_time=1)),
+    ),
     "covers what is not there": ("phantom", lambda: judged(with_record(COUNT - 1, to=99))),
     "late append contradicts": (
         "inconsistent-offsets",
@@ -121,18 +169,28 @@ PLANTED: dict[str, tuple[str, Callable[[], Verdict]]] = {
     ),
     "append before a hole contradicts": (
         "inconsistent-offsets",
-        lambda: judged([*LOG[:2], replace(LOG[3], taken=[replace(LOG[3].taken[0], body="other")]), *LOG[2:]]),
+        lambda: judged(
+            [*LOG[:2], replace(LOG[3], taken=[replace(LOG[3].taken[0], body="other")]), *LOG[2:]]
+        ),
     ),
     "worker counts more": ("unseen", lambda: judged(LOG, CountersSeen(2, {A: 4}))),
     "worker lacks a conversation": ("unseen", lambda: judged(LOG, CountersSeen(2, {}))),
     "worker counts what no log says": ("unseen", lambda: judged(LOG, CountersSeen(-1, {A: 1}))),
     "worker is ahead of the log": ("unseen", lambda: judged(LOG, CountersSeen(COUNT, {A: COUNT}))),
-    "other body delivered": ("inconsistent-offsets", lambda: judged(LOG, delivered=[delivery(body="other")])),
+    "other body delivered": (
+        "inconsistent-offsets",
+        lambda: judged(LOG, delivered=[delivery(body="other")]),
+    ),
     "other number delivered": ("phantom", lambda: judged(LOG, delivered=[delivery(seq=99)])),
-    "two deliveries contradict": ("inconsistent-offsets", lambda: judged(LOG, delivered=[delivery(), delivery(key=b"k" * 16)])),
+    "two deliveries contradict": (
+        "inconsistent-offsets",
+        lambda: judged(LOG, delivered=[delivery(), delivery(key=b"k" * 16)]),
+    ),
     "other answer": (
         "inconsistent-offsets",
-        lambda: judged(LOG, delivered=deliveries([replace(THIRD, time=1)], [], {"alice": [("phone", 0)]})[0]),
+        lambda: judged(
+            LOG, delivered=deliveries([replace(THIRD, time=1)], [], {"alice": [("phone", 0)]})[0]
+        ),
     ),
 }
 
@@ -152,7 +210,11 @@ def test_one_loss_is_counted_once() -> None:
 def test_a_hole_is_told_so_that_the_reader_may_wait_for_it() -> None:
     for log, waiting in (([*LOG[:2], *LOG[3:]], True), (LOG[:2], False), (LOG, False)):
         judge = PartitionJudge(0, Verdict())
-        judge.log(INPUT, [Input(offset, 0, encode_event(record)) for offset, record in enumerate(log)], None)
+        judge.log(
+            INPUT,
+            [Input(offset, 0, encode_event(record)) for offset, record in enumerate(log)],
+            None,
+        )
         assert judge.waiting is waiting
 
 
@@ -165,13 +227,17 @@ def shown(*numbers: int) -> list[Shown]:
 
 def device_verdict(accepted: Sequence[Shown], **devices: Sequence[Shown]) -> Verdict:
     verdict = Verdict()
-    judge_devices(accepted, {f"{user}/phone": list(messages) for user, messages in devices.items()}, verdict)
+    judge_devices(
+        accepted, {f"{user}/phone": list(messages) for user, messages in devices.items()}, verdict
+    )
     return verdict
 
 
 def test_devices_that_show_all_in_order_are_clean() -> None:
     assert device_verdict(shown(1, 2, 3), alice=shown(1, 2, 3), bob=shown(1, 2, 3)).clean
-    assert device_verdict(shown(1), alice=shown(1, 2), bob=shown(1, 2)).clean, "the sender has not heard of it yet"
+    assert device_verdict(shown(1), alice=shown(1, 2), bob=shown(1, 2)).clean, (
+        "the sender has not heard of it yet"
+    )
 
 
 TWICE = [*shown(1), Shown(A, 2, "key 1", "body 1")]
@@ -191,8 +257,16 @@ DEVICES: dict[str, tuple[str, Sequence[Shown], dict[str, Sequence[Shown]]]] = {
         [],
         {"alice": shown(1), "bob": [Shown(A, 1, "key 1", "other")]},
     ),
-    "other than accepted": ("inconsistent-offsets", shown(1), {"bob": [Shown(A, 1, "key 9", "body 9")]}),
-    "other people's": ("phantom", shown(1), {"alice": shown(1), "bob": shown(1), "mallory": shown(1)}),
+    "other than accepted": (
+        "inconsistent-offsets",
+        shown(1),
+        {"bob": [Shown(A, 1, "key 9", "body 9")]},
+    ),
+    "other people's": (
+        "phantom",
+        shown(1),
+        {"alice": shown(1), "bob": shown(1), "mallory": shown(1)},
+    ),
 }
 
 

@@ -1,9 +1,10 @@
-"""Logging: loud libraries are held back; what happens often is said now and then, with how often."""
+"""Logging: loud libraries are held back; what happens often is said now and then, with how
+often."""
 
 import asyncio
 import logging
 
-from gateway.often import Often
+from gateway.log_throttle import LogThrottle
 from ops.logs import RateLimit
 
 
@@ -14,12 +15,12 @@ def records(name: str, count: int) -> list[logging.LogRecord]:
 def test_loud_libraries_are_held_back() -> None:
     limit = RateLimit()
     assert 1 <= sum(map(limit.filter, records("aiokafka.cluster", 500))) <= 4
-    assert sum(map(limit.filter, records("agents.sequencing.partition", 500))) == 500
+    assert sum(map(limit.filter, records("agents.sequencer.partition", 500))) == 500
 
 
 async def test_what_happens_often_is_said_at_once_and_then_summed_up() -> None:
     lines: list[str] = []
-    often = Often(lines.append, 0.05)
+    often = LogThrottle(lines.append, 0.05)
     for number in range(1000):
         often(f"away {number}")
     assert lines == ["away 0"]

@@ -5,8 +5,8 @@ import pytest
 from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
 from connectors.environment import SettingsError, load
 from gateway.settings import GatewaySettings
-from streams.state import Header
-from streams.watchdog import PATIENCE_SECONDS, Vital, Watchdog
+from streams.tables.sequences import Header
+from streams.watchdog import PATIENCE_SECONDS, ProgressProbe, Watchdog
 
 STATE = Header("log", "input", log_offset=9, log_crc=77, position=19, input_time=5, input_crc=66)
 
@@ -50,10 +50,10 @@ def test_the_input_must_be_the_one_that_was_folded(found: FoundInput, differs: b
 
 class Watched:
     def __init__(self) -> None:
-        self.vital = Vital("partition 0", 0, owed=True)
+        self.vital = ProgressProbe("partition 0", 0, owed=True)
         self.kafka = True
 
-    def vitals(self) -> list[Vital]:
+    def vitals(self) -> list[ProgressProbe]:
         return [self.vital]
 
     async def reachable(self) -> bool:
@@ -67,14 +67,16 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize(("moves", "owed", "stuck"), [(False, True, True), (True, True, False), (False, False, False)])
+@pytest.mark.parametrize(
+    ("moves", "owed", "stuck"), [(False, True, True), (True, True, False), (False, False, False)]
+)
 def test_standing_still_needs_a_reason(moves: bool, owed: bool, stuck: bool) -> None:
     watched, clock = Watched(), Clock()
     watchdog = Watchdog(watched, pytest.fail, clock)
     found = None
     for second in range(0, int(PATIENCE_SECONDS) * 2, 5):
         clock.now = float(second)
-        watched.vital = Vital("partition 0", second if moves else 0, owed)
+        watched.vital = ProgressProbe("partition 0", second if moves else 0, owed)
         found = watchdog.check()
     assert (found is not None) == stuck
 
@@ -101,4 +103,9 @@ def test_settings_name_what_is_wrong() -> None:
     given = {"MESSENGER_KAFKA": "k", "MESSENGER_REDIS": "r", "MESSENGER_TOKEN_SECRET": "short"}
     with pytest.raises(SettingsError, match="MESSENGER_TOKEN_SECRET"):
         load(GatewaySettings, given)
-    assert load(GatewaySettings, {**given, "MESSENGER_TOKEN_SECRET": "s" * 32, "MESSENGER_LOCAL": "1"}).local is True
+    assert (
+        load(
+            GatewaySettings, {**given, "MESSENGER_TOKEN_SECRET": "s" * 32, "MESSENGER_LOCAL": "1"}
+        ).local
+        is True
+    )

@@ -5,17 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from agents.sequencing.logfold import LogFold
-from agents.sequencing.outside import spans
-from agents.sequencing.ranges import Page, RangeGone, RecordCache, Taking, by_conversation, find_heads, read_page
+from agents.sequencer.io import spans
+from agents.sequencer.log_applier import LogApplier
+from agents.sequencer.queries import (
+    Page,
+    RangeGone,
+    RecordCache,
+    Taking,
+    by_conversation,
+    find_heads,
+    read_page,
+)
 from connectors.kafka.reader import OffsetGone
 from connectors.kafka.record import Record
-from gateway.ranges import merge_heads
+from gateway.queries.conversations import merge_heads
 from schemas.codec import decode_server_frames, encode_event, join_frames
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES, Message
-from streams.rocks import RocksBudget
-from streams.state import Header, PartitionState
+from streams.tables.rocks import RocksBudget
+from streams.tables.sequences import Header, SequenceTable
 
 A, B = "alice:bob", "alice:carol"
 
@@ -24,8 +32,8 @@ class Log:
     """Log records in a list, folded into a state as they come."""
 
     def __init__(self, folder: Path) -> None:
-        self.state = PartitionState(folder, RocksBudget(1 << 20, 1 << 20))
-        self._fold = LogFold(self.state, Header("log", "input"))
+        self.state = SequenceTable(folder, RocksBudget(1 << 20, 1 << 20))
+        self._fold = LogApplier(self.state, Header("log", "input"))
         self._records: list[Record] = []
         self._seqs: dict[str, int] = {}
         self.start = 0
@@ -37,7 +45,21 @@ class Log:
         taken = []
         for place, conversation in enumerate(conversations):
             seq = self._seqs[conversation] = self._seqs.get(conversation, 0) + 1
-            taken.append(Taken(offset, 5, conversation, "alice", "phone", b"o" * 16, seq, bytes([place]) * 16, seq, 0, body))
+            taken.append(
+                Taken(
+                    offset,
+                    5,
+                    conversation,
+                    "alice",
+                    "phone",
+                    b"o" * 16,
+                    seq,
+                    bytes([place]) * 16,
+                    seq,
+                    0,
+                    body,
+                )
+            )
         entry = LogRecord(SCHEMA_VERSION, 1, offset, offset, 5, -1, 5, 0, taken)
         record = Record(0, offset, 5, encode_event(entry))
         self._records.append(record)
@@ -61,7 +83,11 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 
 def seqs(page: Page) -> list[int]:
-    return [frame.seq for frame in decode_server_frames(join_frames(page.frames)) if isinstance(frame, Message)]
+    return [
+        frame.seq
+        for frame in decode_server_frames(join_frames(page.frames))
+        if isinstance(frame, Message)
+    ]
 
 
 async def test_pages_come_from_the_records_that_hold_them_and_from_no_other(log: Log) -> None:
@@ -72,7 +98,9 @@ async def test_pages_come_from_the_records_that_hold_them_and_from_no_other(log:
     assert (seqs(page), page.known) == (list(range(8, 18)), 125)
     assert log.read == [3, 5, 7], "messages 6-10, 11-15, 16-20"
     assert seqs(await read_page(log.state, log, A, 120, 100)) == [121, 122, 123, 124, 125]
-    assert seqs(await read_page(log.state, log, A, 0, 1000)) == list(range(1, MAX_PAGE_MESSAGES + 1))
+    assert seqs(await read_page(log.state, log, A, 0, 1000)) == list(
+        range(1, MAX_PAGE_MESSAGES + 1)
+    )
     assert await read_page(log.state, log, A, 125, 10) == Page(125, [])
     assert await read_page(log.state, log, "alice:zoe", 0, 10) == Page(0, [])
 

@@ -1,4 +1,5 @@
-"""What is said: ids, codes, frames, records, topics, golden examples, and the documents that describe them."""
+"""What is said: ids, codes, frames, records, topics, golden examples, and the documents that
+describe them."""
 
 import contextlib
 import json
@@ -37,7 +38,9 @@ def test_a_conversation_proves_its_members() -> None:
     assert ids.members_of(conversation) == ("alice", "bob") == ids.members_of_valid(conversation)
 
 
-@pytest.mark.parametrize("wrong", ["", "a", "b:a", "a:a", "a:b:c", "A:b", "a:", ":b", "a b:c", "a" * 65 + ":b"])
+@pytest.mark.parametrize(
+    "wrong", ["", "a", "b:a", "a:a", "a:b:c", "A:b", "a:", ":b", "a b:c", "a" * 65 + ":b"]
+)
 def test_other_conversation_ids_are_invalid(wrong: str) -> None:
     with pytest.raises(ids.InvalidId):
         ids.members_of(wrong)
@@ -50,7 +53,11 @@ def test_user_ids(wrong: str) -> None:
 
 
 def test_partitions_are_ours_and_fixed() -> None:
-    assert [ids.partition_of(name, 4) for name in ("alice:bob", "alice:carol", "bob:carol")] == [1, 2, 2]
+    assert [ids.partition_of(name, 4) for name in ("alice:bob", "alice:carol", "bob:carol")] == [
+        1,
+        2,
+        2,
+    ]
 
 
 def test_code_numbers_are_unique_and_split_by_meaning() -> None:
@@ -60,8 +67,8 @@ def test_code_numbers_are_unique_and_split_by_meaning() -> None:
 
 
 def test_every_example_is_read_and_written_as_ever() -> None:
-    """Examples are added to, never edited: what was written once stays readable, fields that came later have their defaults.
-    `written`: it is what is written now."""
+    """Examples are added to, never edited: what was written once stays readable, fields that came
+    later have their defaults. `written`: it is what is written now."""
     files = sorted(EXAMPLES.glob("v*/*.json"))
     assert {file.stem.split("--")[0] for file in files} == set(DECODERS)
     for file in files:
@@ -78,7 +85,9 @@ def _has(value: Any, expected: Any) -> bool:
     if isinstance(expected, list):
         return len(value) >= len(expected) and all(map(_has, value, expected))
     if isinstance(expected, dict):
-        return value.keys() == expected.keys() and all(_has(value[key], expected[key]) for key in expected)
+        return value.keys() == expected.keys() and all(
+            _has(value[key], expected[key]) for key in expected
+        )
     return bool(value == expected)
 
 
@@ -101,8 +110,12 @@ def test_no_bytes_break_a_decoder(topic: str, value: bytes) -> None:
 
 
 def test_text_that_is_not_utf8_sets_its_item_aside() -> None:
-    good = events.MessageSubmitted("alice:bob", "alice", "phone", bytes(16), 1, bytes(16), 0, "good")
-    value = codec.encode_event(events.SubmittedRecord(1, [good, good])).replace(b"good", b"\xff\xfe\xfdd", 1)
+    good = events.MessageSubmitted(
+        "alice:bob", "alice", "phone", bytes(16), 1, bytes(16), 0, "good"
+    )
+    value = codec.encode_event(events.SubmittedRecord(1, [good, good])).replace(
+        b"good", b"\xff\xfe\xfdd", 1
+    )
     broken, whole = codec.decode_submitted(value)
     assert isinstance(broken, codec.SetAside)
     assert broken.refusal is not None
@@ -110,7 +123,9 @@ def test_text_that_is_not_utf8_sets_its_item_aside() -> None:
 
 
 def test_unknown_fields_and_frames_of_newer_servers_are_ignored() -> None:
-    assert codec.decode_server_frames('{"t":"hologram"}\n\n{"t":"pong","id":1,"new":[]}') == [frames.Pong(1)]
+    assert codec.decode_server_frames('{"t":"hologram"}\n\n{"t":"pong","id":1,"new":[]}') == [
+        frames.Pong(1)
+    ]
     assert codec.decode_command(b'{"t":"ping","id":1,"new":[]}') == frames.Ping(1)
 
 
@@ -123,7 +138,9 @@ def test_packing_keeps_order_and_bounds(sizes: list[int], limit: int) -> None:
 
 def test_every_topic_file_is_complete() -> None:
     topics = all_topics()
-    assert set(topics) == {topic for topic in DECODERS if topic not in ("commands", "server-frames")}
+    assert set(topics) == {
+        topic for topic in DECODERS if topic not in ("commands", "server-frames")
+    }
     for topic in topics.values():
         assert hasattr(events, topic.value)
         assert topic.version == events.SCHEMA_VERSION
@@ -138,7 +155,9 @@ def test_protocol_page_has_the_codes_and_fields_of_the_code() -> None:
     page = (ROOT / "docs" / "PROTOCOL.md").read_text()
     rows = re.findall(r"^\| (\d{3,4}) \| `(\w+)` \| (yes|no) \| (.+?) \|$", page, re.MULTILINE)
     told = {(int(number), name, retry == "yes", text) for number, name, retry, text in rows}
-    assert told == {(code.number, code.name, code.retry, code.text) for code in (*codes.Code, *codes.Close)}
+    assert told == {
+        (code.number, code.name, code.retry, code.text) for code in (*codes.Code, *codes.Close)
+    }
     for kind in (*frames.Command.__args__, *frames.ServerFrame.__args__):
         row = re.search(rf"^\| `{kind.__struct_config__.tag}` \| ([^|]+) \|", page, re.MULTILINE)
         assert row, f"no row for {kind.__name__}"
@@ -151,5 +170,7 @@ def test_the_design_page_names_tests_and_files_that_exist() -> None:
     names = list(re.findall(r"\btest_\w+\b(?!\.py)", page))
     assert len(names) > 15
     assert [name for name in names if f"def {name}(" not in tests] == []
-    paths = re.findall(r"\b(?:tests|agents|streams|gateway|schemas|ops|bench|clients)/[\w/.]+\w", page)
+    paths = re.findall(
+        r"\b(?:tests|agents|streams|gateway|schemas|ops|bench|clients)/[\w/.]+\w", page
+    )
     assert [path for path in paths if not (ROOT / path).exists()] == []

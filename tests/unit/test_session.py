@@ -6,15 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.edge.tokens import BadToken, issue, verify
 from gateway.session import MAX_BAD_IN_A_ROW, Effect, End, Greet, Reply, Session, State, Submit
-from gateway.tokens import BadToken, issue, verify
 from schemas import ids
 from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted
 from schemas.frames import MAX_FRAMES
 
 HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"}
-SEND = {"t": "send", "to": "bob", "outbox": "0" * 32, "ordinal": 1, "key": "f" * 32, "body": "hi", "round": 1}
+SEND = {
+    "t": "send",
+    "to": "bob",
+    "outbox": "0" * 32,
+    "ordinal": 1,
+    "key": "f" * 32,
+    "body": "hi",
+    "round": 1,
+}
 
 
 def check_token(token: str) -> ids.UserId:
@@ -29,7 +37,9 @@ def new() -> Session:
 
 def online() -> Session:
     session = new()
-    assert receive(session, HELLO) == [Greet(1, ids.UserId("alice"), ids.DeviceId("phone"), stay=False)]
+    assert receive(session, HELLO) == [
+        Greet(1, ids.UserId("alice"), ids.DeviceId("phone"), stay=False)
+    ]
     session.welcomed()
     return session
 
@@ -83,7 +93,9 @@ def test_a_bad_hello_ends_the_session(changed: dict[str, object], close: Close) 
         (HELLO, Code.OUT_OF_STATE),
     ],
 )
-def test_bad_frames_get_a_code_and_the_session_goes_on(changed: dict[str, object], code: Code) -> None:
+def test_bad_frames_get_a_code_and_the_session_goes_on(
+    changed: dict[str, object], code: Code
+) -> None:
     session = online()
     (effect,) = receive(session, {**SEND, **changed})
     assert error_code(effect) == code.number
@@ -92,7 +104,12 @@ def test_bad_frames_get_a_code_and_the_session_goes_on(changed: dict[str, object
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [("", Code.BODY_EMPTY), ("x" * 16385, Code.BODY_TOO_LARGE), (5, Code.BODY_INVALID), ("\ud800", Code.BODY_INVALID)],
+    [
+        ("", Code.BODY_EMPTY),
+        ("x" * 16385, Code.BODY_TOO_LARGE),
+        (5, Code.BODY_INVALID),
+        ("\ud800", Code.BODY_INVALID),
+    ],
 )
 def test_a_body_that_can_never_be_uses_up_its_ordinal(body: object, code: Code) -> None:
     (effect,) = receive(online(), {**SEND, "body": body})
@@ -108,7 +125,10 @@ def test_bytes_that_are_not_utf8_are_no_frame() -> None:
 
 
 @pytest.mark.parametrize("depth", [100, 2000, 50_000])
-@pytest.mark.parametrize("inside", ['{"t":"ping","id":1,"new":%s}', '{"t":"send","to":"bob","body":%s}', "%s", '{"t":%s}'])
+@pytest.mark.parametrize(
+    "inside",
+    ['{"t":"ping","id":1,"new":%s}', '{"t":"send","to":"bob","body":%s}', "%s", '{"t":%s}'],
+)
 def test_deep_nesting_is_an_error_like_another(depth: int, inside: str) -> None:
     session = online()
     for nested in ("[" * depth + "]" * depth, "[" * depth, '{"a":' * depth + "1" + "}" * depth):
@@ -120,7 +140,9 @@ def test_deep_nesting_is_an_error_like_another(depth: int, inside: str) -> None:
 @pytest.mark.parametrize("surrogate", [b"\xed\xa0\x80", b"\\ud800"])
 def test_a_field_name_that_is_no_text_is_an_error_like_another(surrogate: bytes) -> None:
     session = online()
-    (effect,) = session.receive(json.dumps({**SEND, "body": 5}).encode().replace(b'"key"', b'"k' + surrogate + b'ey"'), 0)
+    (effect,) = session.receive(
+        json.dumps({**SEND, "body": 5}).encode().replace(b'"key"', b'"k' + surrogate + b'ey"'), 0
+    )
     assert error_code(effect) == Code.BAD_FIELD.number
 
 
@@ -132,16 +154,21 @@ def test_a_send_without_a_body_is_no_send() -> None:
 def test_a_flooding_device_is_told_so_and_served_again_later() -> None:
     session = online()
     effects = receive(session, *[SEND] * 250)
-    assert sum(isinstance(effect, Submit) for effect in effects) == 199  # 2 x 100, one spent on hello
+    assert (
+        sum(isinstance(effect, Submit) for effect in effects) == 199
+    )  # 2 x 100, one spent on hello
     assert error_code(effects[-1]) == Code.RATE_LIMITED.number
     assert isinstance(receive(session, SEND, now=0.1)[0], Submit)
 
 
 def test_too_many_frames_in_one_message_end_the_session() -> None:
-    """Each costs its line and its answer: 131,072 of them held up everybody else's frames for half a second."""
+    """Each costs its line and its answer: 131,072 of them held up everybody else's frames for half
+    a second."""
     session = online()
     assert len(receive(session, *[{"t": "ping", "id": 1}] * MAX_FRAMES)) == MAX_FRAMES
-    assert receive(session, *[{"t": "ping", "id": 1}] * (MAX_FRAMES + 1)) == [End(Close.BAD_PROTOCOL)]
+    assert receive(session, *[{"t": "ping", "id": 1}] * (MAX_FRAMES + 1)) == [
+        End(Close.BAD_PROTOCOL)
+    ]
 
 
 def test_only_bad_frames_end_the_session_some_time() -> None:
@@ -160,17 +187,27 @@ def test_nothing_is_sent_before_the_welcome() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
 )
 near_frames = st.builds(
     lambda base, field, value: {**base, field: value},
     st.sampled_from([HELLO, SEND, {"t": "ping", "id": 1}]),
-    st.sampled_from(["t", "id", "to", "outbox", "ordinal", "key", "body", "round", "token", "device", "new"]),
+    st.sampled_from(
+        ["t", "id", "to", "outbox", "ordinal", "key", "body", "round", "token", "device", "new"]
+    ),
     json_values,
 )
 
 
-@given(st.lists(st.binary(max_size=40) | near_frames.map(lambda frame: json.dumps(frame).encode()), max_size=8), st.booleans())
+@given(
+    st.lists(
+        st.binary(max_size=40) | near_frames.map(lambda frame: json.dumps(frame).encode()),
+        max_size=8,
+    ),
+    st.booleans(),
+)
 def test_whatever_comes_each_frame_has_one_effect(messages: list[bytes], greeted: bool) -> None:
     session = online() if greeted else new()
     for message in messages:

@@ -1,4 +1,5 @@
-"""What a node tells of watched users: the latest, whichever way and in whatever order it hears of it."""
+"""What a node tells of watched users: the latest, whichever way and in whatever order it hears of
+it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
@@ -6,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from connectors.redis.memory import MemoryWatchers
-from gateway.hub import Connection
-from gateway.presence import PresenceNode
+from gateway.presence.node import PresenceNode
+from gateway.registry import Connection
 from schemas.codec import encode_frame, presence_of
 from schemas.events import SCHEMA_VERSION, PresenceDelivered, PresenceState
 from schemas.frames import Presence, Watch
@@ -15,14 +16,16 @@ from tests.unit.test_gateway_parts import Socket
 
 
 def state(offset: int, online: bool, topic: str = "input") -> PresenceState:
-    return PresenceState(SCHEMA_VERSION, "bob", ("n1",) if online else (), 0 if online else offset, topic, offset)
+    return PresenceState(
+        SCHEMA_VERSION, "bob", ("n1",) if online else (), 0 if online else offset, topic, offset
+    )
 
 
 def shown(offset: int, online: bool) -> Presence:
     return Presence("bob", online, 0 if online else offset)
 
 
-class Workers:
+class WorkerClient:
     """What the workers answer, and what happens meanwhile."""
 
     partitions = 1
@@ -37,7 +40,7 @@ class Workers:
         return {0: answer}, True
 
 
-class Ranges:
+class ConversationQueries:
     """Everybody has a conversation with everybody."""
 
     async def seqs(self, conversations: Iterable[str]) -> tuple[Mapping[str, int], bool]:
@@ -45,14 +48,21 @@ class Ranges:
 
 
 @pytest.fixture
-def workers() -> Workers:
-    return Workers()
+def workers() -> WorkerClient:
+    return WorkerClient()
 
 
 @pytest.fixture
-async def node(workers: Workers) -> PresenceNode:
+async def node(workers: WorkerClient) -> PresenceNode:
     none = cast(Any, None)
-    made = PresenceNode("n1", none, cast(Any, workers), cast(Any, Ranges()), MemoryWatchers(lambda: 0.0), none)
+    made = PresenceNode(
+        "n1",
+        none,
+        cast(Any, workers),
+        cast(Any, ConversationQueries()),
+        MemoryWatchers(lambda: 0.0),
+        none,
+    )
     made.slot = 0
     return made
 
@@ -71,15 +81,16 @@ async def watch(node: PresenceNode, device: str) -> tuple[Socket, Presence]:
 
 @pytest.mark.parametrize("known", [[], [state(3, False)]])
 async def test_what_is_told_while_the_answer_is_on_its_way_is_in_it(
-    node: PresenceNode, workers: Workers, known: list[PresenceState]
+    node: PresenceNode, workers: WorkerClient, known: list[PresenceState]
 ) -> None:
     workers.known, workers.meanwhile = known, lambda: tell(node, state(5, True))
     _, answered = await watch(node, "phone")
     assert answered == shown(5, True)
 
 
-async def test_what_is_outdone_is_not_told(node: PresenceNode, workers: Workers) -> None:
-    """By an owner that was paused: of earlier facts, or of the same before a node was found dead."""
+async def test_what_is_outdone_is_not_told(node: PresenceNode, workers: WorkerClient) -> None:
+    """By an owner that was paused: of earlier facts, or of the same before a node was found
+    dead."""
     workers.known = [state(5, False)]
     phone, answered = await watch(node, "phone")
     assert answered == shown(5, False)
@@ -91,7 +102,9 @@ async def test_what_is_outdone_is_not_told(node: PresenceNode, workers: Workers)
     assert phone.pushed == [encode_frame(shown(6, True)), encode_frame(shown(1, False))]
 
 
-async def test_what_is_news_in_an_answer_is_told_to_the_others_who_watch(node: PresenceNode, workers: Workers) -> None:
+async def test_what_is_news_in_an_answer_is_told_to_the_others_who_watch(
+    node: PresenceNode, workers: WorkerClient
+) -> None:
     """The same that is told later is no news any more."""
     workers.known = [state(3, False)]
     phone, _ = await watch(node, "phone")

@@ -1,4 +1,5 @@
-"""Python client of the messenger: `async with Client(url, token, device) as client: await client.send("bob", "hi")`."""
+"""Python client of the messenger: `async with Client(url, token, device) as client: await
+client.send("bob", "hi")`."""
 
 from messenger_sdk.client import Client
 from messenger_sdk.errors import (

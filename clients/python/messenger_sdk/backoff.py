@@ -1,4 +1,5 @@
-"""When to come back: exponential backoff with full jitter, so that a node's devices do not return all at once."""
+"""When to come back: exponential backoff with full jitter, so that a node's devices do not return
+all at once."""
 
 FIRST_SECONDS = 0.1
 LAST_SECONDS = 20.0

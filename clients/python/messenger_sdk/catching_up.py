@@ -1,7 +1,9 @@
-"""What a device asks the server for, and when: `sync` after each welcome and `resync`, `history` for what is new. Pure.
+"""What a device asks the server for, and when: `sync` after each welcome and `resync`, `history`
+for what is new. Pure.
 
-Times are seconds of any one clock. A question without an answer is asked again with backoff, and so is a part of a `sync`
-that could not be answered, a page that the log does not have yet, or a page that Kafka does not give now.
+Times are seconds of any one clock. A question without an answer is asked again with backoff, and so
+is a part of a `sync` that could not be answered, a page that the log does not have yet, or a page
+that Kafka does not give now.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +25,9 @@ _FIRST_RETRY = 3
 class CatchingUp:
     """The questions of one device. `jitter` from [0, 1), `ids` for the questions."""
 
-    def __init__(self, timelines: Timelines, jitter: Callable[[], float], ids: Iterator[int]) -> None:
+    def __init__(
+        self, timelines: Timelines, jitter: Callable[[], float], ids: Iterator[int]
+    ) -> None:
         self._timelines = timelines
         self._jitter = jitter
         self._ids = ids
@@ -33,7 +37,8 @@ class CatchingUp:
         self._syncs: list[tuple[float, Sync]] = []
         """Not yet asked, and from when on they may be."""
         self._not_before: dict[str, float] = {}
-        """Conversations not to be asked for now, because the last page was empty or did not come."""
+        """Conversations not to be asked for now, because the last page was empty or did not
+        come."""
         self._empty: dict[str, int] = {}
         self._failures = 0
 
@@ -55,10 +60,14 @@ class CatchingUp:
             if isinstance(lost, Sync):
                 self._syncs.append((now, lost))
         before = set(self._asked)
-        self._not_before = {conversation: at for conversation, at in self._not_before.items() if at > now}
+        self._not_before = {
+            conversation: at for conversation, at in self._not_before.items() if at > now
+        }
         while len(self._asked) < MAX_QUESTIONS and (sync := self._next_sync(now)) is not None:
             self._put(sync, now)
-        under_way = {asked.conversation for asked in self._asked.values() if isinstance(asked, History)}
+        under_way = {
+            asked.conversation for asked in self._asked.values() if isinstance(asked, History)
+        }
         for conversation in self._timelines.behind():
             if len(self._asked) >= MAX_QUESTIONS:
                 break
@@ -74,7 +83,11 @@ class CatchingUp:
 
     def wake_at(self) -> float | None:
         """When to look for questions again, if no answer comes before."""
-        waiting = () if len(self._asked) >= MAX_QUESTIONS else (*(at for at, _ in self._syncs), *self._not_before.values())
+        waiting = (
+            ()
+            if len(self._asked) >= MAX_QUESTIONS
+            else (*(at for at, _ in self._syncs), *self._not_before.values())
+        )
         return min((*waiting, *self._lost_at.values()), default=None)
 
     def heads(self, heads: Heads, now: float) -> None:
@@ -87,7 +100,9 @@ class CatchingUp:
             cursors = {name: cursor for name, cursor in asked.cursors.items() if name > heads.next}
             self._syncs.append((now, replace(asked, after=heads.next, cursors=cursors)))
         if heads.pending:
-            self._syncs.append((now + self._patience(), replace(asked, until=heads.next or asked.until)))
+            self._syncs.append(
+                (now + self._patience(), replace(asked, until=heads.next or asked.until))
+            )
         else:
             self._failures = 0
         if not self._syncs and not any(isinstance(other, Sync) for other in self._asked.values()):

@@ -1,6 +1,7 @@
 """The client: one device, connected as long as it is open, sending and showing in order.
 
-connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed here, or told not to come back
+connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed here, or told not to come
+back
 """
 
 import asyncio
@@ -13,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from messenger_sdk.alarm import Alarm
 from messenger_sdk.connection import Connection
+from messenger_sdk.deadline import Deadline
 from messenger_sdk.errors import ClientClosed, ConnectionRefused, FolderUnreadable, MessengerError
 from messenger_sdk.events import Event, HistoryPage, MarksChanged, MessageReceived, StateChanged
 from messenger_sdk.history import History
@@ -34,10 +35,11 @@ _TYPING_SECONDS = 3.0
 class Client:
     """One device of a user.
 
-    `url` is the gateway's, http(s)://host:port; of several, each attempt takes the next. `folder` keeps unanswered sends and
-    what was shown over restarts: sends go out, and what came meanwhile is shown. It is made if it does not exist, belongs to
-    this user and device, and to one process at a time (else FolderInUse). Without it unanswered sends are lost with the
-    process, and the next one begins anew. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
+    `url` is the gateway's, http(s)://host:port; of several, each attempt takes the next. `folder`
+    keeps unanswered sends and what was shown over restarts: sends go out, and what came meanwhile
+    is shown. It is made if it does not exist, belongs to this user and device, and to one process
+    at a time (else FolderInUse). Without it unanswered sends are lost with the process, and the
+    next one begins anew. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Client:
         self._online = asyncio.Event()
         self._stopped: MessengerError | None = None
         self._flushing: asyncio.Handle | None = None
-        self._asking = Alarm(self._clock, self._ask)
+        self._asking = Deadline(self._clock, self._ask)
         self._run_task: asyncio.Task[None] | None = None
         outbox = shown = None
         if folder is not None:
@@ -69,12 +71,29 @@ class Client:
             outbox, shown = folder / "outbox.sqlite", folder / "shown.sqlite"
         ids = itertools.count(2)
         self._history = History(self._put, ids, jitter)
-        self._sends = Sends(outbox, new_id, self._clock, self._history, self._flush_soon, self._emit)
+        self._sends = Sends(
+            outbox, new_id, self._clock, self._history, self._flush_soon, self._emit
+        )
         self._receiver = Receiver(
-            shown, self._clock, jitter, ids, self._sends, self._history, self._emit, self._ask, self._flush_soon
+            shown,
+            self._clock,
+            jitter,
+            ids,
+            self._sends,
+            self._history,
+            self._emit,
+            self._ask,
+            self._flush_soon,
         )
         self._connection = Connection(
-            url, token, device, self._clock, jitter, self._become, self._welcomed, self._receiver.take
+            url,
+            token,
+            device,
+            self._clock,
+            jitter,
+            self._become,
+            self._welcomed,
+            self._receiver.take,
         )
 
     async def __aenter__(self) -> Self:
@@ -82,13 +101,16 @@ class Client:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect for good. What is unanswered, and whoever waits for `online`, gets ClientClosed; `events` ends. Unanswered
-        sends stay in the outbox file, if there is one."""
+        """Disconnect for good. What is unanswered, and whoever waits for `online`, gets
+        ClientClosed; `events` ends. Unanswered sends stay in the outbox file, if there is one."""
         if self._run_task is not None:
             self._run_task.cancel()
             await asyncio.gather(self._run_task, return_exceptions=True)
@@ -98,20 +120,23 @@ class Client:
         self._receiver.close()
 
     def unanswered(self) -> list[SavedSend]:
-        """Sends without an answer, those of before this start included, by recipient and in order."""
+        """Sends without an answer, those of before this start included, by recipient and in
+        order."""
         return self._sends.unanswered()
 
     async def online(self) -> None:
-        """Wait until the session stands. Raises ConnectionRefused if the server does not want this device, or ClientClosed."""
+        """Wait until the session stands. Raises ConnectionRefused if the server does not want this
+        device, or ClientClosed."""
         await self._online.wait()
         if self._stopped is not None:
             raise self._stopped
 
     def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
-        """Queue a message now, in order; the future ends when it is sent. With an outbox file it is safe when this returns.
+        """Queue a message now, in order; the future ends when it is sent. With an outbox file it is
+        safe when this returns.
 
-        Raises OutboxFull, FolderUnreadable, InvalidId, ConnectionRefused, ClientClosed, and SendRefused for a body that can
-        never be taken.
+        Raises OutboxFull, FolderUnreadable, InvalidId, ConnectionRefused, ClientClosed, and
+        SendRefused for a body that can never be taken.
 
         The future raises SendRefused, SendUnknown, ConnectionRefused or ClientClosed.
         """
@@ -124,22 +149,30 @@ class Client:
             raise
 
     async def send(self, to: str, body: str) -> SentMessage:
-        """Send a message and wait until it has its number, however long the network is away. Raises as `submit`."""
+        """Send a message and wait until it has its number, however long the network is away. Raises
+        as `submit`."""
         return await self.submit(to, body)
 
     async def history(
-        self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int = 50
+        self,
+        conversation: str,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
     ) -> "HistoryPage":
-        """Messages from any time: the newest below `before`, or the oldest above `after`; of neither, the newest. Waits until
-        the server can answer. Raises HistoryRefused, ConnectionRefused, ClientClosed.
+        """Messages from any time: the newest below `before`, or the oldest above `after`; of
+        neither, the newest. Waits until the server can answer. Raises HistoryRefused,
+        ConnectionRefused, ClientClosed.
 
         `limit` 1-100; a page may hold fewer messages if they are large.
         """
         return await self._history.page(conversation, before, after, limit)
 
     def read(self, conversation: str, seq: int) -> None:
-        """The person has read all up to `seq`: told to the other user, and to this user's other devices. With a folder it is
-        told after the next start, if it was not by then. Raises FolderUnreadable."""
+        """The person has read all up to `seq`: told to the other user, and to this user's other
+        devices. With a folder it is told after the next start, if it was not by then. Raises
+        FolderUnreadable."""
         try:
             self._receiver.read(conversation, seq)
         except MessengerError as error:
@@ -152,24 +185,34 @@ class Client:
         return self._receiver.mark(self._receiver.marks.mark(conversation, user))
 
     def watch(self, users: Iterable[str]) -> None:
-        """Tell of the presence of these users, at most 200 with whom there is a conversation, and of no others: PresenceChanged
-        and Typing are events from now on."""
+        """Tell of the presence of these users, at most 200 with whom there is a conversation, and
+        of no others: PresenceChanged and Typing are events from now on."""
         self._receiver.watch_list.set(users, self._clock())
         self._ask()
 
     def typing(self, conversation: str) -> None:
-        """The person is writing; call it at each keystroke. Told on every few seconds, and only while online."""
+        """The person is writing; call it at each keystroke. Told on every few seconds, and only
+        while online."""
         now = self._clock()
-        if self._connection.stands and now - self._typing.get(conversation, -_TYPING_SECONDS) >= _TYPING_SECONDS:
+        if (
+            self._connection.stands
+            and now - self._typing.get(conversation, -_TYPING_SECONDS) >= _TYPING_SECONDS
+        ):
             self._typing[conversation] = now
             self._connection.write([encode_frame(frames.Typing(conversation))])
 
     def unread(self, conversation: str) -> int:
-        """How many messages of a conversation the person has not read. Who writes has read what is before it."""
-        return max(0, self._receiver.timelines.head(conversation) - self._receiver.marks.read_up_to(conversation))
+        """How many messages of a conversation the person has not read. Who writes has read what is
+        before it."""
+        return max(
+            0,
+            self._receiver.timelines.head(conversation)
+            - self._receiver.marks.read_up_to(conversation),
+        )
 
     async def events(self) -> AsyncIterator[Event]:
-        """What happens, in order, until the client stops. A message counts as shown when the next event is asked for.
+        """What happens, in order, until the client stops. A message counts as shown when the next
+        event is asked for.
 
         Raises FolderUnreadable if that cannot be kept.
         """
@@ -235,7 +278,8 @@ class Client:
             self._flushing = self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Everything that was queued in this loop turn goes out in one WebSocket message (or a few, if it is much)."""
+        """Everything that was queued in this loop turn goes out in one WebSocket message (or a few,
+        if it is much)."""
         self._flushing = None
         if not self._connection.stands:
             return

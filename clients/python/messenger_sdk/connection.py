@@ -1,4 +1,5 @@
-"""A device's way to the server: one socket at a time, and another one, with backoff, whenever it has ended.
+"""A device's way to the server: one socket at a time, and another one, with backoff, whenever it
+has ended.
 
 connecting ─→ online ─→ waiting ─→ connecting …
 """
@@ -20,16 +21,19 @@ log = logging.getLogger(__name__)
 
 _WELCOME_SECONDS = 10.0
 _LASTING_SECONDS = 5.0
-"""A session that ends sooner counts as another failed attempt, or a node that welcomes and drops would be stormed."""
+"""A session that ends sooner counts as another failed attempt, or a node that welcomes and drops
+would be stormed."""
 _HEARTBEAT_SECONDS = 25.0
-"""Pings of our own: a dead network is noticed after half as long again, however quiet the conversations are."""
+"""Pings of our own: a dead network is noticed after half as long again, however quiet the
+conversations are."""
 
 
 class Connection:
-    """`url` is the gateway's; of several, each attempt takes the next. `clock` in seconds, `jitter` from [0, 1).
+    """`url` is the gateway's; of several, each attempt takes the next. `clock` in seconds, `jitter`
+    from [0, 1).
 
-    It calls, in order, `on_state` (state, close code), `on_welcome` just before it is online, and `on_frame` with each other
-    frame.
+    It calls, in order, `on_state` (state, close code), `on_welcome` just before it is online, and
+    `on_frame` with each other frame.
     """
 
     def __init__(
@@ -61,7 +65,8 @@ class Connection:
         return self._socket is not None and not self._socket.closed
 
     async def run(self) -> None:
-        """Stay connected until the server does not want this device: raises ConnectionRefused, or what `on_...` raised."""
+        """Stay connected until the server does not want this device: raises ConnectionRefused, or
+        what `on_...` raised."""
         attempt = 0
         async with aiohttp.ClientSession() as http:
             while True:
@@ -97,7 +102,9 @@ class Connection:
             self._redirected = None
             url = base.rstrip("/") + "/v1/socket"
             closing = aiohttp.ClientWSTimeout(ws_close=1.0)
-            async with http.ws_connect(url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=closing) as socket:
+            async with http.ws_connect(
+                url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=closing
+            ) as socket:
                 hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device, stay)
                 await socket.send_str(encode_frame(hello).decode())
                 patience: float | None = _WELCOME_SECONDS
@@ -125,4 +132,6 @@ class Connection:
         try:
             await socket.send_str(join_frames(encoded).decode())
         except (ConnectionError, aiohttp.ClientError) as error:
-            log.debug("write: %s", error)  # the reader sees the end of the connection; the outbox sends again
+            log.debug(
+                "write: %s", error
+            )  # the reader sees the end of the connection; the outbox sends again

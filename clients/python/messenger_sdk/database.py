@@ -5,13 +5,16 @@ from pathlib import Path
 
 from messenger_sdk.errors import FolderInUse, FolderUnreadable
 
-_ABOUT = "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+_ABOUT = (
+    "CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
+)
 _FORMAT = "1"
 
 
 class Database:
-    """`path` is made if it does not exist; `schema` makes the tables that are missing. `safe`: a change outlives a power cut
-    (fsync), else a kill of the process only. Raises FolderInUse, FolderUnreadable. Close it.
+    """`path` is made if it does not exist; `schema` makes the tables that are missing. `safe`: a
+    change outlives a power cut (fsync), else a kill of the process only. Raises FolderInUse,
+    FolderUnreadable. Close it.
     """
 
     def __init__(self, path: Path | str, schema: str, safe: bool) -> None:
@@ -31,7 +34,9 @@ class Database:
             raise FolderUnreadable(f"{path}: {error}") from None
         if format_ != _FORMAT:
             self.connection.close()
-            raise FolderUnreadable(f"{path}: format {format_} is not {_FORMAT}; a newer client wrote it")
+            raise FolderUnreadable(
+                f"{path}: format {format_} is not {_FORMAT}; a newer client wrote it"
+            )
 
     def close(self) -> None:
         self.connection.close()

@@ -20,7 +20,8 @@ class FolderInUse(MessengerError):
 
 
 class FolderUnreadable(MessengerError):
-    """A file of the folder cannot be read or written; the text says why. Move it away to go on without what is in it."""
+    """A file of the folder cannot be read or written; the text says why. Move it away to go on
+    without what is in it."""
 
 
 class FolderOfAnother(MessengerError):
@@ -32,31 +33,42 @@ class SendRefused(MessengerError):
 
     def __init__(self, code: int) -> None:
         known = Code.of(code)
-        super().__init__(f"refused with code {code}: {known.text if known else 'unknown to this client'}")
+        super().__init__(
+            f"refused with code {code}: {known.text if known else 'unknown to this client'}"
+        )
         self.code = code
 
 
 class SendUnknown(MessengerError):
-    """The server no longer knows this send (`reason`), nor does the history show it: send it again if it is still due."""
+    """The server no longer knows this send (`reason`), nor does the history show it: send it again
+    if it is still due."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the server no longer knows this send ({reason}), and the history does not show it")
+        super().__init__(
+            f"the server no longer knows this send ({reason}), and the history does not show it"
+        )
         self.reason = reason
 
 
 class HistoryRefused(MessengerError):
-    """The server refuses the question (`code`): 113 is not a conversation of this user, 122 is no longer kept."""
+    """The server refuses the question (`code`): 113 is not a conversation of this user, 122 is no
+    longer kept."""
 
     def __init__(self, code: int) -> None:
         known = Code.of(code)
-        super().__init__(f"refused with code {code}: {known.text if known else 'unknown to this client'}")
+        super().__init__(
+            f"refused with code {code}: {known.text if known else 'unknown to this client'}"
+        )
         self.code = code
 
 
 class ConnectionRefused(MessengerError):
-    """The server says not to come back like this (`code`): a new token, a newer client, or another device id is needed."""
+    """The server says not to come back like this (`code`): a new token, a newer client, or another
+    device id is needed."""
 
     def __init__(self, code: int) -> None:
         known = Close.of(code)
-        super().__init__(f"closed with code {code}: {known.text if known else 'unknown to this client'}")
+        super().__init__(
+            f"closed with code {code}: {known.text if known else 'unknown to this client'}"
+        )
         self.code = code

@@ -7,8 +7,9 @@ from schemas import frames
 
 
 class MessageReceived(NamedTuple):
-    """A message of this user's conversations, shown once and in order, those included that were sent while this device was
-    away. `missing`: how many before it can no longer be had from the log; an `erased` one has no body."""
+    """A message of this user's conversations, shown once and in order, those included that were
+    sent while this device was away. `missing`: how many before it can no longer be had from the
+    log; an `erased` one has no body."""
 
     conversation: str
     seq: int
@@ -23,12 +24,20 @@ class MessageReceived(NamedTuple):
 def received(message: frames.Message, missing: int = 0) -> MessageReceived:
     """A message as the application sees it."""
     return MessageReceived(
-        message.conversation, message.seq, message.sender, message.key, message.time, message.body, missing, message.erased
+        message.conversation,
+        message.seq,
+        message.sender,
+        message.key,
+        message.time,
+        message.body,
+        missing,
+        message.erased,
     )
 
 
 class HistoryPage(NamedTuple):
-    """Messages in order, without a hole. `known`: the last seq there is; `first`: nothing before them is kept."""
+    """Messages in order, without a hole. `known`: the last seq there is; `first`: nothing before
+    them is kept."""
 
     messages: list[MessageReceived]
     known: int
@@ -36,14 +45,16 @@ class HistoryPage(NamedTuple):
 
 
 class StateChanged(NamedTuple):
-    """state: connecting, online, waiting or stopped; `code` is the close code that led to it, 0 if none."""
+    """state: connecting, online, waiting or stopped; `code` is the close code that led to it, 0 if
+    none."""
 
     state: str
     code: int
 
 
 class MarksChanged(NamedTuple):
-    """What `user`, one of the two of a conversation, has received and read up to, and when (ms; 0: never)."""
+    """What `user`, one of the two of a conversation, has received and read up to, and when (ms; 0:
+    never)."""
 
     conversation: str
     user: str
@@ -62,14 +73,16 @@ class PresenceChanged(NamedTuple):
 
 
 class Typing(NamedTuple):
-    """A watched user is writing in the conversation: until their next message, or for some seconds."""
+    """A watched user is writing in the conversation: until their next message, or for some
+    seconds."""
 
     conversation: str
     user: str
 
 
 class SendFailed(NamedTuple):
-    """A send from before this start has ended without a number; who made it no longer waits for its result."""
+    """A send from before this start has ended without a number; who made it no longer waits for its
+    result."""
 
     key: str
     to: str

@@ -1,4 +1,5 @@
-"""Questions after history that somebody waits for: asked again in each session, and after an error that may pass."""
+"""Questions after history that somebody waits for: asked again in each session, and after an error
+that may pass."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +16,14 @@ _FIRST_RETRY = 3
 
 
 class History:
-    """`put` sends questions, if there is a connection; `ids` for them, `jitter` from [0, 1). Use it inside a running loop."""
+    """`put` sends questions, if there is a connection; `ids` for them, `jitter` from [0, 1). Use it
+    inside a running loop."""
 
     def __init__(
-        self, put: Callable[[Sequence[frames.Question]], None], ids: Iterator[int], jitter: Callable[[], float]
+        self,
+        put: Callable[[Sequence[frames.Question]], None],
+        ids: Iterator[int],
+        jitter: Callable[[], float],
     ) -> None:
         self._put = put
         self._ids = ids
@@ -28,8 +33,11 @@ class History:
         self._asked: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
         self._stopped: MessengerError | None = None
 
-    async def page(self, conversation: str, before: int | None, after: int | None, limit: int) -> HistoryPage:
-        """The answer, however long it takes. Raises HistoryRefused, or what the client was stopped with."""
+    async def page(
+        self, conversation: str, before: int | None, after: int | None, limit: int
+    ) -> HistoryPage:
+        """The answer, however long it takes. Raises HistoryRefused, or what the client was stopped
+        with."""
         async with self._turns:
             if self._stopped is not None:
                 raise self._stopped
@@ -50,7 +58,11 @@ class History:
         """Whether the page answers a question of ours."""
         asked = self._asked.get(page.id)
         if asked is not None and not asked[1].done():
-            asked[1].set_result(HistoryPage([received(message) for message in page.messages], page.known, page.first))
+            asked[1].set_result(
+                HistoryPage(
+                    [received(message) for message in page.messages], page.known, page.first
+                )
+            )
         return asked is not None
 
     def error(self, error: frames.Error) -> bool:

@@ -1,7 +1,9 @@
-"""What was received and read, as a device knows it: what it has to say, what it has to ask, what is unread. Pure.
+"""What was received and read, as a device knows it: what it has to say, what it has to ask, what is
+unread. Pure.
 
-Receipts are cumulative. The device keeps the highest of each conversation and says it; what was said in an earlier session, or
-was not taken, is said again unless the server's marks show it. Times are seconds of any one clock.
+Receipts are cumulative. The device keeps the highest of each conversation and says it; what was
+said in an earlier session, or was not taken, is said again unless the server's marks show it. Times
+are seconds of any one clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +16,9 @@ _FIRST_RETRY = 3
 
 
 class MarkBook:
-    """The marks of one device of `user` (set it when it is known), in one numbering of messages. `jitter` from [0, 1), `ids`
-    for the questions; `received` and `read` are what it had received, and could claim as read, before this start."""
+    """The marks of one device of `user` (set it when it is known), in one numbering of messages.
+    `jitter` from [0, 1), `ids` for the questions; `received` and `read` are what it had received,
+    and could claim as read, before this start."""
 
     def __init__(
         self,
@@ -33,7 +36,8 @@ class MarkBook:
         self._unsaid: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []
         self._asked_after: set[str] = set()
-        """Conversations of which everything is heard that is said since this session began, or was said before."""
+        """Conversations of which everything is heard that is said since this session began, or was
+        said before."""
         self._asked: dict[int, list[str]] = {}
         self._failures = 0
         self._refusals = 0
@@ -53,7 +57,8 @@ class MarkBook:
             self._unsaid[conversation] = None
 
     def shown(self, message: Message) -> None:
-        """A message is shown, and all before it. Who writes has read: one's own message, from whatever device, is read."""
+        """A message is shown, and all before it. Who writes has read: one's own message, from
+        whatever device, is read."""
         if message.sender == self.user:
             self.read(message.conversation, message.seq)
 
@@ -86,7 +91,9 @@ class MarkBook:
         """What to ask now: one question at a time."""
         if self._doubt_at is not None and self._doubt_at <= now:
             self._doubt_at = None
-            self._to_ask[:0] = _stretches(self._not_known(self._received.keys() | self._read.keys()), now)
+            self._to_ask[:0] = _stretches(
+                self._not_known(self._received.keys() | self._read.keys()), now
+            )
         if self._asked or not self._to_ask or self._to_ask[0][0] > now:
             return None
         id_ = next(self._ids)
@@ -95,11 +102,14 @@ class MarkBook:
 
     def wake_at(self) -> float | None:
         """When to look for a question again, if no answer comes before."""
-        times = [at for at, _ in self._to_ask[:1]] + ([] if self._doubt_at is None else [self._doubt_at])
+        times = [at for at, _ in self._to_ask[:1]] + (
+            [] if self._doubt_at is None else [self._doubt_at]
+        )
         return None if self._asked else min(times, default=None)
 
     def answer(self, marks: Marks, now: float) -> list[Mark]:
-        """The answer to a question: the marks that are news. What the server does not know yet is said again."""
+        """The answer to a question: the marks that are news. What the server does not know yet is
+        said again."""
         asked = self._asked.pop(marks.id, None)
         if asked is None:
             return []
@@ -115,8 +125,9 @@ class MarkBook:
         return news
 
     def error(self, error: Error, now: float) -> bool:
-        """Whether the error is about marks: a question is asked again, or not any more. One that names nothing says that a
-        receipt was not taken; which one is found by asking what the server knows, in a while."""
+        """Whether the error is about marks: a question is asked again, or not any more. One that
+        names nothing says that a receipt was not taken; which one is found by asking what the
+        server knows, in a while."""
         if error.retry and error.id is None and error.to is None:
             if self._doubt_at is None:
                 self._doubt_at = now + delay(_FIRST_RETRY + self._refusals, self._jitter())
@@ -153,7 +164,9 @@ class MarkBook:
         ]
 
     def _ask_later(self, conversations: list[str], now: float) -> None:
-        self._to_ask.append((now + delay(_FIRST_RETRY + self._failures, self._jitter()), conversations))
+        self._to_ask.append(
+            (now + delay(_FIRST_RETRY + self._failures, self._jitter()), conversations)
+        )
         self._failures += 1
 
 
@@ -167,4 +180,11 @@ def _merged(known: Mark | None, mark: Mark) -> Mark:
         return mark
     received = mark if mark.received > known.received else known
     read = mark if mark.read > known.read else known
-    return Mark(mark.conversation, mark.user, received.received, received.received_at, read.read, read.read_at)
+    return Mark(
+        mark.conversation,
+        mark.user,
+        received.received,
+        received.received_at,
+        read.read,
+        read.read_at,
+    )

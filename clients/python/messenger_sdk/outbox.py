@@ -1,9 +1,10 @@
 """A device's queue of sends as a pure state machine: ordinals, the window, rounds, repeats.
 
-Per recipient, sends are numbered 1, 2, 3 … at their first transmission and keep number and key for ever. At most 64 are
-unanswered; the oldest unanswered is sent again, with all behind it, after `RESEND_SECONDS` without any answer (backing off)
-and after each reconnect. Answers may come in any number and from any earlier transmission; time is an argument, in seconds.
-With a journal every change is told, so that the outbox can be kept on disk and restored (outbox_file.py).
+Per recipient, sends are numbered 1, 2, 3 … at their first transmission and keep number and key for
+ever. At most 64 are unanswered; the oldest unanswered is sent again, with all behind it, after
+`RESEND_SECONDS` without any answer (backing off) and after each reconnect. Answers may come in any
+number and from any earlier transmission; time is an argument, in seconds. With a journal every
+change is told, so that the outbox can be kept on disk and restored (outbox_file.py).
 """
 
 from collections import deque
@@ -20,7 +21,8 @@ MAX_QUEUED = 10_000
 
 
 class SentMessage(NamedTuple):
-    """A message that has its place in the conversation; `time` in ms since 1970, the same for everybody."""
+    """A message that has its place in the conversation; `time` in ms since 1970, the same for
+    everybody."""
 
     conversation: str
     seq: int
@@ -103,17 +105,20 @@ class _Lane:
         self.waiting: deque[_Queued] = deque()
         self.round = 1
         self.base = 1
-        """The oldest unanswered ordinal when this round began: whatever the server expects in this round is not below it."""
+        """The oldest unanswered ordinal when this round began: whatever the server expects in this
+        round is not below it."""
         self.transmitted = 0
         """How many of `open` have been transmitted in this round."""
         self.resend_at = 0.0
         self.patience = RESEND_SECONDS
         self.turned_away = False
-        """A send of this round was not handed on: answers to those before it do not put off the next round."""
+        """A send of this round was not handed on: answers to those before it do not put off the
+        next round."""
 
 
 class Outbox:
-    """`new_id` makes random ids of 32 hex digits: one for the outbox, another where the server has forgotten it.
+    """`new_id` makes random ids of 32 hex digits: one for the outbox, another where the server has
+    forgotten it.
 
     With `journal` every change is called with, before what it is about happens outside.
     """
@@ -173,7 +178,9 @@ class Outbox:
                 if not lane.transmitted:
                     lane.resend_at = now + lane.patience
                 now_sent = list(lane.open)[lane.transmitted :]
-                sends += [Send(to, lane.outbox, q.ordinal, q.key, q.body, lane.round) for q in now_sent]
+                sends += [
+                    Send(to, lane.outbox, q.ordinal, q.key, q.body, lane.round) for q in now_sent
+                ]
                 lane.transmitted = len(lane.open)
         return sends
 
@@ -190,7 +197,9 @@ class Outbox:
 
     def sent(self, to: str, frame: Sent, now: float) -> list[Done]:
         """The server's answer: taken."""
-        return self._answered(to, frame.key, SentMessage(frame.conversation, frame.seq, frame.time), now)
+        return self._answered(
+            to, frame.key, SentMessage(frame.conversation, frame.seq, frame.time), now
+        )
 
     def refused(self, to: str, frame: Refused, now: float) -> list[Done]:
         """The server's answer: used up by a final refusal."""
@@ -203,7 +212,12 @@ class Outbox:
     def out_of_step(self, to: str, frame: OutOfStep, now: float) -> list[Done]:
         """The ordinal was not taken; acted on once, and in the present round only."""
         lane = self._lanes.get(to)
-        if lane is None or frame.outbox != lane.outbox or frame.round != lane.round or not lane.open:
+        if (
+            lane is None
+            or frame.outbox != lane.outbox
+            or frame.round != lane.round
+            or not lane.open
+        ):
             return []
         if frame.reason == "gap" and frame.next >= lane.base:
             self._again(to, lane)
@@ -213,8 +227,8 @@ class Outbox:
         return self._answered(to, frame.key, SendUnknown(frame.reason), now)
 
     def error(self, frame: Error, now: float, delay: float = 1.0) -> list[Done]:
-        """A send was not handed on: nothing was taken. If that may change it goes again after `delay` seconds, with all
-        behind it; else the server will never have this lane's sends."""
+        """A send was not handed on: nothing was taken. If that may change it goes again after
+        `delay` seconds, with all behind it; else the server will never have this lane's sends."""
         to = frame.to or ""
         lane = self._lanes.get(to)
         if lane is None or frame.outbox != lane.outbox or not lane.open:
@@ -250,7 +264,9 @@ class Outbox:
         lane.base = lane.open[0].ordinal
         lane.transmitted, lane.turned_away = 0, False
 
-    def _answered(self, to: str, key: str, result: SentMessage | MessengerError, now: float) -> list[Done]:
+    def _answered(
+        self, to: str, key: str, result: SentMessage | MessengerError, now: float
+    ) -> list[Done]:
         lane = self._lanes.get(to)
         if lane is None:
             return []
@@ -268,14 +284,19 @@ class Outbox:
         return []
 
     def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[Done]:
-        """No ordinal of this outbox can be continued (the server has forgotten it, or this is an old copy of it): what was
-        transmitted ends with `result`, the rest goes out of a new one."""
+        """No ordinal of this outbox can be continued (the server has forgotten it, or this is an
+        old copy of it): what was transmitted ends with `result`, the rest goes out of a new one."""
         done = [Done(queued.key, result) for queued in lane.open]
         self._count -= len(done)
         for key, _ in done:
             self._journal(Finished(key))
         lane.open.clear()
-        lane.outbox, lane.next_ordinal, lane.transmitted, lane.turned_away = self._new_id(), 1, 0, False
+        lane.outbox, lane.next_ordinal, lane.transmitted, lane.turned_away = (
+            self._new_id(),
+            1,
+            0,
+            False,
+        )
         lane.round, lane.base = lane.round + 1, 1
         self._lane_changed(to, lane)
         return done

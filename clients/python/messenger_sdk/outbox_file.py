@@ -1,7 +1,8 @@
-"""The outbox on disk, in SQLite: what was written while the network was away is sent after a restart, once and in order.
+"""The outbox on disk, in SQLite: what was written while the network was away is sent after a
+restart, once and in order.
 
-A change is safe when `save` returns (fsync), and a send is transmitted after that only: an ordinal that has left the device
-belongs to its key for ever, whatever crashes. One process at a time.
+A change is safe when `save` returns (fsync), and a send is transmitted after that only: an ordinal
+that has left the device belongs to its key for ever, whatever crashes. One process at a time.
 """
 
 import sqlite3
@@ -38,22 +39,34 @@ class OutboxFile:
 
     def load(self, new_id: str) -> Saved:
         """What is unanswered. `new_id` becomes the outbox's id if it has none yet."""
-        lanes = self._database.connection.execute("SELECT recipient, outbox, next_ordinal, round FROM lanes")
-        sends = self._database.connection.execute("SELECT key, recipient, body, ordinal FROM sends ORDER BY place")
+        lanes = self._database.connection.execute(
+            "SELECT recipient, outbox, next_ordinal, round FROM lanes"
+        )
+        sends = self._database.connection.execute(
+            "SELECT key, recipient, body, ordinal FROM sends ORDER BY place"
+        )
         return Saved(
-            self._database.about("outbox", new_id), [LaneChanged(*row) for row in lanes], [SavedSend(*row) for row in sends]
+            self._database.about("outbox", new_id),
+            [LaneChanged(*row) for row in lanes],
+            [SavedSend(*row) for row in sends],
         )
 
     def save(self, changes: Iterable[Change]) -> None:
-        """Make changes safe, all or none. Raises FolderUnreadable if the disk does not take them."""
+        """Make changes safe, all or none. Raises FolderUnreadable if the disk does not take
+        them."""
         execute = self._database.connection.execute
         try:
             execute("BEGIN IMMEDIATE")
             for change in changes:
                 if type(change) is Added:
-                    execute("INSERT INTO sends (key, recipient, body, ordinal) VALUES (?, ?, ?, 0)", change)
+                    execute(
+                        "INSERT INTO sends (key, recipient, body, ordinal) VALUES (?, ?, ?, 0)",
+                        change,
+                    )
                 elif type(change) is Numbered:
-                    execute("UPDATE sends SET ordinal = ? WHERE key = ?", (change.ordinal, change.key))
+                    execute(
+                        "UPDATE sends SET ordinal = ? WHERE key = ?", (change.ordinal, change.key)
+                    )
                 elif type(change) is Finished:
                     execute("DELETE FROM sends WHERE key = ?", (change.key,))
                 else:

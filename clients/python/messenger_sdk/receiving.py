@@ -1,11 +1,19 @@
-"""What the server says, as events in order: messages, marks, presence; and what a device has to ask and to say for that."""
+"""What the server says, as events in order: messages, marks, presence; and what a device has to ask
+and to say for that."""
 
 import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 from messenger_sdk.catching_up import CatchingUp
-from messenger_sdk.events import Event, MarksChanged, MessageReceived, PresenceChanged, Typing, received
+from messenger_sdk.events import (
+    Event,
+    MarksChanged,
+    MessageReceived,
+    PresenceChanged,
+    Typing,
+    received,
+)
 from messenger_sdk.history import History
 from messenger_sdk.marks import MarkBook
 from messenger_sdk.sending import Sends
@@ -16,9 +24,11 @@ from schemas import frames
 
 
 class Receiver:
-    """Everything a device knows of its conversations. With a `file` it goes on after a restart where it was.
+    """Everything a device knows of its conversations. With a `file` it goes on after a restart
+    where it was.
 
-    `emit` gets each event; `ask` is called when there may be `questions`, `say` when there may be `receipts`.
+    `emit` gets each event; `ask` is called when there may be `questions`, `say` when there may be
+    `receipts`.
     """
 
     def __init__(
@@ -42,7 +52,9 @@ class Receiver:
         self._ask = ask
         self._say = say
         self._shown = None if file is None else ShownFile(file)
-        self._log_id, shown, heard, read = self._shown.load() if self._shown else ("", None, None, None)
+        self._log_id, shown, heard, read = (
+            self._shown.load() if self._shown else ("", None, None, None)
+        )
         self.timelines = Timelines(shown if self._log_id else None)
         self.marks = MarkBook(jitter, ids, heard, read)
         self.watch_list = WatchList(jitter, ids)
@@ -98,7 +110,10 @@ class Receiver:
         """What to ask now."""
         now = self._clock()
         others = (self.marks.question(now), self.watch_list.question(now))
-        return [*self._catching_up.questions(now), *(question for question in others if question is not None)]
+        return [
+            *self._catching_up.questions(now),
+            *(question for question in others if question is not None),
+        ]
 
     def wake_at(self) -> float | None:
         """When to look for questions again, if nothing happens before."""
@@ -109,10 +124,13 @@ class Receiver:
         """A claim of devices, shown as far as there are messages."""
         head = max(self.timelines.head(mark.conversation), 0)
         received, read = min(mark.received, head), min(mark.read, head)
-        return MarksChanged(mark.conversation, mark.user, received, mark.received_at, read, mark.read_at)
+        return MarksChanged(
+            mark.conversation, mark.user, received, mark.received_at, read, mark.read_at
+        )
 
     def shown(self, message: MessageReceived, theirs: bool) -> None:
-        """The application has it; `theirs`: it is the other user's. Raises FolderUnreadable if that cannot be kept."""
+        """The application has it; `theirs`: it is the other user's. Raises FolderUnreadable if that
+        cannot be kept."""
         if theirs:
             self.marks.received(message.conversation, message.seq)
             self._say()
@@ -139,7 +157,9 @@ class Receiver:
     def _sent(self, frame: frames.Sent) -> None:
         send = self._sends.sent(frame)
         if send is not None:
-            own = frames.Message(frame.conversation, frame.seq, self.marks.user, frame.key, frame.time, send.body)
+            own = frames.Message(
+                frame.conversation, frame.seq, self.marks.user, frame.key, frame.time, send.body
+            )
             self._show(self.timelines.take(own))
         else:  # of an earlier life of this device, to which the message itself is not pushed
             self.timelines.heads({frame.conversation: frame.seq})

@@ -1,4 +1,5 @@
-"""A device's sends, from the outbox to their results: what waits is kept, what is answered is told to whoever waits for it."""
+"""A device's sends, from the outbox to their results: what waits is kept, what is answered is told
+to whoever waits for it."""
 
 import asyncio
 import contextlib
@@ -6,7 +7,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from messenger_sdk.alarm import Alarm
+from messenger_sdk.deadline import Deadline
 from messenger_sdk.errors import FolderOfAnother, MessengerError, SendRefused, SendUnknown
 from messenger_sdk.events import SendFailed
 from messenger_sdk.history import History
@@ -23,8 +24,9 @@ _LOOK_UP_PAGES = 100
 
 
 class Sends:
-    """The sends of one device of `user` (set by `begin`). With a `file` they outlive the process. `on_due` is called when there
-    is something to transmit, `on_failed` with a send of an earlier process that has failed. Use it inside a running loop."""
+    """The sends of one device of `user` (set by `begin`). With a `file` they outlive the process.
+    `on_due` is called when there is something to transmit, `on_failed` with a send of an earlier
+    process that has failed. Use it inside a running loop."""
 
     def __init__(
         self,
@@ -47,11 +49,13 @@ class Sends:
             self._outbox = Outbox(new_id)
         else:
             self._file = OutboxFile(file)
-            self._outbox = Outbox(new_id, saved=self._file.load(new_id()), journal=self._changes.append)
+            self._outbox = Outbox(
+                new_id, saved=self._file.load(new_id()), journal=self._changes.append
+            )
         self._sending = {send.key: send for send in self._outbox.unanswered()}
         self._results: dict[str, asyncio.Future[SentMessage]] = {}
         self._looking_up: set[asyncio.Task[None]] = set()
-        self._due = Alarm(clock, on_due)
+        self._due = Deadline(clock, on_due)
 
     def begin(self, user: str) -> None:
         """A new session: all that is unanswered is due again. Raises FolderOfAnother."""
@@ -85,8 +89,8 @@ class Sends:
         return result
 
     def transmit(self) -> list[frames.Send]:
-        """What should go out now. Raises FolderUnreadable: going on could number another message like one that has left the
-        device."""
+        """What should go out now. Raises FolderUnreadable: going on could number another message
+        like one that has left the device."""
         sends = self._outbox.transmit(self._clock())
         self._save()
         self._due.set(self._outbox.resend_at())
@@ -102,14 +106,20 @@ class Sends:
         self._finish(self._outbox.refused(self._other(frame.conversation), frame, self._clock()))
 
     def out_of_step(self, frame: frames.OutOfStep) -> None:
-        self._finish(self._outbox.out_of_step(self._other(frame.conversation), frame, self._clock()))
+        self._finish(
+            self._outbox.out_of_step(self._other(frame.conversation), frame, self._clock())
+        )
         self._on_due()
 
     def seen(self, message: frames.Message) -> None:
         """One's own message is an answer, too."""
         if message.sender == self.user:
             sent = SentMessage(message.conversation, message.seq, message.time)
-            self._finish(self._outbox.own_message(self._other(message.conversation), message.key, sent, self._clock()))
+            self._finish(
+                self._outbox.own_message(
+                    self._other(message.conversation), message.key, sent, self._clock()
+                )
+            )
 
     def error(self, frame: frames.Error) -> None:
         """A send was not handed on, if the error is about one."""
@@ -128,7 +138,9 @@ class Sends:
 
     def close(self) -> None:
         if self._file is not None:
-            with contextlib.suppress(MessengerError):  # an answer that is not noted is asked for again
+            with contextlib.suppress(
+                MessengerError
+            ):  # an answer that is not noted is asked for again
                 self._save()
             self._file.close()
             self._file = None
@@ -158,8 +170,12 @@ class Sends:
         before: int | None = None
         try:
             for _ in range(_LOOK_UP_PAGES):
-                page = await self._history.page(conversation, before, None, frames.MAX_PAGE_MESSAGES)
-                found = next((m for m in page.messages if m.key == send.key and m.sender == self.user), None)
+                page = await self._history.page(
+                    conversation, before, None, frames.MAX_PAGE_MESSAGES
+                )
+                found = next(
+                    (m for m in page.messages if m.key == send.key and m.sender == self.user), None
+                )
                 if found is not None:
                     outcome = SentMessage(conversation, found.seq, found.time)
                 if found is not None or page.first or not page.messages:
@@ -169,7 +185,9 @@ class Sends:
             log.debug("looking up %s: %s", send.key, error)
         self._finished(send.key, send, outcome)
 
-    def _finished(self, key: str, send: SavedSend | None, outcome: SentMessage | MessengerError) -> None:
+    def _finished(
+        self, key: str, send: SavedSend | None, outcome: SentMessage | MessengerError
+    ) -> None:
         result = self._results.pop(key, None)
         if result is None:
             if send is not None and not isinstance(outcome, SentMessage):

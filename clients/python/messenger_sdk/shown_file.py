@@ -1,4 +1,5 @@
-"""What was shown, on disk: after a restart the device goes on where it was, and what came meanwhile is shown."""
+"""What was shown, on disk: after a restart the device goes on where it was, and what came meanwhile
+is shown."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -12,7 +13,9 @@ CREATE TABLE IF NOT EXISTS received (conversation TEXT PRIMARY KEY, seq INTEGER 
 CREATE TABLE IF NOT EXISTS read (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 """
 _RAISE = "INSERT INTO shown VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
-_RECEIVE = "INSERT INTO received VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
+_RECEIVE = (
+    "INSERT INTO received VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
+)
 _READ = "INSERT INTO read VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
 
 
@@ -26,14 +29,16 @@ class ShownFile:
         self._database.close()
 
     def load(self) -> tuple[str, dict[str, int], dict[str, int], dict[str, int]]:
-        """The id of the log, its cursors (conversation → last seq shown, or that counts as shown), and the last seq that was
-        shown of the other user's, and that was read: one's own, and what `read` was told. Empty before `begin`."""
+        """The id of the log, its cursors (conversation → last seq shown, or that counts as shown),
+        and the last seq that was shown of the other user's, and that was read: one's own, and what
+        `read` was told. Empty before `begin`."""
         log = self._database.about("log", "")
         if not log:
             return "", {}, {}, {}
         select = self._database.connection.execute
         shown, received, read = (
-            dict(select(f"SELECT conversation, seq FROM {table}")) for table in ("shown", "received", "read")
+            dict(select(f"SELECT conversation, seq FROM {table}"))
+            for table in ("shown", "received", "read")
         )
         return log, shown, received, read
 

@@ -1,8 +1,8 @@
 """What a device has shown of each conversation, and what it still has to ask for. Pure.
 
-A conversation is shown 1, 2, 3 …: what comes early is held until what is before it has come. What there was before the
-device began is history: a conversation that existed then begins at the first message seen, or after the head it had; one
-that did not begins at 1.
+A conversation is shown 1, 2, 3 …: what comes early is held until what is before it has come. What
+there was before the device began is history: a conversation that existed then begins at the first
+message seen, or after the head it had; one that did not begins at 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,8 @@ from typing import NamedTuple
 from schemas.frames import MAX_SYNC_CONVERSATIONS, Message, Sync
 
 MAX_HELD = 200
-"""Messages of a conversation held back; what is beyond comes again in the pages that are asked for."""
+"""Messages of a conversation held back; what is beyond comes again in the pages that are asked
+for."""
 
 
 class Shown(NamedTuple):
@@ -40,10 +41,13 @@ class _Timeline:
 
 
 class Timelines:
-    """The timelines of all conversations of a device; `shown` are the cursors of one that goes on after a restart."""
+    """The timelines of all conversations of a device; `shown` are the cursors of one that goes on
+    after a restart."""
 
     def __init__(self, shown: Mapping[str, int] | None = None) -> None:
-        self._lines = {conversation: _Timeline(cursor) for conversation, cursor in (shown or {}).items()}
+        self._lines = {
+            conversation: _Timeline(cursor) for conversation, cursor in (shown or {}).items()
+        }
         self._behind: dict[str, None] = {}
         self._floors: dict[str, int] = {}
         """By the first heads: what counts as shown of conversations of which nothing was."""
@@ -52,7 +56,9 @@ class Timelines:
 
     def cursors(self) -> dict[str, int]:
         """conversation → last seq shown, or that counts as shown."""
-        return self._floors | {conversation: line.cursor for conversation, line in self._lines.items()}
+        return self._floors | {
+            conversation: line.cursor for conversation, line in self._lines.items()
+        }
 
     def head(self, conversation: str) -> int:
         """The last seq known to exist."""
@@ -61,7 +67,9 @@ class Timelines:
 
     def floors(self) -> dict[str, int]:
         """conversation → last seq that was history when the device began (or went on)."""
-        return self._floors | {conversation: line.floor for conversation, line in self._lines.items()}
+        return self._floors | {
+            conversation: line.floor for conversation, line in self._lines.items()
+        }
 
     def behind(self) -> list[str]:
         """Conversations known to go on after their cursor."""
@@ -124,9 +132,13 @@ class Timelines:
 
 
 def syncs(cursors: Mapping[str, int]) -> list[Sync]:
-    """The questions, without their ids, that ask after all conversations of a device, those it does not know included."""
+    """The questions, without their ids, that ask after all conversations of a device, those it does
+    not know included."""
     names = sorted(cursors)
-    cuts = [names[start : start + MAX_SYNC_CONVERSATIONS] for start in range(0, len(names), MAX_SYNC_CONVERSATIONS)] or [[]]
+    cuts = [
+        names[start : start + MAX_SYNC_CONVERSATIONS]
+        for start in range(0, len(names), MAX_SYNC_CONVERSATIONS)
+    ] or [[]]
     bounds = ["", *(cut[-1] for cut in cuts[:-1]), ""]
     return [
         Sync(0, {name: cursors[name] for name in cut}, after, until)

@@ -1,4 +1,5 @@
-"""Whose presence a device watches: what it asks, and when again. Pure; times in seconds of any one clock."""
+"""Whose presence a device watches: what it asks, and when again. Pure; times in seconds of any one
+clock."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -10,7 +11,8 @@ _FIRST_RETRY = 3
 
 
 class WatchList:
-    """The users this device watches, at most MAX_WATCHED. `jitter` from [0, 1), `ids` for the questions."""
+    """The users this device watches, at most MAX_WATCHED. `jitter` from [0, 1), `ids` for the
+    questions."""
 
     def __init__(self, jitter: Callable[[], float], ids: Iterator[int]) -> None:
         self.presence: dict[str, Presence] = {}
@@ -25,7 +27,9 @@ class WatchList:
     def set(self, users: Iterable[str], now: float) -> None:
         """Watch these users, the first MAX_WATCHED of them, and no others."""
         self._users = list(dict.fromkeys(users))[:MAX_WATCHED]
-        self.presence = {user: known for user, known in self.presence.items() if user in self._users}
+        self.presence = {
+            user: known for user, known in self.presence.items() if user in self._users
+        }
         self._ask_at = now
 
     def begin(self, now: float) -> None:

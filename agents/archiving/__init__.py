@@ -1,1 +1,0 @@
-"""The archiver's partitions: rows gathered from a topic, inserted in blocks, acknowledged before the offset moves."""

@@ -1,0 +1,1 @@
+"""The cursors stage: `receipts.submitted` → `cursors` and `deliveries`."""

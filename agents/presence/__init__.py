@@ -1,0 +1,1 @@
+"""The presence stage: `presence.submitted` → `presence` and `deliveries`."""

@@ -1,0 +1,114 @@
+"""What the devices are told of a fold's outcome: finished frames, grouped by the gateway slots that
+hold the devices."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from agents.rules.fold import OutOfStep, Repeat
+from schemas import frames
+from schemas.codec import encode_frame
+from schemas.events import AnswerDelivered, MessageDelivered, Taken
+
+Told = MessageDelivered | AnswerDelivered
+
+Routes = Mapping[str, Sequence[tuple[str, int]]]
+"""user -> (device, slot) of each connected device."""
+
+
+def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> set[str]:
+    """Whose routes are needed: both users of a message, the sender of anything else."""
+    users: set[str] = set()
+    for conversation in {item.conversation for item in taken}:
+        users.update(conversation.split(":"))
+    users.update(answer.item.sender for answer in answers)
+    return users
+
+
+def begun_in(taken: Iterable[Taken]) -> list[str]:
+    """The users of conversations that begin."""
+    return [user for item in taken if item.seq == 1 for user in item.conversation.split(":")]
+
+
+def deliveries(
+    taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes
+) -> dict[int, list[Told]]:
+    """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
+    slots: dict[int, list[Told]] = {}
+    for item in taken:
+        sender, conversation, seq = item.sender, item.conversation, item.seq
+        users_by_slot: dict[int, list[str]] = {}
+        for device, slot in routes.get(sender, ()):
+            if device == item.device:
+                slots.setdefault(slot, []).append(
+                    AnswerDelivered(sender, device, _taken_frame(item))
+                )
+            elif seq and slot not in users_by_slot:
+                users_by_slot[slot] = [sender]
+        if not seq:
+            continue
+        first, _, second = conversation.partition(":")
+        recipient = second if sender == first else first
+        for _, slot in routes.get(recipient, ()):
+            users = users_by_slot.get(slot)
+            if users is None:
+                users_by_slot[slot] = [recipient]
+            elif recipient not in users:
+                users.append(recipient)
+        if users_by_slot:
+            frame = message_frame(item)
+            for slot, users in users_by_slot.items():
+                slots.setdefault(slot, []).append(
+                    MessageDelivered(conversation, seq, sender, item.device, users, frame)
+                )
+    for answer in answers:
+        for device, slot in routes.get(answer.item.sender, ()):
+            if device == answer.item.device:
+                slots.setdefault(slot, []).append(
+                    AnswerDelivered(answer.item.sender, device, answer_frame(answer))
+                )
+    return slots
+
+
+def message_frame(item: Taken) -> bytes:
+    """The push of a taken message."""
+    return encode_frame(
+        frames.Message(
+            item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body
+        )
+    )
+
+
+def answer_frame(answer: Repeat | OutOfStep) -> bytes:
+    """The reply to a send that was not taken now."""
+    item = answer.item
+    if isinstance(answer, OutOfStep):
+        return encode_frame(
+            frames.OutOfStep(
+                item.conversation,
+                item.outbox.hex(),
+                item.ordinal,
+                item.key.hex(),
+                item.round,
+                answer.next,
+                answer.reason,
+            )
+        )
+    first = answer.answer
+    return _reply(
+        item.conversation, item.outbox, item.ordinal, item.key, first.seq, first.code, first.time
+    )
+
+
+def _taken_frame(item: Taken) -> bytes:
+    return _reply(
+        item.conversation, item.outbox, item.ordinal, item.key, item.seq, item.code, item.time
+    )
+
+
+def _reply(
+    conversation: str, outbox: bytes, ordinal: int, key: bytes, seq: int, code: int, time: int
+) -> bytes:
+    if code:
+        return encode_frame(
+            frames.Refused(conversation, outbox.hex(), ordinal, key.hex(), code, time)
+        )
+    return encode_frame(frames.Sent(conversation, outbox.hex(), ordinal, key.hex(), seq, time))

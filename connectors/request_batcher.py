@@ -1,0 +1,81 @@
+"""Questions that come while others are being asked go together, where half of a question's price is
+the asking."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+_Question = TypeVar("_Question")
+_Answer = TypeVar("_Answer")
+
+
+class _Waiting(NamedTuple, Generic[_Question, _Answer]):
+    question: _Question
+    answer: "asyncio.Future[_Answer]"
+
+
+class RequestBatcher(Generic[_Question, _Answer]):
+    """`ask(questions)` returns the answers in the same order, or raises for all of them; at most
+    `most` go together, and `at_once` groups are asked at the same time. A question nobody waits for
+    any more is not asked."""
+
+    def __init__(
+        self,
+        ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer]]],
+        at_once: int,
+        most: int,
+    ) -> None:
+        self._ask = ask
+        self._most = most
+        self._waiting: deque[_Waiting[_Question, _Answer]] = deque()
+        self._free = at_once
+        self._asking: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, question: _Question) -> _Answer:
+        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(question, answer))
+        if self._free:
+            self._free -= 1
+            task = asyncio.create_task(self._work())
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        return await answer
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                group = [
+                    self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))
+                ]
+                group = [one for one in group if not one.answer.done()]
+                if group:
+                    await self._ask_for(group)
+        finally:
+            self._free += 1
+
+    async def _ask_for(self, group: Sequence[_Waiting[_Question, _Answer]]) -> None:
+        try:
+            answers = await self._ask([one.question for one in group])
+        except asyncio.CancelledError:
+            for one in group:
+                one.answer.cancel()
+            raise
+        except Exception as error:
+            for one in group:
+                if not one.answer.done():
+                    one.answer.set_exception(error)
+        else:
+            for one, answer in zip(group, answers, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(answer)
+
+    async def close(self) -> None:
+        """Give up what is being asked, and what waits."""
+        tasks = list(self._asking)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for one in self._waiting:
+            one.answer.cancel()
+        self._waiting.clear()

@@ -1,0 +1,167 @@
+"""What a user asks over HTTP, with the token of the socket: conversations, their messages,
+devices."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from connectors.kafka.producer import QueueFull
+from connectors.redis.client import RedisUnavailable
+from gateway.edge.tokens import BadToken, verify
+from gateway.queries.conversations import RangeGone
+from gateway.queries.devices import Device, DeviceQueries
+from gateway.queries.history import History, HistoryUnavailable
+from gateway.queries.worker_client import WorkersUnavailable
+from schemas.codec import encode_frame
+from schemas.codes import Code
+from schemas.frames import MAX_PAGE_MESSAGES
+from schemas.ids import InvalidId, UserId, device_id, is_member
+
+_MAX_CONVERSATIONS = 50
+_CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+class _Failed(Exception):
+    def __init__(self, status: int, code: Code, text: str = "") -> None:
+        self.status = status
+        self.code = code
+        self.text = text or code.text
+
+
+class _Messages(msgspec.Struct):
+    conversation: str
+    known: int
+    first: bool
+    messages: list[msgspec.Raw]
+
+
+class _Conversation(msgspec.Struct):
+    conversation: str
+    seq: int
+    time: int
+    last: msgspec.Raw | None
+
+
+class _Conversations(msgspec.Struct):
+    conversations: list[_Conversation]
+    next: str | None
+
+
+class _Devices(msgspec.Struct):
+    devices: list[Device]
+    pending: bool
+
+
+def device_routes(devices: DeviceQueries, token_secret: str) -> list[web.RouteDef]:
+    """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
+
+    async def listed(request: web.Request) -> web.Response:
+        return _json(_Devices(*await devices.list(_user_of(request, token_secret))))
+
+    async def log_out(request: web.Request) -> web.Response:
+        user = _user_of(request, token_secret)
+        try:
+            device = device_id(request.match_info["device"])
+        except InvalidId as error:
+            raise _Failed(400, Code.BAD_FIELD, str(error)) from None
+        devices.log_out(user, device)
+        return web.Response(status=202)
+
+    return [
+        web.get("/v1/devices", _answering(listed)),
+        web.delete("/v1/devices/{device}", _answering(log_out)),
+    ]
+
+
+def _user_of(request: web.Request, token_secret: str) -> UserId:
+    try:
+        return verify(
+            request.headers.get("Authorization", "").removeprefix("Bearer "),
+            token_secret,
+            time.time(),
+        )
+    except BadToken as error:
+        raise _Failed(401, Code.UNAUTHORIZED, str(error)) from None
+
+
+def history_routes(history: History, token_secret: str) -> list[web.RouteDef]:
+    """`/v1/conversations` and `/v1/conversations/{id}/messages` (docs/PROTOCOL.md)."""
+
+    async def messages(request: web.Request) -> web.Response:
+        conversation = request.match_info["conversation"]
+        if not is_member(conversation, _user_of(request, token_secret)):
+            raise _Failed(403, Code.NOT_A_MEMBER)
+        before, after = _number(request, "before", 1), _number(request, "after", 0)
+        limit = _number(request, "limit", 1, MAX_PAGE_MESSAGES) or MAX_PAGE_MESSAGES
+        page = await history.page(conversation, before, after, limit)
+        return _json(
+            _Messages(
+                conversation, page.known, page.first, [msgspec.Raw(frame) for frame in page.frames]
+            )
+        )
+
+    async def conversations(request: web.Request) -> web.Response:
+        user = _user_of(request, token_secret)
+        limit = _number(request, "limit", 1, _MAX_CONVERSATIONS) or _MAX_CONVERSATIONS
+        cursor = request.query.get("before")
+        before = None
+        if cursor is not None:
+            named = _CURSOR.fullmatch(cursor)
+            if named is None:
+                raise _Failed(400, Code.BAD_FIELD, "before: the `next` of an earlier answer")
+            before = int(named[1]), named[2]
+        found = await history.conversations(user, limit, before)
+        listed = [
+            _Conversation(
+                one.conversation, one.seq, one.time, None if last is None else msgspec.Raw(last)
+            )
+            for one, last in found
+        ]
+        more = len(found) == limit
+        return _json(
+            _Conversations(listed, f"{listed[-1].time}-{listed[-1].conversation}" if more else None)
+        )
+
+    return [
+        web.get("/v1/conversations", _answering(conversations)),
+        web.get("/v1/conversations/{conversation}/messages", _answering(messages)),
+    ]
+
+
+def _number(request: web.Request, name: str, least: int, most: int = 2**53 - 1) -> int | None:
+    text = request.query.get(name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 16 or int(text) < least:
+        raise _Failed(400, Code.BAD_FIELD, f"{name}: a number from {least} on")
+    return min(int(text), most)
+
+
+def _answering(handler: Handler) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        try:
+            return await handler(request)
+        except _Failed as failed:
+            return _error(failed.status, failed.code, failed.text)
+        except (HistoryUnavailable, WorkersUnavailable, RedisUnavailable, QueueFull):
+            return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
+        except RangeGone:
+            return _error(410, Code.RANGE_GONE, Code.RANGE_GONE.text)
+
+    return answer
+
+
+def _json(answer: msgspec.Struct) -> web.Response:
+    return web.Response(body=encode_frame(answer), content_type="application/json")
+
+
+def _error(status: int, code: Code, text: str) -> web.Response:
+    headers = {"Retry-After": "1"} if code.retry else {}
+    return web.json_response(
+        {"code": code.number, "retry": code.retry, "text": text}, status=status, headers=headers
+    )

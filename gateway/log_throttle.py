@@ -1,0 +1,33 @@
+"""What may happen to thousands of devices at once, and be a line of the log each time."""
+
+import asyncio
+from collections.abc import Callable
+
+SECONDS = 10.0
+
+
+class LogThrottle:
+    """Says the first at once; then, each `seconds`, the last and how many there were. Use it inside
+    a running loop."""
+
+    def __init__(self, say: Callable[[str], None], seconds: float = SECONDS) -> None:
+        self._say = say
+        self._seconds = seconds
+        self._quiet = False
+        self._more = 0
+        self._last = ""
+
+    def __call__(self, line: str) -> None:
+        if self._quiet:
+            self._more += 1
+            self._last = line
+            return
+        self._quiet = True
+        self._say(line)
+        asyncio.get_running_loop().call_later(self._seconds, self._sum_up)
+
+    def _sum_up(self) -> None:
+        self._quiet = False
+        if self._more:
+            more, self._more = self._more, 0
+            self(f"{self._last} (the last of {more} such in {self._seconds:g} s)")

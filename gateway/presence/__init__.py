@@ -1,0 +1,1 @@
+"""Presence at a gateway node: announcing its users, and telling its devices about the users they watch."""

@@ -1,0 +1,1 @@
+"""What gateway nodes ask the workers and the archive on behalf of devices."""

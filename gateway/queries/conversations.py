@@ -1,0 +1,121 @@
+"""What devices have missed: asked of the workers that have the partitions (R9)."""
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.worker_client import WorkerClient, WorkersUnavailable
+from schemas.codec import UNDECODABLE, split_frames
+from schemas.frames import MAX_HEADS, Heads, Sync
+from schemas.ids import partition_of
+from schemas.worker_api import (
+    HeadsAnswer,
+    HeadsQuestion,
+    Newest,
+    NewestAnswer,
+    NewestQuestion,
+    PageHead,
+    SeqsAnswer,
+    SeqsQuestion,
+)
+
+_heads = msgspec.json.Decoder(HeadsAnswer)
+_seqs = msgspec.json.Decoder(SeqsAnswer)
+_newest = msgspec.json.Decoder(NewestAnswer)
+_page_head = msgspec.json.Decoder(PageHead)
+
+
+class RangeGone(Exception):
+    """The log no longer holds the beginning of the range."""
+
+
+def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> Heads:
+    """One answer of the partitions' answers: a partition that was cut short knows nothing after its
+    last.
+
+    `pending`: there are partitions without an answer.
+    """
+    cut = min((max(heads) for heads in found if len(heads) >= MAX_HEADS), default="")
+    heads = sorted(
+        (name, seq) for some in found for name, seq in some.items() if not cut or name <= cut
+    )
+    if len(heads) > MAX_HEADS:
+        heads = heads[:MAX_HEADS]
+        cut = heads[-1][0]
+    return Heads(id_, dict(heads), cut, pending)
+
+
+class ConversationQueries:
+    """`workers` are the sequencers."""
+
+    def __init__(self, workers: WorkerClient, whereabouts: PartitionLookup) -> None:
+        self._workers = workers
+        self._whereabouts = whereabouts
+
+    async def heads(self, user: str, sync: Sync) -> Heads:
+        """What is new to a device, from all partitions with conversations of the user; `pending` if
+        some do not answer. Raises WorkersUnavailable."""
+        cursors: dict[int, dict[str, int]] = {
+            partition: {} for partition in await self._whereabouts.find(user)
+        }
+        for conversation, cursor in sync.cursors.items():
+            partition = partition_of(conversation, self._workers.partitions)
+            if partition in cursors:
+                cursors[partition][conversation] = cursor
+
+        def question(partitions: list[int]) -> HeadsQuestion:
+            return HeadsQuestion(
+                user,
+                sync.after,
+                sync.until,
+                {partition: cursors[partition] for partition in partitions},
+            )
+
+        found, complete = await self._workers.ask_owners("heads", _heads, cursors, question)
+        return merge_heads(sync.id, list(found.values()), not complete)
+
+    async def seqs(self, conversations: Iterable[str]) -> tuple[dict[str, int], bool]:
+        """(conversation → last seq of those with messages, whether all could be asked after).
+        Raises WorkersUnavailable."""
+        asked: dict[int, list[str]] = {}
+        for conversation in conversations:
+            asked.setdefault(partition_of(conversation, self._workers.partitions), []).append(
+                conversation
+            )
+        found, complete = await self._workers.ask_owners(
+            "seqs",
+            _seqs,
+            asked,
+            lambda partitions: SeqsQuestion({number: asked[number] for number in partitions}),
+        )
+        return {name: seq for seqs in found.values() for name, seq in seqs.items()}, complete
+
+    async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest]:
+        """A user's conversations, last written first, before (time, conversation) `before`. Raises
+        WorkersUnavailable."""
+
+        def question(partitions: list[int]) -> NewestQuestion:
+            return NewestQuestion(user, limit, before, partitions)
+
+        partitions = await self._whereabouts.find(user)
+        found, complete = await self._workers.ask_owners("newest", _newest, partitions, question)
+        if not complete:
+            raise WorkersUnavailable("not all partitions answer")
+        return heapq.nlargest(limit, (one for newest in found.values() for one in newest))
+
+    async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
+        """(last seq known, `message` frames after+1, after+2 …). Raises WorkersUnavailable,
+        RangeGone."""
+        query = {"conversation": conversation, "after": str(after), "limit": str(limit)}
+        status, answer = await self._workers.ask_owner(conversation, "page", query)
+        if status == 410:
+            raise RangeGone
+        if status != 200:
+            raise WorkersUnavailable(f"page of {conversation}: {status}")
+        head, *frames = split_frames(answer)
+        try:
+            return _page_head.decode(head).known, frames
+        except UNDECODABLE as error:
+            raise WorkersUnavailable(f"a worker's answer cannot be read: {error}") from None

@@ -1,0 +1,65 @@
+"""A user's devices: listed, and logged out."""
+
+import msgspec
+
+from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.redis.routes import Routes
+from gateway.queries.worker_client import WorkerClient
+from gateway.receipts import Receipts
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, DeliveryRecord, DeviceLoggedOut
+from schemas.topics import DELIVERIES
+from schemas.worker_api import DevicesAnswer, DevicesQuestion
+
+_devices = msgspec.json.Decoder(DevicesAnswer)
+
+
+class Device(msgspec.Struct):
+    """`online`: it is connected now."""
+
+    device: str
+    online: bool
+
+
+class DeviceQueries:
+    """`cursors` are the workers that know which devices have read something; there are gateway
+    slots 0..slots-1."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        cursors: WorkerClient,
+        receipts: Receipts,
+        producer: KafkaProducer,
+        slots: int,
+    ) -> None:
+        self._routes = routes
+        self._cursors = cursors
+        self._receipts = receipts
+        self._producer = producer
+        self._slots = slots
+
+    async def list(self, user: str) -> tuple[list[Device], bool]:
+        """(devices that are connected, or have read something and were not logged out since, by
+        name; whether some could not be asked after now). Raises RedisUnavailable,
+        WorkersUnavailable."""
+        routes = await self._routes.lookup([user])
+        online = {device for device, _ in routes[user]}
+        partitions = range(self._cursors.partitions)
+        found, complete = await self._cursors.ask_owners(
+            "devices", _devices, partitions, lambda theirs: DevicesQuestion(user, theirs)
+        )
+        known = online.union(*found.values())
+        return [Device(device, device in online) for device in sorted(known)], not complete
+
+    def log_out(self, user: str, device: str) -> None:
+        """Close the device's sockets, wherever they are, and forget what it has read. Raises
+        QueueFull.
+
+        Told to every slot: just after Redis was emptied no route says where the sockets are.
+        """
+        record = encode_event(DeliveryRecord(SCHEMA_VERSION, [DeviceLoggedOut(user, device)]))
+        for slot in range(self._slots):
+            self._producer.send(DELIVERIES, slot, record)
+        if not self._receipts.forget(user, device):
+            raise QueueFull

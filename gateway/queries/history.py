@@ -1,0 +1,230 @@
+"""Messages from any time: the log by number (R9) gives what it holds, the archive what is older;
+joined and proven gapless.
+
+Numbers are dense, so a page is whole or it is not sent: what neither source gives is asked for
+again later, unless the archive shows that nothing older is kept.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from gateway.queries.conversations import RangeGone
+from gateway.queries.worker_client import WorkersUnavailable
+from schemas.codec import encode_frame
+from schemas.frames import MAX_PAGE_MESSAGES, Message
+from schemas.worker_api import Newest
+
+MAX_PAGE_BYTES = 128 * 1024
+"""Of a page's messages; the first one is sent however large it is."""
+_MAX_READS = 16
+"""Questions under way at the archive; more wait for their turn."""
+_LAST_SEQ = 2**53 - 1
+
+_Answer = TypeVar("_Answer")
+
+
+class HistoryUnavailable(Exception):
+    """A source that the page needs does not answer now; try again."""
+
+
+class Page(NamedTuple):
+    """Finished `message` frames in order, without a hole; `known` is the last seq there is as far
+    as is known, `first`: nothing before this page is kept."""
+
+    known: int
+    frames: list[bytes]
+    first: bool
+
+
+class _Log(NamedTuple):
+    """What the log gave: the last seq it knows of (None: no answer), seq → frame, and whether the
+    beginning has expired."""
+
+    known: int | None
+    found: dict[int, bytes]
+    gone: bool
+
+
+class LogByNumber(Protocol):
+    """`gateway.queries.conversations.Ranges`."""
+
+    async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]: ...
+
+    async def newest(
+        self, user: str, limit: int, before: tuple[int, str] | None
+    ) -> Sequence[Newest]: ...
+
+
+class History:
+    """Without an `archive` there is as much as the log holds."""
+
+    def __init__(self, log: LogByNumber, archive: Archive | None) -> None:
+        self._log = log
+        self._archive = archive
+        self._reads = asyncio.Semaphore(_MAX_READS)
+
+    async def page(
+        self, conversation: str, before: int | None, after: int | None, limit: int
+    ) -> Page:
+        """The newest `limit` messages below `before`, or the oldest above `after`; of neither, the
+        newest. Fewer if they are large. Raises HistoryUnavailable, RangeGone if there is no archive
+        and the log no longer holds the page's end."""
+        limit = min(limit, MAX_PAGE_MESSAGES)
+        known: int | None = None
+        if after is not None:
+            low, high = after + 1, after + limit
+        else:
+            if before is None or before > _LAST_SEQ:
+                known = await self._known(conversation)
+                before = known + 1
+            low, high = max(1, before - limit), before - 1
+        if low > high:
+            return Page(await self._known(conversation) if known is None else known, [], first=True)
+        log = await self._from_log(conversation, low, high)
+        known = log.known if known is None else known
+        found = log.found
+        if known is None or any(seq not in found for seq in range(low, min(high, known) + 1)):
+            known, found = await self._complete(conversation, low, high, known, log)
+        if after is None and high > known:
+            return await self.page(conversation, known + 1, None, limit)
+        high = min(high, known)
+        if low > high:
+            return Page(known, [], first=low == 1)
+        page, lowest = gapless(found, low, high)
+        if lowest > low:
+            kept_from = await self._first_seq(conversation)
+            if after is not None and kept_from > high:
+                return (await self.page(conversation, None, kept_from - 1, limit))._replace(
+                    first=True
+                )
+            if kept_from != lowest if page else kept_from <= high:
+                raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")
+        kept = fitting(page, newest=after is None)
+        return Page(
+            known,
+            kept,
+            (lowest == 1 or lowest > low) and (after is not None or len(kept) == len(page)),
+        )
+
+    async def conversations(
+        self, user: str, limit: int, before: tuple[int, str] | None
+    ) -> list[tuple[Newest, bytes | None]]:
+        """A user's conversations, last written first, each with its last message (None if it is not
+        kept any more); `before` is (time, conversation) of the last one seen. Raises
+        HistoryUnavailable."""
+        try:
+            newest = await self._log.newest(user, limit, before)
+        except WorkersUnavailable as error:
+            raise HistoryUnavailable(str(error)) from None
+        found = await asyncio.gather(*(self._last_message(one) for one in newest))
+        return list(zip(newest, found, strict=True))
+
+    async def _last_message(self, newest: Newest) -> bytes | None:
+        try:
+            page = await self.page(newest.conversation, None, newest.seq - 1, 1)
+        except RangeGone:
+            return None
+        return page.frames[0] if page.frames else None
+
+    async def _known(self, conversation: str) -> int:
+        """The last seq of a conversation."""
+        try:
+            return (await self._log.page(conversation, _LAST_SEQ, 1))[0]
+        except (WorkersUnavailable, RangeGone):
+            return await self._last_seq(conversation)
+
+    async def _from_log(self, conversation: str, low: int, high: int) -> _Log:
+        known: int | None = None
+        found: dict[int, bytes] = {}
+        gone = False
+        try:
+            while low <= high:
+                known, frames = await self._log.page(conversation, low - 1, high - low + 1)
+                if not frames:
+                    break
+                found.update(enumerate(frames, low))
+                low += len(frames)
+        except WorkersUnavailable:
+            pass
+        except RangeGone:
+            gone = True
+        return _Log(known, found, gone)
+
+    async def _complete(
+        self, conversation: str, low: int, high: int, known: int | None, log: _Log
+    ) -> tuple[int, dict[int, bytes]]:
+        """With what the archive has, and the log has of what is not archived yet."""
+        if self._archive is None:
+            raise (
+                RangeGone(conversation)
+                if log.gone
+                else HistoryUnavailable(f"{conversation}: no worker answers")
+            )
+        archived = await self._read(
+            self._archive.page(conversation, before=high + 1, limit=high - low + 1)
+        )
+        complete = {
+            message.seq: encode_frame(
+                Message(
+                    *(
+                        message.conversation,
+                        message.seq,
+                        message.sender,
+                        message.key.hex(),
+                        message.time,
+                        message.body,
+                    ),
+                    erased=message.erased,
+                )
+            )
+            for message in archived
+        } | log.found
+        missing = min(complete, default=low)
+        while missing in complete:
+            missing += 1
+        if missing <= high and (known is None or known >= missing):
+            later = await self._from_log(conversation, missing, high)
+            known = known if later.known is None else later.known
+            complete.update(later.found)
+        return (await self._known(conversation) if known is None else known), complete
+
+    async def _last_seq(self, conversation: str) -> int:
+        if self._archive is None:
+            raise HistoryUnavailable(f"{conversation}: no worker answers, and there is no archive")
+        return await self._read(self._archive.last_seq(conversation))
+
+    async def _first_seq(self, conversation: str) -> int:
+        if self._archive is None:
+            return 0
+        return await self._read(self._archive.first_seq(conversation))
+
+    async def _read(self, question: Awaitable[_Answer]) -> _Answer:
+        try:
+            async with self._reads:
+                return await question
+        except (ArchiveUnavailable, ArchiveRefused) as error:
+            raise HistoryUnavailable(str(error)) from None
+
+
+def gapless(found: Mapping[int, bytes], low: int, high: int) -> tuple[list[bytes], int]:
+    """The frames that reach up to `high` without a hole, and the number of the first of them (high
+    + 1 if there is none)."""
+    lowest = high + 1
+    while lowest > low and lowest - 1 in found:
+        lowest -= 1
+    return [found[seq] for seq in range(lowest, high + 1)], lowest
+
+
+def fitting(frames: Sequence[bytes], newest: bool) -> list[bytes]:
+    """As many as fit into MAX_PAGE_BYTES, at least one: the last ones, or the first."""
+    kept: list[bytes] = []
+    size = 0
+    for frame in reversed(frames) if newest else frames:
+        size += len(frame)
+        if kept and size > MAX_PAGE_BYTES:
+            break
+        kept.append(frame)
+    return kept[::-1] if newest else kept

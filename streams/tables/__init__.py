@@ -1,0 +1,1 @@
+"""The stages' tables in RocksDB, one database for each partition."""

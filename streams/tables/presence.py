@@ -1,0 +1,54 @@
+"""The presence of one partition's users in RocksDB: the fold of the compacted topic `presence`.
+
+b"h"                    Header
+b"u" user               PresenceState
+b"n" node \\0 user       the user is online on the node
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import rocksdict
+
+from schemas.codec import decode_presence_state, encode_event
+from schemas.events import PresenceState
+from streams.tables.cursors import Header
+from streams.tables.rocks import Rocks, RocksBudget
+
+
+class PresenceTable(Rocks[Header]):
+    """`Known` (agents/rules/presence.py) on RocksDB."""
+
+    def __init__(self, folder: Path, budget: RocksBudget) -> None:
+        super().__init__(folder, budget, Header)
+
+    def state(self, user: str) -> PresenceState | None:
+        raw = self._db.get(b"u" + user.encode())
+        return None if raw is None else decode_presence_state(raw)
+
+    def nodes(self) -> Iterator[str]:
+        """The nodes that somebody is online on."""
+        start = b"n"
+        while True:
+            key = next(iter(self._db.keys(from_key=start)), None)
+            if key is None or not key.startswith(b"n"):
+                return
+            node = key[1:].partition(b"\0")[0]
+            yield node.decode()
+            start = b"n" + node + b"\1"
+
+    def users_of(self, node: str) -> list[str]:
+        return [user.decode() for user in self._suffixes(f"n{node}\0".encode())]
+
+    def write(self, changed: Mapping[str, PresenceState], header: Header | None = None) -> None:
+        """Bring users, and maybe how far the topic has been read, into the table, atomically."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for user, state in changed.items():
+            known = self.state(user)
+            before, nodes = set(known.nodes if known else ()), set(state.nodes)
+            for node in before - nodes:
+                batch.delete(f"n{node}\0{user}".encode())
+            for node in nodes - before:
+                batch.put(f"n{node}\0{user}".encode(), b"")
+            batch.put(b"u" + user.encode(), encode_event(state))
+        self._write(batch, header)

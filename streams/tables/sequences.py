@@ -1,0 +1,227 @@
+"""The sequencer's table of one partition in RocksDB: the fold of `messages` up to a log offset,
+never ahead of it (R1).
+
+    b"h"                                        Header
+    b"s" conversation                           last sequence number, its log time
+    b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
+    b"a" conversation \\0 sender \\0 outbox n     answers to a run of ordinals, the first of them mod 128 = n
+    b"m" conversation \\0 seq                     places from seq on (R9): pairs of seq and the offset of the log record that
+                                                brings it, and maybe some that follow it
+    b"u" user \\0 conversation                    a conversation of the user that has a message
+
+Answers are written as they come, a row a run, so that none is read to write another. A run ends
+before a multiple of 8, so an answer is found by 8 lookups; modulo 128, because the window of 64 may
+reach back into a run that began before it. Keys are kept whole, no hash. State and offset change in
+one WriteBatch.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from struct import Struct, pack
+
+import msgspec
+import rocksdict
+
+from schemas.events import Taken
+from schemas.frames import OUTBOX_WINDOW
+from schemas.ids import members_of_valid
+from streams.tables.rocks import Rocks, RocksBudget
+
+log = logging.getLogger(__name__)
+
+FORMAT = 5
+"""Of the keys above; a state of another format is folded again from the log."""
+
+_SEQ = Struct(">Q")
+_LAST = Struct(">QQ")
+_PLACE = Struct(">QQ")
+_ANSWER = Struct(">16sQHQ")
+_RUN = 8
+_ANSWER_ROWS = 2 * OUTBOX_WINDOW
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True):
+    """Where the state stands.
+
+    `log_offset` L is the last folded log record, `log_crc` its CRC-32; `position` r the last folded
+    input offset, with broker time and CRC-32 of that record; `time` and `version` the fold's after
+    it. Input offsets up to `delivered` had been delivered, and what comes after them is in the log
+    from offset `redeliver_from` on. The topic ids are Kafka's.
+    """
+
+    log_topic: str
+    input_topic: str
+    log_offset: int = -1
+    log_crc: int = 0
+    position: int = -1
+    input_time: int = 0
+    input_crc: int = 0
+    time: int = 0
+    version: int = 1
+    redeliver_from: int = 0
+    delivered: int = -1
+    format: int = 1
+
+
+class SequenceTable(Rocks[Header]):
+    """`Known` (agents/rules/fold_view.py) on RocksDB."""
+
+    def __init__(self, folder: Path, budget: RocksBudget) -> None:
+        super().__init__(folder, budget, Header)
+        self._swept_below = 0
+        self._sweep_at: bytes | None = None
+
+    def seq(self, conversation: str) -> int:
+        return self.newest(conversation)[0]
+
+    def newest(self, conversation: str) -> tuple[int, int]:
+        """(last sequence number, its log time), zeros if there is none."""
+        raw = self._db.get(b"s" + conversation.encode())
+        return (0, 0) if raw is None else _LAST.unpack(raw)
+
+    def last(self, outbox: tuple[str, str, bytes]) -> tuple[int, int] | None:
+        """(ordinal, log time) of the last taken ordinal."""
+        raw = self._db.get(b"o" + _outbox_key(*outbox))
+        return None if raw is None else _LAST.unpack(raw)
+
+    def answer(
+        self, outbox: tuple[str, str, bytes], ordinal: int
+    ) -> tuple[bytes, int, int, int] | None:
+        """(key, seq, code, log time) of one of the last 64 taken ordinals."""
+        prefix = b"a" + _outbox_key(*outbox)
+        found: tuple[bytes, int, int, int] | None = None
+        for first in range(ordinal - ordinal % _RUN, ordinal + 1):
+            row = self._db.get(prefix + bytes((first % _ANSWER_ROWS,)))
+            at = _SEQ.size + (ordinal - first) * _ANSWER.size
+            if row is not None and _SEQ.unpack_from(row) == (first,) and at < len(row):
+                answer = _ANSWER.unpack_from(row, at)
+                if (
+                    found is None or answer[3] > found[3]
+                ):  # the outbox may have been forgotten and begun again at 1
+                    found = answer
+        return found
+
+    def places(self, conversation: str, after: int, limit: int) -> list[int]:
+        """Offsets of the log records that hold messages after+1 .. after+limit of a conversation,
+        in order."""
+        prefix = b"m" + conversation.encode() + b"\0"
+        offsets: list[int] = []
+        start = prefix + _SEQ.pack(after + 1)
+        for key in self._db.keys(backwards=True, from_key=start):
+            start = key if key.startswith(prefix) else start
+            break
+        for key, value in self._db.items(from_key=start):
+            if not key.startswith(prefix):
+                break
+            for seq, offset in _PLACE.iter_unpack(value):
+                if seq > after + limit:
+                    return offsets
+                if seq <= after + 1:
+                    offsets.clear()
+                offsets.append(offset)
+        return offsets
+
+    def conversations(self, user: str, after: str, until: str) -> Iterator[str]:
+        """A user's conversations after `after` up to `until` (all, if empty), in order."""
+        prefix = b"u" + user.encode() + b"\0"
+        for key in self._db.keys(from_key=prefix + after.encode()):
+            conversation = key[len(prefix) :].decode()
+            if not key.startswith(prefix) or (until and conversation > until):
+                return
+            if conversation > after:
+                yield conversation
+
+    def sweep(self, log_start: int, rows: int) -> None:
+        """Go on through the index for `rows` rows and delete those whose log records are all below
+        `log_start`.
+
+        Once through, it rests until the log begins elsewhere.
+        """
+        if log_start == self._swept_below and self._sweep_at is None:
+            return
+        gone = rocksdict.WriteBatch(raw_mode=True)
+        at, self._sweep_at = self._sweep_at or b"m", None
+        for key, value in self._db.items(from_key=at):
+            if not key.startswith(b"m"):
+                break
+            if not rows:
+                self._sweep_at = key
+                break
+            rows -= 1
+            if _PLACE.unpack(value[-_PLACE.size :])[1] < log_start:
+                gone.delete(key)
+        if self._sweep_at is None:
+            self._swept_below = log_start
+        if len(gone):
+            self._write(gone, None)
+
+    def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
+        """Bring log records, as (offset, what they bring), into the state and move it to `header`,
+        atomically."""
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        put = batch.put
+        newest: dict[str, Taken] = {}
+        places: dict[str, list[int]] = {}
+        outboxes: dict[tuple[str, str, bytes], list[Taken]] = {}
+        for offset, taken in records:
+            for item in taken:
+                conversation, seq = item.conversation, item.seq
+                if seq:
+                    newest[conversation] = item
+                    run = places.get(conversation)
+                    if run is None:
+                        places[conversation] = [seq, offset]
+                    elif run[-1] != offset:
+                        run += (seq, offset)
+                name = (conversation, item.sender, item.outbox)
+                items = outboxes.get(name)
+                if items is None:
+                    outboxes[name] = [item]
+                else:
+                    items.append(item)
+        for conversation, run in places.items():
+            key = conversation.encode()
+            put(b"s" + key, _LAST.pack(newest[conversation].seq, newest[conversation].time))
+            put(b"m" + key + b"\0" + _SEQ.pack(run[0]), pack(f">{len(run)}Q", *run))
+            if run[0] == 1:
+                for user in members_of_valid(conversation):
+                    put(b"u" + user.encode() + b"\0" + key, b"")
+        for name, items in outboxes.items():
+            outbox = _outbox_key(*name)
+            put(b"o" + outbox, _LAST.pack(items[-1].ordinal, items[-1].time))
+            for first, row in _answer_rows(items):
+                put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), row)
+        self._write(batch, header)
+
+    def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:
+        """The header and every conversation's last seq, as of now, whatever is written
+        meanwhile."""
+        header, snapshot = self.header, self._db.snapshot()
+
+        def entries() -> Iterator[tuple[str, int]]:
+            for key, value in snapshot.items(from_key=b"s"):
+                if not key.startswith(b"s"):
+                    break
+                yield key[1:].decode(), _SEQ.unpack_from(value)[0]
+
+        return header, entries()
+
+
+def _answer_rows(items: list[Taken]) -> Iterator[tuple[int, bytes]]:
+    """The taken ordinals of one outbox as runs: (first ordinal, value)."""
+    first = following = 0
+    row = b""
+    for item in items:
+        ordinal = item.ordinal
+        if ordinal != following or ordinal % _RUN == 0:
+            if row:
+                yield first, row
+            first, row = ordinal, _SEQ.pack(ordinal)
+        row += _ANSWER.pack(item.key, item.seq, item.code, item.time)
+        following = ordinal + 1
+    yield first, row
+
+
+def _outbox_key(conversation: str, sender: str, outbox: bytes) -> bytes:
+    return f"{conversation}\0{sender}\0".encode() + outbox

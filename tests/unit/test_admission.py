@@ -1,0 +1,204 @@
+"""The way in and out, on real sockets: in order, a few at a time, and no more waiting than there is
+room for."""
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from gateway.edge.admission import MAX_REQUEST_BYTES, MAX_WAITING, AdmissionControl
+from gateway.edge.pacer import Pacer
+from schemas.codes import Code
+from tests.harness.fake_gateway import eventually
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Served(asyncio.Protocol):
+    """Stands for the HTTP server."""
+
+    requests: list[bytes]
+    gone: list[int]
+    """Those whose connections have ended, in order."""
+    transports: list[asyncio.BaseTransport]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._place = len(self.requests)
+        self.requests.append(b"")
+        self.transports.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.requests[self._place] += data
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone.append(self._place)
+
+
+@pytest.fixture
+def requests() -> list[bytes]:
+    """What was served, in order."""
+    Served.requests, Served.gone, Served.transports = [], [], []
+    return Served.requests
+
+
+@pytest.fixture
+async def door() -> AdmissionControl:
+    return AdmissionControl()
+
+
+@pytest.fixture
+async def come(
+    door: AdmissionControl, requests: list[bytes]
+) -> AsyncIterator[Callable[[], "asyncio.Future[Streams]"]]:
+    listening = await door.open(Served, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connect() -> Streams:
+        streams = await asyncio.open_connection("127.0.0.1", port)
+        writers.append(streams[1])
+        return streams
+
+    yield connect  # type: ignore[misc]
+    listening.close()
+    for writer in writers:
+        writer.close()
+    await eventually(lambda: len(Served.gone) == len(requests))
+
+
+async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
+    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns = Pacer(2, 0.05)
+    writers = [(await come())[1] for _ in range(7)]
+    for place in (3, 6, 0, 5, 1, 4, 2):
+        writers[place].write(b"%d\r\n\r\n" % place)
+        await asyncio.sleep(0.002)
+    assert len(requests) == 2
+    await eventually(lambda: len(requests) == 7)
+    assert requests == [b"%d\r\n\r\n" % place for place in (3, 6, 0, 5, 1, 4, 2)]
+
+
+async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bounded(
+    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns = Pacer(1, 0.3)
+    (await come())[1].write(b"first\r\n\r\n")
+    await eventually(lambda: requests == [b"first\r\n\r\n"])
+    _, writer = await come()
+    reader, endless = await come()
+    for piece in (b"GET /\r\n\r", b"\n", bytes(MAX_REQUEST_BYTES - 9)):
+        for one in (writer, endless):
+            one.write(piece)
+        await asyncio.sleep(0.02)
+    assert len(door.turns) == 2
+    endless.write(b"x")
+    assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+    await eventually(lambda: len(requests) == 2 and len(requests[1]) == MAX_REQUEST_BYTES)
+    writer.write(bytes(2 * MAX_REQUEST_BYTES))
+    await eventually(lambda: len(requests[1]) == 3 * MAX_REQUEST_BYTES)
+    assert len(requests) == 2
+
+
+async def test_who_goes_away_leaves_the_queue(
+    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns = Pacer(1, 0.2)
+    writers = [(await come())[1] for _ in range(4)]
+    for place, writer in enumerate(writers):
+        writer.write(b"%d\r\n\r\n" % place)
+        await asyncio.sleep(0.002)
+    await eventually(lambda: len(door.turns) == 3)
+    writers[1].close()
+    writers[2].transport.abort()
+    await eventually(lambda: len(door.turns) == 1)
+    await eventually(lambda: requests == [b"0\r\n\r\n", b"3\r\n\r\n"])
+
+
+async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goes(
+    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], 4 * MAX_WAITING), limit[1]))
+    door.turns = Pacer(0)  # it is nobody's turn
+    waiting = []
+    for _ in range(MAX_WAITING):
+        waiting.append((await come())[1])
+        waiting[-1].write(b"GET /\r\n\r\n")
+    await eventually(lambda: len(door.turns) == MAX_WAITING)
+    reader, writer = await come()
+    writer.write(b"GET /\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1" in head
+    assert (json.loads(body)["code"], json.loads(body)["retry"]) == (Code.TRY_LATER.number, True)
+    assert (len(door.turns), door.turned_away, requests) == (MAX_WAITING, 1, [])
+    waiting[7].close()
+    await eventually(lambda: len(door.turns) == MAX_WAITING - 1)
+    (await come())[1].write(b"GET /\r\n\r\n")
+    await eventually(lambda: len(door.turns) == MAX_WAITING)
+    assert door.turned_away == 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+async def test_whose_request_does_not_come_is_not_waited_for(
+    door: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.edge.admission.REQUEST_SECONDS", 0.3)
+    silent, slow, quick = [await come() for _ in range(3)]
+    quick[1].write(b"GET /\r\n\r\n")
+    async with asyncio.timeout(2):
+        for byte in b"GET / HTTP/1.1\r\nHost: a":
+            slow[1].write(bytes([byte]))
+            await asyncio.sleep(0.002)
+        assert await silent[0].read() == await slow[0].read() == b""
+    quick[1].write(b"more")
+    await eventually(lambda: requests == [b"GET /\r\n\r\nmore"])
+    assert door.turned_away == 0
+
+
+async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_before_is_heard(
+    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.turns, door.goodbyes = Pacer(7), Pacer(2, 0.05)
+    guests = [await come() for _ in range(7)]
+    for place, (_, writer) in enumerate(guests):
+        writer.write(b"%d\r\n\r\n" % place)
+        await eventually(lambda place=place: len(requests) == place + 1)  # type: ignore[misc]
+    for place in (3, 6, 0, 5):
+        guests[place][1].write(b"last")
+        guests[place][1].close()
+        await asyncio.sleep(0.002)
+    for place in (1, 4):
+        guests[place][1].transport.abort()
+        await asyncio.sleep(0.002)
+    assert Served.gone == [3, 6]
+    await eventually(lambda: len(Served.gone) > 2)
+    assert len(Served.gone) == 4
+    guests[2][1].write(b"still here")
+    await eventually(lambda: len(Served.gone) == 6)
+    assert Served.gone == [3, 6, 0, 5, 1, 4]
+    wanted = {2: b"still here", **dict.fromkeys((3, 6, 0, 5), b"last")}
+    assert requests == [b"%d\r\n\r\n%s" % (place, wanted.get(place, b"")) for place in range(7)]
+    assert len(door.goodbyes) == 0
+
+
+async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
+    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    door.goodbyes = Pacer(1, 0.1)
+    for number in (1, 2):
+        _, writer = await come()
+        writer.write(b"GET /\r\n\r\n")
+        await eventually(lambda number=number: len(requests) == number)  # type: ignore[misc]
+        writer.close()
+    await eventually(lambda: len(door.goodbyes) == 1)
+    Served.transports[1].close()
+    await eventually(lambda: Served.gone == [0, 1])
+    await asyncio.sleep(0.2)
+    assert Served.gone == [0, 1]
