@@ -17,7 +17,8 @@ from bench.system import System, system
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
 from schemas.ids import conversation_of, partition_of, user_id

@@ -5,7 +5,8 @@ import asyncio
 import os
 from collections.abc import Sequence
 
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from connectors.redis.client import RedisClient
 from connectors.redis.routes import RedisRoutes, Route
 from schemas.codec import encode_event

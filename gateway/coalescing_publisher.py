@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from schemas.codec import MAX_SUBMITTED_BYTES, pack
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from aiohttp import web
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.kafka.admin import TopicsAdmin
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners

@@ -10,7 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from connectors.kafka.consumer import PartitionConsumer
-from connectors.kafka.reader import Reader, ReadTimeout
+from connectors.kafka.ports import ReadTimeout
+from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import RENEW_SECONDS, Lease, Route, Routes

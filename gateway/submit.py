@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, pack
 from schemas.codes import Code
 from schemas.events import SCHEMA_VERSION, SubmittedItem, SubmittedRecord

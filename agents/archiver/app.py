@@ -18,7 +18,7 @@ from agents.archiver.source import KafkaSource
 from agents.archiver.stage import ArchiverStage
 from agents.settings import WorkerSettings
 from connectors.clickhouse.archive import Archive
-from connectors.kafka.admin import KafkaUnreachable
+from connectors.kafka.ports import KafkaUnreachable
 from schemas.topics import SUBMITTED
 from streams.faust_adapter.app import PipelineApp, make_app
 from streams.faust_adapter.consumer import PassSchema

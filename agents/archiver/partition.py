@@ -18,8 +18,7 @@ from agents.archiver.inserts import Inserts, Tokened
 from agents.rules.archive import Block, Gathering, R, Start
 from connectors.clickhouse.archive import Archive, ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from connectors.kafka.admin import KafkaUnreachable
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from schemas.codec import NewerVersion, Undecodable
 from streams.stage import GoOn, Status
 

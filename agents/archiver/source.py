@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from agents.rules.archive import Start, start_at
-from connectors.kafka.reader import Reader, ReadTimeout
+from connectors.kafka.ports import ReadTimeout
+from connectors.kafka.reader import Reader
 from schemas.topics import SUBMITTED
 
 

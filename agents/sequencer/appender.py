@@ -18,8 +18,7 @@ from typing import Protocol
 from agents.rules.batch import Batch
 from agents.rules.fold import DeadItem
 from agents.sequencer.log_applier import Halt, LogApplier
-from connectors.kafka.producer import QueueFull
-from connectors.kafka.reader import OffsetGone, ReadTimeout
+from connectors.kafka.ports import OffsetGone, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from schemas.codec import encode_event
 from schemas.events import LogRecord

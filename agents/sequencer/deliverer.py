@@ -16,8 +16,7 @@ from agents.rules.batch import Batch
 from agents.rules.fanout import Routes, Told, begun_in, deliveries, users_of
 from agents.rules.fold import OutOfStep, Repeat
 from agents.rules.log import Verdict, judge, news
-from connectors.kafka.producer import QueueFull
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import MAX_DELIVERY_BYTES, decode_log, encode_event, pack

@@ -12,8 +12,8 @@ from agents.rules.fold import DeadItem
 from agents.rules.position import FoundInput
 from agents.sequencer.queries import RecordCache, Taking
 from agents.sequencer.restore import Restored, restore
-from connectors.kafka.producer import KafkaSendError, QueueFull
-from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
+from connectors.kafka.ports import KafkaSendError, OffsetGone, QueueFull, ReadTimeout
+from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
 from connectors.kafka.recovering_producer import RecoveringProducer
 from connectors.redis.owners import Owners
@@ -209,7 +209,7 @@ class PartitionIO:
             )
             while True:
                 try:
-                    await self._outside.log_producer.producer.send_and_wait(
+                    await self._outside.log_producer.send_and_wait(
                         DEAD_LETTERS, self._number, value
                     )
                     break

@@ -7,7 +7,7 @@ from typing import Any
 from agents.sequencer.queries import RangeGone
 from agents.sequencer.stage import SequencerStage
 from agents.worker_api import add_health, add_question, encode_json, joining
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import ReadTimeout
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.worker_api import (
     HeadsQuestion,

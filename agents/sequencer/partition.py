@@ -20,8 +20,7 @@ from agents.sequencer.io import PartitionIO
 from agents.sequencer.log_applier import Halt, LogApplier
 from agents.sequencer.queries import Page, find_heads, find_newest, read_page
 from agents.sequencer.restore import Stopped
-from connectors.kafka.admin import KafkaUnreachable
-from connectors.kafka.reader import OffsetGone, ReadTimeout
+from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from schemas.codec import NewerVersion
 from schemas.worker_api import Newest
 from streams.stage import GoOn, Status

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.stage import SequencerStage
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import ReadTimeout
 from schemas.topics import SUBMITTED
 from streams.faust_adapter.app import PipelineApp
 from streams.stage import Status

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from agents.rules.fanout import message_frame
-from connectors.kafka.reader import OffsetGone
+from connectors.kafka.ports import OffsetGone
 from connectors.kafka.record import Record
 from schemas.codec import decode_log
 from schemas.events import Taken

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
 from agents.sequencer.log_applier import Halt, LogApplier
-from connectors.kafka.reader import OffsetGone, Reader
+from connectors.kafka.ports import OffsetGone
+from connectors.kafka.reader import Reader
 from schemas.topics import LOG, SUBMITTED
 from streams.tables.rocks import RocksBudget
 from streams.tables.sequences import FORMAT, Header, SequenceTable

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import Partition
-from connectors.kafka.admin import KafkaUnreachable
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from schemas.ids import partition_of
 from schemas.topics import LOG
 from schemas.worker_api import (

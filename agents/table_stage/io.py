@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from agents.claims import claim
-from connectors.kafka.producer import KafkaSendError, QueueFull
+from connectors.kafka.ports import KafkaSendError, QueueFull
 from connectors.kafka.reader import Reader
 from connectors.kafka.recovering_producer import RecoveringProducer
 from connectors.redis.client import RedisUnavailable
@@ -83,7 +83,7 @@ class TableStageIO:
         """Append records; returns when they are acknowledged, however long that takes."""
         while records:
             results = await asyncio.gather(
-                *(self._producer.producer.send_and_wait(topic, *record) for record in records),
+                *(self._producer.send_and_wait(topic, *record) for record in records),
                 return_exceptions=True,
             )
             failed = [

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from agents.table_stage.io import TableStageIO
-from connectors.kafka.admin import KafkaUnreachable
-from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
+from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
+from connectors.kafka.reader import Reader
 from schemas.codec import MAX_DELIVERY_BYTES, NewerVersion, Undecodable, encode_event, pack
 from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord
 from streams.stage import GoOn, Status

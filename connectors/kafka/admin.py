@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from connectors.kafka.ports import KafkaUnreachable
 from schemas.topics import Topic, all_topics
-
-
-class KafkaUnreachable(Exception):
-    """Kafka does not answer at the address."""
 
 
 class TopicsWrong(Exception):

@@ -13,16 +13,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from connectors.kafka.ports import KafkaSendError, QueueFull, Report
+
 log = logging.getLogger(__name__)
 
-Report = Callable[[KafkaError | None, int], None]
-"""Called in the loop with an error and -1, or None and the record's offset."""
-
 _POLL_SECONDS = 0.5
-
-
-class QueueFull(Exception):
-    """The producer's own queue is full: hold back and try again when reports have come."""
 
 
 class KafkaProducer:
@@ -151,7 +146,3 @@ class KafkaProducer:
             self._loop.call_soon_threadsafe(callback)
         except RuntimeError:  # the loop is closed: nobody waits for the report any more
             self._closed = True
-
-
-class KafkaSendError(Exception):
-    """Kafka did not take the record; the text is librdkafka's."""

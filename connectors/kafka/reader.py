@@ -7,19 +7,12 @@ from collections.abc import Callable, Iterator
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connectors.kafka.consumer import to_record
+from connectors.kafka.ports import OffsetGone, ReadTimeout
 from connectors.kafka.record import Record
 
 log = logging.getLogger(__name__)
 
 _BATCH = 500
-
-
-class OffsetGone(Exception):
-    """The wanted offset is not (or no longer) in the partition."""
-
-
-class ReadTimeout(Exception):
-    """Kafka did not answer in time."""
 
 
 class Reader:

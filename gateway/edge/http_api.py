@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from connectors.kafka.producer import QueueFull
+from connectors.kafka.ports import QueueFull
 from connectors.redis.client import RedisUnavailable
 from gateway.edge.tokens import BadToken, verify
 from gateway.queries.conversations import RangeGone

@@ -10,7 +10,8 @@ from collections.abc import Coroutine
 
 import msgspec
 
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import WATCH_SECONDS, Watchers

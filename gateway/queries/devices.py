@@ -2,7 +2,8 @@
 
 import msgspec
 
-from connectors.kafka.producer import KafkaProducer, QueueFull
+from connectors.kafka.ports import QueueFull
+from connectors.kafka.producer import KafkaProducer
 from connectors.redis.routes import Routes
 from gateway.queries.worker_client import WorkerClient
 from gateway.receipts import Receipts

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 from agents.rules.fold import StateIncomplete
-from connectors.kafka.reader import OffsetGone, Reader
+from connectors.kafka.ports import OffsetGone
+from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
 from ops.audit.log import CountersSeen, PartitionJudge
 from ops.audit.verdict import Verdict

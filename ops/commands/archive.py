@@ -16,8 +16,9 @@ from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError, load
-from connectors.kafka.admin import KafkaUnreachable, TopicsAdmin
-from connectors.kafka.reader import OffsetGone, Reader, ReadTimeout
+from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
+from connectors.kafka.reader import Reader
 from ops.archive.compare import CursorReport, Report, compare, compare_cursors, fill, fill_cursors
 from ops.archive.months import first_kept
 from ops.exits import FAILED, exit_codes, fail

@@ -7,7 +7,7 @@ import click
 from msgspec import Meta, Struct
 
 from connectors.environment import SettingsError, load
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import ReadTimeout
 from ops.audit.collect import CannotJudge, audit
 from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
 

@@ -32,7 +32,8 @@ def command(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from connectors.environment import SettingsError, load
-    from connectors.kafka.admin import KafkaUnreachable, TopicsWrong
+    from connectors.kafka.admin import TopicsWrong
+    from connectors.kafka.ports import KafkaUnreachable
     from gateway.node import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging

@@ -8,7 +8,8 @@ import click
 from msgspec import Meta, Struct
 
 from connectors.environment import SettingsError, load
-from connectors.kafka.admin import KafkaUnreachable, TopicsAdmin
+from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.ports import KafkaUnreachable
 from ops.exits import FAILED, exit_codes
 
 _SETTLE_SECONDS = 10.0

@@ -34,7 +34,8 @@ def command(stages: tuple[str, ...]) -> None:
     from agents.settings import WorkerSettings
     from agents.worker import build_archiver, build_cursors, build_presence, build_sequencer, run
     from connectors.environment import SettingsError, load
-    from connectors.kafka.admin import KafkaUnreachable, TopicsWrong
+    from connectors.kafka.admin import TopicsWrong
+    from connectors.kafka.ports import KafkaUnreachable
     from ops.logs import set_up_logging
 
     if len(set(stages)) > 1:

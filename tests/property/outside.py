@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from agents.rules.batch import Batch
-from connectors.kafka.producer import KafkaSendError, QueueFull
+from connectors.kafka.ports import KafkaSendError, QueueFull
 from connectors.kafka.record import Record
 from connectors.redis.memory import MemoryOwners, MemoryRoutes, MemoryWatchers
 from schemas.events import Taken

@@ -12,7 +12,7 @@ from agents.rules.fold_view import InMemoryFoldView
 from agents.rules.log import Verdict, judge
 from agents.sequencer.appender import MAX_RECORDS, Appender
 from agents.sequencer.log_applier import LogApplier
-from connectors.kafka.producer import QueueFull
+from connectors.kafka.ports import QueueFull
 from connectors.kafka.record import Record
 from schemas.codec import decode_log, encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord

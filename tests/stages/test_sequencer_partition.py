@@ -14,7 +14,7 @@ from agents.sequencer import partition as module
 from agents.sequencer.log_applier import LogApplier
 from agents.sequencer.partition import Partition
 from agents.sequencer.restore import Restored
-from connectors.kafka.reader import ReadTimeout
+from connectors.kafka.ports import ReadTimeout
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
 from streams.stage import Status

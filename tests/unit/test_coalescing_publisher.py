@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from connectors.kafka.producer import QueueFull
+from connectors.kafka.ports import QueueFull
 from gateway.coalescing_publisher import CoalescingPublisher
 from gateway.receipts import Receipts
 from schemas.codec import decode_receipts

@@ -3,7 +3,8 @@
 import asyncio
 from typing import cast
 
-from connectors.kafka.producer import KafkaProducer, QueueFull, Report
+from connectors.kafka.ports import KafkaSendError, QueueFull
+from connectors.kafka.producer import KafkaProducer, Report
 from gateway.edge.drain import drain
 from gateway.registry import MAX_REMEMBERED, Connection, ConnectionRegistry
 from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
@@ -154,7 +155,7 @@ async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
     submitter = Submitter(cast(KafkaProducer, producer), 1)
     submitter.submit(item(1), failures.append)
     await asyncio.sleep(0)
-    producer.reports[0]("broker away", -1)
+    producer.reports[0](KafkaSendError("broker away"), -1)
     producer.full = True
     submitter.submit(item(2), failures.append)
     await asyncio.sleep(0)

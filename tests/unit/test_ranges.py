@@ -16,7 +16,7 @@ from agents.sequencer.queries import (
     find_heads,
     read_page,
 )
-from connectors.kafka.reader import OffsetGone
+from connectors.kafka.ports import OffsetGone
 from connectors.kafka.record import Record
 from gateway.queries.conversations import merge_heads
 from schemas.codec import decode_server_frames, encode_event, join_frames

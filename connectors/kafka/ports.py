@@ -1,0 +1,151 @@
+"""Kafka as the rest of the code sees it. `KafkaCluster` is the real one, `MemoryKafka` its twin.
+
+Both pass the same contract suite (tests/contract/test_kafka.py).
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from connectors.kafka.record import Record
+
+Report = Callable[[Exception | None, int], None]
+"""Called in the loop with an error and -1, or with None and the record's offset."""
+
+
+class QueueFull(Exception):
+    """The producer takes nothing now. Hold the record back and try again later."""
+
+
+class KafkaSendError(Exception):
+    """Kafka did not take the record; the text is the client's."""
+
+
+class OffsetGone(Exception):
+    """The wanted offset is not (or no longer) in the partition."""
+
+
+class ReadTimeout(Exception):
+    """Kafka did not answer in time."""
+
+
+class KafkaUnreachable(Exception):
+    """Kafka does not answer at the address."""
+
+
+class Producer(Protocol):
+    """An idempotent producer with acks=all: in order per partition. It survives fatal errors.
+
+    A fatal error of the client replaces the client: what was under way is reported as failed, and
+    the next `send` uses the new one.
+    """
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        on_report: Report | None = None,
+        key: bytes | None = None,
+    ) -> None:
+        """Queue one record. Raises QueueFull, and nothing else."""
+
+    async def send_and_wait(
+        self, topic: str, partition: int, value: bytes, key: bytes | None = None
+    ) -> int:
+        """Send one record; returns its offset once Kafka has acknowledged it. Raises
+        KafkaSendError, QueueFull."""
+
+    def __len__(self) -> int:
+        """Records not yet acknowledged."""
+
+    async def close(self, flush_seconds: float) -> None:
+        """Wait up to `flush_seconds` for what is queued, then report the rest as failed."""
+
+
+class Reader(Protocol):
+    """Reads ranges of partitions, and what its group has committed. Blocking: run it in an
+    executor, one thread at a time, and close it."""
+
+    def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
+        """(first offset, offset after the last). Raises ReadTimeout."""
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """The offset that the group has committed, None if it has none. Raises ReadTimeout."""
+
+    def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[Record]:
+        """Records start..end-1 in order. Raises OffsetGone if `start` does not exist,
+        ReadTimeout if nothing comes."""
+
+    def batches(
+        self,
+        topic: str,
+        partition: int,
+        start: int,
+        end: int,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Iterator[list[Record]]:
+        """The same, one list for each fetch. It ends early once `stopped()` is true."""
+
+    def close(self) -> None: ...
+
+
+class Fetcher(Protocol):
+    """Reads many partitions of one topic, each from the offset it is told. What has come waits
+    until it is taken. An offset that Kafka does not have counts as the first that it has: whoever
+    must not jump compares offsets."""
+
+    def read(self, offsets: Mapping[int, int]) -> None:
+        """Read these partitions and no others, each from its offset. What waits is dropped."""
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read a partition from `offset`. What waits of it is dropped."""
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something has come since this call, or the time is over."""
+
+    def has(self, partitions: Collection[int]) -> bool:
+        """Whether something of them waits."""
+
+    def take(self, partitions: Collection[int]) -> dict[int, list[Record]]:
+        """partition → all that waits of it, in order, of those of `partitions` that have
+        something."""
+
+    def end(self, partition: int) -> int | None:
+        """The offset after the last record that Kafka had when it last answered, if known."""
+
+    async def close(self) -> None: ...
+
+
+class PartitionConsumer(Protocol):
+    """Reads one partition; each fetch goes to a callback in the loop, in order."""
+
+    async def close(self) -> None:
+        """Stop reading; nothing more is handed over."""
+
+
+class Kafka(Protocol):
+    """One Kafka cluster: makes its clients. Use it inside a running loop."""
+
+    def producer(self, conf: Mapping[str, Any]) -> Producer:
+        """`conf` adds settings of librdkafka."""
+
+    def reader(self, timeout: float = 30.0, group: str = "") -> Reader:
+        """`timeout` in seconds; `group` is the consumer group whose offsets it reads."""
+
+    def fetcher(self, topic: str, fetch_bytes: int = 1) -> Fetcher:
+        """Kafka answers when it has `fetch_bytes`, or after half a second."""
+
+    def partition_consumer(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        on_records: Callable[[Sequence[Record]], None],
+        on_lost: Callable[[str], None],
+    ) -> PartitionConsumer:
+        """Reads from `offset` on. `on_lost` is called once, with a text, if that position no
+        longer exists in Kafka, or if the consumer cannot go on."""
+
+    def topic_ids(self) -> Mapping[str, str]:
+        """topic → Kafka's id of it, of our topics that exist. Blocking. Raises
+        KafkaUnreachable."""
