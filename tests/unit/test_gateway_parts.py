@@ -4,7 +4,7 @@ import asyncio
 from typing import cast
 
 from connectors.kafka.ports import KafkaSendError, QueueFull
-from connectors.kafka.producer import KafkaProducer, Report
+from connectors.kafka.producer import KafkaProducer
 from gateway.edge.drain import drain
 from gateway.registry import MAX_REMEMBERED, Connection, ConnectionRegistry
 from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
