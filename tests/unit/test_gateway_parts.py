@@ -3,7 +3,7 @@
 import asyncio
 from typing import cast
 
-from connectors.kafka.ports import KafkaSendError, QueueFull
+from connectors.kafka.ports import KafkaSendError, QueueFull, Report
 from connectors.kafka.producer import KafkaProducer
 from gateway.edge.drain import drain
 from gateway.registry import MAX_REMEMBERED, Connection, ConnectionRegistry
