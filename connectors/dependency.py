@@ -1,0 +1,80 @@
+"""Whether an outside system answers, for the log and for health pages.
+
+Each client of Kafka, Redis and ClickHouse reports here what it meets. The log gets one line when a
+system goes away and one when it is back:
+
+    kafka is unreachable: <why>; <what waits>
+    kafka is reachable again after 12.3 s
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+
+class Dependency:
+    """One outside system. Clients report from any thread or loop.
+
+    A system counts as unreachable as long as one of its clients has failed and not succeeded since.
+    `client` names the reporter: without it, one client that gets through would hide another that
+    does not. `waits` says in the log what waits meanwhile; `clock` is in seconds.
+    """
+
+    def __init__(
+        self, name: str, clock: Callable[[], float] = time.monotonic, waits: str = ""
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._waits = f"; {waits}" if waits else ""
+        self._lock = threading.Lock()
+        self._failing: dict[str, str] = {}
+        self._since = 0.0
+
+    def failed(self, why: str, client: str = "") -> None:
+        """A client could not get through; `why` is one line."""
+        if client in self._failing:
+            return
+        with self._lock:
+            first = not self._failing
+            self._failing[client] = why
+            if first:
+                self._since = self._clock()
+                log.warning("%s is unreachable: %s%s", self.name, why, self._waits)
+
+    def succeeded(self, client: str = "") -> None:
+        """A client got through, or is closed. Cheap while nothing is wrong."""
+        if client not in self._failing:
+            return
+        with self._lock:
+            if self._failing.pop(client, None) is not None and not self._failing:
+                seconds = self._clock() - self._since
+                log.warning("%s is reachable again after %.1f s", self.name, seconds)
+
+    def problem(self) -> str | None:
+        """What is wrong now, in one line, or None."""
+        with self._lock:
+            for why in self._failing.values():
+                seconds = self._clock() - self._since
+                return f"{self.name} is unreachable for {seconds:.1f} s: {why}"
+        return None
+
+
+class Dependencies:
+    """The outside systems of one process, by name."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._known: dict[str, Dependency] = {}
+
+    def get(self, name: str, waits: str = "") -> Dependency:
+        """The dependency of this name; it is made when it is first asked for."""
+        if name not in self._known:
+            self._known[name] = Dependency(name, self._clock, waits)
+        return self._known[name]
+
+    def problems(self) -> list[str]:
+        """One line for each system that cannot be reached now."""
+        return [problem for one in self._known.values() if (problem := one.problem()) is not None]
