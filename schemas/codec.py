@@ -17,6 +17,8 @@ from schemas.codes import Code
 MAX_SUBMITTED_BYTES = 256 * 1024
 MAX_LOG_BYTES = 1024 * 1024
 MAX_DELIVERY_BYTES = 1024 * 1024
+_DELIVERY_HEAD = 64
+"""Upper bound of what a delivery record has beside its events, in bytes."""
 
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -265,6 +267,19 @@ def _of_version(decoder: msgspec.msgpack.Decoder[_Record], value: bytes) -> _Rec
         raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
     _check_version(record.version)
     return record
+
+
+def encode_deliveries(delivered: Sequence[events.Delivered]) -> list[bytes]:
+    """Records of `deliveries` that carry these events in order, each of at most
+    MAX_DELIVERY_BYTES; an event larger than that stands alone."""
+    value = encode_event(events.DeliveryRecord(events.SCHEMA_VERSION, list(delivered)))
+    if len(value) <= MAX_DELIVERY_BYTES:
+        return [value]
+    sizes = (len(encode_event(event)) for event in delivered)
+    return [
+        encode_event(events.DeliveryRecord(events.SCHEMA_VERSION, list(delivered[cut])))
+        for cut in pack(sizes, MAX_DELIVERY_BYTES - _DELIVERY_HEAD)
+    ]
 
 
 def pack(encoded_sizes: Iterable[int], limit: int) -> Iterator[slice]:

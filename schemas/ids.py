@@ -67,9 +67,15 @@ def is_member(conversation: str, user: str) -> bool:
 
 
 def members_of_valid(conversation: str) -> tuple[str, str]:
-    """The same for an id that has been checked."""
+    """The two users of an id that has been checked already, smaller first."""
     first, _, second = conversation.partition(":")
     return first, second
+
+
+def peer_of(conversation: str, user: str) -> str:
+    """The other user of a valid conversation id, of which `user` is one."""
+    first, second = members_of_valid(conversation)
+    return second if user == first else first
 
 
 def partition_of(conversation: str, partitions: int) -> int:

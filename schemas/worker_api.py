@@ -6,6 +6,13 @@ from msgspec import Struct
 from schemas.events import PresenceState
 from schemas.frames import Mark
 
+MAX_PAGE_BYTES = 128 * 1024
+"""A page of messages stays below what a socket message may hold."""
+
+
+class RangeGone(Exception):
+    """The log, or what is kept of it, no longer holds the beginning of the wanted range."""
+
 
 class HeadsQuestion(Struct):
     """What is new to a device of `user` in the user's conversations after `after` up to `until` by

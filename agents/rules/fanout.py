@@ -7,6 +7,7 @@ from agents.rules.fold import OutOfStep, Repeat
 from schemas import frames
 from schemas.codec import encode_frame
 from schemas.events import AnswerDelivered, MessageDelivered, Taken
+from schemas.ids import members_of_valid, peer_of
 
 Told = MessageDelivered | AnswerDelivered
 
@@ -18,14 +19,14 @@ def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> s
     """Whose routes are needed: both users of a message, the sender of anything else."""
     users: set[str] = set()
     for conversation in {item.conversation for item in taken}:
-        users.update(conversation.split(":"))
+        users.update(members_of_valid(conversation))
     users.update(answer.item.sender for answer in answers)
     return users
 
 
 def begun_in(taken: Iterable[Taken]) -> list[str]:
     """The users of conversations that begin."""
-    return [user for item in taken if item.seq == 1 for user in item.conversation.split(":")]
+    return [user for item in taken if item.seq == 1 for user in members_of_valid(item.conversation)]
 
 
 def deliveries(
@@ -45,8 +46,7 @@ def deliveries(
                 users_by_slot[slot] = [sender]
         if not seq:
             continue
-        first, _, second = conversation.partition(":")
-        recipient = second if sender == first else first
+        recipient = peer_of(conversation, sender)
         for _, slot in routes.get(recipient, ()):
             users = users_by_slot.get(slot)
             if users is None:

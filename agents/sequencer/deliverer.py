@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from agents.rules.batch import Batch
-from agents.rules.fanout import Routes, Told, begun_in, deliveries, users_of
+from agents.rules.fanout import Routes, begun_in, deliveries, users_of
 from agents.rules.fold import OutOfStep, Repeat
 from agents.rules.log import Verdict, judge, news
 from connectors.kafka.ports import QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
-from schemas.codec import MAX_DELIVERY_BYTES, decode_log, encode_event, pack
-from schemas.events import SCHEMA_VERSION, DeliveryRecord, Taken
+from schemas.codec import decode_log, encode_deliveries
+from schemas.events import Taken
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Deliverer:
         self._steps.append(step)
         self._sent = to
         for slot, slot_events in events.items():
-            for value in _records(slot_events):
+            for value in encode_deliveries(slot_events):
                 step.open += 1
                 await self._queue(slot, value, step)
         self._done(step)
@@ -211,15 +211,3 @@ class Deliverer:
             self.delivered = steps.popleft().to
         while self._spans and self._spans[0][1] <= self.delivered:
             self.log_from = self._spans.popleft()[0]
-
-
-def _records(events: Sequence[Told]) -> list[bytes]:
-    """Delivery records of at most 1 MiB."""
-    value = encode_event(DeliveryRecord(SCHEMA_VERSION, list(events)))
-    if len(value) <= MAX_DELIVERY_BYTES:
-        return [value]
-    sizes = (len(event.frame) + 400 for event in events)
-    return [
-        encode_event(DeliveryRecord(SCHEMA_VERSION, list(events[cut])))
-        for cut in pack(sizes, MAX_DELIVERY_BYTES)
-    ]

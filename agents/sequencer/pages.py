@@ -4,7 +4,6 @@ import json
 import time
 from typing import Any
 
-from agents.sequencer.queries import RangeGone
 from agents.sequencer.stage import SequencerStage
 from agents.worker_api import add_health, add_question, encode_json, joining
 from connectors.kafka.ports import ReadTimeout
@@ -14,6 +13,7 @@ from schemas.worker_api import (
     HoldingQuestion,
     NewestQuestion,
     PageHead,
+    RangeGone,
     SeqsQuestion,
 )
 from streams.faust_adapter.app import PipelineApp

@@ -16,10 +16,7 @@ from connectors.kafka.record import Record
 from schemas.codec import decode_log
 from schemas.events import Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES
-from schemas.worker_api import Newest
-
-MAX_PAGE_BYTES = 128 * 1024
-"""A page stays below what a socket message may hold."""
+from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
 
 
 class Page(NamedTuple):
@@ -28,10 +25,6 @@ class Page(NamedTuple):
 
     known: int
     frames: list[bytes]
-
-
-class RangeGone(Exception):
-    """The log no longer holds the beginning of the range."""
 
 
 class LastSeqs(Protocol):

@@ -14,8 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from agents.table_stage.io import TableStageIO
 from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from connectors.kafka.reader import Reader
-from schemas.codec import MAX_DELIVERY_BYTES, NewerVersion, Undecodable, encode_event, pack
-from schemas.events import SCHEMA_VERSION, Delivered, DeliveryRecord
+from schemas.codec import NewerVersion, Undecodable, encode_deliveries
+from schemas.events import Delivered
 from streams.stage import GoOn, Status
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Partition(abc.ABC, Generic[Fact]):
         """Deliver slot → events; returns when they are acknowledged."""
         self.figures["told"] += sum(map(len, slots.values()))
         await self.outside.deliver(
-            [(slot, value) for slot, events in slots.items() for value in _records(events)]
+            [(slot, value) for slot, events in slots.items() for value in encode_deliveries(events)]
         )
 
     def waits_for_redis(self, waiting: bool) -> None:
@@ -218,12 +218,3 @@ class Partition(abc.ABC, Generic[Fact]):
             "waiting": len(self._waiting),
             "waiting_for_redis": self.waiting_for_redis,
         }
-
-
-def _records(events: Sequence[Delivered]) -> list[bytes]:
-    """Delivery records of at most 1 MiB."""
-    sizes = (len(encode_event(event)) for event in events)
-    return [
-        encode_event(DeliveryRecord(SCHEMA_VERSION, list(events[cut])))
-        for cut in pack(sizes, MAX_DELIVERY_BYTES - 64)
-    ]

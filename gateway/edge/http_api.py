@@ -11,7 +11,6 @@ from aiohttp import web
 from connectors.kafka.ports import QueueFull
 from connectors.redis.client import RedisUnavailable
 from gateway.edge.tokens import BadToken, verify
-from gateway.queries.conversations import RangeGone
 from gateway.queries.devices import Device, DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.worker_client import WorkersUnavailable
@@ -19,6 +18,7 @@ from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.ids import InvalidId, UserId, device_id, is_member
+from schemas.worker_api import RangeGone
 
 _MAX_CONVERSATIONS = 50
 _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")

@@ -6,7 +6,7 @@ import logging
 from gateway.edge.pacer import Pacer
 from gateway.log_throttle import LogThrottle
 from gateway.presence.node import PresenceNode
-from gateway.queries.conversations import ConversationQueries, RangeGone
+from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.marks import MarkQueries
 from gateway.queries.worker_client import WorkersUnavailable
@@ -14,6 +14,7 @@ from gateway.registry import Connection
 from schemas import frames
 from schemas.codec import encode_frame, encode_page
 from schemas.codes import Code
+from schemas.worker_api import RangeGone
 
 log = logging.getLogger(__name__)
 

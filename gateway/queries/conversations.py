@@ -17,6 +17,7 @@ from schemas.worker_api import (
     NewestAnswer,
     NewestQuestion,
     PageHead,
+    RangeGone,
     SeqsAnswer,
     SeqsQuestion,
 )
@@ -25,10 +26,6 @@ _heads = msgspec.json.Decoder(HeadsAnswer)
 _seqs = msgspec.json.Decoder(SeqsAnswer)
 _newest = msgspec.json.Decoder(NewestAnswer)
 _page_head = msgspec.json.Decoder(PageHead)
-
-
-class RangeGone(Exception):
-    """The log no longer holds the beginning of the range."""
 
 
 def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> Heads:
@@ -111,7 +108,7 @@ class ConversationQueries:
         query = {"conversation": conversation, "after": str(after), "limit": str(limit)}
         status, answer = await self._workers.ask_owner(conversation, "page", query)
         if status == 410:
-            raise RangeGone
+            raise RangeGone(f"{conversation} after {after}")
         if status != 200:
             raise WorkersUnavailable(f"page of {conversation}: {status}")
         head, *frames = split_frames(answer)

@@ -11,14 +11,11 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from gateway.queries.conversations import RangeGone
 from gateway.queries.worker_client import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.frames import MAX_PAGE_MESSAGES, Message
-from schemas.worker_api import Newest
+from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
 
-MAX_PAGE_BYTES = 128 * 1024
-"""Of a page's messages; the first one is sent however large it is."""
 _MAX_READS = 16
 """Questions under way at the archive; more wait for their turn."""
 _LAST_SEQ = 2**53 - 1

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ops.audit.verdict import Verdict
+from schemas.ids import members_of_valid
 
 
 class Shown(NamedTuple):
@@ -49,7 +50,7 @@ def judge_devices(
                 verdict.add(
                     "duplicate", f"{device} showed one message as {keys[message.key]} and as {name}"
                 )
-            if device.split("/")[0] not in message.conversation.split(":"):
+            if device.split("/")[0] not in members_of_valid(message.conversation):
                 verdict.add("phantom", f"{device} showed {name} of other people")
             if truth.setdefault(name, message) != message:
                 verdict.add("inconsistent-offsets", f"{device} showed {name} with other content")
@@ -60,7 +61,7 @@ def judge_devices(
         seen = {(message.conversation, message.seq) for message in shown}
         users = device.split("/")[0]
         for conversation, seq in truth:
-            if users in conversation.split(":") and (conversation, seq) not in seen:
+            if users in members_of_valid(conversation) and (conversation, seq) not in seen:
                 verdict.add("lost-write", f"{device} never showed {(conversation, seq)}")
     for conversation, end in last.items():
         for seq in range(1, end + 1):

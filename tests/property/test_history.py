@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.clickhouse.memory import MemoryArchive
-from gateway.queries.conversations import RangeGone
-from gateway.queries.history import MAX_PAGE_BYTES, History, HistoryUnavailable, Page
+from gateway.queries.history import History, HistoryUnavailable, Page
 from gateway.queries.worker_client import WorkersUnavailable
 from schemas.archive import Row
 from schemas.codec import encode_frame
 from schemas.frames import Message
-from schemas.worker_api import Newest
+from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
 
 A = "alice:bob"
 

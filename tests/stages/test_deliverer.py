@@ -143,14 +143,3 @@ async def test_a_failed_delivery_is_made_again_from_the_log() -> None:
     first_seen = list(dict.fromkeys(world.delivered))
     assert first_seen[-1] == 5
     running.cancel()
-
-
-def test_delivery_records_are_bounded() -> None:
-    frame = b"x" * 200_000
-    events = [
-        MessageDelivered("alice:bob", seq, "alice", "one", ["bob"], frame) for seq in range(1, 13)
-    ]
-    values = module._records(list(events))
-    assert len(values) > 1
-    assert all(len(value) <= 1024 * 1024 for value in values)
-    assert [event for value in values for event in decode_deliveries(value).events] == events

@@ -9,7 +9,6 @@ from agents.sequencer.io import spans
 from agents.sequencer.log_applier import LogApplier
 from agents.sequencer.queries import (
     Page,
-    RangeGone,
     RecordCache,
     Taking,
     by_conversation,
@@ -22,6 +21,7 @@ from gateway.queries.conversations import merge_heads
 from schemas.codec import decode_server_frames, encode_event, join_frames
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES, Message
+from schemas.worker_api import RangeGone
 from streams.tables.rocks import RocksBudget
 from streams.tables.sequences import Header, SequenceTable
 

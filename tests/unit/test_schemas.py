@@ -174,3 +174,22 @@ def test_the_design_page_names_tests_and_files_that_exist() -> None:
         r"\b(?:tests|agents|streams|gateway|schemas|ops|bench|clients)/[\w/.]+\w", page
     )
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_delivery_records_are_bounded() -> None:
+    delivered = [
+        events.MessageDelivered("alice:bob", seq, "alice", "one", ["bob"], b"x" * 200_000)
+        for seq in range(1, 13)
+    ]
+    values = codec.encode_deliveries(delivered)
+    assert len(values) > 1
+    assert all(len(value) <= codec.MAX_DELIVERY_BYTES for value in values)
+    assert [
+        event for value in values for event in codec.decode_deliveries(value).events
+    ] == delivered
+    assert len(codec.encode_deliveries(delivered[:1])) == 1
+
+
+def test_the_peer_is_the_other_user() -> None:
+    assert ids.peer_of("alice:bob", "alice") == "bob"
+    assert ids.peer_of("alice:bob", "bob") == "alice"
