@@ -1,1 +1,4 @@
-"""What is said on the socket, in Kafka and in ClickHouse. Imports nothing of ours."""
+"""The formats of everything that leaves a process: socket frames, Kafka records, ClickHouse rows.
+
+This package imports no other package of this repository.
+"""

@@ -1,16 +1,16 @@
-"""The archive in ClickHouse: rows of its tables, and the numbered migrations that make them."""
+"""The archive in ClickHouse: the rows of its tables, and the migrations that create the tables."""
 
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
 MESSAGE, ERASURE = 0, 1
-"""Versions of a row; the highest of a (conversation, seq) stays."""
+"""Versions of a row. Of the rows of one (conversation, seq), ClickHouse keeps the highest."""
 
 
 class Row(NamedTuple):
-    """A row of `archive.messages`, in the order of its columns. `time` in ms of log time, `key` 16
-    bytes."""
+    """A row of `archive.messages`, in the order of the columns. `time` is log time in ms, `key` has
+    16 bytes."""
 
     conversation: str
     seq: int
@@ -29,8 +29,8 @@ DELIVERED, READ = "delivered", "read"
 
 
 class CursorRow(NamedTuple):
-    """A row of `archive.cursors`: at `time` (ms) it was known that `user` had received, or read,
-    all up to `up_to`."""
+    """A row of `archive.cursors`: from `time` (ms, the broker's) on, the cursors stage knew that
+    `user` had received or read (`kind`) all messages up to sequence number `up_to`."""
 
     conversation: str
     user: str
@@ -40,8 +40,8 @@ class CursorRow(NamedTuple):
 
 
 class Migration(NamedTuple):
-    """One file of schemas/clickhouse. Every statement is safe to repeat; `blocks` says whether
-    readers or writers wait."""
+    """One file of schemas/clickhouse. Every statement is safe to repeat. `blocks` says in words
+    whether readers or writers have to wait for it."""
 
     number: int
     name: str
@@ -51,7 +51,7 @@ class Migration(NamedTuple):
 
 @cache
 def migrations() -> list[Migration]:
-    """All of them, in order: 1, 2, 3 …"""
+    """All migrations in order: 1, 2, 3 …"""
     folder = files("schemas") / "clickhouse"
     found = sorted(file.name for file in folder.iterdir() if file.name.endswith(".sql"))
     return [_migration(name, (folder / name).read_text()) for name in found]

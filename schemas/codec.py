@@ -1,8 +1,8 @@
-"""Bytes to and from frames and events, with the size limits of records.
+"""Encoders and decoders of frames and events, and the size limits of records.
 
-Decoders raise `Undecodable` with the code a client or a dead letter gets, or `NewerVersion`, which
-halts a partition (architecture rule R7): nothing that a newer writer meant is ever set aside by an
-older reader.
+A decoder raises `Undecodable`, with the code for the client or the dead letter, or `NewerVersion`,
+which halts the partition (docs/RULES.md, R7): an older reader never sets aside what a newer writer
+meant.
 """
 
 import contextlib
@@ -15,19 +15,17 @@ from schemas import events, frames
 from schemas.codes import Code
 
 MAX_SUBMITTED_BYTES = 256 * 1024
-MAX_LOG_BYTES = 1024 * 1024
 MAX_DELIVERY_BYTES = 1024 * 1024
 _DELIVERY_HEAD = 64
 """Upper bound of what a delivery record has beside its events, in bytes."""
 
-
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be; text that is not UTF-8, and deep
-nesting, have exceptions of their own."""
+"""Everything that msgspec raises for malformed bytes. Text that is not UTF-8 and deep nesting raise
+exceptions of their own."""
 
 
 class Undecodable(ValueError):
-    """A value that breaks its schema for good."""
+    """A value breaks its schema, and will on every later attempt. `code` is a reply code."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(f"{code.name}: {detail}")
@@ -35,12 +33,14 @@ class Undecodable(ValueError):
 
 
 class NewerVersion(ValueError):
-    """A record written by newer code than this: deploy that first, then start again."""
+    """Newer code than this wrote the record. Deploy that code, then start again."""
 
 
 class SetAside(NamedTuple):
-    """An item that the decoder refuses. `refusal` uses up its ordinal where the envelope could be
-    read."""
+    """An item that the decoder refuses, at index `place` of its record.
+
+    `refusal` uses up the item's ordinal; None if the decoder could not even read the ordinal.
+    """
 
     place: int
     code: Code
@@ -54,11 +54,11 @@ encode_frame = msgspec.json.Encoder().encode
 _command = msgspec.json.Decoder(frames.Command)
 _server_frame = msgspec.json.Decoder(frames.ServerFrame)
 decode_command = _command.decode
-"""One frame of a device; raises UNDECODABLE (the gateway's handshake makes codes of them)."""
+"""Decodes one frame of a device. Raises UNDECODABLE; gateway/session.py answers with a code."""
 
 
 class _PageOfFrames(msgspec.Struct, tag_field="t", tag="page"):
-    """`frames.Page` whose messages are encoded already."""
+    """`frames.Page` with messages that are encoded already."""
 
     id: int
     conversation: str
@@ -70,7 +70,7 @@ class _PageOfFrames(msgspec.Struct, tag_field="t", tag="page"):
 def encode_page(
     id_: int, conversation: str, known: int, messages: Iterable[bytes], first: bool = False
 ) -> bytes:
-    """A `page` frame of finished `message` frames."""
+    """A `page` frame from encoded `message` frames."""
     return encode_frame(
         _PageOfFrames(
             id_, conversation, known, [msgspec.Raw(message) for message in messages], first
@@ -79,25 +79,25 @@ def encode_page(
 
 
 def presence_of(user: str, state: events.PresenceState | None) -> frames.Presence:
-    """What a device is told of a user; None: nothing is known."""
+    """The `presence` frame for a user's state. None means that no node has ever named the user."""
     if state is None:
         return frames.Presence(user, False, 0)
     return frames.Presence(user, state.online, 0 if state.online else state.last_seen)
 
 
 def join_frames(encoded: Sequence[bytes]) -> bytes:
-    """Several encoded frames as one WebSocket message."""
+    """One WebSocket message from several encoded frames."""
     return encoded[0] if len(encoded) == 1 else b"\n".join(encoded)
 
 
 def split_frames(message: bytes) -> list[bytes]:
-    """The frames of a WebSocket message, still encoded; empty lines are ignored."""
+    """The encoded frames of a WebSocket message, without empty lines."""
     return [line for line in message.split(b"\n") if line.strip()]
 
 
 def decode_server_frames(message: str | bytes) -> list[frames.ServerFrame]:
-    """All frames of a WebSocket message from the server. Unknown frame types (a newer server's) are
-    left out."""
+    """All frames of a WebSocket message from the server, without those of unknown types (a newer
+    server may send them). Raises Undecodable."""
     lines = split_frames(message.encode() if isinstance(message, str) else message)
     decoded = []
     for line in lines:
@@ -128,7 +128,7 @@ _dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
 class _Envelope(msgspec.Struct, array_like=True, tag=0):
-    """A submitted message whose body cannot be read."""
+    """A submitted message, whatever its body is."""
 
     conversation: events.Text
     sender: events.Text
@@ -144,11 +144,11 @@ _envelope = msgspec.msgpack.Decoder(_Envelope)
 
 
 def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
-    """The items of a `messages.submitted` record in order, unreadable ones as SetAside. Pure, and
-    fixed by the schema version.
+    """The items of a `messages.submitted` record in order, an unreadable one as SetAside.
 
-    Raises Undecodable if the record's frame is unreadable, too large, or mixes a control with
-    messages; NewerVersion if a newer writer made it.
+    Pure: every worker must get the same items from the same bytes, so a change of the result needs
+    a new schema version. Raises Undecodable if the record itself is unreadable, is too large, or
+    mixes a control with messages; NewerVersion if a newer writer made it.
     """
     if len(value) > MAX_SUBMITTED_BYTES:
         raise Undecodable(Code.RECORD_TOO_LARGE, f"{len(value)} bytes")
@@ -165,7 +165,7 @@ def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
 
 
 def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
-    """The slow way, for a record of which something does not fit the schema."""
+    """Decode item by item: slower, for a record with something that does not fit the schema."""
     try:
         parts = _parts.decode(value)
         version = _int.decode(parts[0])
@@ -212,7 +212,7 @@ def _check_version(version: int) -> None:
 
 
 def decode_log(value: bytes) -> events.LogRecord:
-    """A record of `messages`. Raises NewerVersion or Undecodable (a log that is not ours)."""
+    """A record of `messages`. Raises NewerVersion or Undecodable."""
     return _of_version(_log, value)
 
 
@@ -283,9 +283,10 @@ def encode_deliveries(delivered: Sequence[events.Delivered]) -> list[bytes]:
 
 
 def pack(encoded_sizes: Iterable[int], limit: int) -> Iterator[slice]:
-    """Cut a sequence of item sizes in bytes into runs of at most `limit` bytes, never an empty one.
+    """Cut items into runs of at most `limit` bytes each, to pack 1..n items into a record.
 
-    An item larger than `limit` makes a run of its own. Used to pack 1..n items into records.
+    Takes the items' sizes in bytes and yields slices, none of them empty. An item larger than
+    `limit` makes a run of its own.
     """
     start, end, size = 0, 0, 0
     for item in encoded_sizes:

@@ -1,8 +1,8 @@
-"""Numbered codes: what went wrong and whether the device should try again.
+"""Numbered codes: what went wrong, and whether the device should try again.
 
-Reply codes (100-199) stand in `error` and `refused` frames and in dead letters. Close codes are
-WebSocket close codes: 4000-4499 mean "come back and resume", 4500-4999 "do not come back like
-this". docs/PROTOCOL.md shows this table; a test holds the two together.
+`error` and `refused` frames and dead letters carry reply codes (100-199). Close codes are WebSocket
+close codes: 4000-4499 mean "reconnect and resume", 4500-4999 "do not reconnect like this".
+docs/PROTOCOL.md shows both tables; tests/unit/test_schemas.py compares them with this file.
 """
 
 from enum import Enum
@@ -10,7 +10,7 @@ from typing import Self
 
 
 class _Code(Enum):
-    """A member is `(number, retry, text)`; lookup by number with `of`."""
+    """A member is `(number, retry, text)`; `of` finds a member by its number."""
 
     def __init__(self, number: int, retry: bool, text: str) -> None:
         self.number = number

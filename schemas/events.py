@@ -1,8 +1,8 @@
-"""Values of Kafka records: msgpack arrays, one class a kind. schemas/topics/*.yaml says who writes
-and reads them.
+"""Values of Kafka records: msgpack arrays, one class for each kind of record.
 
-The first element of every record is its schema version. Outbox ids and keys are 16 bytes, times are
-milliseconds of log time, offsets are those of `messages.submitted`.
+schemas/topics/*.yaml names the writers and readers of each. The first element of every record is
+its schema version. Outbox ids and idempotency keys are 16 bytes. Unless a docstring says otherwise,
+`time` is log time in ms and `offset` an offset of `messages.submitted`.
 """
 
 from typing import Annotated
@@ -35,7 +35,8 @@ class MessageSubmitted(_Event, tag=0, frozen=True):
 
 
 class RefusalSubmitted(_Event, tag=1, frozen=True):
-    """A final refusal by the gateway: it uses up the ordinal as a message would."""
+    """A gateway refuses a message for good. The refusal uses up the ordinal, as the message would
+    have done. `code` is a reply code."""
 
     conversation: Text
     sender: Text
@@ -48,7 +49,7 @@ class RefusalSubmitted(_Event, tag=1, frozen=True):
 
 
 class FoldSwitched(_Event, tag=2, frozen=True):
-    """A control record, always alone: from here on the fold numbers by this version."""
+    """A control record, alone in its record: from here on the fold follows this fold version."""
 
     fold_version: int
 
@@ -66,8 +67,11 @@ class SubmittedRecord(_Event, frozen=True):
 
 
 class Taken(_Event, frozen=True):
-    """One taken ordinal: a message with `seq` >= 1 and code 0, or a refusal with seq 0, a code and
-    no body."""
+    """One ordinal that the fold took from the input record at `offset`.
+
+    Either a message, with `seq` >= 1 and code 0, or a refusal, with seq 0, a reply code and no
+    body.
+    """
 
     offset: int
     time: int
@@ -83,11 +87,11 @@ class Taken(_Event, frozen=True):
 
 
 class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
-    """The fold of input offsets from_..to. `time` is the log time after it, `delivered` the d of
-    rule R5 at the append.
+    """The fold of input offsets `from_` to `to`.
 
-    `input_time` and `input_crc` are broker time and CRC-32 of input record `to`, so that a state
-    rebuilt from the log alone can still tell whether the input is the one it was folded from (R3).
+    `time` is the log time after the fold; `delivered` is the delivered offset d at the append (R5).
+    `input_time` and `input_crc` are the broker time and the CRC-32 of input record `to`: a worker
+    that rebuilds its state from the log alone still notices that the input was replaced (R3).
     """
 
     version: int
@@ -105,8 +109,8 @@ class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
 
 
 class Receipt(_Event, tag=0, frozen=True):
-    """A device of `user` has received all up to `seq`; or, if `read`, the person has read it
-    there."""
+    """`device` of `user` has shown all messages of `conversation` up to `seq`. If `read`, the
+    person has read them there, too."""
 
     conversation: Text
     user: Text
@@ -116,7 +120,7 @@ class Receipt(_Event, tag=0, frozen=True):
 
 
 class DeviceForgotten(_Event, tag=1, frozen=True):
-    """A device was logged out: what it had read is no longer kept by device. To every partition."""
+    """A device was logged out: delete its cursors. A gateway sends this to every partition."""
 
     user: Text
     device: Text
@@ -131,9 +135,12 @@ class ReceiptRecord(_Event, frozen=True):
 
 
 class CursorRecord(_Event, frozen=True):
-    """One cursor: `device` names whose reading it is, RECEIVED what any device of the user has
-    received, READ what the person has read anywhere. `seq` 0: forgotten. `time` is the broker's, in
-    ms, of the receipt that raised it."""
+    """One cursor of `user` in `conversation`.
+
+    `device` is RECEIVED for what any device of the user has received, READ for what the person has
+    read on any device, or a device id for what the person has read on that device. `seq` 0 deletes
+    the cursor. `time` (ms) is the broker's time of the receipt that raised it.
+    """
 
     version: int
     conversation: str
@@ -144,16 +151,18 @@ class CursorRecord(_Event, frozen=True):
 
 
 RECEIVED, READ = "", "*"
-"""No device can be called so."""
+"""Neither is a valid device id."""
 
 
 # presence.submitted
 
 
 class PresenceChange(_Event, frozen=True):
-    """`user` has a device on this node (`online`), or has none any more. Nodes have a new id at
-    each start, and say all again when they have been without a lease. A record has one change a
-    user."""
+    """`user` has a device on `node` (`online`), or has none any more.
+
+    A node has a new id at each start. It publishes all its users again after it was without a
+    lease. A record holds at most one change of each user.
+    """
 
     user: Text
     node: Text
@@ -169,10 +178,11 @@ class PresenceRecord(_Event, frozen=True):
 
 
 class PresenceState(_Event, frozen=True):
-    """The nodes a user is online on; if none, `last_seen` says since when (ms, 0: never).
+    """The nodes on which a user is online. If there are none, `last_seen` (ms) says since when
+    (0: the user never was).
 
-    It is what nodes said of the user up to record `offset` of `presence.submitted`, whose id in
-    Kafka is `topic`, without the nodes that have died since.
+    The state covers the records of `presence.submitted` up to `offset`, and leaves out nodes that
+    have died since. `topic` is Kafka's id of that topic.
     """
 
     version: int
@@ -187,9 +197,12 @@ class PresenceState(_Event, frozen=True):
         return bool(self.nodes)
 
     def outdoes(self, other: "PresenceState") -> bool:
-        """Whether this is the later of two states of a user: one owner of a partition may have been
-        paused, and be behind the other. A node is never found dead before it has said its last, so
-        of two that know the same the one without it is."""
+        """Whether this state is later than `other`, a state of the same user.
+
+        Two owners of a partition may both write states, since one of them may have been paused. Of
+        two states up to the same offset, the one with fewer nodes is later: a node is found dead
+        only after its last record.
+        """
         if self.topic != other.topic:
             return True
         if self.offset != other.offset:
@@ -201,11 +214,8 @@ class PresenceState(_Event, frozen=True):
 
 
 class MessageDelivered(_Event, tag=0, frozen=True):
-    """One message to every device that `users` have on this gateway, save the one that sent it
-    (sender, device).
-
-    `frame` is the finished JSON frame.
-    """
+    """A message for every device that `users` have on this gateway, except the device that sent it
+    (sender, device). `frame` is the encoded `message` frame."""
 
     conversation: str
     seq: int
@@ -216,7 +226,7 @@ class MessageDelivered(_Event, tag=0, frozen=True):
 
 
 class AnswerDelivered(_Event, tag=1, frozen=True):
-    """A finished JSON frame (sent, refused, out_of_step) for one device."""
+    """An encoded `sent`, `refused` or `out_of_step` frame for one device."""
 
     user: str
     device: str
@@ -224,22 +234,22 @@ class AnswerDelivered(_Event, tag=1, frozen=True):
 
 
 class MarkDelivered(_Event, tag=2, frozen=True):
-    """A finished `mark` frame to every device that `users` have on this gateway."""
+    """An encoded `mark` frame for every device that `users` have on this gateway."""
 
     users: list[str]
     frame: bytes
 
 
 class DeviceLoggedOut(_Event, tag=3, frozen=True):
-    """Close the sockets of a device."""
+    """Close the connection of a device, because it was logged out."""
 
     user: str
     device: str
 
 
 class PresenceDelivered(_Event, tag=4, frozen=True):
-    """A finished `presence` frame to every device on this gateway that watches `user`, and the
-    state it shows."""
+    """An encoded `presence` frame for every device on this gateway that watches `user`, and the
+    state from which it was made."""
 
     user: str
     frame: bytes
@@ -247,7 +257,7 @@ class PresenceDelivered(_Event, tag=4, frozen=True):
 
 
 class TypingDelivered(_Event, tag=5, frozen=True):
-    """A finished `user_typing` frame to every device of `user` on this gateway that watches
+    """An encoded `user_typing` frame for every device of `user` on this gateway that watches
     `typist`."""
 
     user: str
@@ -256,8 +266,8 @@ class TypingDelivered(_Event, tag=5, frozen=True):
 
 
 class SessionReplaced(_Event, tag=6, frozen=True):
-    """Close the session of a device that came at `since` (ms): it has a later one on another
-    gateway."""
+    """Close the session of a device that connected at `since` (ms, by Redis' clock): the device has
+    a later session on another gateway. A session with another `since` stays."""
 
     user: str
     device: str
@@ -284,8 +294,11 @@ class DeliveryRecord(_Event, frozen=True):
 
 
 class DeadLetter(_Event, frozen=True):
-    """What cannot be read: `index` is the item's place in its record, -1 for the whole record;
-    `code` a reply code."""
+    """A record, or one item of it, that the decoder refuses.
+
+    `topic`, `partition` and `offset` name the record. `index` is the place of the item, -1 for the
+    whole record. `code` is a reply code.
+    """
 
     version: int
     topic: str

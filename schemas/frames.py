@@ -1,9 +1,10 @@
 """Socket frames of protocol version 1 (docs/PROTOCOL.md).
 
-A WebSocket text message carries 1..n frames, one JSON object a line. Unknown fields are ignored,
-unknown frame types answered with code 101: old and new can talk. Outbox ids and idempotency keys
-are UUIDs as 32 lower-case hex digits; times are milliseconds since 1970 in log time; sequence
-numbers and ordinals stay below 2**53.
+A WebSocket text message carries 1..n frames, one JSON object a line. Both sides ignore unknown
+fields. The gateway answers an unknown frame type with code 101, the SDK leaves it out; so old and
+new versions can talk. Outbox ids and idempotency keys are UUIDs as 32 lower-case hex digits. Times
+are milliseconds since 1970. Sequence numbers and ordinals stay below 2**53, which JavaScript holds
+exactly.
 """
 
 from typing import Annotated
@@ -12,15 +13,14 @@ from msgspec import Meta, Struct
 
 CURRENT_VERSION = 1
 LOWEST_VERSION = 1
-"""What this code speaks, and the oldest version it still understands; the hello names the
-device's."""
+"""The protocol version this code speaks, and the oldest one it accepts in a `hello`."""
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_SOCKET_MESSAGE_BYTES = 256 * 1024
 MAX_FRAMES = 2000
-"""Frames of a device in one WebSocket message."""
+"""The most frames that a device may put into one WebSocket message."""
 OUTBOX_WINDOW = 64
-"""Sends of one outbox and conversation that may be unanswered at once."""
+"""How many sends of one outbox and conversation may be unanswered at once."""
 
 Ordinal = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 CommandId = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -33,7 +33,7 @@ MAX_HEADS = 1000
 MAX_MARKED = 500
 MAX_WATCHED = 200
 MAX_QUESTIONS = 8
-"""`sync` and `history` of one session that may be unanswered at once."""
+"""How many questions (`Question` below) of one session may be unanswered at once."""
 
 
 class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
@@ -44,8 +44,8 @@ class _Frame(Struct, tag_field="t", omit_defaults=True, gc=False, frozen=True):
 
 
 class Hello(_Frame, tag="hello", frozen=True):
-    """The first frame, once: who this is. Answered by `welcome` or a close code. `stay`: do not
-    send me to another node."""
+    """The first frame, sent once: which user and device this is. The answer is `welcome` or a close
+    code. `stay` asks the node not to send the device to another node."""
 
     id: CommandId
     version: int
@@ -55,8 +55,8 @@ class Hello(_Frame, tag="hello", frozen=True):
 
 
 class Send(_Frame, tag="send", frozen=True):
-    """One message to `to`. Answered by `sent`, `refused`, `out_of_step`, or an `error` that names
-    outbox and ordinal."""
+    """One message to the user `to`. The answer is `sent`, `refused`, `out_of_step`, or an `error`
+    that names `to`, `outbox` and `ordinal`."""
 
     to: str
     outbox: str
@@ -67,10 +67,11 @@ class Send(_Frame, tag="send", frozen=True):
 
 
 class Sync(_Frame, tag="sync", frozen=True):
-    """What is new in my conversations after `after` up to `until` by id (all, if empty)? Answered
-    by `heads` or `error`.
+    """Which of my conversations have messages that this device lacks? The answer is `heads` or
+    `error`.
 
-    `cursors`: conversation → last seq the device has, of all it knows in that stretch.
+    It covers the conversations with an id above `after` up to `until` (all, if empty). `cursors`:
+    conversation → last seq the device has, for every conversation it knows in that range.
     """
 
     id: CommandId
@@ -80,10 +81,8 @@ class Sync(_Frame, tag="sync", frozen=True):
 
 
 class History(_Frame, tag="history", frozen=True):
-    """The newest messages below seq `before`, or the oldest above `after`; of neither, the newest.
-
-    Answered by `page` or `error`.
-    """
+    """The newest messages below seq `before`, or the oldest above `after`. With neither, the newest
+    of all. The answer is `page` or `error`."""
 
     id: CommandId
     conversation: str
@@ -93,47 +92,45 @@ class History(_Frame, tag="history", frozen=True):
 
 
 class Received(_Frame, tag="received", frozen=True):
-    """This device has all messages of the conversation up to `seq`. Cumulative; no answer, save an
-    `error`."""
+    """This device has shown all messages of the conversation up to `seq`. Cumulative. The only
+    answer is an `error`."""
 
     conversation: str
     seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class Read(_Frame, tag="read", frozen=True):
-    """The person has read, on this device, all up to `seq`. It says `received`, too."""
+    """The person has read all messages up to `seq` on this device. It implies `received`."""
 
     conversation: str
     seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
 class GetMarks(_Frame, tag="get_marks", frozen=True):
-    """What has been received and read in these conversations? Answered by `marks` or `error`."""
+    """What have both users received and read in these conversations? The answer is `marks` or
+    `error`."""
 
     id: CommandId
     conversations: Annotated[list[str], Meta(max_length=MAX_MARKED)]
 
 
 class Watch(_Frame, tag="watch", frozen=True):
-    """This device wants to know of the presence of these users, and of no others; answered by
-    `presences` or `error`.
-
-    Of those the user has no conversation with, nothing is told.
-    """
+    """Send this device the presence of these users, and of no others. The answer is `presences` or
+    `error`. The server leaves out users with whom this user has no conversation."""
 
     id: CommandId
     users: Annotated[list[str], Meta(max_length=MAX_WATCHED)]
 
 
 class Typing(_Frame, tag="typing", frozen=True):
-    """The person is writing. No answer, save an `error`; say it again every few seconds while it is
-    so."""
+    """The person is writing. A device repeats it every few seconds. The only answer is an
+    `error`."""
 
     conversation: str
 
 
 class Ping(_Frame, tag="ping", frozen=True):
-    """A sign of life. Answered by `pong` with the same id."""
+    """A sign of life. The answer is `pong` with the same id."""
 
     id: CommandId
 
@@ -142,11 +139,11 @@ class Ping(_Frame, tag="ping", frozen=True):
 
 
 class Welcome(_Frame, tag="welcome", frozen=True):
-    """The session stands. `log` names one numbering of messages: another log id means drop cursors,
-    keep the outbox.
+    """The gateway accepted the session.
 
-    `time` is the server's clock in ms, `heartbeat` how often in seconds the server pings (and
-    expects life).
+    `log` names one numbering of messages: a device that knew another log id drops its cursors and
+    keeps its outbox. `time` is the server's clock in ms. `heartbeat` is the number of seconds
+    between the server's pings.
     """
 
     id: int
@@ -160,7 +157,7 @@ class Welcome(_Frame, tag="welcome", frozen=True):
 
 
 class Sent(_Frame, tag="sent", frozen=True):
-    """The message has its sequence number; a repeat gets the same answer."""
+    """The message has its sequence number. A repeat of the send gets the same answer."""
 
     conversation: str
     outbox: str
@@ -171,7 +168,7 @@ class Sent(_Frame, tag="sent", frozen=True):
 
 
 class Refused(_Frame, tag="refused", frozen=True):
-    """The ordinal is used up by a final refusal; `code` is a reply code."""
+    """A final refusal used up the ordinal. `code` is a reply code."""
 
     conversation: str
     outbox: str
@@ -182,11 +179,11 @@ class Refused(_Frame, tag="refused", frozen=True):
 
 
 class OutOfStep(_Frame, tag="out_of_step", frozen=True):
-    """The ordinal was not taken. `next` is the one the server expects.
+    """The server did not take the ordinal. It expects the ordinal `next`.
 
-    reason "gap": something before it was lost, send again from `next`; "reused": the ordinal
-    belongs to another key; "too_old": answered longer ago than the last 64. Holds for the
-    transmission round it echoes only.
+    reason "gap": the server lacks something before the ordinal; "reused": the ordinal belongs to
+    another key; "too_old": the ordinal is older than the last 64. The device acts on it only if
+    `round` is its current transmission round.
     """
 
     conversation: str
@@ -199,8 +196,8 @@ class OutOfStep(_Frame, tag="out_of_step", frozen=True):
 
 
 class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
-    """One message of a conversation; `key` lets the sender's own devices recognise it. An `erased`
-    one has lost its body."""
+    """One message of a conversation. By `key` the sender's devices recognise their own. An `erased`
+    message has an empty body."""
 
     conversation: str
     seq: int
@@ -212,10 +209,11 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
 
 
 class Heads(_Frame, tag="heads", frozen=True):
-    """conversation → last seq, of those that have gone on after the device's cursor.
+    """`heads`: conversation → last seq, for each conversation with messages beyond the device's
+    cursor.
 
-    `next`: there may be more after it. `pending`: some conversations up to there could not be asked
-    after now; ask again.
+    `next`, if not empty: there may be more, send `sync` with it as `after`. `pending`: the answer
+    may lack conversations, since some partition could not answer; ask again.
     """
 
     id: int
@@ -225,11 +223,11 @@ class Heads(_Frame, tag="heads", frozen=True):
 
 
 class Mark(_Frame, tag="mark", frozen=True):
-    """What `user` has received and read of a conversation, on any device, and since when (ms; 0:
-    never).
+    """Up to which seq `user` has received and read a conversation, on any device, and the times
+    (ms) of the receipts that said so (0: never).
 
-    To the other user's devices, and when something was read to the user's own. A claim of devices:
-    show no more than there is.
+    The other user's devices get it; the user's own get it when `read` has moved. It is a claim of
+    devices: show the smaller of it and the last seq known.
     """
 
     conversation: str
@@ -241,8 +239,8 @@ class Mark(_Frame, tag="mark", frozen=True):
 
 
 class Marks(_Frame, tag="marks", frozen=True):
-    """The marks of both users of each conversation asked after; who has none is left out.
-    `pending`: ask again for the rest."""
+    """The marks of both users of each conversation in the question, without users that have none.
+    `pending`: some are missing, ask again."""
 
     id: int
     marks: list[Mark]
@@ -250,7 +248,7 @@ class Marks(_Frame, tag="marks", frozen=True):
 
 
 class Presence(_Frame, tag="presence", frozen=True):
-    """Whether a watched user has a device online; if not, `last_seen` in ms says until when there
+    """Whether a watched user has a device online. If not, `last_seen` (ms) says until when there
     was one (0: never)."""
 
     user: str
@@ -259,8 +257,8 @@ class Presence(_Frame, tag="presence", frozen=True):
 
 
 class Presences(_Frame, tag="presences", frozen=True):
-    """The presence of the users that are watched now. `pending`: some could not be asked after;
-    watch again."""
+    """The presence of the users that this device watches now. `pending`: some are missing, send
+    `watch` again."""
 
     id: int
     users: list[Presence]
@@ -268,23 +266,24 @@ class Presences(_Frame, tag="presences", frozen=True):
 
 
 class UserTyping(_Frame, tag="user_typing", frozen=True):
-    """`user` is writing. It ends with the user's next message, or some seconds after the last of
-    these."""
+    """`user` is writing. Stop showing it at the user's next message, or some seconds after the last
+    of these frames."""
 
     conversation: str
     user: str
 
 
 class Resync(_Frame, tag="resync", frozen=True):
-    """Pushes may have been missed (the routes to this node were lost for a while): send `sync` as
-    after a welcome."""
+    """The device may have missed pushes, since Redis lacked its route for a while. The device sends
+    `sync` as after a `welcome`."""
 
 
 class Page(_Frame, tag="page", frozen=True):
-    """Messages in order, without a hole; fewer than asked for if they are large, or not there yet.
+    """Messages in order, without a hole. There are fewer than `limit` if they are large or do not
+    exist yet.
 
-    `known` is the last seq there is, as far as the server knows now. `first`: nothing before them
-    is kept.
+    `known` is the last seq that the server knows now. `first`: the server keeps nothing before
+    these messages.
     """
 
     id: int
@@ -299,8 +298,8 @@ class Pong(_Frame, tag="pong", frozen=True):
 
 
 class Error(_Frame, tag="error", frozen=True):
-    """A command was not carried out. `id` or (`to`, `outbox`, `ordinal`) name it where they could
-    be read."""
+    """The gateway did not carry out a command. `id`, or `to`, `outbox` and `ordinal`, name the
+    command if the gateway could read them. `code` is a reply code."""
 
     code: int
     retry: bool
@@ -312,7 +311,7 @@ class Error(_Frame, tag="error", frozen=True):
 
 
 Question = Sync | History | GetMarks | Watch
-"""Commands that are answered by asking others; at most MAX_QUESTIONS of a session at once."""
+"""Commands for whose answer the gateway asks workers or the archive."""
 Command = Hello | Send | Received | Read | Typing | Question | Ping
 ServerFrame = (
     Welcome

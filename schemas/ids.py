@@ -1,7 +1,7 @@
-"""Identifiers: checked once at the edge, then trusted.
+"""Identifiers. The edge checks each one once; the code behind it trusts them.
 
-A conversation's id is a pure function of its two users, so there is no directory to ask and
-membership is proven from the id alone: `conversation_of("bob", "alice") == "alice:bob"`.
+A conversation's id is a pure function of its two users: `conversation_of("bob", "alice")` is
+`"alice:bob"`. So no directory of conversations exists, and the id alone proves membership.
 """
 
 import re
@@ -21,7 +21,7 @@ _uuid_hex = re.compile(r"[0-9a-f]{32}")
 
 
 class InvalidId(ValueError):
-    """An identifier that breaks its syntax; the text says which and what is allowed."""
+    """An identifier breaks its syntax. The text names the identifier and what is allowed."""
 
 
 def user_id(text: str) -> UserId:
@@ -53,13 +53,14 @@ def members_of(conversation: str) -> tuple[UserId, UserId]:
     first, colon, second = conversation.partition(":")
     if not (colon and _user.fullmatch(first) and _user.fullmatch(second) and first < second):
         raise InvalidId(
-            f"conversation id {conversation[:140]!r}: two user ids, the smaller first, joined by ':'"
+            f"conversation id {conversation[:140]!r}: "
+            "two user ids, the smaller first, joined by ':'"
         )
     return UserId(first), UserId(second)
 
 
 def is_member(conversation: str, user: str) -> bool:
-    """Whether this is a valid conversation id, and the user is one of its two."""
+    """Whether `conversation` is a valid conversation id and `user` is one of its two users."""
     try:
         return user in members_of(conversation)
     except InvalidId:
@@ -79,16 +80,16 @@ def peer_of(conversation: str, user: str) -> str:
 
 
 def partition_of(conversation: str, partitions: int) -> int:
-    """The partition of a conversation in every conversation-keyed topic: CRC-32 of the id modulo
-    `partitions`.
+    """The partition of a conversation (or a user) in every topic keyed by it: CRC-32 of the id
+    modulo `partitions`.
 
-    Ours and always passed explicitly, because every Kafka library has another default.
+    Every producer passes the partition explicitly, because each Kafka library has another default.
     """
     return zlib.crc32(conversation.encode()) % partitions
 
 
 def uuid_bytes(text: str) -> bytes:
-    """16 bytes of an outbox id or idempotency key, written on the socket as 32 lower-case hex
+    """The 16 bytes of an outbox id or idempotency key. On the socket it is 32 lower-case hex
     digits. Raises InvalidId."""
     if not _uuid_hex.fullmatch(text):
         raise InvalidId("an outbox id or idempotency key is a UUID as 32 lower-case hex digits")

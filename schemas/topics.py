@@ -1,5 +1,5 @@
-"""Topics as files: schemas/topics/*.yaml is what they are created from and checked against at
-start."""
+"""The topics, one file each in schemas/topics. `messenger topics create` creates them from these
+files, and every process compares Kafka with them when it starts."""
 
 from functools import cache
 from importlib.resources import files
@@ -19,8 +19,8 @@ PRESENCE = "presence"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One topic file. `partitions` names the count it uses: that of conversations or that of
-    gateway slots."""
+    """One topic file. `partitions` names the setting that gives the partition count:
+    MESSENGER_PARTITIONS for "conversations", MESSENGER_SLOTS for "slots"."""
 
     name: str
     about: str
@@ -42,7 +42,7 @@ class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def all_topics() -> dict[str, Topic]:
-    """Every topic of the project by name."""
+    """Every topic by name."""
     folder = files("schemas") / "topics"
     topics = [
         msgspec.convert(yaml.safe_load(file.read_text()), Topic)

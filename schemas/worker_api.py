@@ -1,5 +1,9 @@
-"""What a gateway asks a worker about the log by number (R9), over the pages of its monitor;
-JSON."""
+"""Questions of gateways to workers, and the answers: JSON over HTTP, by conversation partition.
+
+A gateway asks the worker that owns a partition (its claim in Redis names it). Every question names
+partitions, so a gateway asks one worker once for all the partitions it owns. An answer leaves out
+the partitions that this worker does not own or cannot answer for now.
+"""
 
 from msgspec import Struct
 
@@ -15,11 +19,11 @@ class RangeGone(Exception):
 
 
 class HeadsQuestion(Struct):
-    """What is new to a device of `user` in the user's conversations after `after` up to `until` by
-    id (all, if empty)?
+    """Which conversations of `user` have messages beyond the device's cursors?
 
-    `cursors`: partition to be asked → conversation → last seq the device has; 0 for a conversation
-    that is not named.
+    `cursors`: partition → conversation → last seq the device has, 0 for a conversation without an
+    entry. The question covers the conversations with an id above `after` up to `until` (all, if
+    empty).
     """
 
     user: str
@@ -29,24 +33,24 @@ class HeadsQuestion(Struct):
 
 
 HeadsAnswer = dict[int, dict[str, int]]
-"""partition → conversation → last seq, at most MAX_HEADS by name; partitions the worker cannot
-answer for are left out."""
+"""partition → conversation → last seq: the first MAX_HEADS of each partition, by id."""
 
 
 class HoldingQuestion(Struct):
-    """Does a user have conversations in these partitions, as far as their input goes now?"""
+    """In which of these partitions does `user` have conversations? Everything that is in a
+    partition's input when the worker gets the question counts."""
 
     user: str
     partitions: list[int]
 
 
 HoldingAnswer = dict[int, bool]
-"""partition → whether there are any; partitions the worker cannot answer for are left out."""
+"""partition → whether the user has conversations there."""
 
 
 class NewestQuestion(Struct):
-    """Which of a user's conversations, in these partitions, were written to last? `before` is
-    (time, conversation)."""
+    """Which `limit` conversations of `user` in these partitions have the newest last messages?
+    `before` (log time in ms, conversation) continues an earlier answer; None starts."""
 
     user: str
     limit: int
@@ -55,8 +59,8 @@ class NewestQuestion(Struct):
 
 
 class Newest(Struct, array_like=True, order=True, frozen=True):
-    """A conversation with the log time (ms) and number of its last message; the order is by time,
-    then name."""
+    """A conversation with the log time (ms) and the number of its last message. Ordered by time,
+    then id."""
 
     time: int
     conversation: str
@@ -64,53 +68,52 @@ class Newest(Struct, array_like=True, order=True, frozen=True):
 
 
 NewestAnswer = dict[int, list[Newest]]
-"""partition → newest first; partitions the worker cannot answer for are left out."""
+"""partition → conversations, newest first."""
 
 
 class MarksQuestion(Struct):
-    """partition → conversations whose marks are asked for."""
+    """What are the marks of both users of these conversations? partition → conversations."""
 
     conversations: dict[int, list[str]]
 
 
 MarksAnswer = dict[int, list[Mark]]
-"""partition → marks; partitions the worker cannot answer for are left out."""
+"""partition → marks."""
 
 
 class SeqsQuestion(Struct):
-    """partition → conversations whose last seq is asked for."""
+    """What is the last seq of these conversations? partition → conversations."""
 
     conversations: dict[int, list[str]]
 
 
 SeqsAnswer = dict[int, dict[str, int]]
-"""partition → conversation → last seq, of those that have one; partitions the worker cannot answer
-for are left out."""
+"""partition → conversation → last seq, without conversations that have no message."""
 
 
 class PresenceQuestion(Struct):
-    """partition → users whose presence is asked for."""
+    """What is the presence of these users? partition → users."""
 
     users: dict[int, list[str]]
 
 
 PresenceAnswer = dict[int, list[PresenceState]]
-"""partition → presence of the users of whom something is known; partitions the worker cannot answer
-for are left out."""
+"""partition → states, without users that no node has ever named."""
 
 
 class DevicesQuestion(Struct):
-    """Which devices of a user have read something, in these partitions?"""
+    """On which devices has `user` read something, by these partitions?"""
 
     user: str
     partitions: list[int]
 
 
 DevicesAnswer = dict[int, list[str]]
-"""partition → devices; partitions the worker cannot answer for are left out."""
+"""partition → device ids."""
 
 
 class PageHead(Struct):
-    """The first line of a page, before its `message` frames: the last seq that is known."""
+    """The first line of a page; `message` frames follow, one a line. `known` is the last seq that
+    the worker knows."""
 
     known: int

@@ -1,13 +1,12 @@
-"""What goes into the archive, in what blocks, and from where on: pure.
+"""Rows of the archive from records, blocks of rows, and the offset to start from. Pure.
 
-The fold is a function of the input, so whoever numbered a message, its row is the same. A late
-append, or one beyond a hole, is no case of its own here: its rows are right, and repeats change
-nothing. So the archiver needs no position of R2, which it would have to find again after every
-restart; `messenger archive check` reads by R2 and compares.
+The archiver does not need rule R2. The sequencer's fold is a function of its input, so a late
+append of a paused worker holds the same rows as the regular one, and ClickHouse merges repeated
+rows. `messenger archive check` does read the log by R2, and compares.
 
-A record of `cursors` is true whoever wrote it, and stays true when another follows. Its row says up
-to where, not from where on: a reader takes the earliest that reaches a message. So rows may come
-twice, in any order, or never (compaction).
+A record of `cursors` stays true when a later one follows. Its row says how far a cursor was raised
+and not from where, and a reader takes the earliest row that reaches a message. So rows may come
+twice, in any order, or be missing after compaction.
 """
 
 import zlib
@@ -20,32 +19,38 @@ from schemas.archive import DELIVERED, MESSAGE, READ, CursorRow, Row
 MAX_ROWS = 10_000
 MAX_BYTES = 4 * 1024 * 1024
 RECORD_BYTES = 512
-"""What a record holds in memory beside its value: records of `cursors` are small and many."""
+"""What a gathered record takes in memory beside its value, in bytes. Records of `cursors` are small
+and many."""
 
 _KINDS = {events.RECEIVED: DELIVERED, events.READ: READ}
 
 R = TypeVar("R")
-"""A row of the table in question."""
+"""`Row` or `CursorRow`."""
 
 
 class Start(NamedTuple):
-    """Read the topic from `offset` on. `lost`: how many records have expired before they were
-    archived."""
+    """The offset from which to read a topic. `lost` is the number of records that expired before
+    anybody archived them."""
 
     offset: int
     lost: int
 
 
 def start_at(committed: int | None, start: int, end: int) -> Start:
-    """Where to go on, given the group's offset and what Kafka has. A topic that is shorter than
-    that is another one, or has lost its tail: all of it is read again."""
+    """Where to continue, given the group's committed offset and the first and the end offset in
+    Kafka.
+
+    A topic that ends before the committed offset was re-created or has lost its tail: read all of
+    it again.
+    """
     if committed is None or committed > end:
         return Start(start, 0)
     return Start(max(committed, start), max(0, start - committed))
 
 
 def message_rows(partition: int, offset: int, taken: Iterable[events.Taken]) -> list[Row]:
-    """The rows of what the log record at `offset` brings. Refusals have none."""
+    """The rows of a log record: one for each message, none for a refusal. `partition` and `offset`
+    name the record."""
     return [
         Row(
             item.conversation,
@@ -65,8 +70,8 @@ def message_rows(partition: int, offset: int, taken: Iterable[events.Taken]) -> 
 
 
 def cursor_rows(record: events.CursorRecord) -> list[CursorRow]:
-    """The row of a cursor that was raised. What a single device has read has none, nor has what is
-    forgotten."""
+    """The row of a cursor, if the archive keeps that kind: neither a single device's cursor nor a
+    deleted one has a row."""
     kind = _KINDS.get(record.device)
     if kind is None or not record.seq:
         return []
@@ -74,8 +79,8 @@ def cursor_rows(record: events.CursorRecord) -> list[CursorRow]:
 
 
 class Block(NamedTuple, Generic[R]):
-    """Rows of consecutive records first..last, which hold `bytes` bytes, to be inserted together.
-    `crc` is of their values."""
+    """Rows of the records at offsets `first` to `last`, to be inserted together. `bytes` is what
+    they take in memory; `crc` is computed from the records' values."""
 
     first: int
     last: int
@@ -84,9 +89,12 @@ class Block(NamedTuple, Generic[R]):
     rows: list[R]
 
     def token(self, topic: str, partition: int) -> str:
-        """The same for every retry of this block, and no other block's: ClickHouse leaves out what
-        comes by a token it knows. `topic` is the topic's id; the values are in it since a topic
-        that has lost its tail uses offsets again."""
+        """The insert token: ClickHouse skips a block whose token it knows.
+
+        Every retry of this block has the same token and no other block has it. `topic` is the
+        topic's id. The token contains the CRC because a topic that has lost its tail uses offsets
+        again.
+        """
         return f"{topic}/{partition}/{self.first}-{self.last}/{self.crc:08x}"
 
 
@@ -98,9 +106,11 @@ class _Gathered(NamedTuple, Generic[R]):
 
 
 class Gathering(Generic[R]):
-    """Rows not yet given out, in the order of their topic, whole records at a time. A block goes
-    out when it is full, or with the next multiple of `linger` seconds, which is the same for all
-    partitions. `now` in seconds."""
+    """Collects rows of one partition into blocks of whole records.
+
+    A block is due when it is full, or at the next multiple of `linger` seconds, so that all
+    partitions insert at the same moment. `now` is a time in seconds.
+    """
 
     def __init__(self, linger: float) -> None:
         self._linger = linger
@@ -108,10 +118,10 @@ class Gathering(Generic[R]):
         self.count = 0
         self._records: list[_Gathered[R]] = []
         self._since = 0.0
-        """When the oldest came, or the last block went out."""
+        """When the oldest record was added, or the last block was taken."""
 
     def add(self, offset: int, value: bytes, rows: list[R], now: float) -> int:
-        """The rows (maybe none) of the record at `offset`; how many bytes they hold."""
+        """Add the rows (maybe none) of the record at `offset`; returns the bytes they take."""
         if not self._records:
             self._since = now
         gathered = _Gathered(offset, zlib.crc32(value), len(value) + RECORD_BYTES, rows)
@@ -121,7 +131,7 @@ class Gathering(Generic[R]):
         return gathered.bytes
 
     def due(self, now: float) -> float:
-        """Seconds until the next block should go out, 0 if now, infinite if there is nothing."""
+        """Seconds until the next block is due; infinite if there are no records."""
         if not self._records:
             return float("inf")
         if self.count >= MAX_ROWS or self.bytes >= MAX_BYTES:
@@ -129,7 +139,7 @@ class Gathering(Generic[R]):
         return max(0.0, (self._since // self._linger + 1) * self._linger - now)
 
     def take(self, now: float) -> Block[R]:
-        """The next block: as many records as fit, at least one."""
+        """Remove and return the next block: as many records as fit, at least one."""
         taken, count, size, crc = 0, 0, 0, 0
         for record in self._records:
             if taken and (count + len(record.rows) > MAX_ROWS or size + record.bytes > MAX_BYTES):

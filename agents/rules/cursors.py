@@ -1,8 +1,8 @@
-"""Receipts into cursors (R10): a cursor is a claim of devices, raised to the maximum of all claims
-and never lowered. Pure.
+"""Folds receipts into cursors (R10). Pure.
 
-Whatever order receipts come in, and however often, the cursors are the same. One that equals its
-cursor is told again: the telling may have been lost. A lower one is old news.
+A cursor is the maximum of what the devices have claimed, so the order of receipts and repeats do
+not matter. A receipt that equals its cursor is published again, since the first publication may
+have been lost. A lower receipt changes nothing and is dropped.
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,12 @@ from schemas.events import READ, RECEIVED, CursorRecord, DeviceForgotten, Receip
 from schemas.frames import Mark
 
 CursorId = tuple[str, str, str]
-"""(conversation, user, device, or RECEIVED, or READ)."""
+"""(conversation, user, device). The device may also be RECEIVED or READ (schemas.events)."""
 
 
 class Cursor(NamedTuple):
-    """`time` in ms, the broker's, of the receipt that raised it; seq 0: none."""
+    """A cursor stands at `seq`, 0 for none. `time` (ms) is the broker's time of the receipt that
+    raised it."""
 
     seq: int
     time: int
@@ -26,18 +27,18 @@ NONE = Cursor(0, 0)
 
 
 class Known(Protocol):
-    """The cursors so far."""
+    """The cursors before the fold: the table, or a twin in memory."""
 
     def get(self, cursor: CursorId) -> tuple[int, int]:
-        """The fields of a Cursor, zeros if there is none."""
+        """The fields of a Cursor; zeros if there is none."""
 
     def of_device(self, user: str, device: str) -> Iterable[CursorId]:
-        """The cursors that are kept by this device."""
+        """All cursors of this device of the user."""
 
 
 class Outcome(NamedTuple):
-    """`changed`: cursors as they are now (seq 0: forgotten). `told`: (conversation, user) whose
-    marks are to be told, and whether the user's own devices need them."""
+    """`changed`: the new values of cursors (seq 0: delete it). `told`: the marks to publish,
+    (conversation, user) → whether the user's own devices need the mark, too."""
 
     changed: dict[CursorId, Cursor]
     told: dict[tuple[str, str], bool]
@@ -46,7 +47,7 @@ class Outcome(NamedTuple):
 def fold_receipts(
     known: Known, items: Iterable[tuple[Receipt | DeviceForgotten, int]], outcome: Outcome
 ) -> None:
-    """Fold receipts, each with the broker's time of its record, adding to `outcome`."""
+    """Fold receipts, each with the broker's time (ms) of its record, into `outcome`."""
     changed, told = outcome
     for item, time in items:
         if isinstance(item, DeviceForgotten):
@@ -72,11 +73,11 @@ def fold_kept(
     changed: dict[CursorId, Cursor],
     outdone: dict[CursorId, Cursor],
 ) -> None:
-    """Fold records of the topic `cursors`, adding to `changed`, and to `outdone` the cursors that a
-    lower record came after.
+    """Fold records of the topic `cursors` into `changed`, for a restore.
 
-    An owner that was paused may append what it had folded after its successor went further, and
-    compaction would keep that: what is outdone at the end has to be written again.
+    A paused owner may wake and append a cursor that is lower than its successor's, and compaction
+    would keep the lower one. `outdone` collects the higher cursors that a lower record followed;
+    the caller writes those that remain to the topic again.
     """
     for record in records:
         cursor, value = (
@@ -92,7 +93,7 @@ def fold_kept(
 
 
 def mark_of(known: Known, conversation: str, user: str) -> Mark:
-    """What is told of a user's cursors in a conversation."""
+    """The `mark` frame for a user's cursors in a conversation."""
     received, read = (
         known.get((conversation, user, RECEIVED)),
         known.get((conversation, user, READ)),

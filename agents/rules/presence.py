@@ -1,8 +1,8 @@
-"""Who is online: a user is while any node says so. Pure; times in ms, the broker's for what nodes
-say.
+"""Folds what gateway nodes publish into presence: a user is online while any node has a device of
+the user. Pure. Times are in ms.
 
-Nodes may say a thing twice, and a node that dies says nothing: its users go when its lease has
-ended.
+A node may publish a change twice. A node that dies publishes nothing: its users leave it when its
+lease has ended.
 """
 
 from collections.abc import Iterable, Set
@@ -12,12 +12,14 @@ from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceState
 
 
 class Known(Protocol):
+    """The states before the fold: the table, or a twin in memory."""
+
     def state(self, user: str) -> PresenceState | None:
-        """What is known of a user."""
+        """The user's state, None if no node has ever named the user."""
 
 
 class Said(NamedTuple):
-    """What a node said in record `offset` of the input, at the broker's `time`."""
+    """A change that a node published in input record `offset`, at the broker's `time`."""
 
     change: PresenceChange
     time: int
@@ -25,15 +27,16 @@ class Said(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`changed`: users as they are now. `told`: those of them whose watchers must hear of it."""
+    """`changed`: the new states of users. `told`: users that came online or went offline, so their
+    watchers must get it."""
 
     changed: dict[str, PresenceState]
     told: set[str]
 
 
 def fold_presence(known: Known, said: Iterable[Said], topic: str, outcome: Outcome) -> None:
-    """Fold what nodes said in the input, whose id is `topic`, adding to `outcome`. What a state
-    knows is passed over."""
+    """Fold changes from the input topic with id `topic` into `outcome`, without those that a user's
+    state covers already."""
     for change, time, offset in said:
         before = _before(known, change.user, outcome)
         if before.topic == topic and offset <= before.offset:
@@ -43,7 +46,7 @@ def fold_presence(known: Known, said: Iterable[Said], topic: str, outcome: Outco
 
 
 def node_gone(known: Known, users: Iterable[str], node: str, time: int, outcome: Outcome) -> None:
-    """A node's lease has ended: none of its users is online there."""
+    """Fold the end of a node's lease into `outcome`: none of `users` is online there any more."""
     for user in users:
         before = _before(known, user, outcome)
         _set(before, {*before.nodes} - {node}, time, before.topic, before.offset, outcome)
@@ -55,8 +58,12 @@ def fold_kept(
     changed: dict[str, PresenceState],
     outdone: dict[str, PresenceState],
 ) -> None:
-    """Fold states as the topic has them into `changed`. `outdone`: users whose last there is not
-    what is known of them; it must be written again, for compaction to keep."""
+    """Fold records of the topic `presence` into `changed`, for a restore.
+
+    A paused owner may wake and append a state that is earlier than its successor's, and compaction
+    would keep the earlier one. `outdone` collects the later states that an earlier record followed;
+    the caller writes those that remain to the topic again.
+    """
     for state in states:
         before = changed.get(state.user) or known.state(state.user)
         if before is None or state.outdoes(before):
@@ -89,26 +96,26 @@ def _set(
 
 
 class Absences:
-    """Which nodes are dead, by looks at the leases; in seconds.
+    """Decides from repeated looks at the leases which nodes are dead. Times are in seconds.
 
-    A lease of `lease` that is not there may have been forgotten by Redis instead of having ended,
-    or have ended because nobody reached Redis: so Redis must have been there, and have remembered,
-    for as long as a lease lives. Then the node is dead when it has been absent for `patience` more,
-    and has said nothing meanwhile.
+    A missing lease is not always the end of a node: Redis may have forgotten it (emptied, an older
+    file), or nobody could reach Redis to renew it. So a missing lease counts only after Redis has
+    answered every look, and has kept its data, for `lease` seconds (how long a lease lives). A
+    node that is absent for `patience` seconds after that, and has published nothing, is dead.
     """
 
     def __init__(self, lease: float, patience: float) -> None:
         self._lease = lease
         self._patience = patience
         self._absent: dict[str, float] = {}
-        """Nodes without a lease, since when that counts."""
+        """Node without a lease → since when its absence counts."""
         self._looked: float | None = None
         self._reliable = 0.0
-        """Since when Redis has been there at every look."""
+        """Since when Redis has answered every look."""
 
     def look(self, now: float, known: Iterable[str], live: Set[str], remembers: float) -> list[str]:
-        """The dead ones of the nodes `known`, if those with a lease are `live`, and Redis
-        `remembers` for so long."""
+        """The dead nodes of `known`. `live` are the nodes with a lease; `remembers` is how long
+        ago (s) Redis was last emptied, restored from a file, or replaced."""
         if self._looked is None or now - self._looked > self._patience:
             self._reliable = now
         self._looked = now
@@ -119,5 +126,5 @@ class Absences:
         return [node for node, since in self._absent.items() if now - since >= self._patience]
 
     def heard(self, node: str) -> None:
-        """The node has said something: its absence begins anew."""
+        """The node has published something: its absence, if any, starts again."""
         self._absent.pop(node, None)

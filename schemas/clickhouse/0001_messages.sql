@@ -1,9 +1,11 @@
--- The archive: every message of the conversation log, once after FINAL.
+-- The archive: every message of the conversation log, once if read with FINAL.
 -- Blocks: no (makes new, empty tables)
 
--- version: 0 the message, 1 its erasure (same conversation, seq and time, empty body): the highest version stays.
--- time: the message's own log time, so that a repeat falls into the same partition.
--- log_partition, log_offset: the record of topic `messages` that brought the row; repeats may name another record.
+-- version: 0 for the message, 1 for its erasure (same conversation, seq and time, empty body).
+--   The highest version stays.
+-- time: the message's log time, so a repeated row falls into the same partition.
+-- log_partition, log_offset: the record of topic `messages` from which the row was made. Repeated
+--   rows may name different records.
 CREATE TABLE IF NOT EXISTS archive.messages
 (
     conversation String CODEC(ZSTD(1)),
@@ -20,9 +22,11 @@ CREATE TABLE IF NOT EXISTS archive.messages
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(time)
 ORDER BY (conversation, seq)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000,
+    fsync_after_insert = 1, fsync_part_directory = 1;
 
--- Kafka's topic id of `messages.submitted`: it names the numbering that (conversation, seq) belong to; there is one row.
+-- submitted: Kafka's topic id of `messages.submitted`. It names the numbering to which every
+-- (conversation, seq) of the archive belongs. There is one row.
 CREATE TABLE IF NOT EXISTS archive.numbering
 (
     submitted String,

@@ -1,5 +1,6 @@
--- Which conversations a user has, with last number and time. Maxima only: repeated rows change nothing.
--- Blocks: no (a new table, filled from what is there: some seconds for each 10 million messages)
+-- Which conversations a user has, with the last number and time. It keeps maxima only, so repeated
+-- rows change nothing.
+-- Blocks: no (fills a new table from `messages`: some seconds for each 10 million messages)
 
 CREATE TABLE IF NOT EXISTS archive.user_conversations
 (
@@ -13,11 +14,19 @@ ORDER BY (user, conversation)
 SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS archive.user_conversations_feed TO archive.user_conversations AS
-SELECT arrayJoin(splitByChar(':', m.conversation)) AS user, m.conversation AS conversation, max(m.seq) AS seq, max(m.time) AS time
+SELECT
+    arrayJoin(splitByChar(':', m.conversation)) AS user,
+    m.conversation AS conversation,
+    max(m.seq) AS seq,
+    max(m.time) AS time
 FROM archive.messages AS m
 GROUP BY user, conversation;
 
 INSERT INTO archive.user_conversations
-SELECT arrayJoin(splitByChar(':', m.conversation)) AS user, m.conversation AS conversation, max(m.seq) AS seq, max(m.time) AS time
+SELECT
+    arrayJoin(splitByChar(':', m.conversation)) AS user,
+    m.conversation AS conversation,
+    max(m.seq) AS seq,
+    max(m.time) AS time
 FROM archive.messages AS m
 GROUP BY user, conversation;

@@ -1,5 +1,5 @@
--- What data teams read: exact whatever was inserted twice. docs/ARCHIVE.md describes them.
--- Blocks: no (views; the counts are made within the hour)
+-- Views for data teams: exact, also where rows were inserted twice. docs/ARCHIVE.md describes them.
+-- Blocks: no (views; ClickHouse makes the first counts within the hour)
 
 CREATE VIEW IF NOT EXISTS archive.exact_messages AS
 SELECT
@@ -27,8 +27,10 @@ CREATE TABLE IF NOT EXISTS archive.daily_counts
 ENGINE = ReplacingMergeTree(counted)
 ORDER BY day;
 
--- 40 days: more than the log keeps, so whatever comes late is counted. Older days keep their last count.
-CREATE MATERIALIZED VIEW IF NOT EXISTS archive.daily_feed REFRESH EVERY 1 HOUR APPEND TO archive.daily_counts AS
+-- 40 days: longer than Kafka keeps the log, so late messages are counted. Older days keep their
+-- last count.
+CREATE MATERIALIZED VIEW IF NOT EXISTS archive.daily_feed
+REFRESH EVERY 1 HOUR APPEND TO archive.daily_counts AS
 SELECT
     toDate(time) AS day,
     count() AS messages,

@@ -1,8 +1,11 @@
--- When messages were delivered and read: a row each time a user's cursor of a conversation was raised, however far.
+-- When messages were delivered and read: one row each time a receipt raised a user's cursor of a
+-- conversation, however far.
 -- Blocks: no (makes a new, empty table, and views)
 
--- kind: 'delivered' a device of the user has received all up to `up_to`, 'read' the person has read it.
--- time: the broker's, of the receipt that raised the cursor. What is known twice was known at the earlier time.
+-- kind: 'delivered': a device of the user has received all messages up to `up_to`; 'read': the
+--   person has read them.
+-- time: the broker's time of the receipt that raised the cursor. Of repeated rows the earliest time
+--   counts.
 CREATE TABLE IF NOT EXISTS archive.cursors
 (
     conversation String CODEC(ZSTD(1)),
@@ -14,10 +17,11 @@ CREATE TABLE IF NOT EXISTS archive.cursors
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (conversation, user, kind, up_to)
-SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 1024, non_replicated_deduplication_window = 1000,
+    fsync_after_insert = 1, fsync_part_directory = 1;
 
--- after: where the cursor was before, so the row is about the messages after + 1 .. up_to. A time that comes again may lie in
--- another month, so months are merged here.
+-- after: where the cursor was before, so the row covers the messages after + 1 .. up_to. A repeated
+-- row may have a time in another month, so this view merges across months.
 CREATE VIEW IF NOT EXISTS archive.exact_cursors AS
 SELECT
     conversation,
@@ -29,11 +33,13 @@ SELECT
 FROM archive.cursors FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 0;
 
--- When the messages sent from `since` to before `until` were delivered and read: the earliest time of a cursor of the recipient that
--- reaches the message, NULL if there is none (yet). Who has read has received. A cursor that had been raised before the message was
--- sent was a claim, and says nothing of when. No FINAL for cursors: what lies there twice has the same earliest time.
--- A window, not a join: for one conversation both tables are read by key. to_first (to the first member) and kind are small, since
--- all rows are sorted in memory.
+-- When the messages sent from `since` to before `until` were delivered and read: the earliest time
+-- of a cursor of the recipient that reaches the message, NULL if there is none (yet). A cursor
+-- 'read' also counts as 'delivered'. A cursor that was raised before the message was sent was a
+-- claim of a device, so its time says nothing. Cursors are read without FINAL, since a repeated row
+-- does not change the earliest time.
+-- It is a window, not a join: for one conversation ClickHouse reads both tables by key. to_first
+-- (the message goes to the first member) and kind are small, because all rows are sorted in memory.
 CREATE VIEW IF NOT EXISTS archive.message_times_between AS
 WITH splitByChar(':', conversation) AS members
 SELECT
@@ -56,11 +62,20 @@ FROM
         minIf(time, kind = 2) OVER reaching AS first_read
     FROM
     (
-        SELECT conversation, NOT startsWith(conversation, concat(sender, ':')) AS to_first, seq, toUInt8(0) AS kind, time
+        SELECT
+            conversation,
+            NOT startsWith(conversation, concat(sender, ':')) AS to_first,
+            seq,
+            toUInt8(0) AS kind,
+            time
         FROM archive.exact_messages
         WHERE time >= {since:DateTime64(3, 'UTC')} AND time < {until:DateTime64(3, 'UTC')}
         UNION ALL
-        SELECT conversation, startsWith(conversation, concat(user, ':')) AS to_first, up_to AS seq, if(kind = 'read', 2, 1) AS kind,
+        SELECT
+            conversation,
+            startsWith(conversation, concat(user, ':')) AS to_first,
+            up_to AS seq,
+            if(kind = 'read', 2, 1) AS kind,
             CAST(time AS DateTime64(3, 'UTC')) AS time
         FROM archive.cursors
         WHERE time >= {since:DateTime64(3, 'UTC')}
