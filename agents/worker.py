@@ -29,9 +29,9 @@ from connectors.redis.client import RedisClient
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
+from streams.earlier_watchdog import end_when_blocked
 from streams.faust_adapter.app import PipelineApp
 from streams.tables.rocks import RocksBudget
-from streams.watchdog import end_when_blocked
 
 log = logging.getLogger(__name__)
 

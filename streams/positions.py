@@ -1,11 +1,12 @@
-"""What the Faust consumer asks about the partitions of a coalesced topic: the stage answers from
-its own state (R3, R5, R7)."""
+"""What a consumer asks about the partitions it reads: the stage answers from its own state."""
 
 from typing import Protocol
 
 
 class PartitionPositions(Protocol):
-    def held(self, partition: int) -> bool:
+    """The answers of a stage."""
+
+    def paused(self, partition: int) -> bool:
         """Nothing may be read from this partition now: it restores its state, is halted, or is
         full."""
 
@@ -14,9 +15,5 @@ class PartitionPositions(Protocol):
         known yet."""
 
     def committable(self, partition: int) -> int | None:
-        """The offset to commit: all before it is appended and delivered; None if there is nothing
-        to say."""
-
-    async def stop(self) -> None:
-        """Let go of all partitions, with what they hold on disk. Nothing is read after it;
-        `committable` still answers."""
+        """The offset to commit: the stage is done with all records before it. None: nothing to
+        commit."""

@@ -1,99 +1,285 @@
-"""The partitions of a stage on one worker, and what Faust's consumer asks about them
-(streams.positions)."""
+"""A stage on one worker: its partitions, what the consumer asks about them, its timers, and what
+health says of it.
+
+A `StageSpec` is a stage as a value. streams/faust_adapter mounts it on a Faust app; the simulation
+mounts the same on a group in memory.
+"""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
-GoOn = Callable[[int], Awaitable[None]]
-"""`go_on(partition)` makes the consumer read from the partition's `next_offset` on."""
+from connectors.dependency import Dependencies
+from connectors.kafka.record import Record
+from streams.inputs import Inputs
+from streams.partition import Partition, PartitionRuntime, Status
+from streams.progress import ProgressProbe
+from streams.restores import Restores
+from streams.retry import TROUBLE_OUTSIDE, Retry
+from streams.worker_api import Handler
 
+log = logging.getLogger(__name__)
 
-class Status(Enum):
-    RESTORING = "restoring"
-    RUNNING = "running"
-    HALTED = "halted"
-    CLOSED = "closed"
+P = TypeVar("P", bound=Partition)
 
-
-class Owned(Protocol):
-    """A partition from assignment to revocation, which begins to restore itself when it is made."""
-
-    number: int
-    status: Status
-    reason: str
-
-    @property
-    def held(self) -> bool:
-        """See Intake, as the next two."""
-
-    @property
-    def next_offset(self) -> int | None: ...
-    @property
-    def committable(self) -> int | None: ...
-
-    def feed(self, records: Sequence[Any]) -> None:
-        """Take the next records as they came from Kafka. Never raises: what cannot go on halts the
-        partition."""
-
-    async def close(self) -> None:
-        """Revoked or stopping: let go of everything. `committable` still answers."""
+_FIRST_RESTART, _LAST_RESTART = 1.0, 30.0
+"""Seconds before a partition that has failed begins anew; longer each time."""
+_RESTART_FORGOTTEN = 120.0
 
 
-Kept = TypeVar("Kept", bound=Owned)
+class Timer(NamedTuple):
+    """`run` is called every `seconds`, by the one call after the other has ended. What it raises is
+    logged, and it is called again."""
+
+    seconds: float
+    run: Callable[[], Awaitable[None]]
 
 
-class Stage(Generic[Kept]):
-    """`Intake` of the stage's app. `make(number, figures, go_on)` makes a partition."""
+def _no_timers(stage: Any) -> Sequence[Timer]:
+    return ()
 
-    def __init__(self, make: Callable[[int, Counter[str], GoOn], Kept], go_on: GoOn) -> None:
+
+def _no_endpoints(stage: Any) -> Mapping[str, Handler]:
+    return {}
+
+
+async def _nothing() -> None:
+    pass
+
+
+class StageSpec(NamedTuple, Generic[P]):
+    """`group` reads `topic`, of `partitions` partitions. `timers` and `endpoints` (pattern →
+    handler) are of a stage that has been made; `close` ends the stage's own clients after its
+    partitions. `fetch_bytes` as connectors/kafka/ports.py has it for fetchers."""
+
+    name: str
+    group: str
+    topic: str
+    partitions: int
+    make: Callable[[int, PartitionRuntime], P]
+    timers: Callable[["Stage[P]"], Sequence[Timer]] = _no_timers
+    endpoints: Callable[["Stage[P]"], Mapping[str, Handler]] = _no_endpoints
+    problems: Callable[["Stage[P]"], Sequence[str]] = lambda stage: ()
+    close: Callable[[], Awaitable[None]] = _nothing
+    fetch_bytes: int = 1
+
+
+class Shared(NamedTuple):
+    """What all stages of a process share. `now` is the wall clock in ms, `random` gives numbers
+    from 0 up to 1."""
+
+    inputs: Inputs
+    restores: Restores
+    dependencies: Dependencies
+    now: Callable[[], int]
+    random: Callable[[], float]
+
+
+class Stage(Generic[P]):
+    """`PartitionPositions` of the spec's topic. Make it inside the loop it runs in; `start` and
+    `stop` it. Whoever mounts it sets `seek`, `renew` and `membership`."""
+
+    def __init__(self, spec: StageSpec[P], shared: Shared) -> None:
+        self.spec = spec
+        self.name = spec.name
         self.figures: Counter[str] = Counter()
-        self.partitions: dict[int, Kept] = {}
-        self._make = make
-        self._go_on = go_on
-        self._closed: dict[int, Kept] = {}
+        self.partitions: dict[int, P] = {}
+        self.seek: Callable[[int], Awaitable[None]] = _seek_nothing
+        """Makes the consumer read from a partition's `next_offset` on."""
+        self.renew: Callable[[], None] | None = None
+        """Makes the consumer read by a new client."""
+        self.membership: Callable[[], tuple[int, bool]] = lambda: (0, False)
+        """How many rebalances there were, and whether one is going on."""
+        self._shared = shared
+        self._assigned: set[int] = set()
+        self._released: dict[int, P] = {}
+        self._restarts: dict[int, tuple[float, float, str]] = {}
+        """partition → (when it failed last, how long it waits, why)."""
+        self._changing = asyncio.Lock()
         self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._runtime = PartitionRuntime(
+            spec.name,
+            spec.topic,
+            self.figures,
+            shared.inputs,
+            shared.restores,
+            lambda who: Retry(who, shared.dependencies, shared.random),
+            lambda partition: self.seek(partition),
+            self._restart,
+            shared.now,
+        )
 
-    # Intake
+    # What the consumer asks (streams/positions.py)
 
-    def held(self, partition: int) -> bool:
-        return partition not in self.partitions or self.partitions[partition].held
+    def paused(self, partition: int) -> bool:
+        owned = self.partitions.get(partition)
+        return owned is None or owned.paused
 
     def next_offset(self, partition: int) -> int | None:
         owned = self.partitions.get(partition)
         return owned.next_offset if owned else None
 
     def committable(self, partition: int) -> int | None:
-        owned = self.partitions.get(partition) or self._closed.get(partition)
+        owned = self.partitions.get(partition) or self._released.get(partition)
         return owned.committable if owned else None
 
-    async def stop(self) -> None:
-        self._stopped = True
-        self._closed, self.partitions = self.partitions, {}
-        await asyncio.gather(*(partition.close() for partition in self._closed.values()))
+    # What the group says
 
-    # Faust
-
-    def feed(self, partition: int, fetched: list[Any]) -> None:
+    def feed(self, partition: int, records: Sequence[Record]) -> None:
         """One event: consecutive records of a partition."""
         owned = self.partitions.get(partition)
         if owned is not None:
-            owned.feed(fetched)
+            owned.feed(records)
 
-    async def assigned(self, partitions: set[int]) -> None:
-        """A rebalance: keep what stays, let go of what went, restore what came."""
-        gone = [self.partitions.pop(number) for number in set(self.partitions) - partitions]
-        await asyncio.gather(*(partition.close() for partition in gone))
-        for number in sorted(partitions - set(self.partitions)):
-            if not self._stopped:
-                self.partitions[number] = self._make(number, self.figures, self._go_on)
+    async def assigned(self, partitions: Iterable[int]) -> None:
+        """A rebalance has given this worker these partitions, and no others: those that went are
+        released, those that came begin to restore."""
+        self._assigned = set(partitions)
+        async with self._changing:
+            gone = set(self.partitions) - self._assigned
+            await self._release({number: self.partitions.pop(number) for number in gone})
+            for number in sorted(self._assigned):
+                self._begin(number)
 
-    def unhealthy(self) -> list[str]:
+    def start(self) -> None:
+        """Begin to call the timers."""
+        for timer in self.spec.timers(self):
+            self._spawn(self._call(timer))
+
+    async def stop(self) -> None:
+        """Let go of all partitions, with what they have on disk. `committable` still answers."""
+        self._stopped = True
+        for task in self._tasks:
+            task.cancel()
+        async with self._changing:
+            partitions, self.partitions = self.partitions, {}
+            self._released = partitions
+            await self._release(partitions)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, number: int) -> None:
+        if self._stopped or number in self.partitions or number in self._waiting_restarts():
+            return
+        partition = self.partitions[number] = self.spec.make(number, self._runtime)
+        partition.start()
+
+    async def _release(self, partitions: Mapping[int, P]) -> None:
+        done = await asyncio.gather(
+            *(partition.close() for partition in partitions.values()), return_exceptions=True
+        )
+        for partition, result in zip(partitions.values(), done, strict=True):
+            if isinstance(result, Exception):
+                log.error("%s: releasing it failed", partition.name, exc_info=result)
+
+    def _restart(self, number: int, why: str) -> None:
+        """A partition has failed by a fault of ours: begin it anew, later each time."""
+        now = asyncio.get_running_loop().time()
+        before, delay, _ = self._restarts.get(number, (-_RESTART_FORGOTTEN, 0.0, ""))
+        if now - before > _RESTART_FORGOTTEN:
+            delay = 0.0
+        delay = min(max(delay * 2, _FIRST_RESTART), _LAST_RESTART)
+        self._restarts[number] = now, delay, why
+        self._spawn(self._begin_anew(number, delay))
+
+    async def _begin_anew(self, number: int, delay: float) -> None:
+        async with self._changing:
+            failed = self.partitions.pop(number, None)
+            if failed is not None:
+                self._released[number] = failed
+                await self._release({number: failed})
+        await asyncio.sleep(delay)
+        async with self._changing:
+            if number in self._assigned:
+                self._begin(number)
+
+    def _waiting_restarts(self) -> Mapping[int, str]:
+        """partition → why it failed, of those that wait to begin anew."""
+        now = asyncio.get_running_loop().time()
+        return {
+            number: why
+            for number, (since, delay, why) in self._restarts.items()
+            if number in self._assigned and number not in self.partitions and now - since < delay
+        }
+
+    async def _call(self, timer: Timer) -> None:
+        while True:
+            await asyncio.sleep(timer.seconds)
+            try:
+                await timer.run()
+            except TROUBLE_OUTSIDE as error:
+                log.debug("%s: a timer waits: %s", self.name, error)
+            except Exception:
+                log.exception("%s: a timer failed; it is called again", self.name)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work, name=self.name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What is seen from outside
+
+    @property
+    def readable(self) -> list[int]:
+        """The partitions this worker can be asked about, halted ones included."""
+        return [number for number, owned in self.partitions.items() if owned.readable]
+
+    def here(self, numbers: Iterable[int]) -> dict[int, P]:
+        """Those of these partitions that this worker can be asked about."""
+        owned = self.partitions
+        return {n: owned[n] for n in numbers if n in owned and owned[n].readable}
+
+    async def look(self) -> None:
+        """See the inputs as Kafka has them now. Raises ReadTimeout, KafkaUnreachable."""
+        running = {
+            number: (partition, partition.next_offset)
+            for number, partition in self.partitions.items()
+            if partition.status is Status.RUNNING
+        }
+        if not running:
+            return
+        found = await self._shared.inputs.look(self.spec.topic, list(running))
+        for number, seen in found.items():
+            partition, position = running[number]
+            if position is not None and partition.status is Status.RUNNING:
+                partition.seen = seen
+                partition.input_is(seen, position)
+
+    def probes(self) -> Iterable[ProgressProbe]:
+        """What should move: the group, restores, and each partition that has something to read or
+        to do. One that waits for trouble outside, or for its turn, owes nothing."""
+        yield ProgressProbe(f"{self.name}: joining the group", *self.membership())
+        for partition in self.partitions.values():
+            waits = bool(partition.retry.problem)
+            if partition.status is Status.RESTORING:
+                yield ProgressProbe(partition.name, partition.progress, not waits)
+            elif partition.status is Status.RUNNING:
+                position, seen = partition.next_offset, partition.seen
+                behind = seen is not None and position is not None and seen.end > position
+                unread = behind and not partition.full
+                owed = (unread or not partition.idle) and not waits
+                heal = self.renew if unread else None
+                yield ProgressProbe(partition.name, partition.progress, owed, heal)
+
+    def problems(self) -> list[str]:
         """What an operator must know; empty when every partition runs."""
-        return [
-            f"partition {p.number} is {p.status.value}{': ' + p.reason if p.reason else ''}"
-            for p in self.partitions.values()
-            if p.status is not Status.RUNNING
-        ]
+        _, joining = self.membership()
+        found = [f"{self.name} is joining its group"] if joining else []
+        for partition in self.partitions.values():
+            why = partition.reason or partition.retry.problem
+            if partition.status is not Status.RUNNING or why:
+                said = f"{partition.name} is {partition.status.value}"
+                found.append(f"{said}: {why}" if why else said)
+        for number, why in self._waiting_restarts().items():
+            found.append(f"{self.name} partition {number} begins anew after {why}")
+        return [*found, *self.spec.problems(self)]
+
+    def reports(self) -> list[dict[str, Any]]:
+        """Each partition for the status endpoint."""
+        return [self.partitions[number].report() for number in sorted(self.partitions)]
+
+
+async def _seek_nothing(partition: int) -> None:
+    pass

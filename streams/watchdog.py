@@ -1,80 +1,81 @@
 """Ends a worker that stands still without a reason, so that its supervisor starts a fresh one.
 
-Faust's recovery has been seen to hang, and agents to stop after days (faust.md). Reasons to stand
-still: nothing to read, a halted partition, Kafka away (asked directly), Redis away (delivery waits,
-sequencing does not).
+Faust's recovery has been seen to hang, agents to stop after days, and a fetcher to bring nothing
+after a pause of Kafka. Reasons to stand still: nothing to read (by the end of the input that Kafka
+says, not by what the fetcher remembers), a halted partition, Kafka away (asked directly), waiting
+for trouble outside.
 """
 
 import asyncio
 import faulthandler
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from streams.progress import ProgressProbe, Standstills
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 1.0
+HEALTH_SECONDS = 4.0
+"""After so long health says that something stands still."""
+HEAL_SECONDS = 7.0
+"""After so long what stands still is healed, if a way is known."""
 PATIENCE_SECONDS = 20.0
 BLOCKED_SECONDS = 20.0
 """How long nothing at all may run in the worker's loop."""
-
-
-class ProgressProbe(NamedTuple):
-    """One thing that should move: `progress` changes whenever it does; `owed` says whether it has
-    anything to do."""
-
-    name: str
-    progress: int
-    owed: bool
+_ALIVE_SECONDS = 5.0
 
 
 class Watched(Protocol):
-    def vitals(self) -> Iterable[ProgressProbe]:
-        """What should be moving now."""
+    async def look(self) -> bool:
+        """Bring the probes up to date; False if Kafka does not answer."""
 
-    async def reachable(self) -> bool:
-        """Whether Kafka answers."""
+    def probes(self) -> Iterable[ProgressProbe]:
+        """What should be moving now."""
 
 
 class Watchdog:
     """`expired` is called once with a text when something that is owed has not moved for
     PATIENCE_SECONDS."""
 
-    def __init__(
-        self,
-        watched: Watched,
-        expired: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, watched: Watched, expired: Callable[[str], None]) -> None:
         self._watched = watched
         self._expired = expired
-        self._clock = clock
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._standstills = Standstills()
+        self._healed: set[str] = set()
 
     async def run(self, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        """Check until cancelled."""
+        """Check until cancelled, or until something has expired."""
+        loop = asyncio.get_running_loop()
         while True:
             await sleep(CHECK_SECONDS)
-            stuck = self.check()
-            if stuck and await self._watched.reachable():
-                log.critical("%s; ending this worker", stuck)
-                self._expired(stuck)
-                return
+            if await self._watched.look():
+                stuck = self.check(loop.time())
+                if stuck:
+                    self._expired(stuck)
+                    return
+            else:
+                self._standstills.forgive()
 
-    def check(self) -> str | None:
-        """What stands still, if anything has for too long."""
-        now = self._clock()
-        seen, self._seen = self._seen, {}
+    def check(self, now: float) -> str | None:
+        """What has stood still for too long, if anything has. What a shorter standstill calls for
+        is done."""
         stuck = None
-        for vital in self._watched.vitals():
-            progress, since = seen.get(vital.name, (vital.progress, now))
-            if not vital.owed or progress != vital.progress:
-                since = now
-            self._seen[vital.name] = vital.progress, since
-            if now - since >= PATIENCE_SECONDS:
-                stuck = stuck or f"{vital.name} has not moved for {now - since:.0f} s"
+        still = self._standstills.check(now, self._watched.probes())
+        self._healed &= {probe.name for probe, _ in still}
+        for probe, seconds in still:
+            if seconds >= PATIENCE_SECONDS:
+                stuck = stuck or f"{probe.name} has not moved for {seconds:.0f} s"
+            elif seconds >= HEAL_SECONDS and probe.heal and probe.name not in self._healed:
+                log.warning("%s has not moved for %.0f s", probe.name, seconds)
+                self._healed.add(probe.name)
+                probe.heal()
         return stuck
+
+    def problems(self) -> list[str]:
+        """Health's lines."""
+        return self._standstills.problems(HEALTH_SECONDS)
 
 
 async def end_when_blocked() -> None:
@@ -83,6 +84,6 @@ async def end_when_blocked() -> None:
     try:
         while True:
             faulthandler.dump_traceback_later(BLOCKED_SECONDS, exit=True)
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(_ALIVE_SECONDS)
     finally:
         faulthandler.cancel_dump_traceback_later()

@@ -20,9 +20,9 @@ from agents.settings import WorkerSettings
 from connectors.clickhouse.archive import Archive
 from connectors.kafka.ports import KafkaUnreachable
 from schemas.topics import SUBMITTED
+from streams.earlier_watchdog import Watchdog
 from streams.faust_adapter.app import PipelineApp, make_app
 from streams.faust_adapter.consumer import PassSchema
-from streams.watchdog import Watchdog
 
 _LOOK_SECONDS = 10.0
 _FETCH_BYTES = 256 * 1024

@@ -20,7 +20,7 @@ from connectors.clickhouse.archive import Archive, ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from schemas.codec import NewerVersion, Undecodable
-from streams.stage import GoOn, Status
+from streams.earlier_stage import GoOn, Status
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Partition(Generic[R]):
         self._grown = asyncio.Event()
         self._working = asyncio.create_task(self._work())
 
-    # What the consumer asks (streams.positions)
+    # What the consumer asks (streams.earlier_positions)
 
     @property
     def held(self) -> bool:

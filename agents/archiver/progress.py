@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from agents.archiver.source import KafkaSource
 from agents.archiver.stage import ArchiverStage
+from streams.earlier_stage import Status
+from streams.earlier_watchdog import ProgressProbe
 from streams.faust_adapter.app import PipelineApp
-from streams.stage import Status
-from streams.watchdog import ProgressProbe
 
 
 class ArchiverProgress:

@@ -8,7 +8,7 @@ from agents.archiver.content import Content
 from agents.archiver.inserts import Inserts
 from agents.archiver.partition import Partition, Source
 from connectors.clickhouse.archive import Archive
-from streams.stage import GoOn, Stage, Status
+from streams.earlier_stage import GoOn, Stage, Status
 
 
 class ArchiverStage(Stage[Partition[Any]]):

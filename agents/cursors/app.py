@@ -12,8 +12,8 @@ from agents.table_stage.stage import TableStage
 from agents.worker_api import add_question
 from schemas.topics import RECEIPTS
 from schemas.worker_api import DevicesAnswer, DevicesQuestion, MarksAnswer, MarksQuestion
+from streams.earlier_stage import GoOn
 from streams.faust_adapter.app import PipelineApp
-from streams.stage import GoOn
 from streams.tables.rocks import RocksBudget
 
 GROUP = "cursors"

@@ -16,7 +16,7 @@ from schemas.events import SCHEMA_VERSION, CursorRecord, DeviceForgotten, Receip
 from schemas.frames import Mark
 from schemas.ids import members_of_valid
 from schemas.topics import CURSORS, RECEIPTS
-from streams.stage import GoOn
+from streams.earlier_stage import GoOn
 from streams.tables.cursors import CursorTable
 from streams.tables.rocks import RocksBudget
 

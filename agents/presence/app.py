@@ -16,8 +16,8 @@ from connectors.redis.client import RedisUnavailable
 from connectors.redis.watchers import Watchers
 from schemas.topics import PRESENCE_SUBMITTED
 from schemas.worker_api import PresenceAnswer, PresenceQuestion
+from streams.earlier_stage import GoOn
 from streams.faust_adapter.app import PipelineApp
-from streams.stage import GoOn
 from streams.tables.rocks import RocksBudget
 
 GROUP = "presence"

@@ -24,7 +24,7 @@ from schemas.codec import (
 )
 from schemas.events import PresenceChange, PresenceDelivered, PresenceState
 from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
-from streams.stage import GoOn
+from streams.earlier_stage import GoOn
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
 

@@ -16,10 +16,10 @@ from agents.sequencer.progress import SequencerProgress
 from agents.sequencer.stage import SequencerStage
 from agents.settings import WorkerSettings
 from schemas.topics import LOG, SUBMITTED
+from streams.earlier_watchdog import Watchdog
 from streams.faust_adapter.app import PipelineApp, make_app
 from streams.faust_adapter.consumer import PassSchema
 from streams.faust_adapter.table import LogTable
-from streams.watchdog import Watchdog
 
 GROUP = "sequencer"
 _WRITE_SECONDS = 1.0

@@ -23,7 +23,7 @@ from agents.sequencer.restore import Stopped
 from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from schemas.codec import NewerVersion
 from schemas.worker_api import Newest
-from streams.stage import GoOn, Status
+from streams.earlier_stage import GoOn, Status
 from streams.tables.sequences import SequenceTable
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Partition:
         self._deliverer: Deliverer
         self._restoring = asyncio.create_task(self._restore())
 
-    # What the consumer asks (streams.positions)
+    # What the consumer asks (streams.earlier_positions)
 
     @property
     def held(self) -> bool:

@@ -6,9 +6,9 @@ from agents.sequencer.io import SequencerIO
 from agents.sequencer.stage import SequencerStage
 from connectors.kafka.ports import ReadTimeout
 from schemas.topics import SUBMITTED
+from streams.earlier_stage import Status
+from streams.earlier_watchdog import ProgressProbe
 from streams.faust_adapter.app import PipelineApp
-from streams.stage import Status
-from streams.watchdog import ProgressProbe
 
 
 class SequencerProgress:

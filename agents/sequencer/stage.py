@@ -21,7 +21,7 @@ from schemas.worker_api import (
     SeqsAnswer,
     SeqsQuestion,
 )
-from streams.stage import GoOn, Stage, Status
+from streams.earlier_stage import GoOn, Stage, Status
 
 log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from agents.table_stage.partition import Partition
 from agents.table_stage.progress import TableStageProgress
 from agents.table_stage.stage import TableStage
 from agents.worker_api import add_health, joining, reports
+from streams.earlier_stage import GoOn
+from streams.earlier_watchdog import Watchdog
 from streams.faust_adapter.app import PipelineApp, make_app
 from streams.faust_adapter.consumer import PassSchema
 from streams.rates import Rates
-from streams.stage import GoOn
-from streams.watchdog import Watchdog
 
 Kept = TypeVar("Kept", bound=Partition[Any])
 

@@ -16,7 +16,7 @@ from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from connectors.kafka.reader import Reader
 from schemas.codec import NewerVersion, Undecodable, encode_deliveries
 from schemas.events import Delivered
-from streams.stage import GoOn, Status
+from streams.earlier_stage import GoOn, Status
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Partition(abc.ABC, Generic[Fact]):
     def let_go(self) -> None:
         """Close the table."""
 
-    # What the consumer asks (streams.positions)
+    # What the consumer asks (streams.earlier_positions)
 
     @property
     def held(self) -> bool:

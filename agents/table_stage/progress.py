@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from agents.table_stage.stage import TableStage
+from streams.earlier_stage import Status
+from streams.earlier_watchdog import ProgressProbe
 from streams.faust_adapter.app import PipelineApp
-from streams.stage import Status
-from streams.watchdog import ProgressProbe
 
 
 class TableStageProgress:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from agents.table_stage.io import TableStageIO
 from agents.table_stage.partition import Partition
-from streams.stage import GoOn, Stage
+from streams.earlier_stage import GoOn, Stage
 
 Kept = TypeVar("Kept", bound=Partition[Any])
 

@@ -9,10 +9,10 @@ import faust
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
+from streams.earlier_positions import PartitionPositions
 from streams.faust_adapter.consumer import SCHEME, BatchScheduler
 from streams.faust_adapter.monitor import LightMonitor
 from streams.faust_adapter.table import LogTableManager
-from streams.positions import PartitionPositions
 
 _LOUD = ("faust", "aiokafka", "mode")
 _NEVER_SECONDS = 1e9

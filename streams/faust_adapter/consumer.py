@@ -18,7 +18,7 @@ from faust.types import TP
 
 from connectors.kafka.fetcher import Fetcher
 from connectors.kafka.record import Record
-from streams.positions import PartitionPositions
+from streams.earlier_positions import PartitionPositions
 
 SCHEME = "messenger-kafka"
 MAX_RECORDS = 1000

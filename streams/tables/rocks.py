@@ -12,6 +12,10 @@ _MB = 1024 * 1024
 _HEADER_KEY = b"h"
 
 
+class DiskUnavailable(Exception):
+    """The disk does not take what is written to it; the text is RocksDB's. Try again."""
+
+
 class RocksBudget:
     """One block cache and one write-buffer budget over all partitions of a process, in bytes."""
 
@@ -69,10 +73,13 @@ class Rocks(Generic[Header]):
         rocksdict.Rdict.destroy(str(folder))
 
     def _write(self, batch: Any, header: Header | None) -> None:
-        """Write a batch, and maybe how far it brings this, atomically."""
+        """Write a batch, and maybe how far it brings this, atomically. Raises DiskUnavailable."""
         if header is not None:
             batch.put(_HEADER_KEY, msgspec.msgpack.encode(header))
-        self._db.write(batch, self._unlogged)
+        try:
+            self._db.write(batch, self._unlogged)
+        except Exception as error:  # rocksdict has no class of its own
+            raise DiskUnavailable(str(error)) from None
         if header is not None:
             self.header = header
 

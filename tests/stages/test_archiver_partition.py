@@ -22,7 +22,7 @@ from schemas.archive import DELIVERED, READ, Row
 from schemas.codec import encode_event
 from schemas.events import READ as READ_CURSOR
 from schemas.events import RECEIVED, SCHEMA_VERSION, CursorRecord, LogRecord, Taken
-from streams.stage import Status
+from streams.earlier_stage import Status
 
 CURSORS_SOON = CURSORS._replace(linger=0.05)
 

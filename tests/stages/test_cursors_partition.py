@@ -12,7 +12,7 @@ from agents.cursors.partition import CursorsPartition
 from schemas.codec import decode_cursor, encode_event
 from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, Receipt, ReceiptRecord
 from schemas.topics import CURSORS, RECEIPTS
-from streams.stage import Status
+from streams.earlier_stage import Status
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
 from tests.harness.fake_kafka import FakeKafka

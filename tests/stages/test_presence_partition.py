@@ -17,7 +17,7 @@ from connectors.redis.routes import Holders
 from schemas.codec import decode_presence_state, encode_event
 from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceDelivered, PresenceRecord
 from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
-from streams.stage import Status
+from streams.earlier_stage import Status
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
 from tests.harness.fake_kafka import FakeKafka

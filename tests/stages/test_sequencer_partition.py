@@ -17,7 +17,7 @@ from agents.sequencer.restore import Restored
 from connectors.kafka.ports import ReadTimeout
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
-from streams.stage import Status
+from streams.earlier_stage import Status
 from streams.tables.rocks import RocksBudget
 from streams.tables.sequences import FORMAT, Header, SequenceTable
 

@@ -5,8 +5,8 @@ import pytest
 from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
 from connectors.environment import SettingsError, load
 from gateway.settings import GatewaySettings
+from streams.earlier_watchdog import PATIENCE_SECONDS, ProgressProbe, Watchdog
 from streams.tables.sequences import Header
-from streams.watchdog import PATIENCE_SECONDS, ProgressProbe, Watchdog
 
 STATE = Header("log", "input", log_offset=9, log_crc=77, position=19, input_time=5, input_crc=66)
 

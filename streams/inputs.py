@@ -1,0 +1,100 @@
+"""The inputs of a worker's stages as Kafka has them now: asked of Kafka itself, because what a
+consumer remembers of the end of a partition may be as wrong as the consumer."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from connectors.kafka.ports import Kafka, Reader, ReadTimeout
+from connectors.request_batcher import RequestBatcher
+
+T = TypeVar("T")
+
+_TIMEOUT_SECONDS = 2.0
+_MAX_FAILURES = 2
+"""Partitions that do not answer, one after the other, before the look is given up: each costs a
+timeout."""
+
+
+class InputSeen(NamedTuple):
+    """Kafka's id of the topic, the first offset that a partition has, and the one after its
+    last."""
+
+    topic: str
+    start: int
+    end: int
+
+
+class Inputs:
+    """Asks with one client and in one thread of its own, one question at a time. Close it."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        self._kafka = kafka
+        self._reader: Reader | None = None
+        self._thread = ThreadPoolExecutor(1, "inputs")
+        self._rounds = itertools.count()
+        self._end = RequestBatcher(self._ends, at_once=1, most=10_000)
+
+    async def look(self, topic: str, partitions: Collection[int]) -> Mapping[int, InputSeen]:
+        """partition → its input, of those whose leader answers. Raises ReadTimeout if none does,
+        KafkaUnreachable."""
+        return await self._ask(lambda: self._look(topic, sorted(partitions)))
+
+    async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        """The same without the topic's id: partition → the offset after its last record."""
+        found = await self._ask(lambda: self._watermarks(topic, sorted(partitions)))
+        return {partition: end for partition, (_, end) in found.items()}
+
+    async def end(self, topic: str, partition: int) -> int:
+        """The offset after the last record now. Questions that wait are asked together. Raises
+        ReadTimeout."""
+        return await self._end((topic, partition))
+
+    async def topic_ids(self) -> Mapping[str, str]:
+        """topic → Kafka's id of it. Raises KafkaUnreachable."""
+        return await self._ask(self._kafka.topic_ids)
+
+    async def close(self) -> None:
+        await self._end.close()
+        if self._reader is not None:
+            await self._ask(self._reader.close)
+        self._thread.shutdown(wait=False)
+
+    async def _ask(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _ends(self, asked: Sequence[tuple[str, int]]) -> list[int]:
+        wanted: dict[str, set[int]] = {}
+        for topic, partition in asked:
+            wanted.setdefault(topic, set()).add(partition)
+        ends = {topic: await self.ends(topic, numbers) for topic, numbers in wanted.items()}
+        try:
+            return [ends[topic][partition] for topic, partition in asked]
+        except KeyError as error:
+            raise ReadTimeout(f"partition {error} has no leader") from None
+
+    # In the thread
+
+    def _look(self, topic: str, partitions: Sequence[int]) -> Mapping[int, InputSeen]:
+        found = self._watermarks(topic, partitions)
+        topic_id = self._kafka.topic_ids().get(topic)
+        if topic_id is None:
+            raise ReadTimeout(f"there is no topic {topic} now")
+        return {number: InputSeen(topic_id, *seen) for number, seen in found.items()}
+
+    def _watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+        if self._reader is None:
+            self._reader = self._kafka.reader(_TIMEOUT_SECONDS)
+        found: dict[int, tuple[int, int]] = {}
+        failures = 0
+        turn = next(self._rounds) % max(1, len(partitions))  # begin with another one each time
+        for partition in (*partitions[turn:], *partitions[:turn]):
+            try:
+                found[partition] = self._reader.watermarks(topic, partition)
+            except ReadTimeout:
+                failures += 1
+                if failures >= min(_MAX_FAILURES, len(partitions)):
+                    raise
+        return found

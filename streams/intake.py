@@ -1,0 +1,99 @@
+"""Which records a worker reads now: everything between a fetcher and the partitions of a stage, but
+the group. The Faust consumer and the simulation's group both read through it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from connectors.kafka.ports import Fetcher
+from connectors.kafka.record import Record
+from streams.positions import PartitionPositions
+
+log = logging.getLogger(__name__)
+
+MAX_RECORDS = 1000
+MAX_BYTES = 512 * 1024
+"""Bounds of one event. A log record is at most half as large again as the input it covers, so it
+stays below 1 MiB."""
+
+POLL_SECONDS = 0.1
+PAUSE_SECONDS = 0.02
+_MANY, _COLLECT_SECONDS = 8, 0.002
+"""After a fetch of many records the next one is waited for a moment: under load fewer, larger
+events cost half and come no later; at light load nothing waits."""
+
+
+def coalesce(records: Sequence[Record]) -> Iterator[list[Record]]:
+    """Cut fetched records into events of at most MAX_RECORDS and MAX_BYTES; one record alone may be
+    larger."""
+    start = size = 0
+    for index, record in enumerate(records):
+        if index > start and (index - start == MAX_RECORDS or size + len(record.value) > MAX_BYTES):
+            yield list(records[start:index])
+            start, size = index, 0
+        size += len(record.value)
+    if records:
+        yield list(records[start:])
+
+
+class Intake:
+    """Reads the partitions that its group has assigned, from where the stage says. Close it."""
+
+    def __init__(self, make_fetcher: Callable[[], Fetcher], positions: PartitionPositions) -> None:
+        self._make_fetcher = make_fetcher
+        self._fetcher = make_fetcher()
+        self._positions = positions
+        self._assigned: Collection[int] = ()
+        self._fetched_many = False
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def assign(self, partitions: Collection[int]) -> None:
+        """Read these and no others. What the stage does not know yet is not read, and sought when
+        it does (R3)."""
+        self._assigned = frozenset(partitions)
+        offsets = {
+            partition: offset
+            for partition in partitions
+            if (offset := self._positions.next_offset(partition)) is not None
+        }
+        self._fetcher.read(offsets)
+
+    def seek(self, partition: int) -> bool:
+        """Read a partition from the stage's position on: it has restored its state, or a gap was
+        seen. False if it is not assigned."""
+        offset = self._positions.next_offset(partition)
+        if offset is None or partition not in self._assigned:
+            return False
+        self._fetcher.seek(partition, offset)
+        return True
+
+    async def next(self, active: Collection[int], seconds: float) -> dict[int, list[Record]]:
+        """partition → what has come, of those of the `active` partitions that may be read. It waits
+        up to `seconds`, and returns nothing if nothing comes."""
+        if not (reading := self._reading(active)):
+            await asyncio.sleep(PAUSE_SECONDS)
+            return {}
+        if self._fetched_many:
+            await asyncio.sleep(_COLLECT_SECONDS)
+        if not self._fetcher.has(reading):
+            await self._fetcher.wait(min(seconds, POLL_SECONDS))
+        # A partition may have been paused meanwhile.
+        records = self._fetcher.take(self._reading(active))
+        self._fetched_many = sum(map(len, records.values())) >= _MANY
+        return records
+
+    def _reading(self, active: Collection[int]) -> list[int]:
+        paused = self._positions.paused
+        return [partition for partition in active if not paused(partition)]
+
+    def renew(self) -> None:
+        """Read by a new client: the present one brings nothing, although there is something."""
+        log.warning("the Kafka fetcher brings nothing; reading goes on by a new one")
+        old, self._fetcher = self._fetcher, self._make_fetcher()
+        self.assign(self._assigned)
+        task = asyncio.create_task(old.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        await asyncio.gather(self._fetcher.close(), *self._closing, return_exceptions=True)

@@ -1,0 +1,94 @@
+"""Repeating what trouble outside has stopped: the one retry loop of all stages.
+
+Trouble outside is what Kafka, Redis, ClickHouse or the disk do to us. It passes, so whoever meets
+it waits and asks again. Anything else is a fault of ours and passes through.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.dependency import Dependencies, Dependency
+from connectors.kafka.ports import (
+    KafkaSendError,
+    KafkaUnreachable,
+    OffsetGone,
+    QueueFull,
+    ReadTimeout,
+)
+from connectors.redis.client import RedisUnavailable
+from streams.tables.rocks import DiskUnavailable
+
+T = TypeVar("T")
+
+FIRST_SECONDS, LAST_SECONDS = 0.05, 1.0
+"""The waits between two tries grow from the first to the last."""
+
+_SYSTEMS: dict[type[Exception], str] = {
+    KafkaUnreachable: "kafka",
+    KafkaSendError: "kafka",
+    QueueFull: "kafka",
+    ReadTimeout: "kafka",
+    OffsetGone: "kafka",
+    RedisUnavailable: "redis",
+    ArchiveUnavailable: "clickhouse",
+    ArchiveRefused: "clickhouse",
+    DiskUnavailable: "disk",
+}
+TROUBLE_OUTSIDE = tuple(_SYSTEMS)
+"""Exceptions that pass by themselves. OffsetGone: records expired while they were read, so the
+reader has to look again where they begin."""
+
+
+class Retry:
+    """The retries of one partition or timer, `who` by name. The log gets one line when a system
+    fails and one when it is back, whoever waits for it (connectors/dependency.py).
+
+    `random` gives numbers from 0 up to 1: each wait is shortened by up to a half, so that those who
+    wait for the same thing do not come at once.
+    """
+
+    def __init__(self, who: str, dependencies: Dependencies, random: Callable[[], float]) -> None:
+        self._who = who
+        self._dependencies = dependencies
+        self._random = random
+        self._waiting: dict[int, str] = {}
+        self._calls = 0
+
+    @property
+    def problem(self) -> str:
+        """What is waited for now, in one line; empty if nothing is."""
+        return next(iter(self._waiting.values()), "")
+
+    async def __call__(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        first: float = FIRST_SECONDS,
+        last: float = LAST_SECONDS,
+    ) -> T:
+        """Call `ask` until it meets no trouble outside; returns what it returns."""
+        self._calls += 1
+        call, delay = self._calls, first
+        client = f"{self._who} #{call}"
+        failed: dict[str, Dependency] = {}
+        try:
+            while True:
+                try:
+                    return await ask()
+                except TROUBLE_OUTSIDE as error:
+                    system, why = system_of(error), str(error) or type(error).__name__
+                dependency = failed[system] = self._dependencies.get(system)
+                dependency.failed(why, client)
+                self._waiting[call] = f"{system}: {why}"
+                await asyncio.sleep(delay * (1 - self._random() / 2))
+                delay = min(delay * 2, last)
+        finally:
+            self._waiting.pop(call, None)
+            for dependency in failed.values():
+                dependency.succeeded(client)
+
+
+def system_of(error: Exception) -> str:
+    """The outside system that an error of TROUBLE_OUTSIDE comes from."""
+    return next(system for kind, system in _SYSTEMS.items() if isinstance(error, kind))

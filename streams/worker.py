@@ -1,0 +1,76 @@
+"""All stages of one worker process, without Faust: what watches them, and what the process
+answers."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from streams.progress import ProgressProbe
+from streams.retry import TROUBLE_OUTSIDE, system_of
+from streams.stage import Shared, Stage, StageSpec
+from streams.watchdog import Watchdog
+from streams.worker_api import Request, Response, WorkerApi, json_response
+
+log = logging.getLogger(__name__)
+
+_CLIENT = "the watchdog"
+
+
+class Worker:
+    """Make it inside the loop it runs in. `expired` is called once with a text when the worker
+    stands still and must be replaced by a fresh one."""
+
+    def __init__(
+        self, specs: Sequence[StageSpec[Any]], shared: Shared, expired: Callable[[str], None]
+    ) -> None:
+        self.stages = [Stage(spec, shared) for spec in specs]
+        self.shared = shared
+        self.api = WorkerApi()
+        self.api.add({"/health/": self._health})
+        for stage in self.stages:
+            self.api.add(stage.spec.endpoints(stage))
+        self._watchdog = Watchdog(self, expired)
+
+    def start(self) -> None:
+        """Begin to call the stages' timers."""
+        for stage in self.stages:
+            stage.start()
+
+    async def watch(self) -> None:
+        """Look at everything each second, until cancelled or until something has expired."""
+        await self._watchdog.run()
+
+    async def close(self) -> None:
+        """After the stages have stopped: end the clients."""
+        for stage in reversed(self.stages):
+            await stage.spec.close()
+        await self.shared.inputs.close()
+        self.shared.restores.close()
+
+    def problems(self) -> list[str]:
+        """What an operator must know of this worker; empty when everything it has runs."""
+        found = [problem for stage in self.stages for problem in stage.problems()]
+        return [*found, *self.shared.dependencies.problems(), *self._watchdog.problems()]
+
+    async def _health(self, request: Request) -> Response:
+        """200 when everything that this worker has runs, else 503; lists what does not."""
+        found = self.problems()
+        return json_response({"healthy": not found, "problems": found}, 503 if found else 200)
+
+    # Watched
+
+    async def look(self) -> bool:
+        reached = True
+        for stage in self.stages:
+            try:
+                await stage.look()
+            except TROUBLE_OUTSIDE as error:
+                self.shared.dependencies.get(system_of(error)).failed(str(error), _CLIENT)
+                reached = False
+        if reached:
+            self.shared.dependencies.get("kafka").succeeded(_CLIENT)
+        return reached
+
+    def probes(self) -> Iterable[ProgressProbe]:
+        for stage in self.stages:
+            yield from stage.probes()
