@@ -12,8 +12,7 @@ class Verdict(Enum):
     IGNORE = auto()
     """All of it is known: a late append of a worker that had lost the partition."""
     AHEAD = auto()
-    """Something before it is missing: read on, it must come again (within 30 s, else the reader
-    halts)."""
+    """Something before it is missing. Read on: the owner appends the missing part again."""
 
 
 def judge(position: int, record: LogRecord) -> Verdict:
