@@ -9,7 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import archive, connections, history, presence, sequencer, sockets, storm, whereabouts
+from bench import (
+    archive,
+    connections,
+    history,
+    presence,
+    sequencer,
+    sockets,
+    storm,
+    user_partitions,
+)
 from bench.system import system
 from bench.yardstick import million_additions_per_cpu_second, thousand_messages_per_cpu_second
 
@@ -88,10 +97,10 @@ def main() -> None:
         results["j_history"] = history.measure(stack, 3 if quick else 10)
         print(f"(j) history: {results['j_history']}", flush=True)
     with system(workers=4, gateways=1) as stack:
-        results["k_whereabouts"] = whereabouts.measure(
+        results["k_user_partitions"] = user_partitions.measure(
             stack, 4, 100 if quick else 1_000, 2 if quick else 10
         )
-        print(f"(k) whereabouts: {results['k_whereabouts']}", flush=True)
+        print(f"(k) user partitions: {results['k_user_partitions']}", flush=True)
     results["f_archive"] = _archive(quick, options.archive_rows)
     print(f"(f) archive: {results['f_archive']}", flush=True)
     results["yardstick"] = [*yardstick, _yardstick()]
@@ -163,7 +172,7 @@ def _table(results: dict[str, Any]) -> str:
         f"| (e) us a device | {_parts(e['us_per_device'])} |",
         *_archive_lines(results["f_archive"]),
         *_mark_lines(results),
-        *_whereabouts_lines(results["k_whereabouts"]),
+        *_user_partition_lines(results["k_user_partitions"]),
     ]
     return "\n".join(lines) + "\n"
 
@@ -204,7 +213,7 @@ def _mark_lines(results: dict[str, Any]) -> list[str]:
     ]
 
 
-def _whereabouts_lines(k: dict[str, Any]) -> list[str]:
+def _user_partition_lines(k: dict[str, Any]) -> list[str]:
     lines = []
     for kind, one in k["a_sync"].items():
         us = _parts(

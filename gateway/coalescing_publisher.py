@@ -1,99 +1,129 @@
-"""Small facts of devices into a topic: what queues for the same thing is merged, and what Kafka
-does not take is said again."""
+"""Small facts of devices on their way to Kafka.
+
+Facts with the same key are merged while they wait. What Kafka does not take is sent again, if it is
+still worth sending.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import Generic, TypeVar
 
-from connectors.kafka.ports import QueueFull
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.ports import Producer, QueueFull
+from gateway.submit import MAX_UNACKNOWLEDGED
 from schemas.codec import MAX_SUBMITTED_BYTES, pack
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 50_000
-"""Facts that wait to be submitted; more are not taken."""
+"""Facts that wait to be sent. `put` refuses more; what comes back from Kafka is always kept."""
+_SLICE = 2_000
+"""Facts sent in one turn of the loop."""
 _RETRY_SECONDS = 1.0
-_MAX_BYTES = 400
-"""Of one encoded fact, at most: three ids of 64 and 129 bytes, and numbers."""
+_MAX_FACT_BYTES = 400
+"""An upper bound for one encoded fact: three ids of 64 and 129 bytes, and numbers."""
 
 Fact = TypeVar("Fact")
 
 
 class CoalescingPublisher(Generic[Fact]):
-    """Use it inside a running loop. `record` encodes facts of one partition, `merge(earlier,
-    later)` makes one of two with the same key. Facts are collected for `seconds`, and for `rest`
-    since the last were submitted.
+    """Use it inside a running loop.
+
+    `encode` makes one record of facts of one partition. `merge(earlier, later)` makes one fact of
+    two with the same key. `renew(fact, sent_at)` is called when Kafka has not taken a fact that was
+    sent at `sent_at` (loop time, s): it returns what to send instead, or None to drop it, because
+    a later fact may have been sent since. Facts are collected for `collect` seconds, and for `rest`
+    seconds since the last were sent.
     """
 
     def __init__(
         self,
-        producer: KafkaProducer,
+        producer: Producer,
         topic: str,
-        record: Callable[[list[Fact]], bytes],
+        encode: Callable[[list[Fact]], bytes],
         merge: Callable[[Fact, Fact], Fact],
-        seconds: float,
+        renew: Callable[[Fact, float], Fact | None],
+        collect: float,
         rest: float = 0.0,
     ) -> None:
         self._producer = producer
         self._topic = topic
-        self._record = record
+        self._encode = encode
         self._merge = merge
-        self._seconds = seconds
+        self._renew = renew
+        self._collect = collect
         self._rest = rest
-        self._rested = 0.0
-        """When that is over."""
+        self._loop = asyncio.get_running_loop()
         self._waiting: dict[Hashable, tuple[int, Fact]] = {}
-        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._not_before = 0.0
+        """Loop time before which nothing is sent: the rest, or the pause after a full queue."""
         self.submitted = 0
 
     def put(self, key: Hashable, partition: int, fact: Fact) -> bool:
-        """Take a fact; False: too many wait, and this one is not taken."""
-        known = self._waiting.get(key)
-        if known is None and len(self._waiting) >= MAX_WAITING:
+        """Queue a fact. False: too many wait, and this one is not queued."""
+        if key not in self._waiting and len(self._waiting) >= MAX_WAITING:
             return False
-        self._waiting[key] = partition, fact if known is None else self._merge(known[1], fact)
-        self._schedule(self._seconds)
+        self._queue(key, partition, fact)
+        self._schedule(self._loop.time() + self._collect)
         return True
 
-    def _schedule(self, seconds: float) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            loop = asyncio.get_running_loop()
-            loop.call_at(max(loop.time() + seconds, self._rested), self._flush)
+    def _queue(self, key: Hashable, partition: int, fact: Fact) -> None:
+        known = self._waiting.get(key)
+        self._waiting[key] = partition, fact if known is None else self._merge(known[1], fact)
+
+    def _schedule(self, at: float) -> None:
+        at = max(at, self._not_before)
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(at, self._flush)
 
     def _flush(self) -> None:
-        self._scheduled = False
-        self._rested = asyncio.get_running_loop().time() + self._rest
-        waiting, self._waiting = self._waiting, {}
+        self._timer = None
+        now = self._loop.time()
+        self._not_before = now + self._rest
         partitions: dict[int, list[tuple[Hashable, Fact]]] = {}
-        for key, (partition, fact) in waiting.items():
+        for key, (partition, fact) in list(islice(self._waiting.items(), _SLICE)):
             partitions.setdefault(partition, []).append((key, fact))
+            del self._waiting[key]
         for partition, facts in partitions.items():
-            for cut in pack((_MAX_BYTES for _ in facts), MAX_SUBMITTED_BYTES):
-                self._send(partition, facts[cut])
+            for cut in pack((_MAX_FACT_BYTES for _ in facts), MAX_SUBMITTED_BYTES):
+                self._send(partition, facts[cut], now)
+        if self._waiting:
+            if self._not_before == now + self._rest:  # nothing was refused: the next slice at once
+                self._not_before = now
+            self._schedule(now)
 
-    def _send(self, partition: int, facts: list[tuple[Hashable, Fact]]) -> None:
-        value = self._record([fact for _, fact in facts])
-        try:
-            self._producer.send(
-                self._topic,
-                partition,
-                value,
-                lambda error, _: self._again(partition, facts) if error else None,
-            )
-            self.submitted += len(facts)
-        except QueueFull:
-            self._again(partition, facts)
-
-    def _again(self, partition: int, facts: list[tuple[Hashable, Fact]]) -> None:
-        """Once more, merged with what has come since."""
+    def _send(self, partition: int, facts: list[tuple[Hashable, Fact]], now: float) -> None:
+        if len(self._producer) <= MAX_UNACKNOWLEDGED:
+            value = self._encode([fact for _, fact in facts])
+            try:
+                self._producer.send(
+                    self._topic,
+                    partition,
+                    value,
+                    lambda error, _: self._failed(partition, facts, now) if error else None,
+                )
+                self.submitted += len(facts)
+                return
+            except QueueFull:
+                pass
         for key, fact in facts:
-            later = self._waiting.get(key)
-            if later is not None or len(self._waiting) < MAX_WAITING:
+            self._queue(key, partition, fact)
+        self._not_before = now + _RETRY_SECONDS
+
+    def _failed(self, partition: int, facts: list[tuple[Hashable, Fact]], sent_at: float) -> None:
+        """Send again what is still worth it, merged with what waits: that is later."""
+        for key, fact in facts:
+            renewed = self._renew(fact, sent_at)
+            if renewed is not None:
+                later = self._waiting.get(key)
                 self._waiting[key] = (
                     partition,
-                    fact if later is None else self._merge(fact, later[1]),
+                    renewed if later is None else self._merge(renewed, later[1]),
                 )
-        self._schedule(_RETRY_SECONDS)
+        if self._waiting:
+            self._schedule(self._loop.time() + _RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""What may happen to thousands of devices at once, and be a line of the log each time."""
+"""Log lines that thousands of devices may cause at once: a few of them, with a count."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +7,11 @@ SECONDS = 10.0
 
 
 class LogThrottle:
-    """Says the first at once; then, each `seconds`, the last and how many there were. Use it inside
-    a running loop."""
+    """Logs the first line at once; then, every `seconds`, the latest one and how many there were.
+    Use it inside a running loop."""
 
-    def __init__(self, say: Callable[[str], None], seconds: float = SECONDS) -> None:
-        self._say = say
+    def __init__(self, write: Callable[[str], None], seconds: float = SECONDS) -> None:
+        self._write = write
         self._seconds = seconds
         self._quiet = False
         self._more = 0
@@ -23,7 +23,7 @@ class LogThrottle:
             self._last = line
             return
         self._quiet = True
-        self._say(line)
+        self._write(line)
         asyncio.get_running_loop().call_later(self._seconds, self._sum_up)
 
     def _sum_up(self) -> None:

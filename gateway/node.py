@@ -30,7 +30,9 @@ from gateway.edge.socket import Redirect, SocketConnection, new_node_id
 from gateway.edge.tcp_info import waited_ms
 from gateway.edge.tokens import verify
 from gateway.log_throttle import LogThrottle
-from gateway.presence.node import PresenceNode
+from gateway.presence.announcer import PresenceAnnouncer
+from gateway.presence.subscriptions import PresenceSubscriptions
+from gateway.presence.typing import TypingRelay
 from gateway.push import Pusher
 from gateway.queries.answers import QuestionAnswerer
 from gateway.queries.conversations import ConversationQueries
@@ -39,6 +41,7 @@ from gateway.queries.history import History
 from gateway.queries.marks import MarkQueries
 from gateway.queries.partition_lookup import PartitionLookup
 from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import HttpWorkerTransport
 from gateway.receipts import Receipts
 from gateway.registry import ConnectionRegistry
 from gateway.rendezvous import right_node
@@ -77,12 +80,10 @@ class Node:
         self._producer = KafkaProducer(settings.kafka, PRODUCER, self._producer_failed)
         self._submitter = Submitter(self._producer, settings.partitions)
         partitions = settings.partitions
-        self._sequencers = WorkerClient(
-            "sequencer", RedisOwners(self._redis, "sequencer"), partitions
-        )
-        self._cursors = WorkerClient("cursors", RedisOwners(self._redis, "cursors"), partitions)
-        self._presence_workers = WorkerClient(
-            "presence", RedisOwners(self._redis, "presence"), partitions
+        self._worker_transport = HttpWorkerTransport()
+        self._sequencers, self._cursors, self._presence_workers = (
+            WorkerClient(stage, partitions, RedisOwners(self._redis, stage), self._worker_transport)
+            for stage in ("sequencer", "cursors", "presence")
         )
         self._receipts = Receipts(self._producer, partitions)
         self._archive = (
@@ -90,22 +91,19 @@ class Node:
             if settings.clickhouse
             else None
         )
-        self._whereabouts = PartitionLookup(RedisUserPartitions(self._redis), self._sequencers)
-        ranges = ConversationQueries(self._sequencers, self._whereabouts)
-        self._history = History(ranges, self._archive)
+        self._lookup = PartitionLookup(RedisUserPartitions(self._redis), self._sequencers)
+        conversations = ConversationQueries(self._sequencers, self._lookup)
+        self._history = History(conversations, self._archive)
         self._routes = RedisRoutes(self._lease_redis)
-        self._presence = PresenceNode(
-            self.id,
-            self._producer,
-            self._presence_workers,
-            ranges,
-            RedisWatchers(self._redis),
-            self._routes,
+        self._announcer = PresenceAnnouncer(self.id, partitions, self._producer)
+        self._subscriptions = PresenceSubscriptions(
+            self._presence_workers, conversations, RedisWatchers(self._redis)
         )
+        self._typing = TypingRelay(self._routes, self._producer, self._subscriptions)
         self._questions = QuestionAnswerer(
-            ranges, self._history, MarkQueries(self._cursors), self._presence
+            conversations, self._history, MarkQueries(self._cursors), self._subscriptions
         )
-        self._pusher = Pusher(self._hub, self._presence)
+        self._pusher = Pusher(self._hub, self._subscriptions, self._typing)
         self._slot = SlotLease(
             *(self.id, settings.slots, settings.kafka, self._routes, self._hub),
             *(self._pusher.take, self._held, self._replaced),
@@ -143,9 +141,9 @@ class Node:
                 workers.under_way
                 for workers in (self._sequencers, self._cursors, self._presence_workers)
             ),
-            "users_known_total": self._whereabouts.known,
-            "users_asked_for_everywhere_total": self._whereabouts.asked_everywhere,
-            "users_filled_total": self._whereabouts.filled,
+            "users_known_total": self._lookup.known,
+            "users_asked_for_everywhere_total": self._lookup.asked_everywhere,
+            "users_filled_total": self._lookup.filled,
             "requests_waiting": len(self._door.turns),
             "arriving": len(self._arriving),
             "arrivals_turned_away_total": self.turned_away + self._door.turned_away,
@@ -163,7 +161,7 @@ class Node:
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         holding = asyncio.create_task(self._slot.run())
         holding.add_done_callback(self._slot_ended)
-        watching = asyncio.create_task(self._presence.keep_watching())
+        watching = asyncio.create_task(self._subscriptions.keep_watching())
         announcing = asyncio.create_task(self._announce())
         settings = self._settings
         app = make_web_app(
@@ -187,9 +185,7 @@ class Node:
         await self._slot.stop()
         listening.close()
         await runner.cleanup()
-        await self._sequencers.close()
-        await self._cursors.close()
-        await self._presence_workers.close()
+        await self._worker_transport.close()
         if self._archive is not None:
             await self._archive.close()
         await self._redis.close()
@@ -222,7 +218,7 @@ class Node:
         settings = self._settings
         session = Session(self._verify, settings.frame_rate, asyncio.get_running_loop().time())
         connection = SocketConnection(
-            *(session, self._submitter, self._receipts, self._presence, self._questions, self),
+            *(session, self._submitter, self._receipts, self._typing, self._questions, self),
             settings.heartbeat,
             self._routes.now() - waited_ms(request.transport),
         )
@@ -268,7 +264,7 @@ class Node:
         if not latest:  # most likely nobody hears it; but by a wrong clock it may be the latest, and it must come again
             return Close.SLOT_LOST
         connection.present = True
-        self._presence.came(connection.user)
+        self._announcer.came(connection.user)
         return encode_frame(
             Welcome(
                 command_id,
@@ -297,8 +293,9 @@ class Node:
     def goodbye(self, connection: SocketConnection) -> None:
         if self._hub.remove(connection):
             self._slot.unroute(connection.user, connection.device, connection.since)
+        self._subscriptions.ended(connection)
         if connection.present:
-            self._presence.went(connection, connection.goodbye)
+            self._announcer.went(connection.user, connection.goodbye)
 
     async def _announce(self) -> None:
         """Say where this node is, while devices may come."""
@@ -314,9 +311,9 @@ class Node:
 
     def _held(self, slot: int | None) -> None:
         """The slot is held, or held again after its lease had vanished; or there is none."""
-        self._presence.slot = slot
+        self._subscriptions.leased(slot)
         if slot is not None:
-            self._presence.announce()
+            self._announcer.announce()
 
     def _replaced(self, routes: Sequence[Route]) -> None:
         """Tell their nodes; one that does not hear of it finds the later routes when it makes sure

@@ -3,7 +3,8 @@
 import logging
 
 from connectors.kafka.record import Record
-from gateway.presence.node import PresenceNode
+from gateway.presence.subscriptions import PresenceSubscriptions
+from gateway.presence.typing import TypingRelay
 from gateway.registry import Connection, ConnectionRegistry
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries
 from schemas.events import PresenceDelivered, TypingDelivered
@@ -12,9 +13,12 @@ log = logging.getLogger(__name__)
 
 
 class Pusher:
-    def __init__(self, hub: ConnectionRegistry, presence: PresenceNode) -> None:
+    def __init__(
+        self, hub: ConnectionRegistry, subscriptions: PresenceSubscriptions, typing: TypingRelay
+    ) -> None:
         self._hub = hub
-        self._presence = presence
+        self._subscriptions = subscriptions
+        self._typing = typing
         self.pushed = 0
 
     def take(self, records: list[Record]) -> None:
@@ -29,9 +33,9 @@ class Pusher:
                 continue
             for event in events:
                 if isinstance(event, PresenceDelivered):
-                    self._presence.deliver(event, dirty)
+                    self._subscriptions.deliver(event)
                 elif isinstance(event, TypingDelivered):
-                    self._presence.deliver_typing(event, dirty)
+                    self._typing.deliver(event)
                 else:
                     self._hub.deliver(event, dirty)
             self.pushed += len(events)

@@ -1,6 +1,13 @@
-"""Devices' receipts into `receipts.submitted`: cumulative, so of two the higher is enough."""
+"""Devices' receipts into `receipts.submitted`.
 
-from connectors.kafka.producer import KafkaProducer
+Receipts are cumulative: of two for the same conversation and device the higher one is enough, and
+sending a lower one after a higher one changes nothing. Only "this device was logged out" must not
+be followed by an older receipt of the device, which would bring the device back.
+"""
+
+import asyncio
+
+from connectors.kafka.ports import Producer
 from gateway.coalescing_publisher import CoalescingPublisher
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeviceForgotten, Receipt, ReceiptRecord
@@ -8,42 +15,68 @@ from schemas.ids import partition_of
 from schemas.topics import RECEIPTS
 
 _COLLECT_SECONDS = 0.005
-"""A device that is pushed many messages says so once."""
+"""A device that is pushed many messages sends one receipt for them."""
+_FORGET_SECONDS = 120.0
+"""Longer than Kafka may take to report that a record failed: until then a log-out is remembered."""
+_MAX_FORGOTTEN = 10_000
+
+_Fact = Receipt | DeviceForgotten
 
 
 class Receipts:
     """Use it inside a running loop."""
 
-    def __init__(self, producer: KafkaProducer, partitions: int) -> None:
+    def __init__(self, producer: Producer, partitions: int) -> None:
         self._partitions = partitions
-        self._facts = CoalescingPublisher(producer, RECEIPTS, _record, _higher, _COLLECT_SECONDS)
+        self._loop = asyncio.get_running_loop()
+        self._forgotten: dict[tuple[str, str], float] = {}
+        """(user, device) → loop time of the last log-out, oldest first."""
+        self._publisher = CoalescingPublisher[_Fact](
+            producer, RECEIPTS, _encode, _higher, self._renew, _COLLECT_SECONDS
+        )
 
     @property
     def submitted(self) -> int:
-        return self._facts.submitted
+        return self._publisher.submitted
 
     def submit(self, receipt: Receipt) -> bool:
-        """Take a receipt; False: too many wait, and this one is not taken."""
+        """Queue a receipt. False: too many wait, and this one is not queued."""
         key = receipt.conversation, receipt.user, receipt.device, receipt.read
-        return self._facts.put(key, partition_of(receipt.conversation, self._partitions), receipt)
+        return self._publisher.put(
+            key, partition_of(receipt.conversation, self._partitions), receipt
+        )
 
     def forget(self, user: str, device: str) -> bool:
-        """A device was logged out. False: too many wait, and not all of it is taken."""
+        """Queue that a device was logged out, for every partition. False: too many facts wait, and
+        not all of these are queued."""
+        now = self._loop.time()
+        self._forgotten.pop((user, device), None)
+        self._forgotten[user, device] = now
+        for oldest, at in list(self._forgotten.items()):
+            if len(self._forgotten) <= _MAX_FORGOTTEN and at > now - _FORGET_SECONDS:
+                break
+            del self._forgotten[oldest]
         fact = DeviceForgotten(user, device)
-        taken = [
-            self._facts.put((number, user, device), number, fact)
+        queued = [
+            self._publisher.put((number, user, device), number, fact)
             for number in range(self._partitions)
         ]
-        return all(taken)
+        return all(queued)
+
+    def _renew(self, fact: _Fact, sent_at: float) -> _Fact | None:
+        """Drop the receipt of a device that was logged out after the receipt was sent."""
+        if isinstance(fact, Receipt):
+            out = self._forgotten.get((fact.user, fact.device))
+            if out is not None and out >= sent_at:
+                return None
+        return fact
 
 
-def _record(items: list[Receipt | DeviceForgotten]) -> bytes:
+def _encode(items: list[_Fact]) -> bytes:
     return encode_event(ReceiptRecord(SCHEMA_VERSION, items))
 
 
-def _higher(
-    earlier: Receipt | DeviceForgotten, later: Receipt | DeviceForgotten
-) -> Receipt | DeviceForgotten:
+def _higher(earlier: _Fact, later: _Fact) -> _Fact:
     if isinstance(earlier, Receipt) and isinstance(later, Receipt) and earlier.seq > later.seq:
         return earlier
     return later

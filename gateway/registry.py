@@ -26,7 +26,6 @@ class Connection(Protocol):
     since: int
     """When it came, by `Routes.now`."""
     seen: dict[str, int]
-    watched: frozenset[str]
 
     def push(self, frame: bytes) -> None:
         """Queue a frame; it goes out with the next `flush`."""

@@ -13,7 +13,7 @@ from connectors.redis.client import RedisUnavailable
 from gateway.edge.tokens import BadToken, verify
 from gateway.queries.devices import Device, DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
-from gateway.queries.worker_client import WorkersUnavailable
+from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import WSMsgType, web
 
-from gateway.presence.node import PresenceNode
+from gateway.presence.typing import TypingRelay
 from gateway.queries.answers import QuestionAnswerer, error_frame
 from gateway.receipts import Receipts
 from gateway.session import (
@@ -96,7 +96,6 @@ class SocketConnection:
         "_leaving",
         "_loop",
         "_out",
-        "_presence",
         "_questions",
         "_receipts",
         "_scheduled",
@@ -104,6 +103,7 @@ class SocketConnection:
         "_socket",
         "_submitter",
         "_transport",
+        "_typing",
         "_unanswered",
         "device",
         "goodbye",
@@ -111,7 +111,6 @@ class SocketConnection:
         "seen",
         "since",
         "user",
-        "watched",
     )
 
     def __init__(
@@ -119,7 +118,7 @@ class SocketConnection:
         session: Session,
         submitter: Submitter,
         receipts: Receipts,
-        presence: PresenceNode,
+        typing: TypingRelay,
         questions: QuestionAnswerer,
         greeter: Greeter,
         heartbeat: float,
@@ -132,8 +131,7 @@ class SocketConnection:
         self._session = session
         self._submitter = submitter
         self._receipts = receipts
-        self._presence = presence
-        self.watched: frozenset[str] = frozenset()
+        self._typing = typing
         self.present = False
         """Presence counts it."""
         self.goodbye = False
@@ -203,7 +201,7 @@ class SocketConnection:
         return self._socket
 
     def push(self, frame: bytes) -> None:
-        self._out.append(frame)
+        self.reply(frame)
 
     def answer(self, frame: bytes) -> None:
         self._out.append(frame)
@@ -289,7 +287,7 @@ class SocketConnection:
             ):
                 self.reply(error_frame(None, Code.TRY_LATER))
         elif type(effect) is Type:
-            self._presence.typing(self, effect.conversation)
+            self._typing.typing(self.user, effect.conversation)
         elif type(effect) is Ask:
             self._ask(effect.question)
         elif type(effect) is Greet:

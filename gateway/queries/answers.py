@@ -1,16 +1,16 @@
-"""What devices ask, answered: `heads`, `page`, `marks` or `error` frames."""
+"""Answers the questions of devices with `heads`, `page`, `marks`, `presences` or `error` frames."""
 
 import asyncio
 import logging
+import traceback
 
 from gateway.edge.pacer import Pacer
 from gateway.log_throttle import LogThrottle
-from gateway.presence.node import PresenceNode
+from gateway.presence.subscriptions import PresenceSubscriptions, Watcher
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.marks import MarkQueries
-from gateway.queries.worker_client import WorkersUnavailable
-from gateway.registry import Connection
+from gateway.queries.worker_transport import WorkersUnavailable
 from schemas import frames
 from schemas.codec import encode_frame, encode_page
 from schemas.codes import Code
@@ -19,43 +19,54 @@ from schemas.worker_api import RangeGone
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
-"""A device that has no answer by then is told to ask again."""
+"""After this the device is told to ask again."""
 _BEGUN = 16
-"""Questions that are begun within 4 ms; more wait for their turn."""
+"""Questions begun within 4 ms; more wait for their turn."""
 
 
 class QuestionAnswerer:
+    """Use it inside a running loop."""
+
     def __init__(
         self,
-        ranges: ConversationQueries,
+        conversations: ConversationQueries,
         history: History,
         marks: MarkQueries,
-        presence: PresenceNode,
+        subscriptions: PresenceSubscriptions,
     ) -> None:
-        self._presence = presence
-        self._ranges = ranges
+        self._conversations = conversations
         self._history = history
         self._marks = marks
-        self._turns = Pacer(_BEGUN)
+        self._subscriptions = subscriptions
+        self._pacer = Pacer(_BEGUN)
         self._unanswered = LogThrottle(log.info)
+        self._failed = LogThrottle(log.error)
 
-    async def answer(self, connection: Connection, question: frames.Question) -> bytes:
-        """The frame that answers a question of a device, which may ask it."""
+    async def answer(self, connection: Watcher, question: frames.Question) -> bytes:
+        """The frame that answers a question of a connection's user, who may ask it. Raises nothing,
+        and returns within ANSWER_SECONDS."""
+        kind = type(question).__name__
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._turns.take()
+                await self._pacer.take()
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
-            self._unanswered(f"a question of {connection.user} cannot be answered now: {error!r}")
-            return error_frame(question.id, Code.TRY_LATER)
+            self._unanswered(f"a {kind} of {connection.user} cannot be answered now: {error!r}")
         except RangeGone:
             return error_frame(question.id, Code.RANGE_GONE)
+        except Exception as error:  # a fault of ours must not leave the device without an answer
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            self._failed(
+                f"answering a {kind} of {connection.user} failed: {error!r} "
+                f"at {place.filename}:{place.lineno}"
+            )
+        return error_frame(question.id, Code.TRY_LATER)
 
-    async def _answer(self, connection: Connection, question: frames.Question) -> bytes:
+    async def _answer(self, connection: Watcher, question: frames.Question) -> bytes:
         if isinstance(question, frames.Sync):
-            return encode_frame(await self._ranges.heads(connection.user, question))
+            return encode_frame(await self._conversations.heads(connection.user, question))
         if isinstance(question, frames.Watch):
-            return encode_frame(await self._presence.watch(connection, question))
+            return encode_frame(await self._subscriptions.watch(connection, question))
         if isinstance(question, frames.GetMarks):
             return encode_frame(await self._marks.marks(question))
         page = await self._history.page(
@@ -65,5 +76,5 @@ class QuestionAnswerer:
 
 
 def error_frame(id_: int | None, code: Code) -> bytes:
-    """The `error` that answers a command, by its id if it has one."""
+    """The `error` that answers a command; `id_` is the command's, if it has one."""
     return encode_frame(frames.Error(code.number, code.retry, code.text, id=id_))

@@ -1,4 +1,4 @@
-"""What devices have missed: asked of the workers that have the partitions (R9)."""
+"""What devices have missed: asked of the sequencer's workers, which read the log by number (R9)."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from gateway.queries.partition_lookup import PartitionLookup
-from gateway.queries.worker_client import WorkerClient, WorkersUnavailable
+from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import UNDECODABLE, split_frames
 from schemas.frames import MAX_HEADS, Heads, Sync
 from schemas.ids import partition_of
@@ -29,10 +30,10 @@ _page_head = msgspec.json.Decoder(PageHead)
 
 
 def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> Heads:
-    """One answer of the partitions' answers: a partition that was cut short knows nothing after its
-    last.
+    """One `heads` frame from the partitions' answers (conversation → last seq). A partition with
+    MAX_HEADS conversations was cut short: it says nothing about ids after its last one.
 
-    `pending`: there are partitions without an answer.
+    `pending`: some partitions did not answer.
     """
     cut = min((max(heads) for heads in found if len(heads) >= MAX_HEADS), default="")
     heads = sorted(
@@ -47,15 +48,15 @@ def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> 
 class ConversationQueries:
     """`workers` are the sequencers."""
 
-    def __init__(self, workers: WorkerClient, whereabouts: PartitionLookup) -> None:
+    def __init__(self, workers: WorkerClient, lookup: PartitionLookup) -> None:
         self._workers = workers
-        self._whereabouts = whereabouts
+        self._lookup = lookup
 
     async def heads(self, user: str, sync: Sync) -> Heads:
         """What is new to a device, from all partitions with conversations of the user; `pending` if
         some do not answer. Raises WorkersUnavailable."""
         cursors: dict[int, dict[str, int]] = {
-            partition: {} for partition in await self._whereabouts.find(user)
+            partition: {} for partition in await self._lookup.find(user)
         }
         for conversation, cursor in sync.cursors.items():
             partition = partition_of(conversation, self._workers.partitions)
@@ -63,40 +64,26 @@ class ConversationQueries:
                 cursors[partition][conversation] = cursor
 
         def question(partitions: list[int]) -> HeadsQuestion:
-            return HeadsQuestion(
-                user,
-                sync.after,
-                sync.until,
-                {partition: cursors[partition] for partition in partitions},
-            )
+            asked = {partition: cursors[partition] for partition in partitions}
+            return HeadsQuestion(user, sync.after, sync.until, asked)
 
         found, complete = await self._workers.ask_owners("heads", _heads, cursors, question)
         return merge_heads(sync.id, list(found.values()), not complete)
 
     async def seqs(self, conversations: Iterable[str]) -> tuple[dict[str, int], bool]:
-        """(conversation → last seq of those with messages, whether all could be asked after).
+        """(conversation → last seq, of those with messages; whether all partitions answered).
         Raises WorkersUnavailable."""
-        asked: dict[int, list[str]] = {}
-        for conversation in conversations:
-            asked.setdefault(partition_of(conversation, self._workers.partitions), []).append(
-                conversation
-            )
-        found, complete = await self._workers.ask_owners(
-            "seqs",
-            _seqs,
-            asked,
-            lambda partitions: SeqsQuestion({number: asked[number] for number in partitions}),
-        )
+        found, complete = await self._workers.ask_about("seqs", _seqs, conversations, SeqsQuestion)
         return {name: seq for seqs in found.values() for name, seq in seqs.items()}, complete
 
     async def newest(self, user: str, limit: int, before: tuple[int, str] | None) -> list[Newest]:
-        """A user's conversations, last written first, before (time, conversation) `before`. Raises
-        WorkersUnavailable."""
+        """A user's conversations, last written first, before `before`: (time in ms, conversation).
+        Raises WorkersUnavailable."""
 
         def question(partitions: list[int]) -> NewestQuestion:
             return NewestQuestion(user, limit, before, partitions)
 
-        partitions = await self._whereabouts.find(user)
+        partitions = await self._lookup.find(user)
         found, complete = await self._workers.ask_owners("newest", _newest, partitions, question)
         if not complete:
             raise WorkersUnavailable("not all partitions answer")
@@ -111,8 +98,8 @@ class ConversationQueries:
             raise RangeGone(f"{conversation} after {after}")
         if status != 200:
             raise WorkersUnavailable(f"page of {conversation}: {status}")
-        head, *frames = split_frames(answer)
         try:
+            head, *frames = split_frames(answer)
             return _page_head.decode(head).known, frames
-        except UNDECODABLE as error:
+        except (ValueError, *UNDECODABLE) as error:  # ValueError: an answer without a line
             raise WorkersUnavailable(f"a worker's answer cannot be read: {error}") from None

@@ -1,14 +1,13 @@
-"""A user's devices: listed, and logged out."""
+"""A user's devices: lists them, and logs one out."""
 
 import msgspec
 
-from connectors.kafka.ports import QueueFull
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.ports import Producer, QueueFull
 from connectors.redis.routes import Routes
 from gateway.queries.worker_client import WorkerClient
 from gateway.receipts import Receipts
-from schemas.codec import encode_event
-from schemas.events import SCHEMA_VERSION, DeliveryRecord, DeviceLoggedOut
+from schemas.codec import encode_deliveries
+from schemas.events import DeviceLoggedOut
 from schemas.topics import DELIVERIES
 from schemas.worker_api import DevicesAnswer, DevicesQuestion
 
@@ -31,7 +30,7 @@ class DeviceQueries:
         routes: Routes,
         cursors: WorkerClient,
         receipts: Receipts,
-        producer: KafkaProducer,
+        producer: Producer,
         slots: int,
     ) -> None:
         self._routes = routes
@@ -41,8 +40,8 @@ class DeviceQueries:
         self._slots = slots
 
     async def list(self, user: str) -> tuple[list[Device], bool]:
-        """(devices that are connected, or have read something and were not logged out since, by
-        name; whether some could not be asked after now). Raises RedisUnavailable,
+        """(the devices that are connected, or have read something and were not logged out since, by
+        name; whether some partitions did not answer). Raises RedisUnavailable,
         WorkersUnavailable."""
         routes = await self._routes.lookup([user])
         online = {device for device, _ in routes[user]}
@@ -57,10 +56,10 @@ class DeviceQueries:
         """Close the device's sockets, wherever they are, and forget what it has read. Raises
         QueueFull.
 
-        Told to every slot: just after Redis was emptied no route says where the sockets are.
+        Every slot is told: just after Redis was emptied no route says where the sockets are.
         """
-        record = encode_event(DeliveryRecord(SCHEMA_VERSION, [DeviceLoggedOut(user, device)]))
-        for slot in range(self._slots):
-            self._producer.send(DELIVERIES, slot, record)
+        for record in encode_deliveries([DeviceLoggedOut(user, device)]):
+            for slot in range(self._slots):
+                self._producer.send(DELIVERIES, slot, record)
         if not self._receipts.forget(user, device):
             raise QueueFull

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from gateway.queries.worker_client import WorkersUnavailable
+from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.frames import MAX_PAGE_MESSAGES, Message
 from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone

@@ -1,8 +1,8 @@
-"""Which partitions to ask about a user: those that hold the user's conversations, if Redis knows
-them; else all, once.
+"""Which partitions to ask about a user: those with the user's conversations, if Redis knows them;
+else all of them, once.
 
-It saves work and decides nothing: a partition is left out only if nothing of the user's has been
-delivered from it. The argument is in docs/DESIGN.md.
+This saves work and decides nothing. A partition is left out only if nothing of the user's has been
+delivered from it; docs/DESIGN.md has the argument.
 """
 
 import logging
@@ -12,7 +12,8 @@ import msgspec
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.user_partitions import UserPartitions
-from gateway.queries.worker_client import WorkerClient, WorkersUnavailable
+from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.worker_api import HoldingAnswer, HoldingQuestion
 
 log = logging.getLogger(__name__)
@@ -21,21 +22,21 @@ _holding = msgspec.json.Decoder(HoldingAnswer)
 
 
 class PartitionLookup:
-    """Counts how often a user was `known`, `asked_everywhere` for, and of the latter `filled`:
-    known from then on."""
+    """Counts the users that were `known`, those `asked_everywhere` for, and of the latter those
+    that are known from then on (`filled`)."""
 
-    def __init__(self, directory: UserPartitions, sequencers: WorkerClient) -> None:
-        self._directory = directory
+    def __init__(self, user_partitions: UserPartitions, sequencers: WorkerClient) -> None:
+        self._user_partitions = user_partitions
         self._sequencers = sequencers
         self.known = 0
         self.asked_everywhere = 0
         self.filled = 0
 
     async def find(self, user: str) -> Sequence[int]:
-        """The partitions to ask, in order. What is delivered from any other is delivered after the
-        call. Raises WorkersUnavailable."""
+        """The partitions to ask, in order. Whatever any other partition delivers to the user, it
+        delivers after this call. Raises WorkersUnavailable."""
         try:
-            entry = await self._directory.find(user)
+            entry = await self._user_partitions.find(user)
         except RedisUnavailable as error:
             raise WorkersUnavailable(str(error)) from None
         if entry.mark is None:
@@ -53,6 +54,6 @@ class PartitionLookup:
 
     async def _fill(self, user: str, mark: str, partitions: Sequence[int]) -> None:
         try:
-            self.filled += await self._directory.complete(user, mark, partitions)
+            self.filled += await self._user_partitions.complete(user, mark, partitions)
         except RedisUnavailable as error:
-            log.debug("%s is asked for everywhere again: %s", user, error)
+            log.debug("%s will be asked for everywhere again: %s", user, error)

@@ -15,7 +15,8 @@ import pytest
 
 from gateway.edge.socket import HELLO_SECONDS, MAX_UNREAD_BYTES
 from gateway.node import MAX_ARRIVING
-from gateway.queries.worker_client import MAX_REQUESTS, MAX_UNDER_WAY
+from gateway.queries.worker_client import MAX_UNDER_WAY
+from gateway.queries.worker_transport import MAX_REQUESTS
 from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
 from messenger_sdk import Client, MessageReceived, StateChanged
 from schemas.codes import Close, Code

@@ -9,14 +9,17 @@ from collections.abc import Iterable, Mapping
 
 from connectors.redis.memory import MemoryWatchers
 from connectors.redis.routes import Lease, Route
-from gateway.presence.node import PresenceNode
+from gateway.presence.announcer import PresenceAnnouncer
+from gateway.presence.subscriptions import PresenceSubscriptions
+from gateway.presence.typing import TypingRelay
 from gateway.push import Pusher
 from gateway.queries.answers import QuestionAnswerer, error_frame
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History
 from gateway.queries.marks import MarkQueries
 from gateway.queries.partition_lookup import PartitionLookup
-from gateway.queries.worker_client import WorkerClient, WorkersUnavailable
+from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import WorkersUnavailable
 from gateway.receipts import Receipts
 from gateway.registry import ConnectionRegistry
 from gateway.session import (
@@ -50,7 +53,6 @@ class Line:
         self.device = ""
         self.since = since
         self.seen: dict[str, int] = {}
-        self.watched: frozenset[str] = frozenset()
         self.present = False
         self.goodbye = False
         self.session = Session(user_id, rate=1e9, now=0)  # a token is the user's name
@@ -65,7 +67,7 @@ class Line:
         self.closing: Close | None = None
 
     def push(self, frame: bytes) -> None:
-        self.out.append(frame)
+        self.reply(frame)
 
     def answer(self, frame: bytes) -> None:
         self.out.append(frame)
@@ -123,14 +125,16 @@ class Asked:
         self._world.loop.run_ready()
 
 
-class _Workers(WorkerClient):
-    """The real one, but for HTTP."""
+class _Transport:
+    """The worker API in memory."""
 
-    def __init__(self, stage: str, node: "Node") -> None:
-        super().__init__(stage, node.world.redis.owners[stage], 1)
+    def __init__(self, node: "Node") -> None:
         self._node = node
 
-    async def _request(
+    async def close(self) -> None:
+        pass
+
+    async def request(
         self,
         method: str,
         url: str,
@@ -165,7 +169,10 @@ class Node(Process):
         self.lines: list[Line] = []
         self.asked: list[Asked] = []
         self._redis = world.redis
-        self._workers = {stage: _Workers(stage, self) for stage in STAGES}
+        self._workers = {
+            stage: WorkerClient(stage, 1, world.redis.owners[stage], _Transport(self))
+            for stage in STAGES
+        }
         self._submitter = Submitter(self, 1)  # type: ignore[arg-type]
         self._receipts = Receipts(self, 1)  # type: ignore[arg-type]
         sequencers = self._workers["sequencer"]
@@ -177,18 +184,17 @@ class Node(Process):
             if world.off == "watching is written down first"
             else world.redis.watchers
         )
-        self._presence = PresenceNode(
-            name,
-            self,  # type: ignore[arg-type]
-            self._workers["presence"],
-            ranges,
-            watchers,
+        self._announcer = PresenceAnnouncer(name, 1, self)  # type: ignore[arg-type]
+        self._presence = PresenceSubscriptions(self._workers["presence"], ranges, watchers)
+        self._typing = TypingRelay(
             self._redis.routes,
+            self,  # type: ignore[arg-type]
+            self._presence,
         )
         self._questions = QuestionAnswerer(
             ranges, History(ranges, None), MarkQueries(self._workers["cursors"]), self._presence
         )
-        self._pusher = Pusher(self.hub, self._presence)
+        self._pusher = Pusher(self.hub, self._presence, self._typing)
         self._watching = world.loop.create_task(self._presence.keep_watching())
         self._slot: int | None = None
         self._position = 0
@@ -216,9 +222,7 @@ class Node(Process):
             line.broken = True
             for asking in line.asking:
                 asking.cancel()
-        self._presence.slot = None
-        for workers in self._workers.values():
-            self.world.loop.create_task(workers.close())
+        self._presence.leased(None)
         self.world.loop.run_ready()
 
     def connect(self) -> Line:
@@ -255,7 +259,7 @@ class Node(Process):
                     line.close(Close.SLOT_LOST)
                     continue
                 line.present = True
-                self._presence.came(line.user)
+                self._announcer.came(line.user)
                 line.session.welcomed()
                 line.out.insert(
                     0,
@@ -281,7 +285,7 @@ class Node(Process):
             lease = Lease.VANISHED
         self._run = self._redis.run
         if lease is Lease.TAKEN:
-            self._presence.slot = None
+            self._presence.leased(None)
             for line in self.lines:
                 line.close(Close.SLOT_LOST)
             self._take_slot()
@@ -290,7 +294,8 @@ class Node(Process):
                 for line in self._write_routes(list(self.hub), self._slot):  # type: ignore[arg-type]
                     line.close(Close.REPLACED)
             if self.world.off != "who is here is said again":
-                self._presence.announce()
+                self._announcer.announce()
+                self._presence.leased(self._slot)
                 self.world.loop.run_ready()
             for connection in self.hub if self.world.off != "devices are told to ask again" else ():
                 connection.push(encode_frame(Resync()))
@@ -315,7 +320,7 @@ class Node(Process):
                     self._redis.routes.remove_routes([self._route(line, self._slot)])
                 )
             if line.present:
-                self._presence.went(line, line.goodbye)
+                self._announcer.went(line.user, line.goodbye)
         self.world.loop.run_ready()
         self.asked = [asked for asked in self.asked if not asked.arrived.done()]
 
@@ -338,10 +343,10 @@ class Node(Process):
         """R14: the position comes before the first route."""
         self._run = self._redis.run
         self._slot = self.world.loop.finish(self._redis.routes.acquire_slot(self.name, SLOTS))
-        self._presence.slot = self._slot
+        self._presence.leased(self._slot)
         if self._slot is not None:
             self._position = self.world.kafka.end(DELIVERIES, self._slot)
-            self._presence.announce()
+            self._announcer.announce()
             self.world.loop.run_ready()
 
     def _carry_out(self, line: Line, effect: object) -> None:
@@ -356,7 +361,7 @@ class Node(Process):
             ):
                 line.push(error_frame(None, Code.TRY_LATER))
         elif isinstance(effect, Type):
-            self._presence.typing(line, effect.conversation)
+            self._typing.typing(line.user, effect.conversation)
         elif isinstance(effect, Ask):
             if len(line.asking) >= MAX_QUESTIONS:
                 line.push(error_frame(effect.question.id, Code.RATE_LIMITED))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from connectors.clickhouse.memory import MemoryArchive
 from gateway.queries.history import History, HistoryUnavailable, Page
-from gateway.queries.worker_client import WorkersUnavailable
+from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.archive import Row
 from schemas.codec import encode_frame
 from schemas.frames import Message

@@ -22,6 +22,9 @@ class SlowKafka:
         self.reports: list[Callable[[object, int], None]] = []
         self.full = False
 
+    def __len__(self) -> int:
+        return 0
+
     def send(
         self, topic: str, partition: int, value: bytes, report: Callable[[object, int], None]
     ) -> None:
@@ -73,6 +76,7 @@ async def test_a_fact_alone_goes_at_once_and_the_next_ones_together_after_a_rest
         "topic",
         b" ".join,
         lambda _, later: later,
+        lambda fact, _: fact,
         0.002,
         rest=0.3,
     )

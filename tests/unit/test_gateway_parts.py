@@ -20,7 +20,6 @@ class Socket:
         self.device = device
         self.seen: dict[str, int] = {}
         self.since = 0
-        self.watched: frozenset[str] = frozenset()
         self.pushed: list[bytes] = []
         self.closed: list[Close] = []
 

@@ -1,5 +1,5 @@
-"""(k) What a sync costs the workers when all are asked, and when Redis knows whom to ask; and what
-that costs Redis."""
+"""(k) What a sync costs the workers if all are asked, and if Redis knows which partitions to ask; and
+what that costs Redis."""
 
 import asyncio
 import time
@@ -18,6 +18,7 @@ from connectors.redis.user_partitions import Begun, RedisUserPartitions
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.partition_lookup import PartitionLookup
 from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import HttpWorkerTransport
 from schemas.frames import Sync
 
 PARTITIONS = 4
@@ -26,7 +27,7 @@ _BATCH_USERS = 400
 
 
 class _Everywhere:
-    """Asks about every user everywhere, as if there were no directory."""
+    """Names all partitions for every user, as if Redis knew nothing."""
 
     async def find(self, user: str) -> Sequence[int]:
         return range(PARTITIONS)
@@ -43,14 +44,16 @@ def measure(stack: System, workers: int, users: int, syncs: int) -> dict[str, An
 
 async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[str, Any]:
     redis = RedisClient(stack.redis)
-    sequencers = WorkerClient("sequencer", RedisOwners(redis, "sequencer"), PARTITIONS)
+    transport = HttpWorkerTransport()
+    owners = RedisOwners(redis, "sequencer")
+    sequencers = WorkerClient("sequencer", PARTITIONS, owners, transport)
     everywhere = ConversationQueries(sequencers, cast(PartitionLookup, _Everywhere()))
     known = ConversationQueries(sequencers, PartitionLookup(RedisUserPartitions(redis), sequencers))
     names = [f"alice{number}" for number in range(users)]
     found = {"all_asked": await _sync(stack, workers, everywhere, names * syncs)}
     found["unknown_once"] = await _sync(stack, workers, known, names)
     found["known"] = await _sync(stack, workers, known, names * syncs)
-    await sequencers.close()
+    await transport.close()
     kept = [await redis.redis.memory_usage(f"directory:{name}") or 0 for name in names[:100]]
     batches = await _batches(stack, redis)
     await redis.close()
@@ -64,14 +67,14 @@ async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[
 
 
 async def _sync(
-    stack: System, workers: int, ranges: ConversationQueries, users: Sequence[str]
+    stack: System, workers: int, conversations: ConversationQueries, users: Sequence[str]
 ) -> dict[str, Any]:
     """What one sync comes to."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(user: str) -> None:
         async with gate:
-            heads = await ranges.heads(user, Sync(1, {}))
+            heads = await conversations.heads(user, Sync(1, {}))
             assert (len(heads.heads), heads.pending) == (1, False), (user, heads)
 
     def asked() -> tuple[int, int]:

@@ -1,0 +1,197 @@
+"""Who is watched: which connections of this node watch which users, and what they were told."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Hashable
+from typing import Protocol
+
+import msgspec
+
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.watchers import WATCH_SECONDS, Watchers
+from gateway.queries.conversations import ConversationQueries
+from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import WorkersUnavailable
+from schemas.codec import encode_frame, presence_of
+from schemas.events import PresenceDelivered, PresenceState
+from schemas.frames import Presences, Watch
+from schemas.ids import InvalidId, UserId, conversation_of, user_id
+from schemas.worker_api import PresenceAnswer, PresenceQuestion
+
+log = logging.getLogger(__name__)
+
+_USERS_A_CALL = 1000
+_RETRY_SECONDS = 1.0
+
+_presence = msgspec.json.Decoder(PresenceAnswer)
+
+
+class Watcher(Hashable, Protocol):
+    """A connection that watches users."""
+
+    @property
+    def user(self) -> str: ...
+
+    def push(self, frame: bytes) -> None:
+        """Queue a frame; what is queued is written at the end of the loop turn."""
+
+
+class _Watched:
+    """A watched user: the connections that watch, and the latest state they were told."""
+
+    __slots__ = ("connections", "state")
+
+    def __init__(self) -> None:
+        self.connections: set[Watcher] = set()
+        self.state: PresenceState | None = None
+
+    def learn(self, state: PresenceState) -> bool:
+        """Remember a state; False if it is no later than the one they were told."""
+        if self.state is not None and not state.outdoes(self.state):
+            return False
+        self.state = state
+        return True
+
+
+class PresenceSubscriptions:
+    """`workers` are the presence workers. Run `keep_watching` as long as the node lives."""
+
+    def __init__(
+        self, workers: WorkerClient, conversations: ConversationQueries, watchers: Watchers
+    ) -> None:
+        self._workers = workers
+        self._conversations = conversations
+        self._watchers = watchers
+        self._slot: int | None = None
+        self._watched: dict[str, _Watched] = {}
+        self._watch_sets: dict[Watcher, frozenset[str]] = {}
+        """connection → the users it watches."""
+        self._asked: dict[Watcher, Watch] = {}
+        """connection → its latest question that is not answered yet."""
+        self._write_now = asyncio.Event()
+
+    def leased(self, slot: int | None) -> None:
+        """The node has this slot from now on, or has it again after Redis forgot; None: it has
+        none."""
+        self._slot = slot
+        self._write_now.set()
+
+    async def watch(self, connection: Watcher, question: Watch) -> Presences:
+        """From now on a connection watches these users and no others. Returns how they are now, or
+        nothing of those without a conversation. Raises WorkersUnavailable.
+
+        The slot is written to Redis before the workers are asked, so this node is told of whatever
+        changes after they answer.
+        """
+        self._asked[connection] = question
+        try:
+            return await self._watch(connection, question)
+        finally:
+            if self._asked.get(connection) is question:
+                del self._asked[connection]
+
+    async def _watch(self, connection: Watcher, question: Watch) -> Presences:
+        allowed, complete = await self._allowed(connection.user, question.users)
+        if self._asked.get(connection) is not question:
+            raise WorkersUnavailable("a later watch of the device replaces this one")
+        self._subscribe(connection, allowed)
+        if not allowed:
+            return Presences(question.id, [], not complete)
+        if self._slot is None:
+            raise WorkersUnavailable("this node has no slot")
+        try:
+            await self._watchers.watch(allowed, self._slot)
+        except RedisUnavailable as error:
+            raise WorkersUnavailable(str(error)) from None
+        found, all_found = await self._workers.ask_about(
+            "users", _presence, allowed, PresenceQuestion
+        )
+        states = {state.user: state for some in found.values() for state in some}
+        self._tell_others(connection, states.values())
+        for user in allowed & self._watched.keys():  # something later may have been delivered since
+            if (told := self._watched[user].state) is not None:
+                states[user] = told
+        asked = self._workers.by_partition(allowed)
+        present = [
+            presence_of(user, states.get(user)) for number in found for user in asked[number]
+        ]
+        return Presences(question.id, present, not (complete and all_found))
+
+    async def _allowed(self, me: str, users: Collection[str]) -> tuple[frozenset[str], bool]:
+        """Those with whom there is a conversation, and whether all could be asked after."""
+        names: dict[str, str] = {}
+        for name in users:
+            with contextlib.suppress(InvalidId):
+                names[conversation_of(UserId(me), user_id(name))] = name
+        known, complete = await self._conversations.seqs(names) if names else ({}, True)
+        return frozenset(names[conversation] for conversation in known), complete
+
+    def _subscribe(self, connection: Watcher, users: frozenset[str]) -> None:
+        self._unsubscribe(connection)
+        if users:
+            self._watch_sets[connection] = users
+        for user in users:
+            self._watched.setdefault(user, _Watched()).connections.add(connection)
+
+    def _unsubscribe(self, connection: Watcher) -> None:
+        for user in self._watch_sets.pop(connection, ()):
+            watched = self._watched[user]
+            watched.connections.discard(connection)
+            if not watched.connections:
+                del self._watched[user]
+
+    def ended(self, connection: Watcher) -> None:
+        """A connection has ended: it watches nobody."""
+        self._asked.pop(connection, None)
+        self._unsubscribe(connection)
+
+    def _tell_others(self, connection: Watcher, states: Collection[PresenceState]) -> None:
+        """What the workers answered may be news to the other connections that watch."""
+        for state in states:
+            frame = encode_frame(presence_of(state.user, state))
+            self._push(state.user, frame, state, but=connection)
+
+    def deliver(self, event: PresenceDelivered) -> None:
+        """Push a change to the connections that watch the user."""
+        self._push(event.user, event.frame, event.state)
+
+    def _push(
+        self,
+        user: str,
+        frame: bytes,
+        state: PresenceState | None,
+        but: Watcher | None = None,
+    ) -> None:
+        watched = self._watched.get(user)
+        if watched is not None and (state is None or watched.learn(state)):
+            for connection in watched.connections - {but}:
+                connection.push(frame)
+
+    def watchers_of(self, user: str) -> Collection[Watcher]:
+        """The connections here that watch a user."""
+        watched = self._watched.get(user)
+        return watched.connections if watched is not None else ()
+
+    async def keep_watching(self) -> None:
+        """Write to Redis again and again whom this node's connections watch, until cancelled."""
+        pause = WATCH_SECONDS / 3
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._write_now.wait()
+            self._write_now.clear()
+            pause = WATCH_SECONDS / 3 if await self._write_all() else _RETRY_SECONDS
+
+    async def _write_all(self) -> bool:
+        """False: Redis is away."""
+        users = list(self._watched)
+        for start in range(0, len(users), _USERS_A_CALL):
+            if self._slot is None:
+                break
+            try:
+                await self._watchers.watch(users[start : start + _USERS_A_CALL], self._slot)
+            except RedisUnavailable as error:
+                log.debug("the watched users cannot be written now: %s", error)
+                return False
+        return True
