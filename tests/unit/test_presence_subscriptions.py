@@ -68,7 +68,9 @@ def conversations() -> Conversations:
 @pytest.fixture
 async def node(workers: Workers, conversations: Conversations) -> PresenceSubscriptions:
     made = PresenceSubscriptions(
-        cast(Any, workers), cast(Any, conversations), MemoryWatchers(MemoryRedis(MemoryRedisServer(lambda: 0.0)))
+        cast(Any, workers),
+        cast(Any, conversations),
+        MemoryWatchers(MemoryRedis(MemoryRedisServer(lambda: 0.0))),
     )
     made.leased(0)
     return made
