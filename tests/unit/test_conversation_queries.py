@@ -115,7 +115,7 @@ async def test_a_redis_that_is_away_is_to_be_tried_later(workers: WorkerClient) 
         async def find(self, user: str) -> Entry:
             raise RedisUnavailable("away")
 
-    lookup = PartitionLookup(Away(lambda: 0.0), workers)
+    lookup = PartitionLookup(Away(MemoryRedis(MemoryRedisServer(lambda: 0.0))), workers)
     with pytest.raises(WorkersUnavailable):
         await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
 
@@ -127,7 +127,7 @@ async def test_a_redis_that_goes_before_the_entry_is_complete_keeps_nobody_from_
         async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
             raise RedisUnavailable("away")
 
-    lookup = PartitionLookup(Leaving(lambda: 0.0), workers)
+    lookup = PartitionLookup(Leaving(MemoryRedis(MemoryRedisServer(lambda: 0.0))), workers)
     heads = await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
     assert (heads.heads, lookup.filled) == ({A: 3, B: 5}, 0)
 
