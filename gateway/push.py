@@ -1,43 +1,60 @@
-"""Deliveries of this node's slot to its sockets: one write per socket per burst."""
+"""Deliveries of this node's slot to its connections: one write a connection and fetch."""
 
 import logging
+from collections.abc import Callable, Sequence
 
 from connectors.kafka.record import Record
+from gateway.log_throttle import LogThrottle
 from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.presence.typing import TypingRelay
-from gateway.registry import Connection, ConnectionRegistry
-from schemas.codec import NewerVersion, Undecodable, decode_deliveries
-from schemas.events import PresenceDelivered, TypingDelivered
+from gateway.registry import ConnectionRegistry
+from schemas.codec import NewerVersion, Undecodable, decode_deliveries, salvage_deliveries
+from schemas.events import Delivered, PresenceDelivered, TypingDelivered
 
 log = logging.getLogger(__name__)
 
 
 class Pusher:
+    """`write` writes what the connections have been pushed; `resync` makes all of the node's
+    devices ask what they have missed."""
+
     def __init__(
-        self, hub: ConnectionRegistry, subscriptions: PresenceSubscriptions, typing: TypingRelay
+        self,
+        registry: ConnectionRegistry,
+        subscriptions: PresenceSubscriptions,
+        typing: TypingRelay,
+        write: Callable[[], None],
+        resync: Callable[[], None],
     ) -> None:
-        self._hub = hub
+        self._registry = registry
         self._subscriptions = subscriptions
         self._typing = typing
+        self._write = write
+        self._resync = resync
+        self._unreadable = LogThrottle(log.error)
         self.pushed = 0
 
-    def take(self, records: list[Record]) -> None:
-        """Push what a fetch brought. A record that cannot be read is logged; its messages are in
-        the log."""
-        dirty: set[Connection] = set()
+    def receive(self, records: Sequence[Record]) -> None:
+        """Push what a fetch brought."""
         for record in records:
-            try:
-                events = decode_deliveries(record.value).events
-            except (Undecodable, NewerVersion) as error:
-                log.error("delivery %d/%d: %s", record.partition, record.offset, error)
-                continue
+            events = self._decode(record)
             for event in events:
                 if isinstance(event, PresenceDelivered):
                     self._subscriptions.deliver(event)
                 elif isinstance(event, TypingDelivered):
                     self._typing.deliver(event)
                 else:
-                    self._hub.deliver(event, dirty)
+                    self._registry.deliver(event)
             self.pushed += len(events)
-        for connection in dirty:
-            connection.flush()
+        self._write()
+
+    def _decode(self, record: Record) -> Sequence[Delivered]:
+        """The events of a record. Of one that cannot be read as a whole, those that can be; the
+        devices learn of the others by asking."""
+        try:
+            return decode_deliveries(record.value).events
+        except (Undecodable, NewerVersion) as error:
+            place = f"{record.partition}/{record.offset}"
+            self._unreadable(f"the delivery {place} cannot be read; all devices resync: {error}")
+            self._resync()
+            return salvage_deliveries(record.value)

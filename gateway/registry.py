@@ -1,6 +1,7 @@
-"""Which connections a delivery goes to: user → device → connection, and what each has seen."""
+"""The connections of one node, and what each has been pushed: user → device → connection."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from itertools import islice
 from typing import Protocol
 
 from schemas.codes import Close
@@ -14,107 +15,143 @@ from schemas.events import (
 )
 
 MAX_REMEMBERED = 2000
-"""Conversations a connection remembers the last pushed seq of; the older half is forgotten when it
-is full."""
+"""Conversations of which a connection's last pushed seq is remembered. When there are so many, the
+older half is forgotten."""
 
 
-class Connection(Protocol):
-    """One socket, as the hub sees it."""
+class Connection(Hashable, Protocol):
+    """One device's connection, as the parts of a node see it. `user` and `device` are empty until
+    its hello has been read."""
 
-    user: str
-    device: str
-    since: int
-    """When it came, by `Routes.now`."""
-    seen: dict[str, int]
+    @property
+    def user(self) -> str: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def since(self) -> int:
+        """When its connection request reached the node, by `Routes.now`."""
 
     def push(self, frame: bytes) -> None:
-        """Queue a frame; it goes out with the next `flush`."""
+        """Queue a frame. All that is queued is written, in one write, at the end of the loop
+        turn."""
 
     def answer(self, frame: bytes) -> None:
-        """The same for the answer to a send."""
+        """The same for the answer to a send of this device."""
 
-    def flush(self) -> None:
-        """Write what is queued, in one write."""
-
-    def close(self, code: Close) -> None:
-        """Close the socket."""
+    def close(self, code: Close, reason: str = "") -> None:
+        """Write what is queued, then close. Later calls of it change nothing."""
 
     async def leave(self) -> None:
-        """Take no more frames, wait a little for answers, close with DRAINING; returns when the
-        socket has closed."""
+        """Accept no more frames, wait a little for the answers to sends, close with DRAINING.
+        Returns when the connection has ended."""
+
+
+class _Entry:
+    """A connection, and conversation → last seq that it was pushed, the latest at the end."""
+
+    __slots__ = ("connection", "pushed")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.pushed: dict[str, int] = {}
+
+    def push(self, event: MessageDelivered) -> None:
+        """Push a message unless this one, or a later one of its conversation, has been pushed."""
+        pushed = self.pushed
+        if event.seq <= pushed.get(event.conversation, 0):
+            return
+        pushed.pop(event.conversation, None)
+        if len(pushed) >= MAX_REMEMBERED:
+            for conversation in list(islice(pushed, MAX_REMEMBERED // 2)):
+                del pushed[conversation]
+        pushed[event.conversation] = event.seq
+        self.connection.push(event.frame)
+
+
+_NONE: Mapping[str, _Entry] = {}
 
 
 class ConnectionRegistry:
-    """The sessions of one node. A (user, device) has one; a newer one replaces it."""
+    """A (user, device) has one connection; a newer one replaces it."""
 
     def __init__(self) -> None:
-        self._users: dict[str, dict[str, Connection]] = {}
+        self._users: dict[str, dict[str, _Entry]] = {}
+        self._count = 0
 
     def add(self, connection: Connection) -> Connection | None:
         """Register a connection; returns the one it replaces."""
         devices = self._users.setdefault(connection.user, {})
         replaced = devices.get(connection.device)
-        devices[connection.device] = connection
-        return replaced
+        devices[connection.device] = _Entry(connection)
+        if replaced is None:
+            self._count += 1
+            return None
+        return replaced.connection
 
     def remove(self, connection: Connection) -> bool:
         """Forget a connection; False if a newer one has taken its place."""
         devices = self._users.get(connection.user, {})
-        if devices.get(connection.device) is not connection:
+        entry = devices.get(connection.device)
+        if entry is None or entry.connection is not connection:
             return False
         del devices[connection.device]
         if not devices:
             del self._users[connection.user]
+        self._count -= 1
         return True
 
     def has(self, user: str, device: str) -> bool:
-        return device in self._users.get(user, ())
+        return device in self._users.get(user, _NONE)
 
     def __len__(self) -> int:
-        return sum(len(devices) for devices in self._users.values())
+        return self._count
 
     def __iter__(self) -> Iterator[Connection]:
-        return (
-            connection
-            for devices in list(self._users.values())
-            for connection in list(devices.values())
+        """The connections there are now."""
+        return iter(
+            [entry.connection for devices in self._users.values() for entry in devices.values()]
         )
 
-    def deliver(self, event: Delivered, dirty: set[Connection]) -> None:
-        """Queue an event at the connections it is for, adding them to `dirty`.
+    def slices(self, most: int) -> Iterator[list[Connection]]:
+        """The connections of all users there are now, in lists of `most` and a few more, for work
+        that must let the loop go on between them. A connection that has ended meanwhile is left
+        out."""
+        some: list[Connection] = []
+        for user in list(self._users):
+            some += [entry.connection for entry in self._users.get(user, _NONE).values()]
+            if len(some) >= most:
+                yield some
+                some = []
+        if some:
+            yield some
 
-        A connection never gets a (conversation, seq) twice nor out of order.
-        """
+    def deliver(self, event: Delivered) -> None:
+        """Push an event to the connections it is for. A connection never gets a (conversation,
+        seq) twice nor out of order."""
         if type(event) is MessageDelivered:
             for user in event.users:
-                for device, connection in self._users.get(user, {}).items():
-                    if user == event.sender and device == event.device:
-                        continue
-                    seen = connection.seen
-                    if event.seq <= seen.get(event.conversation, 0):
-                        continue
-                    seen.pop(event.conversation, None)  # the latest stand at the end
-                    if len(seen) >= MAX_REMEMBERED:
-                        for conversation in list(seen)[: MAX_REMEMBERED // 2]:
-                            del seen[conversation]
-                    seen[event.conversation] = event.seq
-                    connection.push(event.frame)
-                    dirty.add(connection)
+                for device, entry in self._users.get(user, _NONE).items():
+                    if user != event.sender or device != event.device:
+                        entry.push(event)
         elif isinstance(event, MarkDelivered):
             for user in event.users:
-                for connection in self._users.get(user, {}).values():
-                    connection.push(event.frame)
-                    dirty.add(connection)
-        elif isinstance(event, DeviceLoggedOut):
-            out = self._users.get(event.user, {}).get(event.device)
-            if out is not None:
-                out.close(Close.LOGGED_OUT)
-        elif isinstance(event, SessionReplaced):
-            earlier = self._users.get(event.user, {}).get(event.device)
-            if earlier is not None and earlier.since == event.since:
-                earlier.close(Close.REPLACED)
+                for entry in self._users.get(user, _NONE).values():
+                    entry.connection.push(event.frame)
         elif isinstance(event, AnswerDelivered):
-            answered = self._users.get(event.user, {}).get(event.device)
-            if answered is not None:
-                answered.answer(event.frame)
-                dirty.add(answered)
+            connection = self._find(event.user, event.device)
+            if connection is not None:
+                connection.answer(event.frame)
+        elif isinstance(event, DeviceLoggedOut):
+            connection = self._find(event.user, event.device)
+            if connection is not None:
+                connection.close(Close.LOGGED_OUT)
+        elif isinstance(event, SessionReplaced):
+            connection = self._find(event.user, event.device)
+            if connection is not None and connection.since == event.since:
+                connection.close(Close.REPLACED)
+
+    def _find(self, user: str, device: str) -> Connection | None:
+        entry = self._users.get(user, _NONE).get(device)
+        return None if entry is None else entry.connection

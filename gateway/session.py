@@ -110,13 +110,13 @@ class Session:
         "_device",
         "_outbox",
         "_rate",
+        "_state",
         "_user",
         "_verify",
-        "state",
     )
 
     def __init__(self, verify: Callable[[str], ids.UserId], rate: float, now: float) -> None:
-        self.state = State.NEW
+        self._state = State.NEW
         self._verify = verify
         self._rate = rate
         self._allowance = rate * 2
@@ -131,25 +131,43 @@ class Session:
         """The effects of one WebSocket message of 1..n frames; of too many at once, the end."""
         effects: list[Effect] = []
         lines = split_frames(message)
-        if len(lines) > frames.MAX_FRAMES and self.state is not State.CLOSED:
+        if len(lines) > frames.MAX_FRAMES and self._state is not State.CLOSED:
             return [self._end(Close.BAD_PROTOCOL)]
         self._allowance = min(self._rate * 2, self._allowance + (now - self._counted) * self._rate)
         self._counted = now
         for line in lines or [message]:
-            if self.state is State.CLOSED:
+            if self._state is State.CLOSED:
                 break
             effects.append(self._frame(line))
         return effects
 
     @property
+    def state(self) -> State:
+        return self._state
+
+    @property
+    def user(self) -> ids.UserId:
+        """Empty until the hello has been accepted."""
+        return self._user
+
+    @property
+    def device(self) -> ids.DeviceId:
+        """Empty until the hello has been read."""
+        return self._device
+
+    @property
     def flooding(self) -> bool:
-        """More frames have come than the rate allows."""
+        """Whether more frames have come than the rate allows."""
         return self._allowance < 1
 
     def welcomed(self) -> None:
-        """The welcome has been sent."""
-        if self.state is State.GREETING:
-            self.state = State.ONLINE
+        """The welcome is sent: the device may ask and send from now on."""
+        if self._state is State.GREETING:
+            self._state = State.ONLINE
+
+    def end(self) -> None:
+        """Accept no more frames."""
+        self._state = State.CLOSED
 
     def _frame(self, line: bytes) -> Effect:
         if self._allowance < 1:
@@ -159,7 +177,7 @@ class Session:
             command = decode_command(line)
         except UNDECODABLE:
             return self._undecodable(line)
-        if type(command) is frames.Send and self.state is State.ONLINE:
+        if type(command) is frames.Send and self._state is State.ONLINE:
             return self._send(
                 line,
                 command.to,
@@ -171,15 +189,15 @@ class Session:
             )
         if (
             isinstance(command, frames.Received | frames.Read | frames.Typing)
-            and self.state is State.ONLINE
+            and self._state is State.ONLINE
         ):
             return self._told(line, command)
-        if isinstance(command, frames.Question) and self.state is State.ONLINE:
+        if isinstance(command, frames.Question) and self._state is State.ONLINE:
             return self._ask(line, command)
-        if type(command) is frames.Ping and self.state is State.ONLINE:
+        if type(command) is frames.Ping and self._state is State.ONLINE:
             self._bad = 0
             return Reply(encode_frame(frames.Pong(command.id)))
-        if type(command) is frames.Hello and self.state is State.NEW:
+        if type(command) is frames.Hello and self._state is State.NEW:
             return self._hello(command)
         return self._refuse(line, Code.OUT_OF_STATE)
 
@@ -193,7 +211,7 @@ class Session:
             return self._end(Close.BAD_PROTOCOL)
         except BadToken:
             return self._end(Close.UNAUTHORIZED)
-        self.state = State.GREETING
+        self._state = State.GREETING
         return Greet(hello.id, self._user, self._device, hello.stay)
 
     def _send(
@@ -255,7 +273,7 @@ class Session:
         if named is None:
             return self._refuse(line, Code.BAD_FRAME)
         kind = named.get("t")
-        if kind == "send" and "body" in named and self.state is State.ONLINE:
+        if kind == "send" and "body" in named and self._state is State.ONLINE:
             try:
                 send = msgspec.convert(named, _Envelope)
             except (
@@ -274,7 +292,7 @@ class Session:
     def _refuse(self, line: bytes, code: Code) -> Effect:
         """A frame that cannot be right; before the welcome, and after many of them, the end."""
         self._bad += 1
-        if self.state is State.NEW or self._bad > MAX_BAD_IN_A_ROW:
+        if self._state is State.NEW or self._bad > MAX_BAD_IN_A_ROW:
             return self._end(Close.BAD_PROTOCOL)
         return self._error(line, code)
 
@@ -301,7 +319,7 @@ class Session:
         )
 
     def _end(self, close: Close) -> Effect:
-        self.state = State.CLOSED
+        self._state = State.CLOSED
         return End(close)
 
 

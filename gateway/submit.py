@@ -4,8 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from connectors.kafka.ports import QueueFull
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.ports import Producer, QueueFull
 from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, pack
 from schemas.codes import Code
 from schemas.events import SCHEMA_VERSION, SubmittedItem, SubmittedRecord
@@ -40,7 +39,7 @@ PRODUCER = {
 class Submitter:
     """Takes items in a loop turn and sends them at its end."""
 
-    def __init__(self, producer: KafkaProducer, partitions: int) -> None:
+    def __init__(self, producer: Producer, partitions: int) -> None:
         self._producer = producer
         self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
         self._places: dict[str, int] = {}

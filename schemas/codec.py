@@ -120,6 +120,7 @@ _int = msgspec.msgpack.Decoder(int)
 _item = msgspec.msgpack.Decoder(events.Submitted)
 _log = msgspec.msgpack.Decoder(events.LogRecord)
 _deliveries = msgspec.msgpack.Decoder(events.DeliveryRecord)
+_delivered: msgspec.msgpack.Decoder[events.Delivered] = msgspec.msgpack.Decoder(events.Delivered)
 _receipts = msgspec.msgpack.Decoder(events.ReceiptRecord)
 _cursor = msgspec.msgpack.Decoder(events.CursorRecord)
 _presence = msgspec.msgpack.Decoder(events.PresenceRecord)
@@ -219,6 +220,17 @@ def decode_log(value: bytes) -> events.LogRecord:
 def decode_deliveries(value: bytes) -> events.DeliveryRecord:
     """A record of `deliveries`. Raises NewerVersion or Undecodable."""
     return _of_version(_deliveries, value)
+
+
+def salvage_deliveries(value: bytes) -> list[events.Delivered]:
+    """Those events of a `deliveries` record that this code can read, in order. For a record that
+    `decode_deliveries` refuses."""
+    salvaged: list[events.Delivered] = []
+    with contextlib.suppress(*UNDECODABLE, IndexError):
+        for raw in _parts.decode(_parts.decode(value)[1]):
+            with contextlib.suppress(*UNDECODABLE):
+                salvaged.append(_delivered.decode(raw))
+    return salvaged
 
 
 def decode_receipts(value: bytes) -> events.ReceiptRecord:

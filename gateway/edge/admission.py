@@ -51,21 +51,28 @@ class AdmissionControl:
         self.turns = Pacer(LET_IN, gives_way=True)
         self.goodbyes = Pacer(LET_OUT)
         self.turned_away = 0
+        self.make_protocol: Callable[[], asyncio.Protocol]
 
-    async def open(
-        self, serve: Callable[[], asyncio.Protocol], host: str, port: int
-    ) -> asyncio.Server:
-        """Listen; `serve` makes the HTTP server's protocol of a connection."""
+    async def bind(self, host: str, port: int) -> asyncio.Server:
+        """Take the port, and let nobody connect yet. Raises OSError if that cannot be."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(lambda: _Arrival(self, serve), host, port, backlog=4096)
+        return await loop.create_server(
+            lambda: _Arrival(self), host, port, backlog=4096, start_serving=False
+        )
+
+    async def serve(
+        self, listening: asyncio.Server, make_protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
+        """Let devices connect; `make_protocol` makes the HTTP server's protocol of a connection."""
+        self.make_protocol = make_protocol
+        await listening.start_serving()
 
 
 class _Arrival(asyncio.Protocol):
     """A connection until the HTTP server has it."""
 
-    def __init__(self, door: AdmissionControl, serve: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(self, door: AdmissionControl) -> None:
         self._door = door
-        self._serve = serve
         self._request = bytearray()
         self._has_come = False
         self._transport: asyncio.Transport
@@ -101,7 +108,7 @@ class _Arrival(asyncio.Protocol):
         self._transport.close()
 
     def _let_in(self) -> None:
-        served = self._serve()
+        served = self._door.make_protocol()
         self._transport.set_protocol(_Guest(self._door, self._transport, served))
         served.connection_made(self._transport)
         served.data_received(bytes(self._request))

@@ -1,17 +1,17 @@
 """The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
 
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.edge.http_api import device_routes, history_routes
+from gateway.edge.socket import socket_handler
 from gateway.edge.tokens import BadToken, issue, verify_operator
-from gateway.queries.devices import DeviceQueries
-from gateway.queries.history import History
+from gateway.metrics import NodeMetrics
+from gateway.node import Node
 from schemas.codec import UNDECODABLE
 from schemas.ids import InvalidId, user_id
 
@@ -24,32 +24,14 @@ _SECURITY = {
 _ASSETS = (".js", ".css", ".svg")
 
 
-class NodeView(Protocol):
-    """What the HTTP side shows of a node."""
-
-    id: str
-
-    @property
-    def ready(self) -> bool: ...
-
-    def metrics(self) -> dict[str, float]: ...
-
-    def stop(self) -> None: ...
-
-    async def right_node(self, user: str) -> str | None: ...
-
-    async def serve_socket(self, request: web.Request) -> web.StreamResponse: ...
-
-
 class Login(msgspec.Struct):
     user: str
 
 
-def make_web_app(
-    node: NodeView, history: History, devices: DeviceQueries, token_secret: str, local: bool
-) -> web.Application:
-    """`local`: anybody may log in as anybody."""
+def make_web_app(node: Node, metrics: NodeMetrics, stop: Callable[[], None]) -> web.Application:
+    """The pages of a node; `stop` begins its drain."""
     app = web.Application(middlewares=[_secure])
+    settings = node.settings
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"healthy": True, "node": node.id})
@@ -57,26 +39,25 @@ def make_web_app(
     async def ready(_: web.Request) -> web.Response:
         return web.json_response({"ready": node.ready}, status=200 if node.ready else 503)
 
-    async def metrics(_: web.Request) -> web.Response:
-        lines = [f"messenger_gateway_{name} {value:g}" for name, value in node.metrics().items()]
-        return web.Response(text="\n".join(lines) + "\n", content_type="text/plain")
+    async def show_metrics(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def begin_drain(request: web.Request) -> web.Response:
         try:
             verify_operator(
                 request.headers.get("Authorization", "").removeprefix("Bearer "),
-                token_secret,
-                time.time(),
+                settings.token_secret,
+                node.now() / 1000,
             )
         except BadToken as error:
             return web.json_response(
                 {"error": f"an operator's token is needed: {error}"}, status=401
             )
-        node.stop()
+        stop()
         return web.json_response({"draining": True}, status=202)
 
     async def login(request: web.Request) -> web.Response:
-        if not local:
+        if not settings.local:
             return web.json_response(
                 {"error": "tokens are not made here; MESSENGER_LOCAL=1 would"}, status=403
             )
@@ -84,11 +65,12 @@ def make_web_app(
             user = user_id(msgspec.json.decode(await request.read(), type=Login).user)
         except (InvalidId, *UNDECODABLE) as error:
             return web.json_response({"error": str(error)}, status=400)
-        return web.json_response({"user": user, "token": issue(user, token_secret, time.time())})
+        token = issue(user, settings.token_secret, node.now() / 1000)
+        return web.json_response({"user": user, "token": token})
 
     async def find_node(request: web.Request) -> web.Response:
         try:
-            url = await node.right_node(user_id(request.query.get("user", "")))
+            url = await node.parts.urls.right_node(user_id(request.query.get("user", "")))
         except InvalidId as error:
             return web.json_response({"error": str(error)}, status=400)
         if url is None:
@@ -102,15 +84,15 @@ def make_web_app(
 
     app.add_routes(
         [
-            web.get("/v1/socket", node.serve_socket),
+            web.get("/v1/socket", socket_handler(node, settings.heartbeat)),
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
-            *history_routes(history, token_secret),
-            *device_routes(devices, token_secret),
+            *history_routes(node.parts.queries.history, node.verify),
+            *device_routes(node.parts.queries.devices, node.verify),
             web.get("/v1/node", find_node),
             web.get("/health", health),
             web.get("/ready", ready),
-            web.get("/metrics", metrics),
+            web.get("/metrics", show_metrics),
             web.get("/", index),
             web.static("/", _WEB),
         ]

@@ -2,7 +2,6 @@
 devices."""
 
 import re
-import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -10,7 +9,7 @@ from aiohttp import web
 
 from connectors.kafka.ports import QueueFull
 from connectors.redis.client import RedisUnavailable
-from gateway.edge.tokens import BadToken, verify
+from gateway.edge.tokens import BadToken
 from gateway.queries.devices import Device, DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
@@ -24,6 +23,8 @@ _MAX_CONVERSATIONS = 50
 _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
+Verify = Callable[[str], UserId]
+"""The user whom a token speaks for. Raises BadToken."""
 
 
 class _Failed(Exception):
@@ -57,14 +58,14 @@ class _Devices(msgspec.Struct):
     pending: bool
 
 
-def device_routes(devices: DeviceQueries, token_secret: str) -> list[web.RouteDef]:
+def device_routes(devices: DeviceQueries, verify: Verify) -> list[web.RouteDef]:
     """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
 
     async def listed(request: web.Request) -> web.Response:
-        return _json(_Devices(*await devices.list(_user_of(request, token_secret))))
+        return _json(_Devices(*await devices.list(_user_of(request, verify))))
 
     async def log_out(request: web.Request) -> web.Response:
-        user = _user_of(request, token_secret)
+        user = _user_of(request, verify)
         try:
             device = device_id(request.match_info["device"])
         except InvalidId as error:
@@ -78,23 +79,19 @@ def device_routes(devices: DeviceQueries, token_secret: str) -> list[web.RouteDe
     ]
 
 
-def _user_of(request: web.Request, token_secret: str) -> UserId:
+def _user_of(request: web.Request, verify: Verify) -> UserId:
     try:
-        return verify(
-            request.headers.get("Authorization", "").removeprefix("Bearer "),
-            token_secret,
-            time.time(),
-        )
+        return verify(request.headers.get("Authorization", "").removeprefix("Bearer "))
     except BadToken as error:
         raise _Failed(401, Code.UNAUTHORIZED, str(error)) from None
 
 
-def history_routes(history: History, token_secret: str) -> list[web.RouteDef]:
+def history_routes(history: History, verify: Verify) -> list[web.RouteDef]:
     """`/v1/conversations` and `/v1/conversations/{id}/messages` (docs/PROTOCOL.md)."""
 
     async def messages(request: web.Request) -> web.Response:
         conversation = request.match_info["conversation"]
-        if not is_member(conversation, _user_of(request, token_secret)):
+        if not is_member(conversation, _user_of(request, verify)):
             raise _Failed(403, Code.NOT_A_MEMBER)
         before, after = _number(request, "before", 1), _number(request, "after", 0)
         limit = _number(request, "limit", 1, MAX_PAGE_MESSAGES) or MAX_PAGE_MESSAGES
@@ -106,7 +103,7 @@ def history_routes(history: History, token_secret: str) -> list[web.RouteDef]:
         )
 
     async def conversations(request: web.Request) -> web.Response:
-        user = _user_of(request, token_secret)
+        user = _user_of(request, verify)
         limit = _number(request, "limit", 1, _MAX_CONVERSATIONS) or _MAX_CONVERSATIONS
         cursor = request.query.get("before")
         before = None

@@ -34,7 +34,7 @@ def command(context: click.Context) -> None:
     from connectors.environment import SettingsError, load
     from connectors.kafka.admin import TopicsWrong
     from connectors.kafka.ports import KafkaUnreachable
-    from gateway.node import run
+    from gateway.main import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging
 

@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.edge.socket import HELLO_SECONDS, MAX_UNREAD_BYTES
-from gateway.node import MAX_ARRIVING
+from gateway.edge.connection import HELLO_SECONDS, MAX_UNREAD_BYTES
+from gateway.greeter import MAX_ARRIVING
 from gateway.queries.worker_client import MAX_UNDER_WAY
 from gateway.queries.worker_transport import MAX_REQUESTS
 from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
@@ -46,7 +46,8 @@ async def talk(lab: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Talk
 
 def metric(stack: Stack, name: str) -> float:
     with urllib.request.urlopen(f"{stack.gateway_urls[0]}/metrics", timeout=5) as answer:
-        lines = dict(line.split() for line in answer.read().decode().splitlines())
+        shown = answer.read().decode().splitlines()
+    lines = dict(line.split() for line in shown if not line.startswith("#"))
     return float(lines[f"messenger_gateway_{name}"])
 
 

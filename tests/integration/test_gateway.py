@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.edge.socket import MAX_UNREAD_BYTES
+from gateway.edge.connection import MAX_UNREAD_BYTES
 from gateway.edge.tokens import issue
 from schemas.codec import encode_event
 from schemas.codes import Close, Code

@@ -52,7 +52,8 @@ async def door() -> AdmissionControl:
 async def come(
     door: AdmissionControl, requests: list[bytes]
 ) -> AsyncIterator[Callable[[], "asyncio.Future[Streams]"]]:
-    listening = await door.open(Served, "127.0.0.1", 0)
+    listening = await door.bind("127.0.0.1", 0)
+    await door.serve(listening, Served)
     port = listening.sockets[0].getsockname()[1]
     writers: list[asyncio.StreamWriter] = []
 

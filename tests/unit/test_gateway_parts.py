@@ -1,12 +1,11 @@
-"""Hub and submitter."""
+"""Registry, submitter and drain."""
 
 import asyncio
-from typing import cast
 
 from connectors.kafka.ports import KafkaSendError, QueueFull, Report
-from connectors.kafka.producer import KafkaProducer
+from connectors.kafka.recovering_producer import RecoveringProducer
 from gateway.edge.drain import drain
-from gateway.registry import MAX_REMEMBERED, Connection, ConnectionRegistry
+from gateway.registry import MAX_REMEMBERED, ConnectionRegistry
 from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
 from schemas.codes import Close, Code
@@ -15,33 +14,32 @@ from schemas.ids import partition_of
 
 
 class Socket:
+    """`Connection`, of which it is noted what it is pushed."""
+
     def __init__(self, user: str, device: str) -> None:
         self.user = user
         self.device = device
-        self.seen: dict[str, int] = {}
         self.since = 0
         self.pushed: list[bytes] = []
+        self.answers: list[bytes] = []
         self.closed: list[Close] = []
 
     def push(self, frame: bytes) -> None:
         self.pushed.append(frame)
 
     def answer(self, frame: bytes) -> None:
-        self.pushed.append(frame)
+        self.answers.append(frame)
 
-    def flush(self) -> None:
-        pass
-
-    def close(self, code: Close) -> None:
+    def close(self, code: Close, reason: str = "") -> None:
         self.closed.append(code)
 
     async def leave(self) -> None:
         self.left = asyncio.get_running_loop().time()
-        if self.hub is not None:
-            self.hub.remove(self)
+        if self.registry is not None:
+            self.registry.remove(self)
 
     left = 0.0
-    hub: ConnectionRegistry | None = None
+    registry: ConnectionRegistry | None = None
 
 
 def message(seq: int, conversation: str = "alice:bob") -> MessageDelivered:
@@ -51,52 +49,86 @@ def message(seq: int, conversation: str = "alice:bob") -> MessageDelivered:
 
 
 def test_everybody_but_the_sending_device_gets_a_message_once_and_in_order() -> None:
-    hub = ConnectionRegistry()
+    registry = ConnectionRegistry()
     phone, tablet, bob = Socket("alice", "phone"), Socket("alice", "tablet"), Socket("bob", "phone")
     for socket in (phone, tablet, bob):
-        assert hub.add(socket) is None
-    dirty: set[Connection] = set()
+        assert registry.add(socket) is None
     for seq in (1, 2, 2, 1, 3):
-        hub.deliver(message(seq), dirty)
-    hub.deliver(AnswerDelivered("alice", "phone", b"sent"), dirty)
-    assert phone.pushed == [b"sent"]
+        registry.deliver(message(seq))
+    registry.deliver(AnswerDelivered("alice", "phone", b"sent"))
+    assert (phone.pushed, phone.answers) == ([], [b"sent"])
     assert tablet.pushed == bob.pushed == [b"1", b"2", b"3"]
-    assert dirty == {phone, tablet, bob}
 
 
 def test_a_newer_connection_replaces_the_older_and_outlives_its_end() -> None:
-    hub = ConnectionRegistry()
+    registry = ConnectionRegistry()
     old, new = Socket("alice", "phone"), Socket("alice", "phone")
-    hub.add(old)
-    assert hub.add(new) is old
-    assert not hub.remove(old)
-    assert hub.has("alice", "phone")
-    assert hub.remove(new)
-    assert len(hub) == 0
+    registry.add(old)
+    assert registry.add(new) is old
+    assert not registry.remove(old)
+    assert registry.has("alice", "phone")
+    assert (len(registry), list(registry)) == (1, [new])
+    assert registry.remove(new)
+    assert (len(registry), list(registry)) == (0, [])
+
+
+def test_a_newer_connection_is_pushed_what_the_older_was() -> None:
+    """What the older one was pushed may not have arrived."""
+    registry = ConnectionRegistry()
+    old, new = Socket("bob", "phone"), Socket("bob", "phone")
+    registry.add(old)
+    registry.deliver(message(1))
+    registry.add(new)
+    registry.deliver(message(1))
+    assert (old.pushed, new.pushed) == ([b"1"], [b"1"])
 
 
 def test_the_session_that_was_replaced_elsewhere_is_closed_and_no_later_one() -> None:
-    hub, phone, tablet = ConnectionRegistry(), Socket("alice", "phone"), Socket("alice", "tablet")
+    registry = ConnectionRegistry()
+    phone, tablet = Socket("alice", "phone"), Socket("alice", "tablet")
     for socket in (phone, tablet):
         socket.since = 5000
-        hub.add(socket)
+        registry.add(socket)
     for since in (4000, 6000):
-        hub.deliver(SessionReplaced("alice", "phone", since), set())
+        registry.deliver(SessionReplaced("alice", "phone", since))
     assert phone.closed == [], "it is another session"
-    hub.deliver(SessionReplaced("alice", "phone", 5000), set())
+    registry.deliver(SessionReplaced("alice", "phone", 5000))
     assert (phone.closed, tablet.closed) == ([Close.REPLACED], [])
 
 
-def test_what_a_connection_remembers_is_bounded() -> None:
-    hub, bob = ConnectionRegistry(), Socket("bob", "phone")
-    hub.add(bob)
-    for number in range(MAX_REMEMBERED * 2):
-        hub.deliver(message(1, f"alice{number}:bob"), set())
-    assert len(bob.seen) <= MAX_REMEMBERED
+def test_what_is_remembered_of_a_connection_is_bounded() -> None:
+    """The half that was pushed last is remembered."""
+    registry, bob = ConnectionRegistry(), Socket("bob", "phone")
+    registry.add(bob)
+    count = MAX_REMEMBERED + 1
+    for number in range(count):
+        registry.deliver(message(1, f"alice{number}:bob"))
+    for number in range(count):
+        registry.deliver(message(1, f"alice{number}:bob"))
+    again = len(bob.pushed) - count
+    assert again >= MAX_REMEMBERED // 2, "the older half is forgotten, so it is pushed again"
+    bob.pushed.clear()
+    registry.deliver(message(1, f"alice{count - 1}:bob"))
+    assert bob.pushed == []
+
+
+def test_all_connections_come_in_slices_of_a_few_and_those_that_end_do_not() -> None:
+    registry = ConnectionRegistry()
+    sockets = [Socket(f"user{number}", "phone") for number in range(50)]
+    for socket in sockets:
+        registry.add(socket)
+    seen: list[object] = []
+    for some in registry.slices(10):
+        assert len(some) <= 10
+        seen += some
+        registry.remove(sockets[49])
+        registry.add(Socket("late", "phone"))
+    assert seen == sockets[:49]
 
 
 class Producer:
-    """Records what is sent; `full` refuses, `waiting` pretends that so much is under way."""
+    """`Producer`, of which it is noted what is sent; `full` refuses, `waiting` pretends that so
+    much is under way."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes]] = []
@@ -107,11 +139,26 @@ class Producer:
     def __len__(self) -> int:
         return self.waiting
 
-    def send(self, topic: str, partition: int, value: bytes, on_report: Report) -> None:
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes,
+        on_report: Report | None = None,
+        key: bytes | None = None,
+    ) -> None:
         if self.full:
             raise QueueFull
         self.sent.append((partition, value))
-        self.reports.append(on_report)
+        if on_report is not None:
+            self.reports.append(on_report)
+
+    async def send_and_wait(
+        self, topic: str, partition: int, value: bytes, key: bytes | None = None
+    ) -> int:
+        raise NotImplementedError
+
+    async def close(self, flush_seconds: float) -> None: ...
 
 
 def item(ordinal: int, conversation: str = "alice:bob", body: str = "hi") -> MessageSubmitted:
@@ -120,7 +167,7 @@ def item(ordinal: int, conversation: str = "alice:bob", body: str = "hi") -> Mes
 
 async def test_a_loop_turn_is_one_record_a_partition() -> None:
     producer = Producer()
-    submitter = Submitter(cast(KafkaProducer, producer), 4)
+    submitter = Submitter(producer, 4)
     for ordinal in range(1, 4):
         submitter.submit(item(ordinal), lambda code: None)
         submitter.submit(item(ordinal, "alice:dave"), lambda code: None)
@@ -136,7 +183,7 @@ async def test_a_loop_turn_is_one_record_a_partition() -> None:
 
 async def test_records_stay_below_their_bound_and_in_order() -> None:
     producer = Producer()
-    submitter = Submitter(cast(KafkaProducer, producer), 1)
+    submitter = Submitter(producer, 1)
     for ordinal in range(1, 101):
         submitter.submit(item(ordinal, body="x" * 16_000), lambda code: None)
     await asyncio.sleep(0)
@@ -151,7 +198,7 @@ async def test_records_stay_below_their_bound_and_in_order() -> None:
 async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
     producer = Producer()
     failures: list[Code] = []
-    submitter = Submitter(cast(KafkaProducer, producer), 1)
+    submitter = Submitter(producer, 1)
     submitter.submit(item(1), failures.append)
     await asyncio.sleep(0)
     producer.reports[0](KafkaSendError("broker away"), -1)
@@ -166,7 +213,7 @@ async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
 
 async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
     """By the real producer, whose broker is away; records as large as 16 sends make them."""
-    producer = KafkaProducer("127.0.0.1:1", PRODUCER, lambda reason: None)
+    producer = RecoveringProducer("127.0.0.1:1", PRODUCER)
     submitter = Submitter(producer, 1)
     failures: list[Code] = []
     while not failures:
@@ -184,18 +231,18 @@ async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
 
 
 async def test_a_drain_sends_all_away_evenly_and_whoever_comes_meanwhile() -> None:
-    hub = ConnectionRegistry()
+    registry = ConnectionRegistry()
     sockets = [Socket(f"user{number}", "phone") for number in range(50)]
     for socket in sockets:
-        socket.hub = hub
-        hub.add(socket)
+        socket.registry = registry
+        registry.add(socket)
     late = Socket("late", "phone")
-    late.hub = hub
-    asyncio.get_running_loop().call_later(0.2, hub.add, late)
+    late.registry = registry
+    asyncio.get_running_loop().call_later(0.2, registry.add, late)
     began = asyncio.get_running_loop().time()
-    await drain(hub, 0.5, lambda sessions: None)
+    await drain(registry, 0.5, lambda sessions: None)
     times = [socket.left - began for socket in sockets]
-    assert len(hub) == 0
+    assert len(registry) == 0
     assert times == sorted(times)
     assert 0.3 < times[-1] < 1.0
     assert sum(time < 0.25 for time in times) in range(15, 36), "not all at once"

@@ -1,0 +1,301 @@
+"""One device's connection, from accept to end: a session's effects carried out, and what is for the
+device written.
+
+It knows no sockets: it writes to a `Transport`, and whoever reads calls `receive` and `ended`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from gateway.greeter import Greeter, Refusal
+from gateway.presence.typing import TypingRelay
+from gateway.queries.answers import QuestionAnswerer, error_frame
+from gateway.receipts import Receipts
+from gateway.session import (
+    Ask,
+    Effect,
+    End,
+    Greet,
+    Reply,
+    Seen,
+    Session,
+    State,
+    Submit,
+    Type,
+    not_submitted,
+)
+from gateway.submit import Submitter
+from gateway.turn_writer import TurnWriter
+from schemas.codes import Close, Code
+from schemas.events import Receipt, SubmittedItem
+from schemas.frames import MAX_QUESTIONS, Question
+from schemas.ids import DeviceId, UserId
+
+log = logging.getLogger(__name__)
+
+MAX_UNREAD_BYTES = 1024 * 1024
+"""What may wait in a transport for a device that does not read; then the device is closed, and
+comes back."""
+HELLO_SECONDS = 10.0
+"""A connection without a good hello by then is closed."""
+WELCOME_SECONDS = 10.0
+"""A hello without a welcome by then: the connection is closed."""
+_FLOOD_SECONDS = 0.05
+"""A pause in reading a device that floods: refusing its frames costs time that all share."""
+_ANSWER_SECONDS = 2.0
+"""How long a leaving connection waits for the answers to its sends. The device sends again,
+elsewhere, what has none by then."""
+
+
+class Transport(Protocol):
+    """The way to the device. Once it is closed, all methods do nothing."""
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        """Write 1..n frames, as one WebSocket message."""
+
+    def close(self, code: Close, reason: str) -> None:
+        """Send the close code and its reason. The connection ends when the device has answered, or
+        soon without its answer; then whoever reads calls `Connection.ended`."""
+
+    def abort(self) -> None:
+        """End the connection now."""
+
+    def unsent(self) -> int:
+        """Bytes that were written and have not left."""
+
+
+class NodeServices(NamedTuple):
+    """What all connections of a node share."""
+
+    writer: TurnWriter
+    greeter: Greeter
+    submitter: Submitter
+    receipts: Receipts
+    typing: TypingRelay
+    questions: QuestionAnswerer
+
+
+class _Leaving:
+    """What a connection that is sent away waits for."""
+
+    def __init__(self) -> None:
+        self.answered = asyncio.Event()
+        self.ended = asyncio.Event()
+
+
+class Connection:
+    """`Connection` of the registry. `since`: when its request reached the node, by `Routes.now`."""
+
+    # There are many of these, most of them idle: no dictionaries, and nothing made before it is
+    # needed.
+    __slots__ = (
+        "_asking",
+        "_closing",
+        "_greeting",
+        "_leaving",
+        "_out",
+        "_patience",
+        "_queued",
+        "_services",
+        "_session",
+        "_since",
+        "_transport",
+        "_unanswered",
+        "_welcomed",
+    )
+
+    def __init__(
+        self, services: NodeServices, session: Session, transport: Transport, since: int
+    ) -> None:
+        self._services = services
+        self._session = session
+        self._transport = transport
+        self._since = since
+        self._out: list[bytes] = []
+        self._queued = False
+        """The writer will write `_out`."""
+        self._closing: Close | None = None
+        self._welcomed = False
+        self._greeting: asyncio.Task[None] | None = None
+        self._asking: set[asyncio.Task[None]] | None = None
+        self._unanswered = 0
+        """Sends without an answer."""
+        self._leaving: _Leaving | None = None
+        self._patience: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(
+            HELLO_SECONDS, self._too_late, Close.HELLO_TIMEOUT
+        )
+        """While the connection has not been welcomed."""
+        services.greeter.arrived()
+
+    @property
+    def user(self) -> UserId:
+        return self._session.user
+
+    @property
+    def device(self) -> DeviceId:
+        return self._session.device
+
+    @property
+    def since(self) -> int:
+        return self._since
+
+    @property
+    def closing(self) -> Close | None:
+        """Why this node has closed the connection, if it has."""
+        return self._closing
+
+    # What the device does
+
+    async def receive(self, message: bytes) -> None:
+        """Take one WebSocket message; returns when the device's next one may be read."""
+        session = self._session
+        if session.state is State.NEW:
+            await self._services.greeter.turn()
+        for effect in session.receive(message, asyncio.get_running_loop().time()):
+            self._carry_out(effect)
+        if session.flooding and self._closing is None:
+            await asyncio.sleep(_FLOOD_SECONDS)
+
+    def ended(self, said_goodbye: bool) -> None:
+        """The connection is gone; `said_goodbye`: the device closed it, and not only its network
+        broke."""
+        self._session.end()
+        self._arrived()
+        if self._greeting is not None:
+            self._greeting.cancel()
+        for asking in self._asking or ():
+            asking.cancel()
+        self._services.greeter.ended(self, self._welcomed, said_goodbye)
+        if self._leaving is not None:
+            self._leaving.ended.set()
+
+    # What the node does
+
+    def push(self, frame: bytes) -> None:
+        self._out.append(frame)
+        if not self._queued:
+            self._queued = True
+            self._services.writer.add(self)
+
+    def answer(self, frame: bytes) -> None:
+        self.push(frame)
+        self._one_answered()
+
+    def write_queued(self) -> None:
+        """Write all queued frames, in one write. Before the welcome they wait for it."""
+        self._queued = False
+        if self._closing is not None or self._session.state is State.GREETING:
+            return
+        self._write()
+        if self._transport.unsent() > MAX_UNREAD_BYTES:
+            self._services.writer.count_slow_reader()
+            self.close(Close.SLOW_READER)
+
+    def close(self, code: Close, reason: str = "") -> None:
+        if self._closing is not None:
+            return
+        self._closing = code
+        if self._session.state is not State.GREETING:
+            self._write()
+        self._session.end()
+        self._transport.close(code, reason or code.text)
+
+    async def leave(self) -> None:
+        leaving = self._leaving = _Leaving()
+        if self._session.state is State.ONLINE:
+            self._session.end()
+            if self._unanswered > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ANSWER_SECONDS):
+                        await leaving.answered.wait()
+        self.close(Close.DRAINING)
+        await leaving.ended.wait()
+
+    def _write(self) -> None:
+        if self._out:
+            out, self._out = self._out, []
+            self._transport.write(out)
+
+    def _one_answered(self) -> None:
+        self._unanswered -= 1
+        if self._unanswered <= 0 and self._leaving is not None:
+            asyncio.get_running_loop().call_soon(
+                self._leaving.answered.set
+            )  # after the write of this turn
+
+    def _arrived(self) -> None:
+        """It has been welcomed, or refused, or is gone."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+            self._services.greeter.settled()
+
+    def _too_late(self, close: Close) -> None:
+        self.close(close)
+
+    # Effects
+
+    def _carry_out(self, effect: Effect) -> None:
+        if type(effect) is Submit:
+            item, to = effect
+            self._unanswered += 1
+            self._services.submitter.submit(item, lambda code: self._failed(item, to, code))
+        elif type(effect) is Reply:
+            self.push(effect.frame)
+        elif type(effect) is Seen:
+            receipt = Receipt(effect.conversation, self.user, self.device, effect.seq, effect.read)
+            if not self._services.receipts.submit(receipt):
+                self.push(error_frame(None, Code.TRY_LATER))
+        elif type(effect) is Type:
+            self._services.typing.typing(self.user, effect.conversation)
+        elif type(effect) is Ask:
+            self._ask(effect.question)
+        elif type(effect) is Greet:
+            if self._patience is not None:
+                self._patience.cancel()
+                self._patience = asyncio.get_running_loop().call_later(
+                    WELCOME_SECONDS, self._too_late, Close.SLOT_LOST
+                )
+            self._greeting = asyncio.create_task(self._greet(effect.id, effect.stay))
+        elif type(effect) is End:
+            self.close(effect.close)
+
+    def _failed(self, item: SubmittedItem, to: str, code: Code) -> None:
+        self._one_answered()
+        self.push(not_submitted(item, to, code))
+
+    def _ask(self, question: Question) -> None:
+        if self._asking is None:
+            self._asking = set()
+        if len(self._asking) >= MAX_QUESTIONS:
+            self.push(error_frame(question.id, Code.RATE_LIMITED))
+            return
+        asking = asyncio.create_task(self._answer(question))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _answer(self, question: Question) -> None:
+        try:
+            self.push(await self._services.questions.answer(self, question))
+        except Exception:
+            log.exception("a question of %s could not be answered", self.user)
+            self.push(error_frame(question.id, Code.TRY_LATER))
+
+    async def _greet(self, command_id: int, stay: bool) -> None:
+        try:
+            welcome = await self._services.greeter.welcome(self, command_id, stay)
+        except Exception:
+            log.exception("a hello of %s could not be answered", self.user)
+            welcome = Refusal(Close.INTERNAL)
+        self._greeting = None
+        self._arrived()
+        if isinstance(welcome, Refusal):
+            self.close(welcome.close, welcome.reason)
+            return
+        self._welcomed = True
+        self._session.welcomed()
+        self._out.insert(0, welcome)
+        self.write_queued()

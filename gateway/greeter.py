@@ -1,0 +1,129 @@
+"""Lets a device in: registered, then routed, then welcomed; and out again."""
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from connectors.redis.client import RedisUnavailable
+from gateway.edge.pacer import Pacer
+from gateway.log_throttle import LogThrottle
+from gateway.node_urls import NodeUrls
+from gateway.presence.announcer import PresenceAnnouncer
+from gateway.presence.subscriptions import PresenceSubscriptions
+from gateway.registry import Connection, ConnectionRegistry
+from gateway.route_writer import RouteWriter
+from schemas.codec import encode_frame
+from schemas.codes import Close
+from schemas.frames import CURRENT_VERSION, Welcome
+
+log = logging.getLogger(__name__)
+
+MAX_ARRIVING = 500
+"""Connections that are not welcomed yet; more are told to come again."""
+_GREETED = 5
+"""Hellos that are begun within 4 ms; more wait for their turn."""
+
+
+class Refusal(NamedTuple):
+    """Why a device is not let in; `reason` instead of the code's text."""
+
+    close: Close
+    reason: str = ""
+
+
+class NodeIdentity(NamedTuple):
+    """What a welcome says of the node: its id, new at each start; the id of the message log; the
+    seconds between its pings."""
+
+    node: str
+    log: str
+    heartbeat: float
+
+
+class Greeter:
+    """`urls`, if devices are sent to the right node for their user; `now` is the time in ms."""
+
+    def __init__(
+        self,
+        identity: NodeIdentity,
+        registry: ConnectionRegistry,
+        routes: RouteWriter,
+        announcer: PresenceAnnouncer,
+        subscriptions: PresenceSubscriptions,
+        urls: NodeUrls | None,
+        now: Callable[[], int],
+    ) -> None:
+        self._identity = identity
+        self._registry = registry
+        self._routes = routes
+        self._announcer = announcer
+        self._subscriptions = subscriptions
+        self._urls = urls
+        self._now = now
+        self._hellos = Pacer(_GREETED)
+        self._draining = False
+        self._sent_away = LogThrottle(log.warning)
+        self.arriving = 0
+        """Connections that are not welcomed yet."""
+
+    def drain(self) -> None:
+        """Let nobody in any more."""
+        self._draining = True
+
+    def arrived(self) -> None:
+        """There is one more connection that has not been welcomed."""
+        self.arriving += 1
+
+    def settled(self) -> None:
+        """One of these has been welcomed, or is refused, or has ended."""
+        self.arriving -= 1
+
+    async def turn(self) -> None:
+        """Return when a hello may be read: many come at once when a node has died."""
+        await self._hellos.take()
+
+    async def welcome(self, connection: Connection, command_id: int, stay: bool) -> bytes | Refusal:
+        """The welcome frame, or why the device is not let in.
+
+        The connection is registered before it is routed, so that what is delivered to the route
+        finds it.
+        """
+        if self._draining:
+            return Refusal(Close.DRAINING)
+        if self._urls is not None and not stay:
+            url = await self._urls.right_node(connection.user)
+            if url is not None and url != self._urls.own:
+                return Refusal(Close.REDIRECTED, url)
+        replaced = self._registry.add(connection)
+        if replaced is not None:
+            replaced.close(Close.REPLACED)
+        try:
+            latest = await self._routes.write(connection)
+        except RedisUnavailable as error:
+            self._sent_away(f"a session of {connection.user} is sent away: {error}")
+            return Refusal(Close.SLOT_LOST)
+        if not latest:
+            # Most likely the device is elsewhere and nobody reads this; but if a clock is wrong,
+            # this is the latest connection, and the device must come again.
+            return Refusal(Close.SLOT_LOST)
+        self._announcer.came(connection.user)
+        return encode_frame(
+            Welcome(
+                command_id,
+                CURRENT_VERSION,
+                connection.user,
+                connection.device,
+                self._identity.node,
+                self._identity.log,
+                self._now(),
+                self._identity.heartbeat,
+            )
+        )
+
+    def ended(self, connection: Connection, welcomed: bool, said_goodbye: bool) -> None:
+        """A connection has ended; `welcomed`: it had been."""
+        if self._registry.remove(connection):
+            self._routes.remove(connection)
+        self._subscriptions.ended(connection)
+        if welcomed:
+            self._announcer.went(connection.user, said_goodbye)

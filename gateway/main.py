@@ -1,0 +1,129 @@
+"""The gateway's process: makes the adapters, serves a node over HTTP until it is told to stop."""
+
+import asyncio
+import gc
+import logging
+import random
+import signal
+import time
+from contextlib import AsyncExitStack
+
+import uvloop
+from aiohttp import web
+
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.dependency import Dependencies
+from connectors.environment import SettingsError
+from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.cluster import KafkaCluster
+from connectors.redis.client import RedisClient
+from connectors.redis.nodes import RedisNodes
+from connectors.redis.owners import RedisOwners
+from connectors.redis.routes import RedisRoutes
+from connectors.redis.user_partitions import RedisUserPartitions
+from connectors.redis.watchers import RedisWatchers
+from gateway.edge.admission import AdmissionControl
+from gateway.edge.http import make_web_app
+from gateway.metrics import NodeMetrics
+from gateway.node import Node
+from gateway.parts import STAGES, NodePorts
+from gateway.queries.worker_transport import HttpWorkerTransport
+from gateway.settings import GatewaySettings
+from schemas.topics import SUBMITTED
+
+log = logging.getLogger(__name__)
+
+_ARCHIVE_SECONDS = 5.0
+"""For one question to the archive."""
+
+
+def run(settings: GatewaySettings) -> int:
+    """Run a node until SIGTERM or SIGINT, then drain it; a second signal cuts the drain short.
+
+    Returns 0. Raises TopicsWrong, KafkaUnreachable, SettingsError.
+    """
+    # Few objects at a time: messages wait while the garbage collector looks at them, and for
+    # thousands of new connections it would take 15 ms.
+    gc.set_threshold(5_000, 1, 25_000)
+    admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
+    admin.require()
+    uvloop.run(_serve(settings, admin))
+    return 0
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first says stop, the second hurry."""
+
+    def __init__(self) -> None:
+        self.stopping = asyncio.Event()
+        self.hurrying = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+
+    def stop(self) -> None:
+        if self.stopping.is_set():
+            self.hurrying.set()
+        self.stopping.set()
+
+
+async def _serve(settings: GatewaySettings, admin: TopicsAdmin) -> None:
+    signals = _Signals()
+    admission = AdmissionControl()
+    try:
+        listening = await admission.bind(settings.http_host, settings.http_port)
+    except OSError as error:
+        raise SettingsError(f"MESSENGER_HTTP_HOST, MESSENGER_HTTP_PORT: {error}") from None
+    async with AsyncExitStack() as closing:
+        node = Node(settings, _ports(settings, admin, closing), admin.ids()[SUBMITTED])
+        runner = web.AppRunner(
+            make_web_app(node, NodeMetrics(node, admission), signals.stop), access_log=None
+        )
+        await runner.setup()
+        assert runner.server is not None
+        node.start()
+        await admission.serve(listening, runner.server)
+        log.info("node %s serves %s", node.id, node.parts.urls.own)
+        if settings.local:
+            log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
+        await signals.stopping.wait()
+        await _drain(node, signals.hurrying)
+        await node.stop()
+        listening.close()
+        await runner.cleanup()
+
+
+async def _drain(node: Node, hurrying: asyncio.Event) -> None:
+    draining = asyncio.create_task(node.drain())
+    hurried = asyncio.create_task(hurrying.wait())
+    await asyncio.wait((draining, hurried), return_when=asyncio.FIRST_COMPLETED)
+    for task in (draining, hurried):
+        task.cancel()
+    await asyncio.gather(draining, hurried, return_exceptions=True)
+
+
+def _ports(settings: GatewaySettings, admin: TopicsAdmin, closing: AsyncExitStack) -> NodePorts:
+    """The real ones; `closing` closes them."""
+    redis = RedisClient(settings.redis)
+    lease_redis = RedisClient(settings.redis)
+    """Beside it, so that a node keeps its slot however many questions wait for a connection."""
+    workers = HttpWorkerTransport()
+    for client in (redis, lease_redis, workers):
+        closing.push_async_callback(client.close)
+    archive = None
+    if settings.clickhouse:
+        archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _ARCHIVE_SECONDS))
+        closing.push_async_callback(archive.close)
+    return NodePorts(
+        KafkaCluster(settings.kafka, admin),
+        RedisRoutes(lease_redis),
+        RedisNodes(redis),
+        RedisWatchers(redis),
+        {stage: RedisOwners(redis, stage) for stage in STAGES},
+        RedisUserPartitions(redis),
+        archive,
+        workers,
+        lambda: int(time.time() * 1000),
+        random.SystemRandom(),
+        Dependencies(),
+    )

@@ -1,0 +1,98 @@
+"""What a node counts, for Prometheus: every metric is declared here, and read when it is asked
+for."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from gateway.edge.admission import AdmissionControl
+from gateway.node import Node
+
+_PREFIX = "messenger_gateway_"
+
+
+class _Value(NamedTuple):
+    """A metric's name without the prefix, what it is, and its value now. A counter's name ends in
+    `_total`."""
+
+    name: str
+    help: str
+    value: float
+
+
+class NodeMetrics(Collector):
+    """The metrics of one node, and of its way in."""
+
+    def __init__(self, node: Node, admission: AdmissionControl) -> None:
+        self._node = node
+        self._admission = admission
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        for name, text, value in self._values():
+            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
+            yield kind(_PREFIX + name, text, value=value)
+
+    def _values(self) -> list[_Value]:
+        node, parts, admission = self._node, self._node.parts, self._admission
+        asking = sum(workers.under_way for workers in parts.queries.workers.values())
+        lookup = parts.queries.lookup
+        return [
+            _Value("ready", "1 while devices may come, else 0.", float(node.ready)),
+            _Value("connections", "Devices that are connected.", len(parts.registry)),
+            _Value("arriving", "Devices that are not welcomed yet.", parts.greeter.arriving),
+            _Value(
+                "requests_waiting",
+                "Connections whose HTTP requests wait for their turn.",
+                len(admission.turns),
+            ),
+            _Value(
+                "arrivals_turned_away_total",
+                "Devices and requests that were told to come again.",
+                node.turned_away + admission.turned_away,
+            ),
+            _Value(
+                "slow_readers_total",
+                "Devices whose connections were closed because they did not read.",
+                parts.writer.slow_readers,
+            ),
+            _Value(
+                "submitted_total",
+                "Messages and refusals that were handed to Kafka.",
+                parts.submitter.submitted,
+            ),
+            _Value(
+                "turned_away_total",
+                "Messages and refusals that Kafka did not take; their devices try again.",
+                parts.submitter.turned_away,
+            ),
+            _Value("unacknowledged", "Records on their way to Kafka.", len(parts.producer)),
+            _Value("pushed_total", "Events that were delivered to this node.", parts.pusher.pushed),
+            _Value(
+                "receipts_total", "Receipts that were handed to Kafka.", parts.receipts.submitted
+            ),
+            _Value("questions", "Questions to workers that are under way.", asking),
+            _Value(
+                "users_known_total",
+                "Questions about users whose partitions Redis knew.",
+                lookup.known,
+            ),
+            _Value(
+                "users_asked_for_everywhere_total",
+                "Questions about users whose partitions Redis did not know.",
+                lookup.asked_everywhere,
+            ),
+            _Value(
+                "users_filled_total",
+                "Users whose partitions were written to Redis after that.",
+                lookup.filled,
+            ),
+        ]

@@ -1,0 +1,153 @@
+"""A node's parts, and how they are wired. It makes no adapters: these come in as `NodePorts`."""
+
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import NamedTuple
+
+from connectors.clickhouse.archive import Archive
+from connectors.dependency import Dependencies
+from connectors.kafka.ports import Kafka, Producer
+from connectors.redis.nodes import Nodes
+from connectors.redis.owners import Owners
+from connectors.redis.routes import Routes
+from connectors.redis.user_partitions import UserPartitions
+from connectors.redis.watchers import Watchers
+from gateway.greeter import Greeter, NodeIdentity
+from gateway.node_urls import NodeUrls
+from gateway.presence.announcer import PresenceAnnouncer
+from gateway.presence.subscriptions import PresenceSubscriptions
+from gateway.presence.typing import TypingRelay
+from gateway.push import Pusher
+from gateway.queries.answers import QuestionAnswerer
+from gateway.queries.conversations import ConversationQueries
+from gateway.queries.devices import DeviceQueries
+from gateway.queries.history import History
+from gateway.queries.marks import MarkQueries
+from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import WorkerTransport
+from gateway.receipts import Receipts
+from gateway.registry import ConnectionRegistry
+from gateway.resync import Resyncer
+from gateway.route_writer import RouteWriter
+from gateway.settings import GatewaySettings
+from gateway.submit import PRODUCER, Submitter
+from gateway.turn_writer import TurnWriter
+
+STAGES = ("sequencer", "cursors", "presence")
+"""The stages whose workers a node asks."""
+
+
+class NodePorts(NamedTuple):
+    """Everything outside a node. `owners`: stage → who owns its partitions. `now`: the time in ms.
+    `dependencies` knows which outside systems cannot be reached."""
+
+    kafka: Kafka
+    routes: Routes
+    nodes: Nodes
+    watchers: Watchers
+    owners: Mapping[str, Owners]
+    user_partitions: UserPartitions
+    archive: Archive | None
+    workers: WorkerTransport
+    now: Callable[[], int]
+    random: Random
+    dependencies: Dependencies
+
+
+class Presence(NamedTuple):
+    """Who is here, who is watched, who is writing."""
+
+    announcer: PresenceAnnouncer
+    subscriptions: PresenceSubscriptions
+    typing: TypingRelay
+
+
+class Queries(NamedTuple):
+    """What is answered from the workers and the archive."""
+
+    workers: Mapping[str, WorkerClient]
+    lookup: PartitionLookup
+    history: History
+    devices: DeviceQueries
+    answerer: QuestionAnswerer
+
+
+class NodeParts(NamedTuple):
+    """They stand beside each other; the node starts and stops them."""
+
+    producer: Producer
+    registry: ConnectionRegistry
+    resyncer: Resyncer
+    routes: RouteWriter
+    urls: NodeUrls
+    submitter: Submitter
+    receipts: Receipts
+    presence: Presence
+    queries: Queries
+    greeter: Greeter
+    writer: TurnWriter
+    pusher: Pusher
+
+
+def make_parts(
+    settings: GatewaySettings,
+    ports: NodePorts,
+    identity: NodeIdentity,
+    url: str,
+    announced_slot: Callable[[], int | None],
+) -> NodeParts:
+    """`announced_slot` gives the node's slot while devices may come to `url`."""
+    partitions = settings.partitions
+    producer = ports.kafka.producer(PRODUCER)
+    registry = ConnectionRegistry()
+    writer = TurnWriter()
+    resyncer = Resyncer(registry)
+    routes = RouteWriter(identity.node, ports.routes, registry, producer)
+    urls = NodeUrls(ports.nodes, settings.slots, url, announced_slot)
+    receipts = Receipts(producer, partitions)
+    workers = {
+        stage: WorkerClient(stage, partitions, ports.owners[stage], ports.workers)
+        for stage in STAGES
+    }
+    lookup = PartitionLookup(ports.user_partitions, workers["sequencer"])
+    conversations = ConversationQueries(workers["sequencer"], lookup)
+    history = History(conversations, ports.archive)
+    subscriptions = PresenceSubscriptions(workers["presence"], conversations, ports.watchers)
+    presence = Presence(
+        PresenceAnnouncer(identity.node, partitions, producer),
+        subscriptions,
+        TypingRelay(ports.routes, producer, subscriptions),
+    )
+    queries = Queries(
+        workers,
+        lookup,
+        history,
+        DeviceQueries(ports.routes, workers["cursors"], receipts, producer, settings.slots),
+        QuestionAnswerer(conversations, history, MarkQueries(workers["cursors"]), subscriptions),
+    )
+    greeter = Greeter(
+        identity,
+        registry,
+        routes,
+        presence.announcer,
+        subscriptions,
+        urls if settings.redirect else None,
+        ports.now,
+    )
+    pusher = Pusher(registry, subscriptions, presence.typing, writer.write, resyncer.request)
+    submitter = Submitter(producer, partitions)
+    return NodeParts(
+        producer,
+        registry,
+        resyncer,
+        routes,
+        urls,
+        submitter,
+        receipts,
+        presence,
+        queries,
+        greeter,
+        writer,
+        pusher,
+    )

@@ -1,0 +1,36 @@
+"""One write a connection and turn of the loop, whatever was queued in it."""
+
+import asyncio
+from typing import Protocol
+
+
+class QueuesFrames(Protocol):
+    """A connection, as its writer sees it."""
+
+    def write_queued(self) -> None:
+        """Write all queued frames, in one write."""
+
+
+class TurnWriter:
+    """Writes what connections have queued: at the end of each loop turn, or when told to."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._queued: list[QueuesFrames] = []
+        self.slow_readers = 0
+
+    def add(self, connection: QueuesFrames) -> None:
+        """A connection has queued its first frame since its last write."""
+        if not self._queued:
+            self._loop.call_soon(self.write)
+        self._queued.append(connection)
+
+    def write(self) -> None:
+        """Write what is queued now."""
+        queued, self._queued = self._queued, []
+        for connection in queued:
+            connection.write_queued()
+
+    def count_slow_reader(self) -> None:
+        """A connection was closed because its device does not read."""
+        self.slow_readers += 1

@@ -1,1 +1,0 @@
-"""Whole systems of production shells in one process: memory ports, virtual time, one seed."""
