@@ -52,7 +52,7 @@ def _client(stack: System, url: str, user: str) -> Client:
 
 
 async def _listen(client: Client, told: "asyncio.Queue[tuple[float, bool]]") -> None:
-    async for event in client.events():
+    async for event in client:
         if isinstance(event, PresenceChanged):
             told.put_nowait((time.monotonic(), event.online))
 

@@ -29,6 +29,7 @@ from schemas.ids import members_of_valid
 from schemas.topics import LOG, RECEIPTS
 from tests.chaos.conftest import ROUNDS
 from tests.chaos.test_redis_wiped import emptied, killed_and_back_with_an_older_file
+from tests.harness.client import BreakableClient
 from tests.harness.device import token_of
 from tests.harness.in_step import Marks, Shown, Truth, raise_marks
 from tests.harness.people import ACCIDENTS, PEOPLE, USERS, People, Step, history
@@ -132,7 +133,7 @@ def client_on(lab: Stack) -> Callable[[str, str, Path | None], Client]:
 
     def make(user: str, device: str, folder: Path | None) -> Client:
         first = next(made) % 2
-        return Client(
+        return BreakableClient(
             [*lab.gateway_urls[first:], *lab.gateway_urls[:first]],
             token_of(lab, user),
             device,
@@ -144,13 +145,8 @@ def client_on(lab: Stack) -> Callable[[str, str, Path | None], Client]:
 
 def lose(client: Client) -> None:
     """Its connection breaks, without a word."""
-    if (
-        client._connection._socket is not None
-        and client._connection._socket._response.connection is not None
-    ):
-        transport = client._connection._socket._response.connection.transport
-        assert transport is not None
-        transport.abort()
+    assert isinstance(client, BreakableClient)
+    client.network.abort()
 
 
 async def settled(lab: Stack, people: People) -> None:
@@ -161,7 +157,9 @@ async def settled(lab: Stack, people: People) -> None:
         for device in people.here:
             device.look_around()
         waiting = [
-            device for device in people.here if not device.online or device.client.unanswered()
+            device
+            for device in people.here
+            if not device.online or device.client.device.unanswered()
         ]
         wrong = [f"{device.user}/{device.name} is {device.client.state}" for device in waiting]
         if not wrong:

@@ -59,7 +59,7 @@ class Friend:
 
 
 def shown(watcher: Client, friends: list[Friend]) -> list[bool | None]:
-    found = [watcher._receiver.watch_list.presence.get(friend.user) for friend in friends]
+    found = [watcher.device.presence.get(friend.user) for friend in friends]
     return [None if presence is None else presence.online for presence in found]
 
 

@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from connectors.redis.client import RedisClient
-from messenger_sdk import Client
 from tests.chaos.conftest import ROUNDS
+from tests.harness.client import BreakableClient
 from tests.harness.device import connect
 from tests.harness.load import Load
 from tests.harness.stack import Stack
@@ -135,7 +135,7 @@ def differences(talk: Talk, last: dict[str, int]) -> list[str]:
                     for m in talk.accepted
                     if m.conversation == conversation and talk.user(m.body.split()[0]) != member
                 ]
-                mark = client.mark(conversation, member)
+                mark = client.device.mark(conversation, member)
                 if mark.received < max(theirs) or mark.read < max(theirs):
                     wrong.append(f"{device} sees {mark}, {seq} is the last")
     return wrong
@@ -156,16 +156,14 @@ async def test_device_receives_its_gateway_dies_before_the_receipt_leaves_it_com
         lab.kill(gateway, signal.SIGSTOP)
         bob.read(sent.conversation, sent.seq)
         await asyncio.sleep(0.2)
-        assert alice.mark(sent.conversation, user).read < sent.seq
+        assert alice.device.mark(sent.conversation, user).read < sent.seq
         lab.kill(gateway)
         async with asyncio.timeout(20):
-            while alice.mark(sent.conversation, user).read < sent.seq:
+            while alice.device.mark(sent.conversation, user).read < sent.seq:
                 await asyncio.sleep(0.02)
         await asyncio.to_thread(lab.wait_healthy)
         assert gateway_of(lab, bob) == gateway_of(lab, alice)
 
 
-def gateway_of(lab: Stack, client: Client) -> str:
-    assert client._connection._socket is not None
-    transport = client._connection._socket.get_extra_info("peername")
-    return f"gateway-{transport[1] - lab.base_port + 1}"
+def gateway_of(lab: Stack, client: BreakableClient) -> str:
+    return f"gateway-{client.network.port - lab.base_port + 1}"

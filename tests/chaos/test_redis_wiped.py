@@ -95,7 +95,7 @@ async def test_conversations_begin_before_and_while_it_happens(
             pairs = [(f"a{round_}-{number}", f"b{round_}-{number}") for number in range(6)]
             senders = [await talk.join(name) for name, _ in pairs]
             receivers = [await talk.join(name) for _, name in pairs]
-            while not all(client._receiver.timelines.begun for client in (*senders, *receivers)):
+            while not all(client.device.begun for client in (*senders, *receivers)):
                 await asyncio.sleep(0.01)
             assert [
                 await known_partitions(redis, talk.user(name)) for pair in pairs for name in pair
@@ -130,7 +130,7 @@ async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_
     messages: list[str] = []
 
     async def watch() -> None:
-        async for event in bob.events():
+        async for event in bob:
             if isinstance(event, MessageReceived):
                 messages.append(event.body)
             else:
@@ -138,7 +138,7 @@ async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_
 
     talk._watching[1].cancel()
     watching = asyncio.create_task(watch())
-    while not bob._receiver.timelines.begun:
+    while not bob.device.begun:
         await asyncio.sleep(0.01)
     for number in range(ROUNDS):
         stranger = await talk.join(f"stranger{number}") if number else alice

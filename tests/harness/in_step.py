@@ -44,9 +44,9 @@ class View(NamedTuple):
         history: Mapping[str, int],
     ) -> "View":
         """What a client shows, besides the messages that it has told of."""
-        conversations = list(client._receiver.timelines.cursors())
+        conversations = list(client.device.cursors())
         marks = {
-            (name, user): client.mark(name, user)
+            (name, user): client.device.mark(name, user)
             for name in conversations
             for user in members_of_valid(name)
         }
@@ -55,10 +55,10 @@ class View(NamedTuple):
             messages,
             history,
             {place: (mark.received, mark.read) for place, mark in marks.items()},
-            {conversation: client.unread(conversation) for conversation in conversations},
+            {conversation: client.device.unread(conversation) for conversation in conversations},
             {
                 user: (known.online, known.last_seen)
-                for user, known in client._receiver.watch_list.presence.items()
+                for user, known in client.device.presence.items()
             },
         )
 

@@ -13,6 +13,7 @@ async def main(path: str, to: str, count: int) -> None:
     async with client:
         for number in range(1, count + 1):
             client.submit(to, f"written offline {number}")
+        await client.saved()
         print("written", flush=True)
         await asyncio.sleep(3600)
 

@@ -69,7 +69,7 @@ class Device:
 
     async def start(self) -> None:
         self.away = False
-        self._begun = self.client._receiver.timelines.begun
+        self._begun = self.client.device.begun
         if not self._begun:  # nothing was kept
             for kept in (self.shown, self.history, self.claims):
                 kept.clear()
@@ -104,18 +104,15 @@ class Device:
 
     def look_around(self) -> None:
         """Notices what was there before it began, and watches whom there is a conversation with."""
-        timelines = self.client._receiver.timelines
-        if timelines.begun and not self._begun:
+        known = self.client.device
+        if known.begun and not self._begun:
             self._begun = True
-            for conversation, floor in timelines.floors().items():
+            for conversation, floor in known.floors().items():
                 self.history[conversation] = max(floor, self.history.get(conversation, 0))
         names = sorted(
-            user
-            for name in timelines.cursors()
-            for user in members_of_valid(name)
-            if user != self.user
+            user for name in known.cursors() for user in members_of_valid(name) if user != self.user
         )
-        if names != self.client._receiver.watch_list._users:
+        if names != self.client.device.watched:
             self.client.watch(names)
 
     def view(self) -> View:
@@ -123,14 +120,14 @@ class Device:
 
     async def _look(self, client: Client) -> None:
         """The person looks at whatever comes."""
-        async for event in client.events():
+        async for event in client:
             if isinstance(event, MessageReceived):
                 shown = self.shown[event.conversation]
                 before = shown[-1].seq if shown else event.seq - 1
                 assert (event.seq, event.missing) == (before + 1, 0), (
                     f"{event.seq} is shown after {before}"
                 )
-                if not client._receiver.timelines.begun:
+                if not client.device.begun:
                     self.history[event.conversation] = max(
                         self.history.get(event.conversation, 0), before
                     )

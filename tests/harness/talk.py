@@ -14,6 +14,7 @@ from messenger_sdk import Client, Event, MessageReceived
 from ops.audit.devices import Shown, judge_devices
 from ops.audit.verdict import Verdict
 from schemas.ids import user_id
+from tests.harness.client import BreakableClient
 from tests.harness.stack import Stack
 
 _HEADS_SECONDS = 5.0
@@ -29,7 +30,7 @@ class Talk:
         self._exits = AsyncExitStack()
         self._watching: list[asyncio.Task[None]] = []
         self._joined = itertools.count()
-        self.clients: dict[str, Client] = {}
+        self.clients: dict[str, BreakableClient] = {}
         self.heard: dict[str, list[Event]] = {}
         """All events of a device (user/device)."""
         self.shown: dict[str, list[Shown]] = {}
@@ -57,14 +58,16 @@ class Talk:
     def user(self, name: str) -> str:
         return f"{self._prefix}-{name}"
 
-    async def join(self, name: str, device: str = "one", gateway: int | None = None) -> Client:
+    async def join(
+        self, name: str, device: str = "one", gateway: int | None = None
+    ) -> BreakableClient:
         """Another device of a user, online; it tries this gateway first, or each device another."""
         user = self.user(name)
         urls = self._stack.gateway_urls
         first = (next(self._joined) if gateway is None else gateway) % len(urls)
         token = issue(user_id(user), self._stack.token_secret, time.time())
         client = await self._exits.enter_async_context(
-            Client(urls[first:] + urls[:first], token, device)
+            BreakableClient(urls[first:] + urls[:first], token, device)
         )
         self.clients[f"{user}/{device}"] = client
         self._watching.append(asyncio.create_task(self._watch(f"{user}/{device}", client)))
@@ -74,13 +77,12 @@ class Talk:
         # are none
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_HEADS_SECONDS):
-                while not client._receiver.timelines.begun:
-                    await asyncio.sleep(0.005)
+                await client.caught_up()
         return client
 
     async def _watch(self, device: str, client: Client) -> None:
         heard, shown = self.heard[device], self.shown[device] = [], []
-        async for event in client.events():
+        async for event in client:
             heard.append(event)
             if isinstance(event, MessageReceived):
                 shown.append(Shown(event.conversation, event.seq, event.key, event.body))

@@ -83,11 +83,11 @@ async def test_many_messages_are_few_rows_with_the_times_that_people_see(
         await eventually(lambda: delivered_and_read(admin, conversation) == (600, 0, 0))
         bob = await talk.join("bob")
         await talk.say(alice, "bob", ["one more, which a new device confirms with all before it"])
-        await eventually(lambda: alice.mark(conversation, bobs).received == 601)
+        await eventually(lambda: alice.device.mark(conversation, bobs).received == 601)
         bob.read(conversation, 250)
-        await eventually(lambda: alice.mark(conversation, bobs).read == 250)
+        await eventually(lambda: alice.device.mark(conversation, bobs).read == 250)
         await eventually(lambda: delivered_and_read(admin, conversation) == (601, 601, 250))
-        mark = alice.mark(conversation, bobs)
+        mark = alice.device.mark(conversation, bobs)
         ((last_delivered, last_read, early),) = admin.query(
             "SELECT toUnixTimestamp64Milli(max(delivered)), toUnixTimestamp64Milli(max(read)), "
             f"countIf(delivered < sent OR read < delivered) FROM archive.message_times WHERE conversation = '{conversation}'"

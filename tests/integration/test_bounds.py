@@ -18,9 +18,10 @@ from gateway.greeter import MAX_ARRIVING
 from gateway.queries.worker_client import MAX_UNDER_WAY
 from gateway.queries.worker_transport import MAX_REQUESTS
 from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
-from messenger_sdk import Client, MessageReceived, StateChanged
+from messenger_sdk import MessageReceived, StateChanged
 from schemas.codes import Close, Code
 from schemas.frames import MAX_BODY_BYTES, MAX_FRAMES, MAX_QUESTIONS, OUTBOX_WINDOW
+from tests.harness.client import BreakableClient
 from tests.harness.device import connect_raw, token_of, told
 from tests.harness.raw_socket import RawSocket
 from tests.harness.stack import Stack
@@ -58,10 +59,12 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
     shown: list[int] = []
     codes: list[int] = []
 
-    async with Client(lab.gateway_urls[0], token_of(lab, talk.user("slow")), "phone") as slow:
+    async with BreakableClient(
+        lab.gateway_urls[0], token_of(lab, talk.user("slow")), "phone"
+    ) as slow:
 
         async def watch() -> None:
-            async for event in slow.events():
+            async for event in slow:
                 if isinstance(event, MessageReceived):
                     assert event.missing == 0
                     shown.append(event.seq)
@@ -72,11 +75,10 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
         await slow.online()
         await talk.say(alice, "slow", ["before"])
         async with asyncio.timeout(10):
-            while not shown or not slow._receiver.timelines.begun:
+            while not shown or not slow.device.begun:
                 await asyncio.sleep(0.01)
-        assert slow._connection._socket is not None
-        transport = slow._connection._socket._response.connection.transport  # type: ignore[union-attr]
-        transport.pause_reading()  # type: ignore[union-attr]
+        transport = slow.network.transport
+        transport.pause_reading()
         count = 0
         closed = 0.0
         while not closed:  # until more waits than the kernel's buffers and the node's take
@@ -86,7 +88,7 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
             count += OUTBOX_WINDOW
             assert count * 15_000 < 40 * MAX_UNREAD_BYTES, "it is never closed"
             closed = metric(lab, "slow_readers_total")
-        transport.resume_reading()  # type: ignore[union-attr]
+        transport.resume_reading()
         async with asyncio.timeout(30):
             while len(shown) < count + 1:
                 await asyncio.sleep(0.02)

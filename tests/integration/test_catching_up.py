@@ -3,7 +3,6 @@ gateway."""
 
 import asyncio
 import functools
-import itertools
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from messenger_sdk import Client, MessageReceived
 from schemas.codes import Code
+from tests.harness.client import BreakableClient
 from tests.harness.device import connect, seqs, token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -111,11 +111,11 @@ async def test_without_a_worker_it_is_to_be_tried_later(
 async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None:
     async with Talk(stack, "away") as talk:
         alice, bob = await talk.join("alice"), talk.user("bob")
-        async with Client(stack.gateway_urls[1], token_of(stack, bob), "phone") as phone:
+        async with BreakableClient(stack.gateway_urls[1], token_of(stack, bob), "phone") as phone:
             shown: dict[str, list[int]] = defaultdict(list)
 
             async def watch() -> None:
-                async for event in phone.events():
+                async for event in phone:
                     if isinstance(event, MessageReceived):
                         assert event.missing == 0
                         shown[event.sender].append(event.seq)
@@ -124,18 +124,16 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
             await phone.online()
             await talk.say(alice, "bob", ["before"])
             async with asyncio.timeout(10):
-                while shown[talk.user("alice")] != [1] or not phone._receiver.timelines.begun:
+                while shown[talk.user("alice")] != [1] or not phone.device.begun:
                     await asyncio.sleep(0.01)
-            network = ["http://127.0.0.1:1"]
-            phone._connection._urls = itertools.chain.from_iterable(iter(lambda: network, None))
-            assert phone._connection._socket is not None
-            await phone._connection._socket.close()
+            phone.network.away = True
+            phone.network.transport.close()
             async with Client(stack.gateway_urls[0], token_of(stack, bob), "phone") as elsewhere:
                 await elsewhere.online()
                 await talk.say(alice, "bob", [f"missed {number}" for number in range(150)])
                 carol = await talk.join("carol")
                 await talk.say(carol, "bob", ["you do not know me yet", "but you will"])
-            network[0] = stack.gateway_urls[1]
+            phone.network.away = False
             async with asyncio.timeout(20):
                 while len(shown[talk.user("alice")]) < 151 or len(shown[talk.user("carol")]) < 2:
                     await asyncio.sleep(0.01)
@@ -155,7 +153,7 @@ async def test_a_device_that_was_away_while_2000_conversations_changed(
         shown: list[dict[str, list[int]]] = [defaultdict(list), defaultdict(list)]
 
         async def watch(client: Client, into: dict[str, list[int]]) -> None:
-            async for event in client.events():
+            async for event in client:
                 if isinstance(event, MessageReceived):
                     assert event.missing == 0
                     into[event.conversation].append(event.seq)
@@ -167,7 +165,7 @@ async def test_a_device_that_was_away_while_2000_conversations_changed(
             ) as client:
                 watching = asyncio.create_task(watch(client, shown[number]))
                 async with asyncio.timeout(60):
-                    while not client._receiver.timelines.begun or not until():
+                    while not client.device.begun or not until():
                         await asyncio.sleep(0.05)
                 await client.close()
                 await watching

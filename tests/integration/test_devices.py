@@ -9,7 +9,7 @@ import pytest
 
 from connectors.redis.routes import CLOCKS_MS
 from gateway.rendezvous import right_node
-from messenger_sdk import Client, ConnectionRefused
+from messenger_sdk import ConnectionRefused
 from schemas.codes import Close
 from tests.harness.device import ask_http, connect_raw
 from tests.harness.stack import Stack
@@ -27,7 +27,7 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
         await talk.say(alice, "bob", ["one", "two"])
         phone.read(conversation, 2)
         async with asyncio.timeout(10):
-            while alice.mark(conversation, bob).read < 2:
+            while alice.device.mark(conversation, bob).read < 2:
                 await asyncio.sleep(0.02)
         assert await ask_http(stack, bob, "GET", "/v1/devices") == (
             200,
@@ -53,7 +53,7 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
                 {"device": "tablet", "online": True}
             ]:
                 await asyncio.sleep(0.05)
-        assert alice.mark(conversation, bob).read == 2, "what was read stays read"
+        assert alice.device.mark(conversation, bob).read == 2, "what was read stays read"
         assert tablet.state == "online"
         assert (await ask_http(stack, bob, "DELETE", "/v1/devices/not%20a%20device"))[0] == 400
     async with (
@@ -97,7 +97,7 @@ async def test_devices_of_a_user_meet_on_the_right_node(
                     await talk.join(f"user{number}", f"device{n}") for n in range(2)
                 ]  # each at another gateway
                 for device in devices:
-                    assert port_of(device) == int(right.rpartition(":")[2])
+                    assert device.network.port == int(right.rpartition(":")[2])
             async with http.get(
                 f"{lab.gateway_urls[0]}/v1/node", params={"user": "Not A User"}
             ) as answer:
@@ -108,13 +108,7 @@ async def test_devices_of_a_user_meet_on_the_right_node(
             await talk.say(one, "user1", ["hello"])
             await talk.settle()
             assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
-            lab.kill(f"gateway-{port_of(one) - lab.base_port + 1}")
+            lab.kill(f"gateway-{one.network.port - lab.base_port + 1}")
             await talk.say(other, "user1", ["from the node that is left"])
             await talk.settle()
             assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
-
-
-def port_of(client: Client) -> int:
-    assert client._connection._socket is not None
-    port: int = client._connection._socket.get_extra_info("peername")[1]
-    return port

@@ -138,9 +138,8 @@ async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisCl
             there, coming = (
                 [f"{what}{round_}-{number}" for number in range(2)] for what in ("known", "new")
             )
-            for client in await asyncio.gather(*(talk.join(name) for name in there)):
-                while not client._receiver.timelines.begun:
-                    await asyncio.sleep(0.01)
+            for known in await asyncio.gather(*(talk.join(name) for name in there)):
+                await known.caught_up()
             if round_ % 5 == 4:
                 await redis.redis.flushall()
             said = [
@@ -156,7 +155,7 @@ async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisCl
         assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
         async with asyncio.timeout(20):
             for client, conversation in late:
-                while client._receiver.timelines.cursors().get(conversation) != 1:
+                while client.device.cursors().get(conversation) != 1:
                     await asyncio.sleep(0.05)
         conversations = {message.conversation for message in talk.accepted}
         assert len(conversations) == 60

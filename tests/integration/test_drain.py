@@ -30,7 +30,7 @@ async def test_drained_by_command_while_people_talk(own: Stack) -> None:
         closes: list[int] = []
 
         async def watch() -> None:
-            async for event in alice.events():
+            async for event in alice:
                 if isinstance(event, StateChanged) and event.code:
                     closes.append(event.code)
 

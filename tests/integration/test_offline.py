@@ -35,9 +35,9 @@ async def test_twenty_messages_written_offline_survive_kill_9(stack: Stack, tmp_
 
         token = issue(user_id(alice), stack.token_secret, time.time())
         async with Client(stack.gateway_urls[0], token, "phone", folder=path) as phone:
-            assert len(phone.unanswered()) == COUNT
+            assert len(phone.device.unanswered()) == COUNT
             async with asyncio.timeout(20):
-                while phone.unanswered() or any(
+                while phone.device.unanswered() or any(
                     len(shown) < COUNT for shown in talk.shown.values()
                 ):
                     await asyncio.sleep(0.02)
@@ -57,7 +57,7 @@ async def test_a_device_that_was_ended_shows_what_came_meanwhile(
         shown: list[tuple[str, int, str]] = []
 
         async def watch(phone: Client) -> None:
-            async for event in phone.events():
+            async for event in phone:
                 if isinstance(event, MessageReceived):
                     shown.append((event.sender, event.seq, event.body))
 
@@ -68,7 +68,7 @@ async def test_a_device_that_was_ended_shows_what_came_meanwhile(
             ) as phone:
                 watching = asyncio.create_task(watch(phone))
                 async with asyncio.timeout(20):
-                    while not phone._receiver.timelines.begun or len(shown) < count:
+                    while not phone.device.begun or len(shown) < count:
                         await asyncio.sleep(0.02)
                 await phone.close()
                 await watching

@@ -24,7 +24,7 @@ async def eventually(condition: Callable[[], bool], what: str, timeout: float = 
 
 
 def online(client: Client, user: str) -> bool | None:
-    presence = client._receiver.watch_list.presence.get(user)
+    presence = client.device.presence.get(user)
     return None if presence is None else presence.online
 
 
@@ -35,7 +35,7 @@ async def test_watchers_hear_who_comes_and_goes(stack: Stack) -> None:
         await talk.say(alice, "bob", ["hello"])
         alice.watch([bob, talk.user("stranger"), "not a user"])
         await eventually(lambda: online(alice, bob) is False, "bob was never seen")
-        assert alice._receiver.watch_list.presence[bob].last_seen == 0
+        assert alice.device.presence[bob].last_seen == 0
         first, second = (
             Client(stack.gateway_urls[n], token_of(stack, bob), f"device-{n}") for n in range(2)
         )
@@ -51,7 +51,7 @@ async def test_watchers_hear_who_comes_and_goes(stack: Stack) -> None:
         began = time.monotonic()
         await eventually(lambda: online(alice, bob) is False, "bob has gone", 3)
         print(f"offline told after {(time.monotonic() - began) * 1000:.0f} ms")
-        assert abs(alice._receiver.watch_list.presence[bob].last_seen - time.time() * 1000) < 5000
+        assert abs(alice.device.presence[bob].last_seen - time.time() * 1000) < 5000
         assert online(alice, talk.user("stranger")) is None, "no conversation, no presence"
 
 
@@ -64,10 +64,7 @@ async def test_a_device_that_vanishes_has_a_grace_to_come_back(stack: Stack) -> 
         await eventually(lambda: online(alice, name) is True, "bob is online")
         seen: list[bool | None] = []
         for _ in range(3):
-            assert bob._connection._socket is not None
-            transport = bob._connection._socket._response.connection.transport  # type: ignore[union-attr]
-            assert transport is not None
-            transport.abort()
+            bob.network.abort()
             for _ in range(50):
                 seen.append(online(alice, name))
                 await asyncio.sleep(0.01)

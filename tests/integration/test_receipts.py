@@ -23,7 +23,7 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
 
 
 def marks(client: Client, conversation: str, user: str) -> tuple[int, int]:
-    mark = client.mark(conversation, user)
+    mark = client.device.mark(conversation, user)
     return mark.received, mark.read
 
 
@@ -41,14 +41,15 @@ async def test_marks_reach_the_senders_devices_and_the_readers_others(stack: Sta
             return all(marks(device, conversation, bob) == wanted for device in (phone, tablet))
 
         await eventually(lambda: on_both((5, 0)), "received on the sender's devices")
-        assert phone.mark(conversation, bob).received_at > 1_600_000_000_000
+        assert phone.device.mark(conversation, bob).received_at > 1_600_000_000_000
         await eventually(
-            lambda: first.unread(conversation) == second.unread(conversation) == 5, "unread"
+            lambda: first.device.unread(conversation) == second.device.unread(conversation) == 5,
+            "unread",
         )
         first.read(conversation, 4)
         await eventually(lambda: on_both((5, 4)), "read on the sender's devices")
         await eventually(
-            lambda: second.unread(conversation) == 1,
+            lambda: second.device.unread(conversation) == 1,
             "the badge clears on the reader's other device",
         )
         second.read(conversation, 3)
@@ -57,7 +58,7 @@ async def test_marks_reach_the_senders_devices_and_the_readers_others(stack: Sta
             lambda: marks(phone, conversation, bob) == (5, 5),
             "a claim is shown as far as there are messages",
         )
-        assert first.unread(conversation) == 0
+        assert first.device.unread(conversation) == 0
         later = await talk.join("alice", "later")
         await eventually(
             lambda: marks(later, conversation, bob) == (5, 5),
@@ -87,9 +88,10 @@ async def test_to_nobody_is_unread_what_they_wrote_on_whatever_device(stack: Sta
                     (marked[0], alice, device) for device in bobs
                 ]
                 return all(
-                    device.unread(conversation) == count for count, device in counts
+                    device.device.unread(conversation) == count for count, device in counts
                 ) and all(
-                    device.mark(conversation, other).read == seq for seq, other, device in seen
+                    device.device.mark(conversation, other).read == seq
+                    for seq, other, device in seen
                 )
 
             await eventually(so, f"unread {unread}")

@@ -3,41 +3,30 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import aiohttp
-
-from messenger_sdk import Client
-from messenger_sdk.connection import Connection
+from messenger_sdk import Client, Closed
+from messenger_sdk.device import Happenings
 from schemas import frames
-from schemas.codec import decode_server_frames, encode_frame
 from schemas.codes import Close
 from tests.property.gateways import Line
 
 
-class LineConnection(Connection):
+class LineDialer:
     """`connect` it while it `waits` for a line; `receive` what the line brings."""
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__("", *parts)
+    def __init__(self) -> None:
         self.line: Line | None = None
         self._dialling: asyncio.Future[Line] | None = None
-        self._heard: asyncio.Future[int] | None = None
+        self._heard: asyncio.Future[bytes | Closed] | None = None
 
-    async def _session(self, http: aiohttp.ClientSession) -> int:
+    async def dial(self, url: str) -> "LineLink":
         self._dialling = asyncio.get_running_loop().create_future()
         try:
-            line = self.line = await self._dialling
+            self.line = await self._dialling
         finally:
             self._dialling = None
         self._heard = asyncio.get_running_loop().create_future()
-        hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device)
-        line.up.append(encode_frame(hello))
-        try:
-            return await self._heard
-        finally:
-            line.ended = True  # unless it is broken, the node hears of it
-            self.line = self._heard = None
+        return LineLink(self, self.line)
 
     @property
     def waits(self) -> bool:
@@ -52,30 +41,47 @@ class LineConnection(Connection):
         line, heard = self.line, self._heard
         if line is None or heard is None or heard.done():
             return
-        if not line.down:
-            if line.broken:
-                heard.set_result(0)
-            return
-        message = line.down.pop(0)
-        if isinstance(message, Close):
-            assert message.retry, (
-                f"{self._token}/{self._device} was told to stay away: {message.name}"
-            )
-            heard.set_result(message.number)
-            return
-        for frame in decode_server_frames(message):
-            if isinstance(frame, frames.Welcome):
-                self._socket = _Socket(line)  # type: ignore[assignment]
-                self._on_welcome(frame)
-                self._on_state("online", 0)
-            else:
-                self._on_frame(frame)
+        if line.down:
+            message = line.down.pop(0)
+            if isinstance(message, Close):
+                assert message.retry, f"{line.user} was told to stay away: {message.name}"
+            heard.set_result(Closed(message.number) if isinstance(message, Close) else message)
+        elif line.broken:
+            heard.set_result(Closed(0))
 
     def lost(self) -> None:
         """The network is gone."""
-        if self.line is not None and self._heard is not None and not self._heard.done():
+        if self.line is not None and self._heard is not None:
             self.line.broken = True
-            self._heard.set_result(0)
+            self.line.down.clear()
+            if not self._heard.done():
+                self._heard.set_result(Closed(0))
+
+    async def next(self) -> bytes | Closed:
+        assert self._heard is not None
+        heard = await self._heard
+        if not isinstance(heard, Closed):
+            self._heard = asyncio.get_running_loop().create_future()
+        return heard
+
+    def ended(self) -> None:
+        self.line = self._heard = None
+
+
+class LineLink:
+    def __init__(self, dialer: LineDialer, line: Line) -> None:
+        self._dialer = dialer
+        self._line = line
+
+    async def send(self, message: bytes) -> None:
+        self._line.up.append(message)
+
+    async def receive(self) -> bytes | Closed:
+        return await self._dialer.next()
+
+    async def close(self) -> None:
+        self._line.ended = True  # unless it is broken, the node notices
+        self._dialer.ended()
 
 
 class LineClient(Client):
@@ -84,53 +90,40 @@ class LineClient(Client):
     def __init__(
         self, user: str, device: str, folder: Path | None, new_id: Callable[[], str], off: str
     ) -> None:
-        super().__init__("", user, device, folder=folder, jitter=lambda: 0.5, new_id=new_id)
-        self.connection = self._connection = LineConnection(
-            user, device, self._clock, lambda: 0.5, self._become, self._welcomed, self._take
+        self.connection = LineDialer()
+        super().__init__(
+            "http://line",
+            user,
+            device,
+            folder=folder,
+            dialer=self.connection,
+            jitter=lambda: 0.5,
+            new_id=new_id,
         )
         self._off = off
+        self._receive = self.device.receive
+        self.device.receive = self._receive_without  # type: ignore[method-assign]
 
     @property
     def busy(self) -> bool:
         """There is something that it waits for."""
-        receiver, line = self._receiver, self.connection.line
-        asks = (
-            receiver.marks.wake_at() is not None
-            or receiver.watch_list.wake_at() is not None
-            or receiver._catching_up.busy
-        )
-        return bool(
-            line is None or line.down or asks or receiver.timelines.behind() or self.unanswered()
-        )
+        line = self.connection.line
+        return bool(line is None or line.down or self.device.waits)
 
-    def _welcomed(self, welcome: frames.Welcome) -> None:
-        receiver = self._receiver
-        begin = receiver._catching_up.begin
-        if self._off == "a welcomed device asks" and receiver.timelines.begun:
-            receiver._catching_up.begin = lambda: None  # type: ignore[method-assign]
-        if self._off == "who writes has read":
-            receiver.marks.shown = lambda message: None  # type: ignore[method-assign]
-        super()._welcomed(welcome)
-        receiver._catching_up.begin = begin  # type: ignore[method-assign]
-
-    def _take(self, frame: frames.ServerFrame) -> None:
-        receiver = self._receiver
-        begin = receiver.watch_list.begin
+    def _receive_without(self, frame: frames.ServerFrame, now: float) -> Happenings:
+        inbox, watch_list = self.device._inbox, self.device._watch_list
+        begin, watch = inbox.catching_up.begin, watch_list.begin
+        if isinstance(frame, frames.Welcome):
+            if self._off == "a welcomed device asks" and self.device.begun:
+                inbox.catching_up.begin = lambda: None  # type: ignore[method-assign]
+            if self._off == "who writes has read":
+                inbox.marks.shown = lambda message: None  # type: ignore[method-assign]
         if self._off == "who watches asks again" and isinstance(frame, frames.Resync):
-            receiver.watch_list.begin = lambda now: None  # type: ignore[method-assign]
-        receiver.take(frame)
-        receiver.watch_list.begin = begin  # type: ignore[method-assign]
+            watch_list.begin = lambda now: None  # type: ignore[method-assign]
+        happened = self._receive(frame, now)
+        inbox.catching_up.begin, watch_list.begin = begin, watch  # type: ignore[method-assign]
         if self._off == "what the server does not know is said again" and isinstance(
             frame, frames.Marks
         ):
-            receiver.marks._unsaid.clear()
-
-
-class _Socket:
-    closed = False
-
-    def __init__(self, line: Line) -> None:
-        self._line = line
-
-    async def send_str(self, message: str) -> None:
-        self._line.up.append(message.encode())
+            inbox.marks._unsaid.clear()
+        return happened

@@ -110,7 +110,7 @@ class Messenger:
         self.people = People(USERS, self.folder, make, lambda client: client.connection.lost())  # type: ignore[attr-defined]
         self.loop.finish(self.people.come())
         self.come_to_rest()
-        assert all(client._receiver.timelines.begun for client in self.clients)
+        assert all(client.device.begun for client in self.clients)
 
     def close(self) -> None:
         try:

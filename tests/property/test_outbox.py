@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState, OutOfStep
 from agents.rules.fold_view import InMemoryFoldView
-from messenger_sdk.outbox import Change, Finished, Outbox, SentMessage
+from messenger_sdk.outbox import Outbox, SentMessage
 from messenger_sdk.outbox_file import OutboxFile
+from messenger_sdk.storage import Change, Finished
 from schemas import frames
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
@@ -71,7 +72,7 @@ def test_everything_arrives_once_in_the_order_written(
     def new_id() -> str:
         return ids(chance)
 
-    outbox = Outbox(new_id, saved=file.load(new_id()), journal=changes.append)
+    outbox = Outbox(new_id, stored=file.load(), journal=changes.append)
     server, now = Server(), 0.0
     wanted = [f"message {number}" for number in range(count)]
     unwritten = list(wanted)
@@ -91,7 +92,7 @@ def test_everything_arrives_once_in_the_order_written(
             )
             file.save([] if forgotten else changes)
             changes.clear()
-            outbox = Outbox(new_id, saved=file.load(""), journal=changes.append)
+            outbox = Outbox(new_id, stored=file.load(), journal=changes.append)
         if chance.random() < 0.05:
             outbox.reconnected()
         sends = outbox.transmit(now)
@@ -111,9 +112,9 @@ def test_everything_arrives_once_in_the_order_written(
                 if isinstance(answer, frames.OutOfStep)
                 else outbox.sent("bob", answer, now)
             )
-            for key, result in done:
-                assert isinstance(result, SentMessage), result
-                results[key] = result
+            for ended in done:
+                assert isinstance(ended.result, SentMessage), ended
+                results[ended.key] = ended.result
     file.close()
     assert server.bodies == wanted
     assert sorted(result.seq for result in results.values()) == list(range(1, count + 1))

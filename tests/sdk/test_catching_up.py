@@ -2,9 +2,10 @@
 
 import itertools
 
-from messenger_sdk.catching_up import LOST_SECONDS, CatchingUp
+from messenger_sdk.backoff import LOST_SECONDS
+from messenger_sdk.catching_up import MAX_CATCHING_UP, CatchingUp
 from messenger_sdk.timelines import Timelines
-from schemas.frames import MAX_QUESTIONS, Error, Heads, History, Message, Page, Sync
+from schemas.frames import Error, Heads, History, Message, Page, Sync
 
 A, B = "alice:bob", "alice:carol"
 
@@ -100,7 +101,7 @@ def test_a_few_questions_at_a_time_and_no_waking_while_they_are_under_way() -> N
     catching_up, timelines = begun()
     timelines.heads({f"alice:u{number:03}": 1 for number in range(20)})
     asked = catching_up.questions(0)
-    assert len(asked) == MAX_QUESTIONS
+    assert len(asked) == MAX_CATCHING_UP
     catching_up.sync()
     assert catching_up.questions(0) == []
     assert catching_up.wake_at() == LOST_SECONDS

@@ -32,7 +32,7 @@ def message(seq: int, body: str = "hi", sender: str = "bob", key: str = "00") ->
 
 
 async def collect(device: Client, into: list[Event]) -> None:
-    async for event in device.events():
+    async for event in device:
         into.append(event)
 
 
@@ -110,7 +110,9 @@ async def test_claims_on_one_numbering_are_not_said_of_another() -> None:
     async with FakeGateway(script) as gateway, client(gateway) as device:
         events: list[Event] = []
         collecting = asyncio.create_task(collect(device, events))
-        await eventually(lambda: len(said) == 2 and device.mark("alice:bob", "bob").received == 1)
+        await eventually(
+            lambda: len(said) == 2 and device.device.mark("alice:bob", "bob").received == 1
+        )
         await asyncio.sleep(0.1)
         assert said == [[frames.Received("alice:bob", 6)], []]
         await device.close()
@@ -309,8 +311,8 @@ async def test_what_was_read_of_a_conversation_that_began_while_away_is_known() 
         FakeGateway(script) as gateway,
         Client(gateway.url, "t", "phone", jitter=lambda: 0.1) as phone,
     ):
-        await eventually(lambda: phone.mark("alice:bob", "bob").read == 1)
-        assert phone.unread("alice:bob") == 0
+        await eventually(lambda: phone.device.mark("alice:bob", "bob").read == 1)
+        assert phone.device.unread("alice:bob") == 0
 
 
 async def test_own_message_is_an_answer_and_is_shown_once() -> None:
@@ -539,5 +541,5 @@ async def test_close_ends_everything_that_waits(while_: str) -> None:
                 await going_online
         with pytest.raises(ClientClosed):
             await device.send("bob", "more")
-        assert [event async for event in device.events()] == []
+        assert [event async for event in device] == []
         await device.close()  # once more does no harm

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from messenger_sdk.backoff import LOST_SECONDS
 from messenger_sdk.marks import MarkBook
 from schemas.frames import MAX_MARKED, Error, Mark, Marks, Message, Read, Received
 
@@ -109,7 +110,7 @@ def test_a_receipt_that_was_not_taken_is_said_again_later_and_later() -> None:
         asked = marks.question(now)
         assert asked is not None
         assert asked.conversations == [A], "what is known need not be asked after"
-        assert marks.wake_at() is None
+        assert marks.wake_at() == now + LOST_SECONDS
         marks.answer(Marks(asked.id, [], pending=False), now)
         assert marks.receipts() == [Received(A, 3)]
     assert waits == pytest.approx([waits[0], 2 * waits[0], 4 * waits[0]])
@@ -141,7 +142,7 @@ def test_what_is_pending_or_failed_is_asked_again_later_and_many_in_several_ques
     assert first is not None
     assert len(first.conversations) == MAX_MARKED
     assert marks.question(0) is None
-    assert marks.wake_at() is None
+    assert marks.wake_at() == LOST_SECONDS
     marks.answer(Marks(first.id, [], pending=True), 0)
     second = marks.question(0)
     assert second is not None
@@ -154,3 +155,17 @@ def test_what_is_pending_or_failed_is_asked_again_later_and_many_in_several_ques
     again = marks.question(at)
     assert again is not None
     assert again.conversations == first.conversations
+
+
+def test_a_question_that_is_never_answered_is_asked_again() -> None:
+    marks = book()
+    marks.begin([A, B], 0)
+    asked = marks.question(0)
+    assert asked is not None
+    assert marks.question(LOST_SECONDS - 0.1) is None
+    again = marks.question(LOST_SECONDS)
+    assert again is not None
+    assert again.conversations == asked.conversations
+    assert marks.answer(Marks(asked.id, [Mark(A, "bob", 1, 1, 1, 1)]), LOST_SECONDS) == []
+    assert len(marks.answer(Marks(again.id, [Mark(A, "bob", 1, 1, 1, 1)]), LOST_SECONDS)) == 1
+    assert marks.wake_at() is None

@@ -29,7 +29,7 @@ def test_new_sends_do_not_put_off_the_repeat_of_the_oldest() -> None:
     for second in range(1, int(RESEND_SECONDS)):
         box.add("bob", f"more-{second}", "more")
         box.transmit(float(second))
-    assert box.resend_at() == RESEND_SECONDS
+    assert box.wake_at() == RESEND_SECONDS
     assert [send.ordinal for send in box.transmit(RESEND_SECONDS)] == [1, 2, 3, 4, 5]
 
 
@@ -37,7 +37,7 @@ def test_each_answer_puts_off_the_repeat_of_those_behind_it() -> None:
     box = outbox(3)
     first, second, _ = box.transmit(0.0)
     box.sent("bob", answer(first, 1), 4.0)
-    assert box.resend_at() == 4.0 + RESEND_SECONDS
+    assert box.wake_at() == 4.0 + RESEND_SECONDS
     assert not box.transmit(RESEND_SECONDS)
     box.sent("bob", answer(second, 2), 8.0)
     assert [send.ordinal for send in box.transmit(8.0 + RESEND_SECONDS)] == [3]
@@ -47,7 +47,7 @@ def test_repeats_back_off_and_any_answer_ends_that() -> None:
     box, now, waits = outbox(2), 0.0, []
     first = box.transmit(now)[0]
     for _ in range(6):
-        at = box.resend_at()
+        at = box.wake_at()
         assert at is not None
         waits.append(at - now)
         now = at
@@ -55,7 +55,7 @@ def test_repeats_back_off_and_any_answer_ends_that() -> None:
     assert waits == [5, 10, 20, 40, 60, 60]
     assert waits[-1] == MAX_RESEND_SECONDS
     box.sent("bob", answer(first, 1), now)
-    assert box.resend_at() == now + RESEND_SECONDS
+    assert box.wake_at() == now + RESEND_SECONDS
 
 
 def test_what_was_turned_away_goes_again_soon_though_others_are_answered() -> None:
@@ -75,7 +75,7 @@ def test_an_error_for_good_ends_what_was_transmitted_and_the_rest_goes_out_of_a_
     sends = box.transmit(0.0)
     done = box.error(Error(Code.BAD_FIELD.number, False, "", None, "bob", sends[0].outbox, 1), 0.0)
     assert len(done) == OUTBOX_WINDOW
-    assert all(isinstance(result, SendRefused) for _, result in done)
+    assert all(isinstance(send.result, SendRefused) for send in done)
     (last,) = box.transmit(0.0)
     assert (last.key, last.ordinal) == (f"key-{OUTBOX_WINDOW + 1}", 1)
     assert last.outbox != sends[0].outbox
@@ -85,18 +85,16 @@ def test_refused_and_reused_and_seen_end_one_send_each() -> None:
     box = outbox(3)
     sends = box.transmit(0.0)
     name = "alice:bob", sends[0].outbox
-    ((_, refused),) = box.refused(
-        "bob", Refused(*name, 1, "key-1", Code.BODY_INVALID.number, 0), 0.0
-    )
-    ((_, reused),) = box.out_of_step(
+    (refused,) = box.refused("bob", Refused(*name, 1, "key-1", Code.BODY_INVALID.number, 0), 0.0)
+    (reused,) = box.out_of_step(
         "bob", OutOfStep(*name, 2, "key-2", sends[1].round, 9, "reused"), 0.0
     )
-    ((_, seen),) = box.own_message("bob", "key-3", SentMessage("alice:bob", 1, 0), 0.0)
-    assert isinstance(refused, SendRefused)
-    assert isinstance(reused, SendUnknown)
-    assert seen == SentMessage("alice:bob", 1, 0)
+    (seen,) = box.own_message("bob", "key-3", SentMessage("alice:bob", 1, 0), 0.0)
+    assert isinstance(refused.result, SendRefused)
+    assert isinstance(reused.result, SendUnknown)
+    assert seen.result == SentMessage("alice:bob", 1, 0)
     assert len(box) == 0
-    assert box.resend_at() is None
+    assert box.wake_at() is None
 
 
 def test_out_of_step_of_another_round_or_outbox_is_ignored() -> None:

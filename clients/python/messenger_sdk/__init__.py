@@ -1,7 +1,11 @@
-"""Python client of the messenger: `async with Client(url, token, device) as client: await
-client.send("bob", "hi")`."""
+"""Python client of the messenger; clients/python/README.md shows how to use it.
+
+`Client` is the asyncio client. `Device` is the same device without I/O, for other shells.
+"""
 
 from messenger_sdk.client import Client
+from messenger_sdk.device import Device
+from messenger_sdk.dialer import Closed, Dialer, Link
 from messenger_sdk.errors import (
     ClientClosed,
     ConnectionRefused,
@@ -24,12 +28,17 @@ from messenger_sdk.events import (
     StateChanged,
     Typing,
 )
-from messenger_sdk.outbox import SavedSend, SentMessage
+from messenger_sdk.folder_storage import FolderStorage
+from messenger_sdk.outbox import SentMessage
+from messenger_sdk.storage import MemoryStorage, SavedSend, Storage
 
 __all__ = [
     "Client",
     "ClientClosed",
+    "Closed",
     "ConnectionRefused",
+    "Device",
+    "Dialer",
     "Event",
     "HistoryPage",
     "HistoryRefused",
@@ -39,7 +48,10 @@ __all__ = [
     "OutboxFull",
     "FolderInUse",
     "FolderOfAnother",
+    "FolderStorage",
     "FolderUnreadable",
+    "Link",
+    "MemoryStorage",
     "PresenceChanged",
     "SavedSend",
     "SendFailed",
@@ -47,5 +59,6 @@ __all__ = [
     "SendUnknown",
     "SentMessage",
     "StateChanged",
+    "Storage",
     "Typing",
 ]

@@ -1,8 +1,12 @@
-"""When to come back: exponential backoff with full jitter, so that a node's devices do not return
-all at once."""
+"""When to try again: exponential backoff with full jitter, so that the devices of a node that
+ended do not come back all at once. Times are seconds."""
 
 FIRST_SECONDS = 0.1
 LAST_SECONDS = 20.0
+FIRST_RETRY = 3
+"""A question that the server could not answer is asked again as after this many failed attempts."""
+LOST_SECONDS = 20.0
+"""A question without an answer for so long is asked again: servers answer within half of it."""
 
 
 def delay(attempt: int, random: float) -> float:

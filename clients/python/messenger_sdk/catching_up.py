@@ -1,25 +1,24 @@
 """What a device asks the server for, and when: `sync` after each welcome and `resync`, `history`
 for what is new. Pure.
 
-Times are seconds of any one clock. A question without an answer is asked again with backoff, and so
-is a part of a `sync` that could not be answered, a page that the log does not have yet, or a page
-that Kafka does not give now.
+Times are seconds of any one clock. A device asks again, with backoff, when a question has no
+answer, when a part of a `sync` could not be answered, and when the log does not have a page yet or
+the server cannot read it now. It asks for no page that it has no room for.
 """
 
 from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from messenger_sdk.backoff import delay
+from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
 from messenger_sdk.timelines import Shown, Timelines, syncs
 from schemas.frames import MAX_PAGE_MESSAGES, MAX_QUESTIONS, Error, Heads, History, Page, Sync
 
 Question = Sync | History
 
-LOST_SECONDS = 20.0
-"""Without an answer for so long, a question is asked again: servers answer within half of it."""
-_FIRST_RETRY = 3
-"""After an error, as after this many failed attempts to connect."""
+MAX_CATCHING_UP = MAX_QUESTIONS - 2
+"""Questions under way. The server takes MAX_QUESTIONS; the rest are for marks and presence."""
+NO_BOUND = 2**53
 
 
 class CatchingUp:
@@ -37,10 +36,11 @@ class CatchingUp:
         self._syncs: list[tuple[float, Sync]] = []
         """Not yet asked, and from when on they may be."""
         self._not_before: dict[str, float] = {}
-        """Conversations not to be asked for now, because the last page was empty or did not
-        come."""
+        """When a conversation may be asked for again whose last page was empty or did not come."""
         self._empty: dict[str, int] = {}
         self._failures = 0
+        self._full = False
+        """No more questions may be asked until an answer comes."""
 
     def begin(self) -> None:
         """A new session: nothing is under way."""
@@ -53,8 +53,11 @@ class CatchingUp:
         """Ask after all conversations."""
         self._syncs = [(0.0, sync) for sync in syncs(self._timelines.cursors())]
 
-    def questions(self, now: float) -> list[Question]:
-        """What to ask now, a few questions at a time."""
+    def questions(
+        self, now: float, slots: int = MAX_CATCHING_UP, room: int = NO_BOUND
+    ) -> list[Question]:
+        """What to ask now. `slots`: how many questions may be under way; `room`: how many messages
+        the device can take, those under way included."""
         for id_ in [id_ for id_, at in self._lost_at.items() if at <= now]:
             lost = self._answered(id_)
             if isinstance(lost, Sync):
@@ -63,31 +66,35 @@ class CatchingUp:
         self._not_before = {
             conversation: at for conversation, at in self._not_before.items() if at > now
         }
-        while len(self._asked) < MAX_QUESTIONS and (sync := self._next_sync(now)) is not None:
+        while len(self._asked) < slots and (sync := self._next_sync(now)) is not None:
             self._put(sync, now)
         under_way = {
             asked.conversation for asked in self._asked.values() if isinstance(asked, History)
         }
-        for conversation in self._timelines.behind():
-            if len(self._asked) >= MAX_QUESTIONS:
+        room -= len(under_way) * MAX_PAGE_MESSAGES
+        for conversation in self._timelines.behind() if len(self._asked) < slots else ():
+            if len(self._asked) >= slots or room < MAX_PAGE_MESSAGES:
                 break
             if conversation not in under_way and conversation not in self._not_before:
                 after = self._timelines.after(conversation)
                 self._put(History(0, conversation, after=after, limit=MAX_PAGE_MESSAGES), now)
+                room -= MAX_PAGE_MESSAGES
+        self._full = len(self._asked) >= slots
         return [asked for id_, asked in self._asked.items() if id_ not in before]
 
     @property
+    def under_way(self) -> int:
+        """How many questions are."""
+        return len(self._asked)
+
+    @property
     def busy(self) -> bool:
-        """Something is asked, or has to be."""
-        return bool(self._asked or self._syncs)
+        """A question is under way, or has to be asked, or the device is behind."""
+        return bool(self._asked or self._syncs or self._timelines.behind())
 
     def wake_at(self) -> float | None:
         """When to look for questions again, if no answer comes before."""
-        waiting = (
-            ()
-            if len(self._asked) >= MAX_QUESTIONS
-            else (*(at for at, _ in self._syncs), *self._not_before.values())
-        )
+        waiting = () if self._full else (*(at for at, _ in self._syncs), *self._not_before.values())
         return min((*waiting, *self._lost_at.values()), default=None)
 
     def heads(self, heads: Heads, now: float) -> None:
@@ -109,7 +116,7 @@ class CatchingUp:
             self._timelines.begun = True
 
     def page(self, page: Page, now: float) -> list[Shown]:
-        """The answer to a range: what is to be shown of it."""
+        """The answer to a question for a range. Returns what can be shown now."""
         if self._answered(page.id) is None:
             return []
         self._failures = 0
@@ -124,7 +131,8 @@ class CatchingUp:
         return shown
 
     def error(self, error: Error, now: float) -> list[Shown] | None:
-        """What is to be shown of an error that answers a question; None if it answers none."""
+        """What can be shown now because of an error that answers a question; None if it answers
+        none."""
         asked = self._answered(error.id or 0)
         if asked is None:
             return None
@@ -138,7 +146,7 @@ class CatchingUp:
 
     def _patience(self) -> float:
         self._failures += 1
-        return delay(_FIRST_RETRY + self._failures - 1, self._jitter())
+        return delay(FIRST_RETRY + self._failures - 1, self._jitter())
 
     def _next_sync(self, now: float) -> Sync | None:
         for index, (at, sync) in enumerate(self._syncs):

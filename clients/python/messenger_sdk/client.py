@@ -1,100 +1,91 @@
 """The client: one device, connected as long as it is open, sending and showing in order.
 
-connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed here, or told not to come
-back
+connecting ─→ online ─→ waiting ─→ connecting …        stopped: closed here, or the server does not
+want the device back
 """
 
 import asyncio
-import itertools
+import contextlib
 import logging
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from messenger_sdk.connection import Connection
-from messenger_sdk.deadline import Deadline
-from messenger_sdk.errors import ClientClosed, ConnectionRefused, FolderUnreadable, MessengerError
-from messenger_sdk.events import Event, HistoryPage, MarksChanged, MessageReceived, StateChanged
-from messenger_sdk.history import History
-from messenger_sdk.outbox import SavedSend, SentMessage
-from messenger_sdk.receiving import Receiver
-from messenger_sdk.sending import Sends
+from messenger_sdk.device import Device, Happenings
+from messenger_sdk.dialer import Dialer
+from messenger_sdk.errors import ClientClosed, MessengerError
+from messenger_sdk.event_queue import EventQueue
+from messenger_sdk.events import (
+    Event,
+    HistoryEnded,
+    HistoryPage,
+    MessageReceived,
+    SendFailed,
+    StateChanged,
+)
+from messenger_sdk.folder_storage import FolderStorage
+from messenger_sdk.outbox import SendEnded, SentMessage
+from messenger_sdk.reconnecting import Reconnecting
+from messenger_sdk.storage import MemoryStorage, Storage
 from schemas import frames
-from schemas.codec import encode_frame
 
 log = logging.getLogger(__name__)
 
-MAX_EVENTS = 10_000
-"""Events that nobody has taken; then the oldest are dropped and `dropped_events` counts them."""
-_TYPING_SECONDS = 3.0
+Token = str | Callable[[], Awaitable[str]]
 
 
 class Client:
-    """One device of a user.
+    """One device of a user. Use it as `async with`, and take its events: `async for event in
+    client`. Messages come no faster than they are taken, and none is dropped.
 
-    `url` is the gateway's, http(s)://host:port; of several, each attempt takes the next. `folder`
-    keeps unanswered sends and what was shown over restarts: sends go out, and what came meanwhile
-    is shown. It is made if it does not exist, belongs to this user and device, and to one process
-    at a time (else FolderInUse). Without it unanswered sends are lost with the process, and the
-    next one begins anew. `clock` in seconds, `jitter` from [0, 1), `new_id` 32 random hex digits.
+    `url` is a gateway's, http(s)://host:port; of several, each attempt takes the next. `token` is a
+    login token, or a coroutine function that gives a fresh one for each attempt. `storage` keeps
+    sends and what was shown over restarts; `folder` means a FolderStorage there; without either,
+    the next start begins anew. `dialer` is the network. `jitter` from [0, 1), `new_id` makes 32
+    random hex digits. Raises FolderInUse, FolderUnreadable.
     """
 
     def __init__(
         self,
         url: str | Sequence[str],
-        token: str,
+        token: Token,
         device: str,
         *,
         folder: Path | None = None,
-        clock: Callable[[], float] | None = None,
+        storage: Storage | None = None,
+        dialer: Dialer | None = None,
         jitter: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        self.user = ""
         self.state = "connecting"
-        self.dropped_events = 0
         self._loop = asyncio.get_running_loop()
-        self._clock = clock or self._loop.time
-        self._typing: dict[str, float] = {}
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._online = asyncio.Event()
-        self._stopped: MessengerError | None = None
-        self._flushing: asyncio.Handle | None = None
-        self._asking = Deadline(self._clock, self._ask)
-        self._run_task: asyncio.Task[None] | None = None
-        outbox = shown = None
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            outbox, shown = folder / "outbox.sqlite", folder / "shown.sqlite"
-        ids = itertools.count(2)
-        self._history = History(self._put, ids, jitter)
-        self._sends = Sends(
-            outbox, new_id, self._clock, self._history, self._flush_soon, self._emit
-        )
-        self._receiver = Receiver(
-            shown,
-            self._clock,
-            jitter,
-            ids,
-            self._sends,
-            self._history,
-            self._emit,
-            self._ask,
-            self._flush_soon,
-        )
+        self._token = token
+        self._name = device
+        self._storage = FolderStorage(folder) if folder else storage or MemoryStorage()
+        self.device = Device(self._storage.load(), jitter, new_id)
+        """What this device knows; to look at, not to change."""
         self._connection = Connection(
-            url,
-            token,
-            device,
-            self._clock,
-            jitter,
-            self._become,
-            self._welcomed,
-            self._receiver.take,
+            self.device,
+            self._storage,
+            dialer or AiohttpDialer(),
+            Reconnecting([url] if isinstance(url, str) else url, jitter, callable(token)),
+            self._hello,
+            self._happened,
         )
+        self._events = EventQueue()
+        self._taken: Event | None = None
+        """The event that the application has now."""
+        self._results: dict[object, asyncio.Future[Any]] = {}
+        """By the key of a send, or the id of a question after history."""
+        self._news = asyncio.Event()
+        """Set for a moment whenever something may have changed."""
+        self._stopped: MessengerError | None = None
+        self._run_task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._run_task = asyncio.create_task(self._run())
@@ -109,49 +100,58 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Disconnect for good. What is unanswered, and whoever waits for `online`, gets
-        ClientClosed; `events` ends. Unanswered sends stay in the outbox file, if there is one."""
+        """Disconnect for good. Whoever waits for anything gets ClientClosed; the events end.
+        Unanswered sends stay in the storage."""
         if self._run_task is not None:
             self._run_task.cancel()
             await asyncio.gather(self._run_task, return_exceptions=True)
+            self._run_task = None
         if self._stopped is None:
             self._stop(ClientClosed("the client was closed"))
-        self._sends.close()
-        self._receiver.close()
+        with contextlib.suppress(MessengerError):  # the server repeats an answer that is not saved
+            await self._storage.save(self.device.changes())
+        self._storage.close()
 
-    def unanswered(self) -> list[SavedSend]:
-        """Sends without an answer, those of before this start included, by recipient and in
-        order."""
-        return self._sends.unanswered()
+    @property
+    def user(self) -> str:
+        """Empty before the first welcome of a new device."""
+        return self.device.user
 
     async def online(self) -> None:
         """Wait until the session stands. Raises ConnectionRefused if the server does not want this
-        device, or ClientClosed."""
-        await self._online.wait()
-        if self._stopped is not None:
-            raise self._stopped
+        device, ClientClosed, or what the storage raised."""
+        await self._until(lambda: self.state == "online")
+
+    async def caught_up(self) -> None:
+        """Wait until every message that the server has named is among the events, taken or not.
+        Somebody has to take them meanwhile. Raises as `online`."""
+        await self._until(lambda: self.device.caught_up)
 
     def submit(self, to: str, body: str) -> "asyncio.Future[SentMessage]":
-        """Queue a message now, in order; the future ends when it is sent. With an outbox file it is
-        safe when this returns.
+        """Queue a message, in order; the future ends when it is sent.
 
-        Raises OutboxFull, FolderUnreadable, InvalidId, ConnectionRefused, ClientClosed, and
-        SendRefused for a body that can never be taken.
-
-        The future raises SendRefused, SendUnknown, ConnectionRefused or ClientClosed.
+        Raises OutboxFull, InvalidId, SendRefused for a body that can never be taken, and what the
+        client was stopped with. The future raises SendRefused, SendUnknown, or what the client was
+        stopped with.
         """
         if self._stopped is not None:
             raise self._stopped
-        try:
-            return self._sends.submit(to, body)
-        except FolderUnreadable as error:
-            self._fail(error)
-            raise
+        result: asyncio.Future[SentMessage] = self._loop.create_future()
+        self._results[self.device.submit(to, body)] = result
+        self._connection.wake()
+        return result
 
     async def send(self, to: str, body: str) -> SentMessage:
         """Send a message and wait until it has its number, however long the network is away. Raises
         as `submit`."""
         return await self.submit(to, body)
+
+    async def saved(self) -> None:
+        """Wait until all that was submitted would outlive a power cut. It does not need the
+        network. Raises as `online`."""
+        if self._stopped is not None:
+            raise self._stopped
+        await self._connection.saved()
 
     async def history(
         self,
@@ -160,73 +160,57 @@ class Client:
         before: int | None = None,
         after: int | None = None,
         limit: int = 50,
-    ) -> "HistoryPage":
+    ) -> HistoryPage:
         """Messages from any time: the newest below `before`, or the oldest above `after`; of
-        neither, the newest. Waits until the server can answer. Raises HistoryRefused,
-        ConnectionRefused, ClientClosed.
-
-        `limit` 1-100; a page may hold fewer messages if they are large.
-        """
-        return await self._history.page(conversation, before, after, limit)
+        neither, the newest. `limit` 1-100; a page may hold fewer messages if they are large. Waits
+        until the server can answer. Raises HistoryRefused, and as `online`."""
+        if self._stopped is not None:
+            raise self._stopped
+        id_ = self.device.history(conversation, before, after, limit)
+        result = self._results[id_] = self._loop.create_future()
+        self._connection.wake()
+        try:
+            page: HistoryPage = await result
+            return page
+        finally:
+            self._results.pop(id_, None)
+            self.device.cancel_history(id_)
 
     def read(self, conversation: str, seq: int) -> None:
-        """The person has read all up to `seq`: told to the other user, and to this user's other
-        devices. With a folder it is told after the next start, if it was not by then. Raises
-        FolderUnreadable."""
-        try:
-            self._receiver.read(conversation, seq)
-        except MessengerError as error:
-            self._fail(error)
-            raise
-        self._flush_soon()
-
-    def mark(self, conversation: str, user: str) -> MarksChanged:
-        """What a user has received and read of a conversation, as far as this device knows."""
-        return self._receiver.mark(self._receiver.marks.mark(conversation, user))
+        """The person has read all up to `seq`. The other user, and this user's other devices, get
+        to know, if need be after the next start. Raises FolderUnreadable."""
+        self.device.read(conversation, seq)
+        self._note()
 
     def watch(self, users: Iterable[str]) -> None:
-        """Tell of the presence of these users, at most 200 with whom there is a conversation, and
-        of no others: PresenceChanged and Typing are events from now on."""
-        self._receiver.watch_list.set(users, self._clock())
-        self._ask()
+        """From now on PresenceChanged and Typing tell of these users, and of no others: at most 200
+        with whom there is a conversation."""
+        self.device.watch(users, self._loop.time())
+        self._connection.wake()
 
     def typing(self, conversation: str) -> None:
-        """The person is writing; call it at each keystroke. Told on every few seconds, and only
-        while online."""
-        now = self._clock()
-        if (
-            self._connection.stands
-            and now - self._typing.get(conversation, -_TYPING_SECONDS) >= _TYPING_SECONDS
-        ):
-            self._typing[conversation] = now
-            self._connection.write([encode_frame(frames.Typing(conversation))])
+        """The person is writing; call it at each keystroke. The other user gets to know every few
+        seconds, and only while this device is online."""
+        self.device.typing(conversation, self._loop.time())
+        self._connection.wake()
 
-    def unread(self, conversation: str) -> int:
-        """How many messages of a conversation the person has not read. Who writes has read what is
-        before it."""
-        return max(
-            0,
-            self._receiver.timelines.head(conversation)
-            - self._receiver.marks.read_up_to(conversation),
-        )
+    def __aiter__(self) -> Self:
+        return self
 
-    async def events(self) -> AsyncIterator[Event]:
-        """What happens, in order, until the client stops. A message counts as shown when the next
-        event is asked for.
-
-        Raises FolderUnreadable if that cannot be kept.
-        """
-        while self._stopped is None or not self._events.empty():
-            event = await self._events.get()
-            yield event
-            if isinstance(event, MessageReceived):
-                try:
-                    self._receiver.shown(event, theirs=event.sender != self.user)
-                except MessengerError as error:
-                    self._fail(error)
-                    raise
-            if isinstance(event, StateChanged) and event.state == "stopped":
-                return
+    async def __anext__(self) -> Event:
+        """The next event. To ask for it says that the one before was seen: a message then counts as
+        shown, and is not given again after a restart. Ends when the client stops. Raises
+        FolderUnreadable."""
+        taken, self._taken = self._taken, None
+        if isinstance(taken, MessageReceived):
+            self.device.shown(taken)
+            self._note()
+        while not self._events:
+            if self._stopped is not None:
+                raise StopAsyncIteration
+            await self._news.wait()
+        self._taken = self._events.take()
+        return self._taken
 
     async def _run(self) -> None:
         try:
@@ -237,73 +221,72 @@ class Client:
             log.exception("the client failed")
             self._stop(MessengerError(f"a fault of the client: {error!r}"))
 
-    def _welcomed(self, welcome: frames.Welcome) -> None:
-        self._sends.begin(welcome.user)
-        self.user = welcome.user
-        self._receiver.begin(welcome)
-        self._history.begin()
+    async def _hello(self, stay: bool) -> frames.Hello:
+        token = self._token
+        if not isinstance(token, str):
+            try:
+                token = await token()
+            except Exception as error:
+                log.warning("there is no token: %r", error)
+                raise ConnectionError("there is no token") from error
+        return frames.Hello(1, frames.CURRENT_VERSION, token, self._name, stay)
+
+    def _happened(self, happenings: Happenings) -> None:
+        for happening in happenings:
+            if isinstance(happening, SendEnded):
+                self._send_ended(happening)
+            elif isinstance(happening, HistoryEnded):
+                self._resolve(happening.id, happening.result)
+            else:
+                if isinstance(happening, StateChanged):
+                    self.state = happening.state
+                self._events.put(happening)
+        self._notify()
+
+    def _send_ended(self, ended: SendEnded) -> None:
+        waited_for = self._resolve(ended.key, ended.result)
+        if not waited_for and isinstance(ended.result, MessengerError):
+            self._events.put(SendFailed(ended.key, ended.to, ended.body, ended.result))
+
+    def _resolve(self, name: object, result: object) -> bool:
+        """Whether somebody of this process has asked for it."""
+        future = self._results.pop(name, None)
+        if future is None or future.done():
+            return future is not None
+        if isinstance(result, MessengerError):
+            future.set_exception(result)
+            future.exception()  # a send that nobody waits for is no fault to complain of
+        else:
+            future.set_result(result)
+        return True
+
+    def _note(self) -> None:
+        """Write down what the device has noted, before anything of it leaves."""
+        try:
+            self._storage.note(self.device.notes())
+        except MessengerError as error:
+            if self._run_task is not None:
+                self._run_task.cancel()
+            self._stop(error)
+            raise
+        self._connection.wake()
+        self._notify()
 
     def _stop(self, error: MessengerError) -> None:
         self._stopped = error
-        self._connection.cut()
-        if self._flushing is not None:
-            self._flushing.cancel()
-        self._asking.set(None)
-        self._sends.stop(error)
-        self._history.stop(error)
-        self._become("stopped", error.code if isinstance(error, ConnectionRefused) else 0)
+        self._connection.stop(error)
+        for name in list(self._results):
+            self._resolve(name, error)
+        self._happened([StateChanged("stopped", getattr(error, "code", 0))])
 
-    def _fail(self, error: MessengerError) -> None:
-        """The folder can no longer be kept."""
-        if self._run_task is not None:
-            self._run_task.cancel()
-        self._stop(error)
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while True:
+            if self._stopped is not None:
+                raise self._stopped
+            if holds():
+                return
+            await self._news.wait()
 
-    def _become(self, state: str, code: int) -> None:
-        self.state = state
-        self._emit(StateChanged(state, code))
-        if state in ("online", "stopped"):
-            self._online.set()
-        else:
-            self._online.clear()
-
-    def _emit(self, event: Event) -> None:
-        if self._events.qsize() >= MAX_EVENTS:
-            self._events.get_nowait()
-            self.dropped_events += 1
-        self._events.put_nowait(event)
-
-    def _flush_soon(self) -> None:
-        if self._flushing is None and self._connection.stands:
-            self._flushing = self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        """Everything that was queued in this loop turn goes out in one WebSocket message (or a few,
-        if it is much)."""
-        self._flushing = None
-        if not self._connection.stands:
-            return
-        try:
-            sends = self._sends.transmit()
-        except MessengerError as error:
-            self._fail(error)
-            return
-        encoded = [encode_frame(frame) for frame in (*sends, *self._receiver.marks.receipts())]
-        size, start = 0, 0
-        for index, frame in enumerate(encoded):
-            if size + len(frame) > frames.MAX_SOCKET_MESSAGE_BYTES // 2 and index > start:
-                self._connection.write(encoded[start:index])
-                size, start = 0, index
-            size += len(frame) + 1
-        if encoded:
-            self._connection.write(encoded[start:])
-
-    def _ask(self) -> None:
-        """Ask for what is missing, now and when it is time again."""
-        if self._connection.stands:
-            self._put(self._receiver.questions())
-            self._asking.set(self._receiver.wake_at())
-
-    def _put(self, questions: Sequence[frames.Question]) -> None:
-        if questions:
-            self._connection.write([encode_frame(question) for question in questions])
+    def _notify(self) -> None:
+        self._news.set()
+        self._news.clear()

@@ -1,137 +1,172 @@
-"""A device's way to the server: one socket at a time, and another one, with backoff, whenever it
-has ended.
+"""Keeps a device connected, and moves its frames: the shell around device.py, on asyncio.
 
-connecting ─→ online ─→ waiting ─→ connecting …
+One task reads: it dials, and gives the device what the link brings. One task writes: it saves what
+the device changed, and then sends what is due. So nothing leaves before what it rests on is saved.
 """
 
 import asyncio
-import itertools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 
-import aiohttp
-
-from messenger_sdk.backoff import delay
-from messenger_sdk.errors import ConnectionRefused
+from messenger_sdk.device import Device, Happenings
+from messenger_sdk.dialer import Closed, Dialer, Link
+from messenger_sdk.errors import MessengerError
+from messenger_sdk.events import StateChanged
+from messenger_sdk.reconnecting import Attempt, Reconnecting
+from messenger_sdk.storage import Storage
 from schemas import frames
 from schemas.codec import Undecodable, decode_server_frames, encode_frame, join_frames
-from schemas.codes import Close
 
 log = logging.getLogger(__name__)
 
+_DIAL_SECONDS = 20.0
+"""A gateway to which many devices come at once lets a connection wait some seconds."""
 _WELCOME_SECONDS = 10.0
-_LASTING_SECONDS = 5.0
-"""A session that ends sooner counts as another failed attempt, or a node that welcomes and drops
-would be stormed."""
-_HEARTBEAT_SECONDS = 25.0
-"""Pings of our own: a dead network is noticed after half as long again, however quiet the
-conversations are."""
+_MESSAGE_BYTES = frames.MAX_SOCKET_MESSAGE_BYTES // 2
+
+Hello = Callable[[bool], Awaitable[frames.Hello]]
 
 
 class Connection:
-    """`url` is the gateway's; of several, each attempt takes the next. `clock` in seconds, `jitter`
-    from [0, 1).
-
-    It calls, in order, `on_state` (state, close code), `on_welcome` just before it is online, and
-    `on_frame` with each other frame.
-    """
+    """`hello` makes the first frame of a session; its argument says whether to ask the node to keep
+    the device. `emit` gets what happens, in order."""
 
     def __init__(
         self,
-        url: str | Sequence[str],
-        token: str,
-        device: str,
-        clock: Callable[[], float],
-        jitter: Callable[[], float],
-        on_state: Callable[[str, int], None],
-        on_welcome: Callable[[frames.Welcome], None],
-        on_frame: Callable[[frames.ServerFrame], None],
+        device: Device,
+        storage: Storage,
+        dialer: Dialer,
+        reconnecting: Reconnecting,
+        hello: Hello,
+        emit: Callable[[Happenings], None],
     ) -> None:
-        self._urls: Iterator[str] = itertools.cycle([url] if isinstance(url, str) else url)
-        self._redirected: str | None = None
-        self._token = token
         self._device = device
-        self._clock = clock
-        self._jitter = jitter
-        self._on_state = on_state
-        self._on_welcome = on_welcome
-        self._on_frame = on_frame
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._writing: set[asyncio.Task[None]] = set()
-
-    @property
-    def stands(self) -> bool:
-        """The device was welcomed, and the socket has not ended."""
-        return self._socket is not None and not self._socket.closed
+        self._storage = storage
+        self._dialer = dialer
+        self._reconnecting = reconnecting
+        self._hello = hello
+        self._emit = emit
+        self._loop = asyncio.get_running_loop()
+        self._link: Link | None = None
+        """Of a session that stands."""
+        self._work = asyncio.Event()
+        self._saved: list[asyncio.Future[None]] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Stay connected until the server does not want this device: raises ConnectionRefused, or
-        what `on_...` raised."""
-        attempt = 0
-        async with aiohttp.ClientSession() as http:
-            while True:
-                self._on_state("connecting", 0)
-                began = self._clock()
-                code = await self._session(http)
-                if self._socket is not None and self._clock() - began >= _LASTING_SECONDS:
-                    attempt = 0
-                self._socket = None
-                if 4500 <= code < 5000:
-                    raise ConnectionRefused(code)
-                if self._redirected is not None:
-                    continue  # at once, and once: there the device says that it stays
-                self._on_state("waiting", code)
-                await asyncio.sleep(delay(attempt, self._jitter()))
-                attempt += 1
-
-    def write(self, encoded: Sequence[bytes]) -> None:
-        """Send frames in one WebSocket message. If the connection ends meanwhile they are lost."""
-        if self._socket is not None:
-            task = asyncio.create_task(self._write(self._socket, encoded))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
-
-    def cut(self) -> None:
-        """Nothing is written any more."""
-        self._socket = None
-
-    async def _session(self, http: aiohttp.ClientSession) -> int:
-        """One connection until it ends; the close code, 0 if there was none."""
+        """Stay connected. Raises ConnectionRefused when the server does not want this device back,
+        and FolderUnreadable or FolderOfAnother when the storage cannot be used."""
+        tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._write())]
         try:
-            stay, base = self._redirected is not None, self._redirected or next(self._urls)
-            self._redirected = None
-            url = base.rstrip("/") + "/v1/socket"
-            closing = aiohttp.ClientWSTimeout(ws_close=1.0)
-            async with http.ws_connect(
-                url, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS, timeout=closing
-            ) as socket:
-                hello = frames.Hello(1, frames.CURRENT_VERSION, self._token, self._device, stay)
-                await socket.send_str(encode_frame(hello).decode())
-                patience: float | None = _WELCOME_SECONDS
-                while True:
-                    message = await socket.receive(patience)
-                    if message.type is aiohttp.WSMsgType.CLOSE:
-                        if message.data == Close.REDIRECTED.number:
-                            self._redirected = str(message.extra or "") or None
-                        return int(message.data or 0)
-                    if message.type is not aiohttp.WSMsgType.TEXT:
-                        return socket.close_code or 0
-                    for frame in decode_server_frames(message.data):
-                        if type(frame) is frames.Welcome:
-                            self._socket, patience = socket, None
-                            self._on_welcome(frame)
-                            self._on_state("online", 0)
-                        else:
-                            self._on_frame(frame)
-        except (aiohttp.ClientError, OSError, TimeoutError, Undecodable) as error:
-            log.debug("connection: %s", error)
-            return 0
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._device.disconnected()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._timer is not None:
+                self._timer.cancel()
 
-    @staticmethod
-    async def _write(socket: aiohttp.ClientWebSocketResponse, encoded: Sequence[bytes]) -> None:
+    def wake(self) -> None:
+        """The device may have something to save or to send."""
+        self._work.set()
+
+    def saved(self) -> "asyncio.Future[None]":
+        """Done when everything that the device has changed until now is saved."""
+        saved: asyncio.Future[None] = self._loop.create_future()
+        self._saved.append(saved)
+        self.wake()
+        return saved
+
+    def stop(self, error: MessengerError) -> None:
+        """Nothing is saved any more."""
+        for waiter in self._saved:
+            if not waiter.done():
+                waiter.set_exception(error)
+                waiter.exception()  # also if nobody looks at it
+        self._saved.clear()
+
+    async def _read(self) -> None:
+        while True:
+            self._emit([StateChanged("connecting", 0)])
+            closed, lasted = await self._session(self._reconnecting.next())
+            wait = self._reconnecting.ended(closed, lasted)
+            if wait:
+                self._emit([StateChanged("waiting", closed.code)])
+                await asyncio.sleep(wait)
+
+    async def _session(self, attempt: Attempt) -> tuple[Closed, float | None]:
+        """One connection until it ends: how, and how many seconds after the welcome."""
+        began: float | None = None
+        closed = Closed(0)
         try:
-            await socket.send_str(join_frames(encoded).decode())
-        except (ConnectionError, aiohttp.ClientError) as error:
-            log.debug(
-                "write: %s", error
-            )  # the reader sees the end of the connection; the outbox sends again
+            hello = await self._hello(attempt.stay)
+            async with asyncio.timeout(_DIAL_SECONDS):
+                link = await self._dialer.dial(attempt.url.rstrip("/") + "/v1/socket")
+            try:
+                async with asyncio.timeout(_WELCOME_SECONDS) as patience:
+                    await link.send(encode_frame(hello))
+                    while not isinstance(message := await link.receive(), Closed):
+                        if self._receive(message, link):
+                            patience.reschedule(None)
+                            began = self._loop.time()
+                closed = message
+            finally:
+                self._link = None
+                self._device.disconnected()
+                await link.close()
+        except (OSError, Undecodable) as error:  # a TimeoutError is an OSError
+            log.debug("connection to %s: %s", attempt.url, error)
+        return closed, None if began is None else self._loop.time() - began
+
+    def _receive(self, message: bytes, link: Link) -> bool:
+        """A message has come. Whether it brought the welcome."""
+        welcomed = False
+        for frame in decode_server_frames(message):
+            happened = self._device.receive(frame, self._loop.time())
+            self._storage.note(self._device.notes())
+            if type(frame) is frames.Welcome:
+                self._link, welcomed = link, True
+                happened = [StateChanged("online", 0)]
+            self._emit(happened)
+        self.wake()
+        return welcomed
+
+    async def _write(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            link, saved = self._link, self._saved
+            self._saved = []
+            due = self._device.due(self._loop.time())
+            if changes := self._device.changes():
+                await self._storage.save(changes)
+            for waiter in saved:
+                if not waiter.done():
+                    waiter.set_result(None)
+            # of an older link they are lost, as on a wire: the device sends or asks again
+            if due and link is not None and link is self._link:
+                await self._send(link, [encode_frame(frame) for frame in due])
+            self._set_timer()
+
+    async def _send(self, link: Link, encoded: list[bytes]) -> None:
+        """In one message, or a few, if it is much."""
+        size, start = 0, 0
+        try:
+            for index, frame in enumerate(encoded):
+                if size + len(frame) > _MESSAGE_BYTES and index > start:
+                    await link.send(join_frames(encoded[start:index]))
+                    size, start = 0, index
+                size += len(frame) + 1
+            await link.send(join_frames(encoded[start:]))
+        except ConnectionError as error:
+            log.debug("write: %s", error)  # the reader sees the end of the link, too
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (at := self._device.wake_at()) is not None:
+            self._timer = self._loop.call_at(max(at, self._loop.time() + 0.001), self.wake)

@@ -1,4 +1,4 @@
-"""A SQLite file of one device and one process."""
+"""A SQLite file that one device of one process has open. One thread at a time may use it."""
 
 import sqlite3
 from pathlib import Path
@@ -19,13 +19,16 @@ class Database:
 
     def __init__(self, path: Path | str, schema: str, safe: bool) -> None:
         self._path = path
-        self.connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+        self.connection = sqlite3.connect(
+            path, isolation_level=None, timeout=0, check_same_thread=False
+        )
         try:
             self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if safe else 'OFF'}")
             self.connection.executescript(_ABOUT + schema)
-            format_ = self.about("format", _FORMAT)
+            self.connection.execute("INSERT OR IGNORE INTO about VALUES ('format', ?)", (_FORMAT,))
+            format_ = self.about("format")
         except sqlite3.OperationalError as error:
             self.connection.close()
             raise FolderInUse(f"{path}: another process has it ({error})") from None
@@ -41,10 +44,8 @@ class Database:
     def close(self) -> None:
         self.connection.close()
 
-    def about(self, name: str, value: str) -> str:
-        """A lasting value, `value` if it has none yet."""
-        if value:
-            self.connection.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (name, value))
+    def about(self, name: str) -> str:
+        """A lasting value, empty if there is none."""
         row = self.connection.execute("SELECT value FROM about WHERE name = ?", (name,)).fetchone()
         return str(row[0]) if row else ""
 

@@ -1,15 +1,17 @@
-"""What happens to a client, as its application sees it."""
+"""What happens to a device. The application gets each `Event`; an `Ended` is the result of one of
+its calls, which gets it from the client."""
 
 from typing import NamedTuple
 
-from messenger_sdk.errors import MessengerError
+from messenger_sdk.errors import HistoryRefused, MessengerError
+from messenger_sdk.outbox import SendEnded
 from schemas import frames
 
 
 class MessageReceived(NamedTuple):
-    """A message of this user's conversations, shown once and in order, those included that were
-    sent while this device was away. `missing`: how many before it can no longer be had from the
-    log; an `erased` one has no body."""
+    """A message of this user's conversations. Each comes once and in order, also what was sent
+    while this device was away. `missing`: how many before it the server can no longer give; an
+    `erased` one has no body."""
 
     conversation: str
     seq: int
@@ -53,8 +55,8 @@ class StateChanged(NamedTuple):
 
 
 class MarksChanged(NamedTuple):
-    """What `user`, one of the two of a conversation, has received and read up to, and when (ms; 0:
-    never)."""
+    """Up to which seq `user`, one of the two of a conversation, has received and read, and when
+    (ms; 0: never). No seq is above the last that this device knows of."""
 
     conversation: str
     user: str
@@ -81,8 +83,7 @@ class Typing(NamedTuple):
 
 
 class SendFailed(NamedTuple):
-    """A send from before this start has ended without a number; who made it no longer waits for its
-    result."""
+    """A send from before this start has failed. Nobody waits for its result."""
 
     key: str
     to: str
@@ -90,4 +91,12 @@ class SendFailed(NamedTuple):
     error: MessengerError
 
 
+class HistoryEnded(NamedTuple):
+    """The question with this id has its result."""
+
+    id: int
+    result: HistoryPage | HistoryRefused
+
+
+Ended = SendEnded | HistoryEnded
 Event = MessageReceived | StateChanged | MarksChanged | PresenceChanged | Typing | SendFailed

@@ -1,88 +1,86 @@
-"""Questions after history that somebody waits for: asked again in each session, and after an error
-that may pass."""
+"""Questions after history that somebody waits for. Pure; times are seconds of any one clock.
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+A question is asked again in each session, after an error that may pass, and when no answer comes.
+"""
 
-from messenger_sdk.backoff import delay
-from messenger_sdk.errors import HistoryRefused, MessengerError
-from messenger_sdk.events import HistoryPage, received
+from collections.abc import Callable, Iterator
+
+from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
+from messenger_sdk.errors import HistoryRefused
+from messenger_sdk.events import HistoryEnded, HistoryPage, received
 from schemas import frames
 
-_AT_ONCE = 2
-"""Of a session's questions; the others are for catching up."""
-_FIRST_RETRY = 3
-"""After an error, as after this many failed attempts to connect."""
+AT_ONCE = 2
+"""Questions under way at once; the others of a session are for catching up."""
 
 
 class History:
-    """`put` sends questions, if there is a connection; `ids` for them, `jitter` from [0, 1). Use it
-    inside a running loop."""
+    """`jitter` from [0, 1), `ids` for the questions."""
 
-    def __init__(
-        self,
-        put: Callable[[Sequence[frames.Question]], None],
-        ids: Iterator[int],
-        jitter: Callable[[], float],
-    ) -> None:
-        self._put = put
-        self._ids = ids
+    def __init__(self, jitter: Callable[[], float], ids: Iterator[int]) -> None:
         self._jitter = jitter
-        self._loop = asyncio.get_running_loop()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._asked: dict[int, tuple[frames.History, asyncio.Future[HistoryPage]]] = {}
-        self._stopped: MessengerError | None = None
+        self._ids = ids
+        self._open: dict[int, frames.History] = {}
+        self._under_way: dict[int, float] = {}
+        """id → when it counts as lost."""
+        self._not_before: dict[int, float] = {}
+        self._full = False
+        """No more questions may be asked until an answer comes."""
 
-    async def page(
-        self, conversation: str, before: int | None, after: int | None, limit: int
-    ) -> HistoryPage:
-        """The answer, however long it takes. Raises HistoryRefused, or what the client was stopped
-        with."""
-        async with self._turns:
-            if self._stopped is not None:
-                raise self._stopped
-            question = frames.History(next(self._ids), conversation, before, after, limit)
-            result: asyncio.Future[HistoryPage] = self._loop.create_future()
-            self._asked[question.id] = question, result
-            try:
-                self._put([question])
-                return await result
-            finally:
-                del self._asked[question.id]
+    def ask(self, conversation: str, before: int | None, after: int | None, limit: int) -> int:
+        """Queue a question; its id."""
+        id_ = next(self._ids)
+        self._open[id_] = frames.History(id_, conversation, before, after, limit)
+        return id_
+
+    def cancel(self, id_: int) -> None:
+        """Nobody waits for the answer any more."""
+        for questions in (self._open, self._under_way, self._not_before):
+            questions.pop(id_, None)
 
     def begin(self) -> None:
-        """A new session: what is unanswered is asked again."""
-        self._put([question for question, _ in self._asked.values()])
+        """A new session: nothing is under way."""
+        self._under_way.clear()
+        self._not_before.clear()
 
-    def answer(self, page: frames.Page) -> bool:
-        """Whether the page answers a question of ours."""
-        asked = self._asked.get(page.id)
-        if asked is not None and not asked[1].done():
-            asked[1].set_result(
-                HistoryPage(
-                    [received(message) for message in page.messages], page.known, page.first
-                )
-            )
-        return asked is not None
+    @property
+    def under_way(self) -> int:
+        return len(self._under_way)
 
-    def error(self, error: frames.Error) -> bool:
-        """Whether the error answers a question of ours."""
-        asked = self._asked.get(error.id or 0)
-        if asked is None:
+    def questions(self, now: float, slots: int = AT_ONCE) -> list[frames.History]:
+        """What to ask now. `slots`: how many questions may be under way."""
+        self._under_way = {id_: at for id_, at in self._under_way.items() if at > now}
+        self._not_before = {id_: at for id_, at in self._not_before.items() if at > now}
+        asked = [
+            question
+            for id_, question in self._open.items()
+            if id_ not in self._under_way and id_ not in self._not_before
+        ][: max(0, slots - len(self._under_way))]
+        for question in asked:
+            self._under_way[question.id] = now + LOST_SECONDS
+        self._full = len(self._under_way) >= slots
+        return asked
+
+    def wake_at(self) -> float | None:
+        """When to look for questions again, if no answer comes before."""
+        waiting = () if self._full else self._not_before.values()
+        return min((*waiting, *self._under_way.values()), default=None)
+
+    def answer(self, page: frames.Page) -> HistoryEnded | None:
+        """None if the page answers no question of these."""
+        if page.id not in self._open:
+            return None
+        self.cancel(page.id)
+        messages = [received(message) for message in page.messages]
+        return HistoryEnded(page.id, HistoryPage(messages, page.known, page.first))
+
+    def error(self, error: frames.Error, now: float) -> HistoryEnded | bool:
+        """The end of the question that the error answers, or whether it answers one."""
+        if error.id is None or error.id not in self._open:
             return False
         if error.retry:
-            self._loop.call_later(delay(_FIRST_RETRY, self._jitter()), self._again, asked[0])
-        elif not asked[1].done():
-            asked[1].set_exception(HistoryRefused(error.code))
-        return True
-
-    def stop(self, error: MessengerError) -> None:
-        """Whoever waits gets the error, and whoever asks."""
-        self._stopped = error
-        for _, result in self._asked.values():
-            if not result.done():
-                result.set_exception(error)
-
-    def _again(self, question: frames.History) -> None:
-        if question.id in self._asked:
-            self._put([question])
+            self._under_way.pop(error.id, None)
+            self._not_before[error.id] = now + delay(FIRST_RETRY, self._jitter())
+            return True
+        self.cancel(error.id)
+        return HistoryEnded(error.id, HistoryRefused(error.code))

@@ -1,18 +1,15 @@
-"""What was received and read, as a device knows it: what it has to say, what it has to ask, what is
-unread. Pure.
+"""What was received and read, as a device knows it: what it has to say, what it has to ask, and what
+is unread. Pure.
 
-Receipts are cumulative. The device keeps the highest of each conversation and says it; what was
-said in an earlier session, or was not taken, is said again unless the server's marks show it. Times
-are seconds of any one clock.
+Receipts are cumulative. The device keeps the highest of each conversation and says it once. It says
+it again if the server's marks do not show it: a receipt of an earlier session may have been lost,
+or not taken. Times are seconds of any one clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from messenger_sdk.backoff import delay
+from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
 from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Message, Read, Received
-
-_FIRST_RETRY = 3
-"""After an error, as after this many failed attempts to connect."""
 
 
 class MarkBook:
@@ -36,9 +33,10 @@ class MarkBook:
         self._unsaid: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []
         self._asked_after: set[str] = set()
-        """Conversations of which everything is heard that is said since this session began, or was
-        said before."""
+        """Conversations asked after in this session: pushes bring whatever is news of them."""
         self._asked: dict[int, list[str]] = {}
+        """The question under way: one at most."""
+        self._lost_at = 0.0
         self._failures = 0
         self._refusals = 0
         self._doubt_at: float | None = None
@@ -57,8 +55,8 @@ class MarkBook:
             self._unsaid[conversation] = None
 
     def shown(self, message: Message) -> None:
-        """A message is shown, and all before it. Who writes has read: one's own message, from
-        whatever device, is read."""
+        """A message is shown, and all before it. A user who writes has read: the user's own
+        message, from whichever device, counts as read."""
         if message.sender == self.user:
             self.read(message.conversation, message.seq)
 
@@ -82,13 +80,17 @@ class MarkBook:
         self.found(conversations, now)
 
     def found(self, conversations: Iterable[str], now: float) -> None:
-        """There are these, too: what was said of them while this device was away is to be asked."""
+        """There are these conversations, too: ask for the marks they got while this device was
+        away."""
         new = set(conversations) - self._asked_after
         self._asked_after |= new
         self._to_ask += _stretches(new, now)
 
     def question(self, now: float) -> GetMarks | None:
         """What to ask now: one question at a time."""
+        if self._asked and self._lost_at <= now:
+            self._to_ask[:0] = [(now, asked) for asked in self._asked.values()]
+            self._asked.clear()
         if self._doubt_at is not None and self._doubt_at <= now:
             self._doubt_at = None
             self._to_ask[:0] = _stretches(
@@ -98,14 +100,17 @@ class MarkBook:
             return None
         id_ = next(self._ids)
         self._asked[id_] = self._to_ask.pop(0)[1]
+        self._lost_at = now + LOST_SECONDS
         return GetMarks(id_, self._asked[id_])
 
     def wake_at(self) -> float | None:
         """When to look for a question again, if no answer comes before."""
+        if self._asked:
+            return self._lost_at
         times = [at for at, _ in self._to_ask[:1]] + (
             [] if self._doubt_at is None else [self._doubt_at]
         )
-        return None if self._asked else min(times, default=None)
+        return min(times, default=None)
 
     def answer(self, marks: Marks, now: float) -> list[Mark]:
         """The answer to a question: the marks that are news. What the server does not know yet is
@@ -130,7 +135,7 @@ class MarkBook:
         server knows, in a while."""
         if error.retry and error.id is None and error.to is None:
             if self._doubt_at is None:
-                self._doubt_at = now + delay(_FIRST_RETRY + self._refusals, self._jitter())
+                self._doubt_at = now + delay(FIRST_RETRY + self._refusals, self._jitter())
                 self._refusals += 1
             return True
         asked = self._asked.pop(error.id or 0, None)
@@ -165,7 +170,7 @@ class MarkBook:
 
     def _ask_later(self, conversations: list[str], now: float) -> None:
         self._to_ask.append(
-            (now + delay(_FIRST_RETRY + self._failures, self._jitter()), conversations)
+            (now + delay(FIRST_RETRY + self._failures, self._jitter()), conversations)
         )
         self._failures += 1
 

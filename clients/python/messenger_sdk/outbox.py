@@ -3,8 +3,8 @@
 Per recipient, sends are numbered 1, 2, 3 … at their first transmission and keep number and key for
 ever. At most 64 are unanswered; the oldest unanswered is sent again, with all behind it, after
 `RESEND_SECONDS` without any answer (backing off) and after each reconnect. Answers may come in any
-number and from any earlier transmission; time is an argument, in seconds. With a journal every
-change is told, so that the outbox can be kept on disk and restored (outbox_file.py).
+number and from any earlier transmission; time is an argument, in seconds. The journal gets every
+change, so that the outbox can be kept on disk and restored (storage.py).
 """
 
 from collections import deque
@@ -12,12 +12,23 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from messenger_sdk.errors import MessengerError, OutboxFull, SendRefused, SendUnknown
+from messenger_sdk.storage import (
+    Added,
+    Begun,
+    Change,
+    Finished,
+    LaneChanged,
+    Numbered,
+    SavedSend,
+    Stored,
+)
 from schemas.frames import OUTBOX_WINDOW, Error, OutOfStep, Refused, Send, Sent
 
 RESEND_SECONDS = 5.0
 MAX_RESEND_SECONDS = 60.0
 MAX_QUEUED = 10_000
 """Unanswered and waiting sends of one outbox; more raise OutboxFull."""
+_NOTHING = Stored()
 
 
 class SentMessage(NamedTuple):
@@ -29,61 +40,13 @@ class SentMessage(NamedTuple):
     time: int
 
 
-class Done(NamedTuple):
-    """The end of one send."""
-
-    key: str
-    result: SentMessage | MessengerError
-
-
-class Added(NamedTuple):
-    """A send was queued."""
-
-    key: str
-    to: str
-    body: str
-
-
-class Numbered(NamedTuple):
-    """A send got its ordinal: it is about to be transmitted for the first time."""
-
-    key: str
-    ordinal: int
-
-
-class Finished(NamedTuple):
+class SendEnded(NamedTuple):
     """A send has its result."""
 
     key: str
-
-
-class LaneChanged(NamedTuple):
-    """How a recipient's sends are numbered; rounds up to `round` have been used."""
-
-    to: str
-    outbox: str
-    next_ordinal: int
-    round: int
-
-
-Change = Added | Numbered | Finished | LaneChanged
-
-
-class SavedSend(NamedTuple):
-    """A send without an answer; `ordinal` 0 if it was never transmitted."""
-
-    key: str
     to: str
     body: str
-    ordinal: int
-
-
-class Saved(NamedTuple):
-    """An outbox at rest: its id, its lanes, its sends in the order they were written."""
-
-    id: str
-    lanes: list[LaneChanged]
-    sends: list[SavedSend]
+    result: SentMessage | MessengerError
 
 
 class _Queued:
@@ -118,26 +81,26 @@ class _Lane:
 
 class Outbox:
     """`new_id` makes random ids of 32 hex digits: one for the outbox, another where the server has
-    forgotten it.
-
-    With `journal` every change is called with, before what it is about happens outside.
-    """
+    forgotten it. `journal` is called with each change; it must be saved before the frames that
+    `transmit` gives leave the device."""
 
     def __init__(
         self,
         new_id: Callable[[], str],
         max_queued: int = MAX_QUEUED,
-        saved: Saved | None = None,
+        stored: Stored = _NOTHING,
         journal: Callable[[Change], None] = lambda change: None,
     ) -> None:
         self._new_id = new_id
-        self._id = saved.id if saved else new_id()
+        self._id = stored.outbox
         self._max_queued = max_queued
         self._journal = journal
         self._lanes: dict[str, _Lane] = {}
         self._count = 0
-        if saved:
-            self._restore(saved)
+        if not self._id:
+            self._id = new_id()
+            journal(Begun(self._id))
+        self._restore(stored)
 
     def __len__(self) -> int:
         """Sends without an answer."""
@@ -191,25 +154,25 @@ class Outbox:
                 lane.patience = RESEND_SECONDS
                 self._again(to, lane)
 
-    def resend_at(self) -> float | None:
+    def wake_at(self) -> float | None:
         """When `transmit` will next have something without being asked, None if never."""
         return min((lane.resend_at for lane in self._lanes.values() if lane.open), default=None)
 
-    def sent(self, to: str, frame: Sent, now: float) -> list[Done]:
+    def sent(self, to: str, frame: Sent, now: float) -> list[SendEnded]:
         """The server's answer: taken."""
         return self._answered(
             to, frame.key, SentMessage(frame.conversation, frame.seq, frame.time), now
         )
 
-    def refused(self, to: str, frame: Refused, now: float) -> list[Done]:
+    def refused(self, to: str, frame: Refused, now: float) -> list[SendEnded]:
         """The server's answer: used up by a final refusal."""
         return self._answered(to, frame.key, SendRefused(frame.code), now)
 
-    def own_message(self, to: str, key: str, sent: SentMessage, now: float) -> list[Done]:
+    def own_message(self, to: str, key: str, sent: SentMessage, now: float) -> list[SendEnded]:
         """One's own message seen in the conversation is an answer, too."""
         return self._answered(to, key, sent, now)
 
-    def out_of_step(self, to: str, frame: OutOfStep, now: float) -> list[Done]:
+    def out_of_step(self, to: str, frame: OutOfStep, now: float) -> list[SendEnded]:
         """The ordinal was not taken; acted on once, and in the present round only."""
         lane = self._lanes.get(to)
         if (
@@ -226,7 +189,7 @@ class Outbox:
             return self._begin_anew(to, lane, SendUnknown("forgotten"))
         return self._answered(to, frame.key, SendUnknown(frame.reason), now)
 
-    def error(self, frame: Error, now: float, delay: float = 1.0) -> list[Done]:
+    def error(self, frame: Error, now: float, delay: float = 1.0) -> list[SendEnded]:
         """A send was not handed on: nothing was taken. If that may change it goes again after
         `delay` seconds, with all behind it; else the server will never have this lane's sends."""
         to = frame.to or ""
@@ -239,11 +202,11 @@ class Outbox:
         lane.turned_away = True
         return []
 
-    def _restore(self, saved: Saved) -> None:
-        for to, outbox, next_ordinal, round_ in saved.lanes:
+    def _restore(self, stored: Stored) -> None:
+        for to, outbox, next_ordinal, round_ in stored.lanes:
             lane = self._lanes[to] = _Lane(outbox)
             lane.next_ordinal, lane.round = next_ordinal, round_
-        for key, to, body, ordinal in saved.sends:
+        for key, to, body, ordinal in stored.sends:
             lane = self._lane(to)
             (lane.open if ordinal else lane.waiting).append(_Queued(key, body, ordinal))
             self._count += 1
@@ -266,7 +229,7 @@ class Outbox:
 
     def _answered(
         self, to: str, key: str, result: SentMessage | MessengerError, now: float
-    ) -> list[Done]:
+    ) -> list[SendEnded]:
         lane = self._lanes.get(to)
         if lane is None:
             return []
@@ -280,16 +243,16 @@ class Outbox:
                     lane.resend_at = now + lane.patience
                 self._count -= 1
                 self._journal(Finished(key))
-                return [Done(key, result)]
+                return [SendEnded(key, to, queued.body, result)]
         return []
 
-    def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[Done]:
+    def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[SendEnded]:
         """No ordinal of this outbox can be continued (the server has forgotten it, or this is an
         old copy of it): what was transmitted ends with `result`, the rest goes out of a new one."""
-        done = [Done(queued.key, result) for queued in lane.open]
+        done = [SendEnded(queued.key, to, queued.body, result) for queued in lane.open]
         self._count -= len(done)
-        for key, _ in done:
-            self._journal(Finished(key))
+        for ended in done:
+            self._journal(Finished(ended.key))
         lane.open.clear()
         lane.outbox, lane.next_ordinal, lane.transmitted, lane.turned_away = (
             self._new_id(),

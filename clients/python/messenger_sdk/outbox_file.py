@@ -1,16 +1,22 @@
-"""The outbox on disk, in SQLite: what was written while the network was away is sent after a
-restart, once and in order.
-
-A change is safe when `save` returns (fsync), and a send is transmitted after that only: an ordinal
-that has left the device belongs to its key for ever, whatever crashes. One process at a time.
-"""
+"""The sends of a device in a SQLite file: what was written while the network was away is sent after
+a restart, once and in order."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from messenger_sdk.database import Database
-from messenger_sdk.outbox import Added, Change, Finished, LaneChanged, Numbered, Saved, SavedSend
+from messenger_sdk.storage import (
+    Added,
+    Begun,
+    Change,
+    Finished,
+    LaneChanged,
+    Numbered,
+    Owned,
+    SavedSend,
+    Stored,
+)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS lanes (
@@ -33,27 +39,21 @@ class OutboxFile:
     def close(self) -> None:
         self._database.close()
 
-    def user(self, user: str) -> str:
-        """Whose outbox this is: `user`, if it was nobody's yet."""
-        return self._database.about("user", user)
-
-    def load(self, new_id: str) -> Saved:
-        """What is unanswered. `new_id` becomes the outbox's id if it has none yet."""
-        lanes = self._database.connection.execute(
-            "SELECT recipient, outbox, next_ordinal, round FROM lanes"
-        )
-        sends = self._database.connection.execute(
-            "SELECT key, recipient, body, ordinal FROM sends ORDER BY place"
-        )
-        return Saved(
-            self._database.about("outbox", new_id),
+    def load(self) -> Stored:
+        """Whose it is, and what is unanswered."""
+        execute = self._database.connection.execute
+        lanes = execute("SELECT recipient, outbox, next_ordinal, round FROM lanes")
+        sends = execute("SELECT key, recipient, body, ordinal FROM sends ORDER BY place")
+        return Stored(
+            self._database.about("user"),
+            self._database.about("outbox"),
             [LaneChanged(*row) for row in lanes],
             [SavedSend(*row) for row in sends],
         )
 
-    def save(self, changes: Iterable[Change]) -> None:
-        """Make changes safe, all or none. Raises FolderUnreadable if the disk does not take
-        them."""
+    def save(self, changes: Sequence[Change]) -> None:
+        """Make changes outlive a power cut, all or none. It waits for the disk. Raises
+        FolderUnreadable."""
         execute = self._database.connection.execute
         try:
             execute("BEGIN IMMEDIATE")
@@ -68,9 +68,13 @@ class OutboxFile:
                         "UPDATE sends SET ordinal = ? WHERE key = ?", (change.ordinal, change.key)
                     )
                 elif type(change) is Finished:
-                    execute("DELETE FROM sends WHERE key = ?", (change.key,))
-                else:
+                    execute("DELETE FROM sends WHERE key = ?", change)
+                elif type(change) is LaneChanged:
                     execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?, ?)", change)
+                elif type(change) is Owned:
+                    execute("INSERT OR IGNORE INTO about VALUES ('user', ?)", change)
+                elif type(change) is Begun:
+                    execute("INSERT OR IGNORE INTO about VALUES ('outbox', ?)", change)
             execute("COMMIT")
         except sqlite3.Error as error:
             raise self._database.unreadable(error) from None

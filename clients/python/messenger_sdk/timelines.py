@@ -1,8 +1,8 @@
 """What a device has shown of each conversation, and what it still has to ask for. Pure.
 
-A conversation is shown 1, 2, 3 …: what comes early is held until what is before it has come. What
-there was before the device began is history: a conversation that existed then begins at the first
-message seen, or after the head it had; one that did not begins at 1.
+A device shows each conversation as 1, 2, 3 …: it holds a message that comes early until those
+before it have come. What there was before the device began is history: a conversation that existed
+then begins at the first message seen, or after the head it had; one that did not begins at 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +11,9 @@ from typing import NamedTuple
 from schemas.frames import MAX_SYNC_CONVERSATIONS, Message, Sync
 
 MAX_HELD = 200
-"""Messages of a conversation held back; what is beyond comes again in the pages that are asked
-for."""
+"""Early messages that are held of one conversation. Those beyond come again in the pages that are
+asked for."""
+MAX_HELD_IN_ALL = 2000
 
 
 class Shown(NamedTuple):
@@ -25,19 +26,20 @@ class Shown(NamedTuple):
 class _Timeline:
     __slots__ = ("cursor", "floor", "head", "held", "missing")
 
-    def __init__(self, cursor: int) -> None:
-        self.floor = self.cursor = cursor
-        self.head = cursor
-        """The last seq known to exist."""
-        self.held: dict[int, Message] = {}
-        self.missing = 0
+    cursor: int
+    """The last seq shown, or that counts as shown."""
+    floor: int
+    """The last seq that is history."""
+    head: int
+    """The last seq known to exist."""
+    held: dict[int, Message]
+    missing: int
+    """Messages that were passed over since the last one shown."""
 
-    def pass_over(self, cursor: int) -> None:
-        """What is up to `cursor` cannot be had any more."""
-        if cursor > self.cursor:
-            self.missing += cursor - self.cursor
-            self.cursor = cursor
-            self.held = {seq: message for seq, message in self.held.items() if seq > cursor}
+    def __init__(self, cursor: int) -> None:
+        self.floor = self.cursor = self.head = cursor
+        self.held = {}
+        self.missing = 0
 
 
 class Timelines:
@@ -48,9 +50,10 @@ class Timelines:
         self._lines = {
             conversation: _Timeline(cursor) for conversation, cursor in (shown or {}).items()
         }
+        self._held = 0
         self._behind: dict[str, None] = {}
         self._floors: dict[str, int] = {}
-        """By the first heads: what counts as shown of conversations of which nothing was."""
+        """By the first heads: what counts as shown of conversations of which nothing was shown."""
         self.begun = shown is not None
         """The first heads have all come."""
 
@@ -80,8 +83,9 @@ class Timelines:
         line = self._lines.get(conversation)
         return line.cursor if line else 0
 
-    def take(self, message: Message) -> list[Shown]:
-        """A message has come, pushed or in a page: what is to be shown now, in order."""
+    def take(self, message: Message, room: bool = True) -> list[Shown]:
+        """A message has come, pushed or in a page. Returns what can be shown now, in order. Without
+        `room` the message is dropped: only that it exists is remembered, so a page brings it."""
         line = self._lines.get(message.conversation)
         if line is None:
             floor = self._floors.pop(message.conversation, 0 if self.begun else message.seq)
@@ -89,13 +93,14 @@ class Timelines:
             line.head = floor
         if message.seq <= line.cursor:
             return []
-        if message.seq == line.cursor + 1 or len(line.held) < MAX_HELD:
-            line.held[message.seq] = message
         line.head = max(line.head, message.seq)
+        if room and (message.seq == line.cursor + 1 or self._may_hold(line, message.seq)):
+            self._held += message.seq not in line.held
+            line.held[message.seq] = message
         return self._go_on(message.conversation, line)
 
     def heads(self, heads: Mapping[str, int]) -> None:
-        """The server's word on where conversations have got to."""
+        """The server has said up to which seq these conversations go."""
         for conversation, head in heads.items():
             line = self._lines.get(conversation)
             if line is None and not self.begun:
@@ -107,21 +112,33 @@ class Timelines:
             self._go_on(conversation, line)
 
     def page(self, messages: Sequence[Message], first: bool = False) -> list[Shown]:
-        """What a page brings; `first`: what is before it is kept no more."""
+        """A page has come; `first`: nothing before it is kept. Returns what can be shown now."""
         if first and messages and (line := self._lines.get(messages[0].conversation)) is not None:
-            line.pass_over(messages[0].seq - 1)
+            self._pass_over(line, messages[0].seq - 1)
         return [shown for message in messages for shown in self.take(message)]
 
     def gone(self, conversation: str) -> list[Shown]:
-        """What is after the cursor cannot be had here: show on with what there is."""
+        """The server cannot give what is after the cursor: show on with what there is."""
         line = self._lines[conversation]
-        cursor = min(line.held, default=line.head + 1) - 1
-        line.pass_over(cursor)
+        self._pass_over(line, min(line.held, default=line.head + 1) - 1)
         return self._go_on(conversation, line)
+
+    def _may_hold(self, line: _Timeline, seq: int) -> bool:
+        return seq in line.held or (len(line.held) < MAX_HELD and self._held < MAX_HELD_IN_ALL)
+
+    def _pass_over(self, line: _Timeline, cursor: int) -> None:
+        """What is up to `cursor` cannot be had any more."""
+        if cursor > line.cursor:
+            line.missing += cursor - line.cursor
+            line.cursor = cursor
+            for seq in [seq for seq in line.held if seq <= cursor]:
+                del line.held[seq]
+                self._held -= 1
 
     def _go_on(self, conversation: str, line: _Timeline) -> list[Shown]:
         shown: list[Shown] = []
         while (message := line.held.pop(line.cursor + 1, None)) is not None:
+            self._held -= 1
             shown.append(Shown(message, line.missing))
             line.cursor, line.missing = message.seq, 0
         if line.head > line.cursor:

@@ -1,15 +1,123 @@
-"""What was shown survives a restart: nothing is shown again, and nothing that came meanwhile is
-left out."""
+"""What a client does with its folder: nothing is sent twice or shown twice over a restart, and
+nothing that came meanwhile is left out."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
 
-from messenger_sdk import Client, FolderInUse, MessageReceived
-from messenger_sdk.shown_file import ShownFile
+from messenger_sdk import (
+    Client,
+    FolderOfAnother,
+    FolderStorage,
+    FolderUnreadable,
+    MessageReceived,
+    SendFailed,
+    SendRefused,
+    StateChanged,
+)
+from messenger_sdk.events import Event
+from messenger_sdk.storage import Owned
+from schemas import frames
+from schemas.codes import Code
 from schemas.frames import Heads, History, Marks, Message, Page, Read, Received, Sync
-from tests.harness.fake_gateway import FakeGateway, Line, eventually
+from tests.harness.fake_gateway import FakeGateway, Line, eventually, sent
+
+_numbers = itertools.count(1)
+
+
+def new_id() -> str:
+    return f"{next(_numbers):032x}"
+
+
+def client(gateway: FakeGateway, path: Path) -> Client:
+    return Client(gateway.url, "token", "phone", folder=path, jitter=lambda: 0.1, new_id=new_id)
+
+
+async def never_welcomes(line: Line) -> None:
+    await line.stay()
+
+
+async def takes_all(line: Line) -> None:
+    await line.welcome()
+    while True:
+        (send,) = await line.sends(1)
+        await line.say(sent(send, send.ordinal))
+
+
+async def test_what_was_written_before_a_restart_is_sent_after_it_once_and_in_order(
+    tmp_path: Path,
+) -> None:
+    path, bodies = tmp_path / "outbox", [f"message {number}" for number in range(20)]
+    async with FakeGateway(never_welcomes) as gateway, client(gateway, path) as device:
+        for body in bodies:
+            device.submit("bob", body)
+    events: list[Event] = []
+    async with FakeGateway(takes_all) as gateway, client(gateway, path) as device:
+        assert [send.body for send in device.device.unanswered()] == bodies
+
+        async def watch() -> None:
+            async for event in device:
+                events.append(event)
+
+        watching = asyncio.create_task(watch())
+        await eventually(lambda: not device.device.unanswered())
+        await device.close()
+        await watching
+    assert [event.body for event in events if isinstance(event, MessageReceived)] == bodies
+    storage = FolderStorage(path)
+    assert storage.load().sends == []
+    storage.close()
+
+
+async def test_a_refusal_of_what_nobody_waits_for_any_more_is_an_event(tmp_path: Path) -> None:
+    async def refuses(line: Line) -> None:
+        await line.welcome()
+        (send,) = await line.sends(1)
+        await line.say(
+            frames.Refused(
+                "alice:bob", send.outbox, send.ordinal, send.key, Code.BODY_INVALID.number, 0
+            )
+        )
+        await line.stay()
+
+    path = tmp_path / "outbox"
+    async with FakeGateway(never_welcomes) as gateway, client(gateway, path) as device:
+        device.submit("bob", "hi")
+    async with FakeGateway(refuses) as gateway, client(gateway, path) as device:
+        async for event in device:
+            if isinstance(event, SendFailed):
+                assert (event.to, event.body) == ("bob", "hi")
+                assert isinstance(event.error, SendRefused)
+                break
+
+
+async def test_anothers_outbox_is_not_sent(tmp_path: Path) -> None:
+    storage = FolderStorage(tmp_path)
+    await storage.save([Owned("bob")])
+    storage.close()
+    async with FakeGateway(takes_all) as gateway, client(gateway, tmp_path) as device:
+        sending = device.submit("carol", "hi")
+        with pytest.raises(FolderOfAnother, match="of bob, and this is alice"):
+            await asyncio.wait_for(sending, 5)
+        assert device.state == "stopped"
+
+
+async def test_a_file_that_fails_stops_the_client_before_anything_leaves(tmp_path: Path) -> None:
+    async with FakeGateway(takes_all) as gateway, client(gateway, tmp_path / "outbox") as device:
+        await device.send("bob", "before")
+        storage = device._storage
+        assert isinstance(storage, FolderStorage)
+        storage._outbox._database.connection.execute("PRAGMA max_page_count = 1")  # a full disk
+        with pytest.raises(FolderUnreadable, match="full"):
+            await device.send("bob", "x" * 16_000)
+        with pytest.raises(FolderUnreadable, match="full"):
+            await device.saved()
+        assert device.state == "stopped"
+        events = [event async for event in device]
+        assert events[-1] == StateChanged("stopped", 0)
+
 
 A, B, C = "alice:bob", "alice:carol", "alice:dave"
 
@@ -55,14 +163,12 @@ async def shown(server: Server, folder: Path, count: int) -> list[tuple[str, int
     ):
 
         async def watch() -> None:
-            async for event in phone.events():
+            async for event in phone:
                 if isinstance(event, MessageReceived):
                     found.append((event.conversation, event.seq))
 
         watching = asyncio.create_task(watch())
-        await eventually(
-            lambda: server.told and phone._receiver.timelines.begun and len(found) >= count
-        )
+        await eventually(lambda: server.told and phone.device.begun and len(found) >= count)
         await phone.close()
         await watching
     return sorted(found)
@@ -111,7 +217,7 @@ async def test_a_receipt_that_was_lost_before_the_end_is_said_after_the_next_sta
                     {str(receipt) for receipt in receipts} == {str(Received(A, 1)), str(Read(B, 1))}
                 )
             )
-            assert phone.unread(B) == 0
+            assert phone.device.unread(B) == 0
             await phone.close()
             assert await watching == 2 * (1 - lost)
         receipts.clear()
@@ -136,11 +242,11 @@ async def test_what_was_read_and_not_heard_of_is_said_after_the_next_start(tmp_p
         Client(gateway.url, "t", "phone", folder=tmp_path) as phone,
     ):
         await eventually(lambda: Read(A, 3) in receipts)
-        assert phone.unread(A) == 0
+        assert phone.device.unread(A) == 0
 
 
 async def collect(phone: Client) -> int:
-    return len([event async for event in phone.events() if isinstance(event, MessageReceived)])
+    return len([event async for event in phone if isinstance(event, MessageReceived)])
 
 
 async def test_another_log_is_another_beginning(tmp_path: Path) -> None:
@@ -149,26 +255,3 @@ async def test_another_log_is_another_beginning(tmp_path: Path) -> None:
     assert await shown(Server(counts, "another"), tmp_path, 0) == []
     counts[A] = 4
     assert await shown(Server(counts, "another"), tmp_path, 1) == [(A, 4)]
-
-
-def test_what_was_shown_before_the_beginning_counts(tmp_path: Path) -> None:
-    file = ShownFile(tmp_path / "shown.sqlite")
-    file.save(A, 3, received=True)
-    assert file.load() == ("", {}, {}, {})
-    file.begin("log", {A: 2, B: 2})
-    file.save(A, 4, received=False)
-    file.save(B, 1, received=True)
-    file.save(B, 2, received=False)
-    file.close()
-    file = ShownFile(tmp_path / "shown.sqlite")
-    assert file.load() == ("log", {A: 4, B: 2}, {A: 3, B: 1}, {A: 4, B: 2})
-    file.forget()
-    assert file.load() == ("", {}, {}, {})
-    file.close()
-
-
-def test_one_process_a_folder(tmp_path: Path) -> None:
-    file = ShownFile(tmp_path / "shown.sqlite")
-    with pytest.raises(FolderInUse):
-        ShownFile(tmp_path / "shown.sqlite")
-    file.close()

@@ -1,13 +1,10 @@
-"""Whose presence a device watches: what it asks, and when again. Pure; times in seconds of any one
+"""Whose presence a device watches, and when it asks for it. Pure; times are seconds of any one
 clock."""
 
 from collections.abc import Callable, Iterable, Iterator
 
-from messenger_sdk.backoff import delay
+from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
 from schemas.frames import MAX_WATCHED, Error, Presence, Presences, Watch
-
-_FIRST_RETRY = 3
-"""After an error, as after this many failed attempts to connect."""
 
 
 class WatchList:
@@ -16,34 +13,34 @@ class WatchList:
 
     def __init__(self, jitter: Callable[[], float], ids: Iterator[int]) -> None:
         self.presence: dict[str, Presence] = {}
-        """The last that was told of each."""
+        """The last that the server said of each."""
         self._jitter = jitter
         self._ids = ids
-        self._users: list[str] = []
+        self.users: list[str] = []
         self._asked = 0
+        """The id of the last question of this session, 0 if there was none."""
         self._ask_at: float | None = None
+        """When to ask, or to ask again if no answer comes; None: nothing is to be asked."""
         self._failures = 0
 
     def set(self, users: Iterable[str], now: float) -> None:
         """Watch these users, the first MAX_WATCHED of them, and no others."""
-        self._users = list(dict.fromkeys(users))[:MAX_WATCHED]
-        self.presence = {
-            user: known for user, known in self.presence.items() if user in self._users
-        }
+        self.users = list(dict.fromkeys(users))[:MAX_WATCHED]
+        self.presence = {user: known for user, known in self.presence.items() if user in self.users}
         self._ask_at = now
 
     def begin(self, now: float) -> None:
         """A new session, or what was watched may have been forgotten."""
         self._asked = 0
-        self._ask_at = now if self._users else None
+        self._ask_at = now if self.users else None
 
     def question(self, now: float) -> Watch | None:
         """What to ask now."""
         if self._ask_at is None or self._ask_at > now:
             return None
-        self._ask_at = None
+        self._ask_at = now + LOST_SECONDS
         self._asked = next(self._ids)
-        return Watch(self._asked, self._users)
+        return Watch(self._asked, self.users)
 
     def wake_at(self) -> float | None:
         """When to look for a question again, if nothing happens before."""
@@ -57,6 +54,7 @@ class WatchList:
             self._later(now)
         else:
             self._failures = 0
+            self._ask_at = None
         return [presence for presence in presences.users if self.take(presence)]
 
     def error(self, error: Error, now: float) -> bool:
@@ -65,15 +63,17 @@ class WatchList:
             return False
         if error.retry:
             self._later(now)
+        else:
+            self._ask_at = None
         return True
 
     def take(self, presence: Presence) -> bool:
         """A presence has come, pushed or in an answer; True if it is news."""
-        if presence.user not in self._users or self.presence.get(presence.user) == presence:
+        if presence.user not in self.users or self.presence.get(presence.user) == presence:
             return False
         self.presence[presence.user] = presence
         return True
 
     def _later(self, now: float) -> None:
-        self._ask_at = now + delay(_FIRST_RETRY + self._failures, self._jitter())
+        self._ask_at = now + delay(FIRST_RETRY + self._failures, self._jitter())
         self._failures += 1

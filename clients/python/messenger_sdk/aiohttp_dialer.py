@@ -1,0 +1,79 @@
+"""Links over real WebSockets, by aiohttp."""
+
+import asyncio
+
+import aiohttp
+
+from messenger_sdk.dialer import Closed
+
+_HEARTBEAT_SECONDS = 25.0
+"""How often a link pings. A dead network is noticed after half as long again, however quiet the
+conversations are."""
+_GOODBYE_SECONDS = 1.0
+
+
+class AiohttpDialer:
+    """A Dialer."""
+
+    async def dial(self, url: str) -> "AiohttpLink":
+        http = aiohttp.ClientSession()
+        try:
+            socket = await http.ws_connect(
+                url,
+                max_msg_size=0,
+                heartbeat=_HEARTBEAT_SECONDS,
+                timeout=aiohttp.ClientWSTimeout(ws_close=_GOODBYE_SECONDS),
+            )
+        except BaseException as error:
+            await http.close()
+            if isinstance(error, aiohttp.ClientError | ValueError):
+                raise ConnectionError(f"{url}: {error}") from error
+            raise
+        return AiohttpLink(http, socket)
+
+
+class AiohttpLink:
+    """A Link."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse
+    ) -> None:
+        self._http = http
+        self._socket = socket
+        self._ended = False
+        self._writing: asyncio.Task[None] | None = None
+
+    async def send(self, message: bytes) -> None:
+        if self._ended:
+            raise ConnectionError("the link has ended")
+        self._writing = asyncio.ensure_future(self._socket.send_str(message.decode()))
+        try:
+            await self._writing
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+            raise ConnectionError("the link has ended") from None
+        except aiohttp.ClientError as error:
+            raise ConnectionError(str(error)) from error
+        finally:
+            self._writing = None
+
+    async def receive(self) -> bytes | Closed:
+        message = await self._socket.receive()
+        if message.type is aiohttp.WSMsgType.TEXT:
+            return str(message.data).encode()
+        self._end()
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            return Closed(int(message.data or 0), str(message.extra or ""))
+        return Closed(self._socket.close_code or 0)
+
+    async def close(self) -> None:
+        self._end()
+        await self._socket.close()
+        await self._http.close()
+
+    def _end(self) -> None:
+        """Also ends a write: to a peer that reads no more, it could take minutes to fail."""
+        self._ended = True
+        if self._writing is not None:
+            self._writing.cancel()

@@ -1,0 +1,363 @@
+"""One device of a user, as a pure object: frames and commands in, events and frames out.
+
+It knows no socket, no clock and no disk. Whoever drives it (client.py, a test, a simulation)
+
+- gives it each frame of the server (`receive`) and says when a session has ended (`disconnected`),
+- sends what `due` gives, now and again at `wake_at`; before the frames leave, the `changes` that
+  the device made until then have to be saved,
+- writes down its `notes` after each call,
+- hands its events to the application, and says when the application has seen a message (`shown`).
+
+Times are seconds of any one clock.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from messenger_sdk.catching_up import MAX_CATCHING_UP
+from messenger_sdk.errors import FolderOfAnother, SendRefused, SendUnknown
+from messenger_sdk.events import (
+    Ended,
+    Event,
+    HistoryEnded,
+    MarksChanged,
+    MessageReceived,
+    PresenceChanged,
+    Typing,
+)
+from messenger_sdk.history import AT_ONCE, History
+from messenger_sdk.inbox import Inbox
+from messenger_sdk.look_ups import LookUps
+from messenger_sdk.outbox import Outbox, SendEnded, SentMessage
+from messenger_sdk.storage import Change, LogForgotten, Note, Owned, SavedSend, Stored
+from messenger_sdk.watch_list import WatchList
+from schemas import frames
+from schemas.codes import Code
+from schemas.ids import UserId, conversation_of, members_of_valid, user_id
+
+TYPING_SECONDS = 3.0
+"""From one `typing` frame of a conversation to the next."""
+_NOTHING = Stored()
+
+Happening = Event | Ended
+Happenings = Sequence[Happening]
+
+
+class Device:
+    """`stored` is what it begins with. `jitter` from [0, 1); `new_id` makes random ids of 32 hex
+    digits."""
+
+    def __init__(
+        self, stored: Stored, jitter: Callable[[], float], new_id: Callable[[], str]
+    ) -> None:
+        self.user = stored.user
+        """Empty before the first welcome of a new device."""
+        self.online = False
+        self._jitter = jitter
+        self._new_id = new_id
+        self._ids = itertools.count(2)
+        self._changes: list[Change] = []
+        self._notes: list[Note] = []
+        self._outbox = Outbox(new_id, stored=stored, journal=self._changes.append)
+        self._history = History(jitter, self._ids)
+        self._look_ups = LookUps(self._history)
+        self._watch_list = WatchList(jitter, self._ids)
+        self._typed: dict[str, float] = {}
+        self._typing: list[frames.Typing] = []
+        self._inbox = self._new_inbox(stored)
+
+    # What the server says
+
+    def receive(self, frame: frames.ServerFrame, now: float) -> Happenings:
+        """A frame has come. Returns what happened because of it, in order.
+
+        Raises FolderOfAnother for a welcome of another user than the stored one; then nothing may
+        be sent.
+        """
+        handler = self._HANDLERS.get(type(frame))
+        return () if handler is None else handler(self, frame, now)
+
+    def disconnected(self) -> None:
+        """The session has ended. What was under way is sent or asked again after the next
+        welcome."""
+        self.online = False
+        self._typing.clear()
+
+    # What the device says
+
+    def due(self, now: float) -> list[frames.Command]:
+        """The frames to send now, in order; none while there is no session."""
+        if not self.online:
+            return []
+        typing, self._typing = self._typing, []
+        return [
+            *self._outbox.transmit(now),
+            *self._inbox.marks.receipts(),
+            *self._questions(now),
+            *typing,
+        ]
+
+    def wake_at(self) -> float | None:
+        """When something will be due if nothing happens before; None: never."""
+        if not self.online:
+            return None
+        return min((at for part in self._parts if (at := part.wake_at()) is not None), default=None)
+
+    def changes(self) -> list[Change]:
+        """What was changed since this was last called. It must be saved before frames that `due`
+        gives from now on, or has given before, leave the device."""
+        changes = self._changes.copy()
+        self._changes.clear()
+        return changes
+
+    def notes(self) -> list[Note]:
+        """What was noted since this was last called."""
+        notes = self._notes.copy()
+        self._notes.clear()
+        return notes
+
+    # What the application does
+
+    def submit(self, to: str, body: str) -> str:
+        """Queue a message to the user `to`; its key. A SendEnded with this key is its result.
+
+        Raises OutboxFull, InvalidId, and SendRefused for a body that the server would refuse.
+        """
+        recipient = user_id(to)
+        try:
+            size = len(body.encode())
+        except UnicodeEncodeError:
+            raise SendRefused(Code.BODY_INVALID.number) from None
+        if size > frames.MAX_BODY_BYTES:
+            raise SendRefused(Code.BODY_TOO_LARGE.number)
+        if self.user:
+            conversation_of(UserId(self.user), recipient)
+        key = self._new_id()
+        self._outbox.add(recipient, key, body)
+        return key
+
+    def history(
+        self,
+        conversation: str,
+        before: int | None = None,
+        after: int | None = None,
+        limit: int = 50,
+    ) -> int:
+        """Ask for the newest messages below `before`, or the oldest above `after`; of neither, the
+        newest. A HistoryEnded with the id that this returns is the result."""
+        return self._history.ask(conversation, before, after, limit)
+
+    def cancel_history(self, id_: int) -> None:
+        """Nobody waits for this question any more."""
+        self._history.cancel(id_)
+
+    def shown(self, message: MessageReceived) -> None:
+        """The application has seen a message that `receive` gave, and all before it."""
+        self._inbox.shown(message)
+
+    def read(self, conversation: str, seq: int) -> None:
+        """The person has read all up to `seq`."""
+        self._inbox.read(conversation, seq)
+
+    def watch(self, users: Iterable[str], now: float) -> None:
+        """Tell of the presence of these users, the first 200 of them, and of no others."""
+        self._watch_list.set(users, now)
+
+    def typing(self, conversation: str, now: float) -> None:
+        """The person is writing. At most one frame in TYPING_SECONDS says so."""
+        if self.online and now - self._typed.get(conversation, -TYPING_SECONDS) >= TYPING_SECONDS:
+            self._typed[conversation] = now
+            self._typing.append(frames.Typing(conversation))
+
+    # What the device knows
+
+    @property
+    def begun(self) -> bool:
+        """The first heads have come: it is decided what is history and what this device shows."""
+        return self._inbox.timelines.begun
+
+    @property
+    def caught_up(self) -> bool:
+        """It is online and has given out every message that the server has named."""
+        return self.online and self.begun and not self._inbox.catching_up.busy
+
+    @property
+    def waits(self) -> bool:
+        """There is something that it still has to hear from the server."""
+        asks = any(part.wake_at() is not None for part in self._parts)
+        return not self.online or asks or self._inbox.catching_up.busy
+
+    def cursors(self) -> dict[str, int]:
+        """conversation → last seq given out, or that counts as shown."""
+        return self._inbox.timelines.cursors()
+
+    def floors(self) -> dict[str, int]:
+        """conversation → last seq that was history when the device began, or went on."""
+        return self._inbox.timelines.floors()
+
+    def unanswered(self) -> list[SavedSend]:
+        """Sends without an answer, those of before this start included, by recipient and in
+        order."""
+        return self._outbox.unanswered()
+
+    def mark(self, conversation: str, user: str) -> MarksChanged:
+        """What a user has received and read of a conversation, as far as this device knows."""
+        return self._inbox.mark(conversation, user)
+
+    def unread(self, conversation: str) -> int:
+        """How many messages of a conversation the person has not read. A user who writes has read
+        what is before."""
+        return self._inbox.unread(conversation)
+
+    @property
+    def watched(self) -> list[str]:
+        """The users whose presence is watched."""
+        return self._watch_list.users
+
+    @property
+    def presence(self) -> Mapping[str, frames.Presence]:
+        """The last that the server said of each watched user."""
+        return self._watch_list.presence
+
+    # Inside
+
+    @property
+    def _parts(self) -> "tuple[_Part, ...]":
+        inbox = self._inbox
+        return self._outbox, inbox.catching_up, inbox.marks, self._watch_list, self._history
+
+    def _new_inbox(self, stored: Stored) -> Inbox:
+        return Inbox(self.user, stored, self._jitter, self._ids, self._notes.append)
+
+    def _questions(self, now: float) -> list[frames.Question]:
+        inbox = self._inbox
+        others = inbox.marks.question(now), self._watch_list.question(now)
+        history = self._history.questions(
+            now, min(AT_ONCE, MAX_CATCHING_UP - inbox.catching_up.under_way)
+        )
+        slots = MAX_CATCHING_UP - self._history.under_way
+        catching_up = inbox.catching_up.questions(now, slots, inbox.room)
+        return [*(one for one in others if one is not None), *history, *catching_up]
+
+    def _welcomed(self, frame: frames.Welcome, now: float) -> Happenings:
+        if self.user and self.user != frame.user:
+            raise FolderOfAnother(
+                f"the folder holds messages of {self.user}, and this is {frame.user}"
+            )
+        if not self.user:
+            self._changes.append(Owned(frame.user))
+        self.user = frame.user
+        if self._inbox.log and self._inbox.log != frame.log:
+            self._inbox = self._new_inbox(_NOTHING)
+            self._notes.append(LogForgotten())
+        self._inbox.log, self._inbox.marks.user = frame.log, frame.user
+        self.online = True
+        self._outbox.reconnected()
+        self._history.begin()
+        self._inbox.begin(now)
+        self._watch_list.begin(now)
+        return ()
+
+    def _resync(self, _: frames.Resync, now: float) -> Happenings:
+        self._inbox.resync(now)
+        self._watch_list.begin(now)
+        return ()
+
+    def _message(self, frame: frames.Message, now: float) -> Happenings:
+        return [*self._own_seen(frame, now), *self._inbox.message(frame)]
+
+    def _sent(self, frame: frames.Sent, now: float) -> Happenings:
+        conversation, seq, time = frame.conversation, frame.seq, frame.time
+        ended = self._outbox.sent(self._other(conversation), frame, now)
+        if not ended:  # answered already, or of an earlier life, to which nobody pushes the message
+            return self._inbox.goes_on(conversation, seq)
+        body = ended[0].body
+        own = frames.Message(conversation, seq, self.user, frame.key, time, body)
+        return [*ended, *self._inbox.message(own)]
+
+    def _refused(self, frame: frames.Refused, now: float) -> Happenings:
+        return self._outbox.refused(self._other(frame.conversation), frame, now)
+
+    def _out_of_step(self, frame: frames.OutOfStep, now: float) -> Happenings:
+        ended = self._outbox.out_of_step(self._other(frame.conversation), frame, now)
+        for send in ended:
+            if isinstance(send.result, SendUnknown):
+                self._look_ups.begin(send, frame.conversation)
+        return [send for send in ended if not isinstance(send.result, SendUnknown)]
+
+    def _heads(self, frame: frames.Heads, now: float) -> Happenings:
+        return self._inbox.heads(frame, now)
+
+    def _page(self, frame: frames.Page, now: float) -> Happenings:
+        own = [ended for message in frame.messages for ended in self._own_seen(message, now)]
+        ended = self._history.answer(frame)
+        news = self._inbox.page(frame, now) if ended is None else self._history_ended(ended)
+        return [*own, *news]
+
+    def _error(self, frame: frames.Error, now: float) -> Happenings:
+        if self._inbox.marks.error(frame, now) or self._watch_list.error(frame, now):
+            return ()
+        ended = self._history.error(frame, now)
+        if ended is not False:
+            return () if ended is True else self._history_ended(ended)
+        news = self._inbox.gone(frame, now)
+        return self._outbox.error(frame, now) if news is None else news
+
+    def _presence(self, frame: frames.Presence, _: float) -> Happenings:
+        return _changed([frame] if self._watch_list.take(frame) else [])
+
+    def _presences(self, frame: frames.Presences, now: float) -> Happenings:
+        return _changed(self._watch_list.answer(frame, now))
+
+    def _user_typing(self, frame: frames.UserTyping, _: float) -> Happenings:
+        return [Typing(frame.conversation, frame.user)]
+
+    def _mark(self, frame: frames.Mark, _: float) -> Happenings:
+        return self._inbox.told([frame] if self._inbox.marks.take(frame) else [])
+
+    def _marks(self, frame: frames.Marks, now: float) -> Happenings:
+        return self._inbox.told(self._inbox.marks.answer(frame, now))
+
+    def _own_seen(self, message: frames.Message, now: float) -> list[SendEnded]:
+        """The user's own message, seen with its key, is an answer to its send, too."""
+        if message.sender != self.user:
+            return []
+        sent = SentMessage(message.conversation, message.seq, message.time)
+        to = self._other(message.conversation)
+        return self._outbox.own_message(to, message.key, sent, now)
+
+    def _history_ended(self, ended: HistoryEnded) -> Happenings:
+        looked_up = self._look_ups.answer(ended, self.user)
+        if isinstance(looked_up, SendEnded):
+            return [looked_up]
+        return () if looked_up else [ended]
+
+    def _other(self, conversation: str) -> str:
+        first, second = members_of_valid(conversation)
+        return second if first == self.user else first
+
+    _HANDLERS: Mapping[type, Callable[..., Happenings]] = {
+        frames.Welcome: _welcomed,
+        frames.Resync: _resync,
+        frames.Message: _message,
+        frames.Sent: _sent,
+        frames.Refused: _refused,
+        frames.OutOfStep: _out_of_step,
+        frames.Heads: _heads,
+        frames.Page: _page,
+        frames.Error: _error,
+        frames.Presence: _presence,
+        frames.Presences: _presences,
+        frames.UserTyping: _user_typing,
+        frames.Mark: _mark,
+        frames.Marks: _marks,
+    }
+
+
+class _Part(Protocol):
+    def wake_at(self) -> float | None: ...
+
+
+def _changed(news: Iterable[frames.Presence]) -> Happenings:
+    return [PresenceChanged(user.user, user.online, user.last_seen) for user in news]

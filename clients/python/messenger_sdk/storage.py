@@ -1,0 +1,181 @@
+"""What a device keeps over a restart, and the port by which it is kept.
+
+A device makes two kinds of records. A `Change` is about its sends, and must outlive a power cut
+before the frame that rests on it leaves: an ordinal that has left the device belongs to its key for
+ever. A `Note` is about what was shown and read; if it is lost, messages are shown again, so it only
+has to outlive the process.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Begun(NamedTuple):
+    """The outbox got its id, 32 hex digits."""
+
+    outbox: str
+
+
+class Owned(NamedTuple):
+    """The device is this user's; it is nobody else's from now on."""
+
+    user: str
+
+
+class Added(NamedTuple):
+    """A send was queued."""
+
+    key: str
+    to: str
+    body: str
+
+
+class Numbered(NamedTuple):
+    """A send got its ordinal: it is about to be transmitted for the first time."""
+
+    key: str
+    ordinal: int
+
+
+class Finished(NamedTuple):
+    """A send has its result."""
+
+    key: str
+
+
+class LaneChanged(NamedTuple):
+    """How the sends to one recipient are numbered; rounds up to `round` have been used."""
+
+    to: str
+    outbox: str
+    next_ordinal: int
+    round: int
+
+
+Change = Begun | Owned | Added | Numbered | Finished | LaneChanged
+
+
+class LogBegun(NamedTuple):
+    """The device has its first heads of the log with this id. Up to `floors` (conversation → seq)
+    messages are history."""
+
+    log: str
+    floors: Mapping[str, int]
+
+
+class LogForgotten(NamedTuple):
+    """The server has another log: nothing of it has been shown."""
+
+
+class ShownUpTo(NamedTuple):
+    """A message was shown, and all before it. `own`: this user wrote it, so it is read as well."""
+
+    conversation: str
+    seq: int
+    own: bool
+
+
+class ReadUpTo(NamedTuple):
+    """The person has read all up to `seq`."""
+
+    conversation: str
+    seq: int
+
+
+Note = LogBegun | LogForgotten | ShownUpTo | ReadUpTo
+
+
+class SavedSend(NamedTuple):
+    """A send without an answer; `ordinal` 0 if it was never transmitted."""
+
+    key: str
+    to: str
+    body: str
+    ordinal: int
+
+
+class Stored(NamedTuple):
+    """What a device begins with. `user` and `outbox` are empty if it is new; `sends` are in the
+    order they were written. `log` is empty before the first heads; then `shown`, `received` and
+    `read` (conversation → seq) are, too."""
+
+    user: str = ""
+    outbox: str = ""
+    lanes: Sequence[LaneChanged] = ()
+    sends: Sequence[SavedSend] = ()
+    log: str = ""
+    shown: Mapping[str, int] = {}
+    received: Mapping[str, int] = {}
+    read: Mapping[str, int] = {}
+
+
+class Storage(Protocol):
+    """Keeps one device. Every method raises FolderUnreadable if it cannot."""
+
+    def load(self) -> Stored:
+        """What was kept; once, before anything else."""
+
+    async def save(self, changes: Sequence[Change]) -> None:
+        """Returns when these outlive a power cut: all of them, or none if it raises."""
+
+    def note(self, notes: Sequence[Note]) -> None:
+        """Returns when these outlive the process. It does not wait for a disk."""
+
+    def close(self) -> None: ...
+
+
+class MemoryStorage:
+    """Storage that ends with the process. It can be given to one client after another."""
+
+    def __init__(self) -> None:
+        self._user = ""
+        self._outbox = ""
+        self._lanes: dict[str, LaneChanged] = {}
+        self._sends: dict[str, SavedSend] = {}
+        self._log = ""
+        self._shown: dict[str, int] = {}
+        self._received: dict[str, int] = {}
+        self._read: dict[str, int] = {}
+
+    def load(self) -> Stored:
+        log = (self._log, dict(self._shown), dict(self._received), dict(self._read))
+        lanes, sends = list(self._lanes.values()), list(self._sends.values())
+        return Stored(self._user, self._outbox, lanes, sends, *(log if self._log else ()))
+
+    async def save(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if type(change) is Begun:
+                self._outbox = change.outbox
+            elif type(change) is Owned:
+                self._user = change.user
+            elif type(change) is Added:
+                self._sends[change.key] = SavedSend(*change, 0)
+            elif type(change) is Numbered:
+                self._sends[change.key] = self._sends[change.key]._replace(ordinal=change.ordinal)
+            elif type(change) is Finished:
+                self._sends.pop(change.key, None)
+            elif type(change) is LaneChanged:
+                self._lanes[change.to] = change
+
+    def note(self, notes: Sequence[Note]) -> None:
+        for note in notes:
+            if type(note) is LogBegun:
+                self._log = note.log
+                for conversation, seq in note.floors.items():
+                    _raise(self._shown, conversation, seq)
+            elif type(note) is LogForgotten:
+                self._log = ""
+                for seqs in (self._shown, self._received, self._read):
+                    seqs.clear()
+            elif type(note) is ShownUpTo:
+                _raise(self._shown, note.conversation, note.seq)
+                _raise(self._read if note.own else self._received, note.conversation, note.seq)
+            elif type(note) is ReadUpTo:
+                _raise(self._read, note.conversation, note.seq)
+
+    def close(self) -> None:
+        pass
+
+
+def _raise(seqs: dict[str, int], conversation: str, seq: int) -> None:
+    seqs[conversation] = max(seq, seqs.get(conversation, 0))
