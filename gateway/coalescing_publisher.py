@@ -1,12 +1,11 @@
 """Small facts of devices on their way to Kafka.
 
-Facts with the same key are merged while they wait. What Kafka does not take is sent again, if it is
-still worth sending.
+Facts with the same key are merged while they wait. What Kafka does not take is sent again.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -31,9 +30,9 @@ class CoalescingPublisher(Generic[Fact]):
     """Use it inside a running loop.
 
     `encode` makes one record of facts of one partition. `merge(earlier, later)` makes one fact of
-    two with the same key. `renew(fact, sent_at)` is called when Kafka has not taken a fact that was
-    sent at `sent_at` (loop time, s): it returns what to send instead, or None to drop it, because
-    a later fact may have been sent since. Facts are collected for `collect` seconds, and for `rest`
+    two with the same key. `renew(key, fact, sent_at)` is called when Kafka has not taken a fact that was
+    sent at `sent_at` (loop time, s). It returns the keys and facts to send instead, in order: a
+    later fact may have been sent since. Facts are collected for `collect` seconds, and for `rest`
     seconds since the last were sent.
     """
 
@@ -43,7 +42,7 @@ class CoalescingPublisher(Generic[Fact]):
         topic: str,
         encode: Callable[[list[Fact]], bytes],
         merge: Callable[[Fact, Fact], Fact],
-        renew: Callable[[Fact, float], Fact | None],
+        renew: Callable[[Hashable, Fact, float], Sequence[tuple[Hashable, Fact]]],
         collect: float,
         rest: float = 0.0,
     ) -> None:
@@ -70,7 +69,7 @@ class CoalescingPublisher(Generic[Fact]):
         return True
 
     def _queue(self, key: Hashable, partition: int, fact: Fact) -> None:
-        known = self._waiting.get(key)
+        known = self._waiting.pop(key, None)  # what is put later is sent later
         self._waiting[key] = partition, fact if known is None else self._merge(known[1], fact)
 
     def _schedule(self, at: float) -> None:
@@ -111,19 +110,15 @@ class CoalescingPublisher(Generic[Fact]):
                 return
             except QueueFull:
                 pass
-        for key, fact in facts:
-            self._queue(key, partition, fact)
+        self._waiting = {key: (partition, fact) for key, fact in facts} | self._waiting
         self._not_before = now + _RETRY_SECONDS
 
     def _failed(self, partition: int, facts: list[tuple[Hashable, Fact]], sent_at: float) -> None:
-        """Send again what is still worth it, merged with what waits: that is later."""
+        """Send again, before what waits: that is later."""
+        waiting, self._waiting = self._waiting, {}
         for key, fact in facts:
-            renewed = self._renew(fact, sent_at)
-            if renewed is not None:
-                later = self._waiting.get(key)
-                self._waiting[key] = (
-                    partition,
-                    renewed if later is None else self._merge(renewed, later[1]),
-                )
-        if self._waiting:
-            self._schedule(self._loop.time() + _RETRY_SECONDS)
+            for new_key, renewed in self._renew(key, fact, sent_at):
+                self._queue(new_key, partition, renewed)
+        for key, (its_partition, later) in waiting.items():
+            self._queue(key, its_partition, later)
+        self._schedule(self._loop.time() + _RETRY_SECONDS)

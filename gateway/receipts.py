@@ -1,11 +1,13 @@
 """Devices' receipts into `receipts.submitted`.
 
 Receipts are cumulative: of two for the same conversation and device the higher one is enough, and
-sending a lower one after a higher one changes nothing. Only "this device was logged out" must not
-be followed by an older receipt of the device, which would bring the device back.
+sending a lower one after a higher one changes nothing. Only "this device was logged out" must be
+sent again after an older receipt of the device, which would otherwise bring the device back.
 """
 
 import asyncio
+from collections.abc import Hashable
+from itertools import islice
 
 from connectors.kafka.ports import Producer
 from gateway.coalescing_publisher import CoalescingPublisher
@@ -42,9 +44,8 @@ class Receipts:
     def submit(self, receipt: Receipt) -> bool:
         """Queue a receipt. False: too many wait, and this one is not queued."""
         key = receipt.conversation, receipt.user, receipt.device, receipt.read
-        return self._publisher.put(
-            key, partition_of(receipt.conversation, self._partitions), receipt
-        )
+        partition = partition_of(receipt.conversation, self._partitions)
+        return self._publisher.put(key, partition, receipt)
 
     def forget(self, user: str, device: str) -> bool:
         """Queue that a device was logged out, for every partition. False: too many facts wait, and
@@ -52,7 +53,7 @@ class Receipts:
         now = self._loop.time()
         self._forgotten.pop((user, device), None)
         self._forgotten[user, device] = now
-        for oldest, at in list(self._forgotten.items()):
+        for oldest, at in list(islice(self._forgotten.items(), 100)):
             if len(self._forgotten) <= _MAX_FORGOTTEN and at > now - _FORGET_SECONDS:
                 break
             del self._forgotten[oldest]
@@ -63,13 +64,14 @@ class Receipts:
         ]
         return all(queued)
 
-    def _renew(self, fact: _Fact, sent_at: float) -> _Fact | None:
-        """Drop the receipt of a device that was logged out after the receipt was sent."""
-        if isinstance(fact, Receipt):
-            out = self._forgotten.get((fact.user, fact.device))
-            if out is not None and out >= sent_at:
-                return None
-        return fact
+    def _renew(self, key: Hashable, fact: _Fact, sent_at: float) -> list[tuple[Hashable, _Fact]]:
+        """A device that was logged out after its receipt was sent is forgotten once more."""
+        renewed = [(key, fact)]
+        device = fact.user, fact.device
+        if isinstance(fact, Receipt) and self._forgotten.get(device, -1.0) >= sent_at:
+            partition = partition_of(fact.conversation, self._partitions)
+            renewed.append(((partition, *device), DeviceForgotten(*device)))
+        return renewed
 
 
 def _encode(items: list[_Fact]) -> bytes:

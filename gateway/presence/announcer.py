@@ -5,6 +5,7 @@ come back, here or elsewhere, so that a bad network does not make its user flick
 """
 
 import asyncio
+from collections.abc import Hashable
 from itertools import islice
 
 from connectors.kafka.ports import Producer
@@ -80,8 +81,10 @@ class PresenceAnnouncer:
     def _change(self, user: str) -> PresenceChange:
         return PresenceChange(user, self._node, user in self._connections or user in self._leaving)
 
-    def _renew(self, change: PresenceChange, _sent_at: float) -> PresenceChange:
-        return self._change(change.user)
+    def _renew(
+        self, user: Hashable, change: PresenceChange, _sent_at: float
+    ) -> list[tuple[Hashable, PresenceChange]]:
+        return [(user, self._change(change.user))]
 
     def _publish(self, user: str) -> None:
         if not self._put(user):

@@ -1,0 +1,134 @@
+"""What a node publishes of its users: the truth, in the end, whatever Kafka does not take."""
+
+import asyncio
+
+from gateway.coalescing_publisher import MAX_WAITING
+from gateway.presence.announcer import GRACE_SECONDS, PresenceAnnouncer
+from gateway.submit import MAX_UNACKNOWLEDGED
+from schemas.codec import decode_presence
+from schemas.events import PresenceChange
+from tests.harness.slow_kafka import Sent, SlowKafka, fail
+from tests.harness.virtual import run
+
+
+def changes(sent: list[Sent]) -> list[PresenceChange]:
+    return [change for record in sent for change in decode_presence(record.value).items]
+
+
+def online(sent: list[Sent]) -> list[tuple[str, bool]]:
+    return [(change.user, change.online) for change in changes(sent)]
+
+
+def test_a_fact_that_kafka_did_not_take_never_follows_a_newer_one() -> None:
+    """Fault 3: "on" is still under way when "off" is sent, and the other way round."""
+
+    async def scenario(come_back: bool) -> None:
+        kafka = SlowKafka()
+        announcer = PresenceAnnouncer("n1", 1, kafka)
+        announcer.came("bob")
+        await asyncio.sleep(1)
+        announcer.went("bob", goodbye=True)
+        await asyncio.sleep(1)
+        if come_back:
+            announcer.came("bob")
+            await asyncio.sleep(1)
+        sent = kafka.take()
+        assert online(sent) == [("bob", True), ("bob", False), ("bob", True)][: 2 + come_back]
+        for record in sent[:-1]:
+            fail(record)  # and Kafka has taken the last
+            await asyncio.sleep(2)
+        assert set(online(kafka.take())) <= {("bob", come_back)}
+
+    for come_back in (False, True):
+        run(scenario(come_back))
+
+
+def test_a_fact_that_kafka_did_not_take_is_published_again() -> None:
+    async def scenario() -> None:
+        kafka = SlowKafka()
+        announcer = PresenceAnnouncer("n1", 1, kafka)
+        announcer.came("bob")
+        for _ in range(3):
+            await asyncio.sleep(2)
+            (sent,) = kafka.take()
+            assert online([sent]) == [("bob", True)]
+            fail(sent)
+
+    run(scenario())
+
+
+def test_a_device_that_comes_back_within_the_grace_was_never_gone() -> None:
+    async def scenario() -> None:
+        kafka = SlowKafka()
+        announcer = PresenceAnnouncer("n1", 1, kafka)
+        announcer.came("bob")
+        await asyncio.sleep(1)
+        announcer.went("bob", goodbye=False)
+        await asyncio.sleep(GRACE_SECONDS - 0.1)
+        announcer.came("bob")
+        await asyncio.sleep(GRACE_SECONDS * 2)
+        assert online(kafka.take()) == [("bob", True)]
+        announcer.went("bob", goodbye=False)
+        await asyncio.sleep(GRACE_SECONDS + 0.2)
+        assert online(kafka.take()) == [("bob", False)]
+        announcer.came("bob")
+        announcer.came("bob")
+        announcer.went("bob", goodbye=True)
+        await asyncio.sleep(1)
+        assert online(kafka.take()) == [("bob", True)], "another device is still here"
+
+    run(scenario())
+
+
+def test_a_node_with_many_users_announces_all_of_them_and_never_stops_the_loop() -> None:
+    """Fault 15: more users than may wait, while Kafka takes nothing for a moment."""
+    users = [f"user{number}" for number in range(2 * MAX_WAITING + 10_000)]
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        turn = most = 0
+        """Facts sent in this turn of the loop, and the most in any."""
+
+        def count(sent: Sent) -> None:
+            nonlocal turn, most
+            if not turn:
+                loop.call_soon(next_turn)
+            turn += len(decode_presence(sent.value).items)
+            most = max(most, turn)
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn = 0
+
+        kafka = SlowKafka(count)
+        announcer = PresenceAnnouncer("n1", 4, kafka)
+        for user in users:
+            announcer.came(user)
+        await asyncio.sleep(30)
+        assert set(online(kafka.take())) == {(user, True) for user in users}
+        kafka.full = True
+        announcer.announce()
+        announcer.went(users[0], goodbye=True)
+        await asyncio.sleep(5)
+        assert kafka.take() == []
+        kafka.full = False
+        await asyncio.sleep(30)
+        assert dict(online(kafka.take())) == {user: user != users[0] for user in users}
+        assert 0 < most < 10_000, "the loop stands still while so many are sent"
+
+    run(scenario())
+
+
+def test_what_is_unacknowledged_is_bounded() -> None:
+    async def scenario() -> None:
+        kafka = SlowKafka()
+        kafka.unacknowledged = MAX_UNACKNOWLEDGED + 1
+        announcer = PresenceAnnouncer("n1", 1, kafka)
+        announcer.came("bob")
+        await asyncio.sleep(5)
+        assert kafka.take() == []
+        kafka.unacknowledged = 0
+        await asyncio.sleep(2)
+        assert online(kafka.take()) == [("bob", True)]
+
+    run(scenario())

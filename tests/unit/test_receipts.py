@@ -1,0 +1,109 @@
+"""Receipts on their way to Kafka: whatever Kafka does not take, in whatever order it comes, the
+cursors are right in the end."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.rules.cursors import NONE, Cursor, CursorId, Outcome, fold_receipts
+from gateway.receipts import Receipts
+from schemas.codec import decode_receipts
+from schemas.events import READ, RECEIVED, Receipt
+from tests.harness.slow_kafka import Sent, SlowKafka, fail
+from tests.harness.virtual import run
+
+A = "alice:bob"
+
+
+class Cursors:
+    """What the worker makes of the topic."""
+
+    def __init__(self) -> None:
+        self.known: dict[CursorId, Cursor] = {}
+
+    def get(self, cursor: CursorId) -> tuple[int, int]:
+        return self.known.get(cursor, NONE)
+
+    def of_device(self, user: str, device: str) -> Iterable[CursorId]:
+        return [cursor for cursor in self.known if cursor[1:] == (user, device)]
+
+    def fold(self, sent: Sent) -> None:
+        outcome = Outcome({}, {})
+        fold_receipts(self, ((item, 1) for item in decode_receipts(sent.value).items), outcome)
+        self.known |= outcome.changed
+
+
+def test_an_old_receipt_does_not_bring_a_device_back_that_was_logged_out() -> None:
+    """A sibling of fault 3."""
+
+    async def scenario() -> None:
+        kafka, cursors = SlowKafka(), Cursors()
+        receipts = Receipts(kafka, 1)
+        receipts.submit(Receipt(A, "bob", "phone", 5, True))
+        await asyncio.sleep(1)
+        (old,) = kafka.take()
+        receipts.forget("bob", "phone")
+        await asyncio.sleep(1)
+        (forgotten,) = kafka.take()
+        cursors.fold(forgotten)
+        fail(old)
+        await asyncio.sleep(2)
+        for sent in kafka.take():
+            cursors.fold(sent)
+        assert cursors.get((A, "bob", "phone"))[0] == 0
+
+        receipts.submit(Receipt(A, "bob", "phone", 6, True))  # it has logged in again
+        await asyncio.sleep(1)
+        (new,) = kafka.take()
+        fail(new)
+        await asyncio.sleep(2)
+        for sent in kafka.take():
+            cursors.fold(sent)
+        assert cursors.get((A, "bob", "phone"))[0] == 6
+
+    run(scenario())
+
+
+@given(
+    steps=st.lists(st.integers(1, 9) | st.just("forget"), max_size=12),
+    chance=st.randoms(use_true_random=False),
+)
+def test_whatever_kafka_does_not_take_the_cursors_are_the_highest(
+    steps: list[int | str], chance: random.Random
+) -> None:
+    """Receipts merge by maximum, so one that is sent again after a higher one changes nothing."""
+
+    async def scenario() -> None:
+        kafka, cursors = SlowKafka(), Cursors()
+        receipts = Receipts(kafka, 1)
+        under_way: list[Sent] = []
+
+        async def settle(all_: bool) -> None:
+            await asyncio.sleep(chance.choice((0.001, 0.01, 2)))
+            for sent in kafka.take():
+                if chance.random() < (0 if all_ else 0.4):
+                    under_way.append(sent)
+                else:
+                    cursors.fold(sent)
+            while under_way and (all_ or chance.random() < 0.3):
+                fail(under_way.pop(0))
+
+        for step in steps:
+            if isinstance(step, int):
+                assert receipts.submit(Receipt(A, "bob", "phone", step, True))
+            else:
+                assert receipts.forget("bob", "phone")
+            await settle(False)
+        for _ in range(3):
+            await settle(True)
+            await asyncio.sleep(2)
+        highest = max((step for step in steps if isinstance(step, int)), default=0)
+        assert cursors.get((A, "bob", RECEIVED))[0] == highest
+        assert cursors.get((A, "bob", READ))[0] == highest
+        if steps and steps[-1] == "forget":
+            assert cursors.get((A, "bob", "phone"))[0] == 0
+
+    run(scenario())
