@@ -6,6 +6,7 @@ COPY connectors connectors
 COPY streams streams
 COPY agents agents
 COPY gateway gateway
+COPY simulation simulation
 COPY ops ops
 COPY bench bench
 COPY clients clients

@@ -11,14 +11,14 @@ run: ## set up what is missing, run the whole system, show the address of the ch
 
 test: ## set up and run all tests (of the kills a sample), with real services and a browser
 	@ops/setup.sh test
-	$(PYTHON) -m pytest -q tests/unit tests/property tests/sdk tests/contract tests/stages
+	$(PYTHON) -m pytest -q tests/unit tests/property tests/simulation tests/sdk tests/contract tests/stages
 	$(PYTHON) -m pytest -q tests/integration
 	$(PYTHON) -m pytest -q tests/chaos -m "not soak"
 	$(PYTHON) -m pytest -q tests/browser
 
 chaos: ## all kills, ten times each (two hours)
 	@ops/setup.sh test
-	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough $(PYTHON) -m pytest -q tests/chaos tests/property
+	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough $(PYTHON) -m pytest -q tests/chaos tests/property tests/simulation
 
 lint: ## ruff, mypy --strict, and who may import whom
 	@ops/setup.sh lint

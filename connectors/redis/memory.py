@@ -1,16 +1,29 @@
-"""The Redis ports in memory, with a clock of the caller's: for tests. Held to the contract suite of
-Redis."""
+"""The Redis ports in memory. Held to the contract suites of Redis."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.routes import CLOCKS_MS, LEASE_SECONDS, Holders, Lease, Route, Written
-from connectors.redis.user_partitions import ENTRY_SECONDS, Begun, Entry, new_name
+from connectors.redis.user_partitions import ENTRY_SECONDS, Begun, Entry
 from connectors.redis.watchers import WATCH_SECONDS
 
 
-class _Filing:
-    """An entry of the directory, until `until`."""
+class _Port:
+    def __init__(self, redis: MemoryRedis) -> None:
+        self._call = redis.call
+        self._server = redis.server
+
+    def _now(self) -> float:
+        return self._server.clock()
+
+    def _table(self, name: str) -> dict[Any, Any]:
+        return self._server.tables[name]
+
+
+class _Filling:
+    """An entry of a user, until `until`. `mark` None: it is complete."""
 
     def __init__(self, epoch: str, mark: str, until: float) -> None:
         self.epoch = epoch
@@ -19,83 +32,91 @@ class _Filing:
         self.until = until
 
 
-class MemoryUserPartitions:
-    """`clock` in seconds. `run` names the life of Redis: a test that brings an older copy back
-    gives it another."""
+class MemoryUserPartitions(_Port):
+    """`UserPartitions`."""
 
-    def __init__(self, clock: Callable[[], float], entry_seconds: float = ENTRY_SECONDS) -> None:
-        self.run = new_name()
-        self._clock = clock
+    def __init__(self, redis: MemoryRedis, entry_seconds: float = ENTRY_SECONDS) -> None:
+        super().__init__(redis)
         self._seconds = entry_seconds
-        self._epoch = "", ""
-        self._entries: dict[str, _Filing] = {}
 
     async def find(self, user: str) -> Entry:
-        name, until = new_name(), self._clock() + self._seconds
-        if self._epoch[0] != self.run:
-            self._epoch = self.run, name
-        entry = self._held(user)
-        if entry is None or entry.epoch != self._epoch[1]:
-            entry = self._entries[user] = _Filing(self._epoch[1], name, until)
+        return await self._call(lambda: self._find(user))
+
+    async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
+        return await self._call(lambda: self._complete(user, mark, partitions))
+
+    def add(self, begun: Begun) -> None:
+        """As `Routes.lookup` does."""
+        _add(self._server, begun)
+
+    def _find(self, user: str) -> Entry:
+        name, until = self._server.new_name(), self._now() + self._seconds
+        run, epoch = self._table("names").get("epoch", (None, ""))
+        if run != self._server.run:
+            epoch = name
+            self._table("names")["epoch"] = self._server.run, epoch
+        entry = _held(self._server, user)
+        if entry is None or entry.epoch != epoch:
+            entry = self._table("user_partitions")[user] = _Filling(epoch, name, until)
         entry.until = until
         return Entry((), entry.mark) if entry.mark is not None else Entry(sorted(entry.partitions))
 
-    async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-        entry = self._held(user)
+    def _complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
+        entry = _held(self._server, user)
         if entry is None or entry.mark != mark:
             return False
         entry.partitions.update(partitions)
         entry.mark = None
         return True
 
-    def add(self, begun: Begun) -> None:
-        """As `Routes.lookup` does."""
-        for user in begun.users:
-            entry = self._held(user)
-            if entry is not None:
-                entry.partitions.add(begun.partition)
 
-    def _held(self, user: str) -> _Filing | None:
-        entry = self._entries.get(user)
-        return entry if entry is not None and entry.until > self._clock() else None
+def _held(server: MemoryRedisServer, user: str) -> _Filling | None:
+    entry: _Filling | None = server.tables["user_partitions"].get(user)
+    return entry if entry is not None and entry.until > server.clock() else None
 
 
-class MemoryRoutes:
-    """`clock` in seconds. `directory` is that of the same Redis."""
+def _add(server: MemoryRedisServer, begun: Begun) -> None:
+    for user in begun.users:
+        entry = _held(server, user)
+        if entry is not None:
+            entry.partitions.add(begun.partition)
 
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        lease_seconds: float = LEASE_SECONDS,
-        directory: MemoryUserPartitions | None = None,
-    ) -> None:
-        self.directory = directory or MemoryUserPartitions(clock)
-        self._clock = clock
+
+class MemoryRoutes(_Port):
+    """`Routes` of one process."""
+
+    def __init__(self, redis: MemoryRedis, lease_seconds: float = LEASE_SECONDS) -> None:
+        super().__init__(redis)
         self._lease = lease_seconds
-        self._slots: dict[int, tuple[str, float]] = {}
-        self._routes: dict[str, dict[str, Route]] = {}
-        self._remembers_since: float | None = None
+        self._run: int | None = None
+        self._vanished: set[int] = set()
+        """Slots whose lease had vanished, which nobody has heard yet."""
 
     def _holder(self, slot: int) -> str | None:
-        node, until = self._slots.get(slot, ("", 0.0))
-        return node if until > self._clock() else None
+        node, until = self._table("slots").get(slot, ("", 0.0))
+        return node if until > self._now() else None
 
     async def lookup(
         self, users: Sequence[str], begun: Begun | None = None
     ) -> Mapping[str, Sequence[tuple[str, int]]]:
+        return await self._call(lambda: self._lookup(users, begun))
+
+    def _lookup(
+        self, users: Sequence[str], begun: Begun | None
+    ) -> Mapping[str, Sequence[tuple[str, int]]]:
         if begun is not None:
-            self.directory.add(begun)
+            _add(self._server, begun)
         return {
             user: [
                 (route.device, route.slot)
-                for route in self._routes.get(user, {}).values()
+                for route in self._table("routes").get(user, {}).values()
                 if self._holder(route.slot) in (None, route.node)
             ]
             for user in users
         }
 
     def now(self) -> int:
-        return round(self._clock() * 1000)
+        return round(self._now() * 1000)
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:
         for slot in range(slots):
@@ -104,32 +125,55 @@ class MemoryRoutes:
         return None
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
+        lease = await self._call(lambda: self._renew(node, slot))
+        if lease is Lease.HELD and slot in self._vanished:
+            lease = Lease.VANISHED
+        self._vanished.discard(slot)
+        return lease
+
+    def _renew(self, node: str, slot: int) -> Lease:
         holder = self._holder(slot)
+        if holder is None or self._run not in (None, self._server.run):
+            self._vanished.add(slot)
+        self._run = self._server.run
         if holder not in (None, node):
             return Lease.TAKEN
-        self._slots[slot] = node, self._clock() + self._lease
-        return Lease.HELD if holder else Lease.VANISHED
+        self._table("slots")[slot] = node, self._now() + self._lease
+        return Lease.HELD
 
     async def release_slot(self, node: str, slot: int) -> None:
-        if self._holder(slot) == node:
-            del self._slots[slot]
+        def release() -> None:
+            if self._holder(slot) == node:
+                del self._table("slots")[slot]
+
+        await self._call(release)
 
     async def nodes(self, slots: int) -> Holders:
-        if self._remembers_since is None:
-            self._remembers_since = self._clock()
+        return await self._call(lambda: self._nodes(slots))
+
+    def _nodes(self, slots: int) -> Holders:
+        names, now = self._table("names"), self._now()
+        run, since = names.get("remembers", (None, now))
+        if run != self._server.run or since > now:
+            since = now
+            names["remembers"] = self._server.run, since
         holders = {node for slot in range(slots) if (node := self._holder(slot)) is not None}
-        return Holders(holders, self._clock() - self._remembers_since)
+        return Holders(holders, now - since)
 
     async def write_routes(self, routes: Sequence[Route]) -> Written:
+        return await self._call(lambda: self._write(routes))
+
+    def _write(self, routes: Sequence[Route]) -> Written:
         anew: list[Route] = []
         outdone: list[Route] = []
         replaced: list[Route] = []
         for route in routes:
-            held = self._routes.setdefault(route.user, {}).get(route.device)
+            devices = self._table("routes").setdefault(route.user, {})
+            held = devices.get(route.device)
             if held == route:
                 continue
             if held is None or held.since <= route.since or held.since > self.now() + CLOCKS_MS:
-                self._routes[route.user][route.device] = route
+                devices[route.device] = route
                 anew.append(route)
                 if (
                     held is not None
@@ -142,71 +186,97 @@ class MemoryRoutes:
         return Written(anew, outdone, replaced)
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
-        for route in routes:
-            if self._routes.get(route.user, {}).get(route.device) == route:
-                del self._routes[route.user][route.device]
+        def remove() -> None:
+            for route in routes:
+                devices = self._table("routes").get(route.user, {})
+                if devices.get(route.device) == route:
+                    del devices[route.device]
+
+        await self._call(remove)
 
 
-class MemoryOwners:
-    """`clock` in seconds."""
+class MemoryOwners(_Port):
+    """`Owners` of one stage."""
 
-    def __init__(self, clock: Callable[[], float], claim_seconds: float = CLAIM_SECONDS) -> None:
-        self._clock = clock
+    def __init__(
+        self, redis: MemoryRedis, stage: str, claim_seconds: float = CLAIM_SECONDS
+    ) -> None:
+        super().__init__(redis)
+        self._stage = stage
         self._claim = claim_seconds
-        self._owners: dict[int, tuple[str, float]] = {}
 
     async def take(self, partition: int, address: str) -> None:
-        self._owners[partition] = address, self._clock() + self._claim
+        await self._call(lambda: self._take(partition, address))
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
+        def keep() -> None:
+            held = self._find(wanted)
+            for partition in wanted:
+                if held.get(partition, address) == address:
+                    self._take(partition, address)
+
         wanted = list(partitions)
-        held = await self.find(wanted)
-        for partition in wanted:
-            if held.get(partition, address) == address:
-                await self.take(partition, address)
+        await self._call(keep)
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
-        found = {partition: self._owners.get(partition, ("", 0.0)) for partition in partitions}
-        return {
-            partition: address
-            for partition, (address, until) in found.items()
-            if until > self._clock()
-        }
+        wanted = list(partitions)
+        return await self._call(lambda: self._find(wanted))
+
+    def _take(self, partition: int, address: str) -> None:
+        self._table("owners")[self._stage, partition] = address, self._now() + self._claim
+
+    def _find(self, partitions: Iterable[int]) -> dict[int, str]:
+        owners, now = self._table("owners"), self._now()
+        found = {number: owners.get((self._stage, number), ("", 0.0)) for number in partitions}
+        return {number: address for number, (address, until) in found.items() if until > now}
 
 
-class MemoryNodes:
-    """`clock` in seconds."""
+class MemoryNodes(_Port):
+    """`Nodes`."""
 
-    def __init__(self, clock: Callable[[], float], seconds: float = LEASE_SECONDS) -> None:
-        self._clock = clock
+    def __init__(self, redis: MemoryRedis, seconds: float = LEASE_SECONDS) -> None:
+        super().__init__(redis)
         self._seconds = seconds
-        self._urls: dict[int, tuple[str, float]] = {}
 
     async def announce(self, slot: int, url: str) -> None:
-        self._urls[slot] = url, self._clock() + self._seconds
+        def announce() -> None:
+            self._table("nodes")[slot] = url, self._now() + self._seconds
+
+        await self._call(announce)
 
     async def find(self, slots: int) -> Mapping[int, str]:
-        now = self._clock()
-        return {
-            slot: url for slot, (url, until) in self._urls.items() if until > now and slot < slots
-        }
+        def find() -> Mapping[int, str]:
+            nodes, now = self._table("nodes"), self._now()
+            return {
+                slot: nodes[slot][0]
+                for slot in range(slots)
+                if slot in nodes and nodes[slot][1] > now
+            }
+
+        return await self._call(find)
 
 
-class MemoryWatchers:
-    """`clock` in seconds."""
+class MemoryWatchers(_Port):
+    """`Watchers`."""
 
-    def __init__(self, clock: Callable[[], float], watch_seconds: float = WATCH_SECONDS) -> None:
-        self._clock = clock
+    def __init__(self, redis: MemoryRedis, watch_seconds: float = WATCH_SECONDS) -> None:
+        super().__init__(redis)
         self._watch = watch_seconds
-        self._slots: dict[str, dict[int, float]] = {}
 
     async def watch(self, users: Iterable[str], slot: int) -> None:
-        for user in users:
-            self._slots.setdefault(user, {})[slot] = self._clock() + self._watch
+        def watch() -> None:
+            for user in watched:
+                self._table("watchers").setdefault(user, {})[slot] = self._now() + self._watch
+
+        watched = list(users)
+        await self._call(watch)
 
     async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
-        now = self._clock()
-        return {
-            user: [slot for slot, until in self._slots.get(user, {}).items() if until > now]
-            for user in users
-        }
+        def find() -> Mapping[str, Sequence[int]]:
+            watchers, now = self._table("watchers"), self._now()
+            return {
+                user: [slot for slot, until in watchers.get(user, {}).items() if until > now]
+                for user in users
+            }
+
+        return await self._call(find)

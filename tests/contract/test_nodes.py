@@ -7,6 +7,7 @@ import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryNodes
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.nodes import Nodes, RedisNodes
 
 SECONDS = 0.3
@@ -15,7 +16,7 @@ SECONDS = 0.3
 @pytest.fixture(params=["memory", "redis"])
 def nodes(request: pytest.FixtureRequest, redis: RedisClient) -> Nodes:
     return (
-        MemoryNodes(time.monotonic, SECONDS)
+        MemoryNodes(MemoryRedis(MemoryRedisServer(time.monotonic)), SECONDS)
         if request.param == "memory"
         else RedisNodes(redis, SECONDS)
     )

@@ -7,6 +7,7 @@ import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryOwners
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.owners import Owners, RedisOwners
 
 CLAIM = 0.3
@@ -15,7 +16,7 @@ CLAIM = 0.3
 @pytest.fixture(params=["memory", "redis"])
 def owners(request: pytest.FixtureRequest, redis: RedisClient) -> Owners:
     return (
-        MemoryOwners(time.monotonic, CLAIM)
+        MemoryOwners(MemoryRedis(MemoryRedisServer(time.monotonic)), "stage", CLAIM)
         if request.param == "memory"
         else RedisOwners(redis, "stage", CLAIM)
     )

@@ -8,6 +8,7 @@ import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import (
     CLOCKS_MS,
     Lease,
@@ -24,7 +25,7 @@ LEASE = 0.3
 @pytest.fixture(params=["memory", "redis"])
 def routes(request: pytest.FixtureRequest, redis: RedisClient) -> Routes:
     return (
-        MemoryRoutes(time.monotonic, LEASE)
+        MemoryRoutes(MemoryRedis(MemoryRedisServer(time.monotonic)), LEASE)
         if request.param == "memory"
         else RedisRoutes(redis, LEASE)
     )
@@ -36,7 +37,7 @@ Nodes = Callable[[float], Routes]
 
 @pytest.fixture(params=["memory", "redis"])
 def nodes(request: pytest.FixtureRequest, redis: RedisClient) -> Nodes:
-    shared = MemoryRoutes(time.monotonic, LEASE)
+    shared = MemoryRoutes(MemoryRedis(MemoryRedisServer(time.monotonic)), LEASE)
     return lambda fast: (
         shared
         if request.param == "memory"

@@ -14,6 +14,7 @@ import pytest
 
 from connectors.redis.client import RedisClient
 from connectors.redis.memory import MemoryRoutes, MemoryUserPartitions
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import RedisRoutes, Routes
 from connectors.redis.user_partitions import Begun, RedisUserPartitions, UserPartitions
 from ops.local.process import die_with_parent
@@ -43,8 +44,8 @@ class Ports(NamedTuple):
 @pytest.fixture(params=["memory", "redis"])
 def ports(request: pytest.FixtureRequest, redis: RedisClient) -> Ports:
     if request.param == "memory":
-        directory = MemoryUserPartitions(time.monotonic, KEPT)
-        return Ports(directory, MemoryRoutes(time.monotonic, directory=directory))
+        memory = MemoryRedis(MemoryRedisServer(time.monotonic))
+        return Ports(MemoryUserPartitions(memory, KEPT), MemoryRoutes(memory))
     return Ports(RedisUserPartitions(redis, KEPT), RedisRoutes(redis))
 
 
@@ -206,11 +207,12 @@ async def test_a_server_that_was_replaced_for_a_while_knows_nobody_when_it_is_ba
 
 
 async def test_memory_forgets_as_redis_does_when_it_begins_anew() -> None:
-    directory = MemoryUserPartitions(time.monotonic)
-    ports = Ports(directory, MemoryRoutes(time.monotonic, directory=directory))
+    server = MemoryRedisServer(time.monotonic)
+    memory = MemoryRedis(server)
+    ports = Ports(MemoryUserPartitions(memory), MemoryRoutes(memory))
     assert await ports.directory.complete("alice", await ports.mark("alice"), [1])
     mark = await ports.mark("bob")
-    directory.run = "another"
+    server.restart(server.save())
     assert await ports.known("alice") is None
     assert await ports.mark("bob") != mark
     assert not await ports.directory.complete("bob", mark, [1])

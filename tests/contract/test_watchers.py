@@ -7,6 +7,7 @@ import pytest
 
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.memory import MemoryWatchers
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.watchers import RedisWatchers, Watchers
 
 WATCH = 0.4
@@ -15,7 +16,7 @@ WATCH = 0.4
 @pytest.fixture(params=["memory", "redis"])
 def watchers(request: pytest.FixtureRequest, redis: RedisClient) -> Watchers:
     return (
-        MemoryWatchers(time.monotonic, WATCH)
+        MemoryWatchers(MemoryRedis(MemoryRedisServer(time.monotonic)), WATCH)
         if request.param == "memory"
         else RedisWatchers(redis, WATCH)
     )

@@ -3,20 +3,15 @@
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from tests.property.quiet_loop import QuietLoop
+from simulation.loop import VirtualLoop
 
 Value = TypeVar("Value")
 
 
 def run(coroutine: Coroutine[Any, Any, Value]) -> Value:
     """The result of the coroutine."""
-    loop = QuietLoop()  # type: ignore[abstract]
-    loop.begin()
+    loop = VirtualLoop()
     try:
-        task = loop.create_task(coroutine)
-        while not task.done():
-            loop.advance(1.0)
-        result: Value = task.result()
+        return loop.run(coroutine)
     finally:
-        loop.end()
-    return result
+        loop.close()

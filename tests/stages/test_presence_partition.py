@@ -13,6 +13,7 @@ import pytest
 
 from agents.presence.partition import PresencePartition
 from connectors.redis.memory import MemoryWatchers
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Holders
 from schemas.codec import decode_presence_state, encode_event
 from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceDelivered, PresenceRecord
@@ -34,7 +35,7 @@ def kafka() -> FakeKafka:
 async def make(kafka: FakeKafka, tmp_path: Path) -> AsyncIterator[Make]:
     """A worker's partition, always on the same disk; somebody watches alice."""
     made = []
-    watchers = MemoryWatchers(lambda: 0.0)
+    watchers = MemoryWatchers(MemoryRedis(MemoryRedisServer(lambda: 0.0)))
     await watchers.watch(["alice"], 1)
 
     async def go_on(partition: int) -> None: ...

@@ -6,6 +6,7 @@ import pytest
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.memory import MemoryOwners, MemoryUserPartitions
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.user_partitions import Begun, Entry
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.partition_lookup import PartitionLookup
@@ -23,7 +24,7 @@ def worker() -> FakeWorker:
 
 @pytest.fixture
 async def owners() -> MemoryOwners:
-    owners = MemoryOwners(lambda: 0.0)
+    owners = MemoryOwners(MemoryRedis(MemoryRedisServer(lambda: 0.0)), "sequencer")
     for partition in range(PARTITIONS):
         await owners.take(partition, ADDRESS)
     return owners
@@ -31,7 +32,7 @@ async def owners() -> MemoryOwners:
 
 @pytest.fixture
 def user_partitions() -> MemoryUserPartitions:
-    return MemoryUserPartitions(lambda: 0.0)
+    return MemoryUserPartitions(MemoryRedis(MemoryRedisServer(lambda: 0.0)))
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_a_redis_that_is_away_is_to_be_tried_later(workers: WorkerClient) 
         async def find(self, user: str) -> Entry:
             raise RedisUnavailable("away")
 
-    lookup = PartitionLookup(Away(lambda: 0.0), workers)
+    lookup = PartitionLookup(Away(MemoryRedis(MemoryRedisServer(lambda: 0.0))), workers)
     with pytest.raises(WorkersUnavailable):
         await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
 
@@ -126,7 +127,7 @@ async def test_a_redis_that_goes_before_the_entry_is_complete_keeps_nobody_from_
         async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
             raise RedisUnavailable("away")
 
-    lookup = PartitionLookup(Leaving(lambda: 0.0), workers)
+    lookup = PartitionLookup(Leaving(MemoryRedis(MemoryRedisServer(lambda: 0.0))), workers)
     heads = await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
     assert (heads.heads, lookup.filled) == ({A: 3, B: 5}, 0)
 
@@ -142,7 +143,7 @@ async def test_a_partition_that_its_worker_cannot_tell_of_is_pending(
 async def test_a_partition_without_an_owner_is_pending(
     worker: FakeWorker, user_partitions: MemoryUserPartitions
 ) -> None:
-    owners = MemoryOwners(lambda: 0.0)
+    owners = MemoryOwners(MemoryRedis(MemoryRedisServer(lambda: 0.0)), "sequencer")
     await owners.take(HERE, ADDRESS)
     workers = WorkerClient("sequencer", PARTITIONS, owners, worker)
     lookup = PartitionLookup(user_partitions, workers)

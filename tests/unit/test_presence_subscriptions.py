@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from connectors.redis.memory import MemoryWatchers
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame, presence_of
@@ -67,7 +68,9 @@ def conversations() -> Conversations:
 @pytest.fixture
 async def node(workers: Workers, conversations: Conversations) -> PresenceSubscriptions:
     made = PresenceSubscriptions(
-        cast(Any, workers), cast(Any, conversations), MemoryWatchers(lambda: 0.0)
+        cast(Any, workers),
+        cast(Any, conversations),
+        MemoryWatchers(MemoryRedis(MemoryRedisServer(lambda: 0.0))),
     )
     made.leased(0)
     return made

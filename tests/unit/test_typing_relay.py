@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
 from connectors.redis.user_partitions import Begun
 from gateway.presence.typing import TYPING_SECONDS, TypingRelay
@@ -20,7 +21,7 @@ class SlowRoutes(MemoryRoutes):
     """Each look takes 100 ms; `away` is a Redis that does not answer."""
 
     def __init__(self) -> None:
-        super().__init__(lambda: 0.0)
+        super().__init__(MemoryRedis(MemoryRedisServer(lambda: 0.0)))
         self.looks = self.under_way = self.most = 0
         self.away = False
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from connectors.redis.memory import MemoryOwners, MemoryUserPartitions
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.partition_lookup import PartitionLookup
 from gateway.queries.worker_client import MAX_UNDER_WAY, WorkerClient
@@ -20,9 +21,10 @@ class Lab:
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.worker = FakeWorker()
-        self.owners = MemoryOwners(lambda: 0.0)
+        redis = MemoryRedis(MemoryRedisServer(lambda: 0.0))
+        self.owners = MemoryOwners(redis, "sequencer")
         self.client = WorkerClient("sequencer", PARTITIONS, self.owners, self.worker)
-        lookup = PartitionLookup(MemoryUserPartitions(lambda: 0.0), self.client)
+        lookup = PartitionLookup(MemoryUserPartitions(redis), self.client)
         self.conversations = ConversationQueries(self.client, lookup)
         self._clock = loop.time
 
