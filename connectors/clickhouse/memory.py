@@ -1,49 +1,71 @@
-"""`Archive` in memory, for tests. Held to the same contract suite as ClickHouse."""
+"""`Archive` in memory. Held to the same contract suite as ClickHouse."""
 
+import asyncio
+import random
+from collections import deque
 from collections.abc import Sequence
+from enum import Enum
 
 from connectors.clickhouse.archive import ArchivedMessage, ArchiveMismatch, numbering_differs
-from connectors.clickhouse.client import ArchiveUnavailable
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from schemas.archive import ERASURE, CursorRow, Row
+
+_LATENCY_SECONDS = 0.02
+
+
+class Fate(Enum):
+    """What becomes of an insert that fails."""
+
+    REFUSED = "refused"
+    """Nothing is kept, and an operator must act."""
+    LOST = "lost"
+    """Nothing is kept."""
+    HALF = "half"
+    """The first half is kept."""
+    UNHEARD = "unheard"
+    """All is kept, and the answer is lost."""
 
 
 class MemoryArchive:
-    """`away` as long as it is set is what every method raises as ArchiveUnavailable."""
+    """`away` as long as it is set is what every method raises as ArchiveUnavailable. `fates` are
+    those of the next inserts. With `chance` every answer takes a while."""
 
-    def __init__(self) -> None:
+    def __init__(self, chance: random.Random | None = None) -> None:
         self.rows: dict[tuple[str, int], Row] = {}
         self.cursors: dict[tuple[str, str, str, int], int] = {}
         """(conversation, user, kind, up_to) → time."""
         self.tokens: list[str] = []
         self.away: str | None = None
+        self.fates: deque[Fate] = deque()
+        self._chance = chance
         self._numbering: set[str] = set()
 
     async def prepare(self, numbering: str) -> None:
-        self._answer()
+        await self._answer()
         reason = numbering_differs(self._numbering, numbering)
         if reason is not None:
             raise ArchiveMismatch(reason)
         self._numbering.add(numbering)
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
-        self._answer()
-        self.tokens.append(token)
-        for row in rows:
+        fate = await self._insert(token)
+        for row in rows[: _kept(fate, len(rows))]:
             place = row.conversation, row.seq
             if place not in self.rows or self.rows[place].version <= row.version:
                 self.rows[place] = row
+        _fail(fate)
 
     async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
-        self._answer()
-        self.tokens.append(token)
-        for row in rows:
+        fate = await self._insert(token)
+        for row in rows[: _kept(fate, len(rows))]:
             place = row[:4]
             self.cursors[place] = min(row.time, self.cursors.get(place, row.time))
+        _fail(fate)
 
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
     ) -> Sequence[ArchivedMessage]:
-        self._answer()
+        await self._answer()
         if before is not None:
             seqs = range(before - 1, max(0, before - limit - 1), -1)
         else:
@@ -54,16 +76,36 @@ class MemoryArchive:
         ]
 
     async def last_seq(self, conversation: str) -> int:
-        self._answer()
+        await self._answer()
         return max((seq for name, seq in self.rows if name == conversation), default=0)
 
     async def first_seq(self, conversation: str) -> int:
-        self._answer()
+        await self._answer()
         return min((seq for name, seq in self.rows if name == conversation), default=0)
 
     async def close(self) -> None:
         pass
 
-    def _answer(self) -> None:
+    async def _answer(self) -> None:
+        if self._chance is not None:
+            await asyncio.sleep(self._chance.uniform(0.0, _LATENCY_SECONDS))
         if self.away is not None:
             raise ArchiveUnavailable(self.away)
+
+    async def _insert(self, token: str) -> Fate | None:
+        await self._answer()
+        self.tokens.append(token)
+        return self.fates.popleft() if self.fates else None
+
+
+def _kept(fate: Fate | None, rows: int) -> int:
+    if fate in (None, Fate.UNHEARD):
+        return rows
+    return rows // 2 if fate is Fate.HALF else 0
+
+
+def _fail(fate: Fate | None) -> None:
+    if fate is Fate.REFUSED:
+        raise ArchiveRefused("the archive in memory refuses the insert")
+    if fate is not None:
+        raise ArchiveUnavailable(f"the answer to an insert is {fate.value}")
