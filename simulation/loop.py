@@ -36,6 +36,9 @@ class Process:
         self._parked: list[asyncio.Handle] = []
         self._tasks: list[asyncio.Task[Any]] = []
         self._old_tasks = _OLD_TASKS
+        self.on_end: dict[Callable[[], None], None] = {}
+        """Called when it is killed; ordered."""
+        self.on_pause: dict[Callable[[], None], None] = {}
         self.context = copy_context()
         self.context.run(_process.set, self)
         loop.processes.append(self)
@@ -51,6 +54,8 @@ class Process:
     def pause(self) -> None:
         """Stand still, as after SIGSTOP: due callbacks wait until `wake`."""
         self.paused = True
+        for paused in list(self.on_pause):
+            paused()
 
     def wake(self) -> None:
         """Go on: everything that became due meanwhile runs now, in order."""
@@ -76,6 +81,8 @@ class Process:
                 # it may await in `finally`, or be the caller
                 with contextlib.suppress(RuntimeError, ValueError):
                     self.context.copy().run(coroutine.close)
+        for ended in list(self.on_end):
+            ended()
 
     def park(self, handle: asyncio.Handle) -> None:
         """Keep a callback of a paused process."""
