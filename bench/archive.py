@@ -1,5 +1,4 @@
-"""(f) The archive: catching up from a prefilled log, bytes a message, and pages out of many
-rows."""
+"""(f) The archive: an archiver catches up with a full log; readers read pages out of many rows."""
 
 import asyncio
 import json
@@ -30,18 +29,19 @@ _CONVERSATIONS = 5_000
 _PAGE = 50
 _SIX_MONTHS = 1_735_689_600_000, 180 * 24 * 3600 * 1000
 _EVERYDAY = (
-    "a about all am and are at be been but call can come could day do for from get go good got had has have he her here "
-    "him home how i if in is it just know late let like lunch maybe me meet message more my need new no not now of ok on "
-    "one or our out please really see she should so some soon sorry sure take tell thanks that the them then there they "
-    "think this time to today tomorrow tonight train up us want was we well were what when where which will with work "
-    "would yes you your"
+    "a about all am and are at be been but call can come could day do for from get go good got "
+    "had has have he her here him home how i if in is it just know late let like lunch maybe me "
+    "meet message more my need new no not now of ok on one or our out please really see she "
+    "should so some soon sorry sure take tell thanks that the them then there they think this "
+    "time to today tomorrow tonight train up us want was we well were what when where which "
+    "will with work would yes you your"
 )
 _WORDS = _EVERYDAY.split()
 
 
 def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
-    """Archive `messages` from the log; then read pages out of `rows` more, with 1 and 8 readers,
-    `seconds` each."""
+    """Archive `messages` from the log. Then read pages out of `rows` more rows, with 1 and with 8
+    readers, for `seconds` each."""
     with system(workers=0, gateways=0, archivers=0) as stack:
         asyncio.run(_fill_log(stack.kafka, messages))
         results = _catch_up(stack, messages)
@@ -98,7 +98,8 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
 
 
 def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], int, dict[str, Any]]:
-    """Wait until all is archived; start (time, CPU), rows at the start, and the page at the end."""
+    """Wait until everything is archived. Returns (time, CPU seconds) when the first rows were seen,
+    how many rows that were, and the archiver's page at the end."""
     began: tuple[float, float] | None = None
     first = 0
     deadline = time.monotonic() + 300
@@ -119,7 +120,7 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
 
 
 async def _fill_log(kafka: str, messages: int) -> None:
-    """Log records as the sequencer writes them under load, bodies of everyday words, one day."""
+    """Write log records as the sequencer does under load: bodies of everyday words, one day."""
     names = [
         conversation_of(user_id(f"alice{n}"), user_id(f"bob{n}")) for n in range(_CONVERSATIONS)
     ]
@@ -156,9 +157,8 @@ async def _fill_log(kafka: str, messages: int) -> None:
 
     chance = random.Random(1)
     for number in range(messages):
-        n = (
-            (number * 7919) % len(names) if number % 4 else (number // 4) % 50
-        )  # a quarter is in fifty busy conversations
+        # a quarter of the messages is in fifty busy conversations
+        n = (number * 7919) % len(names) if number % 4 else (number // 4) % 50
         seqs[n] += 1
         partition = places[n]
         taken[partition].append(
@@ -189,14 +189,14 @@ async def _fill_log(kafka: str, messages: int) -> None:
 
 
 def _sizes(rows: int) -> tuple[int, int]:
-    """(big conversations, messages of each): half of all rows are in big ones, half in
-    conversations of 100."""
+    """(number of big conversations, messages in each). Half of all rows are in big conversations,
+    half in conversations of 100 messages."""
     big = max(1, min(20, rows // 2_000))
     return big, rows // 2 // big
 
 
 def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
-    """Rows of six months that no log has; ClickHouse makes them itself."""
+    """Let ClickHouse itself make rows of six months, which no log has."""
     big, each = _sizes(rows)
     words = ", ".join(f"'{word}'" for word in _WORDS)
     small = rows - big * each
@@ -212,18 +212,21 @@ def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
     for _, count, conversation, seq in parts:
         admin.run(
             "INSERT INTO archive.messages SELECT "
-            f"{conversation}, {seq}, toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
-            f"arrayStringConcat(arrayMap(i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
+            f"{conversation}, {seq}, "
+            "toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
+            "arrayStringConcat(arrayMap("
+            f"i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
             "range(4 + cityHash64(number) % 24)), ' '), "
-            f"fromUnixTimestamp64Milli(toInt64({_SIX_MONTHS[0]} + intDiv(number * {_SIX_MONTHS[1]}, {max(1, count)})), 'UTC'), "
+            f"fromUnixTimestamp64Milli(toInt64({_SIX_MONTHS[0]} "
+            f"+ intDiv(number * {_SIX_MONTHS[1]}, {max(1, count)})), 'UTC'), "
             "0, 0, number "
             f"FROM numbers({count}) SETTINGS max_partitions_per_insert_block = 0"
         )
 
 
 async def _read(url: str, rows: int, readers: int, seconds: float) -> dict[str, Any]:
-    """Pages of 50 somewhere in a conversation, half in big ones; every one must be without a
-    hole."""
+    """Read pages of 50 from somewhere in a conversation, half of them in big ones. No page may have
+    a hole."""
     archive = ClickHouseArchive(ClickHouseClient(url, 30))
     big, each = _sizes(rows)
     small = (rows - big * each) // 100

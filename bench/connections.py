@@ -1,5 +1,5 @@
 """(d) Many idle connections: logins/s, memory and CPU of the gateway. (e) Devices that come back
-after an absence."""
+after an absence and fetch what they missed."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 import uvloop
 
-from bench.generator import masked
+from bench.generator import UPGRADE, masked
 from bench.prefill import prefill
 from bench.sockets import percentiles
 from bench.system import System
@@ -22,7 +22,7 @@ _LIMIT = 1 << 20
 
 
 class Device:
-    """A raw WebSocket of one device, to the first gateway or `address`."""
+    """One device on a raw WebSocket, to the first gateway or to `address`."""
 
     def __init__(self, stack: System, user: str, address: tuple[str, int] | None = None) -> None:
         self.address = address or stack.gateway
@@ -32,12 +32,10 @@ class Device:
         self._writer: asyncio.StreamWriter
 
     async def connect(self) -> None:
-        """Until the welcome has come. Raises ConnectionRefusedError if it is not let in."""
+        """Connect; returns after the `welcome`. Raises ConnectionRefusedError if the node refuses
+        the connection."""
         self._reader, self._writer = await asyncio.open_connection(*self.address, limit=_LIMIT)
-        self._writer.write(
-            b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        self._writer.write(UPGRADE)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 101"):
             self._writer.close()
@@ -49,7 +47,7 @@ class Device:
         assert welcome["t"] == "welcome", welcome
 
     async def ask(self, command: dict[str, Any]) -> dict[str, Any]:
-        """Send a frame; the first frame of the next message."""
+        """Send a frame; returns the first frame of the next WebSocket message."""
         self._writer.write(masked(json.dumps(command).encode()))
         while True:
             first, length = await self._reader.readexactly(2)
@@ -63,7 +61,7 @@ class Device:
                 return answer
 
     async def lost(self) -> None:
-        """Until the connection has ended."""
+        """Returns when the connection has ended."""
         try:
             while await self._reader.read(4096):
                 pass
@@ -110,8 +108,8 @@ async def _idle(stack: System, count: int, seconds: float) -> dict[str, Any]:
 
 
 def come_back(stack: System, count: int, missed: int) -> dict[str, Any]:
-    """`count` devices come back at once, `missed` messages each; a device is done when it has them
-    all."""
+    """`count` devices come back at once, and each has missed `missed` messages. A device is done
+    when it has them all."""
     page = stack.sequencer()
     assert page is not None
     target = page["messages"] + count * missed

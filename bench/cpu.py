@@ -1,16 +1,16 @@
-"""CPU time of processes (user and system, all threads), and their memory."""
+"""CPU time and memory of other processes."""
 
 import time
 from pathlib import Path
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU seconds a process has used so far (its CPU clock, as getrusage would tell itself)."""
+    """CPU seconds that a process has used so far: user and system, all threads (its CPU clock)."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def peak_mib(pid: int) -> int:
-    """The most memory a process has had resident, in MiB."""
+    """The most resident memory that a process has had, in MiB."""
     (line,) = [
         line
         for line in Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -1,9 +1,9 @@
-"""Load over sockets: pairs of users on raw, non-blocking WebSockets, so that the generator costs
-little itself.
+"""Generates load over sockets: pairs of users on raw, non-blocking WebSockets, which cost the
+generator little.
 
-Closed loop: each user keeps `window` messages unanswered; a message is done when its sender has
-`sent` and all other devices of both have shown it. Open loop: Poisson arrivals, each latency
-counted from when the message was due, late or not.
+Closed loop: each user keeps `window` messages in flight. A message is done when its sender got
+`sent` and every other device of both users got the message. Open loop: Poisson arrivals; a latency
+counts from when the message was due, also if the generator sent it late.
 """
 
 import json
@@ -12,7 +12,6 @@ import random
 import selectors
 import socket
 import time
-from collections import deque
 from typing import Any
 
 from gateway.edge.tokens import issue
@@ -20,6 +19,11 @@ from schemas.ids import user_id
 
 _BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
 _READ = 262_144
+UPGRADE = (
+    b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+"""The request that opens a device's WebSocket."""
 
 
 class _Device:
@@ -33,13 +37,9 @@ class _Device:
         self.cursor = 0
         self.buffer = b""
         self.out: list[bytes] = []
-        self.due: deque[float] = deque()
         self.sock = socket.create_connection(address)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sock.sendall(
-            b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
+        self.sock.sendall(UPGRADE)
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += self.sock.recv(4096)
@@ -86,8 +86,8 @@ class Generator:
         self.marks = 0
         self.resyncs = 0
         self._answers = 2 * devices
-        """Of a message: `sent`, and one to each other device."""
-        # epoll waits in whole milliseconds; arrivals of an open loop are due in between
+        """Frames that a message leads to: `sent`, and one to each other device of both users."""
+        # epoll waits in whole milliseconds, and arrivals of an open loop are due in between
         self._selector: selectors.BaseSelector = (
             selectors.SelectSelector() if precise else selectors.EpollSelector()
         )
@@ -103,7 +103,7 @@ class Generator:
         self.out_of_order = 0
 
     def closed(self, window: int, seconds: float) -> None:
-        """Every user keeps `window` messages under way for `seconds`."""
+        """Every user keeps `window` messages in flight for `seconds`."""
         self._again = True
         if not self._open:
             for user in self._users:
@@ -113,7 +113,7 @@ class Generator:
         self._again = False
 
     def poisson(self, rate: float, seconds: float) -> None:
-        """`rate` messages/s in all, from random users, for `seconds`."""
+        """Random users send `rate` messages/s together, for `seconds`."""
         now = time.monotonic()
         due, end = now, now + seconds
         while due < end:
@@ -124,7 +124,7 @@ class Generator:
             self._poll(max(0.0, min(0.01, due - time.monotonic())))
 
     def settle(self, seconds: float) -> int:
-        """Wait for what is under way; how many messages never were done."""
+        """Wait up to `seconds` for messages in flight; returns how many are not done."""
         end = time.monotonic() + seconds
         self._flush()
         while self._open and time.monotonic() < end:
@@ -132,7 +132,7 @@ class Generator:
         return len(self._open)
 
     def reset(self) -> None:
-        """Count from here on."""
+        """Forget latencies and messages counted so far."""
         self.latencies, self.done = [], 0
 
     def conversations(self) -> dict[str, int]:
@@ -211,7 +211,7 @@ class Generator:
         if frame["t"] == "mark":
             self.marks += 1
             return
-        if frame["t"] == "resync":  # it misses nothing, or the verdict says so
+        if frame["t"] == "resync":  # if the device missed something, the verdict will say so
             self.resyncs += 1
             return
         if frame["t"] == "message":
@@ -235,7 +235,8 @@ class Generator:
 
 
 def masked(payload: bytes) -> bytes:
-    """One text frame from a client; the mask is zero, so that masking costs nothing."""
+    """A WebSocket text frame as clients send them, with a mask of zeros, so that masking costs
+    nothing."""
     length = len(payload)
     if length < 126:
         return bytes((0x81, 0x80 | length)) + bytes(4) + payload

@@ -1,5 +1,5 @@
-"""(j) History through the gateway: pages from the log and from the archive, and what reading them
-does to sending."""
+"""(j) History through the gateway: pages from the log and from the archive, and how reading them
+slows down sending."""
 
 import asyncio
 import json
@@ -31,8 +31,8 @@ _ROUNDS = 3
 
 
 def measure(stack: System, seconds: float) -> dict[str, Any]:
-    """Fill, read the newest pages from the log, let the log expire, read from the archive, alone
-    and while people talk."""
+    """Fill conversations and read their newest pages from the log. Then let the log expire and read
+    pages from the archive, alone and while people talk."""
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed=3)
     generator.closed(8, seconds)
     generator.settle(10)
@@ -55,7 +55,7 @@ def measure(stack: System, seconds: float) -> dict[str, Any]:
         f"beside_{_READERS}_who_never_stop": math.inf,
     }
     shown: dict[str, list[float]] = {name: [] for name in beside}
-    for _ in range(_ROUNDS):  # in turn, as the machine is not the same all the time
+    for _ in range(_ROUNDS):  # in turn, because the machine's speed changes with time
         for name, rate in beside.items():
             shown[name] += _talk_beside(stack, names, seconds, rate)
     return {
@@ -67,7 +67,7 @@ def measure(stack: System, seconds: float) -> dict[str, Any]:
 def _talk_beside(
     stack: System, names: dict[str, int], seconds: float, rate: float | None
 ) -> list[float]:
-    """`rate`: pages a second of each of the readers, None for no readers."""
+    """Latencies of talking while readers read; `rate` is pages/s of each, None for no readers."""
     if rate is None:
         return _talk(stack, seconds)
     reading = multiprocessing.get_context("spawn").Process(
@@ -81,7 +81,7 @@ def _talk_beside(
 
 
 def _read_beside(stack: System, names: dict[str, int], seconds: float, rate: float) -> None:
-    os.nice(19)  # readers are machines of their own
+    os.nice(19)  # in production, readers are other machines
     _read(stack, names, _READERS, seconds, recent=False, rate=rate)
 
 
@@ -109,7 +109,7 @@ def _wait_archived(stack: System) -> None:
 
 
 def _expire(stack: System) -> None:
-    """All of the log, as by retention."""
+    """Delete all of the log, as retention would."""
     reader = Reader(stack.kafka)
     for number in range(_PARTITIONS):
         TopicsAdmin(stack.kafka, _PARTITIONS, 8).expire(

@@ -1,8 +1,7 @@
-"""Latency by hop, seen from outside: two more consumers watch the topics and note when each message
-passes.
+"""Latency by hop: consumers of this process watch the topics and note when each message passes.
 
-A message is known by its key. The hops are relative to its arrival in `messages.submitted`, as this
-process sees it.
+They recognise a message by its key. A hop counts from when this process saw the message in
+`messages.submitted`.
 """
 
 import threading
@@ -20,7 +19,7 @@ _FOREVER = 2**60
 
 
 class Hops:
-    """Watches while it is entered."""
+    """Watches the topics while its context is entered."""
 
     def __init__(self, kafka: str, partitions: int = 4) -> None:
         self._kafka = kafka
@@ -52,8 +51,8 @@ class Hops:
             thread.join()
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """p50, p95, p99 in ms of the way from submitted to delivered: fetch, fold, routes, produce,
-        fetch."""
+        """p50, p95 and p99 (ms) from `messages.submitted` to `deliveries`: fetch, fold, lookup of
+        routes, produce, fetch."""
         seconds = sorted(
             at - self._submitted[key]
             for key, at in self._delivered.items()

@@ -1,5 +1,5 @@
-"""Fills `messages.submitted` with single-message records, the dearest form for a sequencer, and
-Redis with routes."""
+"""Fills `messages.submitted` with records of one message each, the most expensive form for a
+sequencer, and Redis with routes."""
 
 import asyncio
 import os
@@ -20,8 +20,8 @@ BODY = "Hello, are we still on for lunch tomorrow? I could be there at one."
 async def prefill(
     kafka: str, redis: str, partitions: int, messages: int, conversations: int
 ) -> None:
-    """Write `messages` records round-robin over `conversations`, whose users are routed to gateway
-    slot 0."""
+    """Write `messages` records, in turn for each of `conversations`. The routes of their users name
+    gateway slot 0."""
     users = [(user_id(f"alice{n}"), user_id(f"bob{n}")) for n in range(conversations)]
     await _route([user for pair in users for user in pair], redis)
     names = [conversation_of(*pair) for pair in users]

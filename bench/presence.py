@@ -1,4 +1,4 @@
-"""(h) Presence: from a device's welcome, or its goodbye, until a watcher hears of it."""
+"""(h) Presence: from a device's `welcome`, or its close, until a watcher gets the change."""
 
 import asyncio
 import random
@@ -14,11 +14,12 @@ from messenger_sdk import Client, PresenceChanged
 from schemas.ids import user_id
 
 _CHANGES_PER_SECOND = 5.0
-"""A node says a change at once that comes alone; what follows within 0.1 s goes together."""
+"""A node publishes a single change at once, and further ones within 0.1 s together."""
 
 
 def measure(stack: System, times: int) -> dict[str, Any]:
-    """A device comes and goes `times` times at random moments, on another node than its watcher."""
+    """A device comes and goes `times` times at random moments, on another node than its
+    watcher."""
     return uvloop.run(_measure(stack, times))
 
 
@@ -58,7 +59,7 @@ async def _listen(client: Client, told: "asyncio.Queue[tuple[float, bool]]") -> 
 
 
 async def _until(told: "asyncio.Queue[tuple[float, bool]]", online: bool) -> float:
-    """When the watcher heard it; before the welcome counts as at once."""
+    """When the watcher got the change. A change before the `welcome` counts as immediate."""
     async with asyncio.timeout(20):
         while True:
             at, is_online = await told.get()

@@ -1,5 +1,5 @@
-"""(a) The sequencer alone: messages per CPU second of the worker, from a prefilled topic of
-single-message records."""
+"""(a) The sequencer alone: messages a CPU-second of the worker, from a full input topic with one
+message a record."""
 
 import asyncio
 import os
@@ -14,8 +14,8 @@ from bench.system import System, system
 
 
 def measure(messages: int, conversations: int) -> dict[str, Any]:
-    """Fold, append and deliver `messages` of as many users, routes looked up for every batch; young
-    process included."""
+    """Fold, append and deliver `messages` of `conversations`, with a lookup of routes for every
+    batch. The start of the process counts."""
     with system(workers=0, gateways=0) as stack:
         asyncio.run(prefill(stack.kafka, stack.redis, 4, messages, conversations))
         environment = {
@@ -50,8 +50,8 @@ def measure(messages: int, conversations: int) -> dict[str, Any]:
 
 
 def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], int, dict[str, Any]]:
-    """Wait until all is appended and delivered; start (time, CPU), messages at the start, and the
-    page at the end."""
+    """Wait until everything is appended and delivered. Returns (time, CPU seconds) when the first
+    messages were seen, how many those were, and the worker's page at the end."""
     began: tuple[float, float] | None = None
     first = 0
     deadline = time.monotonic() + 300

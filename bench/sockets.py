@@ -1,4 +1,4 @@
-"""(b) 100 pairs over sockets, closed loop, and (c) Poisson arrivals: rates, CPU by process,
+"""(b) 100 pairs over sockets in a closed loop, and (c) Poisson arrivals: rates, CPU by process,
 latencies, verdict."""
 
 import statistics
@@ -23,7 +23,7 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def warm(stack: System, seconds: float) -> None:
-    """Let the broker's JVM compile."""
+    """Load the stack for `seconds`, so that the broker's JVM compiles."""
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed=1)
     generator.closed(4, seconds)
     generator.settle(10)
@@ -33,8 +33,8 @@ def warm(stack: System, seconds: float) -> None:
 def closed_loop(
     stack: System, window: int, seconds: float, devices: int, receipts: bool = False
 ) -> dict[str, Any]:
-    """Messages/s (done: sent and shown by all devices), server CPU by process, latency from send to
-    shown."""
+    """Messages/s (acknowledged to the sender and received by every device), CPU of the servers by
+    process, and latency from sending to showing."""
     generator = Generator(
         stack.gateway, stack.secret, PAIRS, seed=window, devices=devices, receipts=receipts
     )
@@ -59,10 +59,10 @@ def closed_loop(
 
 
 def open_loop(stack: System, rate: float, seconds: float, runs: int) -> dict[str, Any]:
-    """Latency from when a message is due until the recipient shows it, and by hop; the median of
-    several runs.
+    """Latency from when a message is due until the recipient shows it, and by hop: the median of
+    `runs` runs.
 
-    Hops are watched in runs of their own: the watchers take their share of the machine.
+    Hops are measured in other runs, because watching them takes a share of the machine.
     """
     verdict: Counter[str] = Counter(lost=0, twice=0, out_of_order=0)
     shown = [_poisson(stack, rate, seconds, run, verdict) for run in range(runs)]

@@ -1,5 +1,5 @@
-"""(i) A node dies with thousands of devices, which come back to the other with jitter and ask what
-they missed, and then go all at once; others talk."""
+"""(i) A node dies with thousands of devices. They come back to the other node, with jitter, and ask
+what they missed. Then all go at once. Others talk meanwhile."""
 
 import asyncio
 import multiprocessing
@@ -20,11 +20,11 @@ from bench.system import System
 _RATE = 200.0
 _PAIRS = 50
 _FIRST, _LAST = 0.1, 20.0
-"""Seconds of the backoff of docs/PROTOCOL.md."""
+"""The shortest and the longest wait of docs/PROTOCOL.md, in seconds."""
 
 
 def measure(stack: System, count: int) -> dict[str, Any]:
-    """`count` devices on the second node, which is killed; pairs that talk on the first."""
+    """`count` devices are on the second node, which is killed; pairs talk on the first."""
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     storming = multiprocessing.get_context("spawn").Process(
         target=_storm, args=(stack, count, theirs)
@@ -60,7 +60,7 @@ def measure(stack: System, count: int) -> dict[str, Any]:
 
 
 def _storm(stack: System, count: int, pipe: Connection) -> None:
-    os.nice(19)  # devices are machines of their own
+    os.nice(19)  # in production, devices are other machines
     uvloop.run(_come_back(stack, count, pipe))
 
 

@@ -1,5 +1,4 @@
-"""A stack of its own for a benchmark: real services by `messenger local up`, with a broker that may
-compile."""
+"""A stack for one benchmark: real services by `messenger local up`, with a JVM that optimises."""
 
 import json
 import os
@@ -49,7 +48,7 @@ class System(NamedTuple):
 
     @property
     def pids(self) -> dict[str, int]:
-        """Part -> pid."""
+        """Part → process id."""
         return {name: part["pid"] for name, part in Home(self.home).read_state()["parts"].items()}
 
     def cpu(self) -> dict[str, float]:
@@ -57,7 +56,7 @@ class System(NamedTuple):
         return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
 
     def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
-        """The worker's own page, None while it does not answer."""
+        """The worker's page `/sequencer/`, None while it does not answer."""
         try:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{self.base_port + 16 + worker}/sequencer/", timeout=5
@@ -76,8 +75,8 @@ def system(
     cursors: int = 0,
     presence: int = 0,
 ) -> Iterator[System]:
-    """A fresh stack in a temporary folder, ended with the benchmark however that ends; `archivers`
-    None: no ClickHouse."""
+    """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
+    `archivers` None means without ClickHouse."""
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
         options = ["--home", folder, "--base-port", str(_BASE_PORT)]

@@ -1,5 +1,5 @@
-"""(k) What a sync costs the workers if all are asked, and if Redis knows which partitions to ask; and
-what that costs Redis."""
+"""(k) What a `sync` costs the workers, with all asked and with Redis naming the partitions to ask;
+and what that costs Redis."""
 
 import asyncio
 import time

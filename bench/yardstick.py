@@ -1,8 +1,8 @@
-"""How fast the machine is now: shared machines differ by half from one hour to the next, and
-figures with them.
+"""How fast the machine is now. The speed of a shared machine changes by half from one hour to the
+next.
 
-A loop over numbers stays in a core's own cache; what servers do does not, and feels the neighbours
-sooner.
+There are two yardsticks: a loop over numbers, which stays in a core's own cache, and work on many
+objects, which suffers from neighbours as servers do.
 """
 
 import random
@@ -16,7 +16,7 @@ _MESSAGES = 200_000
 
 
 def million_additions_per_cpu_second() -> float:
-    """Of a plain Python loop, in this process."""
+    """Million additions a CPU-second of a plain Python loop in this process."""
     began, total = time.process_time(), 0
     for number in range(_ADDITIONS):
         total += number
@@ -24,7 +24,8 @@ def million_additions_per_cpu_second() -> float:
 
 
 def thousand_messages_per_cpu_second() -> float:
-    """Decoded into some 100 MB of objects and looked up in another order, in this process."""
+    """Thousand messages a CPU-second that this process decodes into some 100 MB of objects and
+    looks up in another order."""
     encoded = [
         b'{"conversation":"alice%d:bob%d","seq":%d,"body":"Hello, are you here?"}' % (n, n, n)
         for n in range(_MESSAGES)

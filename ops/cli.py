@@ -1,4 +1,4 @@
-"""`messenger`: the one command of the project. Subcommands are imported when they are used."""
+"""`messenger`: the command of this project. It imports a subcommand when it is used."""
 
 import importlib
 
@@ -11,16 +11,16 @@ COMMANDS = {
     "topics": "create or check the Kafka topics",
     "token": "make a login token (local mode)",
     "send": "send a message",
-    "tail": "show what a user's device sees",
-    "history": "show what was said, page by page",
-    "devices": "list a user's devices, log one out",
+    "tail": "show what a device of a user receives",
+    "history": "show a conversation, page by page",
+    "devices": "list a user's devices, or log one out",
     "archive": "look after the archive in ClickHouse",
     "audit": "judge what Kafka and the workers hold",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose subcommands live in ops/commands/<name>.py as `command`."""
+    """A group with its subcommands in ops/commands/<name>.py, as `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -1,6 +1,7 @@
-"""Pages that are made from the code: `python -m ops.docs` writes docs/TOPICS.md."""
+"""`python -m ops.docs` writes docs/TOPICS.md from schemas/topics/*.yaml."""
 
 from pathlib import Path
+from textwrap import wrap
 
 from schemas.topics import all_topics
 
@@ -8,23 +9,28 @@ _PAGE = Path(__file__).resolve().parents[1] / "docs" / "TOPICS.md"
 
 
 def topics_page() -> str:
-    """docs/TOPICS.md, from schemas/topics/*.yaml."""
-    lines = ["# Topics", "", "Made from `schemas/topics/*.yaml` by `make docs`; do not edit.", ""]
+    """The text of docs/TOPICS.md."""
+    lines = [
+        "# Topics",
+        "",
+        "`make docs` writes this page from `schemas/topics/*.yaml`; do not edit it.",
+        "",
+    ]
     for topic in all_topics().values():
         settings = ", ".join(
             f"`{name}={value}`" for name, value in sorted(topic.settings().items())
         )
-        versions = f"version {topic.version}, readers cope from {topic.lowest_version} on"
+        versions = f"version {topic.version}; readers accept {topic.lowest_version} and later"
         setting = "MESSENGER_SLOTS" if topic.partitions == "slots" else "MESSENGER_PARTITIONS"
         lines += [
             f"## {topic.name}",
             "",
-            topic.about,
+            *wrap(topic.about, 100),
             "",
             "| | |",
             "|---|---|",
             f"| key | {topic.key} |",
-            f"| value | `schemas.events.{topic.value}`, {versions} |",
+            f"| value | `schemas/events.py:{topic.value}`, {versions} |",
             f"| record | {topic.packed} |",
             f"| partitions | as many as {topic.partitions} ({setting}) |",
             f"| kept | {_kept(topic.retention_ms)} |",
@@ -38,7 +44,7 @@ def topics_page() -> str:
 
 def _kept(retention_ms: int) -> str:
     return (
-        "the last record of each key, for good"
+        "the last record of each key, for ever"
         if retention_ms < 0
         else f"{retention_ms / 3_600_000:g} hours"
     )

@@ -1,4 +1,4 @@
-"""Exit codes of the `messenger` command, and errors that say which."""
+"""Exit codes of the `messenger` command."""
 
 import sys
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ UNREACHABLE = 3
 
 
 def fail(text: str, code: int = FAILED) -> NoReturn:
-    """End the command with one clear line on stderr."""
+    """Print one line on stderr and end the command with `code`."""
     click.echo(f"messenger: {text}", err=True)
     sys.exit(code)
 
@@ -22,7 +22,7 @@ def fail(text: str, code: int = FAILED) -> NoReturn:
 def exit_codes(
     unreachable: tuple[type[Exception], ...] = (), usage: tuple[type[Exception], ...] = ()
 ) -> Iterator[None]:
-    """Turn these exceptions into their exit codes."""
+    """End the command with UNREACHABLE or USAGE when the body raises one of these exceptions."""
     try:
         yield
     except usage as error:

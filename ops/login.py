@@ -1,4 +1,4 @@
-"""Where `messenger` finds the gateway and its token secret in local mode."""
+"""The gateway that `messenger` talks to, and login tokens in local mode."""
 
 import os
 import time
@@ -10,16 +10,15 @@ from schemas.ids import InvalidId, user_id
 
 
 def local_secret() -> str | None:
-    """MESSENGER_TOKEN_SECRET, or the secret kept in the home of the local stack; None if there is
-    neither."""
+    """MESSENGER_TOKEN_SECRET, or the secret in the home of the local stack; None without either."""
     secret = os.environ.get("MESSENGER_TOKEN_SECRET")
     file = Path(os.environ.get("MESSENGER_HOME", ".local/stack")) / "token-secret"
     return secret or (file.read_text() if file.exists() else None)
 
 
 def login_token(user: str, token: str | None) -> str:
-    """`token`, or one for the user in local mode. Ends the command with code 2 if there is no way
-    to log in."""
+    """`token`, or a token for `user` made with the local secret. Ends the command with code 2 if
+    there is neither."""
     try:
         name = user_id(user)
     except InvalidId as error:
@@ -28,7 +27,7 @@ def login_token(user: str, token: str | None) -> str:
         return token
     secret = local_secret()
     if secret is None:
-        fail("no token: give --token, or MESSENGER_HOME of a local stack", USAGE)
+        fail("no token: give --token, or set MESSENGER_HOME to the home of a local stack", USAGE)
     return issue(name, secret, time.time())
 
 

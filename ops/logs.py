@@ -1,4 +1,4 @@
-"""Logging of every process: one line a record, and loud libraries held back."""
+"""Logging of every process: one line a record, and a rate limit for loud libraries."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ _LIMITED = ("aiokafka", "rdkafka", "faust.transport")
 
 
 class RateLimit(logging.Filter):
-    """Lets through a few records a second per logger: aiokafka writes 90 errors a second while a
+    """Passes a few records a second of each loud logger. aiokafka logs 90 errors a second while a
     broker is away."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class RateLimit(logging.Filter):
 
 
 def set_up_logging(level: int) -> None:
-    """Log to stderr from `level` on."""
+    """Log records of `level` and above to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(RateLimit())

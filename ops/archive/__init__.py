@@ -1,2 +1,1 @@
-"""The archive against its topics: what is missing, twice or different, and filling what is
-missing."""
+"""Compares the archive with its topics, and fills in what it lacks."""

@@ -1,4 +1,4 @@
-"""The archive compared with its topics, and filled from them."""
+"""Compares the archive with its topics, and inserts what it lacks."""
 
 import time
 from collections import Counter
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 class Compared(NamedTuple):
-    """Rows of the log that the archive lacks, has more than once, or has with other content."""
+    """Rows of the log that the archive lacks, holds more than once, or holds with other content."""
 
     missing: list[Row]
     twice: list[Row]
@@ -26,9 +26,8 @@ class Compared(NamedTuple):
 
 
 def compare_rows(expected: Iterable[Row], found: Iterable[Row]) -> Compared:
-    """Rows of the log against what a reader of the archive sees at the same places. Where a row was
-    brought from (log partition and offset) is no content, and an erased message is as it should
-    be."""
+    """Compare rows of the log with the rows that a reader of the archive finds for the same
+    messages. The log partition and offset of a row do not count, and an erased message is right."""
     counts = Counter((row.conversation, row.seq) for row in found)
     rows = {(row.conversation, row.seq): row for row in found}
     missing, twice, different = [], [], []
@@ -44,7 +43,7 @@ def compare_rows(expected: Iterable[Row], found: Iterable[Row]) -> Compared:
 
 
 class Report:
-    """What was found in all. `examples` name the first few."""
+    """Counts of all messages, and `examples` of the first faults."""
 
     def __init__(self) -> None:
         self.figures: Counter[str] = Counter(messages=0, missing=0, twice=0, different=0)
@@ -70,8 +69,8 @@ def compare(
     patience: float,
     progress: Callable[[int], None],
 ) -> Report:
-    """Look for every message that the log holds now. What is missing is looked for again for
-    `patience` seconds: the archiver may be on its way. Raises as log_rows and ArchiveAdmin do."""
+    """Look up every message that the log holds now. Missing ones are looked up again for `patience`
+    seconds, since the archiver may be behind. Raises as log_rows and ArchiveAdmin do."""
     report = Report()
     missing: list[Row] = []
     for rows in _log(reader, partitions, progress):
@@ -94,8 +93,8 @@ def compare(
 def fill(
     reader: Reader, admin: ArchiveAdmin, partitions: int, progress: Callable[[int], None]
 ) -> Report:
-    """Insert every message of the log that the archive lacks; what it has is never replaced.
-    `missing`: what was filled."""
+    """Insert every message of the log that the archive lacks; never replace one. In the report,
+    `missing` counts the inserted messages."""
     report = Report()
     for rows in _log(reader, partitions, progress):
         compared = compare_rows(rows, admin.found(_places(rows)))
@@ -109,8 +108,8 @@ def fill(
 
 
 class CursorReport(NamedTuple):
-    """How many cursors the topic has, and how many of them the archive has not, or had not before
-    it was filled."""
+    """How many cursors the topic has, and how many of them the archive lacks (or lacked before
+    `fill_cursors`)."""
 
     cursors: int
     missing: int
@@ -124,8 +123,8 @@ def compare_cursors(
     patience: float,
     progress: Callable[[int], None],
 ) -> CursorReport:
-    """Look for every cursor that the topic holds now, save those known before `since` (ms); else as
-    `compare`."""
+    """Look up every cursor that the topic holds now, except those from before `since` (ms).
+    Otherwise as `compare`."""
     found, missing = 0, []
     for rows in _cursors(reader, partitions, since, progress):
         found += len(rows)
@@ -140,7 +139,7 @@ def fill_cursors(
     since: int,
     progress: Callable[[int], None],
 ) -> CursorReport:
-    """Insert every such cursor that the archive lacks."""
+    """Insert every such cursor that the archive lacks. Raises as `compare` does."""
     found = filled = 0
     for rows in _cursors(reader, partitions, since, progress):
         missing = admin.lacking(rows)
@@ -151,7 +150,7 @@ def fill_cursors(
 
 
 def _looked_for(missing: list[R], look: Callable[[list[R]], list[R]], patience: float) -> list[R]:
-    """What `look` still does not find after `patience` seconds."""
+    """The rows that `look` still reports as missing after `patience` seconds."""
     until = time.monotonic() + patience
     while missing and time.monotonic() < until:
         time.sleep(_RETRY_SECONDS)

@@ -1,4 +1,4 @@
-"""The rows that topics stand for: the log, read by rule R2, and the cursors."""
+"""Rows of the archive, made from the topics: the log, read by rule R2, and the cursors."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -19,9 +19,9 @@ R = TypeVar("R")
 def log_rows(
     reader: Reader, partition: int, end: int, progress: Callable[[int], None]
 ) -> Iterator[list[Row]]:
-    """The rows of a partition's log from its first record to before `end`, some thousand at a time.
-    `progress(records)` is called as records are read. Raises ReadTimeout, OffsetGone, NewerVersion,
-    Undecodable."""
+    """The rows of a partition's log from its first record to before offset `end`, some thousand at
+    a time. Calls `progress` with the number of records read. Raises ReadTimeout, OffsetGone,
+    NewerVersion, Undecodable."""
     start, _ = reader.watermarks(LOG, partition)
 
     def batches() -> Iterator[list[Row]]:
@@ -39,8 +39,8 @@ def log_rows(
 def topic_cursors(
     reader: Reader, partition: int, end: int, since: int, progress: Callable[[int], None]
 ) -> Iterator[list[CursorRow]]:
-    """The rows of a partition of `cursors` before `end`, without what was known before `since`
-    (ms); else as log_rows."""
+    """The rows of a partition of `cursors` before offset `end`, without those from before `since`
+    (ms). Otherwise as log_rows."""
     start, _ = reader.watermarks(CURSORS, partition)
 
     def batches() -> Iterator[list[CursorRow]]:
@@ -53,7 +53,7 @@ def topic_cursors(
 
 
 def chunks(batches: Iterable[list[R]]) -> Iterator[list[R]]:
-    """The same rows in lists of a size that ClickHouse is asked about at once."""
+    """The same rows in lists of _CHUNK, the size of one question to ClickHouse."""
     chunk: list[R] = []
     for batch in batches:
         chunk += batch
@@ -65,8 +65,8 @@ def chunks(batches: Iterable[list[R]]) -> Iterator[list[R]]:
 
 
 def _by_r2(position: int | None, entry: LogRecord) -> tuple[list[Taken], int]:
-    """What a record brings beyond `position`, and the position after it. None: whatever is first is
-    the beginning."""
+    """The taken ordinals of a record beyond input position `position`, and the position after it.
+    None: the first record, whatever it covers, is the beginning."""
     if position is None:
         return entry.taken, entry.to
     if judge(position, entry) is not Verdict.TAKE:

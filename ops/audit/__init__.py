@@ -1,2 +1,2 @@
-"""The judge: what Kafka, the workers and the devices hold must be dense, once, in order, and equal
-everywhere."""
+"""The judge: checks that what Kafka, the workers and the devices hold is dense, once, in order, and
+equal everywhere."""

@@ -1,4 +1,4 @@
-"""Reading what the judge judges: Kafka's topics and the workers' counters."""
+"""Reads what the judge needs: Kafka's topics and the workers' counters."""
 
 import http.client
 import json
@@ -21,22 +21,22 @@ from schemas.ids import partition_of
 from schemas.topics import DELIVERIES, LOG, SUBMITTED
 
 _HOLE_SECONDS = 30.0
-"""How long R2 lets a hole in the log stand: the owner appends again what was lost."""
+"""How long the judge waits for a hole in the log to close, in seconds: the owner appends again what
+is missing."""
 
 
 class CannotJudge(Exception):
-    """Something that the judge needs is gone; the text says what."""
+    """Something that the judge needs is gone. The text says what."""
 
 
 def audit(
     kafka: str, workers: Sequence[str], partitions: int, slots: int, progress: Callable[[int], None]
 ) -> Verdict:
-    """Judge everything up to now, also under load. `progress(records)` is called as records are
+    """Judge everything up to now, also under load. Calls `progress` with the number of records
     read.
 
-    `workers` are their monitors' addresses; without any, counters are not judged.
-
-    Raises ReadTimeout, CannotJudge.
+    `workers` are the URLs of the workers' pages; without any, counters are not judged. Raises
+    ReadTimeout, CannotJudge.
     """
     verdict = Verdict()
     counters = {partition: _counters(workers, partition) for partition in range(partitions)}
@@ -73,13 +73,13 @@ def _partition(
     verdict: Verdict,
     progress: Callable[[int], None],
 ) -> PartitionJudge:
-    """Judge a partition's log as it is now."""
+    """Judge the log of one partition as it is now. Raises CannotJudge."""
     log_start, log_end = reader.watermarks(LOG, partition)
     input_start, input_end = reader.watermarks(SUBMITTED, partition)
     if log_start or input_start:
         raise CannotJudge(
-            f"partition {partition}: the input begins at {input_start}, the log at {log_start}; only what begins at "
-            "0 can be folded again from its start"
+            f"partition {partition}: the input begins at {input_start}, the log at {log_start}; "
+            "the judge folds both from offset 0"
         )
     judge = PartitionJudge(partition, verdict)
     second = Reader(kafka)
@@ -101,7 +101,7 @@ def _counted(records: Iterator[Record], progress: Callable[[int], None]) -> Iter
 def _deliveries(
     reader: Reader, partitions: int, slots: int, progress: Callable[[int], None]
 ) -> dict[int, list[Delivered]]:
-    """What is retained of the deliveries, by the conversation's partition."""
+    """The deliveries that Kafka still has, by partition of their conversation."""
     found: dict[int, list[Delivered]] = defaultdict(list)
     for slot in range(slots):
         start, end = reader.watermarks(DELIVERIES, slot)
@@ -117,8 +117,8 @@ def _deliveries(
 
 
 def _counters(workers: Sequence[str], partition: int) -> CountersSeen | None:
-    """The counters of whichever worker owns the partition; None if none does for as long as a
-    rebalance may take."""
+    """The counters of the worker that owns the partition; None if no worker answers for
+    _HOLE_SECONDS (a rebalance takes less)."""
     until = time.monotonic() + _HOLE_SECONDS
     while True:
         found = _ask(workers, partition)

@@ -1,5 +1,5 @@
-"""Judging what devices showed. Absence is judged here only: a delivery exists if a device was
-routed."""
+"""Judges what devices showed. Only here can a message be found missing at a device: a delivery
+exists only if the device had a route."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -20,11 +20,11 @@ class Shown(NamedTuple):
 def judge_devices(
     accepted: Iterable[Shown], devices: Mapping[str, Sequence[Shown]], verdict: Verdict
 ) -> None:
-    """Compare with what senders were told (`accepted`) what each device showed, in its order.
+    """Compare what each device showed, in its order, with the messages that senders were told were
+    sent (`accepted`).
 
-    Every device must be one that was online all the time and is a member of every conversation it
-    has shown or that is accepted for it: the caller passes each device with the accepted messages
-    of its user only.
+    `devices`: "user/device" → messages. Every device must have shown all accepted messages of its
+    user, so it must have been online, or have caught up from the beginning.
     """
     truth: dict[tuple[str, int], Shown] = {}
     keys: dict[str, tuple[str, int]] = {}

@@ -1,8 +1,8 @@
-"""Judging a partition: the log must be the fold of the input, number for number, and deliveries and
-counters must agree.
+"""Judges a partition: the log must be the fold of the input, number for number, and deliveries and
+counters must agree with it.
 
-The caller reads what is later in the pipeline first (counters, deliveries) and the input last, so
-that under load nothing is missed that merely came in between.
+The caller reads the later parts of the pipeline first (counters, deliveries) and the input last.
+So under load nothing looks missing that merely came in between.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ _BATCH = 500
 
 
 class Numbered(NamedTuple):
-    """What a (conversation, seq) holds; the body as a hash, None where it is not told."""
+    """The content of a (conversation, seq). `body` is a hash, None where the source has no body."""
 
     key: str
     time: int
@@ -37,8 +37,8 @@ class CountersSeen(NamedTuple):
 
 
 class PartitionJudge:
-    """Judges one partition, adding to `verdict`. `numbered` holds every message of the input
-    afterwards."""
+    """Judges one partition and adds deviations to `verdict`. Afterwards `numbered` holds every
+    message of the input."""
 
     def __init__(self, partition: int, verdict: Verdict) -> None:
         self._partition = partition
@@ -47,7 +47,7 @@ class PartitionJudge:
         self._state = FoldState(self._known)
         self.numbered: dict[tuple[str, int], Numbered] = {}
         self.waiting = False
-        """The log goes on beyond a hole; by R2 it may close within 30 s."""
+        """The log goes on beyond a hole, which may still close (R2)."""
         self._seqs: dict[str, int] = {}
         self._ordinals: dict[tuple[str, str, bytes], int] = {}
         self._keys: set[int] = set()
@@ -59,7 +59,7 @@ class PartitionJudge:
         records: Iterable[InputRecord],
         counters: CountersSeen | None,
     ) -> None:
-        """Compare the log's records, in order, with the fold of the input."""
+        """Compare the log's records, in order, with the fold of the input records."""
         rest = iter(inputs)
         position, furthest, log_offset = -1, -1, -1
         others: list[Taken] = []
@@ -104,14 +104,15 @@ class PartitionJudge:
         if counters is not None and counters.log_offset > log_offset:
             self._verdict.add(
                 "unseen",
-                f"the worker has folded log {self._at(counters.log_offset)}, it ends at {log_offset}",
+                f"the worker has folded log {self._at(counters.log_offset)}, "
+                f"it ends at {log_offset}",
             )
         self._verdict.figures["messages"] += len(self.numbered)
         self._verdict.figures["not yet in the log"] += max(0, self._state.position - position)
         self._verdict.figures["late appends"] += late
 
     def deliveries(self, events: Iterable[Delivered]) -> None:
-        """Compare what went out to devices with the input's messages; call it after `log`."""
+        """Compare delivery events with the input's messages. Call it after `log`."""
         for event in events:
             if type(event) is MessageDelivered:
                 self._verdict.figures["deliveries"] += 1
@@ -122,7 +123,7 @@ class PartitionJudge:
                         self._delivered(frame.conversation, frame.seq, event.frame)
 
     def _fold(self, inputs: Iterator[InputRecord], to: int) -> list[Batch]:
-        """Fold on up to input offset `to`, or to the input's end."""
+        """Fold further, up to input offset `to` or to the end of the input."""
         batches = list(fold_records(self._state, self._until(inputs, to)))
         for batch in batches:
             self._known.take(batch.outcome.taken)
@@ -138,7 +139,7 @@ class PartitionJudge:
             yield record
 
     def _ends(self, log_offset: int, entry: LogRecord, folded: Batch | None) -> None:
-        """What a log record says of the state after it."""
+        """Compare the state that a log record states with the fold's."""
         if folded is None or folded.last < entry.to:
             self._verdict.add(
                 "phantom", f"log record {self._at(log_offset)} covers input that does not exist"
@@ -152,8 +153,8 @@ class PartitionJudge:
                 )
 
     def _next(self, expected: Iterator[Taken], offset: int) -> Taken | None:
-        """What the input comes to next, from `offset` on; what is before that is missing in the
-        log."""
+        """The next expected ordinal from input offset `offset` on. Those before it are missing in
+        the log."""
         for item in expected:
             if item.offset >= offset:
                 return item
@@ -163,7 +164,7 @@ class PartitionJudge:
         return None
 
     def _follows(self, item: Taken) -> None:
-        """What must hold whatever the fold says, since the worker's fold is this one, too."""
+        """Check what must hold independently of the fold, since the worker uses the same fold."""
         outbox = item.conversation, item.sender, item.outbox
         last = self._ordinals.get(outbox, 0)
         if item.ordinal not in (1, last + 1):
@@ -223,7 +224,7 @@ class PartitionJudge:
                 )
 
     def _stands(self, where: str, conversation: str, seq: int, found: Numbered) -> None:
-        """What is found elsewhere must be what the input comes to."""
+        """Check that a message found elsewhere is the message of the input."""
         expected = self.numbered.get((conversation, seq))
         if expected is None:
             self._verdict.add(

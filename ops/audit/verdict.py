@@ -1,4 +1,4 @@
-"""What a judge found, in Jepsen's words."""
+"""What a judge found, in the words of Jepsen's Kafka tests."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -11,20 +11,20 @@ MEANINGS = {
     "poll-skip": "a number is skipped",
     "nonmonotonic-poll": "a device goes back",
     "phantom": "something that no input explains",
-    "unseen": "not everywhere after all has come to rest",
+    "unseen": "not everywhere after everything has come to rest",
 }
 _SHOWN = 5
 
 
 class Deviation(NamedTuple):
-    """`kind` is one of MEANINGS; `text` says where."""
+    """One fault. `kind` is a key of MEANINGS; `text` says where."""
 
     kind: str
     text: str
 
 
 class Verdict:
-    """Collects deviations; keeps the first few of each kind and counts the rest."""
+    """Collects deviations: counts all, and keeps the first few of each kind as examples."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -37,7 +37,7 @@ class Verdict:
             self.examples.append(Deviation(kind, text))
 
     def merge(self, other: "Verdict") -> None:
-        """Add what another found."""
+        """Add what another verdict holds."""
         self.counts += other.counts
         self.examples += other.examples
         self.figures += other.figures
@@ -47,7 +47,7 @@ class Verdict:
         return not self.counts
 
     def lines(self) -> list[str]:
-        """The verdict for a person."""
+        """The verdict as lines of text for a person."""
         if self.clean:
             return ["dense, once, in order, equal everywhere"]
         lines = [f"{kind} ({count}): {MEANINGS[kind]}" for kind, count in self.counts.items()]

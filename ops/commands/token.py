@@ -24,7 +24,8 @@ def command(user: str, hours: float) -> None:
     secret = local_secret()
     if secret is None:
         fail(
-            "no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME to the folder of a local stack",
+            "no token secret: set MESSENGER_TOKEN_SECRET, "
+            "or MESSENGER_HOME to the folder of a local stack",
             USAGE,
         )
     try:
