@@ -5,22 +5,22 @@ PYTHON := .venv/bin/python
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: ## set up what is missing, run the whole system, show the address of the chat page (Ctrl-C ends it)
+run: ## set up what is missing, run the whole system, print its address (Ctrl-C ends it)
 	@ops/setup.sh run
 	@exec .venv/bin/messenger local up
 
-test: ## set up and run all tests (of the kills a sample), with real services and a browser
+test: ## set up what is missing, run all tests but the longest kills, on real services
 	@ops/setup.sh test
 	$(PYTHON) -m pytest -q tests/unit tests/property tests/simulation tests/sdk tests/contract tests/stages
 	$(PYTHON) -m pytest -q tests/integration
 	$(PYTHON) -m pytest -q tests/chaos -m "not soak"
 	$(PYTHON) -m pytest -q tests/browser
 
-chaos: ## all kills, ten times each (two hours)
+chaos: ## kill every part at every point, ten times each (two hours)
 	@ops/setup.sh test
 	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough $(PYTHON) -m pytest -q tests/chaos tests/property tests/simulation
 
-lint: ## ruff, mypy --strict, and who may import whom
+lint: ## check style, types (mypy --strict) and the direction of imports
 	@ops/setup.sh lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -32,14 +32,14 @@ format: ## format the code
 	.venv/bin/ruff check --fix-only --quiet .
 	.venv/bin/ruff format --quiet .
 
-bench: ## measure; writes bench/results (on an idle machine, a quarter of an hour)
+bench: ## measure and write bench/results (15 minutes, on an idle machine)
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 
-docs: ## write docs/TOPICS.md again
+docs: ## write docs/TOPICS.md from schemas/topics
 	@ops/setup.sh lint
 	$(PYTHON) -m ops.docs
 
-clean: ## leave the tree as cloned (ends the local stack, deletes its data)
+clean: ## stop the local stack, delete its data and everything else that git ignores
 	@if [ -x .venv/bin/messenger ]; then .venv/bin/messenger local down; fi
 	git clean -fdXq

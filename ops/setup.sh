@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what the given purpose (run, lint or test) needs on this machine; quick and silent when nothing is to do.
+# Sets up what a purpose (run, lint or test) needs on this machine. It is quick and silent when
+# everything is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-run}
@@ -8,41 +9,48 @@ python=.venv/bin/python
 say() { echo "setup: $*" >&2; }
 die() { echo "setup: $*" >&2; exit 1; }
 
-# apt PACKAGE...: installs, where it may
+# apt PACKAGE...: installs packages, as root or with sudo that asks for no password
 updated=
 apt() {
   command -v apt-get >/dev/null || die "please install: $*"
   local sudo=
   if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null && sudo -n true 2>/dev/null || die "please install as root: apt-get install $*"
+    command -v sudo >/dev/null && sudo -n true 2>/dev/null ||
+      die "please install as root: apt-get install $*"
     sudo="sudo -n"
   fi
   say "installing $* ..."
-  [ -n "$updated" ] || { $sudo apt-get update -qq >/dev/null || die "apt-get update failed; please install: $*"; updated=1; }
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>.setup-apt.log ||
+  if [ -z "$updated" ]; then
+    $sudo apt-get update -qq >/dev/null || die "apt-get update failed; please install: $*"
+    updated=1
+  fi
+  $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>.setup-apt.log ||
     { cat .setup-apt.log >&2; die "apt-get could not install $*"; }
   rm -f .setup-apt.log
 }
 need() { command -v "$1" >/dev/null || apt "$2"; }
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 # Python packages
 wanted=$(cat pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)
 if [ ! -x $python ] || [ "$(cat .venv/.wanted 2>/dev/null)" != "$wanted" ]; then
   system=
   for candidate in python3.11 python3.12 python3; do
-    if command -v $candidate >/dev/null && $candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    if command -v $candidate >/dev/null && is_new_enough $candidate; then
       system=$candidate
       break
     fi
   done
   [ -n "$system" ] || { apt python3 python3-venv; system=python3; }
-  $system -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed"
+  is_new_enough $system || die "Python 3.11 or later is needed"
   if [ ! -x $python ]; then
     $system -c 'import ensurepip' 2>/dev/null || apt python3-venv
     $system -m venv .venv
   fi
   say "installing Python packages ..."
-  $python -m pip install -q --disable-pip-version-check -e ".[dev,local]" -c constraints.txt || die "pip could not install the packages"
+  $python -m pip install -q --disable-pip-version-check -e ".[dev,local]" -c constraints.txt ||
+    die "pip could not install the packages"
   echo "$wanted" > .venv/.wanted
 fi
 [ "$purpose" != lint ] || exit 0
@@ -56,7 +64,9 @@ if ! ls .local/kafka/lib/kafka_*.jar >/dev/null 2>&1; then
   rm -rf .local/kafka/lib.new
   mvn -q -B -f ops/kafka/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
     -DoutputDirectory="$PWD/.local/kafka/lib.new" >&2 || die "Maven could not fetch the Kafka jars"
-  mkdir -p .local/kafka && rm -rf .local/kafka/lib .local/kafka/classes.jsa && mv .local/kafka/lib.new .local/kafka/lib
+  mkdir -p .local/kafka
+  rm -rf .local/kafka/lib .local/kafka/classes.jsa
+  mv .local/kafka/lib.new .local/kafka/lib
 fi
 if [ ! -f .local/kafka/classes.jsa ]; then
   say "preparing Kafka ..."
