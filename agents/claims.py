@@ -3,15 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.owners import Owners
+from streams.stage import Stage, Timer
 
 log = logging.getLogger(__name__)
 
 CLAIM_SECONDS = 1.0
 """How often the claims are renewed."""
 _RETRY_SECONDS = 0.5
+
+
+def renew_claims(stage: Stage[Any], owners: Owners, address: str) -> Timer:
+    """A stage's timer that renews the claims of the worker at `address`."""
+    return Timer(CLAIM_SECONDS, lambda: owners.keep(stage.readable, address))
 
 
 async def claim(owners: Owners, partition: int, address: str) -> None:

@@ -1,160 +1,246 @@
-"""A worker process: builds the stages it is told to run, runs them in one loop, stops them in
-reverse order."""
+"""A worker process: makes the outside systems' clients, builds the stages it is told to run, runs
+them in one loop, and stops them."""
 
 import asyncio
 import gc
 import logging
 import os
+import random
 import signal
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import uvloop
 
-from agents.archiver.app import make_archiver
-from agents.cursors.app import GROUP as CURSORS
-from agents.cursors.app import make_cursors
-from agents.presence.app import GROUP as PRESENCE
-from agents.presence.app import make_presence
-from agents.sequencer.app import GROUP as SEQUENCER
-from agents.sequencer.app import make_sequencer
-from agents.sequencer.io import SequencerIO
+from agents.cursors.stage import GROUP as CURSORS
+from agents.cursors.stage import cursors_stage
+from agents.presence.stage import GROUP as PRESENCE
+from agents.presence.stage import presence_stage
 from agents.settings import WorkerSettings
-from agents.table_stage.io import TableStageIO
-from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ClickHouseClient
+from connectors.dependency import Dependencies
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.cluster import KafkaCluster
+from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import RedisOwners
-from connectors.redis.routes import RedisRoutes
+from connectors.redis.routes import RedisRoutes, Routes
 from connectors.redis.watchers import RedisWatchers
-from streams.earlier_watchdog import end_when_blocked
-from streams.faust_adapter.app import PipelineApp
+from schemas import topics
+from streams.faust_adapter.mount import MountSettings, StageApp, mount
+from streams.inputs import Inputs
+from streams.restores import Restores
+from streams.stage import Shared, StageSpec
+from streams.table_partition import TableIO
+from streams.tables.cursors import CursorTable
+from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
+from streams.watchdog import end_when_blocked
+from streams.worker import Worker
 
 log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 8.0
-_INSERT_SECONDS = 60.0
-_SMALL_CACHE, _SMALL_BUFFERS = 64 * 1024 * 1024, 16 * 1024 * 1024
-
-TopicIds = Callable[[], Mapping[str, str]]
-Build = Callable[[WorkerSettings, TopicIds, RedisClient], list[PipelineApp]]
-
-
-def build_sequencer(
-    settings: WorkerSettings,
-    topic_ids: TopicIds,
-    redis: RedisClient,
-    kind: type[SequencerIO] = SequencerIO,
-) -> list[PipelineApp]:
-    """The sequencer stage of a worker; `kind` is what its partitions see of the world outside."""
-    state_dir = Path(settings.state_dir)
-    outside = kind(
-        settings.kafka,
-        SEQUENCER,
-        state_dir,
-        topic_ids,
-        RedisRoutes(redis),
-        RedisOwners(redis, SEQUENCER),
-        settings.web_address,
-        RocksBudget(),
-    )
-    return [make_sequencer(outside, settings)]
+_FLUSH_SECONDS = 2.0
+PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
+"""One for all stages. Nothing is given up while Kafka is away (R6): who waits for a report says
+so. Nothing lingers: some stage's deliveries wait for each record."""
 
 
-def build_cursors(
-    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
-) -> list[PipelineApp]:
-    """The cursors stage of a worker."""
-    outside = TableStageIO(
-        settings.kafka,
+class WorkerPorts(NamedTuple):
+    """What a stage may be built from: the outside systems as a worker process sees them."""
+
+    settings: WorkerSettings
+    kafka: Kafka
+    producer: Producer
+    redis: RedisClient
+    routes: Routes
+    budget: RocksBudget
+    shared: Shared
+
+
+Build = Callable[[WorkerPorts], StageSpec[Any]]
+
+
+def build_cursors(ports: WorkerPorts) -> StageSpec[Any]:
+    """The cursors."""
+    folder = Path(ports.settings.state_dir)
+    io = TableIO(
+        ports.kafka,
+        ports.producer,
+        RedisOwners(ports.redis, CURSORS),
+        lambda partition: CursorTable(folder / f"cursors-{partition}", ports.budget),
         CURSORS,
-        topic_ids,
-        RedisRoutes(redis),
-        RedisOwners(redis, CURSORS),
-        settings.web_address,
+        topics.CURSORS,
+        ports.settings.web_address,
     )
-    return [make_cursors(outside, settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS))]
+    return cursors_stage(io, ports.routes, ports.settings.partitions)
 
 
-def build_presence(
-    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
-) -> list[PipelineApp]:
-    """The presence stage of a worker."""
-    outside = TableStageIO(
-        settings.kafka,
+def build_presence(ports: WorkerPorts) -> StageSpec[Any]:
+    """Presence."""
+    folder = Path(ports.settings.state_dir)
+    io = TableIO(
+        ports.kafka,
+        ports.producer,
+        RedisOwners(ports.redis, PRESENCE),
+        lambda partition: PresenceTable(folder / f"presence-{partition}", ports.budget),
         PRESENCE,
-        topic_ids,
-        RedisRoutes(redis),
-        RedisOwners(redis, PRESENCE),
-        settings.web_address,
+        topics.PRESENCE,
+        ports.settings.web_address,
     )
-    return [
-        make_presence(
-            outside, RedisWatchers(redis), settings, RocksBudget(_SMALL_CACHE, _SMALL_BUFFERS)
-        )
-    ]
+    watchers = RedisWatchers(ports.redis)
+    settings = ports.settings
+    return presence_stage(io, ports.routes, watchers, settings.partitions, settings.slots)
 
 
-def build_archiver(
-    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
-) -> list[PipelineApp]:
-    """The archiver of a worker. Raises SettingsError."""
-    try:
-        client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS)
-    except ValueError as error:
-        raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
-    return make_archiver(settings, ClickHouseArchive(client), topic_ids)
+BUILDERS: Mapping[str, Sequence[Build]] = {
+    "cursors": [build_cursors],
+    "presence": [build_presence],
+}
+"""What a stage's name on the command line stands for."""
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
-    """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises TopicsWrong,
-    KafkaUnreachable."""
+    """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises
+    SettingsError, TopicsWrong, KafkaUnreachable."""
+    _require_folder(settings)
+    _require_port(settings)
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
-    asyncio.set_event_loop_policy(
-        uvloop.EventLoopPolicy()
-    )  # also for the loop of Faust's consumer thread
+    # also for the loop of Faust's consumer thread
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()
-    code = asyncio.Runner().run(_run(settings, admin.ids, builders))
+    code = asyncio.Runner().run(_run(settings, admin, builders))
     # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation
     # ends, must not keep a worker that has said goodbye.
     logging.shutdown()
     os._exit(code)
 
 
-async def _run(settings: WorkerSettings, topic_ids: TopicIds, builders: Sequence[Build]) -> int:
-    stop = asyncio.Event()
+def _require_folder(settings: WorkerSettings) -> None:
+    folder = Path(settings.state_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"MESSENGER_STATE_DIR: {folder} cannot be written to: {error.strerror}"
+        ) from None
+
+
+def _require_port(settings: WorkerSettings) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_bind, settings.web_port))
+        except OSError as error:
+            raise SettingsError(
+                f"MESSENGER_WEB_PORT: cannot listen on {settings.web_bind}:{settings.web_port}:"
+                f" {error.strerror}"
+            ) from None
+
+
+class _Ending:
+    """Why the process ends, said once."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self.code = 0
+
+    def signalled(self) -> None:
+        self.event.set()
+
+    def failed(self, why: str) -> None:
+        """A part has ended by itself: a fresh process is the cure."""
+        if not self.event.is_set():
+            log.critical("ending this worker: %s", why)
+            self.code = 1
+            self.event.set()
+
+    def own(self, task: asyncio.Task[Any], what: str) -> asyncio.Task[Any]:
+        """If the task fails, the process ends."""
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%s failed", what, exc_info=error)
+                self.failed(f"{what} failed: {error!r}")
+
+        task.add_done_callback(ended)
+        return task
+
+
+async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[Build]) -> int:
+    ending = _Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    guard = asyncio.create_task(end_when_blocked())
-    redis = RedisClient(settings.redis)
-    apps = [app for build in builders for app in build(settings, topic_ids, redis)]
-    for app in apps:
-        await app.start()
-    waiting = [
-        asyncio.ensure_future(event.wait()) for event in (stop, *(app.ended for app in apps))
+        asyncio.get_running_loop().add_signal_handler(number, ending.signalled)
+    kafka = KafkaCluster(settings.kafka, admin)
+    ports = _ports(settings, kafka)
+    specs = [build(ports) for build in builders]
+    worker = Worker(specs, ports.shared, ending.failed)
+    folder = Path(settings.state_dir) / "faust"
+    web = MountSettings(settings.kafka, folder, settings.web_bind, settings.web_port)
+    apps = mount(worker, kafka, web, ending.failed)
+    worker.start()
+    tasks = [
+        ending.own(asyncio.create_task(work), what)
+        for work, what in (
+            (end_when_blocked(), "the guard of the loop"),
+            (worker.watch(), "the watchdog"),
+            (_start(apps), "starting"),
+        )
     ]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    code = 0 if stop.is_set() else 1
-    stopping = asyncio.create_task(_stop(apps, redis))
-    if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[
-        1
-    ]:  # Faust swallows the cancellation that a timeout would send
+    await ending.event.wait()
+    stopping = asyncio.create_task(_stop(apps, worker, ports))
+    # Faust swallows the cancellation that a timeout would send
+    if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[1]:
         log.warning(
             "stopping took longer than %.0f s; what was under way is in the log", _STOP_SECONDS
         )
     else:
         stopping.result()
-    guard.cancel()
-    return code
+    for task in tasks:
+        task.cancel()
+    return ending.code
 
 
-async def _stop(apps: Sequence[PipelineApp], redis: RedisClient) -> None:
-    for app in reversed(apps):
-        await app.stop()
-        await app.closing()
-    await redis.close()
+def _ports(settings: WorkerSettings, kafka: KafkaCluster) -> WorkerPorts:
+    try:
+        redis = RedisClient(settings.redis)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_REDIS: {error}") from None
+    shared = Shared(
+        Inputs(kafka),
+        Restores(),
+        Dependencies(),
+        now=lambda: int(time.time() * 1000),
+        random=random.random,
+    )
+    return WorkerPorts(
+        settings,
+        kafka,
+        kafka.producer(PRODUCER),
+        redis,
+        RedisRoutes(redis),
+        RocksBudget(),
+        shared,
+    )
+
+
+async def _start(apps: Sequence[StageApp]) -> None:
+    for app in apps:
+        await app.start()
+
+
+async def _stop(apps: Sequence[StageApp], worker: Worker, ports: WorkerPorts) -> None:
+    await asyncio.gather(*(app.stop() for app in apps))
+    # what is not acknowledged by then is read, and sent, again
+    await ports.producer.close(_FLUSH_SECONDS)
+    await worker.close()
+    await ports.redis.close()

@@ -27,6 +27,22 @@ class InputSeen(NamedTuple):
     end: int
 
 
+class Start(NamedTuple):
+    """Read the topic from `offset` on. `lost`: how many records have expired before they were
+    read."""
+
+    offset: int
+    lost: int
+
+
+def start_at(committed: int | None, start: int, end: int) -> Start:
+    """Where to go on, given the group's offset and what Kafka has. A topic that is shorter than
+    that is another one, or has lost its tail: all of it is read again."""
+    if committed is None or committed > end:
+        return Start(start, 0)
+    return Start(max(committed, start), max(0, start - committed))
+
+
 class Inputs:
     """Asks with one client and in one thread of its own, one question at a time. Close it."""
 

@@ -1,13 +1,26 @@
-"""Rates for monitor pages."""
+"""How fast counters grow: a property of the last seconds, whoever looks."""
+
+from collections import Counter, deque
+
+_WINDOW_SECONDS = 10.0
 
 
 class Rates:
-    """How fast a counter grows, from one look to the next."""
+    """Of the counters of `figures`; `sample` it about every second."""
 
-    def __init__(self) -> None:
-        self._last: tuple[int, float] | None = None
+    def __init__(self, figures: Counter[str]) -> None:
+        self._figures = figures
+        self._samples: deque[tuple[float, Counter[str]]] = deque()
 
-    def since_last(self, count: int, now: float) -> float:
-        """Per second since the call before, 0 at the first."""
-        last, self._last = self._last, (count, now)
-        return round((count - last[0]) / (now - last[1]), 1) if last and now > last[1] else 0.0
+    def sample(self, now: float) -> None:
+        """`now` in seconds."""
+        self._samples.append((now, Counter(self._figures)))
+        while now - self._samples[0][0] > _WINDOW_SECONDS:
+            self._samples.popleft()
+
+    def per_second(self, figure: str, now: float) -> float:
+        """Over the last ten seconds, or since the start; 0 before the first sample."""
+        if not self._samples or now <= self._samples[0][0]:
+            return 0.0
+        since, then = self._samples[0]
+        return round((self._figures[figure] - then[figure]) / (now - since), 1)

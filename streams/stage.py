@@ -16,6 +16,7 @@ from connectors.kafka.record import Record
 from streams.inputs import Inputs
 from streams.partition import Partition, PartitionRuntime, Status
 from streams.progress import ProgressProbe
+from streams.rates import Rates
 from streams.restores import Restores
 from streams.retry import TROUBLE_OUTSIDE, Retry
 from streams.worker_api import Handler
@@ -27,6 +28,7 @@ P = TypeVar("P", bound=Partition)
 _FIRST_RESTART, _LAST_RESTART = 1.0, 30.0
 """Seconds before a partition that has failed begins anew; longer each time."""
 _RESTART_FORGOTTEN = 120.0
+_SAMPLE_SECONDS = 1.0
 
 
 class Timer(NamedTuple):
@@ -92,6 +94,7 @@ class Stage(Generic[P]):
         """Makes the consumer read by a new client."""
         self.membership: Callable[[], tuple[int, bool]] = lambda: (0, False)
         """How many rebalances there were, and whether one is going on."""
+        self.rates = Rates(self.figures)
         self._shared = shared
         self._assigned: set[int] = set()
         self._released: dict[int, P] = {}
@@ -146,7 +149,7 @@ class Stage(Generic[P]):
 
     def start(self) -> None:
         """Begin to call the timers."""
-        for timer in self.spec.timers(self):
+        for timer in (Timer(_SAMPLE_SECONDS, self._sample), *self.spec.timers(self)):
             self._spawn(self._call(timer))
 
     async def stop(self) -> None:
@@ -276,9 +279,19 @@ class Stage(Generic[P]):
             found.append(f"{self.name} partition {number} begins anew after {why}")
         return [*found, *self.spec.problems(self)]
 
-    def reports(self) -> list[dict[str, Any]]:
-        """Each partition for the status endpoint."""
-        return [self.partitions[number].report() for number in sorted(self.partitions)]
+    def status(self, *figures: str, rate: str) -> dict[str, Any]:
+        """For the stage's status endpoint: figures since the start, how fast the figure `rate`
+        grows, and each partition's state, position and lag in records."""
+        now = asyncio.get_running_loop().time()
+        return {
+            **{figure: self.figures[figure] for figure in figures},
+            f"{rate}_per_second": self.rates.per_second(rate, now),
+            "rebalancing": self.membership()[1],
+            "partitions": [self.partitions[number].report() for number in sorted(self.partitions)],
+        }
+
+    async def _sample(self) -> None:
+        self.rates.sample(asyncio.get_running_loop().time())
 
 
 async def _seek_nothing(partition: int) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from agents.archiver.stage import ArchiverStage
 from agents.worker_api import add_health, joining, reports
+from streams.earlier_rates import Rates
 from streams.faust_adapter.app import PipelineApp
-from streams.rates import Rates
 
 
 def add_pages(shown_by: PipelineApp, stages: Sequence[tuple[PipelineApp, ArchiverStage]]) -> None:

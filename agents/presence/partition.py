@@ -2,17 +2,10 @@
 not."""
 
 import asyncio
-import contextlib
-import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
 from agents.rules.presence import Absences, Outcome, Said, fold_kept, fold_presence, node_gone
-from agents.table_stage.changelog_restore import read_kept
-from agents.table_stage.io import TableStageIO
-from agents.table_stage.partition import Partition
-from connectors.redis.client import RedisUnavailable
+from connectors.kafka.record import Record
 from connectors.redis.routes import LEASE_SECONDS, Holders
 from connectors.redis.watchers import Watchers
 from schemas.codec import (
@@ -23,162 +16,118 @@ from schemas.codec import (
     presence_of,
 )
 from schemas.events import PresenceChange, PresenceDelivered, PresenceState
-from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
-from streams.earlier_stage import GoOn
+from streams.backlog import Told
+from streams.partition import PartitionRuntime
+from streams.sending import deliver
+from streams.table_partition import TableIO, TablePartition
 from streams.tables.presence import PresenceTable
-from streams.tables.rocks import RocksBudget
 
 GONE_SECONDS = 2.0
 """How long no slot may name a node, after its lease has ended, before its users are offline: its
 devices may be on their way to another node."""
-_FIRST_RETRY, _LAST_RETRY = 0.05, 1.0
+_USERS_AT_ONCE = 200
+"""Of a node that is dead: so many take a few ms of the loop."""
 
 
-class PresencePartition(Partition[PresenceChange]):
+class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, PresenceState]):
     """`watchers` know who wants to hear of whom.
 
-    What is in the topic or in the table has been told. So whoever folds a fact again, or finds a
-    node dead again, either changes something and tells it, or has nothing to tell. An owner that
-    was paused may tell and keep what its successor has outdone: nodes, and the next restore, leave
-    it out.
+    What is in the topic or in the table has been delivered. So whoever folds a fact again, or finds
+    a node dead again, either changes something and delivers it, or has nothing to deliver. An owner
+    that was paused may deliver and append what its successor has outdone: nodes, and the next
+    restore, leave it out.
     """
 
     def __init__(
         self,
         number: int,
-        outside: TableStageIO,
+        runtime: PartitionRuntime,
+        io: TableIO[PresenceTable],
         watchers: Watchers,
-        state_dir: Path,
-        budget: RocksBudget,
-        figures: Counter[str],
-        go_on: GoOn,
     ) -> None:
+        super().__init__(number, runtime, io)
         self._watchers = watchers
-        self._folder = state_dir / f"presence-{number}"
-        self._budget = budget
-        self._table: PresenceTable | None = None
-        self._telling: Mapping[str, PresenceState] = {}
-        """What is being told, and not in the table yet."""
-        self._input_id = ""
+        self._delivering: Mapping[str, PresenceState] = {}
+        """What is being delivered, and not in the table yet."""
         self._absences = Absences(LEASE_SECONDS, GONE_SECONDS)
         self._turn = asyncio.Lock()
-        super().__init__(number, outside, figures, go_on)
 
-    def decode(self, value: bytes) -> Sequence[PresenceChange]:
-        return decode_presence(value).items
+    def decode(self, record: Record) -> Sequence[PresenceChange]:
+        return decode_presence(record.value).items
 
-    @property
-    def readable(self) -> bool:
-        return self._table is not None
+    def fold_changelog(
+        self,
+        table: PresenceTable,
+        values: Iterable[bytes],
+        changed: dict[str, PresenceState],
+        outdone: dict[str, PresenceState],
+    ) -> None:
+        fold_kept(table, map(decode_presence_state, values), changed, outdone)
 
-    def state(self, user: str) -> PresenceState | None:
-        """`Known` of the rules."""
-        if user in self._telling:
-            return self._telling[user]
-        return self._table.state(user) if self._table is not None else None
+    def record(self, key: str, value: PresenceState) -> tuple[bytes, bytes]:
+        return encode_event(value), key.encode()
 
-    def presence(self, users: Sequence[str]) -> list[PresenceState] | None:
-        """What is known of users; None if this partition is not here. What changes later is told to
-        who watches now."""
-        return (
-            None
-            if self._table is None
-            else [state for user in users if (state := self.state(user)) is not None]
-        )
-
-    async def restore(self) -> int:
-        offset, outdone = await self.in_thread(self._restore)
-        await self._keep(outdone)
-        return offset
-
-    def _restore(self) -> tuple[int, dict[str, PresenceState]]:
-        """Opens the table; the input offset, and users whose last record in the topic is not how
-        they are."""
-        self._input_id = self.outside.topic_ids()[PRESENCE_SUBMITTED]
-        with contextlib.closing(self.outside.reader()) as reader:
-            offset = self.input_offset(reader, PRESENCE_SUBMITTED)
-            self._table, outdone = read_kept(
-                self,
-                reader,
-                PRESENCE,
-                self._folder,
-                lambda: PresenceTable(self._folder, self._budget),
-                _fold_kept,
-            )
-        return offset, outdone
-
-    async def fold(self, facts: Sequence[tuple[PresenceChange, int, int]]) -> None:
+    async def fold(self, facts: Sequence[Told[PresenceChange]]) -> None:
         async with self._turn:
-            for node in {change.node for change, _, _ in facts}:
+            for node in {told.fact.node for told in facts}:
                 self._absences.heard(node)
             outcome = Outcome({}, set())
-            fold_presence(self, (Said(*fact) for fact in facts), self._input_id, outcome)
-            await self._tell_and_keep(outcome)
+            fold_presence(self, (Said(*told) for told in facts), self.input_id, outcome)
+            await self._deliver_and_keep(outcome)
 
     async def look(self, asked: float, holders: Holders) -> None:
-        """These nodes hold a slot, asked at that time (monotonic seconds); the users of those that
-        have not for a while are offline."""
-        async with self._turn:
-            table = self._table
-            if table is None:
-                return
-            for node in self._absences.look(asked, table.nodes(), holders.nodes, holders.remembers):
-                outcome = Outcome({}, set())
-                node_gone(self, table.users_of(node), node, int(time.time() * 1000), outcome)
-                await self._tell_and_keep(outcome)
+        """These nodes hold a slot, asked at that time (the loop's, in seconds); the users of those
+        that have not for a while are offline. Raises trouble outside: look again."""
+        table = self.table
+        if table is None:
+            return
+        for node in self._absences.look(asked, table.nodes(), holders.nodes, holders.remembers):
+            while True:
+                async with self._turn:
+                    # it may have said something meanwhile, or the partition may have gone
+                    if self.table is not table or not self._absences.is_dead(node, asked):
+                        break
+                    users = table.users_of(node, _USERS_AT_ONCE)
+                    if not users:
+                        break
+                    outcome = Outcome({}, set())
+                    node_gone(self, users, node, self.runtime.now(), outcome)
+                    await self._deliver_and_keep(outcome)
 
-    async def _tell_and_keep(self, outcome: Outcome) -> None:
-        table = self._table
+    async def _deliver_and_keep(self, outcome: Outcome) -> None:
+        table = self.table
         if table is None or not outcome.changed:
             return
-        self._telling = outcome.changed
+        self._delivering = outcome.changed
         try:
-            await self._tell(sorted(outcome.told))
-            if self._table is table:  # else another owner tells and keeps it
-                await self._keep(outcome.changed)
-            if self._table is table:
+            await self._deliver(sorted(outcome.told))
+            await self.append(outcome.changed)
+            if self.table is table:
                 table.write(outcome.changed)
                 self.figures["changed"] += len(outcome.changed)
         finally:
-            self._telling = {}
+            self._delivering = {}
 
-    async def _keep(self, states: Mapping[str, PresenceState]) -> None:
-        records = [
-            (self.number, encode_event(state), user.encode()) for user, state in states.items()
-        ]
-        await self.outside.keep(PRESENCE, records)
-
-    async def _tell(self, users: list[str]) -> None:
+    async def _deliver(self, users: list[str]) -> None:
         if not users:
             return
-        delay = _FIRST_RETRY
-        while True:
-            try:
-                found = await self._watchers.find(users)
-                break
-            except RedisUnavailable:
-                self.waits_for_redis(True)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, _LAST_RETRY)
-        self.waits_for_redis(False)
         slots: dict[int, list[PresenceDelivered]] = {}
-        for user, watching in found.items():
-            state = self._telling[user]
+        for user, watching in (await self._watchers.find(users)).items():
+            state = self._delivering[user]
             event = PresenceDelivered(user, encode_frame(presence_of(user, state)), state)
             for slot in watching:
                 slots.setdefault(slot, []).append(event)
-        await self.tell(slots)
+        await deliver(self._io.producer, slots)
+        self.figures["told"] += sum(map(len, slots.values()))
 
-    def let_go(self) -> None:
-        if self._table is not None:
-            self._table.close()
-            self._table = None
+    # What gateways, and the rules, ask
 
+    def state(self, user: str) -> PresenceState | None:
+        """`Known` of the rules."""
+        if user in self._delivering:
+            return self._delivering[user]
+        return self.table.state(user) if self.table is not None else None
 
-def _fold_kept(
-    table: PresenceTable,
-    values: Iterator[bytes],
-    changed: dict[str, PresenceState],
-    outdone: dict[str, PresenceState],
-) -> None:
-    fold_kept(table, map(decode_presence_state, values), changed, outdone)
+    def presence(self, users: Sequence[str]) -> list[PresenceState]:
+        """What is known of users. What changes later is delivered to whoever watches now."""
+        return [state for user in users if (state := self.state(user)) is not None]

@@ -125,6 +125,10 @@ class Absences:
         }
         return [node for node, since in self._absent.items() if now - since >= self._patience]
 
+    def is_dead(self, node: str, now: float) -> bool:
+        """Whether `look` at that time would still say so."""
+        return now - self._absent.get(node, now) >= self._patience
+
     def heard(self, node: str) -> None:
         """The node has published something: its absence, if any, starts again."""
         self._absent.pop(node, None)

@@ -16,8 +16,8 @@ from schemas.worker_api import (
     RangeGone,
     SeqsQuestion,
 )
+from streams.earlier_rates import Rates
 from streams.faust_adapter.app import PipelineApp
-from streams.rates import Rates
 
 
 def add_pages(app: PipelineApp, stage: SequencerStage) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ops.exits import USAGE, exit_codes, fail
+from ops.exits import exit_codes, fail
 
 
 @click.command()
@@ -31,26 +31,25 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_KAFKA=127.0.0.1:8408 MESSENGER_REDIS=redis://127.0.0.1:8410/0 \\
       MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer
     """
+    from agents import earlier_worker
     from agents.settings import WorkerSettings
-    from agents.worker import build_archiver, build_cursors, build_presence, build_sequencer, run
+    from agents.worker import BUILDERS, run
     from connectors.environment import SettingsError, load
     from connectors.kafka.admin import TopicsWrong
     from connectors.kafka.ports import KafkaUnreachable
     from ops.logs import set_up_logging
 
-    if len(set(stages)) > 1:
-        fail("each stage has a monitor of its own: run them as processes of their own", USAGE)
     set_up_logging(logging.INFO)
-    builders = {
-        "sequencer": build_sequencer,
-        "cursors": build_cursors,
-        "presence": build_presence,
-        "archiver": build_archiver,
+    earlier = {
+        "sequencer": earlier_worker.build_sequencer,
+        "archiver": earlier_worker.build_archiver,
     }
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
+        settings = load(WorkerSettings, os.environ)
         try:
-            sys.exit(
-                run(load(WorkerSettings, os.environ), [builders[stage] for stage in set(stages)])
-            )
+            if stages[0] in earlier:
+                sys.exit(earlier_worker.run(settings, [earlier[stages[0]]]))
+            builders = [build for stage in dict.fromkeys(stages) for build in BUILDERS[stage]]
+            sys.exit(run(settings, builders))
         except TopicsWrong as error:
             fail(f"the topics are not as schemas/topics says:\n{error}")

@@ -154,6 +154,10 @@ class StageConsumer(driver.Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         return self._stage.committable(tp.partition)
 
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        # a lower one, too: the topic was created anew, and is read from its start
+        return bool(offset != self._committed_offset[tp])
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         pass  # streams/watchdog.py knows the reasons for standing still; Faust's own check does not
 

@@ -12,23 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from struct import Struct
 
-import msgspec
 import rocksdict
 
 from schemas.events import READ, RECEIVED
+from streams.tables.changelog import Header
 from streams.tables.rocks import Rocks, RocksBudget
 
 _CURSOR = Struct(">QQ")
 
 Name = tuple[str, str, str]
 """Of a cursor: (conversation, user, device)."""
-
-
-class Header(msgspec.Struct, array_like=True, frozen=True):
-    """`topic` is Kafka's id of `cursors`; its records before `offset` are in the table."""
-
-    topic: str
-    offset: int
 
 
 class CursorTable(Rocks[Header]):

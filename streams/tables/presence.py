@@ -5,6 +5,7 @@ b"u" user               PresenceState
 b"n" node \\0 user       the user is online on the node
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import rocksdict
 
 from schemas.codec import decode_presence_state, encode_event
 from schemas.events import PresenceState
-from streams.tables.cursors import Header
+from streams.tables.changelog import Header
 from streams.tables.rocks import Rocks, RocksBudget
 
 
@@ -37,8 +38,10 @@ class PresenceTable(Rocks[Header]):
             yield node.decode()
             start = b"n" + node + b"\1"
 
-    def users_of(self, node: str) -> list[str]:
-        return [user.decode() for user in self._suffixes(f"n{node}\0".encode())]
+    def users_of(self, node: str, limit: int) -> list[str]:
+        """The first `limit` users, by name, who are online on a node."""
+        users = self._suffixes(f"n{node}\0".encode())
+        return [user.decode() for user in itertools.islice(users, limit)]
 
     def write(self, changed: Mapping[str, PresenceState], header: Header | None = None) -> None:
         """Bring users, and maybe how far the topic has been read, into the table, atomically."""

@@ -47,15 +47,19 @@ Header = TypeVar("Header", bound=msgspec.Struct)
 
 class Rocks(Generic[Header]):
     """One partition's fold of a topic; `header`, under the key b"h", says up to where. One owner;
-    close it.
+    close it. Opening it raises DiskUnavailable.
 
     There is no write-ahead log of RocksDB's own: the topic is one. After a kill this is an earlier
     state, as whole, and the topic completes it; a clean close flushes.
     """
 
     def __init__(self, folder: Path, budget: RocksBudget, header: type[Header]) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        self._db = rocksdict.Rdict(str(folder), options=budget.options())
+        self._folder = folder
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self._db = rocksdict.Rdict(str(folder), options=budget.options())
+        except Exception as error:  # rocksdict has no class of its own
+            raise DiskUnavailable(str(error)) from None
         self._unlogged = rocksdict.WriteOptions()
         self._unlogged.disable_wal = True
         raw = self._db.get(_HEADER_KEY)
@@ -64,8 +68,14 @@ class Rocks(Generic[Header]):
         )
 
     def close(self) -> None:
+        """Blocks: it writes to the disk what is in memory only."""
         self._db.flush(True)
         self._db.close()
+
+    def wipe(self) -> None:
+        """Close it and delete it: its topic is another, or says something else."""
+        self._db.close()
+        self.destroy(self._folder)
 
     @staticmethod
     def destroy(folder: Path) -> None:

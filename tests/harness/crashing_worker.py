@@ -14,9 +14,9 @@ import signal
 import sys
 from collections.abc import Callable
 
+from agents.earlier_worker import build_sequencer, run
 from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.settings import WorkerSettings
-from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from agents.rules.cursors import CursorId
 from schemas.events import PresenceState
-from streams.tables.cursors import Header
+from streams.tables.changelog import Header
 
 
 class Disk(NamedTuple):
@@ -68,8 +68,9 @@ class MemoryPresence(_Table):
     def nodes(self) -> Iterator[str]:
         return iter(sorted({node for state in self.disk.users.values() for node in state.nodes}))
 
-    def users_of(self, node: str) -> list[str]:
-        return sorted(user for user, state in self.disk.users.items() if node in state.nodes)
+    def users_of(self, node: str, limit: int) -> list[str]:
+        users = sorted(user for user, state in self.disk.users.items() if node in state.nodes)
+        return users[:limit]
 
     def write(self, changed: Mapping[str, PresenceState], header: Header | None = None) -> None:
         self.disk.users.update(changed)

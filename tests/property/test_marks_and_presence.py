@@ -151,7 +151,7 @@ def test_a_user_is_online_while_any_living_node_says_so(
         for node in dead:
             time += 1
             outcome = presence.Outcome({}, set())
-            presence.node_gone(users, table.users_of(node), node, time, outcome)
+            presence.node_gone(users, table.users_of(node, 1000), node, time, outcome)
             users.apply(outcome)
             table.write(outcome.changed)
         for user in ("alice", "bob"):
@@ -163,5 +163,7 @@ def test_a_user_is_online_while_any_living_node_says_so(
             assert online or (now is not None and now.last_seen > 0) == was_online
             assert table.state(user) == now
         assert list(table.nodes()) == list(users.nodes())
-        assert all(table.users_of(node) == users.users_of(node) for node in ("n1", "n2"))
+        assert all(
+            table.users_of(node, 1000) == users.users_of(node, 1000) for node in ("n1", "n2")
+        )
         table.close()

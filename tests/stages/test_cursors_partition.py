@@ -1,91 +1,112 @@
-"""One partition of the receipts over a topic in memory: what is answered is kept, and nothing is
-ever taken back."""
+"""One partition of the receipts over Kafka in memory: what is answered is kept, and nothing is ever
+taken back."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agents.cursors.partition import CursorsPartition
+from agents.cursors.stage import cursors_stage
+from connectors.kafka.memory import MemoryKafka
+from connectors.kafka.memory_broker import MemoryBroker
+from connectors.redis.memory import MemoryOwners, MemoryRoutes
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
+from connectors.redis.routes import Route
 from schemas.codec import decode_cursor, encode_event
 from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, Receipt, ReceiptRecord
-from schemas.topics import CURSORS, RECEIPTS
-from streams.earlier_stage import Status
+from schemas.topics import CURSORS, DELIVERIES, RECEIPTS
+from streams.partition import Status
+from streams.stage import StageSpec
+from streams.table_partition import TableIO
+from streams.tables.cursors import CursorTable
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
-from tests.harness.fake_kafka import FakeKafka
+from tests.harness.stage_run import StageRun, delivered
 
 A = "alice:bob"
+SLOT = 1
+
+Run = StageRun[CursorsPartition]
 
 
 @pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka(CURSORS, RECEIPTS)
+def kafka() -> MemoryKafka:
+    return MemoryKafka(MemoryBroker({CURSORS: 1, RECEIPTS: 1, DELIVERIES: 2}))
 
 
-def write_cursor(kafka: FakeKafka, device: str, seq: int) -> None:
+@pytest.fixture
+def redis() -> MemoryRedis:
+    return MemoryRedis(MemoryRedisServer(lambda: 0.0))
+
+
+@pytest.fixture
+async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Callable[[], Run]:
+    """A worker of the stage, always on the same disk. Alice has a device."""
+    routes = MemoryRoutes(redis)
+    await routes.write_routes([Route("alice", "phone", "node", SLOT, 0)])
+    budget = RocksBudget(1 << 20, 1 << 20)
+
+    def spec() -> StageSpec[CursorsPartition]:
+        io = TableIO(
+            kafka,
+            kafka.producer({"message.timeout.ms": 0}),
+            MemoryOwners(redis, "cursors"),
+            lambda partition: CursorTable(tmp_path / f"cursors-{partition}", budget),
+            "cursors",
+            CURSORS,
+            "here",
+        )
+        return cursors_stage(io, routes, 1)
+
+    return lambda: StageRun(kafka, spec())
+
+
+def write_cursor(kafka: MemoryKafka, device: str, seq: int) -> None:
     """Somebody has written a cursor of bob's."""
-    kafka.append(CURSORS, encode_event(CursorRecord(SCHEMA_VERSION, A, "bob", device, seq, 1)))
+    record = CursorRecord(SCHEMA_VERSION, A, "bob", device, seq, 1)
+    kafka.broker.append(CURSORS, 0, encode_event(record))
 
 
-def last(kafka: FakeKafka, device: str) -> int:
+def last(kafka: MemoryKafka, device: str) -> int:
     """What compaction would keep of a cursor of bob's."""
-    cursors = [decode_cursor(record.value) for record in kafka.topics[CURSORS]]
+    cursors = [decode_cursor(record.value) for record in kafka.broker.read_all(CURSORS, 0)]
     return next((cursor.seq for cursor in reversed(cursors) if cursor.device == device), 0)
 
 
-@pytest.fixture
-async def make(kafka: FakeKafka, tmp_path: Path) -> AsyncIterator[Callable[[], CursorsPartition]]:
-    made = []
-
-    async def go_on(partition: int) -> None: ...
-
-    def new() -> CursorsPartition:
-        budget = RocksBudget(1 << 20, 1 << 20)
-        made.append(CursorsPartition(0, kafka, tmp_path, budget, Counter(), go_on))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield new
-    kafka.reads.set()
-    for partition in made:
-        await partition.close()
-
-
-async def running(partition: CursorsPartition) -> CursorsPartition:
-    await eventually(lambda: partition.status is not Status.RESTORING)
-    assert partition.status is Status.RUNNING, partition.reason
-    return partition
-
-
-def say(kafka: FakeKafka, partition: CursorsPartition, seq: int, read: bool = False) -> None:
+def say(kafka: MemoryKafka, seq: int, read: bool = False) -> None:
     item = Receipt(A, "bob", "phone", seq, read)
-    kafka.append(RECEIPTS, encode_event(ReceiptRecord(SCHEMA_VERSION, [item])))
-    partition.feed(kafka.topics[RECEIPTS][-1:])
+    kafka.broker.append(RECEIPTS, 0, encode_event(ReceiptRecord(SCHEMA_VERSION, [item])))
 
 
 def marks(partition: CursorsPartition) -> list[tuple[int, int]]:
-    return [(mark.received, mark.read) for mark in partition.marks([A]) or ()]
+    return [(mark.received, mark.read) for mark in partition.marks([A])]
 
 
-async def test_what_is_answered_or_told_is_kept_by_kafka(
-    kafka: FakeKafka, make: Callable[[], CursorsPartition]
+async def test_what_is_answered_or_delivered_is_kept_by_kafka(
+    kafka: MemoryKafka, make: Callable[[], Run]
 ) -> None:
-    partition = await running(make())
-    say(kafka, partition, 3)
-    await eventually(lambda: marks(partition) == [(3, 0)])
-    kafka.keeps.clear()
-    kafka.told.clear()
-    say(kafka, partition, 5, read=True)
-    await asyncio.sleep(0.05)
-    assert (marks(partition), kafka.told) == ([(3, 0)], []), "another owner would not know of 5"
-    kafka.keeps.set()
-    await eventually(lambda: marks(partition) == [(5, 5)] and len(kafka.told) == 1)
+    async with make() as run:
+        partition = await run.running()
+        say(kafka, 3)
+        await eventually(lambda: marks(partition) == [(3, 0)])
+        await run.done(1)
+        before = delivered(kafka, SLOT)
+        kafka.broker.lose_leader(CURSORS, 0)
+        say(kafka, 5, read=True)
+        await asyncio.sleep(0.05)
+        assert (marks(partition), delivered(kafka, SLOT)) == ([(3, 0)], before), (
+            "another owner would not know of 5"
+        )
+        kafka.broker.find_leader(CURSORS, 0)
+        await eventually(
+            lambda: marks(partition) == [(5, 5)] and len(delivered(kafka, SLOT)) == len(before) + 1
+        )
 
 
 async def test_a_late_record_of_an_earlier_owner_lowers_nothing(
-    kafka: FakeKafka, make: Callable[[], CursorsPartition]
+    kafka: MemoryKafka, make: Callable[[], Run]
 ) -> None:
     for device, seq in (
         (RECEIVED, 9),
@@ -97,50 +118,113 @@ async def test_a_late_record_of_an_earlier_owner_lowers_nothing(
         (READ, 10),
     ):
         write_cursor(kafka, device, seq)
-    partition = await running(make())
-    assert marks(partition) == [(9, 10)]
+    async with make() as run:
+        assert marks(await run.running()) == [(9, 10)]
     assert [last(kafka, device) for device in (RECEIVED, READ, "phone")] == [9, 10, 0], (
         "what compaction keeps is the highest"
     )
 
 
 async def test_the_table_is_built_again_without_its_disk(
-    kafka: FakeKafka, make: Callable[[], CursorsPartition], tmp_path: Path
+    kafka: MemoryKafka, make: Callable[[], Run], tmp_path: Path
 ) -> None:
-    first = await running(make())
-    for seq in (1, 4, 7):
-        say(kafka, first, seq, read=seq < 7)
-    await eventually(lambda: marks(first) == [(7, 4)])
-    await first.close()
+    async with make() as first:
+        partition = await first.running()
+        for seq in (1, 4, 7):
+            say(kafka, seq, read=seq < 7)
+        await eventually(lambda: marks(partition) == [(7, 4)])
+        await first.done(3)
+        first.commit()
     for again in ("with its disk", "without"):
         if again == "without":
             (tmp_path / "cursors-0").rename(tmp_path / "gone")
-        written = len(kafka.topics[CURSORS])
-        second = await running(make())
-        assert (marks(second), second.devices("bob")) == ([(7, 4)], ["phone"]), again
-        assert len(kafka.topics[CURSORS]) == written, "nothing was late"
-        await second.close()
+        written = kafka.broker.log(CURSORS, 0).end
+        async with make() as second:
+            found = await second.running()
+            assert (marks(found), found.devices("bob")) == ([(7, 4)], ["phone"]), again
+        assert kafka.broker.log(CURSORS, 0).end == written, "nothing was late"
 
 
 async def test_a_partition_that_is_taken_away_while_it_restores_can_come_back(
-    kafka: FakeKafka, make: Callable[[], CursorsPartition]
+    kafka: MemoryKafka, make: Callable[[], Run]
 ) -> None:
     write_cursor(kafka, RECEIVED, 9)
-    kafka.reads.clear()
-    first = make()
-    await asyncio.sleep(0.05)
-    await first.close()
-    assert not first.readable
-    second = make()
-    await asyncio.sleep(0.05)
-    kafka.reads.set()
-    assert marks(await running(second)) == [(9, 0)]
+    kafka.broker.lose_leader(CURSORS, 0)
+    async with make() as first:
+        await asyncio.sleep(0.05)
+        assert first.partition.status is Status.RESTORING
+        assert not first.partition.readable
+    async with make() as second:
+        await asyncio.sleep(0.05)
+        kafka.broker.find_leader(CURSORS, 0)
+        assert marks(await second.running()) == [(9, 0)]
 
 
-async def test_an_input_that_was_created_anew_is_read_from_its_beginning(
-    kafka: FakeKafka, make: Callable[[], CursorsPartition]
+async def test_an_input_that_is_shorter_than_what_was_read_is_read_from_its_beginning(
+    kafka: MemoryKafka, make: Callable[[], Run]
 ) -> None:
-    kafka.committed_offset = 1000
-    partition = await running(make())
-    say(kafka, partition, 3)
-    await eventually(lambda: marks(partition) == [(3, 0)])
+    kafka.broker.commit("cursors", RECEIPTS, 0, 1000)
+    async with make() as run:
+        partition = await run.running()
+        say(kafka, 3)
+        await eventually(lambda: marks(partition) == [(3, 0)])
+
+
+@pytest.mark.parametrize("what", ["created anew", "lost its tail"])
+async def test_an_input_that_was_replaced_under_a_worker_is_read_from_its_beginning(
+    kafka: MemoryKafka, make: Callable[[], Run], what: str
+) -> None:
+    """Fault 6: whatever came at an offset below the position was passed over."""
+    async with make() as run:
+        for seq in range(1, 6):
+            say(kafka, seq)
+        await run.running()
+        await run.done(5)
+        run.commit()
+        if what == "created anew":
+            kafka.broker.recreate(RECEIPTS)
+        else:
+            kafka.broker.cut_tail(RECEIPTS, 0, 4)
+        say(kafka, 9)
+        await eventually(lambda: run.figures["inputs_begun_anew"] == 1)
+        await eventually(lambda: 0 in run.stage.partitions and run.partition.readable)
+        await eventually(lambda: marks(run.partition) == [(9, 0)])
+        await run.done(kafka.broker.log(RECEIPTS, 0).end)
+        assert (await run.health()) == (200, [])
+
+
+async def test_facts_that_expired_before_they_were_read_raise_an_alarm(
+    kafka: MemoryKafka, make: Callable[[], Run]
+) -> None:
+    """Fault 6: nobody had the partition for longer than its topic keeps records."""
+    for seq in range(1, 6):
+        say(kafka, seq)
+    kafka.broker.commit("cursors", RECEIPTS, 0, 2)
+    kafka.broker.expire(RECEIPTS, 0, 4)
+    async with make() as run:
+        await run.running()
+        await run.done(5)
+        assert run.figures["lost_records"] == 2
+
+
+async def test_no_trouble_outside_halts_a_partition(
+    kafka: MemoryKafka, redis: MemoryRedis, make: Callable[[], Run]
+) -> None:
+    """Faults 4 and 20: folding stages halted for good at any exception."""
+    async with make() as run:
+        partition = await run.running()
+        redis.connected = False
+        say(kafka, 1)
+        await eventually(lambda: "redis" in partition.retry.problem)
+        status, problems = await run.health()
+        assert status == 503
+        assert any("redis is unreachable" in problem for problem in problems)
+        redis.connected = True
+        await run.done(1)
+        kafka.full = True
+        say(kafka, 2)
+        await eventually(lambda: "kafka" in partition.retry.problem)
+        kafka.full = False
+        await run.done(2)
+        assert partition.status is Status.RUNNING
+        assert (await run.health()) == (200, [])

@@ -1,163 +1,215 @@
-"""One partition of the presence over a topic in memory: what is kept was told, whenever the worker
-ends."""
+"""One partition of the presence over Kafka in memory: what is kept was delivered, whenever the
+worker ends."""
 
 import asyncio
 import itertools
 import shutil
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from agents.presence.partition import PresencePartition
-from connectors.redis.memory import MemoryWatchers
+from agents.presence.partition import _USERS_AT_ONCE, PresencePartition
+from agents.presence.stage import presence_stage
+from connectors.kafka.memory import MemoryKafka
+from connectors.kafka.memory_broker import MemoryBroker
+from connectors.redis.memory import MemoryOwners, MemoryRoutes, MemoryWatchers
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Holders
 from schemas.codec import decode_presence_state, encode_event
 from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceDelivered, PresenceRecord
-from schemas.topics import PRESENCE, PRESENCE_SUBMITTED
-from streams.earlier_stage import Status
+from schemas.topics import DELIVERIES, PRESENCE, PRESENCE_SUBMITTED
+from streams.table_partition import TableIO
+from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
-from tests.harness.fake_kafka import FakeKafka
+from tests.harness.stage_run import StageRun, delivered
 
-Make = Callable[[], PresencePartition]
+SLOT = 1
 
-
-@pytest.fixture
-def kafka() -> FakeKafka:
-    return FakeKafka(PRESENCE, PRESENCE_SUBMITTED)
+Run = StageRun[PresencePartition]
+Make = Callable[[], Run]
 
 
 @pytest.fixture
-async def make(kafka: FakeKafka, tmp_path: Path) -> AsyncIterator[Make]:
-    """A worker's partition, always on the same disk; somebody watches alice."""
-    made = []
-    watchers = MemoryWatchers(MemoryRedis(MemoryRedisServer(lambda: 0.0)))
-    await watchers.watch(["alice"], 1)
-
-    async def go_on(partition: int) -> None: ...
-
-    def new() -> PresencePartition:
-        budget = RocksBudget(1 << 20, 1 << 20)
-        made.append(PresencePartition(0, kafka, watchers, tmp_path, budget, Counter(), go_on))  # type: ignore[arg-type]
-        return made[-1]
-
-    yield new
-    for partition in made:
-        await partition.close()
+def kafka() -> MemoryKafka:
+    return MemoryKafka(MemoryBroker({PRESENCE: 1, PRESENCE_SUBMITTED: 1, DELIVERIES: 2}))
 
 
-async def running(partition: PresencePartition) -> PresencePartition:
-    await eventually(lambda: partition.status is not Status.RESTORING)
-    assert partition.status is Status.RUNNING, partition.reason
-    return partition
+@pytest.fixture
+async def make(kafka: MemoryKafka, tmp_path: Path) -> Make:
+    """A worker of the stage, always on the same disk; somebody watches alice. Its own looks at the
+    nodes find nobody dead for long."""
+    redis = MemoryRedis(MemoryRedisServer(lambda: 0.0))
+    watchers = MemoryWatchers(redis)
+    await watchers.watch(["alice"], SLOT)
+    budget = RocksBudget(1 << 20, 1 << 20)
+
+    def new() -> Run:
+        io = TableIO(
+            kafka,
+            kafka.producer({"message.timeout.ms": 0}),
+            MemoryOwners(redis, "presence"),
+            lambda partition: PresenceTable(tmp_path / f"presence-{partition}", budget),
+            "presence",
+            PRESENCE,
+            "here",
+        )
+        return StageRun(kafka, presence_stage(io, MemoryRoutes(redis), watchers, 1, 1))
+
+    return new
 
 
-def say(kafka: FakeKafka, partition: PresencePartition, online: bool) -> None:
-    record = PresenceRecord(SCHEMA_VERSION, [PresenceChange("alice", "n1", online)])
-    kafka.append(PRESENCE_SUBMITTED, encode_event(record))
-    partition.feed(kafka.topics[PRESENCE_SUBMITTED][-1:])
+def say(kafka: MemoryKafka, online: bool, *users: str) -> None:
+    changes = [PresenceChange(user, "n1", online) for user in users or ("alice",)]
+    record = PresenceRecord(SCHEMA_VERSION, changes)
+    kafka.broker.append(PRESENCE_SUBMITTED, 0, encode_event(record))
 
 
 def online(partition: PresencePartition) -> bool:
     """What is answered."""
-    found = partition.presence(["alice"])
-    assert found is not None
-    return any(state.online for state in found)
+    return any(state.online for state in partition.presence(["alice"]))
 
 
-def kept(kafka: FakeKafka) -> list[list[str]]:
+def kept(kafka: MemoryKafka) -> list[list[str]]:
     """The nodes that alice is online on, as the next owner would read it, after each change."""
-    return [list(decode_presence_state(record.value).nodes) for record in kafka.topics[PRESENCE]]
+    records = kafka.broker.read_all(PRESENCE, 0)
+    return [list(decode_presence_state(record.value).nodes) for record in records]
 
 
-def told(kafka: FakeKafka) -> list[bool]:
+def told(kafka: MemoryKafka) -> list[bool]:
     return [
         msgspec.json.decode(event.frame)["online"]
-        for event in kafka.told
+        for event in delivered(kafka, SLOT)
         if isinstance(event, PresenceDelivered)
     ]
 
 
 async def test_a_change_that_was_not_kept_when_the_worker_ended_is_folded_again(
-    kafka: FakeKafka, make: Make
+    kafka: MemoryKafka, make: Make
 ) -> None:
     """Though its disk is the same: what only the table knew would be no change any more, and never
     reach the topic."""
-    first = await running(make())
-    kafka.keeps.clear()
-    say(kafka, first, True)
-    await eventually(lambda: told(kafka) == [True])
-    await first.close()
-    kafka.keeps.set()
-    second = await running(make())
-    assert not online(second), "the next owner knows no more than the topic"
-    second.feed(kafka.topics[PRESENCE_SUBMITTED])
-    await eventually(lambda: kept(kafka) == [["n1"]])
-    assert (online(second), told(kafka)) == (True, [True, True])
+    async with make() as first:
+        await first.running()
+        kafka.broker.lose_leader(PRESENCE, 0)
+        say(kafka, True)
+        await eventually(lambda: told(kafka) == [True])
+        kafka.cut(hears=True)  # what it had sent to the topic never arrives
+    kafka.break_producers(_Loses())  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    kafka.mend()
+    kafka.broker.find_leader(PRESENCE, 0)
+    async with make() as second:
+        partition = await second.running()
+        await eventually(lambda: kept(kafka) == [["n1"]])
+        assert (online(partition), told(kafka)) == (True, [True, True])
 
 
-async def test_a_change_is_told_before_it_is_kept_and_answered_before_it_is_told(
-    kafka: FakeKafka, make: Make
+async def test_a_change_is_delivered_before_it_is_kept_and_answered_before_it_is_delivered(
+    kafka: MemoryKafka, make: Make
 ) -> None:
     """Or a worker that ends in between leaves watchers with the old for good."""
-    partition = await running(make())
-    kafka.delivers.clear()
-    say(kafka, partition, True)
-    await eventually(lambda: online(partition))
-    await asyncio.sleep(0.05)
-    assert (told(kafka), kept(kafka)) == ([], [])
-    kafka.delivers.set()
-    await eventually(lambda: kept(kafka) == [["n1"]])
-    assert told(kafka) == [True]
+    async with make() as run:
+        partition = await run.running()
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        say(kafka, True)
+        await eventually(lambda: online(partition))
+        await asyncio.sleep(0.05)
+        assert (told(kafka), kept(kafka)) == ([], [])
+        kafka.broker.find_leader(DELIVERIES, SLOT)
+        await eventually(lambda: kept(kafka) == [["n1"]])
+        assert told(kafka) == [True]
 
 
 async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_found_again(
-    kafka: FakeKafka, make: Make
+    kafka: MemoryKafka, make: Make
 ) -> None:
-    first = await running(make())
-    say(kafka, first, True)
-    await eventually(lambda: kept(kafka) == [["n1"]])
-    kafka.delivers.clear()
-    looking = asyncio.create_task(look_until_dead(first))
-    await eventually(lambda: not online(first))
-    looking.cancel()
-    await first.close()
-    kafka.delivers.set()
-    second = await running(make())
-    assert online(second)
-    await look_until_dead(second)
-    await look_until_dead(second)
-    assert (online(second), kept(kafka), told(kafka)) == (False, [["n1"], []], [True, False])
+    async with make() as first:
+        partition = await first.running()
+        say(kafka, True)
+        await eventually(lambda: kept(kafka) == [["n1"]])
+        await first.done(1)
+        first.commit()
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        looking = asyncio.create_task(look_until_dead(partition))
+        await eventually(lambda: not online(partition))
+        looking.cancel()
+        kafka.cut(hears=True)
+    kafka.break_producers(_Loses())  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    kafka.mend()
+    kafka.broker.find_leader(DELIVERIES, SLOT)
+    async with make() as second:
+        partition = await second.running()
+        assert online(partition)
+        await look_until_dead(partition)
+        await look_until_dead(partition)
+        assert (online(partition), kept(kafka), told(kafka)) == (
+            False,
+            [["n1"], []],
+            [True, False],
+        )
 
 
 async def test_what_an_owner_that_was_paused_kept_late_is_outdone_and_written_again(
-    kafka: FakeKafka, make: Make, tmp_path: Path
+    kafka: MemoryKafka, make: Make, tmp_path: Path
 ) -> None:
     """On a new disk: only the topic knows, and compaction keeps what is last."""
-    first = await running(make())
-    say(kafka, first, True)
-    await eventually(lambda: kept(kafka) == [["n1"]])
-    say(kafka, first, False)
-    await eventually(lambda: kept(kafka) == [["n1"], []])
-    await first.close()
-    late = kafka.topics[PRESENCE][0].value
-    kafka.append(PRESENCE, late)
+    async with make() as first:
+        await first.running()
+        say(kafka, True)
+        await eventually(lambda: kept(kafka) == [["n1"]])
+        say(kafka, False)
+        await eventually(lambda: kept(kafka) == [["n1"], []])
+    late = kafka.broker.read_all(PRESENCE, 0)[0].value
+    kafka.broker.append(PRESENCE, 0, late)
     shutil.rmtree(tmp_path / "presence-0")
-    second = await running(make())
-    assert not online(second)
-    assert kept(kafka) == [["n1"], [], ["n1"], []]
-    second.feed(kafka.topics[PRESENCE_SUBMITTED])
-    await eventually(lambda: second.committable == 2)
-    assert (len(kept(kafka)), told(kafka)) == (4, [True, False]), (
-        "what is known is not folded again"
-    )
+    async with make() as second:
+        partition = await second.running()
+        assert not online(partition)
+        assert kept(kafka) == [["n1"], [], ["n1"], []]
+        await second.done(2)
+        assert (len(kept(kafka)), told(kafka)) == (4, [True, False]), (
+            "what is known is not folded again"
+        )
+
+
+async def test_the_users_of_a_dead_node_go_a_few_at_a_time(kafka: MemoryKafka, make: Make) -> None:
+    """All at once, they held up the worker's loop for as long as there were users."""
+    users = [f"user{number:04}" for number in range(2 * _USERS_AT_ONCE + 1)]
+    async with make() as run:
+        partition = await run.running()
+        say(kafka, True, *users)
+        await run.done(1)
+        say(kafka, True, "alice")
+        await run.done(2)
+        assert partition.table is not None
+        most = 0
+        node_gone = partition._deliver_and_keep
+
+        async def counted(outcome: object) -> None:
+            nonlocal most
+            most = max(most, len(outcome.changed))  # type: ignore[attr-defined]
+            await node_gone(outcome)  # type: ignore[arg-type]
+
+        partition._deliver_and_keep = counted  # type: ignore[method-assign]
+        await look_until_dead(partition)
+        assert most == _USERS_AT_ONCE
+        assert not any(state.online for state in partition.presence([*users, "alice"]))
+        assert told(kafka) == [True, False]
 
 
 async def look_until_dead(partition: PresencePartition) -> None:
     """Nobody has a lease, for long."""
+    now = asyncio.get_running_loop().time()
     for asked in itertools.takewhile(lambda seconds: seconds < 10, itertools.count(0, 0.5)):
-        await partition.look(asked, Holders(set(), 1000.0))
+        await partition.look(now + asked, Holders(set(), 1000.0))
+
+
+class _Loses:
+    """All that was on its way is lost."""
+
+    def random(self) -> float:
+        return 0.0

@@ -1,0 +1,176 @@
+"""A partition that folds facts into a table, whose changelog is a compacted topic: cursors and
+presence.
+
+Their folds number nothing and do not mind repeats. What is not done when a worker dies is read and
+folded again by the next owner. A change is in the changelog before it is in the table, so that the
+next owner, who may not have this disk, knows it too.
+"""
+
+import abc
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from connectors.kafka.ports import Kafka, Producer, Reader
+from connectors.redis.owners import Owners
+from streams.backlog import BacklogPartition, FactBacklog, Facts, Told
+from streams.inputs import InputSeen, start_at
+from streams.partition import PartitionRuntime, Stopped
+from streams.sending import send_all
+from streams.tables.changelog import ChangelogTable, Header
+
+log = logging.getLogger(__name__)
+
+Fact = TypeVar("Fact")
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Table = TypeVar("Table", bound=ChangelogTable)
+
+
+class TableIO(NamedTuple, Generic[Table]):
+    """The ports of such a stage. `open_table(partition)` opens a table on this worker's disk;
+    `address` is where gateways reach this worker; `group` is the stage's in Kafka."""
+
+    kafka: Kafka
+    producer: Producer
+    owners: Owners
+    open_table: Callable[[int], Table]
+    group: str
+    changelog: str
+    address: str
+
+
+class TablePartition(
+    BacklogPartition[Fact, Facts[Fact]], abc.ABC, Generic[Fact, Table, Key, Value]
+):
+    """`table` is None while it is not open."""
+
+    def __init__(self, number: int, runtime: PartitionRuntime, io: TableIO[Table]) -> None:
+        super().__init__(number, runtime, FactBacklog())
+        self.table: Table | None = None
+        self.input_id = ""
+        """Kafka's id of the input."""
+        self._io = io
+        self._start = 0
+        self._outdone: dict[Key, Value] = {}
+
+    # What a stage says
+
+    @abc.abstractmethod
+    def fold_changelog(
+        self,
+        table: Table,
+        values: Iterable[bytes],
+        changed: dict[Key, Value],
+        outdone: dict[Key, Value],
+    ) -> None:
+        """Fold records of the changelog: what is new into `changed`; into `outdone` what the table
+        knows better than the last record of the same key."""
+
+    @abc.abstractmethod
+    def record(self, key: Key, value: Value) -> tuple[bytes, bytes]:
+        """The value and the key of a record of the changelog."""
+
+    @abc.abstractmethod
+    async def fold(self, facts: Sequence[Told[Fact]]) -> None:
+        """Fold facts; returns when they are kept and told. After trouble outside it is called again
+        with the same facts."""
+
+    # What it does itself
+
+    async def apply(self, block: Facts[Fact]) -> None:
+        await self.fold(block.facts)
+        self.figures["facts"] += len(block.facts)
+
+    @property
+    def readable(self) -> bool:
+        return self.table is not None and super().readable
+
+    async def restore(self) -> int:
+        if self.table is None:
+            await self.in_restores(self._restore)
+        # An owner that was paused may have written, late, what its successor has outdone, and
+        # compaction would keep that.
+        await self.append(self._outdone)
+        return self._start
+
+    async def begin(self) -> None:
+        # Before any look for routes: gateway/queries/worker_client.py relies on it.
+        await self._io.owners.take(self.number, self._io.address)
+
+    async def append(self, changed: Mapping[Key, Value]) -> None:
+        """Bring changes into the changelog. Raises KafkaSendError, QueueFull."""
+        records = [(self.number, *self.record(key, value)) for key, value in changed.items()]
+        await send_all(self._io.producer, self._io.changelog, records)
+
+    def input_is(self, seen: InputSeen, position: int) -> None:
+        if seen.topic != self.input_id:
+            why = f"{self.runtime.topic} was created anew"
+        elif seen.end < position:
+            why = f"{self.runtime.topic} has lost its tail: it ends at {seen.end}, not {position}"
+        else:
+            return
+        self.input_id = seen.topic  # say so once
+        log.critical("%s: %s; it is read from its start", self.name, why)
+        self.figures["inputs_begun_anew"] += 1
+        self.runtime.restart(self.number, why)
+
+    def skipped(self, expected: int, first: int) -> bool:
+        self._lose(first - expected, first)
+        return True
+
+    def detach(self) -> Callable[[], None] | None:
+        table, self.table = self.table, None
+        return table.close if table is not None else None
+
+    def _lose(self, lost: int, start: int) -> None:
+        self.figures["lost_records"] += lost
+        log.critical(
+            "%s: %d records of %s before offset %d expired before they were read",
+            *(self.name, lost, self.runtime.topic, start),
+        )
+
+    # In a thread
+
+    def _restore(self) -> None:
+        topics = self._io.kafka.topic_ids()
+        table = self._io.open_table(self.number)
+        try:
+            if table.header is not None and table.header.topic != topics[self._io.changelog]:
+                table.wipe()
+                table = self._io.open_table(self.number)
+            with contextlib.closing(self._io.kafka.reader(group=self._io.group)) as reader:
+                self._find_start(reader, table.header, topics[self.runtime.topic])
+                self._outdone = self._read_changelog(reader, table, topics[self._io.changelog])
+        except BaseException:
+            table.close()
+            raise
+        self.table = table
+
+    def _find_start(self, reader: Reader, header: Header | None, input_id: str) -> None:
+        self.input_id = input_id
+        committed = reader.committed(self.runtime.topic, self.number)
+        if header is not None and header.input not in ("", input_id):
+            committed = None  # of another topic
+        start = start_at(committed, *reader.watermarks(self.runtime.topic, self.number))
+        self._start = start.offset
+        if start.lost:
+            self._lose(start.lost, start.offset)
+
+    def _read_changelog(self, reader: Reader, table: Table, topic_id: str) -> dict[Key, Value]:
+        """Bring the table up to its topic's end; what the topic must be told again, for compaction
+        to keep."""
+        start, end = reader.watermarks(self._io.changelog, self.number)
+        first = max(start, table.header.offset if table.header else 0)
+        outdone: dict[Key, Value] = {}
+        for batch in reader.batches(
+            self._io.changelog, self.number, first, end, lambda: self.stopped
+        ):
+            changed: dict[Key, Value] = {}
+            self.fold_changelog(table, [record.value for record in batch], changed, outdone)
+            table.write(changed, Header(topic_id, batch[-1].offset + 1, self.input_id))
+        if self.stopped:
+            raise Stopped
+        table.write({}, Header(topic_id, end, self.input_id))
+        return outdone
