@@ -19,8 +19,9 @@ from connectors.clickhouse.client import FAILURES, Address, translated
 from schemas.archive import CursorRow, Migration, Row, migrations
 
 _TIMEOUT = 6 * 3600.0
-_ADDED = {"numbering": 1, "messages": 1, "daily_counts": 3, "cursors": 4}
-"""Tables that a backup adds to, and the migration that made each: an older backup lacks some."""
+_ADDED = {"numbering": 1, "messages": 1, "daily_counts": 3, "cursors": 4, "dropped": 6}
+"""Tables that a backup adds to, and the migration that made each: an older backup lacks some.
+`dropped` is the last: until it is there, readers do not take what they find for all there is."""
 _COLUMNS = "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, log_partition, log_offset"
 
 
@@ -97,6 +98,22 @@ class ArchiveAdmin:
         """Delete a month of a table for good."""
         self.run(f"ALTER TABLE archive.{month.table} DROP PARTITION {int(month.name)}")
 
+    def say_dropped(self, before: str) -> None:
+        """Write down that messages of months before `before` (YYYYMM) are gone for good; call it
+        before they are dropped."""
+        self.run(
+            "INSERT INTO archive.dropped (before) VALUES ({month:UInt32})", {"month": int(before)}
+        )
+
+    def has_dropped(self) -> bool:
+        """Whether that was ever written down."""
+        return bool(self._rows("SELECT count() FROM archive.dropped")[0][0])
+
+    def begin_late(self) -> int:
+        """How many conversations do not begin with number 1 here."""
+        text = f"SELECT count() FROM (SELECT conversation FROM {TABLE} GROUP BY conversation HAVING min(seq) > 1)"
+        return int(self._rows(text)[0][0])
+
     def forget_conversations(self, before: str) -> None:
         """Forget conversations in which nothing was written since month `before` (YYYYMM) began."""
         self.run(
@@ -114,8 +131,12 @@ class ArchiveAdmin:
         self.run(f"BACKUP DATABASE archive TO File({_quoted(folder)})")
 
     def restore(self, folder: str) -> None:
-        """The whole database as it was backed up in `folder`, in place of none."""
-        self.run(f"RESTORE DATABASE archive FROM File({_quoted(folder)})")
+        """The whole database as it was backed up in `folder`, in place of none. `dropped` comes
+        last: until it is there, readers do not take what they find for all there is."""
+        source = f"FROM File({_quoted(folder)})"
+        self.run(f"RESTORE DATABASE archive EXCEPT TABLES archive.dropped {source}")
+        if self.applied() >= _ADDED["dropped"]:
+            self.run(f"RESTORE TABLE archive.dropped {source}")
 
     def add_from(self, folder: str) -> None:
         """Bring the messages, cursors and counts backed up in `folder` into the archive; what it
@@ -141,6 +162,11 @@ class ArchiveAdmin:
                 )
                 self.run(
                     f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS {settings}"
+                )
+            if "dropped" not in added:  # as migration 6 does
+                self.run(
+                    "INSERT INTO archive.dropped (before) "
+                    "SELECT toYYYYMM(min(time)) FROM archive_restored.messages HAVING count() > 0"
                 )
         finally:
             self.run("DROP DATABASE IF EXISTS archive_restored SYNC")

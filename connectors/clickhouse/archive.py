@@ -91,6 +91,10 @@ class Archive(Protocol):
     async def first_seq(self, conversation: str) -> int:
         """The lowest number that is in the archive of a conversation, 0 if none."""
 
+    async def has_dropped(self) -> bool:
+        """Whether messages are gone for good, by retention or because an operator has accepted
+        their loss. If not, a conversation whose first number here is above 1 is not whole yet."""
+
     async def close(self) -> None: ...
 
 
@@ -208,6 +212,12 @@ class ClickHouseArchive:
             lambda client: client.query(text, {"conversation": conversation})
         )
         return int(found.result_rows[0][0]) if found.result_rows else 0
+
+    async def has_dropped(self) -> bool:
+        found = await self._client.call(
+            lambda client: client.query("SELECT count() FROM archive.dropped")
+        )
+        return bool(found.result_rows[0][0])
 
     async def close(self) -> None:
         await self._pages.close()

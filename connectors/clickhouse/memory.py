@@ -38,6 +38,7 @@ class MemoryArchive:
         self.away: str | None = None
         self.fates: deque[Fate] = deque()
         self._chance = chance
+        self.dropped = False
         self._numbering: set[str] = set()
 
     async def prepare(self, numbering: str) -> None:
@@ -82,6 +83,10 @@ class MemoryArchive:
     async def first_seq(self, conversation: str) -> int:
         await self._answer()
         return min((seq for name, seq in self.rows if name == conversation), default=0)
+
+    async def has_dropped(self) -> bool:
+        await self._answer()
+        return self.dropped
 
     async def close(self) -> None:
         pass

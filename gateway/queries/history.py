@@ -1,8 +1,8 @@
-"""Messages from any time: the log by number (R9) gives what it holds, the archive what is older;
-joined and proven gapless.
+"""Messages from any time. The log by number (R9) gives what it holds, the archive what is older.
 
-Numbers are dense, so a page is whole or it is not sent: what neither source gives is asked for
-again later, unless the archive shows that nothing older is kept.
+Numbers are dense, so a page can be proven whole, and one that is not whole is not sent. The device
+asks again later for what neither source gives now, unless the archive shows that nothing older is
+kept.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ _Answer = TypeVar("_Answer")
 
 
 class HistoryUnavailable(Exception):
-    """A source that the page needs does not answer now; try again."""
+    """A source that the page needs does not answer now, or is not complete; try again."""
 
 
 class Page(NamedTuple):
-    """Finished `message` frames in order, without a hole; `known` is the last seq there is as far
-    as is known, `first`: nothing before this page is kept."""
+    """`frames` are encoded `message` frames in order, without a hole. `known` is the last seq of
+    the conversation as far as is known. `first`: nothing before this page is kept."""
 
     known: int
     frames: list[bytes]
@@ -37,8 +37,8 @@ class Page(NamedTuple):
 
 
 class _Log(NamedTuple):
-    """What the log gave: the last seq it knows of (None: no answer), seq → frame, and whether the
-    beginning has expired."""
+    """What the log gave: the last seq it knows (None: no answer), seq → frame, and whether the log
+    no longer holds the beginning of the range."""
 
     known: int | None
     found: dict[int, bytes]
@@ -46,7 +46,7 @@ class _Log(NamedTuple):
 
 
 class LogByNumber(Protocol):
-    """`gateway.queries.conversations.Ranges`."""
+    """What history needs of `gateway.queries.conversations.ConversationQueries`."""
 
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]: ...
 
@@ -56,7 +56,7 @@ class LogByNumber(Protocol):
 
 
 class History:
-    """Without an `archive` there is as much as the log holds."""
+    """Without an `archive`, history reaches back as far as the log does."""
 
     def __init__(self, log: LogByNumber, archive: Archive | None) -> None:
         self._log = log
@@ -66,9 +66,10 @@ class History:
     async def page(
         self, conversation: str, before: int | None, after: int | None, limit: int
     ) -> Page:
-        """The newest `limit` messages below `before`, or the oldest above `after`; of neither, the
-        newest. Fewer if they are large. Raises HistoryUnavailable, RangeGone if there is no archive
-        and the log no longer holds the page's end."""
+        """The newest `limit` messages below `before`, or the oldest above `after`; without either,
+        the newest. Fewer if they are large. `after` counts if both are given. Raises
+        HistoryUnavailable, and RangeGone if there is no archive and the log no longer holds the
+        page's end."""
         limit = min(limit, MAX_PAGE_MESSAGES)
         known: int | None = None
         if after is not None:
@@ -92,7 +93,7 @@ class History:
             return Page(known, [], first=low == 1)
         page, lowest = gapless(found, low, high)
         if lowest > low:
-            kept_from = await self._first_seq(conversation)
+            kept_from = await self._kept_from(conversation)
             if after is not None and kept_from > high:
                 return (await self.page(conversation, None, kept_from - 1, limit))._replace(
                     first=True
@@ -109,8 +110,8 @@ class History:
     async def conversations(
         self, user: str, limit: int, before: tuple[int, str] | None
     ) -> list[tuple[Newest, bytes | None]]:
-        """A user's conversations, last written first, each with its last message (None if it is not
-        kept any more); `before` is (time, conversation) of the last one seen. Raises
+        """A user's conversations, last written first, each with its last message (None if that is
+        not kept any more). `before` is (time in ms, conversation) of the last one seen. Raises
         HistoryUnavailable."""
         try:
             newest = await self._log.newest(user, limit, before)
@@ -153,7 +154,8 @@ class History:
     async def _complete(
         self, conversation: str, low: int, high: int, known: int | None, log: _Log
     ) -> tuple[int, dict[int, bytes]]:
-        """With what the archive has, and the log has of what is not archived yet."""
+        """(last seq known, seq → frame): with what the archive has, and what the log has that is
+        not archived yet."""
         if self._archive is None:
             raise (
                 RangeGone(conversation)
@@ -193,10 +195,18 @@ class History:
             raise HistoryUnavailable(f"{conversation}: no worker answers, and there is no archive")
         return await self._read(self._archive.last_seq(conversation))
 
-    async def _first_seq(self, conversation: str) -> int:
+    async def _kept_from(self, conversation: str) -> int:
+        """The first seq that the archive keeps, 0 if none. Raises HistoryUnavailable if what is
+        before it may still come: the archive was lost, and is not restored yet."""
         if self._archive is None:
             return 0
-        return await self._read(self._archive.first_seq(conversation))
+        first = await self._read(self._archive.first_seq(conversation))
+        if first > 1 and not await self._read(self._archive.has_dropped()):
+            raise HistoryUnavailable(
+                f"{conversation}: the archive begins with {first}, and nothing was ever dropped: "
+                "it is not restored yet (docs/ARCHIVE.md)"
+            )
+        return first
 
     async def _read(self, question: Awaitable[_Answer]) -> _Answer:
         try:
@@ -207,8 +217,8 @@ class History:
 
 
 def gapless(found: Mapping[int, bytes], low: int, high: int) -> tuple[list[bytes], int]:
-    """The frames that reach up to `high` without a hole, and the number of the first of them (high
-    + 1 if there is none)."""
+    """The frames that reach up to `high` without a hole, and the seq of the first of them (high + 1
+    if there is none)."""
     lowest = high + 1
     while lowest > low and lowest - 1 in found:
         lowest -= 1
@@ -216,7 +226,8 @@ def gapless(found: Mapping[int, bytes], low: int, high: int) -> tuple[list[bytes
 
 
 def fitting(frames: Sequence[bytes], newest: bool) -> list[bytes]:
-    """As many as fit into MAX_PAGE_BYTES, at least one: the last ones, or the first."""
+    """As many frames as fit into MAX_PAGE_BYTES, at least one: the last ones if `newest`, else the
+    first."""
     kept: list[bytes] = []
     size = 0
     for frame in reversed(frames) if newest else frames:

@@ -98,17 +98,36 @@ def retention(months: int, yes: bool) -> None:
     """
     kept = first_kept(datetime.datetime.now(datetime.UTC).date(), months)
     with _admin() as (admin, _):
-        for month in admin.months():
-            if month.name < kept:
-                what = f"{month.name} of {month.table}: {month.rows:,} rows, {month.bytes:,} bytes"
-                click.echo(f"{'dropping' if yes else 'would drop'} {what}")
-                if yes:
-                    admin.drop(month)
+        old = [month for month in admin.months() if month.name < kept]
+        if yes and old:
+            admin.say_dropped(kept)
+        for month in old:
+            what = f"{month.name} of {month.table}: {month.rows:,} rows, {month.bytes:,} bytes"
+            click.echo(f"{'dropping' if yes else 'would drop'} {what}")
+            if yes:
+                admin.drop(month)
         if yes:
             admin.forget_conversations(kept)
         click.echo(
             f"kept: {kept} and later" + ("" if yes else "; nothing was dropped, --yes does it")
         )
+
+
+@command.command("accept-loss")
+@click.option("--yes", is_flag=True, help="do it; else it is only said")
+def accept_loss(yes: bool) -> None:
+    """Say that what is older than the archive's first message is lost for good: history begins there
+    from now on. Until then devices are told to ask again later. `restore` a backup instead if there
+    is one.
+
+    Example: messenger archive accept-loss --yes
+    """
+    with _admin() as (admin, _):
+        late, months = admin.begin_late(), admin.months()
+        click.echo(f"conversations that do not begin with their first message: {late:,}")
+        if yes and months:
+            admin.say_dropped(months[0].name)
+            click.echo("accepted: history begins with what there is")
 
 
 @command.command()
@@ -265,8 +284,14 @@ def _tell(report: Report, cursors: CursorReport, admin: ArchiveAdmin, filled: bo
         click.echo(f"  {line}")
     for conversation, first, last, count in holes[:10]:
         click.echo(f"  hole: {conversation} has {count} messages from {first} to {last}")
+    late = 0 if admin.has_dropped() else admin.begin_late()
+    if late:
+        click.echo(
+            f"conversations without their beginning: {late:,} (`restore` a backup, or `accept-loss`)"
+        )
     wrong = (
         holes
+        or late
         or figures["twice"]
         or figures["different"]
         or ((figures["missing"] or cursors.missing) and not filled)

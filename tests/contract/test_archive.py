@@ -26,7 +26,7 @@ pytestmark = pytest.mark.real
 
 DAY = 24 * 3600 * 1000
 START = 1_790_000_000_000
-TABLES = ("messages", "user_conversations", "numbering")
+TABLES = ("messages", "user_conversations", "numbering", "dropped")
 _tokens = (f"token {number}" for number in itertools.count())
 
 
@@ -154,6 +154,19 @@ async def test_many_pages_at_once_each_gets_its_own(archive: Archive) -> None:
         assert [(m.conversation, m.seq) for m in page] == [
             (name, seq) for seq in range(before - 1, max(0, before - 1 - limit), -1) if seq <= 40
         ]
+
+
+async def test_what_is_gone_for_good_is_known(
+    archive: Archive, request: pytest.FixtureRequest
+) -> None:
+    assert not await archive.has_dropped()
+    if isinstance(archive, MemoryArchive):
+        archive.dropped = True
+    else:
+        admin = ArchiveAdmin(request.getfixturevalue("clickhouse").url("admin"))
+        await asyncio.to_thread(admin.say_dropped, "202001")
+        admin.close()
+    assert await archive.has_dropped()
 
 
 # ClickHouse alone

@@ -144,6 +144,7 @@ def test_wiped_and_rebuilt_it_is_equal(own: Stack, admin: ArchiveAdmin) -> None:
     rebuilt = own.run("archive", "rebuild", "--from-log")
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
     assert sorted(in_archive(admin)) == before
+    assert not admin.has_dropped(), "a backup may still bring back what is older than the log"
     own.run("send", "--as", "alice", "--to", "bob", "and it goes on", check=True)
     wait_for(lambda: equal(own, admin))
     assert own.run("archive", "check").returncode == 0
@@ -153,6 +154,7 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
     folder = str(own.home / "backups" / "one")
     wait_for(lambda: equal(own, admin))
     before = sorted(in_archive(admin))
+    admin.say_dropped("202001")
     assert own.run("archive", "backup", "--to", folder).returncode == 0
     again = own.run("archive", "backup", "--to", folder)
     assert (again.returncode, "already exists" in again.stderr) == (1, True)
@@ -163,7 +165,9 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
     assert sorted(in_archive(admin)) == before
+    assert admin.has_dropped()
 
+    admin.run("TRUNCATE TABLE archive.dropped")
     own.run("send", "--as", "alice", "--to", "bob", "later than the backup", check=True)
     wait_for(lambda: equal(own, admin))
     admin.run(
@@ -172,10 +176,30 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
     assert equal(own, admin), "what was missing is back, what came later is still there"
+    assert admin.has_dropped()
     assert own.run("archive", "check").returncode == 0
     assert (
         own.run("archive", "restore", "--from", str(own.home / "backups" / "none")).returncode == 1
     )
+
+
+def test_a_lost_beginning_is_told_until_an_operator_accepts_it(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
+    admin.run("TRUNCATE TABLE archive.dropped")
+    admin.run(
+        "ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' AND seq < 9 "
+        "SETTINGS mutations_sync = 2"
+    )
+    told = own.run("archive", "check", "--wait", "0")
+    assert (told.returncode, "without their beginning: 1 " in told.stdout) == (1, True)
+    planned = own.run("archive", "accept-loss")
+    assert "do not begin with their first message: 1\n" in planned.stdout, planned.stderr
+    assert not admin.has_dropped()
+    assert own.run("archive", "accept-loss", "--yes").returncode == 0
+    assert admin.has_dropped()
+    assert own.run("archive", "rebuild", "--from-log").returncode == 0
+    admin.run("TRUNCATE TABLE archive.dropped")
 
 
 def test_retention_drops_whole_months_and_says_so(own: Stack, admin: ArchiveAdmin) -> None:
@@ -187,12 +211,14 @@ def test_retention_drops_whole_months_and_says_so(own: Stack, admin: ArchiveAdmi
         True,
     ), planned.stdout
     assert len(admin.found([("alice:zoe", 1)])) == 1
+    assert not admin.has_dropped()
     dropped = own.run("archive", "retention", "--months", "2", "--yes")
     assert "dropping 202001 of messages: 2 rows" in dropped.stdout
     assert admin.found([("alice:zoe", 1), ("alice:zoe", 2)]) == []
     assert admin.query("SELECT count() FROM archive.user_conversations WHERE user = 'zoe'") == [
         (0,)
     ]
+    assert admin.has_dropped()
     assert own.run("archive", "retention", "--months", "1").returncode == 2
     assert equal(own, admin)
 
@@ -226,7 +252,7 @@ def test_commands_say_what_is_wrong_with_a_code(own: Stack, tmp_path: Path) -> N
     assert (unset.returncode, "MESSENGER_CLICKHOUSE_ADMIN" in unset.stderr) == (2, True)
     both = own.run("worker", "sequencer", "archiver")
     assert (both.returncode, "processes of their own" in both.stderr) == (2, True)
-    for name in ("migrate", "retention", "rebuild", "backup", "restore", "check"):
+    for name in ("migrate", "retention", "accept-loss", "rebuild", "backup", "restore", "check"):
         assert "Example:" in own.run("archive", name, "--help", check=True).stdout
 
 

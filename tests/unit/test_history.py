@@ -44,8 +44,10 @@ def frame(seq: int, body: str = "") -> bytes:
     return encode_frame(Message(A, seq, "alice", f"{seq:032x}", seq, body or f"message {seq}"))
 
 
-async def archive_of(first: int, last: int, hole: int = 0) -> MemoryArchive:
+async def archive_of(first: int, last: int, hole: int = 0, dropped: bool = True) -> MemoryArchive:
+    """`dropped`: what is before `first` is gone for good."""
     archive = MemoryArchive()
+    archive.dropped = dropped
     rows = [
         Row(A, seq, seq.to_bytes(16, "big"), "alice", "d", f"message {seq}", seq, 0, 0, 0)
         for seq in range(first, last + 1)
@@ -71,6 +73,7 @@ def seqs(page: Page) -> list[int]:
     most=st.integers(1, 20),
     log_away=st.booleans(),
     archive_away=st.booleans(),
+    dropped=st.booleans(),
 )
 def test_a_page_is_whole_or_not_sent(
     kept_from: int,
@@ -84,9 +87,10 @@ def test_a_page_is_whole_or_not_sent(
     most: int,
     log_away: bool,
     archive_away: bool,
+    dropped: bool,
 ) -> None:
     async def ask() -> None:
-        archive = await archive_of(kept_from, min(archived, end), hole)
+        archive = await archive_of(kept_from, min(archived, end), hole, dropped)
         log = Log(log_start, end, most)
         log.away = log_away
         archive.away = "away" if archive_away else None
@@ -121,6 +125,8 @@ def test_a_page_is_whole_or_not_sent(
             assert found == wanted[len(missing) :]
             assert max(missing) < min((seq for _, seq in archive.rows), default=0)
             assert page.first
+        if page.first and not dropped and known:
+            assert found[:1] == [1] or not wanted, "what is missing may still come"
         if page.first and found:
             assert found[0] == 1 or found[0] == min(seq for _, seq in archive.rows)
         if found[:1] == [1]:
@@ -152,6 +158,24 @@ async def test_an_erased_message_says_so() -> None:
     await archive.insert([Row(A, 2, b"k" * 16, "alice", "d", "", 2, 1, 0, 0)], "e")
     page = await History(Log(4, 3), archive).page(A, 4, None, 3)
     assert [json.loads(frame).get("erased", False) for frame in page.frames] == [False, True, False]
+
+
+async def test_what_a_lost_archive_lacks_is_not_passed_over_before_it_is_restored() -> None:
+    """Fault 18: the log holds 50 and up, the new archive what was written since."""
+    archive, log = await archive_of(60, 90, dropped=False), Log(50, 90)
+    history = History(log, archive)
+    for before, after in ((None, 0), (55, None), (None, 20)):
+        with pytest.raises(HistoryUnavailable):
+            await history.page(A, before, after, 40)
+    assert seqs(await history.page(A, None, 49, 40)) == list(range(50, 90))
+    await archive.insert(list((await archive_of(1, 59)).rows.values()), "restored")
+    assert seqs(await history.page(A, None, 0, 40)) == list(range(1, 41))
+
+
+async def test_where_history_begins_after_retention_or_an_accepted_loss() -> None:
+    history = History(Log(50, 90), await archive_of(60, 90, dropped=True))
+    page = await history.page(A, None, 0, 40)
+    assert (seqs(page), page.first) == (list(range(60, 91)), True)
 
 
 async def test_a_conversation_whose_last_message_is_not_kept_is_listed() -> None:
