@@ -7,6 +7,7 @@ from gateway.edge.connection import Connection, NodeServices, Transport
 from gateway.edge.drain import drain
 from gateway.edge.tokens import verify
 from gateway.greeter import MAX_ARRIVING, NodeIdentity
+from gateway.health import NodeHealth
 from gateway.owned_tasks import OwnedTasks
 from gateway.parts import NodeParts, NodePorts, make_parts
 from gateway.session import Session
@@ -43,6 +44,9 @@ class Node:
             self.parts.presence.typing,
             self.parts.queries.answerer,
         )
+        self._health = NodeHealth(
+            ports.dependencies, self.parts.producer, lambda: self._lease.slot
+        )
         self._tasks = OwnedTasks()
         self._draining = False
         self.turned_away = 0
@@ -57,12 +61,17 @@ class Node:
         self._tasks.start("resyncing devices", self.parts.resyncer.run)
         self._tasks.start("watching users", self.parts.presence.subscriptions.keep_watching)
         self._tasks.start("announcing the node", self.parts.urls.announce)
+        self._tasks.start("watching Kafka's acknowledgements", self._health.watch)
         self._tasks.start("leasing a slot", self._lease.run)
 
     @property
     def ready(self) -> bool:
         """Whether devices may come."""
         return self._lease.slot is not None and not self._draining
+
+    def problems(self) -> list[str]:
+        """What is wrong now, one line each."""
+        return self._health.problems()
 
     async def drain(self) -> None:
         """Let nobody in any more, and send all connections away, over `drain_seconds`. Cancel it to

@@ -34,10 +34,13 @@ def make_web_app(node: Node, metrics: NodeMetrics, stop: Callable[[], None]) -> 
     settings = node.settings
 
     async def health(_: web.Request) -> web.Response:
-        return web.json_response({"healthy": True, "node": node.id})
+        problems = node.problems()
+        answer = {"healthy": not problems, "node": node.id, "problems": problems}
+        return web.json_response(answer, status=503 if problems else 200)
 
     async def ready(_: web.Request) -> web.Response:
-        return web.json_response({"ready": node.ready}, status=200 if node.ready else 503)
+        answer = {"ready": node.ready, "problems": node.problems()}
+        return web.json_response(answer, status=200 if node.ready else 503)
 
     async def show_metrics(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

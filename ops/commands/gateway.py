@@ -91,10 +91,15 @@ def drain(url: str, timeout: float) -> None:
 
 
 def _node(url: str) -> str | None:
-    """The id of the node that answers, None if none does."""
+    """The id of the node that answers, well or not; None if none does."""
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            node: str = json.load(answer)["node"]
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                body = answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                body = error.read()
+        node: str = json.loads(body)["node"]
     except (OSError, ValueError, KeyError):
         return None
     return node

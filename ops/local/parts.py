@@ -121,7 +121,7 @@ class Layout(NamedTuple):
                         "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS,
                     },
                     port,
-                    ("http", port, "/ready"),
+                    ("http", port, "/health"),
                     2.5,
                     [],
                     [],
