@@ -6,7 +6,8 @@ import logging
 import random
 import signal
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 
 import uvloop
 from aiohttp import web
@@ -102,17 +103,29 @@ async def _drain(node: Node, hurrying: asyncio.Event) -> None:
     await asyncio.gather(draining, hurried, return_exceptions=True)
 
 
+@contextmanager
+def _setting(name: str) -> Iterator[None]:
+    """An adapter that refuses the setting's value."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from None
+
+
 def _ports(settings: GatewaySettings, admin: TopicsAdmin, closing: AsyncExitStack) -> NodePorts:
     """The real ones; `closing` closes them."""
-    redis = RedisClient(settings.redis)
-    lease_redis = RedisClient(settings.redis)
-    """Beside it, so that a node keeps its slot however many questions wait for a connection."""
+    with _setting("MESSENGER_REDIS"):
+        redis = RedisClient(settings.redis)
+        closing.push_async_callback(redis.close)
+        # Beside it, so that a node keeps its slot however many questions wait for a connection.
+        lease_redis = RedisClient(settings.redis)
+        closing.push_async_callback(lease_redis.close)
     workers = HttpWorkerTransport()
-    for client in (redis, lease_redis, workers):
-        closing.push_async_callback(client.close)
+    closing.push_async_callback(workers.close)
     archive = None
     if settings.clickhouse:
-        archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _ARCHIVE_SECONDS))
+        with _setting("MESSENGER_CLICKHOUSE"):
+            archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _ARCHIVE_SECONDS))
         closing.push_async_callback(archive.close)
     return NodePorts(
         KafkaCluster(settings.kafka, admin),

@@ -52,7 +52,7 @@ class NodeMetrics(Collector):
             _Value(
                 "requests_waiting",
                 "Connections whose HTTP requests wait for their turn.",
-                len(admission.turns),
+                len(admission.entry),
             ),
             _Value(
                 "arrivals_turned_away_total",

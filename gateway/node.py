@@ -44,9 +44,7 @@ class Node:
             self.parts.presence.typing,
             self.parts.queries.answerer,
         )
-        self._health = NodeHealth(
-            ports.dependencies, self.parts.producer, lambda: self._lease.slot
-        )
+        self._health = NodeHealth(ports.dependencies, self.parts.producer, lambda: self._lease.slot)
         self._tasks = OwnedTasks()
         self._draining = False
         self.turned_away = 0

@@ -1,4 +1,4 @@
-"""Devices' sends into `messages.submitted`: packed per partition and loop turn."""
+"""Devices' sends go to `messages.submitted`: one record a partition and loop turn."""
 
 import asyncio
 import logging
@@ -14,16 +14,15 @@ from schemas.topics import SUBMITTED
 log = logging.getLogger(__name__)
 
 MAX_UNACKNOWLEDGED = 20_000
-"""Records and items on their way to Kafka; beyond it devices are told to try later, and their
-ordinals keep the order."""
+"""Records that Kafka has not acknowledged. Beyond it devices are told to try later; their ordinals
+keep the order."""
 
 MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
-"""The same for the bytes of these records. librdkafka keeps count: it reports errors only, and we
-hear of no others."""
+"""The bytes of these records. librdkafka counts them: it reports only errors to us."""
 
 _MANY, _COLLECT_SECONDS = 8, 0.001
-"""When the last loop turn had many items the next ones are collected for a moment: larger records
-for all behind."""
+"""If the last record's turn had so many items, the next ones are collected for a moment: fewer and
+larger records are less work for Kafka, the workers and the gateways."""
 
 Failed = Callable[[Code], None]
 """Called once if an item could not be handed to Kafka."""
@@ -37,12 +36,12 @@ PRODUCER = {
 
 
 class Submitter:
-    """Takes items in a loop turn and sends them at its end."""
+    """Collects the items of a loop turn, and sends them at its end."""
 
     def __init__(self, producer: Producer, partitions: int) -> None:
         self._producer = producer
         self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
-        self._places: dict[str, int] = {}
+        self._partition_of: dict[str, int] = {}
         self._scheduled = False
         self._last = 0
         self.submitted = 0
@@ -50,14 +49,14 @@ class Submitter:
 
     def submit(self, item: SubmittedItem, failed: Failed) -> None:
         """Queue an item; it leaves at the end of this loop turn."""
-        place = self._places.get(item.conversation)
-        if place is None:
-            if len(self._places) >= 100_000:
-                self._places.clear()
-            place = self._places[item.conversation] = partition_of(
+        partition = self._partition_of.get(item.conversation)
+        if partition is None:
+            if len(self._partition_of) >= 100_000:
+                self._partition_of.clear()
+            partition = self._partition_of[item.conversation] = partition_of(
                 item.conversation, len(self._pending)
             )
-        self._pending[place].append((item, failed))
+        self._pending[partition].append((item, failed))
         if not self._scheduled:
             self._scheduled = True
             loop = asyncio.get_running_loop()
@@ -69,12 +68,12 @@ class Submitter:
     def _flush(self) -> None:
         self._scheduled = False
         self._last = sum(map(len, self._pending))
-        for place, pending in enumerate(self._pending):
+        for partition, pending in enumerate(self._pending):
             if pending:
-                self._pending[place] = []
-                self._send(place, pending)
+                self._pending[partition] = []
+                self._send(partition, pending)
 
-    def _send(self, place: int, pending: list[tuple[SubmittedItem, Failed]]) -> None:
+    def _send(self, partition: int, pending: list[tuple[SubmittedItem, Failed]]) -> None:
         if len(self._producer) > MAX_UNACKNOWLEDGED:
             self._fail(pending)
             return
@@ -82,12 +81,12 @@ class Submitter:
         if len(value) > MAX_SUBMITTED_BYTES and len(pending) > 1:
             sizes = (len(encode_event(item)) for item, _ in pending)
             for cut in list(pack(sizes, MAX_SUBMITTED_BYTES - 64)):
-                self._send(place, pending[cut])
+                self._send(partition, pending[cut])
             return
         try:
             self._producer.send(
                 SUBMITTED,
-                place,
+                partition,
                 value,
                 lambda error, _offset: self._fail(pending) if error else None,
             )

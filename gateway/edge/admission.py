@@ -1,11 +1,10 @@
-"""The way in and out: connections are handed to the HTTP server a few at a time, when their
-requests have come, in that order, and taken from it a few at a time.
+"""Admission: connections reach the HTTP server a few at a time, and leave it a few at a time.
 
-When a node has died its devices come all at once. Letting one in costs the loop 0.3 ms, and the
-HTTP server takes as long to turn it away; but all whose requests have come would be served in one
-turn. Here those that wait cost a buffer each, and those for whom there is no room next to nothing.
-And whoever does not say what it wants is not waited for, as the HTTP server would. When a network
-is cut, its devices go all at once: 0.1 ms each.
+When a node dies, its devices come to the others all at once. Letting one in costs the loop 0.3 ms,
+and the HTTP server needs as long to refuse one; without admission all whose requests have come are
+served in one turn of the loop. Here a connection whose request has not come, or waits, costs a
+buffer, and one for which there is no room costs next to nothing. When a network is cut, its devices
+go all at once, at 0.1 ms each.
 """
 
 import asyncio
@@ -20,12 +19,12 @@ from schemas.codes import Code
 MAX_WAITING = 5_000
 """Connections whose requests wait for their turn; more are told to come again."""
 LET_IN = 5
-"""At most so many in 4 ms: 1,250 in a second."""
+"""Connections that are let in within 4 ms, at most: 1,250 in a second."""
 LET_OUT = 10
-"""At most so many in 4 ms."""
+"""Connections that are let out within 4 ms, at most."""
 MAX_REQUEST_BYTES = 16 * 1024
-"""Of a connection that waits, beside what its last read has brought; one that sends more is told to
-come again, too."""
+"""Of a connection that waits, besides what its last read has brought. A connection that sends more
+is told to come again, too."""
 REQUEST_SECONDS = 10.0
 """A connection whose request has not come by then is closed."""
 _END = b"\r\n\r\n"
@@ -33,7 +32,7 @@ _END = b"\r\n\r\n"
 
 
 def come_again(why: str) -> dict[str, Any]:
-    """What a 503 says."""
+    """The body of a 503."""
     return {"code": Code.TRY_LATER.number, "retry": Code.TRY_LATER.retry, "text": why}
 
 
@@ -45,16 +44,16 @@ _ANSWER = (
 
 
 class AdmissionControl:
-    """Use it inside a running loop."""
+    """Use it inside a running loop: `bind`, then `serve`."""
 
     def __init__(self) -> None:
-        self.turns = Pacer(LET_IN, gives_way=True)
-        self.goodbyes = Pacer(LET_OUT)
+        self.entry = Pacer(LET_IN, gives_way=True)
+        self.exit = Pacer(LET_OUT)
         self.turned_away = 0
-        self.make_protocol: Callable[[], asyncio.Protocol]
+        self._make_protocol: Callable[[], asyncio.Protocol]
 
     async def bind(self, host: str, port: int) -> asyncio.Server:
-        """Take the port, and let nobody connect yet. Raises OSError if that cannot be."""
+        """Take the port, and let nobody connect yet. Raises OSError if the port is not free."""
         loop = asyncio.get_running_loop()
         return await loop.create_server(
             lambda: _Arrival(self), host, port, backlog=4096, start_serving=False
@@ -64,15 +63,28 @@ class AdmissionControl:
         self, listening: asyncio.Server, make_protocol: Callable[[], asyncio.Protocol]
     ) -> None:
         """Let devices connect; `make_protocol` makes the HTTP server's protocol of a connection."""
-        self.make_protocol = make_protocol
+        self._make_protocol = make_protocol
         await listening.start_serving()
+
+    def let_in(self, transport: asyncio.Transport, request: bytes) -> None:
+        """Hand a connection, and what it has sent so far, to the HTTP server."""
+        served = self._make_protocol()
+        transport.set_protocol(_Guest(self.exit, transport, served))
+        served.connection_made(transport)
+        served.data_received(request)
+
+    def turn_away(self, transport: asyncio.Transport) -> None:
+        """Tell a connection to come again, and close it."""
+        self.turned_away += 1
+        transport.write(_ANSWER)
+        transport.close()
 
 
 class _Arrival(asyncio.Protocol):
-    """A connection until the HTTP server has it."""
+    """A connection that the HTTP server does not have yet."""
 
-    def __init__(self, door: AdmissionControl) -> None:
-        self._door = door
+    def __init__(self, admission: AdmissionControl) -> None:
+        self._admission = admission
         self._request = bytearray()
         self._has_come = False
         self._transport: asyncio.Transport
@@ -90,8 +102,8 @@ class _Arrival(asyncio.Protocol):
         if not self._has_come and self._request.find(_END, searched) >= 0:
             self._has_come = True
             self._patience.cancel()
-            if len(self._door.turns) < MAX_WAITING:
-                self._door.turns.put(self, self._let_in)
+            if len(self._admission.entry) < MAX_WAITING:
+                self._admission.entry.put(self, self._let_in)
             else:
                 self._turn_away()
         elif len(self._request) > MAX_REQUEST_BYTES:
@@ -99,27 +111,22 @@ class _Arrival(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._patience.cancel()
-        self._door.turns.leave(self)
+        self._admission.entry.leave(self)
 
     def _turn_away(self) -> None:
-        self._door.turns.leave(self)
-        self._door.turned_away += 1
-        self._transport.write(_ANSWER)
-        self._transport.close()
+        self._admission.entry.leave(self)
+        self._admission.turn_away(self._transport)
 
     def _let_in(self) -> None:
-        served = self._door.make_protocol()
-        self._transport.set_protocol(_Guest(self._door, self._transport, served))
-        served.connection_made(self._transport)
-        served.data_received(bytes(self._request))
+        self._admission.let_in(self._transport, bytes(self._request))
 
 
 class _Guest(asyncio.Protocol):
-    """A connection that the HTTP server has: what comes goes straight to it, the end when it is its
-    turn."""
+    """A connection that the HTTP server has. What it sends goes straight to the server; its end
+    waits for its turn."""
 
     __slots__ = (
-        "_goodbyes",
+        "_exit",
         "_leaving",
         "_served",
         "_transport",
@@ -129,19 +136,19 @@ class _Guest(asyncio.Protocol):
     )
 
     def __init__(
-        self, door: AdmissionControl, transport: asyncio.Transport, served: asyncio.Protocol
+        self, exit_: Pacer, transport: asyncio.Transport, served: asyncio.Protocol
     ) -> None:
         self.data_received = served.data_received  # type: ignore[method-assign]
         self.pause_writing = served.pause_writing  # type: ignore[method-assign]
         self.resume_writing = served.resume_writing  # type: ignore[method-assign]
-        self._goodbyes = door.goodbyes
+        self._exit = exit_
         self._transport = transport
         self._served = served
         self._leaving = False
 
     def eof_received(self) -> bool:
-        """The connection stays open until its turn: to close it is half of the work."""
-        self._goodbyes.put(self, self._leave)
+        """The connection stays open until its turn: closing it is half of the work."""
+        self._exit.put(self, self._leave)
         return True
 
     def _leave(self) -> None:
@@ -149,8 +156,8 @@ class _Guest(asyncio.Protocol):
         self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._goodbyes.leave(self)
+        self._exit.leave(self)
         if self._leaving:
             self._served.connection_lost(error)
         else:
-            self._goodbyes.put(self, lambda: self._served.connection_lost(error))
+            self._exit.put(self, lambda: self._served.connection_lost(error))

@@ -1,8 +1,8 @@
-"""What may come from thousands of devices at once is done a few at a time, in the order in which it
-came.
+"""A pacer begins what thousands of devices may ask for at once a few at a time, in the order in
+which they asked.
 
-A loop turn lasts as long as all that is ready in it, and whoever waits for a message waits for the
-turn to end.
+A turn of the loop lasts as long as all the work that is ready in it, and every message waits for
+the turn to end.
 """
 
 import asyncio
@@ -11,20 +11,20 @@ from collections.abc import Callable, Hashable
 
 SECONDS = 0.004
 _LATE = 1.0
-"""Of `seconds`: a timer that is as late as that found the loop busy, or the machine."""
+"""Of `seconds`: if a timer fires later than this, the loop or the machine is busy."""
 _SLOWEST = 1 / 16
-"""Of `most`."""
+"""Of `most`: the slowest pace."""
 _STEPS = 128
-"""In time, one after the other, from a standstill to `most`."""
+"""Punctual timers from a standstill to `most`."""
 
 
 class Pacer:
-    """At most `most` are begun within `seconds`; the first of them at once. Use it inside a running
+    """Begins at most `most` within `seconds`, the first of them at once. Use it inside a running
     loop.
 
-    If it `gives_way`, the pace is halved when the loop is late and grows slowly when it is not. Who
-    comes is work for Kafka and the workers, too; where these share the machine, the loop's lateness
-    is what a node sees of it.
+    If it `gives_way`, its pace is halved when the loop is late, and grows slowly when it is not. A
+    device that arrives is work for Kafka and the workers, too. Where these share the machine with
+    the node, the node sees it by its loop being late.
     """
 
     def __init__(self, most: int, seconds: float = SECONDS, gives_way: bool = False) -> None:
@@ -38,17 +38,17 @@ class Pacer:
         self._due = 0.0
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many wait for their turn."""
         return len(self._waiting)
 
     def put(self, who: Hashable, begin: Callable[[], None]) -> None:
-        """Call `begin`, now or when it is the turn of `who`."""
+        """Call `begin`, now or at the turn of `who`."""
         self._waiting[who] = begin
         if self._left:
             self._go()
 
     def leave(self, who: Hashable) -> None:
-        """Wait no longer, if `who` does."""
+        """Give up the turn of `who`, if it waits for one."""
         self._waiting.pop(who, None)
 
     async def take(self) -> None:
@@ -56,7 +56,7 @@ class Pacer:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def begin() -> None:
-            if not turn.done():  # cancelled, and has not left yet
+            if not turn.done():  # it may be cancelled, and not have left yet
                 turn.set_result(None)
 
         self.put(turn, begin)

@@ -1,4 +1,4 @@
-"""When a device came: its request may have waited in the kernel for a node that was paused."""
+"""How long a request has waited in the kernel, for a node that was paused, say."""
 
 import asyncio
 import socket
@@ -7,12 +7,12 @@ import struct
 _LAST_DATA, _LAST_DATA_AT = struct.Struct("=I"), 52
 """tcpi_last_data_recv of Linux' struct tcp_info."""
 _USUAL_MS = 50
-"""Less than this is not told of: the kernel counts in steps of some ms, and later sessions must not
-seem to be earlier."""
+"""Less than this counts as nothing: the kernel counts in steps of some ms, and a later connection
+must not seem to be the earlier one."""
 
 
 def waited_ms(transport: asyncio.BaseTransport | None) -> int:
-    """How long the last data of a TCP connection has been here, in ms."""
+    """How long ago the last data of a TCP connection came, in ms."""
     connected = transport.get_extra_info("socket") if transport is not None else None
     if connected is None:
         return 0

@@ -44,16 +44,16 @@ def requests() -> list[bytes]:
 
 
 @pytest.fixture
-async def door() -> AdmissionControl:
+async def admission() -> AdmissionControl:
     return AdmissionControl()
 
 
 @pytest.fixture
 async def come(
-    door: AdmissionControl, requests: list[bytes]
+    admission: AdmissionControl, requests: list[bytes]
 ) -> AsyncIterator[Callable[[], "asyncio.Future[Streams]"]]:
-    listening = await door.bind("127.0.0.1", 0)
-    await door.serve(listening, Served)
+    listening = await admission.bind("127.0.0.1", 0)
+    await admission.serve(listening, Served)
     port = listening.sockets[0].getsockname()[1]
     writers: list[asyncio.StreamWriter] = []
 
@@ -70,9 +70,11 @@ async def come(
 
 
 async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
-    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
 ) -> None:
-    door.turns = Pacer(2, 0.05)
+    admission.entry = Pacer(2, 0.05)
     writers = [(await come())[1] for _ in range(7)]
     for place in (3, 6, 0, 5, 1, 4, 2):
         writers[place].write(b"%d\r\n\r\n" % place)
@@ -83,9 +85,11 @@ async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
 
 
 async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bounded(
-    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
 ) -> None:
-    door.turns = Pacer(1, 0.3)
+    admission.entry = Pacer(1, 0.3)
     (await come())[1].write(b"first\r\n\r\n")
     await eventually(lambda: requests == [b"first\r\n\r\n"])
     _, writer = await come()
@@ -94,7 +98,7 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
         for one in (writer, endless):
             one.write(piece)
         await asyncio.sleep(0.02)
-    assert len(door.turns) == 2
+    assert len(admission.entry) == 2
     endless.write(b"x")
     assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
     await eventually(lambda: len(requests) == 2 and len(requests[1]) == MAX_REQUEST_BYTES)
@@ -104,48 +108,52 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
 
 
 async def test_who_goes_away_leaves_the_queue(
-    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
 ) -> None:
-    door.turns = Pacer(1, 0.2)
+    admission.entry = Pacer(1, 0.2)
     writers = [(await come())[1] for _ in range(4)]
     for place, writer in enumerate(writers):
         writer.write(b"%d\r\n\r\n" % place)
         await asyncio.sleep(0.002)
-    await eventually(lambda: len(door.turns) == 3)
+    await eventually(lambda: len(admission.entry) == 3)
     writers[1].close()
     writers[2].transport.abort()
-    await eventually(lambda: len(door.turns) == 1)
+    await eventually(lambda: len(admission.entry) == 1)
     await eventually(lambda: requests == [b"0\r\n\r\n", b"3\r\n\r\n"])
 
 
 async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goes(
-    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
 ) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], 4 * MAX_WAITING), limit[1]))
-    door.turns = Pacer(0)  # it is nobody's turn
+    admission.entry = Pacer(0)  # it is nobody's turn
     waiting = []
     for _ in range(MAX_WAITING):
         waiting.append((await come())[1])
         waiting[-1].write(b"GET /\r\n\r\n")
-    await eventually(lambda: len(door.turns) == MAX_WAITING)
+    await eventually(lambda: len(admission.entry) == MAX_WAITING)
     reader, writer = await come()
     writer.write(b"GET /\r\n\r\n")
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in head
     assert (json.loads(body)["code"], json.loads(body)["retry"]) == (Code.TRY_LATER.number, True)
-    assert (len(door.turns), door.turned_away, requests) == (MAX_WAITING, 1, [])
+    assert (len(admission.entry), admission.turned_away, requests) == (MAX_WAITING, 1, [])
     waiting[7].close()
-    await eventually(lambda: len(door.turns) == MAX_WAITING - 1)
+    await eventually(lambda: len(admission.entry) == MAX_WAITING - 1)
     (await come())[1].write(b"GET /\r\n\r\n")
-    await eventually(lambda: len(door.turns) == MAX_WAITING)
-    assert door.turned_away == 1
+    await eventually(lambda: len(admission.entry) == MAX_WAITING)
+    assert admission.turned_away == 1
     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 async def test_whose_request_does_not_come_is_not_waited_for(
-    door: AdmissionControl,
+    admission: AdmissionControl,
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
     monkeypatch: pytest.MonkeyPatch,
@@ -160,13 +168,15 @@ async def test_whose_request_does_not_come_is_not_waited_for(
         assert await silent[0].read() == await slow[0].read() == b""
     quick[1].write(b"more")
     await eventually(lambda: requests == [b"GET /\r\n\r\nmore"])
-    assert door.turned_away == 0
+    assert admission.turned_away == 0
 
 
 async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_before_is_heard(
-    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
 ) -> None:
-    door.turns, door.goodbyes = Pacer(7), Pacer(2, 0.05)
+    admission.entry, admission.exit = Pacer(7), Pacer(2, 0.05)
     guests = [await come() for _ in range(7)]
     for place, (_, writer) in enumerate(guests):
         writer.write(b"%d\r\n\r\n" % place)
@@ -186,19 +196,21 @@ async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_bef
     assert Served.gone == [3, 6, 0, 5, 1, 4]
     wanted = {2: b"still here", **dict.fromkeys((3, 6, 0, 5), b"last")}
     assert requests == [b"%d\r\n\r\n%s" % (place, wanted.get(place, b"")) for place in range(7)]
-    assert len(door.goodbyes) == 0
+    assert len(admission.exit) == 0
 
 
 async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
-    door: AdmissionControl, come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
 ) -> None:
-    door.goodbyes = Pacer(1, 0.1)
+    admission.exit = Pacer(1, 0.1)
     for number in (1, 2):
         _, writer = await come()
         writer.write(b"GET /\r\n\r\n")
         await eventually(lambda number=number: len(requests) == number)  # type: ignore[misc]
         writer.close()
-    await eventually(lambda: len(door.goodbyes) == 1)
+    await eventually(lambda: len(admission.exit) == 1)
     Served.transports[1].close()
     await eventually(lambda: Served.gone == [0, 1])
     await asyncio.sleep(0.2)
