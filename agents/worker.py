@@ -26,9 +26,9 @@ from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.client import RedisClient
-from connectors.redis.owners import RedisOwners
+from connectors.redis.owners import Owners, RedisOwners
 from connectors.redis.routes import RedisRoutes, Routes
-from connectors.redis.watchers import RedisWatchers
+from connectors.redis.watchers import RedisWatchers, Watchers
 from schemas import topics
 from streams.faust_adapter.mount import MountSettings, StageApp, mount
 from streams.inputs import Inputs
@@ -37,7 +37,7 @@ from streams.stage import Shared, StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
 from streams.tables.presence import PresenceTable
-from streams.tables.rocks import RocksBudget
+from streams.tables.rocks import Disk, RocksBudget
 from streams.watchdog import end_when_blocked
 from streams.worker import Worker
 
@@ -51,14 +51,16 @@ so. Nothing lingers: some stage's deliveries wait for each record."""
 
 
 class WorkerPorts(NamedTuple):
-    """What a stage may be built from: the outside systems as a worker process sees them."""
+    """What a stage may be built from: the outside systems as a worker process sees them. `owners`
+    are a stage's, by its name."""
 
     settings: WorkerSettings
     kafka: Kafka
     producer: Producer
-    redis: RedisClient
+    owners: Callable[[str], Owners]
     routes: Routes
-    budget: RocksBudget
+    watchers: Watchers
+    disk: Disk
     shared: Shared
 
 
@@ -71,8 +73,8 @@ def build_cursors(ports: WorkerPorts) -> StageSpec[Any]:
     io = TableIO(
         ports.kafka,
         ports.producer,
-        RedisOwners(ports.redis, CURSORS),
-        lambda partition: CursorTable(folder / f"cursors-{partition}", ports.budget),
+        ports.owners(CURSORS),
+        lambda partition: CursorTable(folder / f"cursors-{partition}", ports.disk),
         CURSORS,
         topics.CURSORS,
         ports.settings.web_address,
@@ -86,15 +88,14 @@ def build_presence(ports: WorkerPorts) -> StageSpec[Any]:
     io = TableIO(
         ports.kafka,
         ports.producer,
-        RedisOwners(ports.redis, PRESENCE),
-        lambda partition: PresenceTable(folder / f"presence-{partition}", ports.budget),
+        ports.owners(PRESENCE),
+        lambda partition: PresenceTable(folder / f"presence-{partition}", ports.disk),
         PRESENCE,
         topics.PRESENCE,
         ports.settings.web_address,
     )
-    watchers = RedisWatchers(ports.redis)
     settings = ports.settings
-    return presence_stage(io, ports.routes, watchers, settings.partitions, settings.slots)
+    return presence_stage(io, ports.routes, ports.watchers, settings.partitions, settings.slots)
 
 
 BUILDERS: Mapping[str, Sequence[Build]] = {
@@ -181,7 +182,11 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.signalled)
     kafka = KafkaCluster(settings.kafka, admin)
-    ports = _ports(settings, kafka)
+    try:
+        redis = RedisClient(settings.redis)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_REDIS: {error}") from None
+    ports = _ports(settings, kafka, redis)
     specs = [build(ports) for build in builders]
     worker = Worker(specs, ports.shared, ending.failed)
     folder = Path(settings.state_dir) / "faust"
@@ -197,7 +202,7 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
         )
     ]
     await ending.event.wait()
-    stopping = asyncio.create_task(_stop(apps, worker, ports))
+    stopping = asyncio.create_task(_stop(apps, worker, ports, redis))
     # Faust swallows the cancellation that a timeout would send
     if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[1]:
         log.warning(
@@ -210,11 +215,7 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     return ending.code
 
 
-def _ports(settings: WorkerSettings, kafka: KafkaCluster) -> WorkerPorts:
-    try:
-        redis = RedisClient(settings.redis)
-    except ValueError as error:
-        raise SettingsError(f"MESSENGER_REDIS: {error}") from None
+def _ports(settings: WorkerSettings, kafka: KafkaCluster, redis: RedisClient) -> WorkerPorts:
     shared = Shared(
         Inputs(kafka),
         Restores(),
@@ -226,8 +227,9 @@ def _ports(settings: WorkerSettings, kafka: KafkaCluster) -> WorkerPorts:
         settings,
         kafka,
         kafka.producer(PRODUCER),
-        redis,
+        lambda stage: RedisOwners(redis, stage),
         RedisRoutes(redis),
+        RedisWatchers(redis),
         RocksBudget(),
         shared,
     )
@@ -238,9 +240,11 @@ async def _start(apps: Sequence[StageApp]) -> None:
         await app.start()
 
 
-async def _stop(apps: Sequence[StageApp], worker: Worker, ports: WorkerPorts) -> None:
+async def _stop(
+    apps: Sequence[StageApp], worker: Worker, ports: WorkerPorts, redis: RedisClient
+) -> None:
     await asyncio.gather(*(app.stop() for app in apps))
     # what is not acknowledged by then is read, and sent, again
     await ports.producer.close(_FLUSH_SECONDS)
     await worker.close()
-    await ports.redis.close()
+    await redis.close()

@@ -12,11 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from struct import Struct
 
-import rocksdict
-
 from schemas.events import READ, RECEIVED
 from streams.tables.changelog import Header
-from streams.tables.rocks import Rocks, RocksBudget
+from streams.tables.rocks import Disk, Rocks
 
 _CURSOR = Struct(">QQ")
 
@@ -27,8 +25,8 @@ Name = tuple[str, str, str]
 class CursorTable(Rocks[Header]):
     """`Known` (agents/rules/cursors.py) on RocksDB."""
 
-    def __init__(self, folder: Path, budget: RocksBudget) -> None:
-        super().__init__(folder, budget, Header)
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        super().__init__(folder, disk, Header)
 
     def get(self, cursor: Name) -> tuple[int, int]:
         raw = self._db.get(b"c" + "\0".join(cursor).encode())
@@ -49,7 +47,7 @@ class CursorTable(Rocks[Header]):
 
     def write(self, changed: Mapping[Name, tuple[int, int]], header: Header | None = None) -> None:
         """Bring cursors, and maybe how far the topic has been read, into the table, atomically."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._disk.batch()
         for cursor, (seq, time) in changed.items():
             conversation, user, device = cursor
             key, index = (

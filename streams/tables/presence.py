@@ -9,19 +9,17 @@ import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import rocksdict
-
 from schemas.codec import decode_presence_state, encode_event
 from schemas.events import PresenceState
 from streams.tables.changelog import Header
-from streams.tables.rocks import Rocks, RocksBudget
+from streams.tables.rocks import Disk, Rocks
 
 
 class PresenceTable(Rocks[Header]):
     """`Known` (agents/rules/presence.py) on RocksDB."""
 
-    def __init__(self, folder: Path, budget: RocksBudget) -> None:
-        super().__init__(folder, budget, Header)
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        super().__init__(folder, disk, Header)
 
     def state(self, user: str) -> PresenceState | None:
         raw = self._db.get(b"u" + user.encode())
@@ -45,7 +43,7 @@ class PresenceTable(Rocks[Header]):
 
     def write(self, changed: Mapping[str, PresenceState], header: Header | None = None) -> None:
         """Bring users, and maybe how far the topic has been read, into the table, atomically."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._disk.batch()
         for user, state in changed.items():
             known = self.state(user)
             before, nodes = set(known.nodes if known else ()), set(state.nodes)

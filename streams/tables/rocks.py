@@ -3,7 +3,7 @@ them."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import rocksdict
@@ -16,6 +16,21 @@ class DiskUnavailable(Exception):
     """The disk does not take what is written to it; the text is RocksDB's. Try again."""
 
 
+class Disk(Protocol):
+    """Where a process keeps its databases. `RocksBudget` is the real one, `MemoryDisk`
+    (streams/tables/memory.py) its twin; databases and batches are rocksdict's, or look like
+    them."""
+
+    def open(self, folder: Path) -> Any:
+        """The database in a folder, made if it is not there. Raises DiskUnavailable."""
+
+    def destroy(self, folder: Path) -> None:
+        """Delete a closed database."""
+
+    def batch(self) -> Any:
+        """A new batch of writes."""
+
+
 class RocksBudget:
     """One block cache and one write-buffer budget over all partitions of a process, in bytes."""
 
@@ -25,8 +40,21 @@ class RocksBudget:
             write_buffers, False, self._cache
         )
 
-    def options(self) -> Any:
-        """Options of one partition's database."""
+    def open(self, folder: Path) -> Any:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            return rocksdict.Rdict(str(folder), options=self._options())
+        except Exception as error:  # rocksdict has no class of its own
+            raise DiskUnavailable(str(error)) from None
+
+    def destroy(self, folder: Path) -> None:
+        rocksdict.Rdict.destroy(str(folder))
+
+    def batch(self) -> Any:
+        return rocksdict.WriteBatch(raw_mode=True)
+
+    def _options(self) -> Any:
+        """Of one partition's database."""
         options = rocksdict.Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_write_buffer_manager(self._buffers)
@@ -53,13 +81,10 @@ class Rocks(Generic[Header]):
     state, as whole, and the topic completes it; a clean close flushes.
     """
 
-    def __init__(self, folder: Path, budget: RocksBudget, header: type[Header]) -> None:
+    def __init__(self, folder: Path, disk: Disk, header: type[Header]) -> None:
         self._folder = folder
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            self._db = rocksdict.Rdict(str(folder), options=budget.options())
-        except Exception as error:  # rocksdict has no class of its own
-            raise DiskUnavailable(str(error)) from None
+        self._disk = disk
+        self._db = disk.open(folder)
         self._unlogged = rocksdict.WriteOptions()
         self._unlogged.disable_wal = True
         raw = self._db.get(_HEADER_KEY)
@@ -75,7 +100,7 @@ class Rocks(Generic[Header]):
     def wipe(self) -> None:
         """Close it and delete it: its topic is another, or says something else."""
         self._db.close()
-        self.destroy(self._folder)
+        self._disk.destroy(self._folder)
 
     @staticmethod
     def destroy(folder: Path) -> None:

@@ -21,12 +21,11 @@ from pathlib import Path
 from struct import Struct, pack
 
 import msgspec
-import rocksdict
 
 from schemas.events import Taken
 from schemas.frames import OUTBOX_WINDOW
 from schemas.ids import members_of_valid
-from streams.tables.rocks import Rocks, RocksBudget
+from streams.tables.rocks import Disk, Rocks
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +66,8 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 class SequenceTable(Rocks[Header]):
     """`Known` (agents/rules/fold_view.py) on RocksDB."""
 
-    def __init__(self, folder: Path, budget: RocksBudget) -> None:
-        super().__init__(folder, budget, Header)
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        super().__init__(folder, disk, Header)
         self._swept_below = 0
         self._sweep_at: bytes | None = None
 
@@ -140,7 +139,7 @@ class SequenceTable(Rocks[Header]):
         """
         if log_start == self._swept_below and self._sweep_at is None:
             return
-        gone = rocksdict.WriteBatch(raw_mode=True)
+        gone = self._disk.batch()
         at, self._sweep_at = self._sweep_at or b"m", None
         for key, value in self._db.items(from_key=at):
             if not key.startswith(b"m"):
@@ -159,7 +158,7 @@ class SequenceTable(Rocks[Header]):
     def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
         """Bring log records, as (offset, what they bring), into the state and move it to `header`,
         atomically."""
-        batch = rocksdict.WriteBatch(raw_mode=True)
+        batch = self._disk.batch()
         put = batch.put
         newest: dict[str, Taken] = {}
         places: dict[str, list[int]] = {}
@@ -197,15 +196,17 @@ class SequenceTable(Rocks[Header]):
     def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:
         """The header and every conversation's last seq, as of now, whatever is written
         meanwhile."""
-        header, snapshot = self.header, self._db.snapshot()
+        # An iterator of RocksDB shows the database as it was when it was made; rocksdict's
+        # snapshots do not hold for iterating.
+        items = self._db.items(from_key=b"s")
 
         def entries() -> Iterator[tuple[str, int]]:
-            for key, value in snapshot.items(from_key=b"s"):
+            for key, value in items:
                 if not key.startswith(b"s"):
                     break
                 yield key[1:].decode(), _SEQ.unpack_from(value)[0]
 
-        return header, entries()
+        return self.header, entries()
 
 
 def _answer_rows(items: list[Taken]) -> Iterator[tuple[int, bytes]]:

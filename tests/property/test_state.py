@@ -81,3 +81,17 @@ def test_the_table_equals_the_memory(
                         assert table.answer(name, ordinal) == memory.answer(name, ordinal)
         finally:
             table.close()
+
+
+def test_counters_are_those_of_their_header_whatever_is_written_meanwhile() -> None:
+    def taken(seq: int) -> Taken:
+        key = seq.to_bytes(16, "big")
+        return Taken(seq, seq, "alice:bob", "alice", "d", b"o" * 16, seq, key, seq, 0, "")
+
+    with tempfile.TemporaryDirectory() as folder:
+        table = SequenceTable(Path(folder) / "state", RocksBudget(1 << 20, 1 << 20))
+        table.write([(0, [taken(1)])], Header("log", "input", log_offset=0))
+        header, counters = table.counters()
+        table.write([(1, [taken(2)])], Header("log", "input", log_offset=1))
+        assert (header and header.log_offset, list(counters)) == (0, [("alice:bob", 1)])
+        table.close()
