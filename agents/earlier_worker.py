@@ -11,14 +11,10 @@ from pathlib import Path
 
 import uvloop
 
-from agents.archiver.app import make_archiver
 from agents.sequencer.app import GROUP as SEQUENCER
 from agents.sequencer.app import make_sequencer
 from agents.sequencer.io import SequencerIO
 from agents.settings import WorkerSettings
-from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ClickHouseClient
-from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import RedisOwners
@@ -55,17 +51,6 @@ def build_sequencer(
         RocksBudget(),
     )
     return [make_sequencer(outside, settings)]
-
-
-def build_archiver(
-    settings: WorkerSettings, topic_ids: TopicIds, redis: RedisClient
-) -> list[PipelineApp]:
-    """The archiver of a worker. Raises SettingsError."""
-    try:
-        client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS)
-    except ValueError as error:
-        raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
-    return make_archiver(settings, ClickHouseArchive(client), topic_ids)
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 
 import uvloop
 
+from agents.archiver.stage import archiver_stages
 from agents.cursors.stage import GROUP as CURSORS
 from agents.cursors.stage import cursors_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.settings import WorkerSettings
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
@@ -45,6 +48,7 @@ log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 8.0
 _FLUSH_SECONDS = 2.0
+_INSERT_SECONDS = 60.0
 PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 """One for all stages. Nothing is given up while Kafka is away (R6): who waits for a report says
 so. Nothing lingers: some stage's deliveries wait for each record."""
@@ -64,10 +68,10 @@ class WorkerPorts(NamedTuple):
     shared: Shared
 
 
-Build = Callable[[WorkerPorts], StageSpec[Any]]
+Build = Callable[[WorkerPorts], Sequence[StageSpec[Any]]]
 
 
-def build_cursors(ports: WorkerPorts) -> StageSpec[Any]:
+def build_cursors(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """The cursors."""
     folder = Path(ports.settings.state_dir)
     io = TableIO(
@@ -79,10 +83,10 @@ def build_cursors(ports: WorkerPorts) -> StageSpec[Any]:
         topics.CURSORS,
         ports.settings.web_address,
     )
-    return cursors_stage(io, ports.routes, ports.settings.partitions)
+    return [cursors_stage(io, ports.routes, ports.settings.partitions)]
 
 
-def build_presence(ports: WorkerPorts) -> StageSpec[Any]:
+def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """Presence."""
     folder = Path(ports.settings.state_dir)
     io = TableIO(
@@ -95,12 +99,25 @@ def build_presence(ports: WorkerPorts) -> StageSpec[Any]:
         ports.settings.web_address,
     )
     settings = ports.settings
-    return presence_stage(io, ports.routes, ports.watchers, settings.partitions, settings.slots)
+    partitions, slots = settings.partitions, settings.slots
+    return [presence_stage(io, ports.routes, ports.watchers, partitions, slots)]
 
 
-BUILDERS: Mapping[str, Sequence[Build]] = {
-    "cursors": [build_cursors],
-    "presence": [build_presence],
+def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The archiver. Raises SettingsError, KafkaUnreachable."""
+    try:
+        client = ClickHouseClient(ports.settings.clickhouse, _INSERT_SECONDS)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
+    archive = ClickHouseArchive(client)
+    inputs, partitions = ports.shared.inputs, ports.settings.partitions
+    return archiver_stages(ports.kafka, archive, inputs, partitions)
+
+
+BUILDERS: Mapping[str, Build] = {
+    "cursors": build_cursors,
+    "presence": build_presence,
+    "archiver": build_archiver,
 }
 """What a stage's name on the command line stands for."""
 
@@ -187,7 +204,7 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     except ValueError as error:
         raise SettingsError(f"MESSENGER_REDIS: {error}") from None
     ports = _ports(settings, kafka, redis)
-    specs = [build(ports) for build in builders]
+    specs = [spec for build in builders for spec in build(ports)]
     worker = Worker(specs, ports.shared, ending.failed)
     folder = Path(settings.state_dir) / "faust"
     web = MountSettings(settings.kafka, folder, settings.web_bind, settings.web_port)

@@ -184,7 +184,7 @@ class BacklogPartition(Partition, abc.ABC, Generic[Fact, Block]):
                     async with asyncio.timeout(None if wait == float("inf") else wait):
                         await self._grown.wait()
             block = self.under_way = self.backlog.take(loop.time())
-            await self.retry(lambda block=block: self.apply(block))  # type: ignore[misc]
+            await self.retry(lambda block=block: self.apply(block), *self.retry_seconds)  # type: ignore[misc]
             self.backlog.done(block)
             self.under_way = None
             self._committable = block.last + 1

@@ -24,7 +24,7 @@ from connectors.kafka.record import Record
 from schemas.codec import NewerVersion
 from streams.inputs import Inputs, InputSeen
 from streams.restores import Restores
-from streams.retry import Retry
+from streams.retry import FIRST_SECONDS, LAST_SECONDS, Retry
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,9 @@ class PartitionRuntime(NamedTuple):
 
 class Partition(abc.ABC):
     """One partition on one worker. `start` it inside a running loop; `close` it."""
+
+    retry_seconds = FIRST_SECONDS, LAST_SECONDS
+    """The waits between two tries grow from the first to the last."""
 
     def __init__(self, number: int, runtime: PartitionRuntime) -> None:
         self.number = number
@@ -293,7 +296,7 @@ class Partition(abc.ABC):
             self.runtime.restart(self.number, repr(error))
 
     async def _live(self) -> None:
-        self._next = self._committable = await self.retry(self.restore)
+        self._next = self._committable = await self.retry(self.restore, *self.retry_seconds)
         if self.status is Status.RELEASED:
             return
         self.status = Status.RUNNING

@@ -94,6 +94,8 @@ class Stage(Generic[P]):
         """Makes the consumer read by a new client."""
         self.membership: Callable[[], tuple[int, bool]] = lambda: (0, False)
         """How many rebalances there were, and whether one is going on."""
+        self.end: Callable[[str], None] = log.critical
+        """Ends the process, with a text: a fresh one is the cure."""
         self.rates = Rates(self.figures)
         self._shared = shared
         self._assigned: set[int] = set()

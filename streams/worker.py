@@ -25,6 +25,8 @@ class Worker:
     ) -> None:
         self.stages = [Stage(spec, shared) for spec in specs]
         self.shared = shared
+        for stage in self.stages:
+            stage.end = expired
         self.api = WorkerApi()
         self.api.add({"/health/": self._health})
         for stage in self.stages:

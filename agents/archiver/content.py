@@ -13,12 +13,13 @@ from schemas.codec import decode_cursor, decode_log
 class Content(NamedTuple, Generic[R]):
     """`rows(partition, offset, value)` of a record raises NewerVersion, Undecodable; `insert` is
     one of Archive's. A block waits at most `linger` seconds for more rows, and for those of other
-    partitions."""
+    partitions. Offsets of a `compacted` topic have gaps."""
 
     topic: str
     linger: float
     rows: Callable[[int, int, bytes], list[R]]
     insert: Callable[[Archive, Sequence[R], str], Awaitable[None]]
+    compacted: bool
 
 
 def _message_rows(partition: int, offset: int, value: bytes) -> list[Row]:
@@ -30,12 +31,17 @@ def _cursor_rows(partition: int, offset: int, value: bytes) -> list[CursorRow]:
 
 
 MESSAGES = Content(
-    topics.LOG, 0.8, _message_rows, lambda archive, rows, token: archive.insert(rows, token)
+    topics.LOG,
+    0.8,
+    _message_rows,
+    lambda archive, rows, token: archive.insert(rows, token),
+    compacted=False,
 )
 CURSORS = Content(
     topics.CURSORS,
     3.0,
     _cursor_rows,
     lambda archive, rows, token: archive.insert_cursors(rows, token),
+    compacted=True,
 )
 """Nobody waits for them, and fewer blocks are less work for ClickHouse."""

@@ -1,46 +1,98 @@
-"""The archiver's partitions of one topic on one worker."""
+"""The archiver: `messages` and `cursors` → ClickHouse, by a stage for each. The decisions are
+agents/rules/archive.py."""
 
-from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agents.archiver.budget import Budget
-from agents.archiver.content import Content
+from agents.archiver.backlog import Budget
+from agents.archiver.content import CURSORS, MESSAGES, Content
 from agents.archiver.inserts import Inserts
-from agents.archiver.partition import Partition, Source
+from agents.archiver.partition import ArchiverIO, ArchiverPartition
 from connectors.clickhouse.archive import Archive
-from streams.earlier_stage import GoOn, Stage, Status
+from connectors.kafka.ports import Kafka
+from schemas.topics import SUBMITTED
+from streams.inputs import Inputs
+from streams.partition import PartitionRuntime
+from streams.stage import Stage, StageSpec, Timer
+from streams.worker_api import Handler, Request, Response, json_response
+
+_LOOK_SECONDS = 10.0
+_FETCH_BYTES = 256 * 1024
+"""Nobody waits for the archive, and reading each message as it comes would cost more than all the
+rest."""
+
+ArchiverStage = Stage[ArchiverPartition[Any]]
+Spec = StageSpec[ArchiverPartition[Any]]
 
 
-class ArchiverStage(Stage[Partition[Any]]):
-    """`budget` is shared with the other stages of the worker."""
+def archiver_stages(
+    kafka: Kafka,
+    archive: Archive,
+    inputs: Inputs,
+    partitions: int,
+    contents: Sequence[Content[Any]] = (MESSAGES, CURSORS),
+) -> Sequence[Spec]:
+    """The stages, for topics of so many partitions. Raises KafkaUnreachable."""
+    began, budget = dict(kafka.topic_ids()), Budget()
+    stages: dict[str, tuple[ArchiverStage, Inserts[Any]]] = {}
 
-    def __init__(
-        self, content: Content[Any], source: Source, archive: Archive, budget: Budget, go_on: GoOn
-    ) -> None:
-        self.topic = content.topic
+    async def status(request: Request) -> Response:
+        return json_response({topic: _status(*stage) for topic, stage in stages.items()})
 
-        def make(number: int, figures: Counter[str], go_on: GoOn) -> Partition[Any]:
-            return Partition(
-                number, content, source, archive, self._inserts, budget, figures, go_on
-            )
+    def spec(content: Content[Any]) -> Spec:
+        # Positions are of one topic id: a topic that is created anew has another group, and is
+        # read from its start.
+        group = f"archiver-{began[content.topic]}"
+        inserts = Inserts(content, archive, budget.turns)
+        io = ArchiverIO(kafka, group, began[content.topic], content, archive, inserts, budget)
 
-        super().__init__(make, go_on)
-        self._inserts = Inserts(content, archive, budget.turns, self.figures)
+        def endpoints(stage: ArchiverStage) -> Mapping[str, Handler]:
+            stages[content.topic] = stage, inserts
+            return {"/archiver/": status}
 
-    async def stop(self) -> None:
-        await super().stop()
-        await self._inserts.close()
+        def make(number: int, runtime: PartitionRuntime) -> ArchiverPartition[Any]:
+            return ArchiverPartition(number, runtime, io)
 
-    def unhealthy(self) -> list[str]:
-        """What an operator must know; empty when every partition runs and its inserts come
-        through."""
-        problems = []
-        for partition in self.partitions.values():
-            if partition.status is not Status.RUNNING or partition.reason:
-                reason = f": {partition.reason}" if partition.reason else ""
-                problems.append(
-                    f"{self.topic} partition {partition.number} is {partition.status.value}{reason}"
-                )
-            if partition.lost:
-                problems.append(f"{self.topic} partition {partition.number}: {partition.lost}")
-        return problems
+        return StageSpec(
+            f"archiver-{content.topic}",
+            group,
+            content.topic,
+            partitions,
+            make,
+            timers=lambda stage: [_look(stage, inputs, began)],
+            endpoints=endpoints,
+            problems=_problems,
+            close=inserts.close,
+            fetch_bytes=_FETCH_BYTES,
+        )
+
+    first, *others = map(spec, contents)
+    # the first stage is the last to be closed
+    return [first._replace(close=_both(first.close, archive.close)), *others]
+
+
+def _both(first: Any, then: Any) -> Callable[[], Any]:
+    async def close() -> None:
+        await first()
+        await then()
+
+    return close
+
+
+def _look(stage: ArchiverStage, inputs: Inputs, began: Mapping[str, str]) -> Timer:
+    async def run() -> None:
+        now = await inputs.topic_ids()
+        if any(now.get(name) not in (None, began[name]) for name in (stage.spec.topic, SUBMITTED)):
+            stage.end("topics were created anew")
+
+    return Timer(_LOOK_SECONDS, run)
+
+
+def _problems(stage: ArchiverStage) -> Sequence[str]:
+    return [f"{owned.name}: {owned.lost}" for owned in stage.partitions.values() if owned.lost]
+
+
+def _status(stage: ArchiverStage, inserts: Inserts[Any]) -> dict[str, Any]:
+    status = stage.status("rows", "records", "events", "errors", rate="rows")
+    per_insert = round(status["rows"] / max(1, inserts.done), 1)
+    return status | {"inserts": inserts.done, "rows_per_insert": per_insert}

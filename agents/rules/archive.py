@@ -28,26 +28,6 @@ R = TypeVar("R")
 """`Row` or `CursorRow`."""
 
 
-class Start(NamedTuple):
-    """The offset from which to read a topic. `lost` is the number of records that expired before
-    anybody archived them."""
-
-    offset: int
-    lost: int
-
-
-def start_at(committed: int | None, start: int, end: int) -> Start:
-    """Where to continue, given the group's committed offset and the first and the end offset in
-    Kafka.
-
-    A topic that ends before the committed offset was re-created or has lost its tail: read all of
-    it again.
-    """
-    if committed is None or committed > end:
-        return Start(start, 0)
-    return Start(max(committed, start), max(0, start - committed))
-
-
 def message_rows(partition: int, offset: int, taken: Iterable[events.Taken]) -> list[Row]:
     """The rows of a log record: one for each message, none for a refusal. `partition` and `offset`
     name the record."""

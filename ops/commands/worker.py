@@ -40,16 +40,11 @@ def command(stages: tuple[str, ...]) -> None:
     from ops.logs import set_up_logging
 
     set_up_logging(logging.INFO)
-    earlier = {
-        "sequencer": earlier_worker.build_sequencer,
-        "archiver": earlier_worker.build_archiver,
-    }
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
         settings = load(WorkerSettings, os.environ)
         try:
-            if stages[0] in earlier:
-                sys.exit(earlier_worker.run(settings, [earlier[stages[0]]]))
-            builders = [build for stage in dict.fromkeys(stages) for build in BUILDERS[stage]]
-            sys.exit(run(settings, builders))
+            if stages == ("sequencer",):
+                sys.exit(earlier_worker.run(settings, [earlier_worker.build_sequencer]))
+            sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))
         except TopicsWrong as error:
             fail(f"the topics are not as schemas/topics says:\n{error}")

@@ -94,6 +94,10 @@ class StageRun(Generic[P]):
         assert self.partition.status is Status.RUNNING, self.stage.problems()
         return self.partition
 
+    async def read(self, offset: int) -> None:
+        """Until all records of partition 0 before an offset have been read."""
+        await eventually(lambda: self.partition.next_offset == offset)
+
     async def done(self, offset: int) -> None:
         """Until all records of partition 0 before an offset are done."""
         await eventually(lambda: self.stage.committable(0) == offset)

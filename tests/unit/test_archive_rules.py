@@ -13,10 +13,8 @@ from agents.rules.archive import (
     MAX_ROWS,
     RECORD_BYTES,
     Gathering,
-    Start,
     cursor_rows,
     message_rows,
-    start_at,
 )
 from ops.archive.compare import compare_rows
 from ops.archive.months import first_kept
@@ -24,6 +22,7 @@ from schemas import archive
 from schemas.archive import DELIVERED, ERASURE, READ, CursorRow, Row, migrations
 from schemas.events import READ as READ_CURSOR
 from schemas.events import RECEIVED, SCHEMA_VERSION, CursorRecord, Taken
+from streams.inputs import Start, start_at
 
 LINGER = 0.7
 
@@ -62,7 +61,7 @@ def test_a_user_who_has_received_or_read_is_a_row_and_a_device_or_nothing_is_non
         (91, 0, 90, Start(0, 0)),  # the log has lost its tail
     ],
 )
-def test_where_the_archiver_goes_on(
+def test_where_a_stage_goes_on(
     committed: int | None, start: int, end: int, expected: Start
 ) -> None:
     assert start_at(committed, start, end) == expected
