@@ -178,7 +178,7 @@ async def test_an_input_that_was_replaced_under_a_worker_is_read_from_its_beginn
     async with make() as run:
         for seq in range(1, 6):
             say(kafka, seq)
-        await run.running()
+        first = await run.running()
         await run.done(5)
         run.commit()
         if what == "created anew":
@@ -187,7 +187,7 @@ async def test_an_input_that_was_replaced_under_a_worker_is_read_from_its_beginn
             kafka.broker.cut_tail(RECEIPTS, 0, 4)
         say(kafka, 9)
         await eventually(lambda: run.figures["inputs_begun_anew"] == 1)
-        await eventually(lambda: 0 in run.stage.partitions and run.partition.readable)
+        await eventually(lambda: run.stage.here([0]).get(0, first) is not first)
         await eventually(lambda: marks(run.partition) == [(9, 0)])
         await run.done(kafka.broker.log(RECEIPTS, 0).end)
         assert (await run.health()) == (200, [])
