@@ -1,4 +1,4 @@
-"""Turns: a few at a time, in order, and whoever leaves is not waited for."""
+"""A pacer begins a few at a time, in order, and does not wait for those that have left."""
 
 import asyncio
 import time
@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from gateway.edge.pacer import Pacer
+from simulation.loop import Process, VirtualLoop
 
 SOON = 0.02
 
@@ -16,26 +17,30 @@ def be_late() -> None:
     time.sleep(3 * SOON)
 
 
-async def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
-    turns, begun = Pacer(3, SOON), list[int]()
-    for number in range(8):
-        turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
-    assert (begun, len(turns)) == ([0, 1, 2], 5)
-    turns.leave(4)
+def pace(pacer: Pacer, count: int, begun: list[int]) -> None:
+    """Let `count` ask for their turns."""
+    for number in range(count):
+        pacer.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+
+
+def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
+    loop, pacer, begun = VirtualLoop(), Pacer(3, SOON), list[int]()
+    loop.do(pace, pacer, 8, begun)
+    assert (begun, len(pacer)) == ([0, 1, 2], 5)
+    pacer.leave(4)
     sizes = {3}
     while len(begun) < 7:
-        await asyncio.sleep(SOON / 10)
+        loop.advance(SOON / 10)
         sizes.add(len(begun))
     assert (begun, sizes) == ([0, 1, 2, 3, 5, 6, 7], {3, 6, 7})
 
 
-async def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
-    turns, begun = Pacer(2, SOON), list[int]()
+def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
+    loop, pacer, begun = VirtualLoop(), Pacer(2, SOON), list[int]()
     for round_ in range(3):
-        for number in range(2):
-            turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+        loop.do(pace, pacer, 2, begun)
         assert len(begun) == 2 * round_ + 2
-        await asyncio.sleep(SOON * 2)
+        loop.advance(SOON * 2)
 
 
 async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
@@ -67,30 +72,32 @@ async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
 
 
 @pytest.mark.parametrize("gives_way", [True, False])
-async def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_again_when_it_is_not(
+def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_again_when_it_is_not(
     gives_way: bool,
 ) -> None:
-    turns, sizes = Pacer(8, SOON, gives_way), list[int]()
-    begun: list[int] = []
+    loop, pacer, begun = VirtualLoop(), Pacer(8, SOON, gives_way), list[int]()
+    process = Process("the node", loop)
 
-    async def rounds(count: int, late: bool) -> None:
-        """Each time the timer is due, somebody keeps the loop from it, or not."""
-        sizes.clear()
-        for number in range(8 * count):
-            turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
-        while len(turns):
+    def rounds(late: bool) -> list[int]:
+        """How many begin at a time. Late: the loop stands still when the timer is due."""
+        sizes: list[int] = []
+        loop.do(process.call, pace, pacer, 32, begun)
+        while len(pacer):
             before = len(begun)
             if late:
-                be_late()
+                process.pause()
+                loop.advance(3 * SOON)
+                loop.do(process.wake)
             while len(begun) == before:
-                await asyncio.sleep(SOON / 20)
+                loop.advance(SOON / 20)
             sizes.append(len(begun) - before)
+        loop.advance(SOON * 100)
+        return sizes
 
-    await rounds(4, late=True)
-    assert sizes == ([4, 2, *[1] * 18] if gives_way else [8, 8, 8])
-    turns._pace = 7.9
-    await rounds(4, late=False)
-    assert max(sizes) == 8
+    assert rounds(late=True) == ([4, 2, *[1] * 18] if gives_way else [8, 8, 8])
+    for _ in range(100):
+        sizes = rounds(late=False)
+    assert sizes == [8, 8, 8]
 
 
 def test_on_the_gateways_loop_everybody_has_a_turn_however_late_it_is() -> None:

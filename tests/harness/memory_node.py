@@ -1,0 +1,182 @@
+"""A gateway node on ports in memory, and devices whose network is a list."""
+
+import asyncio
+import json
+import random
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+from connectors.dependency import Dependencies
+from connectors.kafka.memory import MemoryKafka
+from connectors.kafka.memory_broker import MemoryBroker
+from connectors.redis.memory import (
+    MemoryNodes,
+    MemoryOwners,
+    MemoryRoutes,
+    MemoryUserPartitions,
+    MemoryWatchers,
+)
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
+from connectors.redis.routes import Routes
+from gateway.edge.connection import Connection
+from gateway.edge.tokens import issue
+from gateway.node import Node
+from gateway.parts import STAGES, NodePorts
+from gateway.queries.worker_transport import WorkersUnavailable
+from gateway.settings import GatewaySettings
+from schemas.codes import Close
+from schemas.ids import user_id
+from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, SUBMITTED
+from simulation.loop import Process, VirtualLoop
+
+SLOTS = 2
+SECRET = "s" * 32
+_TOPICS = {SUBMITTED: 1, RECEIPTS: 1, PRESENCE_SUBMITTED: 1, DELIVERIES: SLOTS}
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine in virtual time; what it has started ends with it."""
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(Process("the test", loop).start(scenario))
+    finally:
+        loop.close()
+
+
+class Device:
+    """`Transport`, and what the device at its other end sends and gets."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self.messages: list[list[dict[str, Any]]] = []
+        """The frames of each message that came."""
+        self.closed: list[Close] = []
+        self.turns: list[int] = []
+        """The turns of the loop in which something came."""
+        self.waiting_bytes = 0
+        self.connection: Connection
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        self.turns.append(self._world.turn())
+        self.messages.append([json.loads(frame) for frame in frames])
+
+    def close(self, code: Close, reason: str) -> None:
+        self.turns.append(self._world.turn())
+        self.closed.append(code)
+        asyncio.get_running_loop().call_soon(self.connection.ended, False)
+
+    def abort(self) -> None: ...
+
+    def unsent(self) -> int:
+        return self.waiting_bytes
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        return [frame for message in self.messages for frame in message]
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if frame["t"] == kind]
+
+    async def send(self, *frames: Mapping[str, Any]) -> None:
+        await self.connection.receive("\n".join(map(json.dumps, frames)).encode())
+
+
+class NoWorkers:
+    """`WorkerTransport` without a worker at its other end."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        raise WorkersUnavailable("there is no worker")
+
+    async def close(self) -> None: ...
+
+
+class World:
+    """A Kafka and a Redis, and the nodes on them. Make it in a virtual loop. With `chance` an
+    answer of Redis takes its time."""
+
+    def __init__(self, chance: random.Random | None = None) -> None:
+        clock = asyncio.get_running_loop().time
+        self.broker = MemoryBroker(_TOPICS, lambda: int(clock() * 1000))
+        self.server = MemoryRedisServer(clock, chance)
+        self._turn = 0
+        self._turning = False
+        self.nodes = 0
+
+    def turn(self) -> int:
+        """The number of the loop's turn, as far as somebody asks."""
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        return self._turn
+
+    def _next_turn(self) -> None:
+        self._turn += 1
+        self._turning = False
+
+    def node(self, routes: Routes | None = None, **settings: Any) -> "MemoryNode":
+        return MemoryNode(self, routes, settings)
+
+
+class MemoryNode:
+    """A node, and its ways to the world. `routes` instead of those of its Redis."""
+
+    def __init__(self, world: World, routes: Routes | None, settings: Mapping[str, Any]) -> None:
+        clock = asyncio.get_running_loop().time
+        world.nodes += 1
+        self._world = world
+        self.redis = MemoryRedis(world.server)
+        self.kafka = MemoryKafka(world.broker)
+
+        def now() -> int:
+            return int(clock() * 1000)
+
+        self.now = now
+        redis = self.redis
+        ports = NodePorts(
+            self.kafka,
+            routes or MemoryRoutes(redis),
+            MemoryNodes(redis),
+            MemoryWatchers(redis),
+            {stage: MemoryOwners(redis, stage) for stage in STAGES},
+            MemoryUserPartitions(redis),
+            None,
+            NoWorkers(),
+            self.now,
+            random.Random(world.nodes),
+            Dependencies(clock),
+        )
+        chosen = {"partitions": 1, "slots": SLOTS, "drain_seconds": 1.0, **settings}
+        self.node = Node(GatewaySettings("", "", SECRET, **chosen), ports, "log")
+
+    async def start(self) -> None:
+        """Returns when devices may come."""
+        self.node.start()
+        async with asyncio.timeout(10):
+            while not self.node.ready:
+                await asyncio.sleep(0.01)
+
+    def connect(self) -> Device:
+        """A device that has not said anything."""
+        device = Device(self._world)
+        device.connection = self.node.accept(device, 0)
+        return device
+
+    async def come(self, user: str, name: str = "phone") -> Device:
+        """A device that has said hello."""
+        device = self.connect()
+        token = issue(user_id(user), SECRET, self.now() / 1000)
+        await device.send({"t": "hello", "id": 1, "version": 1, "token": token, "device": name})
+        return device
+
+    async def welcomed(self, user: str, name: str = "phone") -> Device:
+        device = await self.come(user, name)
+        await asyncio.sleep(0.01)
+        assert [frame["t"] for frame in device.frames] == ["welcome"], device.frames
+        device.messages.clear()
+        return device
