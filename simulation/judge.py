@@ -1,0 +1,255 @@
+"""What must hold, whatever happened: on the way, and when nothing is left to do.
+
+The log is dense, each message stands in it once and in its sender's order, and it is the fold of
+the input. Every device shows what the log says: messages, marks, unread counts, who is there. The
+archive equals the log. Everything drains, and no task has died unseen.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from agents.rules.batch import fold_records
+from agents.rules.fold import FoldState
+from agents.rules.fold_view import InMemoryFoldView
+from connectors.kafka.memory_broker import MemoryBroker
+from messenger_sdk import SentMessage
+from schemas.codec import decode_log, decode_receipts
+from schemas.events import Receipt, Taken
+from schemas.ids import members_of_valid
+from schemas.topics import LOG, RECEIPTS, SUBMITTED
+
+if TYPE_CHECKING:
+    from simulation.people import App
+    from simulation.world import World
+
+
+class Shown(NamedTuple):
+    """A message as an app shows it, and as the log has it."""
+
+    seq: int
+    sender: str
+    key: str
+    body: str
+
+
+class Submitted:
+    """A message that a person wrote in an app. `saved`: its app cannot forget it any more."""
+
+    def __init__(self, app: str, sender: str, to: str, body: str) -> None:
+        self.app = app
+        self.conversation = ":".join(sorted((sender, to)))
+        self.sender = sender
+        self.body = body
+        self.saved = False
+        self.sent: SentMessage | None = None
+
+
+class _Log:
+    """One partition: what the log says (R2), and what the fold of the input says."""
+
+    def __init__(self, broker: MemoryBroker, partition: int) -> None:
+        self.taken: list[Taken] = []
+        self.expected: list[Taken] = []
+        self.position = -1
+        self._broker = broker
+        self._partition = partition
+        self._offset = 0
+        self._view = InMemoryFoldView()
+        self._fold = FoldState(self._view)
+
+    def read(self) -> Iterator[str]:
+        """Read on in both; yields what is wrong with the log."""
+        log = self._broker.log(LOG, self._partition)
+        for record in log.read(self._offset, log.end):
+            self._offset = record.offset + 1
+            entry = decode_log(record.value)
+            if entry.from_ > self.position + 1 or entry.to <= self.position:
+                continue
+            fresh = [item for item in entry.taken if item.offset > self.position]
+            self.taken += fresh
+            self.position = entry.to
+        source = self._broker.log(SUBMITTED, self._partition)
+        start = self._fold.position + 1
+        for batch in fold_records(self._fold, source.read(start, source.end)):
+            self.expected += batch.outcome.taken
+            self._view.take(batch.outcome.taken)
+            self._fold.folded(batch.last)
+        common = min(len(self.taken), len(self.expected))
+        if self.taken[:common] != self.expected[:common]:
+            yield f"the log of partition {self._partition} is not the fold of its input"
+
+
+class Judge:
+    """Collects what is wrong in a world. `found` is called by whoever sees something."""
+
+    def __init__(self, world: "World") -> None:
+        self.faults: list[str] = []
+        self.submitted: list[Submitted] = []
+        self._world = world
+        self._logs = [_Log(world.broker, number) for number in range(world.shape.partitions)]
+
+    def found(self, what: str) -> None:
+        """Something is wrong that can never become right."""
+        self.faults.append(what)
+
+    def look(self) -> list[str]:
+        """What can never become right, so far."""
+        for log in self._logs:
+            self.faults += log.read()
+        self.faults += [
+            f"nobody waited for a task that failed: {fault.get('exception')!r}"
+            for fault in self._world.loop.faults
+        ]
+        self._world.loop.faults.clear()
+        return self.faults
+
+    def messages(self) -> dict[str, list[Shown]]:
+        """conversation → its messages, by the log."""
+        found: dict[str, list[Shown]] = {}
+        for log in self._logs:
+            for item in log.taken:
+                if item.seq:
+                    found.setdefault(item.conversation, []).append(
+                        Shown(item.seq, item.sender, item.key.hex(), item.body)
+                    )
+        return found
+
+    def wrong(self) -> list[str]:
+        """What is not as it must be when nothing is left to do."""
+        wrong = list(self.look())
+        if not wrong:
+            wrong += self._undone()
+        if not wrong:
+            truth = self.messages()
+            wrong += _numbers(truth)
+            wrong += self._sends(truth)
+            marks = self._marks()
+            for app in self._world.people.here:
+                wrong += [f"{app.label}: {what}" for what in self._app(app, truth, marks)]
+            wrong += self._presence()
+            wrong += self._archive(truth)
+        return wrong
+
+    def _undone(self) -> Iterator[str]:
+        world = self._world
+        for app in world.people.here:
+            app.watch()
+            if not app.online:
+                yield f"{app.label} is not online"
+            elif app.client is not None and app.client.device.waits:
+                yield f"{app.label} waits for something"
+        for log in self._logs:
+            if len(log.taken) != len(log.expected):
+                yield f"{len(log.expected) - len(log.taken)} are not in the log yet"
+        for group, topic in world.inputs().items():
+            for number in range(world.shape.partitions):
+                end = world.broker.log(topic, number).end
+                done = world.broker.committed(group, topic, number) or 0
+                if done < end:
+                    yield f"{group} has done {topic}/{number} up to {done} of {end}"
+
+    def _sends(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
+        places: dict[str, tuple[str, int]] = {}
+        for conversation, messages in truth.items():
+            for message in messages:
+                if message.body in places:
+                    yield f"{message.body!r} stands at {places[message.body]} and {conversation}"
+                places[message.body] = conversation, message.seq
+        last: dict[tuple[str, str], int] = {}
+        for one in self.submitted:
+            conversation, seq = places.get(one.body, (one.conversation, 0))
+            if one.sent is not None and (one.sent.conversation, one.sent.seq) != (
+                conversation,
+                seq,
+            ):
+                yield f"{one.body!r} was sent as {one.sent.seq}, and is {seq}"
+            if one.saved and not seq:
+                yield f"{one.body!r} of {one.app} is lost"
+            if seq:
+                if seq < last.get((one.app, conversation), 0):
+                    yield f"{one.body!r} of {one.app} stands before what was written earlier"
+                last[one.app, conversation] = seq
+
+    def _marks(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(conversation, user) → the highest (received, read) that gateways have taken."""
+        marks: dict[tuple[str, str], tuple[int, int]] = {}
+        for number in range(self._world.shape.partitions):
+            for record in self._world.broker.read_all(RECEIPTS, number):
+                for item in decode_receipts(record.value).items:
+                    if isinstance(item, Receipt):
+                        place = item.conversation, item.user
+                        received, read = marks.get(place, (0, 0))
+                        marks[place] = (
+                            max(received, item.seq),
+                            max(read, item.seq) if item.read else read,
+                        )
+        return marks
+
+    def _app(
+        self,
+        app: "App",
+        truth: dict[str, list[Shown]],
+        marks: dict[tuple[str, str], tuple[int, int]],
+    ) -> Iterator[str]:
+        assert app.client is not None
+        device = app.client.device
+        mine = {name: all_ for name, all_ in truth.items() if app.user in members_of_valid(name)}
+        for name in app.shown.keys() - mine.keys():
+            yield f"shows {name}, which is not its user's, or not in the log"
+        for name, messages in mine.items():
+            other = next(user for user in members_of_valid(name) if user != app.user)
+            yield from _shown(app, name, messages)
+            mark = device.mark(name, other)
+            if (mark.received, mark.read) != marks.get((name, other), (0, 0)):
+                yield f"shows {mark}, and it is {marks.get((name, other))}"
+            read = marks.get((name, app.user), (0, 0))[1]
+            if device.unread(name) != len(messages) - read:
+                yield f"{device.unread(name)} of {name} unread, {read} of {len(messages)} read"
+        for (name, is_read), seq in app.claims.items():
+            if marks.get((name, app.user), (0, 0))[is_read] < seq:
+                yield f"has said {seq} of {name}, read: {is_read}; nobody has it"
+
+    def _presence(self) -> Iterator[str]:
+        online = self._world.people.online()
+        last_seen: dict[str, int] = {}
+        for app in self._world.people.here:
+            assert app.client is not None
+            for user in app.client.device.watched:
+                known = app.client.device.presence.get(user)
+                if known is None:
+                    yield f"{app.label} does not know whether {user} is online"
+                elif known.online != online[user]:
+                    yield f"{app.label} shows {user} online: {known.online}; it is not so"
+                elif not known.online and known.last_seen != last_seen.setdefault(
+                    user, known.last_seen
+                ):
+                    yield f"{app.label} shows {user} last seen at {known.last_seen}, another does not"
+
+    def _archive(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
+        if "archiver" not in self._world.shape.stages:
+            return
+        rows = self._world.archive.rows
+        for conversation, messages in truth.items():
+            for message in messages:
+                row = rows.get((conversation, message.seq))
+                if row is None:
+                    yield f"{conversation} {message.seq} is not in the archive"
+                elif (row.sender, row.key.hex(), row.body) != message[1:]:
+                    yield f"{conversation} {message.seq} is another message in the archive"
+        if len(rows) != sum(map(len, truth.values())):
+            yield "the archive has messages that the log does not have"
+
+
+def _numbers(truth: dict[str, list[Shown]]) -> Iterator[str]:
+    for conversation, messages in truth.items():
+        if [message.seq for message in messages] != list(range(1, len(messages) + 1)):
+            yield f"the log of {conversation} is not 1, 2, 3 …"
+
+
+def _shown(app: "App", name: str, messages: Sequence[Shown]) -> Iterator[str]:
+    shown = app.shown.get(name, [])
+    begun = shown[0].seq - 1 if shown else len(messages)
+    if begun > app.history.get(name, 0):
+        yield f"of {name} it shows nothing up to {begun}; history is up to {app.history.get(name, 0)}"
+    elif [*messages[:begun], *shown] != list(messages):
+        yield f"of {name} it shows {[one.seq for one in shown]}; the log has {len(messages)}"

@@ -1,0 +1,274 @@
+"""People and their apps: real SDK clients, each in a process of its own.
+
+A phone keeps what its SDK stores when it dies; a browser tab's memory dies with it.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gateway.edge.tokens import issue
+from messenger_sdk import (
+    Client,
+    MarksChanged,
+    MemoryStorage,
+    MessageReceived,
+    MessengerError,
+    SendFailed,
+    SentMessage,
+    StateChanged,
+)
+from messenger_sdk.storage import Change
+from schemas.ids import members_of_valid, user_id
+from simulation.judge import Shown, Submitted
+from simulation.loop import Process
+from simulation.network import DeviceDialer
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+_LOOK_SECONDS = 0.2
+"""The longest that a person looks at a message before the next."""
+_SAVE_SECONDS = 0.01
+
+
+class FlashStorage(MemoryStorage):
+    """Storage of a phone: it outlives the app, and saving takes a moment."""
+
+    def __init__(self, chance: random.Random) -> None:
+        super().__init__()
+        self._chance = chance
+
+    async def save(self, changes: Sequence[Change]) -> None:
+        await asyncio.sleep(self._chance.uniform(0.0, _SAVE_SECONDS))
+        await super().save(changes)
+
+
+class App:
+    """One app of a user. `keeps`: it keeps its storage when it ends."""
+
+    def __init__(self, world: "World", user: str, name: str, keeps: bool) -> None:
+        self.user = user
+        self.name = name
+        self.label = f"{user}/{name}"
+        self.keeps = keeps
+        self.running = False
+        self.shown: dict[str, list[Shown]] = {}
+        self.history: dict[str, int] = {}
+        """conversation → what is up to it was there before the app began."""
+        self.claims: dict[tuple[str, bool], int] = {}
+        """(conversation, read) → what this app has said, or will say."""
+        self.client: Client | None = None
+        self.process: Process
+        self.dialer: DeviceDialer
+        self._world = world
+        self._chance = world.source(self.label)
+        self._storage = FlashStorage(self._chance)
+        self._begun = False
+        self._floors_known = False
+        self._marks: dict[tuple[str, str], tuple[int, int]] = {}
+
+    # Life
+
+    def start(self) -> None:
+        """Open the app."""
+        if self.running:
+            return
+        if not self.keeps:
+            self._storage = FlashStorage(self._chance)
+        self.running = True
+        self._floors_known = False
+        self._marks.clear()
+        self.process = Process(self.label, self._world.loop)
+        self.dialer = DeviceDialer(self._world.network, self.process)
+        self.process.start(self._run())
+
+    def close(self) -> None:
+        """The person closes it."""
+        if self.running and self.client is not None:
+            self.running = False
+            self.process.start(self._close(self.client))
+
+    def kill(self) -> None:
+        """The system ends it, without a word."""
+        if self.running:
+            self.running = False
+            self.process.kill()
+
+    async def _close(self, client: Client) -> None:
+        await client.close()
+        self.process.kill()
+
+    async def _run(self) -> None:
+        urls = self._world.gateway_urls()
+        self._chance.shuffle(urls)
+        client = Client(
+            urls,
+            self._token,
+            self.name,
+            storage=self._storage,
+            dialer=self.dialer,
+            jitter=self._chance.random,
+            new_id=lambda: f"{self._chance.getrandbits(128):032x}",
+        )
+        self._begun = client.device.begun
+        if not self._begun:  # nothing was kept
+            self.shown, self.history, self.claims = {}, {}, {}
+        self.client = client
+        async with client:
+            async for event in client:
+                if isinstance(event, MessageReceived):
+                    await asyncio.sleep(self._chance.uniform(0.0, _LOOK_SECONDS) ** 2)
+                    self._show(event)
+                elif isinstance(event, SendFailed):
+                    self._world.judge.found(f"{self.label}: a send failed: {event.error!r}")
+                elif isinstance(event, MarksChanged):
+                    self._see_marks(event)
+                elif isinstance(event, StateChanged) and event.state == "online":
+                    self.watch()
+
+    async def _token(self) -> str:
+        return issue(user_id(self.user), self._world.secret, self._world.now() / 1000, 86400.0)
+
+    # What the person does
+
+    @property
+    def online(self) -> bool:
+        return self.running and self.client is not None and self.client.state == "online"
+
+    def send(self, to: str, body: str) -> None:
+        client = self.client
+        if not self.running or client is None:
+            return
+        try:
+            result = self.process.call(client.submit, to, body)
+        except MessengerError:
+            return
+        submitted = Submitted(self.label, self.user, to, body)
+        self._world.judge.submitted.append(submitted)
+        self.process.start(self._follow(result, submitted))
+
+    async def _follow(self, result: "asyncio.Future[SentMessage]", submitted: Submitted) -> None:
+        client = self.client
+        try:
+            if client is not None:
+                await client.saved()
+                submitted.saved = self.keeps
+            submitted.sent = await result
+        except MessengerError as error:
+            if self.running:
+                self._world.judge.found(f"{self.label}: {error!r} for {submitted.body!r}")
+
+    def read(self) -> None:
+        """The person reads all that is shown."""
+        if not self.running or self.client is None:
+            return
+        for conversation, shown in self.shown.items():
+            if shown:
+                self.process.call(self.client.read, conversation, shown[-1].seq)
+                self._claim(conversation, shown[-1].seq, read=True)
+
+    def type(self, to: str) -> None:
+        """The person is writing."""
+        if self.running and self.client is not None:
+            conversation = ":".join(sorted((self.user, to)))
+            self.process.call(self.client.typing, conversation)
+
+    def watch(self) -> None:
+        """Watch whom there is a conversation with."""
+        client = self.client
+        if not self.running or client is None:
+            return
+        known = client.device
+        if known.begun and not self._floors_known:
+            self._floors_known = True
+            if not self._begun:
+                for conversation, floor in known.floors().items():
+                    self.history[conversation] = max(floor, self.history.get(conversation, 0))
+        names = sorted(
+            user for name in known.cursors() for user in members_of_valid(name) if user != self.user
+        )
+        if names != known.watched:
+            self.process.call(client.watch, names)
+
+    def lose_network(self) -> None:
+        """Its connection vanishes without a word."""
+        for wire in list(self._world.network.wires):
+            if wire.device is self.process:
+                wire.cut()
+
+    def reset(self) -> None:
+        """Its connection is reset."""
+        for wire in list(self._world.network.wires):
+            if wire.device is self.process:
+                wire.break_()
+
+    # What it shows
+
+    def _show(self, event: MessageReceived) -> None:
+        shown = self.shown.setdefault(event.conversation, [])
+        floor = self.history.get(event.conversation)
+        before = shown[-1].seq if shown else event.seq - 1
+        if event.seq != before + 1 or event.missing:
+            self._world.judge.found(
+                f"{self.label}: {event.conversation} {event.seq} is shown after {before}, "
+                f"missing {event.missing}"
+            )
+        if not shown and floor is None and self.client and not self.client.device.begun:
+            self.history[event.conversation] = before
+        shown.append(Shown(event.seq, event.sender, event.key, event.body))
+        self._claim(event.conversation, event.seq, read=event.sender == self.user)
+        self.watch()
+
+    def _see_marks(self, event: MarksChanged) -> None:
+        place = event.conversation, event.user
+        received, read = self._marks.get(place, (0, 0))
+        if event.received < received or event.read < read:
+            self._world.judge.found(f"{self.label}: marks of {place} go back: {event}")
+        self._marks[place] = event.received, event.read
+
+    def _claim(self, conversation: str, seq: int, read: bool) -> None:
+        for kind in (False, True) if read else (False,):
+            self.claims[conversation, kind] = max(seq, self.claims.get((conversation, kind), 0))
+
+
+class People:
+    """`users` with their apps: each a phone and a tab."""
+
+    def __init__(self, world: "World", users: Sequence[str]) -> None:
+        self.users = list(users)
+        self.apps: list[App] = []
+        self._world = world
+        self._sent = 0
+
+    def come(self) -> None:
+        for user in self.users:
+            self.install(user, "phone", keeps=True)
+            self.install(user, "tab", keeps=False)
+
+    def install(self, user: str, name: str, keeps: bool) -> App:
+        app = App(self._world, user, name, keeps)
+        self.apps.append(app)
+        app.start()
+        return app
+
+    def all_come_back(self) -> None:
+        """Whoever was away, and to each user a new app."""
+        for app in self.apps:
+            app.start()
+        for user in self.users:
+            self.install(user, "last", keeps=False)
+
+    def new_body(self) -> str:
+        self._sent += 1
+        return f"message {self._sent}"
+
+    @property
+    def here(self) -> list[App]:
+        return [app for app in self.apps if app.running]
+
+    def online(self) -> dict[str, bool]:
+        return {
+            user: any(app.online for app in self.here if app.user == user) for user in self.users
+        }
