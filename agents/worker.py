@@ -21,7 +21,7 @@ from agents.cursors.stage import cursors_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.settings import WorkerSettings
-from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.archive import Archive, ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies
 from connectors.environment import SettingsError
@@ -56,7 +56,7 @@ so. Nothing lingers: some stage's deliveries wait for each record."""
 
 class WorkerPorts(NamedTuple):
     """What a stage may be built from: the outside systems as a worker process sees them. `owners`
-    are a stage's, by its name."""
+    are a stage's, by its name; `archive` makes a client, and raises SettingsError."""
 
     settings: WorkerSettings
     kafka: Kafka
@@ -64,6 +64,7 @@ class WorkerPorts(NamedTuple):
     owners: Callable[[str], Owners]
     routes: Routes
     watchers: Watchers
+    archive: Callable[[], Archive]
     disk: Disk
     shared: Shared
 
@@ -105,13 +106,8 @@ def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
 
 def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """The archiver. Raises SettingsError, KafkaUnreachable."""
-    try:
-        client = ClickHouseClient(ports.settings.clickhouse, _INSERT_SECONDS)
-    except ValueError as error:
-        raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
-    archive = ClickHouseArchive(client)
     inputs, partitions = ports.shared.inputs, ports.settings.partitions
-    return archiver_stages(ports.kafka, archive, inputs, partitions)
+    return archiver_stages(ports.kafka, ports.archive(), inputs, partitions)
 
 
 BUILDERS: Mapping[str, Build] = {
@@ -247,9 +243,17 @@ def _ports(settings: WorkerSettings, kafka: KafkaCluster, redis: RedisClient) ->
         lambda stage: RedisOwners(redis, stage),
         RedisRoutes(redis),
         RedisWatchers(redis),
+        lambda: _archive(settings),
         RocksBudget(),
         shared,
     )
+
+
+def _archive(settings: WorkerSettings) -> ClickHouseArchive:
+    try:
+        return ClickHouseArchive(ClickHouseClient(settings.clickhouse, _INSERT_SECONDS))
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
 
 
 async def _start(apps: Sequence[StageApp]) -> None:

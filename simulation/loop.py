@@ -5,9 +5,9 @@ There is no clock, no socket and no thread: the same callbacks run in the same o
 """
 
 import asyncio
-import contextlib
 import heapq
 import itertools
+import logging
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
+_DROPS = 20
 _OLD_TASKS = 100
 _OLD_TIMERS = 1000
 MAX_BUSY_STEPS = 1_000_000
@@ -75,14 +76,27 @@ class Process:
         self._parked.clear()
         self._loop.processes.remove(self)
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            coroutine = task.get_coro()
-            if not task.done() and coroutine is not None:
-                # it may await in `finally`, or be the caller
-                with contextlib.suppress(RuntimeError, ValueError):
-                    self.context.copy().run(coroutine.close)
+        silenced = logging.root.manager.disable
+        logging.disable(logging.CRITICAL)
+        try:
+            for task in tasks:
+                coroutine = task.get_coro()
+                if not task.done() and coroutine is not None:
+                    self._drop(coroutine)
+        finally:
+            logging.disable(silenced)
         for ended in list(self.on_end):
             ended()
+
+    def _drop(self, coroutine: Any) -> None:
+        for _ in range(_DROPS):
+            try:
+                self.context.copy().run(coroutine.close)
+                return
+            except ValueError:  # it runs now, and has called this
+                return
+            except RuntimeError:  # it awaits in `finally`: that ends, too
+                pass
 
     def park(self, handle: asyncio.Handle) -> None:
         """Keep a callback of a paused process."""

@@ -10,6 +10,7 @@ from agents.settings import WorkerSettings
 from agents.worker import BUILDERS, PRODUCER, WorkerPorts
 from connectors.dependency import Dependencies
 from connectors.kafka.memory import MemoryKafka
+from connectors.kafka.ports import KafkaUnreachable
 from connectors.redis.memory import (
     MemoryNodes,
     MemoryOwners,
@@ -58,7 +59,11 @@ class Part:
     def start(self) -> None:
         self._stopping = False
         self.process = Process(self.name, self._world.loop)
-        self.process.call(self._start)
+        try:
+            self.process.call(self._start)
+        except KafkaUnreachable as error:
+            log.warning("%s does not start: %s", self.name, error)
+            self.kill()
 
     def kill(self) -> None:
         """It ends at once; another process of the same name takes its place."""
@@ -179,10 +184,11 @@ class WorkerPart(Part):
             lambda stage: MemoryOwners(redis, stage),
             MemoryRoutes(redis),
             MemoryWatchers(redis),
+            lambda: world.archive,
             self.disk,
             shared,
         )
-        specs = [build(self._ports) for stage in self.stages for build in BUILDERS[stage]]
+        specs = [spec for stage in self.stages for spec in BUILDERS[stage](self._ports)]
         self.worker = Worker(specs, shared, self._expired)
         self._members = [
             Member(f"{self.name} {stage.name}", world.group(stage), stage, self.kafka, self._chance)
