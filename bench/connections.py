@@ -164,7 +164,8 @@ async def _each(devices: list[Device], act: Any) -> None:
 
 async def _redis_bytes(stack: System) -> int:
     client = RedisClient(stack.redis)
-    used = int((await client.redis.info("memory"))["used_memory"])
+    memory = (await client.command("INFO", "memory")).decode()
+    used = int(memory.partition("used_memory:")[2].split()[0])
     await client.close()
     return used
 

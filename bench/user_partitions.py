@@ -54,7 +54,9 @@ async def _measure(stack: System, workers: int, users: int, syncs: int) -> dict[
     found["unknown_once"] = await _sync(stack, workers, known, names)
     found["known"] = await _sync(stack, workers, known, names * syncs)
     await transport.close()
-    kept = [await redis.redis.memory_usage(f"directory:{name}") or 0 for name in names[:100]]
+    kept = [
+        await redis.command("MEMORY", "USAGE", f"directory:{name}") or 0 for name in names[:100]
+    ]
     batches = await _batches(stack, redis)
     await redis.close()
     size = {

@@ -1,107 +1,147 @@
-"""One Redis server, and one error for all that can go wrong with it."""
+"""One Redis server: a bounded pool of connections, and one error for all that can go wrong."""
 
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
-from redis.asyncio import Redis
-from redis.asyncio.connection import BlockingConnectionPool
-from redis.exceptions import NoScriptError, RedisError
+from redis.asyncio.connection import Connection, parse_url
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-_TIMEOUT_SECONDS = 1.0
-_CALL_SECONDS = 4.0
-"""Of a call as a whole, whatever the client does when a server is killed between two of its
-steps."""
+from connectors.dependency import Dependency
+
+CALL_SECONDS = 1.0
+"""The longest that a call takes: waiting for a connection, connecting, and the answer."""
+MAX_CONNECTIONS = 16
+MAX_CALLS = 10_000
+"""Calls at once, most of which wait for a connection; one more is refused."""
+
+Argument = bytes | str | int | float
 
 
 class RedisUnavailable(Exception):
     """Redis does not answer; try again."""
 
 
-class RedisClient:
-    """A small pool of connections that gives up soon. Close it."""
+class Script(Protocol):
+    """A Lua script, to be called with its keys and arguments."""
 
-    def __init__(self, url: str) -> None:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=16,
-            timeout=_TIMEOUT_SECONDS,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=None,
-        )
-        self.redis = Redis.from_pool(pool)
-        self._hot: list[HotScript] = []
+    def __call__(
+        self, keys: Sequence[Argument] = (), args: Sequence[Argument] = ()
+    ) -> Awaitable[Any]:
+        """What the script returns. Raises RedisUnavailable."""
+
+
+class RedisClient:
+    """Runs commands and scripts, each on a connection of its own. Use it inside a loop; close it.
+
+    `url` is redis[s]://[user:password@]host:port/db. Raises ValueError if it is not.
+
+    A connection that has been idle may be dead without our knowledge: the server began anew, or a
+    router forgot it. Then the call is repeated once on a fresh connection, if it never left, or if
+    repeating it changes nothing. A connection whose answer was not read is closed, or that answer
+    would be taken for the next one's. (redis-py's own pool and retries cost 12 to 43 % more CPU a
+    call, and do not catch what uvloop raises.)
+    """
+
+    def __init__(self, url: str, dependency: Dependency | None = None, name: str = "") -> None:
+        try:
+            options: dict[str, Any] = dict(parse_url(url))
+            self._connection_class = options.pop("connection_class", Connection)
+            self._options = {
+                **options,
+                "protocol": 2,
+                "driver_info": None,
+                "socket_timeout": None,  # one timeout around the whole call instead
+                "socket_connect_timeout": CALL_SECONDS,
+            }
+            self._connection()  # refuses a wrong option here, and not at the first call
+        except (ValueError, TypeError, RedisError) as error:
+            raise ValueError(f"not an address like redis://host:6379/0: {error}") from None
+        self._dependency = dependency or Dependency("redis")
+        self._name = name
+        self._idle: list[Any] = [self._connection() for _ in range(MAX_CONNECTIONS)]
+        """Each connects when it is first used. The last one is used next: few are open."""
+        self._room = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._calls = 0
+
+    async def command(self, *command: Argument, repeatable: bool = True) -> Any:
+        """Redis' answer to a command. Raises RedisUnavailable.
+
+        Not `repeatable`: the answer to a second run would hide what the first has done.
+        """
+        return await self._call(command, repeatable)
+
+    def script(self, name: str, repeatable: bool = True) -> Script:
+        """The script `name`.lua of this folder."""
+        source = (files("connectors.redis") / f"{name}.lua").read_text()
+        sha = hashlib.sha1(source.encode()).hexdigest()
+
+        def run(keys: Sequence[Argument] = (), args: Sequence[Argument] = ()) -> Awaitable[Any]:
+            asked = (len(keys), *keys, *args)
+            return self._call(("EVALSHA", sha, *asked), repeatable, ("EVAL", source, *asked))
+
+        return run
 
     async def close(self) -> None:
-        await asyncio.gather(*(script.close() for script in self._hot))
-        await self.redis.aclose()
-
-    def script(self, name: str) -> Any:
-        """The script of this folder, to be called with `keys` and `args`."""
-        return self.redis.register_script(_source(name))
-
-    def hot_script(self, name: str) -> "HotScript":
-        """The same for one that is called with every batch of messages."""
-        script = HotScript(self.redis.connection_pool, _source(name))
-        self._hot.append(script)
-        return script
-
-    @staticmethod
-    async def call(command: Any) -> Any:
-        """Await a command. Raises RedisUnavailable."""
-        try:
-            async with asyncio.timeout(_CALL_SECONDS):
-                return await command
-        except (RedisError, OSError, TimeoutError) as error:
-            raise RedisUnavailable(f"Redis: {error}") from None
-
-
-class HotScript:
-    """A script without keys, with connections of its own, as many as there were calls at once;
-    without redis-py's pool and retries a call costs 12 to 43 % less CPU (measured on a quiet and on
-    a busy machine)."""
-
-    def __init__(self, pool: Any, source: str) -> None:
-        self._pool = pool
-        self._source = source
-        self._sha = hashlib.sha1(source.encode()).hexdigest()
-        self._idle: list[Any] = []
-
-    async def __call__(self, *arguments: bytes | str | int) -> Any:
-        """What the script returns. Raises RedisUnavailable."""
-        connection = self._idle.pop() if self._idle else self._connection()
-        try:
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                try:
-                    answer = await self._ask(connection, "EVALSHA", self._sha, 0, *arguments)
-                except NoScriptError:  # Redis began anew
-                    answer = await self._ask(connection, "EVAL", self._source, 0, *arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._idle.append(connection)
-            await self.close()  # the others are of the same server
-            raise RedisUnavailable(f"Redis: {error}") from None
-        except asyncio.CancelledError:  # its answer would be taken for the next one's
+        """Close the connections that are idle."""
+        for connection in self._idle:
             await connection.disconnect(nowait=True)
-            raise
-        self._idle.append(connection)
+
+    async def _call(
+        self,
+        command: Sequence[Argument],
+        repeatable: bool,
+        unless_known: Sequence[Argument] = (),
+    ) -> Any:
+        """`unless_known` is asked when Redis does not know the script, because it began anew."""
+        if self._calls >= MAX_CALLS:
+            raise RedisUnavailable(f"Redis: {MAX_CALLS} calls are under way already")
+        self._calls += 1
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await self._room.acquire()
+                connection = self._idle.pop()
+                try:
+                    answer = await self._ask(connection, command, repeatable)
+                except NoScriptError:
+                    answer = await self._ask(connection, unless_known, repeatable)
+                finally:
+                    self._idle.append(connection)
+                    self._room.release()
+        except TimeoutError:
+            raise self._failed(f"no answer within {CALL_SECONDS:g} s") from None
+        except Exception as error:  # redis-py lets out what the event loop raises, of any kind
+            raise self._failed(str(error) or type(error).__name__) from None
+        finally:
+            self._calls -= 1
+        self._dependency.succeeded(self._name)
         return answer
 
-    async def close(self) -> None:
-        while self._idle:
-            await self._idle.pop().disconnect(nowait=True)
+    def _failed(self, why: str) -> RedisUnavailable:
+        self._dependency.failed(why, self._name)
+        return RedisUnavailable(f"Redis: {why}")
+
+    async def _ask(self, connection: Any, command: Sequence[Argument], repeatable: bool) -> Any:
+        used, sent = connection.is_connected, False
+        try:
+            packed = connection.pack_command(*command)
+            await connection.send_packed_command(packed, check_health=False)
+            sent = True
+            return await connection.read_response()
+        except ResponseError:  # Redis says no; the connection is sound
+            raise
+        except Exception:
+            await connection.disconnect(nowait=True)
+            await self.close()  # the idle ones lead to the same server
+            if not used or (sent and not repeatable):
+                raise
+            return await self._ask(connection, command, repeatable)
+        except asyncio.CancelledError:
+            await connection.disconnect(nowait=True)
+            await self.close()
+            raise
 
     def _connection(self) -> Any:
-        connection = self._pool.make_connection()
-        connection.socket_timeout = None  # one timeout around it all instead
-        return connection
-
-    @staticmethod
-    async def _ask(connection: Any, *command: Any) -> Any:
-        await connection.send_packed_command(connection.pack_command(*command), check_health=False)
-        return await connection.read_response()
-
-
-def _source(name: str) -> str:
-    return (files("connectors.redis") / f"{name}.lua").read_text()
+        return self._connection_class(**self._options)

@@ -25,10 +25,8 @@ class RedisNodes:
         self._ms = int(seconds * 1000)
 
     async def announce(self, slot: int, url: str) -> None:
-        await self._client.call(self._client.redis.set(f"node:{slot}", url, px=self._ms))
+        await self._client.command("SET", f"node:{slot}", url, "PX", self._ms)
 
     async def find(self, slots: int) -> Mapping[int, str]:
-        found = await self._client.call(
-            self._client.redis.mget([f"node:{slot}" for slot in range(slots)])
-        )
+        found = await self._client.command("MGET", *(f"node:{slot}" for slot in range(slots)))
         return {slot: url.decode() for slot, url in enumerate(found) if url}

@@ -35,23 +35,19 @@ class RedisOwners:
         self._claim = client.script("keep_claims")
 
     async def take(self, partition: int, address: str) -> None:
-        await self._client.call(
-            self._client.redis.set(self._key(partition), address, px=self._claim_ms)
-        )
+        await self._client.command("SET", self._key(partition), address, "PX", self._claim_ms)
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
-        await self._client.call(
-            self._claim(
-                keys=[self._key(partition) for partition in partitions],
-                args=[address, self._claim_ms],
-            )
+        await self._claim(
+            keys=[self._key(partition) for partition in partitions],
+            args=[address, self._claim_ms],
         )
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
         wanted = list(partitions)
-        found = await self._client.call(
-            self._client.redis.mget([self._key(partition) for partition in wanted])
-        )
+        if not wanted:
+            return {}
+        found = await self._client.command("MGET", *map(self._key, wanted))
         return {
             partition: address.decode()
             for partition, address in zip(wanted, found, strict=True)

@@ -110,27 +110,29 @@ class RedisRoutes:
         lease_seconds: float = LEASE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
-        self._call = client.call
         self._lease_ms = int(lease_seconds * 1000)
         self._clock = clock
         self._ahead: float | None = None
         """What Redis' clock shows more than ours, in seconds."""
         self._run: bytes | None = None
-        self._lookup = client.hot_script("lookup_routes")
+        self._vanished: set[int] = set()
+        """Slots whose lease had vanished, and that nobody has been told of yet."""
+        self._lookup = client.script("lookup_routes")
         self._renew = client.script("renew_slot")
         self._release = client.script("release_slot")
         self._forget = client.script("remove_routes")
-        self._write = client.script("write_routes")
+        self._write = client.script("write_routes", repeatable=False)
         self._holders = client.script("slot_holders")
 
     async def lookup(
         self, users: Sequence[str], begun: Begun | None = None
     ) -> Mapping[str, Sequence[tuple[str, int]]]:
         if begun is None:
-            answer = await self._lookup(_encode(users))
+            answer = await self._lookup(args=[_encode(users)])
         else:
-            answer = await self._lookup(_encode(users), begun.partition, _encode(begun.users))
+            answer = await self._lookup(
+                args=[_encode(users), begun.partition, _encode(begun.users)]
+            )
         found = _found.decode(answer)
         return dict(zip(users, found, strict=True))
 
@@ -145,31 +147,40 @@ class RedisRoutes:
         return None
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
+        # A lease that vanished is noted before it is taken again: the answer to the taking may get
+        # lost, and the next renewal would find everything in order.
+        lease = await self._renew_lease(node, slot, take=False)
+        if lease is Lease.VANISHED:
+            self._vanished.add(slot)
+            lease = await self._renew_lease(node, slot, take=True)
+        if lease is Lease.HELD and slot in self._vanished:
+            lease = Lease.VANISHED
+        self._vanished.discard(slot)
+        return lease
+
+    async def _renew_lease(self, node: str, slot: int, take: bool) -> Lease:
         asked = self._clock()
-        run, now, found = await self._call(
-            self._renew(keys=[f"slot:{slot}"], args=[node, self._lease_ms])
+        run, now, found = await self._renew(
+            keys=[f"slot:{slot}"], args=[node, self._lease_ms, int(take)]
         )
         self._ahead = clock_ahead(self._ahead, asked, self._clock(), now / 1000)
-        lease = Lease(found.decode())
-        before, self._run = self._run, run
-        return Lease.VANISHED if lease is Lease.HELD and before not in (None, run) else lease
+        if self._run not in (None, run):
+            self._vanished.add(slot)
+        self._run = run
+        return Lease(found.decode())
 
     async def release_slot(self, node: str, slot: int) -> None:
-        await self._call(self._release(keys=[f"slot:{slot}"], args=[node]))
+        await self._release(keys=[f"slot:{slot}"], args=[node])
 
     async def nodes(self, slots: int) -> Holders:
-        remembers, *found = await self._call(
-            self._holders(keys=[f"slot:{slot}" for slot in range(slots)])
-        )
+        remembers, *found = await self._holders(keys=[f"slot:{slot}" for slot in range(slots)])
         return Holders({node.decode() for node in found if node}, remembers / 1000)
 
     async def write_routes(self, routes: Sequence[Route]) -> Written:
         packed = _encode(
             [(route.user, route.device, route.value, route.since, route.node) for route in routes]
         )
-        anew, outdone, replaced = await self._call(
-            self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS])
-        )
+        anew, outdone, replaced = await self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS])
         return Written(
             [routes[place] for place in anew],
             [routes[place] for place in outdone],
@@ -180,10 +191,8 @@ class RedisRoutes:
         )
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
-        await self._call(
-            self._forget(
-                args=[_encode([(route.user, route.device, route.value) for route in routes])]
-            )
+        await self._forget(
+            args=[_encode([(route.user, route.device, route.value) for route in routes])]
         )
 
 

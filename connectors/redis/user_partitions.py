@@ -67,7 +67,6 @@ class RedisUserPartitions:
         entry_seconds: float = ENTRY_SECONDS,
         name: Callable[[], str] = new_name,
     ) -> None:
-        self._call = client.call
         self._ms = int(entry_seconds * 1000)
         self._name = name
         self._find = client.script("find_user_partitions")
@@ -79,8 +78,8 @@ class RedisUserPartitions:
 
     async def _find_all(self, users: Sequence[str]) -> list[Entry]:
         asked = _encode([(user, self._name()) for user in users])
-        found = _found.decode(await self._call(self._find(args=[asked, self._ms])))
+        found = _found.decode(await self._find(args=[asked, self._ms]))
         return [Entry((), mark) if mark else Entry(partitions) for mark, partitions in found]
 
     async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-        return bool(await self._call(self._complete(args=[user, mark, _encode(partitions)])))
+        return bool(await self._complete(args=[user, mark, _encode(partitions)]))

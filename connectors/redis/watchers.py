@@ -27,14 +27,13 @@ class RedisWatchers:
     """`Watchers` on one Redis server."""
 
     def __init__(self, client: RedisClient, watch_seconds: float = WATCH_SECONDS) -> None:
-        self._call = client.call
         self._ms = int(watch_seconds * 1000)
         self._watch = client.script("watch")
         self._find = client.script("find_watchers")
 
     async def watch(self, users: Iterable[str], slot: int) -> None:
-        await self._call(self._watch(args=[_encode(list(users)), slot, self._ms]))
+        await self._watch(args=[_encode(list(users)), slot, self._ms])
 
     async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
-        found = _found.decode(await self._call(self._find(args=[_encode(users)])))
+        found = _found.decode(await self._find(args=[_encode(users)]))
         return dict(zip(users, found, strict=True))

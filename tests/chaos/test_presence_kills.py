@@ -25,7 +25,7 @@ async def killed_presence(lab: Stack, redis: RedisClient) -> None:
 
 
 async def wiped_redis(lab: Stack, redis: RedisClient) -> None:
-    await redis.redis.flushall()
+    await redis.command("FLUSHALL")
 
 
 async def nothing(lab: Stack, redis: RedisClient) -> None:
@@ -126,7 +126,7 @@ async def test_a_node_that_is_slow_to_take_its_lease_again_after_redis_was_empti
         for _ in range(ROUNDS):
             await asyncio.sleep(2 * LEASE_SECONDS)  # what Redis remembers is relied on
             lab.kill("gateway-2", signal.SIGSTOP)
-            await redis.redis.flushall()
+            await redis.command("FLUSHALL")
             await asyncio.sleep(LEASE_SECONDS - RENEW_SECONDS)
             lab.kill("gateway-2", signal.SIGCONT)
             await asyncio.sleep(LEASE_SECONDS)

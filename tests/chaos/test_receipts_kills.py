@@ -30,7 +30,7 @@ async def killed_gateway(lab: Stack, redis: RedisClient, round_: int) -> None:
 
 
 async def wiped_redis(lab: Stack, redis: RedisClient, round_: int) -> None:
-    await redis.redis.flushall()
+    await redis.command("FLUSHALL")
 
 
 class Watcher:

@@ -27,7 +27,7 @@ PARTS = {"gateways": 2}
 
 
 async def emptied(lab: Stack, redis: RedisClient) -> None:
-    await redis.redis.flushall()
+    await redis.command("FLUSHALL")
 
 
 async def killed_and_empty(lab: Stack, redis: RedisClient) -> None:
@@ -142,7 +142,7 @@ async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_
         await asyncio.sleep(0.01)
     for number in range(ROUNDS):
         stranger = await talk.join(f"stranger{number}") if number else alice
-        await redis.redis.flushall()
+        await redis.command("FLUSHALL")
         await stranger.send(talk.user("bob"), f"first {number}")
         async with asyncio.timeout(10):
             while f"first {number}" not in messages:
@@ -158,7 +158,7 @@ async def test_emptied_then_a_device_is_logged_out_at_once(
     tablet = await talk.join("bob", "tablet")
     for number in range(ROUNDS * 2):
         phone = await talk.join("bob", f"phone{number}")
-        await redis.redis.flushall()
+        await redis.command("FLUSHALL")
         status, _ = await ask_http(
             lab, talk.user("bob"), "DELETE", f"/v1/devices/phone{number}", gateway=number % 2
         )

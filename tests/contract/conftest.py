@@ -1,8 +1,10 @@
 """A Redis of the contract tests' own, empty for each, and a ClickHouse."""
 
-import asyncio
+import contextlib
 import shutil
+import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -24,6 +26,10 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     process = subprocess.Popen(
         [server, *options], stdout=subprocess.DEVNULL, preexec_fn=die_with_parent
     )
+    for _ in range(100):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.05)
     yield port
     process.terminate()
     process.wait(10)
@@ -32,12 +38,7 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 async def redis(redis_port: int) -> AsyncIterator[RedisClient]:
     client = RedisClient(f"redis://127.0.0.1:{redis_port}/0")
-    for _ in range(50):
-        try:
-            await client.redis.flushall()
-            break
-        except Exception:
-            await asyncio.sleep(0.1)
+    await client.command("FLUSHALL")
     yield client
     await client.close()
 

@@ -18,6 +18,7 @@ from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import RedisRoutes, Routes
 from connectors.redis.user_partitions import Begun, RedisUserPartitions, UserPartitions
 from ops.local.process import die_with_parent
+from tests.harness.directory import info
 from tests.harness.ports import free_base_port
 
 KEPT = 1.0
@@ -84,8 +85,8 @@ async def test_who_is_not_asked_for_costs_no_memory(redis: RedisClient) -> None:
     ports = Ports(RedisUserPartitions(redis), RedisRoutes(redis))
     await ports.directory.find("alice")
     await ports.routes.lookup(["alice", "bob"], Begun(7, ["alice", "bob"]))
-    assert await redis.redis.exists("directory:alice") == 1
-    assert await redis.redis.exists("directory:bob") == 0
+    assert await redis.command("EXISTS", "directory:alice") == 1
+    assert await redis.command("EXISTS", "directory:bob") == 0
 
 
 async def test_many_who_ask_at_once_have_each_their_own_answer(ports: Ports) -> None:
@@ -125,7 +126,7 @@ async def test_a_wiped_redis_knows_nobody_and_completes_nothing_of_before(
 ) -> None:
     ports = Ports(RedisUserPartitions(redis), RedisRoutes(redis))
     mark = await ports.mark("alice")
-    await redis.redis.flushall()
+    await redis.command("FLUSHALL")
     assert not await ports.directory.complete("alice", mark, [1])
     other = await ports.mark("alice")
     assert other != mark
@@ -164,7 +165,7 @@ async def answering(client: RedisClient) -> None:
     async with asyncio.timeout(10):
         while True:
             try:
-                await client.redis.ping()
+                await client.command("PING")
                 return
             except Exception:
                 await asyncio.sleep(0.05)
@@ -179,7 +180,7 @@ async def test_a_redis_that_began_anew_from_its_file_knows_nobody(tmp_path: Path
             client = RedisClient(f"redis://127.0.0.1:{port}/0")
             await answering(client)
             ports = Ports(RedisUserPartitions(client), RedisRoutes(client))
-            assert await client.redis.exists("directory:alice", "directory:bob") == (
+            assert await client.command("EXISTS", "directory:alice", "directory:bob") == (
                 2 if life else 0
             ), "the file has them"
             if marks:
@@ -200,9 +201,9 @@ async def test_a_server_that_was_replaced_for_a_while_knows_nobody_when_it_is_ba
     """It is the same run, with what the other server had meanwhile."""
     ports = Ports(RedisUserPartitions(redis), RedisRoutes(redis))
     assert await ports.directory.complete("alice", await ports.mark("alice"), [1])
-    run = (await redis.redis.info("server"))["run_id"]
-    assert str(await redis.redis.get("directory")).startswith(f"b'{run} ")
-    await redis.redis.set("directory", "0" * 40 + " another")  # as the other server wrote it
+    run = await info(redis, "run_id")
+    assert (await redis.command("GET", "directory")).startswith(f"{run} ".encode())
+    await redis.command("SET", "directory", "0" * 40 + " another")  # as the other server wrote it
     assert await ports.known("alice") is None
 
 

@@ -11,23 +11,16 @@ PARTITIONS = 4
 async def known_partitions(redis: RedisClient, user: str) -> set[int] | None:
     """Those of a complete entry of the running epoch; None if the user is to be asked for
     everywhere."""
-    run, _, epoch = _text(await redis.redis.get("directory") or b" ").partition(" ")
-    fields = {
-        _text(name): _text(value)
-        for name, value in (await redis.redis.hgetall(f"directory:{user}")).items()
-    }
-    if (
-        run != (await redis.redis.info("server"))["run_id"]
-        or fields.get("epoch") != epoch
-        or "mark" in fields
-    ):
+    run, _, epoch = (await redis.command("GET", "directory") or b" ").decode().partition(" ")
+    found = [part.decode() for part in await redis.command("HGETALL", f"directory:{user}")]
+    fields = dict(zip(found[::2], found[1::2], strict=True))
+    if run != await info(redis, "run_id") or fields.get("epoch") != epoch or "mark" in fields:
         return None
     return {int(name) for name in fields if name != "epoch"}
 
 
 async def check_directory(redis: RedisClient, conversations: Iterable[str]) -> int:
     """No complete entry lacks a partition; returns how many are complete."""
-    await redis.redis.connection_pool.disconnect()  # Redis may have been restarted since
     wanted: dict[str, set[int]] = {}
     for conversation in conversations:
         for user in members_of_valid(conversation):
@@ -42,5 +35,8 @@ async def check_directory(redis: RedisClient, conversations: Iterable[str]) -> i
     return complete
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+async def info(redis: RedisClient, name: str) -> str:
+    """One line of Redis' INFO."""
+    text: bytes = await redis.command("INFO", "everything")
+    lines = text.decode().splitlines()
+    return next(line.partition(":")[2] for line in lines if line.startswith(f"{name}:"))

@@ -98,7 +98,7 @@ async def test_a_sync_asks_only_who_has_the_users_conversations_and_everybody_af
     owning = [bool(page["partitions"]) for page in await pages(lab)]
     assert sum(owning) > 1
     for _ in range(2):
-        await redis.redis.flushall()
+        await redis.command("FLUSHALL")
         before = await questions(lab)
         assert await synced(device, redis, bob) == {conversation: 2}
         asked = [
@@ -141,7 +141,7 @@ async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisCl
             for known in await asyncio.gather(*(talk.join(name) for name in there)):
                 await known.caught_up()
             if round_ % 5 == 4:
-                await redis.redis.flushall()
+                await redis.command("FLUSHALL")
             said = [
                 talk.say(sender, name, [f"{round_} {name}"])
                 for names in (there, coming)

@@ -87,7 +87,7 @@ async def test_a_device_whose_route_was_gone_is_told_to_ask_when_it_is_written_a
             one.since = routes.now()
             slot.registry.add(one)
             await slot.writer.write(one)
-        await redis.redis.delete("routes:slot-alice")
+        await redis.command("DEL", "routes:slot-alice")
         async with asyncio.timeout(5):
             while not device.pushed:
                 await asyncio.sleep(0.02)
