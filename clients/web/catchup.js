@@ -1,124 +1,134 @@
-// What was missed: asks `sync` after each welcome and `resync`, and `history` for what is new, a few questions at a time.
+// What a device asks the server for, and when; catching_up.py of the Python SDK. Pure; times are
+// milliseconds of any one clock.
+//
+// `sync` after each welcome and `resync`, `history` for what is new. A device asks again, with backoff, when
+// a question has no answer, when a part of a `sync` could not be answered, and when the log does not have
+// a page yet or the server cannot read it now. It asks for no page that it has no room for.
 
-import { backoff } from "./backoff.js";
+import { delay, earliest, FIRST_RETRY, LOST } from "./backoff.js";
+import { syncs } from "./timelines.js";
 
-const ASKED = 8; // questions that the server answers at once
-const STRETCH = 1000; // cursors in one question
-const SOON = 100; // ms, doubled each time, until asking again for what the log does not have yet
-const FIRST = 800;
-const GONE = 122;
-const LOST = 20000; // ms without an answer until a question is asked again
+export const CATCHING_UP = 6; // questions under way; the server takes 8, the rest are for marks and presence
+const PAGE = 100; // messages
 
 export class CatchUp {
-  // send(frames) hands frames to the connection; nextId() numbers questions
-  constructor(store, send, nextId) {
-    Object.assign(this, { store, send, nextId, asked: new Map(), toSync: [], notNow: new Set(), empty: new Map(), failures: 0 });
+  // jitter() from [0, 1); nextId() numbers questions
+  constructor(timelines, jitter, nextId) {
+    Object.assign(this, { timelines, jitter, nextId, asked: new Map(), notBefore: new Map(), empty: new Map() });
+    Object.assign(this, { syncs: [], failures: 0, full: false });
   }
 
-  // A new session.
+  // A new session: nothing is under way.
   begin() {
     this.asked.clear();
-    this.notNow.clear();
+    this.notBefore.clear();
     this.sync();
   }
 
+  // Ask after all conversations.
   sync() {
-    this.session = {};
-    this.waiting = 0; // stretches to be asked after again
-    const cursors = [...this.store.cursors()].sort(([a], [b]) => (a < b ? -1 : 1));
-    this.toSync = [];
-    for (let start = 0; start === 0 || start < cursors.length; start += STRETCH) {
-      const stretch = cursors.slice(start, start + STRETCH);
-      const after = start ? cursors[start - 1][0] : "";
-      const until = start + STRETCH < cursors.length ? stretch.at(-1)[0] : "";
-      this.toSync.push({ t: "sync", cursors: Object.fromEntries(stretch), after, until });
-    }
-    this.ask();
+    this.syncs = syncs(this.timelines.cursors()).map((question) => ({ at: 0, question }));
   }
 
-  ask() {
+  get underWay() {
+    return this.asked.size;
+  }
+
+  // What to ask now. `slots`: how many questions may be under way; `room`: how many messages the device can
+  // take, those under way included.
+  questions(now, slots = CATCHING_UP, room = Infinity) {
+    for (const [id, { question, lostAt }] of this.asked) {
+      if (lostAt > now) continue;
+      this.asked.delete(id);
+      if (question.t === "sync") this.syncs.push({ at: now, question });
+    }
     const frames = [];
     const put = (question) => {
       const frame = { ...question, id: this.nextId() };
-      this.asked.set(frame.id, frame);
+      this.asked.set(frame.id, { question: frame, lostAt: now + LOST });
       frames.push(frame);
-      setTimeout(() => this.#lost(frame), LOST);
     };
-    while (this.toSync.length && this.asked.size < ASKED) put(this.toSync.pop());
-    const underWay = new Set([...this.asked.values()].map(({ conversation }) => conversation));
-    for (const { id, cursor } of this.store.behind()) {
-      if (this.asked.size >= ASKED) break;
-      if (!underWay.has(id) && !this.notNow.has(id)) put({ t: "history", conversation: id, after: cursor });
+    for (const [conversation, at] of this.notBefore) if (at <= now) this.notBefore.delete(conversation);
+    for (let due; this.asked.size < slots && (due = this.#nextSync(now)); ) put(due);
+    const underWay = new Set([...this.asked.values()].map(({ question }) => question.conversation).filter(Boolean));
+    room -= underWay.size * PAGE;
+    for (const conversation of this.timelines.behind) {
+      if (this.asked.size >= slots || room < PAGE) break;
+      if (underWay.has(conversation) || this.notBefore.has(conversation)) continue;
+      put({ t: "history", conversation, after: this.timelines.after(conversation) });
+      room -= PAGE;
     }
-    if (frames.length) this.send(frames);
+    this.full = this.asked.size >= slots;
+    return frames;
   }
 
-  heads(frame) {
-    const asked = this.#answered(frame);
-    if (!asked) return;
-    this.store.heads(frame.heads);
-    if (frame.pending) this.#syncLater({ ...asked, until: frame.next || asked.until });
-    else this.failures = 0;
+  // A question is under way, or has to be asked, or the device is behind.
+  get busy() {
+    return Boolean(this.asked.size || this.syncs.length || this.timelines.behind.size);
+  }
+
+  // When to look for questions again, if no answer comes before.
+  wakeAt() {
+    const waiting = this.full ? [] : [...this.syncs.map(({ at }) => at), ...this.notBefore.values()];
+    return earliest([...waiting, ...[...this.asked.values()].map(({ lostAt }) => lostAt)]);
+  }
+
+  // The answer to a sync.
+  heads(frame, now) {
+    const asked = this.#answered(frame.id);
+    if (asked?.t !== "sync") return;
+    this.timelines.heads(frame.heads);
     if (frame.next) {
-      const cursors = Object.fromEntries(Object.entries(asked.cursors).filter(([id]) => id > frame.next));
-      this.toSync.push({ ...asked, after: frame.next, cursors });
+      const cursors = Object.fromEntries(Object.entries(asked.cursors).filter(([name]) => name > frame.next));
+      this.syncs.push({ at: now, question: { ...asked, after: frame.next, cursors } });
     }
-    if (!this.toSync.length && !this.waiting && ![...this.asked.values()].some(({ t }) => t === "sync")) this.store.begun = true;
+    if (frame.pending) {
+      const question = { ...asked };
+      if (frame.next) question.until = frame.next;
+      this.syncs.push({ at: now + this.#patience(), question });
+    } else this.failures = 0;
+    const more = [...this.asked.values()].some(({ question }) => question.t === "sync");
+    if (!this.syncs.length && !more) this.timelines.begun = true;
   }
 
-  page(frame) {
-    if (!this.#answered(frame)) return;
+  // The answer to a question for a range. What can be shown now.
+  page(frame, now) {
+    if (!this.#answered(frame.id)) return [];
+    const { conversation, messages } = frame;
     this.failures = 0;
-    if (frame.first && frame.messages.length) this.store.passOver(frame.conversation, frame.messages[0].seq - 1);
-    for (const message of frame.messages) this.store.take(message);
-    this.store.heads({ [frame.conversation]: frame.known });
-    const empty = frame.messages.length ? 0 : (this.empty.get(frame.conversation) ?? 0) + 1;
-    if (empty) {
-      this.empty.set(frame.conversation, empty);
-      this.#later(frame.conversation, backoff(SOON, empty - 1));
-    } else this.empty.delete(frame.conversation);
+    if (messages.length) this.empty.delete(conversation);
+    else {
+      const empty = this.empty.get(conversation) ?? 0;
+      this.empty.set(conversation, empty + 1);
+      this.notBefore.set(conversation, now + delay(empty, this.jitter()));
+    }
+    const shown = this.timelines.page(messages, frame.first);
+    this.timelines.heads({ [conversation]: frame.known });
+    return shown;
   }
 
-  // Whether the error answers a question of ours.
-  error(frame) {
-    const asked = this.asked.get(frame.id);
-    if (!asked) return false;
-    this.asked.delete(frame.id);
-    if (asked.t === "sync" && frame.retry) this.#syncLater(asked);
-    else if (frame.code === GONE) this.store.gone(asked.conversation);
-    else if (asked.t === "history") this.#later(asked.conversation, backoff(FIRST, this.failures++));
-    return true;
+  // What can be shown now because of an error that answers a question; null if it answers none.
+  error(frame, now) {
+    const asked = this.#answered(frame.id);
+    if (!asked) return null;
+    if (asked.t === "history" && !frame.retry) return this.timelines.gone(asked.conversation);
+    if (asked.t === "history") this.notBefore.set(asked.conversation, now + this.#patience());
+    else if (frame.retry) this.syncs.push({ at: now + this.#patience(), question: asked });
+    return [];
   }
 
-  #answered({ id }) {
+  #patience() {
+    return delay(FIRST_RETRY + this.failures++, this.jitter());
+  }
+
+  #nextSync(now) {
+    const index = this.syncs.findIndex(({ at }) => at <= now);
+    return index < 0 ? null : this.syncs.splice(index, 1)[0].question;
+  }
+
+  #answered(id) {
     const asked = this.asked.get(id);
     this.asked.delete(id);
-    return asked;
-  }
-
-  #lost(frame) {
-    if (this.asked.get(frame.id) !== frame) return;
-    this.asked.delete(frame.id);
-    if (frame.t === "sync") this.toSync.push(frame);
-    this.ask();
-  }
-
-  #syncLater(question) {
-    this.waiting++;
-    const session = this.session;
-    setTimeout(() => {
-      if (session !== this.session) return;
-      this.waiting--;
-      this.toSync.push(question);
-      this.ask();
-    }, backoff(FIRST, this.failures++));
-  }
-
-  #later(conversation, wait) {
-    this.notNow.add(conversation);
-    setTimeout(() => {
-      this.notNow.delete(conversation);
-      this.ask();
-    }, wait);
+    return asked?.question;
   }
 }

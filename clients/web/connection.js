@@ -8,7 +8,7 @@ const WELCOME = 10000;
 const LASTING = 5000; // a session that ends sooner counts as another failed attempt
 
 export class Connection {
-  // handlers: state(name, code), welcome(frame), frame(frame)
+  // handlers: state(name, code); frame(frame) with each frame, the welcome included
   constructor(url, token, device, handlers) {
     Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, stopped: false, waiting: null, heard: 0 });
     addEventListener("online", () => this.#comeBack());
@@ -55,10 +55,8 @@ export class Connection {
           clearTimeout(watch);
           watch = this.#heartbeat(socket, frame.heartbeat * 1000, () => end(0));
           this.handlers.state("online", 0);
-          this.handlers.welcome(frame);
-        } else {
-          this.handlers.frame(frame);
         }
+        this.handlers.frame(frame);
       }
     };
     socket.onclose = (event) => end(event.code);

@@ -1,242 +1,184 @@
-// The device of a user in this browser: connection, outbox and what is known, wired together. It knows no page: what a person
-// does comes by methods, what a tab shows is a `picture`.
+// One device of a user, as a pure object: frames and commands in, events and frames out; device.py of the
+// Python SDK, and held by the same vectors (clients/vectors). It knows no socket, no clock and no disk. Whoever
+// drives it (client.js, a test)
+//
+// - gives it each frame of the server (`receive`) and says when a session has ended (`disconnected`),
+// - sends what `due` gives, now and again at `wakeAt`; before the frames leave, the `changes` that the device
+//   made until then have to be saved,
+// - says when a message event has been seen (`shown`).
+//
+// Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, typing, history.
 
-import { CatchUp } from "./catchup.js";
-import { Connection } from "./connection.js";
-import { newDeviceId, newId } from "./ids.js";
-import { Marks } from "./marks.js";
+import { earliest } from "./backoff.js";
+import { CATCHING_UP } from "./catchup.js";
+import { AT_ONCE, History, LookUps } from "./history.js";
+import { Inbox } from "./inbox.js";
 import { Outbox } from "./outbox.js";
-import { openOutbox } from "./outboxdb.js";
-import { Presence } from "./presence.js";
-import { ScrollBack } from "./scrollback.js";
-import { Store } from "./store.js";
+import { WatchList } from "./watchlist.js";
 
-const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
-const LOGGED_OUT = 4505;
-const CLOSES = {
-  4500: "please log in again",
-  4501: "please reload the page",
-  4502: "opened elsewhere with the same device",
-  [LOGGED_OUT]: "logged out",
-};
-const PATIENCE = 2000; // ms that a log-out waits for the server
+const TYPING = 3000; // from one `typing` frame of a conversation to the next
 
-// outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new to show, loggedOut()
-export async function openDevice(user, token, outbox, on) {
-  const nowhere = { device: newDeviceId(), saved: null, save: async () => {} };
-  return new Device(user, token, outbox ? await openOutbox(outbox) : nowhere, on);
-}
-
-class Device {
-  constructor(user, token, disk, on) {
-    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", logId: null, timer: null, noting: false });
+export class Device {
+  // stored: { outbox, lanes, sends, log, shown, received, read } of an earlier life; jitter() from [0, 1);
+  // newId() gives 32 random hex digits; recent: how many messages of before the device began are shown
+  constructor(user, stored, { jitter, newId, recent = 0 }) {
     let questions = 1;
     const nextId = () => ++questions;
-    const send = (frames) => this.connection.send(frames);
-    this.store = new Store(user);
-    this.changes = []; // of the outbox, not on disk yet
-    this.outbox = new Outbox(newId, disk.saved, (change) => this.changes.push(change));
-    for (const { key, to, body } of this.outbox.unanswered) this.store.queue(to, key, body);
-    this.catchUp = new CatchUp(this.store, send, nextId);
-    this.scrollBack = new ScrollBack(this.store, send, nextId);
-    this.marks = new Marks(user, send, nextId);
-    this.presence = new Presence(send, nextId, () => this.#show());
-    const address = new URL("v1/socket", location.href);
-    address.protocol = address.protocol.replace("http", "ws");
-    this.connection = new Connection(address, token, disk.device, {
-      state: (state, code) => this.#connected(state, code),
-      welcome: (frame) => this.#welcome(frame),
-      frame: (frame) => {
-        this.#handlers[frame.t]?.(frame);
-        this.catchUp.ask();
-        this.#show();
-        this.#flush();
-      },
-    });
+    Object.assign(this, { user, online: false, made: [], typed: new Map(), writes: [] });
+    this.parts = { jitter, nextId, recent };
+    this.outbox = new Outbox(newId, stored, (change) => this.made.push(change));
+    this.history = new History(jitter, nextId);
+    this.lookUps = new LookUps(this.history);
+    this.watchList = new WatchList(jitter, nextId);
+    this.inbox = new Inbox(user, stored, this.parts);
   }
 
-  // What a tab shows that has the conversation with `contact` open (null: none).
-  picture(contact) {
-    const { store, marks, presence } = this;
-    const open = contact === null ? null : store.open(contact);
-    return {
-      state: this.state, reason: this.reason, problem: this.problem, full: this.outbox.full, contact,
-      contacts: store.list().map((conversation) => ({
-        contact: conversation.contact, last: conversation.messages.at(-1)?.body ?? null, earlier: Boolean(conversation.floor),
-        unread: this.#unread(conversation), presence: presence.text(conversation.contact),
-      })),
-      conversation: open && {
-        messages: open.messages, whole: open.whole, cursor: open.cursor,
-        mark: marks.of(open.id, contact), presence: presence.text(contact),
-      },
-    };
+  // A frame has come. What happened because of it, in order.
+  receive(frame, now) {
+    return this.#handlers[frame.t]?.(frame, now) ?? [];
   }
 
-  // A tab has this conversation open; a person has seen it there up to `read`, and wants `older` messages.
-  look(contact, read, older) {
-    const begun = !this.store.conversations.has(contact);
-    const { id, cursor } = this.store.open(contact);
-    this.store.recall(contact);
-    this.catchUp.ask();
-    // a tab may have read in a numbering of messages that is no more
-    const seen = this.marks.seen(id, Math.min(read, cursor ?? 0), true);
-    if (begun || seen) this.#show();
-    if (older && this.connection.online) this.scrollBack.more(contact);
+  // The session has ended. What was under way is sent or asked again after the next welcome.
+  disconnected() {
+    this.online = false;
+    this.writes = [];
   }
 
-  // Whether the message is safe now: on disk, or, if there are too many, shown as refused. The same key may come again.
-  async queue(contact, key, body) {
-    if (!this.store.has(key)) {
-      const queued = this.outbox.add(contact, key, body);
-      this.store.queue(contact, key, body);
-      if (!queued) this.store.mark(key, "refused", "too many messages wait");
-      this.#show();
-    }
-    return this.#flush();
+  // The frames to send now, in order; none while there is no session.
+  due(now) {
+    if (!this.online) return [];
+    const { catchUp, marks, room } = this.inbox;
+    const frames = [...this.outbox.transmit(now), ...marks.receipts()];
+    frames.push(...[marks.question(now), this.watchList.question(now)].filter(Boolean));
+    frames.push(...this.history.questions(now, Math.min(AT_ONCE, CATCHING_UP - catchUp.underWay)));
+    frames.push(...catchUp.questions(now, CATCHING_UP - this.history.underWay, room));
+    return [...frames, ...this.writes.splice(0)];
   }
 
-  typing(contact) {
-    if (this.connection.online) this.presence.typing(this.store.open(contact).id);
+  // When something will be due if nothing happens before; null if never.
+  wakeAt() {
+    const { catchUp, marks } = this.inbox;
+    const parts = [this.outbox, catchUp, marks, this.watchList, this.history];
+    return this.online ? earliest(parts.map((part) => part.wakeAt())) : null;
   }
 
-  // A tab has logged in.
-  renew(token) {
-    this.connection.renew(token);
+  // What was changed since this was last called. To be saved before frames that `due` gave leave.
+  changes() {
+    return this.made.splice(0);
   }
 
-  async logOut() {
-    const { token, device } = this.connection;
-    const asked = { method: "DELETE", headers: { Authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(PATIENCE) };
-    // whoever has no network is logged out here all the same
-    await fetch(`v1/devices/${device}`, asked).catch(() => {});
-    this.connection.stop(LOGGED_OUT);
+  // Queues a message; false if too many wait. A `sent` or `failed` with the key is its result.
+  submit(to, key, body) {
+    return this.outbox.add(to, key, body);
   }
 
-  #connected(state, code) {
-    this.state = state;
-    this.reason = state === "stopped" ? CLOSES[code] ?? `code ${code}` : "";
-    if (state === "stopped" && code === LOGGED_OUT) this.on.loggedOut();
-    this.#show();
+  // Asks for messages { conversation, before, after, limit }; the id of the `history` event that answers.
+  ask(question) {
+    return this.history.ask(question);
   }
 
-  #welcome({ log }) {
-    if (this.logId !== null && this.logId !== log) {
-      this.store.forget();
-      this.marks.forget();
-    }
-    this.logId = log;
-    this.outbox.reconnected();
-    this.#flush();
-    this.scrollBack.begin();
-    this.presence.begin();
-    this.catchUp.begin();
-    this.#askMarks();
+  // A message event has been seen, and all before it.
+  shown(message) {
+    this.inbox.shown(message);
   }
 
-  #askMarks() {
-    this.marks.begin([...this.store.cursors().keys()]);
+  // The person has read all up to `seq`.
+  read(conversation, seq) {
+    this.inbox.marks.read(conversation, seq);
   }
 
-  // However many frames come at once, they are noted and told once.
-  #show() {
-    if (this.noting) return;
-    this.noting = true;
-    queueMicrotask(() => {
-      this.noting = false;
-      this.#noteSeen();
-      // only with people one has talked to there is a presence to watch
-      const known = this.store.list().filter(({ cursor, floor }) => cursor || floor);
-      if (this.connection.online) this.presence.watch(known.map(({ contact }) => contact));
-      this.on.changed();
-    });
+  // Tell of the presence of these users, the first 200 of them, and of no others.
+  watch(users, now) {
+    this.watchList.set(users, now);
   }
 
-  // What is here to be shown was received, whether or not a tab shows it now. Who writes has read.
-  #noteSeen() {
-    for (const { contact, id } of this.store.conversations.values()) {
-      this.marks.seen(id, this.store.last(contact, contact));
-      this.marks.seen(id, this.store.last(contact, this.user), true);
-    }
-    if (this.connection.online) this.marks.say();
+  // The person is writing. At most one frame in TYPING says so.
+  typing(conversation, now) {
+    if (!this.online || now - (this.typed.get(conversation) ?? -TYPING) < TYPING) return;
+    this.typed.set(conversation, now);
+    this.writes.push({ t: "typing", conversation });
   }
 
-  #unread({ id, cursor, floor }) {
-    return Math.max(0, (cursor ?? floor ?? 0) - Math.max(this.marks.readUpTo(id), 0));
+  // Show the last messages of a conversation of which nothing was shown yet.
+  recall(conversation) {
+    this.inbox.timelines.recall(conversation);
   }
 
-  // Nothing leaves before it is safe; what is safe leaves in order, since saving does. Whether it is safe.
-  #flush() {
-    const frames = this.connection.online ? this.outbox.transmit(Date.now()) : [];
-    const saved = this.disk.save(this.changes.splice(0)).then(
-      () => {
-        if (frames.length) this.connection.send(frames);
-        this.problem = "";
-        return true;
-      },
-      (error) => {
-        this.problem = `This browser cannot keep what is sent: ${error?.message ?? error}`;
-        this.#show();
-        return false;
-      },
-    );
-    if (this.connection.online) {
-      clearTimeout(this.timer);
-      const at = this.outbox.resendAt();
-      if (at !== null) this.timer = setTimeout(() => this.#flush(), Math.max(10, at - Date.now()));
-    }
-    return saved;
+  #resync(now) {
+    this.inbox.resync(now);
+    this.watchList.begin(now);
   }
 
-  #answered(frame) {
-    this.outbox.answered(this.store.contactOf(frame.conversation), frame.key, Date.now());
+  #other(conversation) {
+    const [first, second] = conversation.split(":");
+    return first === this.user ? second : first;
   }
 
-  // One's own message, seen, is an answer, too.
-  #own(frame) {
-    if (frame.from === this.user) this.#answered(frame);
+  #answered({ conversation, key }, now) {
+    return this.outbox.answered(this.#other(conversation), key, now);
+  }
+
+  // The user's own message, seen with its key, is an answer to its send, too.
+  #ownSeen(message, now) {
+    if (message.from !== this.user) return [];
+    const { conversation, seq, time } = message;
+    return this.#answered(message, now).map(({ key }) => ({ event: "sent", key, conversation, seq, time }));
+  }
+
+  #historyEnded(ended) {
+    const lookedUp = this.lookUps.answer(ended, this.user);
+    if (lookedUp === true) return [];
+    return [lookedUp || ended];
   }
 
   #handlers = {
-    sent: (frame) => {
-      this.#answered(frame);
-      if (this.store.has(frame.key)) this.store.take({ ...frame, from: this.user });
-      else this.store.heads({ [frame.conversation]: frame.seq }); // of an earlier life of this device: fetch what was said
+    welcome: ({ log }, now) => {
+      if (this.inbox.log && this.inbox.log !== log) this.inbox = new Inbox(this.user, {}, this.parts);
+      this.inbox.log = log;
+      this.online = true;
+      this.outbox.reconnected();
+      this.history.begin();
+      this.inbox.begin(now);
+      this.watchList.begin(now);
     },
-    refused: (frame) => {
-      this.#answered(frame);
-      this.store.mark(frame.key, "refused", REFUSALS[frame.code] ?? `code ${frame.code}`);
+    resync: (_, now) => this.#resync(now),
+    message: (frame, now) => [...this.#ownSeen(frame, now), ...this.inbox.message(frame)],
+    sent: (frame, now) => {
+      const { conversation, seq, key, time } = frame;
+      const [send] = this.#answered(frame, now);
+      // answered already, or of an earlier life, to which nobody pushes the message
+      if (!send) return this.inbox.goesOn(conversation, seq);
+      const own = { conversation, seq, from: this.user, key, time, body: send.body };
+      return [{ event: "sent", key, conversation, seq, time }, ...this.inbox.message(own)];
     },
-    out_of_step: (frame) => {
-      const keys = this.outbox.outOfStep(this.store.contactOf(frame.conversation), frame, Date.now());
-      for (const key of keys) this.store.mark(key, "unknown");
+    refused: (frame, now) => this.#answered(frame, now).map((send) => ({ event: "failed", ...send, code: frame.code })),
+    out_of_step: (frame, now) => {
+      const reason = frame.reason === "gap" ? "forgotten" : frame.reason;
+      for (const send of this.outbox.outOfStep(this.#other(frame.conversation), frame, now)) {
+        this.lookUps.begin({ event: "failed", ...send, reason }, frame.conversation);
+      }
+      return [];
     },
-    message: (frame) => {
-      this.#own(frame);
-      this.presence.stopped(frame.from);
-      this.store.take(frame);
+    heads: (frame, now) => this.inbox.heads(frame, now),
+    page: (frame, now) => {
+      const own = frame.messages.flatMap((message) => this.#ownSeen(message, now));
+      const ended = this.history.answer(frame);
+      return [...own, ...(ended ? this.#historyEnded(ended) : this.inbox.page(frame, now))];
     },
-    page: (frame) => {
-      for (const message of frame.messages) this.#own(message);
-      if (!this.scrollBack.page(frame)) this.catchUp.page(frame);
+    error: (frame, now) => {
+      if (this.inbox.marks.error(frame, now) || this.watchList.error(frame, now)) return [];
+      const ended = this.history.error(frame, now);
+      if (ended) return ended === true ? [] : this.#historyEnded(ended);
+      const news = this.inbox.gone(frame, now);
+      if (news) return news;
+      return this.outbox.failed(frame, now).map((send) => ({ event: "failed", ...send, code: frame.code }));
     },
-    heads: (frame) => {
-      this.catchUp.heads(frame);
-      this.marks.found(Object.keys(frame.heads));
-    },
-    presence: (frame) => this.presence.take(frame),
-    presences: (frame) => this.presence.answer(frame),
-    user_typing: (frame) => this.presence.wrote(frame),
-    mark: (frame) => this.marks.take(frame),
-    marks: (frame) => this.marks.answer(frame),
-    resync: () => {
-      this.catchUp.sync();
-      this.presence.begin();
-      this.#askMarks();
-    },
-    error: (frame) => {
-      if (this.marks.error(frame) || this.presence.error(frame)) return;
-      if (this.scrollBack.error(frame) || this.catchUp.error(frame)) return;
-      for (const key of this.outbox.failed(frame, Date.now())) this.store.mark(key, "refused", frame.reason);
-    },
+    presence: (frame) => told(this.watchList.take(frame) ? [frame] : []),
+    presences: (frame, now) => told(this.watchList.answer(frame, now)),
+    user_typing: ({ conversation, user }) => [{ event: "typing", conversation, user }],
+    mark: (frame) => this.inbox.told(this.inbox.marks.take(frame) ? [frame] : []),
+    marks: (frame, now) => this.inbox.told(this.inbox.marks.answer(frame, now)),
   };
 }
+
+const told = (news) => news.map(({ user, online, last_seen }) => ({ event: "presence", user, online, last_seen }));

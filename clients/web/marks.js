@@ -1,139 +1,168 @@
-// What was received and read: what this page has to say of it, what it asks, and what it knows. Receipts are cumulative; what was
-// said in an earlier session, or was not taken, is said again unless the server's marks show it.
+// What was received and read: what a device has to say of it, what it asks, and what it knows; marks.py of
+// the Python SDK. Pure; times are milliseconds of any one clock.
+//
+// Receipts are cumulative. The device keeps the highest of each conversation and says it once. It says it
+// again if the server's marks do not show it: a receipt of an earlier session may have been lost, or not taken.
 
-import { backoff } from "./backoff.js";
+import { delay, earliest, FIRST_RETRY, LOST } from "./backoff.js";
 
-const STRETCH = 500; // conversations in one question
-const AGAIN = 1000; // ms until what could not be answered is asked again
-const FIRST = 800; // ms until the server is asked what it knows, after it has not taken a receipt
+const MARKED = 500; // conversations in one question
 
 export class Marks {
-  // send(frames) hands frames to the connection; nextId() numbers questions
-  constructor(me, send, nextId) {
-    Object.assign(this, { me, send, nextId, refusals: 0, doubt: null });
-    this.forget();
+  // jitter() from [0, 1); nextId() numbers questions; received, read: what an earlier life had
+  constructor(jitter, nextId, received = {}, read = {}) {
+    Object.assign(this, { user: "", jitter, nextId, marks: new Map(), toAsk: [], asked: null, askedAfter: new Set() });
+    Object.assign(this, { failures: 0, refusals: 0, doubtAt: null, unsaid: new Set() });
+    this.receivedUpTo = new Map(Object.entries(received));
+    this.readUpTo = new Map(Object.entries(read));
   }
 
-  // Another numbering of messages: what was said of the old one holds no more.
-  forget() {
-    Object.assign(this, { known: new Map(), received: new Map(), read: new Map() });
-    Object.assign(this, { unsaid: new Set(), toAsk: [], asked: new Map(), askedAfter: new Set() });
+  // This device has shown all up to `seq`.
+  received(conversation, seq) {
+    this.#raise(this.receivedUpTo, conversation, seq);
   }
 
-  // A new session, or pushes may have been missed.
-  begin(conversations) {
-    this.asked.clear();
-    this.toAsk = [];
-    this.askedAfter.clear();
-    clearTimeout(this.doubt);
-    this.doubt = null;
-    this.found(conversations);
+  // The person has read all up to `seq` here.
+  read(conversation, seq) {
+    this.#raise(this.readUpTo, conversation, seq);
   }
 
-  // There are these, too: what was said of them while this device was away is to be asked.
-  found(conversations) {
-    const fresh = conversations.filter((conversation) => !this.askedAfter.has(conversation));
-    fresh.forEach((conversation) => this.askedAfter.add(conversation));
-    this.#plan(fresh);
+  // A message is shown, and all before it. A user who writes has read.
+  shown({ conversation, seq, from }) {
+    if (from === this.user) this.read(conversation, seq);
   }
 
-  ask() {
-    if (this.asked.size || !this.toAsk.length) return;
-    const id = this.nextId();
-    this.asked.set(id, this.toAsk.shift());
-    this.send([{ t: "get_marks", id, conversations: this.asked.get(id) }]);
-  }
-
-  // All of a conversation up to `seq` is shown; or, if `read`, a person has seen it. Whether that is news.
-  seen(conversation, seq, read = false) {
-    const claims = read ? this.read : this.received;
-    if (seq <= (claims.get(conversation) ?? 0)) return false;
-    claims.set(conversation, seq);
-    this.unsaid.add(conversation);
-    return true;
-  }
-
-  // Says what is unsaid.
-  say() {
+  // What to say now.
+  receipts() {
     const frames = [];
     for (const conversation of this.unsaid) {
-      const read = this.read.get(conversation) ?? 0;
-      const received = this.received.get(conversation) ?? 0;
+      const read = this.readUpTo.get(conversation) ?? 0;
+      const received = this.receivedUpTo.get(conversation) ?? 0;
       if (read) frames.push({ t: "read", conversation, seq: read });
       if (received > read) frames.push({ t: "received", conversation, seq: received });
     }
     this.unsaid.clear();
-    if (frames.length) this.send(frames);
+    return frames;
   }
 
-  // Whether the frame answers a question of ours.
-  answer(frame) {
-    const asked = this.#answered(frame);
-    if (!asked) return false;
-    if (frame.pending) this.#later(asked);
-    frame.marks.forEach((mark) => this.take(mark));
+  // A new session, or pushes may have been missed: ask after these conversations.
+  begin(conversations, now) {
+    Object.assign(this, { asked: null, doubtAt: null, toAsk: [], askedAfter: new Set() });
+    this.found(conversations, now);
+  }
+
+  // There are these conversations, too.
+  found(conversations, now) {
+    const fresh = conversations.filter((conversation) => !this.askedAfter.has(conversation));
+    fresh.forEach((conversation) => this.askedAfter.add(conversation));
+    this.toAsk.push(...stretches(fresh, now));
+  }
+
+  // What to ask now: one question at a time, null if nothing.
+  question(now) {
+    if (this.asked && this.asked.lostAt <= now) {
+      this.toAsk.unshift({ at: now, conversations: this.asked.conversations });
+      this.asked = null;
+    }
+    if (this.doubtAt !== null && this.doubtAt <= now) {
+      this.doubtAt = null;
+      const claimed = new Set([...this.receivedUpTo.keys(), ...this.readUpTo.keys()]);
+      this.toAsk.unshift(...stretches(this.#notKnown([...claimed]), now));
+    }
+    if (this.asked || !this.toAsk.length || this.toAsk[0].at > now) return null;
+    const { conversations } = this.toAsk.shift();
+    this.asked = { id: this.nextId(), conversations, lostAt: now + LOST };
+    return { t: "get_marks", id: this.asked.id, conversations };
+  }
+
+  // When to look for a question again, if no answer comes before.
+  wakeAt() {
+    return this.asked ? this.asked.lostAt : earliest([this.toAsk[0]?.at ?? null, this.doubtAt]);
+  }
+
+  // The answer to a question: the marks that are news. What the server does not know yet is said again.
+  answer(frame, now) {
+    const asked = this.#answered(frame.id);
+    if (!asked) return [];
+    if (frame.pending) this.#askLater(asked, now);
+    else this.failures = 0;
+    const news = frame.marks.filter((mark) => this.take(mark));
     const notKnown = this.#notKnown(asked);
     notKnown.forEach((conversation) => this.unsaid.add(conversation));
     if (!notKnown.length) this.refusals = 0;
-    this.ask();
-    return true;
+    return news;
   }
 
-  // Whether the error is about marks. One that names nothing says that a receipt was not taken; which one is found by asking
-  // what the server knows, in a while.
-  error(frame) {
+  // Whether the error is about marks. One that names nothing says that a receipt was not taken; which one is
+  // found by asking what the server knows, in a while.
+  error(frame, now) {
     if (frame.retry && frame.id === undefined && frame.to === undefined) {
-      this.doubt ??= setTimeout(() => {
-        this.doubt = null;
-        this.#plan(this.#notKnown([...new Set([...this.received.keys(), ...this.read.keys()])]));
-      }, backoff(FIRST, this.refusals++));
+      this.doubtAt ??= now + delay(FIRST_RETRY + this.refusals++, this.jitter());
       return true;
     }
-    const asked = this.#answered(frame);
-    if (asked && frame.retry) this.#later(asked);
+    const asked = this.#answered(frame.id);
+    if (asked && frame.retry) this.#askLater(asked, now);
     return Boolean(asked);
   }
 
-  take({ conversation, user, received, read }) {
-    const known = this.of(conversation, user);
-    const raised = { received: Math.max(known.received, received), read: Math.max(known.read, read) };
-    this.known.set(`${conversation} ${user}`, raised);
+  // A mark has come, pushed or in an answer; whether it is news.
+  take(mark) {
+    const known = this.mark(mark.conversation, mark.user);
+    if (mark.received <= known.received && mark.read <= known.read && this.marks.has(nameOf(mark))) return false;
+    const received = mark.received > known.received ? mark : known;
+    const read = mark.read > known.read ? mark : known;
+    this.marks.set(nameOf(mark), {
+      conversation: mark.conversation, user: mark.user,
+      received: received.received, received_at: received.received_at, read: read.read, read_at: read.read_at,
+    });
+    return true;
   }
 
-  of(conversation, user) {
-    return this.known.get(`${conversation} ${user}`) ?? { received: 0, read: 0 };
+  // What a user has received and read of a conversation, as far as is known.
+  mark(conversation, user) {
+    const none = { conversation, user, received: 0, received_at: 0, read: 0, read_at: 0 };
+    return this.marks.get(nameOf(none)) ?? none;
   }
 
   // What this user has read, here or elsewhere.
-  readUpTo(conversation) {
-    return Math.max(this.read.get(conversation) ?? 0, this.of(conversation, this.me).read);
+  readHere(conversation) {
+    return Math.max(this.readUpTo.get(conversation) ?? 0, this.mark(conversation, this.user).read);
   }
 
-  #plan(conversations) {
-    for (let start = 0; start < conversations.length; start += STRETCH) {
-      this.toAsk.push(conversations.slice(start, start + STRETCH));
-    }
-    this.ask();
+  #raise(claims, conversation, seq) {
+    if (seq <= (claims.get(conversation) ?? 0)) return;
+    claims.set(conversation, seq);
+    this.unsaid.add(conversation);
   }
 
-  // Those of which this page has more to say than it has heard back.
+  // Those of which this device has more to say than it has heard back.
   #notKnown(conversations) {
     return conversations.filter((conversation) => {
-      const mine = this.of(conversation, this.me);
-      return (this.received.get(conversation) ?? 0) > mine.received || (this.read.get(conversation) ?? 0) > mine.read;
+      const mine = this.mark(conversation, this.user);
+      const received = this.receivedUpTo.get(conversation) ?? 0;
+      return received > mine.received || (this.readUpTo.get(conversation) ?? 0) > mine.read;
     });
   }
 
-  #answered({ id }) {
-    const asked = this.asked.get(id);
-    this.asked.delete(id);
-    return asked;
+  #answered(id) {
+    if (!this.asked || this.asked.id !== id) return null;
+    const { conversations } = this.asked;
+    this.asked = null;
+    return conversations;
   }
 
-  #later(conversations) {
-    setTimeout(() => {
-      this.toAsk.push(conversations);
-      this.ask();
-    }, AGAIN);
+  #askLater(conversations, now) {
+    this.toAsk.push({ at: now + delay(FIRST_RETRY + this.failures++, this.jitter()), conversations });
   }
+}
+
+const nameOf = ({ conversation, user }) => `${conversation} ${user}`;
+
+function stretches(conversations, at) {
+  const names = [...conversations].sort();
+  const cut = [];
+  for (let start = 0; start < names.length; start += MARKED) {
+    cut.push({ at, conversations: names.slice(start, start + MARKED) });
+  }
+  return cut;
 }

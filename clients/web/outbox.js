@@ -1,5 +1,8 @@
-// A device's queue of sends, as in the Python SDK: ordinals given at the first transmission, at most 64 unanswered per
-// conversation, sent again from the oldest unanswered, rounds. Pure: time is an argument, in milliseconds.
+// A device's queue of sends; outbox.py of the Python SDK: ordinals given at the first transmission, at most 64
+// unanswered per conversation, sent again from the oldest unanswered, rounds. Pure; times are milliseconds
+// of any one clock.
+
+import { earliest } from "./backoff.js";
 
 export const WINDOW = 64;
 const RESEND = 5000;
@@ -8,19 +11,22 @@ const MAX_QUEUED = 1000;
 
 class Lane {
   constructor(outbox) {
-    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0, resendAt: 0, patience: RESEND, turnedAway: false });
+    // base: the oldest unanswered ordinal when this round began; transmitted: how many of `open` were in it
+    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0 });
+    Object.assign(this, { resendAt: 0, patience: RESEND, turnedAway: false });
   }
 }
 
 export class Outbox {
-  // newId() gives 32 random hex digits. `saved` { id, lanes, sends } is what an earlier outbox told its journal:
-  // { send }, { lane } put, { finished: key } gone.
-  constructor(newId, saved = null, journal = () => {}) {
-    Object.assign(this, { newId, journal, id: saved?.id ?? newId(), lanes: new Map(), place: 0 });
-    for (const { to, outbox, nextOrdinal, round } of saved?.lanes ?? []) {
+  // newId() gives 32 random hex digits. `stored` { outbox, lanes, sends } is what an earlier outbox told its
+  // journal: { send }, { lane } put, { finished: key } gone. It must be saved before the frames that `transmit`
+  // gives leave the device.
+  constructor(newId, stored = {}, journal = () => {}) {
+    Object.assign(this, { newId, journal, id: stored.outbox || newId(), lanes: new Map(), place: 0 });
+    for (const { to, outbox, nextOrdinal, round } of stored.lanes ?? []) {
       this.lanes.set(to, Object.assign(new Lane(outbox), { nextOrdinal, round }));
     }
-    for (const { key, to, body, ordinal, place } of saved?.sends ?? []) {
+    for (const { key, to, body, ordinal, place } of stored.sends ?? []) {
       const lane = this.#lane(to);
       (ordinal ? lane.open : lane.waiting).push({ key, body, ordinal, place });
       this.place = Math.max(this.place, place);
@@ -30,7 +36,8 @@ export class Outbox {
 
   // Sends without an answer: { key, to, body }.
   get unanswered() {
-    return [...this.lanes].flatMap(([to, lane]) => [...lane.open, ...lane.waiting].map(({ key, body }) => ({ key, to, body })));
+    const ofLane = ([to, { open, waiting }]) => [...open, ...waiting].map(({ key, body }) => ({ key, to, body }));
+    return [...this.lanes].flatMap(ofLane);
   }
 
   get size() {
@@ -55,13 +62,14 @@ export class Outbox {
   transmit(now) {
     const frames = [];
     for (const [to, lane] of this.lanes) {
+      const known = lane.open.length;
       while (lane.waiting.length && lane.open.length < WINDOW) {
         const queued = lane.waiting.shift();
         queued.ordinal = lane.nextOrdinal++;
         lane.open.push(queued);
         this.journal({ send: { to, ...queued } });
-        this.#changed(to, lane);
       }
+      if (lane.open.length > known) this.#changed(to, lane);
       if (lane.open.length && lane.transmitted && now >= lane.resendAt) {
         lane.patience = Math.min(lane.patience * 2, MAX_RESEND);
         this.#again(to, lane);
@@ -86,26 +94,26 @@ export class Outbox {
     }
   }
 
-  // When transmit will have something without being asked; null if never.
-  resendAt() {
-    const times = [...this.lanes.values()].filter((lane) => lane.open.length).map((lane) => lane.resendAt);
-    return times.length ? Math.min(...times) : null;
+  // When transmit will have something if nothing happens before; null if never.
+  wakeAt() {
+    return earliest([...this.lanes.values()].filter((lane) => lane.open.length).map((lane) => lane.resendAt));
   }
 
-  // sent, refused, or one's own message seen: the keys that are done. The repeat of those behind it is put off.
+  // sent, refused, or the user's own message seen: the send that ends, [{ key, to, body }] or []. The repeat of
+  // those behind it is put off.
   answered(to, key, now) {
     const lane = this.lanes.get(to);
     const index = lane ? lane.open.findIndex((queued) => queued.key === key) : -1;
     if (index < 0) return [];
-    lane.open.splice(index, 1);
+    const [{ body }] = lane.open.splice(index, 1);
     this.journal({ finished: key });
     if (index < lane.transmitted) lane.transmitted--;
     lane.patience = RESEND;
     if (!lane.turnedAway) lane.resendAt = now + lane.patience;
-    return [key];
+    return [{ key, to, body }];
   }
 
-  // The keys whose fate the server no longer knows.
+  // The sends whose fate the server no longer knows.
   outOfStep(to, frame, now) {
     const lane = this.lanes.get(to);
     if (!lane || frame.outbox !== lane.outbox || frame.round !== lane.round || !lane.open.length) return [];
@@ -116,7 +124,7 @@ export class Outbox {
     return [];
   }
 
-  // Nothing was taken. The keys that will never be; if it may change, the lane goes again after a second.
+  // Nothing was taken. The sends that will never be; if it may change, the lane goes again after a second.
   failed(frame, now) {
     const lane = this.lanes.get(frame.to);
     if (!lane || frame.outbox !== lane.outbox || !lane.open.length) return [];
@@ -144,10 +152,11 @@ export class Outbox {
   }
 
   #beginAnew(to, lane) {
-    const keys = lane.open.map((queued) => queued.key);
-    for (const key of keys) this.journal({ finished: key });
-    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, turnedAway: false, round: lane.round + 1, base: 1 });
+    const ended = lane.open.map(({ key, body }) => ({ key, to, body }));
+    for (const { key } of ended) this.journal({ finished: key });
+    Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, turnedAway: false });
+    Object.assign(lane, { round: lane.round + 1, base: 1 });
     this.#changed(to, lane);
-    return keys;
+    return ended;
   }
 }

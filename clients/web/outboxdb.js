@@ -5,7 +5,8 @@ import { newDeviceId, newId } from "./ids.js";
 
 const STORES = { about: "name", lanes: "to", sends: "key" };
 
-// { device, saved, save }: `saved` is what Outbox begins with, `save(changes)` resolves when its changes are safe.
+// { device, stored, save }: `stored` is what a Device begins with, `save(changes)` resolves when all its changes are
+// safe, and rejects when none is.
 export async function openOutbox(name) {
   const database = await request((() => {
     const opening = indexedDB.open(name, 1);
@@ -27,7 +28,7 @@ export async function openOutbox(name) {
   const sends = await request(reading.objectStore("sends").getAll());
   sends.sort((a, b) => a.place - b.place);
   await finished(reading);
-  return { device, saved: { id, lanes, sends }, save: (changes) => save(database, changes) };
+  return { device, stored: { outbox: id, lanes, sends }, save: (changes) => save(database, changes) };
 }
 
 async function save(database, changes) {

@@ -6,7 +6,7 @@
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }
 
 import { hold } from "./claim.js";
-import { openDevice } from "./device.js";
+import { openClient } from "./client.js";
 import { newId } from "./ids.js";
 
 export const channelOf = (user) => `messenger/${user}`; // says that the user has logged out
@@ -29,7 +29,7 @@ export class Tabs {
   #open(token) {
     const on = { changed: () => this.#changed(), loggedOut: () => this.channel.postMessage("logged out") };
     this.outbox ??= this.claim(this.user);
-    this.opening ??= this.outbox.then((outbox) => openDevice(this.user, token, outbox, on));
+    this.opening ??= this.outbox.then((outbox) => openClient(this.user, token, outbox, on));
     return this.opening;
   }
 
@@ -61,7 +61,8 @@ export class Tabs {
       else this.looks.set(port, contact);
     },
     send: async (port, { contact, key, body }) => {
-      if (await this.device.queue(contact, key, body)) port.postMessage({ t: "safe", key });
+      await this.device.queue(contact, key, body);
+      port.postMessage({ t: "safe", key });
     },
     typing: (_, { contact }) => this.device.typing(contact),
     logOut: () => this.device.logOut(),

@@ -1,8 +1,11 @@
 """Browsers: real Chromium, headless, each with a profile of its own."""
 
+import functools
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ _FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
+
+_WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
 
 Open = Callable[..., webdriver.Chrome]
 
@@ -73,3 +78,20 @@ def browser() -> Iterator[webdriver.Chrome]:
         driver = start(folder)
         yield driver
         driver.quit()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    """The URL of the page's files, with no server of the messenger behind them."""
+    handler = functools.partial(_Quiet, directory=str(_WEB))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()

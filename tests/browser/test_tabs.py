@@ -78,6 +78,20 @@ def until(page: webdriver.Chrome, holds: Callable[[], bool], timeout: float = 10
     )
 
 
+def test_a_browser_is_told_why_it_was_sent_away(stack: Stack, open_page: Open) -> None:
+    assert (
+        run(
+            open_page(stack.gateway_urls[0]),
+            """
+        const socket = new WebSocket(new URL("/v1/socket", location.href.replace("http", "ws")));
+        socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: 1, token: "none", device: "d" }));
+        return new Promise((closed) => { socket.onclose = ({ code }) => closed(code); });
+        """,
+        )
+        == 4500
+    )
+
+
 def no_errors(browser: webdriver.Chrome) -> bool:
     return [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 

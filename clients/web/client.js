@@ -1,0 +1,241 @@
+// The device of a user in this browser: the shell around device.js. It moves frames between the connection and
+// the device, keeps the outbox on disk, and makes pictures of what a tab shows. It knows no page: what a person
+// does comes by methods.
+
+import { earliest } from "./backoff.js";
+import { Connection } from "./connection.js";
+import { Device } from "./device.js";
+import { newDeviceId, newId } from "./ids.js";
+import { openOutbox } from "./outboxdb.js";
+import { Presence } from "./presence.js";
+import { Store } from "./store.js";
+
+const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
+const LOGGED_OUT = 4505;
+const CLOSES = {
+  4500: "please log in again",
+  4501: "please reload the page",
+  4502: "opened elsewhere with the same device",
+  [LOGGED_OUT]: "logged out",
+};
+const PATIENCE = 2000; // ms that a log-out waits for the server
+const RECENT = 100; // messages of before this page that are shown when a conversation is opened
+const PAGE = 50; // messages, of a page of older ones
+const SAVE_AGAIN = 1000; // ms, after the disk did not take what was to be saved
+
+// outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new to show, loggedOut()
+export async function openClient(user, token, outbox, on) {
+  const nowhere = { device: newDeviceId(), stored: {}, save: async () => {} };
+  return new Client(user, token, outbox ? await openOutbox(outbox) : nowhere, on);
+}
+
+export class Client {
+  // connect(address, token, device, handlers) makes a Connection
+  constructor(user, token, disk, on, connect = (...parts) => new Connection(...parts)) {
+    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false });
+    this.device = new Device(user, disk.stored, { jitter: Math.random, newId, recent: RECENT });
+    this.store = new Store(user);
+    this.presence = new Presence();
+    this.watched = "";
+    this.older = new Map(); // question → the contact whose older messages it asks for
+    this.unsaved = []; // changes that are not on disk yet, in order
+    this.unsent = []; // frames that wait for them, of this session
+    this.savers = []; // who waits for them
+    this.writing = false;
+    this.timer = null;
+    for (const { key, to, body } of this.device.outbox.unanswered) this.store.queue(to, key, body);
+    const address = new URL("v1/socket", location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    this.connection = connect(address, token, disk.device, {
+      state: (state, code) => this.#connected(state, code),
+      frame: (frame) => this.#received(frame),
+    });
+  }
+
+  // What a tab shows that has the conversation with `contact` open (null: none).
+  picture(contact) {
+    const { store, device } = this;
+    const open = contact === null ? null : store.open(contact);
+    const cursors = device.inbox.timelines.cursors();
+    return {
+      state: this.state, reason: this.reason, problem: this.problem, full: device.outbox.full, contact,
+      contacts: store.list().map(({ contact, id, messages }) => ({
+        contact, last: messages.at(-1)?.body ?? null, earlier: Boolean(cursors.get(id)),
+        unread: device.inbox.unread(id), presence: this.#presence(contact),
+      })),
+      conversation: open && {
+        messages: open.messages, whole: open.whole, cursor: store.newest(contact),
+        mark: device.inbox.mark(open.id, contact), presence: this.#presence(contact),
+      },
+    };
+  }
+
+  // A tab has this conversation open; a person has seen it there up to `read`, and wants `older` messages.
+  look(contact, read, older) {
+    const begun = !this.store.conversations.has(contact);
+    const { id } = this.store.open(contact);
+    const unread = this.device.inbox.unread(id);
+    this.device.recall(id);
+    // a tab may have read in a numbering of messages that is no more
+    this.device.read(id, Math.min(read, this.store.newest(contact)));
+    if (older) this.#askOlder(contact);
+    if (begun || this.device.inbox.unread(id) !== unread) this.#show();
+    this.#write();
+  }
+
+  // Resolves when the message is safe: on disk, or, if there are too many, shown as refused. The same key may
+  // come again.
+  async queue(contact, key, body) {
+    if (!this.store.has(key)) {
+      const queued = this.device.submit(contact, key, body);
+      this.store.queue(contact, key, body);
+      if (!queued) this.store.failed(key, "refused", "too many messages wait");
+      this.#show();
+    }
+    await new Promise((saved) => {
+      this.savers.push(saved);
+      this.#write();
+    });
+  }
+
+  typing(contact) {
+    this.device.typing(this.store.open(contact).id, performance.now());
+    this.#write();
+  }
+
+  // A tab has logged in.
+  renew(token) {
+    this.connection.renew(token);
+  }
+
+  async logOut() {
+    const { token, device } = this.connection;
+    const asked = { method: "DELETE", headers: { Authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(PATIENCE) };
+    // whoever has no network is logged out here all the same
+    await fetch(`v1/devices/${device}`, asked).catch(() => {});
+    this.connection.stop(LOGGED_OUT);
+  }
+
+  #connected(state, code) {
+    this.state = state;
+    this.reason = state === "stopped" ? CLOSES[code] ?? `code ${code}` : "";
+    if (state !== "online") {
+      this.device.disconnected();
+      this.unsent = [];
+    }
+    if (state === "stopped" && code === LOGGED_OUT) this.on.loggedOut();
+    this.#show();
+  }
+
+  #received(frame) {
+    const { log } = this.device.inbox;
+    const events = this.device.receive(frame, performance.now());
+    if (log && log !== this.device.inbox.log) {
+      this.store.forget();
+      this.older.clear();
+    }
+    // only with people one has talked to there is a conversation to show
+    for (const conversation of Object.keys(frame.heads ?? {})) this.store.open(this.store.contactOf(conversation));
+    for (const event of events) this.#handlers[event.event]?.(event);
+    this.#show();
+    this.#write();
+  }
+
+  #askOlder(contact) {
+    const { id: conversation, whole } = this.store.open(contact);
+    const before = this.store.oldest(contact);
+    if (whole || before === null || [...this.older.values()].includes(contact)) return;
+    this.older.set(this.device.ask({ conversation, before, limit: PAGE }), contact);
+  }
+
+  #presence(contact) {
+    return this.presence.text(contact, this.device.watchList.presence.get(contact));
+  }
+
+  // However many frames come at once, they are noted and shown once.
+  #show() {
+    if (this.noting) return;
+    this.noting = true;
+    queueMicrotask(() => {
+      this.noting = false;
+      this.#watch();
+      this.on.changed();
+    });
+  }
+
+  // Watch the people one has talked to, the last ones if they are many.
+  #watch() {
+    const cursors = this.device.inbox.timelines.cursors();
+    const users = this.store.list().filter(({ id }) => cursors.get(id)).slice(0, 200).map(({ contact }) => contact);
+    const watched = [...users].sort().join(" ");
+    if (watched === this.watched) return;
+    this.watched = watched;
+    this.device.watch(users, performance.now());
+    this.#write();
+  }
+
+  // Saves what the device has changed, and then sends what is due. So nothing leaves before what it rests on is
+  // safe; while the disk takes nothing, nothing leaves.
+  async #write() {
+    this.work = true;
+    if (this.writing) return;
+    this.writing = true;
+    while (this.work) {
+      this.work = false;
+      this.unsent.push(...this.device.due(performance.now()));
+      this.unsaved.push(...this.device.changes());
+      const changes = [...this.unsaved];
+      const savers = this.savers.splice(0);
+      try {
+        if (changes.length) await this.disk.save(changes);
+      } catch (error) {
+        this.problem = `This browser cannot keep what is sent: ${error?.message ?? error}`;
+        this.savers.unshift(...savers);
+        this.#show();
+        await new Promise((wait) => setTimeout(wait, SAVE_AGAIN));
+        this.work = true;
+        continue;
+      }
+      this.unsaved.splice(0, changes.length);
+      if (this.problem) {
+        this.problem = "";
+        this.#show();
+      }
+      savers.forEach((saved) => saved());
+      this.connection.send(this.unsent.splice(0));
+    }
+    this.writing = false;
+    this.#setTimer();
+  }
+
+  #setTimer() {
+    clearTimeout(this.timer);
+    const at = earliest([this.device.wakeAt(), this.presence.wakeAt()]);
+    if (at !== null) this.timer = setTimeout(() => this.#passed(), Math.max(10, at - performance.now()));
+  }
+
+  #passed() {
+    if (this.presence.passed(performance.now())) this.#show();
+    this.#write();
+  }
+
+  #handlers = {
+    // what is here to be shown was received, whether or not a tab shows it now
+    message: (event) => {
+      this.device.shown(event);
+      this.presence.stopped(event.from);
+      this.store.place(event);
+    },
+    sent: (event) => this.store.sent(event),
+    failed: ({ key, code, reason }) => {
+      if (code === undefined) this.store.failed(key, "unknown");
+      else this.store.failed(key, "refused", REFUSALS[code] ?? `code ${code}`);
+    },
+    typing: ({ user }) => this.presence.wrote(user, performance.now()),
+    history: ({ id, messages, first }) => {
+      const contact = this.older.get(id);
+      this.older.delete(id);
+      if (contact) this.store.older(contact, messages ?? [], messages ? first : true);
+    },
+  };
+}
