@@ -24,7 +24,7 @@ REBALANCE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 0.5
 COMMIT_SECONDS = 1.0
 _CHECK_SECONDS = 0.5
-_READ_SECONDS = 2.0
+_READ_SECONDS = 5.0
 _PAUSED_SECONDS = 0.1
 
 
@@ -261,12 +261,12 @@ class Member:
     async def _read(self) -> None:
         while True:
             await self._reading.wait()
-            if all(self._stage.paused(partition) for partition in self._assigned):
+            paused = [self._stage.paused(partition) for partition in self._assigned]
+            if all(paused):
                 await asyncio.sleep(_PAUSED_SECONDS if self._assigned else _READ_SECONDS)
                 continue
-            for partition, records in (
-                await self._intake.next(self._assigned, _READ_SECONDS)
-            ).items():
+            seconds = _PAUSED_SECONDS if any(paused) else _READ_SECONDS
+            for partition, records in (await self._intake.next(self._assigned, seconds)).items():
                 for event in coalesce(records):
                     self._stage.feed(partition, event)
 

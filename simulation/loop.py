@@ -5,12 +5,14 @@ There is no clock, no socket and no thread: the same callbacks run in the same o
 """
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
 import random
+import sys
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
@@ -162,12 +164,25 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
 
     def do(self, function: Callable[..., Value], *args: Any) -> Value:
         """Call a function between two callbacks, as if it were one."""
-        running = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
-        try:
+        with self._as_running():
             return function(*args)
+
+    @contextlib.contextmanager
+    def _as_running(self) -> Iterator[None]:
+        running, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+        asyncio._set_running_loop(self)
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._finalize)
+        try:
+            yield
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             asyncio._set_running_loop(running)
+
+    def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """Nobody reads an asynchronous generator any more: close it, if its process lives."""
+        process = _process.get()
+        if not self._closed and (process is None or process.alive):
+            self.call_soon(self.create_task, generator.aclose())
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and what becomes due meanwhile happen, in order."""
@@ -186,16 +201,12 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
 
     def _run(self, until: float | None) -> None:
         """Until `_stop`, until time is `until`, or until nothing is left to do."""
-        running = asyncio._get_running_loop()
-        asyncio._set_running_loop(self)
         self._stopping = False
-        try:
+        with self._as_running():
             while not self._stopping:
                 self._run_ready()
                 if self._stopping or not self._jump(until):
                     break
-        finally:
-            asyncio._set_running_loop(running)
 
     def _run_ready(self) -> None:
         ready = self._ready

@@ -49,13 +49,16 @@ class Shape(NamedTuple):
 
 
 class Complaints(logging.Handler):
-    """Whatever the code under test logs as an error."""
+    """Keeps what must not happen, whatever goes wrong outside: exceptions that were caught and
+    logged, and critical lines."""
 
     def __init__(self, world: "World") -> None:
         super().__init__(logging.ERROR)
         self._world = world
 
     def emit(self, record: logging.LogRecord) -> None:
+        if not record.exc_info and record.levelno < logging.CRITICAL:
+            return
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None:
             text += f": {record.exc_info[1]!r}"
@@ -69,7 +72,7 @@ class World:
         self.shape = shape
         self.secret = "the secret of the simulated gateways"
         self.complaints: list[str] = []
-        """Errors that were logged."""
+        """See `Complaints`."""
         self.context = Context()
         """That of nobody's process."""
         self._seed = seed

@@ -17,6 +17,7 @@ MAX_BYTES = 512 * 1024
 stays below 1 MiB."""
 
 POLL_SECONDS = 0.1
+"""The longest that Faust waits for records: it does not hear that a partition may be read again."""
 PAUSE_SECONDS = 0.02
 _MANY, _COLLECT_SECONDS = 8, 0.002
 """After a fetch of many records the next one is waited for a moment: under load fewer, larger
@@ -76,7 +77,7 @@ class Intake:
         if self._fetched_many:
             await asyncio.sleep(_COLLECT_SECONDS)
         if not self._fetcher.has(reading):
-            await self._fetcher.wait(min(seconds, POLL_SECONDS))
+            await self._fetcher.wait(seconds)
         # A partition may have been paused meanwhile.
         records = self._fetcher.take(self._reading(active))
         self._fetched_many = sum(map(len, records.values())) >= _MANY

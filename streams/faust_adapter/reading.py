@@ -16,7 +16,7 @@ from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
 from connectors.kafka.record import Record
-from streams.intake import PAUSE_SECONDS, Intake, coalesce
+from streams.intake import PAUSE_SECONDS, POLL_SECONDS, Intake, coalesce
 from streams.stage import Stage
 
 SCHEME = "messenger-stages"
@@ -107,7 +107,7 @@ class StageConsumer(driver.Consumer):
         if self._intake is None or not active:
             await self.sleep(PAUSE_SECONDS)
             return {}
-        records = await self._intake.next(active, timeout)
+        records = await self._intake.next(active, min(timeout, POLL_SECONDS))
         return {active[partition]: some for partition, some in records.items()}
 
     async def _wait_next_records(self, timeout: float) -> Any:

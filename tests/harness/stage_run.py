@@ -119,7 +119,7 @@ class StageRun(Generic[P]):
 
     async def _read(self) -> None:
         while True:
-            for partition, records in (await self.intake.next(self._assigned, 1.0)).items():
+            for partition, records in (await self.intake.next(self._assigned, 0.1)).items():
                 for some in coalesce(records):
                     self.stage.feed(partition, some)
 
