@@ -20,6 +20,8 @@ from connectors.redis.routes import (
 )
 
 LEASE = 0.3
+ROUNDING = 0.002
+"""Redis counts in whole ms, by another clock than ours."""
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -78,10 +80,14 @@ async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
 
 async def test_how_long_all_leases_have_been_remembered(routes: Routes) -> None:
     await routes.acquire_slot("n1", 2)
-    assert (await routes.nodes(2)).remembers < 0.05
+    began = time.monotonic()
+    first = (await routes.nodes(2)).remembers
+    assert first <= time.monotonic() - began + ROUNDING
     await asyncio.sleep(0.1)
     nodes, remembers = await routes.nodes(2)
-    assert (nodes, 0.1 <= remembers < 0.2) == ({"n1"}, True)
+    assert nodes == {"n1"}
+    assert remembers <= time.monotonic() - began + ROUNDING
+    assert remembers >= first + 0.1 - ROUNDING
 
 
 async def test_a_redis_that_was_emptied_or_began_anew_remembers_nothing(redis: RedisClient) -> None:
@@ -89,12 +95,14 @@ async def test_a_redis_that_was_emptied_or_began_anew_remembers_nothing(redis: R
     for emptied in (True, False):
         await routes.nodes(2)
         await asyncio.sleep(0.1)
-        assert (await routes.nodes(2)).remembers >= 0.1
+        assert (await routes.nodes(2)).remembers >= 0.1 - ROUNDING
+        began = time.monotonic()
         if emptied:
             await redis.command("FLUSHALL")
         else:
             await redis.command("SET", "remembers", "anotherrun 1")
-        assert (await routes.nodes(2)).remembers < 0.05
+        remembers = (await routes.nodes(2)).remembers
+        assert remembers <= time.monotonic() - began + ROUNDING
 
 
 async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(
