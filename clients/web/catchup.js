@@ -5,7 +5,7 @@
 // a question has no answer, when a part of a `sync` could not be answered, and when the log does not have
 // a page yet or the server cannot read it now. It asks for no page that it has no room for.
 
-import { delay, earliest, FIRST_RETRY, LOST } from "./backoff.js";
+import { askAgain, earliest, LOST } from "./backoff.js";
 import { syncs } from "./timelines.js";
 
 export const CATCHING_UP = 6; // questions under way; the server takes 8, the rest are for marks and presence
@@ -100,7 +100,7 @@ export class CatchUp {
     else {
       const empty = this.empty.get(conversation) ?? 0;
       this.empty.set(conversation, empty + 1);
-      this.notBefore.set(conversation, now + delay(empty, this.jitter()));
+      this.notBefore.set(conversation, now + askAgain(empty, this.jitter(), 0));
     }
     const shown = this.timelines.page(messages, frame.first);
     this.timelines.heads({ [conversation]: frame.known });
@@ -118,7 +118,7 @@ export class CatchUp {
   }
 
   #patience() {
-    return delay(FIRST_RETRY + this.failures++, this.jitter());
+    return askAgain(this.failures++, this.jitter());
   }
 
   #nextSync(now) {

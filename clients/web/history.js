@@ -1,7 +1,7 @@
 // Questions after history that somebody waits for; history.py and look_ups.py of the Python SDK. Pure; times
 // are milliseconds of any one clock.
 
-import { delay, earliest, FIRST_RETRY, LOST } from "./backoff.js";
+import { askAgain, earliest, LOST } from "./backoff.js";
 
 export const AT_ONCE = 2; // questions under way at once; the others of a session are for catching up
 const PAGE = 100;
@@ -67,7 +67,7 @@ export class History {
     if (!this.open.has(id)) return false;
     if (retry) {
       this.lost.delete(id);
-      this.notBefore.set(id, now + delay(FIRST_RETRY, this.jitter()));
+      this.notBefore.set(id, now + askAgain(0, this.jitter()));
       return true;
     }
     this.cancel(id);

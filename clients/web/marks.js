@@ -4,7 +4,7 @@
 // Receipts are cumulative. The device keeps the highest of each conversation and says it once. It says it
 // again if the server's marks do not show it: a receipt of an earlier session may have been lost, or not taken.
 
-import { delay, earliest, FIRST_RETRY, LOST } from "./backoff.js";
+import { askAgain, earliest, LOST } from "./backoff.js";
 
 const MARKED = 500; // conversations in one question
 
@@ -97,7 +97,7 @@ export class Marks {
   // found by asking what the server knows, in a while.
   error(frame, now) {
     if (frame.retry && frame.id === undefined && frame.to === undefined) {
-      this.doubtAt ??= now + delay(FIRST_RETRY + this.refusals++, this.jitter());
+      this.doubtAt ??= now + askAgain(this.refusals++, this.jitter());
       return true;
     }
     const asked = this.#answered(frame.id);
@@ -152,7 +152,7 @@ export class Marks {
   }
 
   #askLater(conversations, now) {
-    this.toAsk.push({ at: now + delay(FIRST_RETRY + this.failures++, this.jitter()), conversations });
+    this.toAsk.push({ at: now + askAgain(this.failures++, this.jitter()), conversations });
   }
 }
 

@@ -1,7 +1,7 @@
 // Whose presence a device watches, and when it asks for it; watch_list.py of the Python SDK. Pure; times are
 // milliseconds of any one clock.
 
-import { delay, FIRST_RETRY, LOST } from "./backoff.js";
+import { askAgain, LOST } from "./backoff.js";
 
 const WATCHED = 200;
 
@@ -62,6 +62,6 @@ export class WatchList {
   }
 
   #later(now) {
-    this.askAt = now + delay(FIRST_RETRY + this.failures++, this.jitter());
+    this.askAt = now + askAgain(this.failures++, this.jitter());
   }
 }

@@ -30,7 +30,7 @@ class Reader:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "enable.partition.eof": False,
-                "fetch.wait.max.ms": 100,
+                "fetch.wait.max.ms": 10,  # the next read of another partition waits for the last fetch
                 "fetch.queue.backoff.ms": 1,
                 "socket.nagle.disable": True,
                 "logger": logging.getLogger("rdkafka"),

@@ -141,3 +141,21 @@ def test_a_question_that_is_never_answered_is_asked_again() -> None:
         shown.message.seq
         for shown in catching_up.page(Page(history.id, A, 1, [message(A, 1)]), LOST_SECONDS)
     ] == [1]
+
+
+def test_many_failures_at_once_do_not_make_the_device_deaf_for_long() -> None:
+    """Fault 23: each conversation's page fails, and so does the next attempt."""
+    names = [f"alice:user{number}" for number in range(MAX_CATCHING_UP)]
+    timelines = Timelines()
+    catching_up = CatchingUp(timelines, jitter=lambda: 0.999, ids=itertools.count(2))
+    catching_up.begin()
+    (sync,) = catching_up.questions(0)
+    catching_up.heads(Heads(sync.id, dict.fromkeys(names, 1)), 0)
+    timelines.heads(dict.fromkeys(names, 2))
+    now = 0.0
+    for _ in range(3):
+        asked = catching_up.questions(now)
+        assert len(asked) == len(names)
+        for question in asked:
+            catching_up.error(Error(120, True, "try later", id=question.id), now)
+        now += 3.2

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
-from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
+from messenger_sdk.backoff import LOST_SECONDS, ask_again
 from messenger_sdk.timelines import Shown, Timelines, syncs
 from schemas.frames import MAX_PAGE_MESSAGES, MAX_QUESTIONS, Error, Heads, History, Page, Sync
 
@@ -125,7 +125,7 @@ class CatchingUp:
         else:
             empty = self._empty.get(page.conversation, 0)
             self._empty[page.conversation] = empty + 1
-            self._not_before[page.conversation] = now + delay(empty, self._jitter())
+            self._not_before[page.conversation] = now + ask_again(empty, self._jitter(), first=0)
         shown = self._timelines.page(page.messages, page.first)
         self._timelines.heads({page.conversation: page.known})
         return shown
@@ -146,7 +146,7 @@ class CatchingUp:
 
     def _patience(self) -> float:
         self._failures += 1
-        return delay(FIRST_RETRY + self._failures - 1, self._jitter())
+        return ask_again(self._failures - 1, self._jitter())
 
     def _next_sync(self, now: float) -> Sync | None:
         for index, (at, sync) in enumerate(self._syncs):

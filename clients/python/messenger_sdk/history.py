@@ -5,7 +5,7 @@ A question is asked again in each session, after an error that may pass, and whe
 
 from collections.abc import Callable, Iterator
 
-from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
+from messenger_sdk.backoff import LOST_SECONDS, ask_again
 from messenger_sdk.errors import HistoryRefused
 from messenger_sdk.events import HistoryEnded, HistoryPage, received
 from schemas import frames
@@ -80,7 +80,7 @@ class History:
             return False
         if error.retry:
             self._under_way.pop(error.id, None)
-            self._not_before[error.id] = now + delay(FIRST_RETRY, self._jitter())
+            self._not_before[error.id] = now + ask_again(0, self._jitter())
             return True
         self.cancel(error.id)
         return HistoryEnded(error.id, HistoryRefused(error.code))

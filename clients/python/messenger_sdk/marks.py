@@ -8,7 +8,7 @@ or not taken. Times are seconds of any one clock.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
+from messenger_sdk.backoff import LOST_SECONDS, ask_again
 from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Message, Read, Received
 
 
@@ -135,7 +135,7 @@ class MarkBook:
         server knows, in a while."""
         if error.retry and error.id is None and error.to is None:
             if self._doubt_at is None:
-                self._doubt_at = now + delay(FIRST_RETRY + self._refusals, self._jitter())
+                self._doubt_at = now + ask_again(self._refusals, self._jitter())
                 self._refusals += 1
             return True
         asked = self._asked.pop(error.id or 0, None)
@@ -169,9 +169,7 @@ class MarkBook:
         ]
 
     def _ask_later(self, conversations: list[str], now: float) -> None:
-        self._to_ask.append(
-            (now + delay(FIRST_RETRY + self._failures, self._jitter()), conversations)
-        )
+        self._to_ask.append((now + ask_again(self._failures, self._jitter()), conversations))
         self._failures += 1
 
 

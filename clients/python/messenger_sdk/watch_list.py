@@ -3,7 +3,7 @@ clock."""
 
 from collections.abc import Callable, Iterable, Iterator
 
-from messenger_sdk.backoff import FIRST_RETRY, LOST_SECONDS, delay
+from messenger_sdk.backoff import LOST_SECONDS, ask_again
 from schemas.frames import MAX_WATCHED, Error, Presence, Presences, Watch
 
 
@@ -75,5 +75,5 @@ class WatchList:
         return True
 
     def _later(self, now: float) -> None:
-        self._ask_at = now + delay(FIRST_RETRY + self._failures, self._jitter())
+        self._ask_at = now + ask_again(self._failures, self._jitter())
         self._failures += 1
