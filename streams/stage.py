@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 P = TypeVar("P", bound=Partition)
 
+SESSION_SECONDS = 3.0
+"""The group gives away the partitions of a worker whose heartbeats have stopped for so long."""
+
 _FIRST_RESTART, _LAST_RESTART = 1.0, 30.0
 """Seconds before a partition that has failed begins anew; longer each time."""
 _RESTART_FORGOTTEN = 120.0
@@ -81,7 +84,7 @@ class Shared(NamedTuple):
 
 class Stage(Generic[P]):
     """`PartitionPositions` of the spec's topic. Make it inside the loop it runs in; `start` and
-    `stop` it. Whoever mounts it sets `seek`, `renew` and `membership`."""
+    `stop` it. Whoever mounts it sets `seek`, `renew`, `membership` and `confirmed_at`."""
 
     def __init__(self, spec: StageSpec[P], shared: Shared) -> None:
         self.spec = spec
@@ -97,6 +100,8 @@ class Stage(Generic[P]):
         self.end: Callable[[str], None] = log.critical
         """Ends the process, with a text: a fresh one is the cure."""
         self.rates = Rates(self.figures)
+        self.confirmed_at: Callable[[], float] = lambda: float("inf")
+        """When the heartbeat was sent that the group has acknowledged last, by the loop's clock."""
         self._shared = shared
         self._assigned: set[int] = set()
         self._released: dict[int, P] = {}
@@ -231,9 +236,19 @@ class Stage(Generic[P]):
         """The partitions this worker can be asked about, halted ones included."""
         return [number for number, owned in self.partitions.items() if owned.readable]
 
+    @property
+    def confirmed(self) -> bool:
+        """No other worker can have these partitions: the group gives them away after a rebalance,
+        or SESSION_SECONDS after the last heartbeat. A worker that was paused may have lost them,
+        and not know it yet."""
+        _, joining = self.membership()
+        age = asyncio.get_running_loop().time() - self.confirmed_at()
+        return not joining and age < SESSION_SECONDS
+
     def here(self, numbers: Iterable[int]) -> dict[int, P]:
-        """Those of these partitions that this worker can be asked about."""
-        owned = self.partitions
+        """Those of these partitions that this worker can be asked about: what it knows of them is
+        all there is."""
+        owned = self.partitions if self.confirmed else {}
         return {n: owned[n] for n in numbers if n in owned and owned[n].readable}
 
     async def look(self) -> None:

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from agents.rules.fold import OutOfStep, Repeat
 from schemas import frames
 from schemas.codec import encode_frame
-from schemas.events import AnswerDelivered, MessageDelivered, Taken
+from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
 from schemas.ids import members_of_valid, peer_of
-
-Told = MessageDelivered | AnswerDelivered
 
 Routes = Mapping[str, Sequence[tuple[str, int]]]
 """user -> (device, slot) of each connected device."""
@@ -31,9 +29,9 @@ def begun_in(taken: Iterable[Taken]) -> list[str]:
 
 def deliveries(
     taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes
-) -> dict[int, list[Told]]:
+) -> dict[int, list[Delivered]]:
     """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
-    slots: dict[int, list[Told]] = {}
+    slots: dict[int, list[Delivered]] = {}
     for item in taken:
         sender, conversation, seq = item.sender, item.conversation, item.seq
         users_by_slot: dict[int, list[str]] = {}

@@ -1,48 +1,66 @@
 """Appending to the log (R6): only a report whose offset is the next one counts; after anything else
 the log is read.
 
-    append ─→ waiting (its dead letters first) ─→ in flight ─→ landed: folded into the state
+    append ─→ waiting (its dead letters first) ─→ in flight ─→ landed: applied to the state
 
-A partition whose producer report was not plain reads the log to its end, drops what is there
-already, and appends the rest again from r + 1. Repeats in the log are harmless (R2), a hole would
-not be.
+Once a report was not plain, the appender waits for the other reports, reads the log to its end,
+drops what is there already, and appends the rest again from r + 1. Repeats in the log are harmless
+(R2), a hole would not be.
 """
 
 import asyncio
 import logging
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from agents.rules.batch import Batch
 from agents.rules.fold import DeadItem
-from agents.sequencer.log_applier import Halt, LogApplier
-from connectors.kafka.ports import OffsetGone, QueueFull, ReadTimeout
+from agents.sequencer.log_applier import LogApplier
+from connectors.kafka.ports import OffsetGone, QueueFull
 from connectors.kafka.record import Record
 from schemas.codec import encode_event
 from schemas.events import LogRecord
+from streams.partition import Halt
+from streams.retry import Retry
 
 log = logging.getLogger(__name__)
 
 MAX_RECORDS = 200
 MAX_BYTES = 16 * 1024 * 1024
-"""Appends not yet landed, per partition; beyond them it reads no more input."""
+"""Appends of a partition that have not landed; beyond them it reads no more input."""
+_RETRY_SECONDS = 0.05
+_SLICE_BYTES = 256 * 1024
+"""Of the log, decoded at once: a few milliseconds."""
 
-_RETRY_SECONDS = 0.5
 
-
-class LogAccess(Protocol):
+class LogPort(Protocol):
     """The log of one partition, as the appender uses it."""
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
-        """Produce a record; `report(ok, offset)` comes once. Raises QueueFull."""
+        """Send a record; `report(acknowledged, offset)` comes once. Raises QueueFull."""
 
     async def dead_letters(self, items: list[DeadItem]) -> None:
-        """Set items aside; returns when they are acknowledged, however long that takes."""
+        """Set items aside, and take each that is acknowledged out of the list. Raises
+        KafkaSendError, QueueFull: call it again with what is left."""
 
-    async def read_to_end(self, start: int) -> list[Record]:
-        """All records from offset `start` on. Raises ReadTimeout, OffsetGone."""
+    def read_log(self, start: int) -> AsyncIterator[list[Record]]:
+        """Records from log offset `start` to the present end, one list for each fetch. Raises
+        ReadTimeout; OffsetGone also if the log ends before `start`."""
+
+
+class AppendEvents(Protocol):
+    """What the appender tells its partition."""
+
+    def landed(self, log_offset: int, to: int) -> None:
+        """The log record at `log_offset`, which covers the input up to offset `to`, is applied."""
+
+    def begin_anew(self, why: str) -> None:
+        """The state is not the fold of the log, or may not be. The appender has stopped."""
+
+    def halt(self, reason: str) -> None:
+        """The log contradicts the state. The appender has stopped."""
 
 
 class _Append:
@@ -55,20 +73,15 @@ class _Append:
 
 
 class Appender:
-    """Appends the batches of one partition in order. `landed(log offset, to)` is called for each
-    log record folded."""
+    """Appends the batches of one partition in order."""
 
     def __init__(
-        self,
-        fold: LogApplier,
-        access: LogAccess,
-        landed: Callable[[int, int], None],
-        halt: Callable[[str], None],
+        self, applier: LogApplier, io: LogPort, partition: AppendEvents, retry: Retry
     ) -> None:
-        self._fold = fold
-        self._access = access
-        self._landed = landed
-        self._halt = halt
+        self._applier = applier
+        self._io = io
+        self._partition = partition
+        self._retry = retry
         self._waiting: deque[_Append] = deque()
         self._in_flight: deque[_Append] = deque()
         self._unreported = 0
@@ -93,90 +106,113 @@ class Appender:
         value = encode_event(entry)
         self._waiting.append(_Append(entry, value, batch.outcome.dead))
         self._bytes += len(value)
-        self._pump()
+        self._go_on()
         return len(value)
 
     def close(self) -> None:
-        """Nothing more is sent or folded; what is in flight may still land, and harms nobody."""
+        """Send and apply nothing more; what is in flight may still land, and harms nobody."""
         self._closed = True
         if self._task is not None:
             self._task.cancel()
 
-    def _pump(self) -> None:
-        while self._waiting and self._task is None and not self._unclear and not self._closed:
+    def _go_on(self) -> None:
+        """Do what can be done next, if nothing is being waited for."""
+        while self._task is None and not self._closed:
+            if self._unclear:
+                if not self._unreported:
+                    self._start(self._catch_up)
+                return
+            if not self._waiting:
+                return
             first = self._waiting[0]
             if first.dead:
-                self._start(self._set_aside(first))
+                self._start(lambda dead=first.dead: self._set_aside(dead))  # type: ignore[misc]
                 return
             try:
-                self._access.append(
+                self._io.append(
                     first.value,
                     lambda ok, offset, sent=first: self._reported(sent, ok, offset),  # type: ignore[misc]
                 )
             except QueueFull:
-                self._start(asyncio.sleep(_RETRY_SECONDS / 10))
+                self._start(lambda: asyncio.sleep(_RETRY_SECONDS))
                 return
             self._waiting.popleft()
             self._in_flight.append(first)
             self._unreported += 1
 
-    def _start(self, work: Awaitable[None]) -> None:
+    def _start(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             try:
-                await work
+                await work()
             except Halt as error:
                 self._closed = True
-                self._halt(str(error))
+                self._partition.halt(str(error))
+            except Exception as error:
+                self._closed = True
+                log.exception("appending failed")
+                self._partition.begin_anew(f"appending failed: {error!r}")
             finally:
                 self._task = None
-            self._pump()
+            self._go_on()
 
         self._task = asyncio.create_task(run())
 
-    async def _set_aside(self, item: _Append) -> None:
+    async def _set_aside(self, dead: list[DeadItem]) -> None:
         """Dead letters before the append: what the log covers has been set aside, whoever owns the
         partition later."""
-        await self._access.dead_letters(item.dead)
-        item.dead = []
+        await self._retry(lambda: self._io.dead_letters(dead))
 
     def _reported(self, item: _Append, ok: bool, offset: int) -> None:
         self._unreported -= 1
         if self._closed:
             return
-        if (
-            ok
-            and not self._unclear
-            and item is self._in_flight[0]
-            and offset == self._fold.header.log_offset + 1
-        ):
+        following = self._applier.header.log_offset + 1
+        if ok and offset < following:
+            self._lose(f"an append was acknowledged at offset {offset}, and {following} follows")
+        elif ok and not self._unclear and item is self._in_flight[0] and offset == following:
             self._in_flight.popleft()
             self._bytes -= len(item.value)
-            self._fold.take(offset, zlib.crc32(item.value), item.entry)
-            self._landed(offset, item.entry.to)
-            return
-        self._unclear = True
-        if self._unreported == 0 and self._task is None:
-            self._start(self._catch_up())
+            self._applier.apply(offset, zlib.crc32(item.value), item.entry)
+            self._partition.landed(offset, item.entry.to)
+        else:
+            self._unclear = True
+            self._go_on()
+
+    def _lose(self, why: str) -> None:
+        self.close()
+        self._partition.begin_anew(f"the log has lost its tail, or is another: {why}")
 
     async def _catch_up(self) -> None:
         """Every report has come and not all were plain: what the log says is true."""
-        while True:
-            try:
-                records = await self._access.read_to_end(self._fold.header.log_offset + 1)
-                break
-            except ReadTimeout as error:
-                log.warning("reading the log again: %s", error)
-                await asyncio.sleep(_RETRY_SECONDS)
-            except OffsetGone as error:
-                raise Halt(f"the log expired under this worker: {error}; restart it") from None
-        for record in records:
-            self._landed(record.offset, self._fold.read(record).to)
-        position = self._fold.header.position
+        try:
+            await self._retry(self._read_log)
+        except _LogGone as error:
+            self._lose(str(error))
+            return
+        position = self._applier.header.position
         left = [item for item in self._in_flight if item.entry.to > position]
         log.info(
-            "log read to offset %d, %d appends sent again", self._fold.header.log_offset, len(left)
+            "the log is read to offset %d; %d appends are sent again",
+            *(self._applier.header.log_offset, len(left)),
         )
         self._waiting.extendleft(reversed(left))
         self._in_flight.clear()
         self._bytes = sum(len(item.value) for item in self._waiting)
         self._unclear = False
+
+    async def _read_log(self) -> None:
+        size = 0
+        try:
+            async for records in self._io.read_log(self._applier.header.log_offset + 1):
+                for record in records:
+                    self._partition.landed(record.offset, self._applier.read(record).to)
+                    size += len(record.value)
+                    if size > _SLICE_BYTES:
+                        size = 0
+                        await asyncio.sleep(0)
+        except OffsetGone as error:
+            raise _LogGone(str(error)) from None
+
+
+class _LogGone(Exception):
+    """The log does not go on from where it was applied."""

@@ -1,14 +1,16 @@
-"""The log by number (R9): pages of a conversation from its log records, found by the index in the
-state.
+"""What the state says to gateways: pages of a conversation (R9), and what a user has missed.
 
-What it says is the fold of the log, so it is true whoever says it; a worker that has lost the
-partition merely knows less.
+A page is cut from the log records that the table names. What it says is the fold of the log, so it
+is true whoever says it; a worker that has lost the partition merely knows less.
+
+A user may have many thousands of conversations: whatever walks over them gives the loop back after
+each slice, and stops once the table is `gone`.
 """
 
+import asyncio
 import heapq
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from agents.rules.fanout import message_frame
 from connectors.kafka.ports import OffsetGone
@@ -18,17 +20,22 @@ from schemas.events import Taken
 from schemas.frames import MAX_HEADS, MAX_PAGE_MESSAGES
 from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
 
+T = TypeVar("T")
+
+SLICE = 500
+"""Rows of the table that are read at once: one or two milliseconds."""
+
 
 class Page(NamedTuple):
-    """Finished `message` frames after+1, after+2 … without a hole; `known` is the last seq there is
-    as far as we know."""
+    """Finished `message` frames after+1, after+2 … without a hole; `known` is the last seq of the
+    conversation, as far as this worker knows."""
 
     known: int
     frames: list[bytes]
 
 
 class LastSeqs(Protocol):
-    """What the state knows of conversations."""
+    """What the state knows of conversations; see streams/tables/sequences.py."""
 
     def seq(self, conversation: str) -> int: ...
 
@@ -36,86 +43,88 @@ class LastSeqs(Protocol):
 
 
 class Places(LastSeqs, Protocol):
-    """And of when and where in the log their messages are."""
+    """And when they were last written to, and where in the log their messages are."""
 
     def newest(self, conversation: str) -> tuple[int, int]: ...
 
     def places(self, conversation: str, after: int, limit: int) -> list[int]: ...
 
 
-Taking = Mapping[str, Sequence[Taken]]
+TakenByConversation = Mapping[str, Sequence[Taken]]
 """What a log record brings: conversation → taken ordinals, in order."""
 
 
-def by_conversation(record: Record) -> Taking:
-    """A log record, read."""
-    taking: dict[str, list[Taken]] = {}
+def by_conversation(record: Record) -> TakenByConversation:
+    """What a log record brings."""
+    found: dict[str, list[Taken]] = {}
     for item in decode_log(record.value).taken:
-        taking.setdefault(item.conversation, []).append(item)
-    return taking
+        found.setdefault(item.conversation, []).append(item)
+    return found
 
 
-class RecordCache:
-    """Log records lately asked for, within `budget` bytes of their values: devices that come back
-    together have missed the same ones, and each holds messages of hundreds of conversations."""
-
-    def __init__(self, budget: int = 16 * 1024 * 1024) -> None:
-        self._budget = budget
-        self._held: OrderedDict[tuple[int, int], tuple[Taking, int]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, partition: int, offset: int) -> Taking | None:
-        held = self._held.get((partition, offset))
-        if held is None:
-            return None
-        self._held.move_to_end((partition, offset))
-        return held[0]
-
-    def put(self, record: Record) -> Taking:
-        taking = by_conversation(record)
-        _, replaced = self._held.pop((record.partition, record.offset), ({}, 0))
-        self._held[record.partition, record.offset] = taking, len(record.value)
-        self._bytes += len(record.value) - replaced
-        while self._bytes > self._budget:
-            self._bytes -= self._held.popitem(last=False)[1][1]
-        return taking
-
-
-class RecordAccess(Protocol):
-    async def read_records(self, offsets: Sequence[int]) -> list[Taking]:
+class LogRecords(Protocol):
+    async def read_records(self, offsets: Sequence[int]) -> list[TakenByConversation]:
         """The log's records at these offsets. Raises ReadTimeout, OffsetGone."""
 
 
-def find_heads(
-    state: LastSeqs, user: str, after: str, until: str, cursors: Mapping[str, int]
+class TableGone(Exception):
+    """The table was closed while it was read."""
+
+
+async def in_slices(rows: Iterable[T], gone: Callable[[], bool]) -> AsyncIterator[list[T]]:
+    """The rows, SLICE at a time; between them the loop does other things. Raises TableGone."""
+    some: list[T] = []
+    for row in rows:
+        some.append(row)
+        if len(some) == SLICE:
+            yield some
+            some = []
+            await asyncio.sleep(0)
+            if gone():
+                raise TableGone
+    yield some
+
+
+async def find_heads(
+    state: LastSeqs,
+    gone: Callable[[], bool],
+    user: str,
+    span: tuple[str, str],
+    cursors: Mapping[str, int],
 ) -> dict[str, int]:
-    """Of one partition's part of a HeadsQuestion: those that have gone on after their cursor, the
-    first MAX_HEADS by name."""
+    """One partition's part of a HeadsAnswer: of the conversations after span[0] up to span[1],
+    those that have gone on after their cursor, the first MAX_HEADS by name. Raises TableGone."""
     heads: dict[str, int] = {}
-    for conversation in state.conversations(user, after, until):
-        seq = state.seq(conversation)
-        if seq > cursors.get(conversation, 0):
-            heads[conversation] = seq
-            if len(heads) == MAX_HEADS:
-                break
+    async for conversations in in_slices(state.conversations(user, *span), gone):
+        for conversation in conversations:
+            seq = state.seq(conversation)
+            if seq > cursors.get(conversation, 0):
+                heads[conversation] = seq
+                if len(heads) == MAX_HEADS:
+                    return heads
     return heads
 
 
-def find_newest(
-    state: Places, user: str, limit: int, before: tuple[int, str] | None
+async def find_newest(
+    state: Places,
+    gone: Callable[[], bool],
+    user: str,
+    limit: int,
+    before: tuple[int, str] | None,
 ) -> list[Newest]:
-    """Of one partition's part of a NewestQuestion: newest first."""
-    found = (
-        Newest(time, conversation, seq)
-        for conversation in state.conversations(user, "", "")
-        for seq, time in (state.newest(conversation),)
-        if before is None or (time, conversation) < before
-    )
-    return heapq.nlargest(limit, found)
+    """One partition's part of a NewestAnswer: newest first. Raises TableGone."""
+    found: list[Newest] = []
+    async for conversations in in_slices(state.conversations(user, "", ""), gone):
+        for conversation in conversations:
+            seq, time = state.newest(conversation)
+            if before is None or (time, conversation) < before:
+                found.append(Newest(time, conversation, seq))
+        found = heapq.nlargest(limit, found)
+    return found
 
 
 async def read_page(
-    state: Places, access: RecordAccess, conversation: str, after: int, limit: int
+    state: Places, log: LogRecords, conversation: str, after: int, limit: int
 ) -> Page:
     """A page of at most `limit` messages after `after`. Raises RangeGone, ReadTimeout."""
     known = state.seq(conversation)
@@ -123,7 +132,7 @@ async def read_page(
         return Page(known, [])
     limit = min(limit, MAX_PAGE_MESSAGES)
     try:
-        records = await access.read_records(state.places(conversation, after, limit))
+        records = await log.read_records(state.places(conversation, after, limit))
     except OffsetGone:
         raise RangeGone(f"{conversation} after {after}") from None
     frames: list[bytes] = []

@@ -1,22 +1,21 @@
-"""A partition's state when it is assigned: checked against Kafka (R3), completed from the log (R1,
-R2), or a reason to halt.
+"""A partition's state when the partition is assigned: checked against Kafka (R3), and completed
+from the log (R1, R2), or a reason to halt.
 
-Blocking: runs in a thread and asks `stopped` between fetches.
+It blocks, and asks `stopped` between fetches.
 """
 
 import logging
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
-from agents.sequencer.log_applier import Halt, LogApplier
-from connectors.kafka.ports import OffsetGone
-from connectors.kafka.reader import Reader
+from agents.sequencer.log_applier import LogApplier
+from connectors.kafka.ports import KafkaUnreachable, Reader
+from schemas.codec import decode_log
 from schemas.topics import LOG, SUBMITTED
-from streams.tables.rocks import RocksBudget
+from streams.partition import Halt, Stopped
 from streams.tables.sequences import FORMAT, Header, SequenceTable
 
 log = logging.getLogger(__name__)
@@ -24,98 +23,123 @@ log = logging.getLogger(__name__)
 _WRITE_EVERY = 4000
 
 
-class Stopped(Exception):
-    """The partition was revoked while it was being restored."""
-
-
 class Restored(NamedTuple):
-    """`state` holds the log up to `fold.header`; everything up to input offset `delivered` has been
-    delivered (R5)."""
+    """`table` holds the log up to `applier.header`; everything up to input offset `delivered` has
+    been delivered (R5)."""
 
-    state: SequenceTable
-    fold: LogApplier
+    table: SequenceTable
+    applier: LogApplier
     delivered: int
 
 
 def restore(
     partition: int,
-    folder: Path,
-    budget: RocksBudget,
+    open_table: Callable[[], SequenceTable],
     reader: Reader,
     topic_ids: Mapping[str, str],
     stopped: Callable[[], bool],
 ) -> Restored:
-    """The state of `partition`, kept in `folder`, up to the end of the log.
+    """The state of `partition` up to the end of the log.
 
-    `topic_ids` are Kafka's by topic name; `reader` is one of the worker's group, whose committed
-    input offset is d + 1. Raises Halt, Stopped, ReadTimeout (try again).
+    `topic_ids` are Kafka's by topic name; `reader` is of the worker's group, whose committed input
+    offset is d + 1. Raises Halt, Stopped, or trouble outside: try again.
     """
-    state = SequenceTable(folder, budget)
+    for topic in (LOG, SUBMITTED):
+        if topic not in topic_ids:
+            raise KafkaUnreachable(f"there is no topic {topic} now")
+    table = open_table()
     try:
         start, end = reader.watermarks(LOG, partition)
-        header = state.header
-        if header is not None:
-            crc = _crc(reader, LOG, partition, header.log_offset, start, end)
-            reason = log_differs(header, FoundLog(topic_ids[LOG], start, end, crc))
-            if header.format != FORMAT:
-                reason = f"the state's format is {header.format}, not {FORMAT}"
+        found = FoundLog(topic_ids[LOG], start, end, None)
+        known = table.header
+        if known is not None:
+            reason = _differs(reader, partition, known, found)
             if reason is not None:
-                if cannot_rebuild(0, FoundLog(topic_ids[LOG], start, end, None)):
+                if cannot_rebuild(0, found):
                     raise Halt(
-                        f"{reason}, and cannot be rebuilt: it begins at offset {start} and there is no snapshot"
+                        f"{reason}, and the state cannot be rebuilt, because the log begins at"
+                        f" offset {start} and there is no snapshot: put the worker's state"
+                        " directory, or the log, back from a backup"
                     )
                 log.warning(
-                    "partition %d: %s; folding the log again from its start", partition, reason
+                    "partition %d: %s; the log is read again from its start", partition, reason
                 )
-                state.close()
-                SequenceTable.destroy(folder)
-                state, header = SequenceTable(folder, budget), None
-        known = header
-        header = header or Header(topic_ids[LOG], topic_ids[SUBMITTED], format=FORMAT)
-        reason = cannot_rebuild(header.log_offset + 1, FoundLog(topic_ids[LOG], start, end, None))
+                table.wipe()
+                table, known = open_table(), None
+        header = known or Header(topic_ids[LOG], topic_ids[SUBMITTED], format=FORMAT)
+        reason = cannot_rebuild(header.log_offset + 1, found)
         if reason is not None:
             raise Halt(reason)
-        fold = LogApplier(state, header)
+        applier = LogApplier(table, header)
         committed = reader.committed(SUBMITTED, partition) or 0
-        delivered = _fold_log(reader, partition, fold, end, committed - 1, stopped)
-        _check_input(reader, partition, fold.header, known, topic_ids[SUBMITTED])
+        delivered = max(committed - 1, header.delivered)
+        delivered = _apply_log(reader, partition, applier, (start, end), delivered, stopped)
+        _check_input(reader, partition, applier.header, known, topic_ids[SUBMITTED])
     except BaseException:
-        state.close()
+        table.close()
         raise
-    return Restored(state, fold, delivered)
+    return Restored(table, applier, delivered)
 
 
-def _fold_log(
+def _differs(reader: Reader, partition: int, header: Header, found: FoundLog) -> str | None:
+    """Why the table is not a fold of the log that Kafka has, or None if it is."""
+    if header.format != FORMAT:
+        return f"the state's format is {header.format}, not {FORMAT}"
+    crc = None
+    if found.start <= header.log_offset < found.end:
+        record = next(reader.read(LOG, partition, header.log_offset, header.log_offset + 1))
+        crc = zlib.crc32(record.value)
+    return log_differs(header, found._replace(crc=crc))
+
+
+def _apply_log(
     reader: Reader,
     partition: int,
-    fold: LogApplier,
-    end: int,
+    applier: LogApplier,
+    found: tuple[int, int],
     delivered: int,
     stopped: Callable[[], bool],
 ) -> int:
-    """Read the log from where the fold stands to `end`; returns d of R5, the largest that group,
-    log or state know."""
-    first = fold.header.log_offset + 1
+    """Apply the log up to its end; `found` is where it begins and ends. Returns d of R5: the
+    largest that the group, the log or the state know."""
+    start, end = found
+    first = applier.header.log_offset + 1
     owed: deque[tuple[int, int]] = deque()
-    redeliver_from, delivered = fold.header.redeliver_from, max(delivered, fold.header.delivered)
-    try:
-        for batch in reader.batches(LOG, partition, first, end, stopped):
-            for record in batch:
-                entry = fold.read(record)
-                delivered = max(delivered, entry.delivered)
-                owed.append((record.offset + 1, entry.to))
-                if fold.unwritten >= _WRITE_EVERY:
-                    fold.write(delivered, redeliver_from)
-            while owed and owed[0][1] <= delivered:
-                redeliver_from = owed.popleft()[0]
-    except OffsetGone as error:
-        raise Halt(f"the log expired while it was read: {error}") from None
+    redeliver_from = applier.header.redeliver_from
+    if redeliver_from < start:
+        delivered = max(delivered, _expired(reader, partition, found, delivered))
+        redeliver_from = start
+    for batch in reader.batches(LOG, partition, first, end, stopped):
+        for record in batch:
+            entry = applier.read(record)
+            delivered = max(delivered, entry.delivered)
+            owed.append((record.offset + 1, entry.to))
+            if applier.unwritten >= _WRITE_EVERY:
+                applier.write(delivered, redeliver_from)
+        while owed and owed[0][1] <= delivered:
+            redeliver_from = owed.popleft()[0]
     if stopped():
         raise Stopped
     while owed and owed[0][1] <= delivered:
         redeliver_from = owed.popleft()[0]
-    fold.write(delivered, redeliver_from)
+    applier.write(delivered, redeliver_from)
     return delivered
+
+
+def _expired(reader: Reader, partition: int, found: tuple[int, int], delivered: int) -> int:
+    """The last input offset of which the log has expired. Deliveries after `delivered` up to there
+    are not made."""
+    start, end = found
+    if start == end:
+        return -1
+    last = decode_log(next(reader.read(LOG, partition, start, start + 1)).value).from_ - 1
+    if last > delivered:
+        log.error(
+            "partition %d: deliveries of input offsets %d to %d have expired with the log; devices"
+            " learn of those messages when they connect again",
+            *(partition, delivered + 1, last),
+        )
+    return last
 
 
 def _check_input(
@@ -134,15 +158,6 @@ def _check_input(
     )
     if reason is not None:
         raise Halt(
-            f"{reason}; numbers given from it would contradict the log. Restore {SUBMITTED}, or begin a new numbering: "
-            "see docs/OPERATIONS.md"
+            f"{reason}; numbers given from it would contradict the log. Restore {SUBMITTED}, or"
+            " begin a new numbering: see docs/OPERATIONS.md"
         )
-
-
-def _crc(
-    reader: Reader, topic: str, partition: int, offset: int, start: int, end: int
-) -> int | None:
-    """CRC-32 of a record's value, None if it does not exist."""
-    if not start <= offset < end:
-        return None
-    return zlib.crc32(next(reader.read(topic, partition, offset, offset + 1)).value)

@@ -20,7 +20,7 @@ from streams.faust_adapter.monitor import LightMonitor
 from streams.faust_adapter.pages import serve
 from streams.faust_adapter.reading import SCHEME, EventScheduler, PassSchema
 from streams.intake import Intake
-from streams.stage import Stage
+from streams.stage import SESSION_SECONDS, Stage
 from streams.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ class StageApp(faust.App):
     stage: Stage[Any]
     make_intake: Callable[[], Intake]
     ended: Ended
+    confirmed_at = float("-inf")
+    """When the heartbeat was sent that the group has acknowledged last, by the monotonic clock."""
 
     @property
     def joining(self) -> bool:
@@ -116,7 +118,7 @@ def _app(
         stream_buffer_maxsize=64,
         stream_wait_empty=False,  # or one halted partition would hang every rebalance
         stream_recovery_delay=0.0,
-        broker_session_timeout=3.0,
+        broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=0.5,
         broker_rebalance_timeout=10.0,
         broker_commit_interval=1.0,
@@ -131,6 +133,7 @@ def _app(
     app.make_intake = lambda: Intake(lambda: kafka.fetcher(spec.topic, spec.fetch_bytes), stage)
     app.ended = ended
     stage.membership = lambda: (app.rebalancing_count, app.joining)
+    stage.confirmed_at = lambda: app.confirmed_at
 
     async def seek(partition: int) -> None:
         await app.consumer.seek_stage(partition)

@@ -6,6 +6,7 @@ A Faust event costs 0.13-0.7 ms whatever it carries, so one event per message wo
 tests/unit/test_faust_private.py; the version is pinned.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -66,11 +67,30 @@ class PassSchema(faust.Schema):
         return message.value
 
 
+def note_heartbeats(coordinator: Any, app: Any) -> None:
+    """Write down in `app.confirmed_at` when each heartbeat was sent that the group has
+    acknowledged."""
+    if "_do_heartbeat" in vars(coordinator):
+        return
+    beat = coordinator._do_heartbeat
+
+    async def noted() -> bool:
+        sent = time.monotonic()
+        acknowledged = bool(await beat())
+        if acknowledged:
+            app.confirmed_at = sent
+        return acknowledged
+
+    coordinator._do_heartbeat = noted
+
+
 class _Listener(driver.ConsumerRebalanceListener):
-    """Keeps aiokafka from fetching: the records come from elsewhere."""
+    """Keeps aiokafka from fetching: the records come from elsewhere. Notes its heartbeats."""
 
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-        self._thread._ensure_consumer().pause(*assigned)
+        consumer = self._thread._ensure_consumer()
+        consumer.pause(*assigned)
+        note_heartbeats(consumer._coordinator, self._thread.app)
         await super().on_partitions_assigned(assigned)
 
 
