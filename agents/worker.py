@@ -20,6 +20,9 @@ from agents.cursors.stage import GROUP as CURSORS
 from agents.cursors.stage import cursors_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
+from agents.sequencer.io import SequencerIO
+from agents.sequencer.stage import GROUP as SEQUENCER
+from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
 from connectors.clickhouse.archive import Archive, ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
@@ -41,6 +44,7 @@ from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import Disk, RocksBudget
+from streams.tables.sequences import SequenceTable
 from streams.watchdog import end_when_blocked
 from streams.worker import Worker
 
@@ -87,6 +91,23 @@ def build_cursors(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     return [cursors_stage(io, ports.routes, ports.settings.partitions)]
 
 
+def build_sequencer(
+    ports: WorkerPorts, kind: type[SequencerIO] = SequencerIO
+) -> Sequence[StageSpec[Any]]:
+    """The sequencer; `kind` is what its partitions see of the outside."""
+    folder = Path(ports.settings.state_dir)
+    io = kind(
+        ports.kafka,
+        ports.producer,
+        SEQUENCER,
+        lambda partition: SequenceTable(folder / f"partition-{partition}", ports.disk),
+        ports.routes,
+        ports.owners(SEQUENCER),
+        ports.settings.web_address,
+    )
+    return [sequencer_stage(io, ports.settings.partitions)]
+
+
 def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """Presence."""
     folder = Path(ports.settings.state_dir)
@@ -111,6 +132,7 @@ def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
 
 
 BUILDERS: Mapping[str, Build] = {
+    "sequencer": build_sequencer,
     "cursors": build_cursors,
     "presence": build_presence,
     "archiver": build_archiver,

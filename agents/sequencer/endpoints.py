@@ -16,7 +16,6 @@ from schemas.worker_api import (
     RangeGone,
     SeqsQuestion,
 )
-from streams.rates import Rates
 from streams.stage import Stage
 from streams.worker_api import (
     LINES,
@@ -47,26 +46,14 @@ def sequencer_endpoints(stage: Stage[SequencerPartition]) -> Mapping[str, Handle
 class _Endpoints:
     def __init__(self, stage: Stage[SequencerPartition]) -> None:
         self._stage = stage
-        self._rates = Rates()
 
     async def status(self, request: Request) -> Response:
-        """Figures since the start, messages/s since the last look, and each partition's report."""
+        """Figures since the start, messages/s of the last seconds, and each partition's report."""
         figures = self._stage.figures
-        now = asyncio.get_running_loop().time()
-        return json_response(
-            {
-                "messages": figures["messages"],
-                "repeats": figures["repeats"],
-                "dead_letters": figures["dead"],
-                "events": figures["events"],
-                "messages_per_event": round(figures["messages"] / max(1, figures["events"]), 2),
-                "messages_per_second": self._rates.since_last(figures["messages"], now),
-                "questions": figures["questions"],
-                "partitions_asked": figures["partitions_asked"],
-                "rebalancing": self._stage.membership()[1],
-                "partitions": self._stage.reports(),
-            }
-        )
+        messages_per_event = round(figures["messages"] / max(1, figures["events"]), 2)
+        shown = "messages", "repeats", "dead_letters", "events", "questions", "partitions_asked"
+        status = self._stage.status(*shown, rate="messages")
+        return json_response(status | {"messages_per_event": messages_per_event})
 
     async def counters(self, request: Request) -> Response:
         """A line of the partition, the log offset and the input position; then a line

@@ -2,7 +2,6 @@
 the claims, and the tables on this worker's disk."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -12,7 +11,7 @@ from agents.rules.fold import DeadItem
 from agents.sequencer.log_pages import LogPages
 from agents.sequencer.queries import TakenByConversation
 from agents.sequencer.restore import Restored, restore
-from connectors.kafka.ports import Kafka, OffsetGone, Reader
+from connectors.kafka.ports import Kafka, OffsetGone, Producer, Reader
 from connectors.kafka.record import Record
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
@@ -21,8 +20,6 @@ from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
 from streams.tables.sequences import SequenceTable
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -34,19 +31,20 @@ _LOG_THREADS = 4
 LOG_PRODUCER = {"linger.ms": 5, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 """The linger saves requests, and costs no latency: deliveries do not wait for the log. No timeout:
 a lost append is a hole (R6)."""
-DELIVERY_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 
 
 class SequencerIO:
     """Shared by all partitions of a worker. Make it inside a running loop; close it.
 
-    `group` is the stage's in Kafka, `open_table(partition)` opens a table on this worker's disk,
-    and `address` is where gateways reach this worker.
+    `deliveries` sends without a linger and without a timeout. `group` is the stage's in Kafka,
+    `open_table(partition)` opens a table on this worker's disk, and `address` is where gateways
+    reach this worker.
     """
 
     def __init__(
         self,
         kafka: Kafka,
+        deliveries: Producer,
         group: str,
         open_table: Callable[[int], SequenceTable],
         routes: Routes,
@@ -60,15 +58,13 @@ class SequencerIO:
         self.owners = owners
         self.address = address
         self.log_producer = kafka.producer(LOG_PRODUCER)
-        self.delivery_producer = kafka.producer(DELIVERY_PRODUCER)
+        self.delivery_producer = deliveries
         self.pages = LogPages(kafka)
         self._threads = ThreadPoolExecutor(_LOG_THREADS, "log")
 
     async def close(self) -> None:
-        """Wait a little for what is queued, then give it up: the log and R5 say what is owed."""
-        await asyncio.gather(
-            self.log_producer.close(_CLOSE_SECONDS), self.delivery_producer.close(_CLOSE_SECONDS)
-        )
+        """Wait a little for what is queued, then give it up: the input has it."""
+        await self.log_producer.close(_CLOSE_SECONDS)
         await self.pages.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 

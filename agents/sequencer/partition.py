@@ -92,7 +92,7 @@ class SequencerPartition(Partition):
         for batch in fold_records(self._state, records):
             self.figures["messages"] += len(batch.outcome.taken)
             self.figures["repeats"] += len(batch.outcome.answers)
-            self.figures["dead"] += len(batch.outcome.dead)
+            self.figures["dead_letters"] += len(batch.outcome.dead)
             self._deliverer.offer(batch, self._appender.append(batch, self._done))
 
     def input_is(self, seen: InputSeen, position: int) -> None:

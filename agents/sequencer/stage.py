@@ -5,7 +5,7 @@ One event is all that was fetched of a partition. The decisions are agents/rules
 
 from collections.abc import Sequence
 
-from agents.claims import CLAIM_SECONDS, keep_claims
+from agents.claims import renew_claims
 from agents.rules.position import FoundLog
 from agents.sequencer.endpoints import sequencer_endpoints
 from agents.sequencer.io import SequencerIO
@@ -24,7 +24,7 @@ def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPart
     def timers(stage: Stage[SequencerPartition]) -> Sequence[Timer]:
         return (
             Timer(_LOOK_SECONDS, lambda: look_at_logs(stage)),
-            Timer(CLAIM_SECONDS, lambda: _keep_claims(stage, io)),
+            renew_claims(stage, io.owners, io.address),
         )
 
     return StageSpec(
@@ -37,12 +37,6 @@ def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPart
         sequencer_endpoints,
         close=io.close,
     )
-
-
-async def _keep_claims(stage: Stage[SequencerPartition], io: SequencerIO) -> None:
-    """A worker that may have lost its partitions claims none: it would be asked in vain."""
-    if stage.confirmed:
-        await keep_claims(io.owners, stage.readable, io.address)
 
 
 async def look_at_logs(stage: Stage[SequencerPartition]) -> None:

@@ -31,7 +31,6 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_KAFKA=127.0.0.1:8408 MESSENGER_REDIS=redis://127.0.0.1:8410/0 \\
       MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer
     """
-    from agents import earlier_worker
     from agents.settings import WorkerSettings
     from agents.worker import BUILDERS, run
     from connectors.environment import SettingsError, load
@@ -43,8 +42,6 @@ def command(stages: tuple[str, ...]) -> None:
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
         settings = load(WorkerSettings, os.environ)
         try:
-            if stages == ("sequencer",):
-                sys.exit(earlier_worker.run(settings, [earlier_worker.build_sequencer]))
             sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))
         except TopicsWrong as error:
             fail(f"the topics are not as schemas/topics says:\n{error}")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from agents.sequencer.app import GROUP
+from agents.sequencer.stage import GROUP
 from schemas.ids import partition_of
 from schemas.topics import LOG, SUBMITTED
 from tests.chaos.conftest import ROUNDS

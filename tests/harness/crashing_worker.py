@@ -14,9 +14,9 @@ import signal
 import sys
 from collections.abc import Callable
 
-from agents.earlier_worker import build_sequencer, run
 from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.settings import WorkerSettings
+from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
 
@@ -33,7 +33,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class CrashingOutside(SequencerIO):
+class CrashingIO(SequencerIO):
     point = ""
     after = 0
     appends = 0
@@ -47,35 +47,33 @@ class CrashingOutside(SequencerIO):
 
 
 class CrashingPartition(PartitionIO):
-    _outside: CrashingOutside
+    _io: CrashingIO
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
-        outside = self._outside
-        outside.appends += 1
-        if outside.armed and outside.point == "folded":
+        io = self._io
+        io.appends += 1
+        if io.armed and io.point == "folded":
             die()
-        if outside.armed and outside.point == "delivered":
+        if io.armed and io.point == "delivered":
             return  # never sent: a delivery report ends the process
 
         def reported(ok: bool, offset: int) -> None:
-            if outside.armed and outside.point == "appended":
+            if io.armed and io.point == "appended":
                 die()
-            if outside.armed and outside.point == "appending":
+            if io.armed and io.point == "appending":
                 die()
-            self._appended = outside.armed
+            self._appended = io.armed
             report(ok, offset)
 
         super().append(value, reported)
 
     def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
-        outside = self._outside
-        if outside.armed and outside.point == "appended":
+        io = self._io
+        if io.armed and io.point == "appended":
             return  # never sent: the append's report ends the process
 
         def reported(ok: bool) -> None:
-            if outside.armed and (
-                outside.point == "delivered" or (outside.point == "both" and self._appended)
-            ):
+            if io.armed and (io.point == "delivered" or (io.point == "both" and self._appended)):
                 die()
             report(ok)
 
@@ -86,10 +84,10 @@ class CrashingPartition(PartitionIO):
 
 if __name__ == "__main__":
     set_up_logging(logging.INFO)
-    CrashingOutside.point, CrashingOutside.after = sys.argv[1], int(sys.argv[2])
+    CrashingIO.point, CrashingIO.after = sys.argv[1], int(sys.argv[2])
     sys.exit(
         run(
             load(WorkerSettings, os.environ),
-            [functools.partial(build_sequencer, kind=CrashingOutside)],
+            [functools.partial(build_sequencer, kind=CrashingIO)],
         )
     )

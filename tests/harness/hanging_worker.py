@@ -11,17 +11,18 @@ import functools
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 
-from agents.earlier_worker import build_sequencer, run
 from agents.rules.fanout import Routes
 from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.sequencer.restore import Restored
 from agents.settings import WorkerSettings
+from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
-from streams.faust_adapter.app import PipelineApp
+from streams.faust_adapter.mount import StageApp
 
 WHERE = {
     "append": "an append that Kafka never reports on",
@@ -31,7 +32,7 @@ WHERE = {
 """What the watchdog ends; beside them there is "stop": Faust's stop never ends."""
 
 
-class HangingOutside(SequencerIO):
+class HangingIO(SequencerIO):
     where = ""
 
     def partition(self, number: int) -> PartitionIO:
@@ -39,35 +40,35 @@ class HangingOutside(SequencerIO):
 
 
 class HangingPartition(PartitionIO):
-    _outside: HangingOutside
+    _io: HangingIO
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
-        if self._outside.where != "append":
+        if self._io.where != "append":
             super().append(value, report)
 
-    async def restore(self, stopped: Callable[[], bool]) -> Restored:
-        if self._outside.where == "restore":
-            await asyncio.Event().wait()
-        return await super().restore(stopped)
+    def restore(self, stopped: Callable[[], bool]) -> Restored:
+        if self._io.where == "restore":
+            threading.Event().wait()
+        return super().restore(stopped)
 
     async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
-        if self._outside.where == "loop":
+        if self._io.where == "loop":
             time.sleep(3600)  # noqa: ASYNC251  (that is the point)
         return await super().lookup(users, begun)
 
 
-async def hang(app: PipelineApp) -> None:
+async def hang(app: StageApp) -> None:
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     set_up_logging(logging.INFO)
-    HangingOutside.where = sys.argv[1]
-    if HangingOutside.where == "stop":
-        PipelineApp._stop_fetcher = hang
+    HangingIO.where = sys.argv[1]
+    if HangingIO.where == "stop":
+        StageApp._stop_fetcher = hang
     sys.exit(
         run(
             load(WorkerSettings, os.environ),
-            [functools.partial(build_sequencer, kind=HangingOutside)],
+            [functools.partial(build_sequencer, kind=HangingIO)],
         )
     )

@@ -1,10 +1,12 @@
 """Appending when reports are not plain (R6): the log is read, and nothing is lost or left out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from agents.rules.batch import Batch, fold_records
 from agents.rules.fold import DeadItem, FoldState
@@ -12,24 +14,30 @@ from agents.rules.fold_view import InMemoryFoldView
 from agents.rules.log import Verdict, judge
 from agents.sequencer.appender import MAX_RECORDS, Appender
 from agents.sequencer.log_applier import LogApplier
-from connectors.kafka.ports import QueueFull
+from connectors.dependency import Dependencies
+from connectors.kafka.ports import OffsetGone, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from schemas.codec import decode_log, encode_event
 from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
+from streams.retry import Retry
 from streams.tables.rocks import RocksBudget
 from streams.tables.sequences import Header, SequenceTable
 from tests.property.model import Input
 
 
 class Log:
-    """A log in memory. Reports wait until `report`; `lose` makes the next append fail, `foreign`
-    lets another worker append."""
+    """A log in memory. Reports wait until `report`; `full` refuses more; while it is `closed` dead
+    letters are not acknowledged, and while it is `away` it cannot be read."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
         self.waiting: list[tuple[bytes, Callable[[bool, int], None]]] = []
         self.set_aside: list[DeadItem] = []
         self.full = False
+        self.away = False
+        self.opened = asyncio.Event()
+        self.opened.set()
+        self.most_at_once = 100
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
         if self.full:
@@ -37,16 +45,19 @@ class Log:
         self.waiting.append((value, report))
 
     async def dead_letters(self, items: list[DeadItem]) -> None:
-        await asyncio.sleep(0)
+        await self.opened.wait()
         self.set_aside += items
+        items.clear()
 
-    async def read_to_end(self, start: int) -> list[Record]:
+    async def read_log(self, start: int) -> AsyncIterator[list[Record]]:
         await asyncio.sleep(0)
-        return [
-            Record(0, offset, 0, value)
-            for offset, value in enumerate(self.values)
-            if offset >= start
-        ]
+        if start > len(self.values):
+            raise OffsetGone("the log is shorter")
+        records = [Record(0, offset, 0, value) for offset, value in enumerate(self.values)]
+        for first in range(start, len(records), self.most_at_once):
+            yield records[first : first + self.most_at_once]
+            if self.away:
+                raise ReadTimeout("away")
 
     def report(self, ok: bool = True, landed: bool = True) -> None:
         value, report = self.waiting.pop(0)
@@ -55,16 +66,39 @@ class Log:
         report(ok, len(self.values) - 1 if ok else -1)
 
 
+class Told:
+    """What the appender says to its partition."""
+
+    def __init__(self) -> None:
+        self.landed_at: list[int] = []
+        self.begun_anew: list[str] = []
+        self.halted: list[str] = []
+
+    def landed(self, log_offset: int, to: int) -> None:
+        self.landed_at.append(log_offset)
+
+    def begin_anew(self, why: str) -> None:
+        self.begun_anew.append(why)
+
+    def halt(self, reason: str) -> None:
+        self.halted.append(reason)
+
+
+class Parts(NamedTuple):
+    log: Log
+    appender: Appender
+    applier: LogApplier
+    told: Told
+    table: SequenceTable
+
+
 @pytest.fixture
-def parts(tmp_path: Path) -> tuple[Log, Appender, LogApplier]:
-    log = Log()
-    state = SequenceTable(tmp_path / "state", RocksBudget())
-    fold = LogApplier(state, Header("log", "input"))
-    return (
-        log,
-        Appender(fold, log, lambda offset, to: None, lambda reason: pytest.fail(reason)),
-        fold,
-    )
+def parts(tmp_path: Path) -> Parts:
+    log, told = Log(), Told()
+    table = SequenceTable(tmp_path / "state", RocksBudget())
+    applier = LogApplier(table, Header("log", "input"))
+    retry = Retry("the test", Dependencies(), lambda: 0.0)
+    return Parts(log, Appender(applier, log, told, retry), applier, told, table)
 
 
 def batches(count: int, garbage: bool = False) -> list[Batch]:
@@ -103,23 +137,22 @@ def is_whole(log: Log, count: int) -> bool:
     return seqs == list(range(1, count + 1))
 
 
-async def test_plain_reports_fold_into_the_state(parts: tuple[Log, Appender, LogApplier]) -> None:
-    log, appender, fold = parts
+async def test_plain_reports_fold_into_the_state(parts: Parts) -> None:
+    log, appender, applier, told, table = parts
     for batch in batches(3):
         appender.append(batch, -1)
     for _ in range(3):
         log.report()
     assert appender.idle
-    assert (fold.header.log_offset, fold.header.position) == (2, 2)
-    fold.write(-1, 0)
-    assert fold._state.seq("alice:bob") == 3
+    assert (applier.header.log_offset, applier.header.position) == (2, 2)
+    assert told.landed_at == [0, 1, 2]
+    applier.write(-1, 0)
+    assert table.seq("alice:bob") == 3
 
 
 @pytest.mark.parametrize("landed", [True, False])
-async def test_an_unclear_report_is_settled_by_the_log(
-    parts: tuple[Log, Appender, LogApplier], landed: bool
-) -> None:
-    log, appender, fold = parts
+async def test_an_unclear_report_is_settled_by_the_log(parts: Parts, landed: bool) -> None:
+    log, appender, applier, _, _ = parts
     for batch in batches(4):
         appender.append(batch, -1)
     log.report()
@@ -132,13 +165,11 @@ async def test_an_unclear_report_is_settled_by_the_log(
         await rest()
     assert is_whole(log, 4)
     assert appender.idle
-    assert fold.header.position == 3
+    assert applier.header.position == 3
 
 
-async def test_a_foreign_append_is_read_before_anything_counts(
-    parts: tuple[Log, Appender, LogApplier],
-) -> None:
-    log, appender, fold = parts
+async def test_a_foreign_append_is_read_before_anything_counts(parts: Parts) -> None:
+    log, appender, applier, told, _ = parts
     made = batches(3)
     foreign = encode_event(made[0].log_record(-1))
     for batch in made:
@@ -148,14 +179,13 @@ async def test_a_foreign_append_is_read_before_anything_counts(
         log.report()
         await rest()
     assert is_whole(log, 3)
-    assert fold.header.position == 2
-    assert fold.header.log_offset == len(log.values) - 1
+    assert applier.header.position == 2
+    assert applier.header.log_offset == len(log.values) - 1
+    assert not told.begun_anew
 
 
-async def test_dead_letters_come_before_their_append(
-    parts: tuple[Log, Appender, LogApplier],
-) -> None:
-    log, appender, _ = parts
+async def test_dead_letters_come_before_their_append(parts: Parts) -> None:
+    log, appender, _, _, _ = parts
     for batch in batches(2, garbage=True):
         appender.append(batch, -1)
     assert log.waiting == []
@@ -163,10 +193,97 @@ async def test_dead_letters_come_before_their_append(
     assert len(log.set_aside) == len(log.waiting) == 2
 
 
-async def test_a_full_producer_is_waited_for_and_the_partition_is_full(
-    parts: tuple[Log, Appender, LogApplier],
+@pytest.mark.parametrize("busy", ["with dead letters", "with a full queue"])
+async def test_a_report_that_is_not_plain_while_the_appender_is_busy_is_settled(
+    parts: Parts, busy: str
 ) -> None:
-    log, appender, _ = parts
+    """Fault 8: nobody read the log, so nothing landed any more."""
+    log, appender, applier, _, _ = parts
+    one, other = batches(1), batches(2, garbage=busy == "with dead letters")[1:]
+    appender.append(one[0], -1)
+    log.opened.clear()
+    log.full = True
+    appender.append(other[0], -1)
+    log.report(ok=False, landed=False)
+    await rest()
+    log.opened.set()
+    log.full = False
+    await asyncio.sleep(0.1)
+    while log.waiting:
+        log.report()
+        await rest()
+    assert appender.idle
+    assert applier.header.position == 1
+
+
+@pytest.mark.parametrize("how", ["tail lost", "created anew"])
+async def test_a_log_that_has_lost_its_tail_is_noticed(parts: Parts, how: str) -> None:
+    """Fault 12: an append below the next offset was repeated until the offsets had caught up."""
+    log, appender, applier, told, _ = parts
+    made = batches(6)
+    for batch in made[:3]:
+        appender.append(batch, -1)
+        log.report()
+    del log.values[0 if how == "created anew" else 1 :]
+    for batch in made[3:]:
+        appender.append(batch, -1)
+    log.report()
+    await rest()
+    assert len(told.begun_anew) == 1
+    assert applier.header.log_offset == 2
+    log.report()
+    log.report()
+    await rest()
+    assert log.waiting == [], "nothing is sent to it any more"
+
+
+async def test_a_log_that_ends_before_the_state_is_noticed_when_it_is_read(parts: Parts) -> None:
+    """Fault 12: it was taken for an empty rest."""
+    log, appender, _, told, _ = parts
+    made = batches(3)
+    for batch in made[:2]:
+        appender.append(batch, -1)
+        log.report()
+    del log.values[1:]
+    appender.append(made[2], -1)
+    log.report(ok=False, landed=False)
+    await rest()
+    assert len(told.begun_anew) == 1
+    assert log.waiting == []
+
+
+async def test_what_was_read_of_the_log_is_not_read_again(parts: Parts) -> None:
+    log, appender, applier, told, _ = parts
+    log.most_at_once = 1
+    made = batches(3)
+    log.values += [encode_event(batch.log_record(-1)) for batch in made[:2]]
+    log.away = True
+    appender.append(made[0], -1)
+    log.report(ok=False, landed=False)
+    await asyncio.sleep(0.01)
+    assert told.landed_at == [0]
+    log.away = False
+    async with asyncio.timeout(2):
+        while applier.header.position < 1:
+            await asyncio.sleep(0.01)
+    assert told.landed_at == [0, 1]
+
+
+async def test_a_record_of_a_newer_fold_halts(parts: Parts) -> None:
+    """Fault 11: it was applied, and the next fold raised KeyError."""
+    log, appender, _, told, _ = parts
+    (batch,) = batches(1)
+    newer = batch.log_record(-1)
+    log.values.append(encode_event(replace(newer, fold_version=99)))
+    appender.append(batch, -1)
+    log.report()
+    await rest()
+    assert "fold version 99" in told.halted[0]
+    assert "deploy that version" in told.halted[0]
+
+
+async def test_a_full_producer_is_waited_for_and_the_partition_is_full(parts: Parts) -> None:
+    log, appender, _, _, _ = parts
     log.full = True
     for batch in batches(MAX_RECORDS + 1):
         appender.append(batch, -1)
