@@ -36,7 +36,7 @@ def connections(stack: Stack) -> int:
         with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         total += next(
-            int(line.split()[1])
+            int(float(line.split()[1]))
             for line in lines
             if line.startswith("messenger_gateway_connections ")
         )

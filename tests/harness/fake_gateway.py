@@ -1,5 +1,5 @@
-"""A scriptable gateway on a real socket that misbehaves on demand: drops, delays, reorders,
-repeats, closes with any code."""
+"""A scriptable gateway in memory that misbehaves on demand: drops, delays, reorders, repeats, closes
+with any code. It is the Dialer of a client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,25 +7,30 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from aiohttp import WSMsgType, web
 
+from messenger_sdk import Closed
 from schemas import frames
 from schemas.codec import encode_frame, join_frames, split_frames
 
 LOG = "log-1"
+_AWAY = 1001
 
 
 class Line:
     """One connection of a device, as the script sees it."""
 
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, number: int) -> None:
+    def __init__(self, number: int) -> None:
         self.number = number
         """Which connection of the client this is, from 0."""
         self.device = ""
+        self.token = ""
+        self.stay_asked = False
+        self.url = ""
         self.receipts: list[frames.Received | frames.Read] = []
         self.asked_marks: list[frames.GetMarks] = []
-        self._socket = socket
-        self._request = request
+        self.up: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.down: asyncio.Queue[bytes | Closed] = asyncio.Queue()
+        self.ended = False
         self._read: list[frames.Command] = []
 
     async def receive(self) -> frames.Command:
@@ -42,30 +47,22 @@ class Line:
 
     async def _receive(self) -> frames.Command:
         while not self._read:
-            message = await self._socket.receive()
-            if message.type is not WSMsgType.TEXT:
+            message = await self.up.get()
+            if message is None:
                 raise ConnectionError("the device has gone")
             self._read += [
-                msgspec.json.decode(line, type=frames.Command)
-                for line in split_frames(message.data.encode())
+                msgspec.json.decode(line, type=frames.Command) for line in split_frames(message)
             ]
         return self._read.pop(0)
 
     async def sends(self, count: int) -> list[frames.Send]:
-        """The next `count` sends, pings left out."""
+        """The next `count` sends, other frames left out."""
         sends: list[frames.Send] = []
         while len(sends) < count:
             frame = await self.receive()
             if isinstance(frame, frames.Send):
                 sends.append(frame)
         return sends
-
-    async def say(self, *said: frames.ServerFrame) -> None:
-        """Frames in one WebSocket message."""
-        await self._socket.send_str(join_frames([encode_frame(frame) for frame in said]).decode())
-
-    async def say_raw(self, text: str) -> None:
-        await self._socket.send_str(text)
 
     async def asked(self) -> frames.History:
         """The next question for a range, other frames left out."""
@@ -74,20 +71,29 @@ class Line:
             if isinstance(frame, frames.History):
                 return frame
 
+    def say(self, *said: frames.ServerFrame) -> None:
+        """Frames in one message."""
+        self.down.put_nowait(join_frames([encode_frame(frame) for frame in said]))
+
+    def say_raw(self, text: bytes) -> None:
+        self.down.put_nowait(text)
+
     async def welcome(self, user: str = "alice", log: str = LOG) -> frames.Hello:
         hello = await self.receive()
         assert isinstance(hello, frames.Hello)
-        self.device = hello.device
-        await self.say(frames.Welcome(hello.id, 1, user, hello.device, "node", log, 0, 25.0))
+        self.device, self.token, self.stay_asked = hello.device, hello.token, hello.stay
+        self.say(frames.Welcome(hello.id, 1, user, hello.device, "node", log, 0, 25.0))
         return hello
 
-    async def close(self, code: int) -> None:
-        await self._socket.close(code=code)
+    def close(self, code: int, reason: str = "") -> None:
+        if not self.ended:
+            self.ended = True
+            self.down.put_nowait(Closed(code, reason))
+            self.up.put_nowait(None)
 
     def drop(self) -> None:
         """The connection ends without a word."""
-        if self._request.transport is not None:
-            self._request.transport.abort()
+        self.close(0)
 
     async def stay(self) -> None:
         """Until the device goes."""
@@ -95,28 +101,54 @@ class Line:
             await self.receive()
 
 
+class _Link:
+    """The device's end of a line."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def send(self, message: bytes) -> None:
+        if self._line.ended:
+            raise ConnectionError("the line has ended")
+        self._line.up.put_nowait(message)
+
+    async def receive(self) -> bytes | Closed:
+        message = await self._line.down.get()
+        if isinstance(message, Closed):
+            self._line.down.put_nowait(message)
+        return message
+
+    async def close(self) -> None:
+        self._line.close(1000)
+
+
 Script = Callable[[Line], Awaitable[None]]
 
 
 class FakeGateway:
-    """`script` runs once for each connection; when it returns the connection is closed with
-    1001."""
+    """`script` runs once for each connection; when it returns the connection is closed with 1001.
+    If it fails, the client stops, and the `async with` raises what it raised."""
 
     def __init__(self, script: Script) -> None:
-        self.connections = 0
-        self.url = ""
-        self.failures: list[BaseException] = []
+        self.lines: list[Line] = []
         self._script = script
-        self._runner: web.AppRunner | None = None
+        self._failure: Exception | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def connections(self) -> int:
+        return len(self.lines)
+
+    async def dial(self, url: str) -> _Link:
+        if self._failure is not None:
+            raise RuntimeError("the script has failed")
+        line = Line(len(self.lines))
+        line.url = url
+        self.lines.append(line)
+        self._tasks.append(asyncio.create_task(self._serve(line)))
+        return _Link(line)
 
     async def __aenter__(self) -> Self:
-        app = web.Application()
-        app.add_routes([web.get("/v1/socket", self._serve)])
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(
@@ -125,25 +157,20 @@ class FakeGateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-        if error is None and self.failures:
-            raise self.failures[0]
+        for line in self.lines:
+            line.close(_AWAY)
+        await asyncio.gather(*self._tasks)
+        if self._failure is not None:
+            raise self._failure
 
-    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        line = Line(socket, request, self.connections)
-        self.connections += 1
+    async def _serve(self, line: Line) -> None:
         try:
             await self._script(line)
         except ConnectionError:
             pass
-        except (AssertionError, msgspec.DecodeError) as error:
-            self.failures.append(error)
-        if not socket.closed:
-            await socket.close(code=1001)
-        return socket
+        except Exception as error:
+            self._failure = error
+        line.close(_AWAY)
 
 
 def sent(send: frames.Send, seq: int, conversation: str = "alice:bob") -> frames.Sent:

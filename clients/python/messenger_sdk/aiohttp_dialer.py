@@ -58,6 +58,11 @@ class AiohttpLink:
         finally:
             self._writing = None
 
+    @property
+    def waits_to_write(self) -> bool:
+        """A message is being written: the peer may read no more."""
+        return self._writing is not None
+
     async def receive(self) -> bytes | Closed:
         message = await self._socket.receive()
         if message.type is aiohttp.WSMsgType.TEXT:

@@ -199,10 +199,11 @@ class Client:
 
     async def __anext__(self) -> Event:
         """The next event. To ask for it says that the one before was seen: a message then counts as
-        shown, and is not given again after a restart. Ends when the client stops. Raises
+        shown, and is not given again after a restart. Ends when the client has stopped and the
+        last event was taken; those taken after the stop count as not shown. Raises
         FolderUnreadable."""
         taken, self._taken = self._taken, None
-        if isinstance(taken, MessageReceived):
+        if isinstance(taken, MessageReceived) and self._stopped is None:
             self.device.shown(taken)
             self._note()
         while not self._events:
