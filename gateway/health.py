@@ -1,26 +1,47 @@
-"""What is wrong with a node now, for its health pages and the log."""
+"""What is wrong with a node now, for its health pages and the log.
+
+Clients report the outages that they meet. But a client that has nothing to do meets none, and
+Kafka's clients wait for minutes without a word. So a node asks each system every two seconds.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from connectors.dependency import Dependencies
-from connectors.kafka.ports import Producer
+from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.dependency import Dependencies, Dependency
+from connectors.kafka.ports import Kafka, KafkaUnreachable, Producer
+from connectors.redis.client import RedisUnavailable
+from connectors.redis.nodes import Nodes
 
 _LOOK_SECONDS = 0.5
+_ASK_SECONDS = 2.0
+_ANSWER_SECONDS = 2.0
 _STILL_SECONDS = 4.0
-"""Without an acknowledgement, while records wait for one. With it, health says so within 5 s."""
-_CLIENT = "acknowledgements"
+"""Without an acknowledgement, while records wait for one."""
+_QUESTIONS, _ACKNOWLEDGEMENTS = "health's question", "acknowledgements"
+"""Who reports to a dependency."""
 
 
 class NodeHealth:
-    """`slot` gives the node's slot, None while it has none; run `watch` as long as the node
-    lives."""
+    """`slot` gives the node's slot, None while it has none. Run `watch` as long as the node lives."""
 
     def __init__(
-        self, dependencies: Dependencies, producer: Producer, slot: Callable[[], int | None]
+        self,
+        dependencies: Dependencies,
+        kafka: Kafka,
+        nodes: Nodes,
+        archive: Archive | None,
+        producer: Producer,
+        slot: Callable[[], int | None],
     ) -> None:
         self._dependencies = dependencies
-        self._kafka = dependencies.get("kafka", "messages wait")
+        self._kafka_health = dependencies.get("kafka", "messages wait")
+        self._redis_health = dependencies.get("redis", "messages and logins wait")
+        self._archive_health = dependencies.get("clickhouse", "old messages cannot be read")
+        self._kafka = kafka
+        self._nodes = nodes
+        self._archive = archive
         self._producer = producer
         self._slot = slot
 
@@ -32,16 +53,45 @@ class NodeHealth:
         return problems
 
     async def watch(self) -> None:
-        """Notice that Kafka acknowledges nothing although records wait, until cancelled. (A client
-        of Kafka that stands still says nothing of itself.)"""
-        clock = asyncio.get_running_loop().time
+        """Until cancelled."""
+        archive = self._archive
+        async with asyncio.TaskGroup() as watching:
+            watching.create_task(self._watch_acknowledgements())
+            watching.create_task(
+                _ask(self._kafka_health, lambda: asyncio.to_thread(self._kafka.topic_ids))
+            )
+            watching.create_task(_ask(self._redis_health, lambda: self._nodes.find(1)))
+            if archive is not None:
+                watching.create_task(_ask(self._archive_health, archive.has_dropped))
+
+    async def _watch_acknowledgements(self) -> None:
+        """Notice that Kafka acknowledges nothing although records wait, until cancelled."""
+        clock, kafka = asyncio.get_running_loop().time, self._kafka_health
         before, moved_at = 0, clock()
         while True:
             waiting = len(self._producer)
             if waiting == 0 or waiting < before:
                 moved_at = clock()
-                self._kafka.succeeded(_CLIENT)
+                kafka.succeeded(_ACKNOWLEDGEMENTS)
             elif clock() - moved_at >= _STILL_SECONDS:
-                self._kafka.failed(f"{waiting} records are not acknowledged", _CLIENT)
+                kafka.failed(f"{waiting} records are not acknowledged", _ACKNOWLEDGEMENTS)
             before = waiting
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _ask(dependency: Dependency, ask: Callable[[], Awaitable[object]]) -> None:
+    """Ask again and again, one question at a time, however long its answer takes."""
+    while True:
+        asking = asyncio.ensure_future(ask())
+        try:
+            await asyncio.wait({asking}, timeout=_ANSWER_SECONDS)
+            if not asking.done():
+                dependency.failed(f"no answer for {_ANSWER_SECONDS:g} s", _QUESTIONS)
+            await asking
+        except (KafkaUnreachable, RedisUnavailable, ArchiveUnavailable, ArchiveRefused) as error:
+            dependency.failed(str(error), _QUESTIONS)
+        else:
+            dependency.succeeded(_QUESTIONS)
+        finally:
+            asking.cancel()
+        await asyncio.sleep(_ASK_SECONDS)

@@ -114,11 +114,13 @@ def _setting(name: str) -> Iterator[None]:
 
 def _ports(settings: GatewaySettings, admin: TopicsAdmin, closing: AsyncExitStack) -> NodePorts:
     """The real ones; `closing` closes them."""
+    dependencies = Dependencies()
+    reports_to = dependencies.get("redis", "messages and logins wait")
     with _setting("MESSENGER_REDIS"):
-        redis = RedisClient(settings.redis)
+        redis = RedisClient(settings.redis, reports_to, "questions")
         closing.push_async_callback(redis.close)
         # Beside it, so that a node keeps its slot however many questions wait for a connection.
-        lease_redis = RedisClient(settings.redis)
+        lease_redis = RedisClient(settings.redis, reports_to, "leases and routes")
         closing.push_async_callback(lease_redis.close)
     workers = HttpWorkerTransport()
     closing.push_async_callback(workers.close)
@@ -138,5 +140,5 @@ def _ports(settings: GatewaySettings, admin: TopicsAdmin, closing: AsyncExitStac
         workers,
         lambda: int(time.time() * 1000),
         random.SystemRandom(),
-        Dependencies(),
+        dependencies,
     )

@@ -44,7 +44,14 @@ class Node:
             self.parts.presence.typing,
             self.parts.queries.answerer,
         )
-        self._health = NodeHealth(ports.dependencies, self.parts.producer, lambda: self._lease.slot)
+        self._health = NodeHealth(
+            ports.dependencies,
+            ports.kafka,
+            ports.nodes,
+            ports.archive,
+            self.parts.producer,
+            lambda: self._lease.slot,
+        )
         self._tasks = OwnedTasks()
         self._draining = False
         self.turned_away = 0
@@ -59,7 +66,7 @@ class Node:
         self._tasks.start("resyncing devices", self.parts.resyncer.run)
         self._tasks.start("watching users", self.parts.presence.subscriptions.keep_watching)
         self._tasks.start("announcing the node", self.parts.urls.announce)
-        self._tasks.start("watching Kafka's acknowledgements", self._health.watch)
+        self._tasks.start("watching what the node depends on", self._health.watch)
         self._tasks.start("leasing a slot", self._lease.run)
 
     @property

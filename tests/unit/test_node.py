@@ -353,10 +353,11 @@ def test_what_can_be_read_of_a_delivery_is_delivered_and_all_devices_ask_for_the
     run(scenario())
 
 
-def test_health_says_that_kafka_acknowledges_nothing_and_that_it_does_again(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("sends", [False, True])
+def test_health_says_that_kafka_is_away_and_that_it_is_back(
+    caplog: pytest.LogCaptureFixture, sends: bool
 ) -> None:
-    """Fault 25."""
+    """Fault 25; also if there is nothing to send."""
     caplog.set_level(logging.WARNING)
 
     async def scenario() -> None:
@@ -367,16 +368,17 @@ def test_health_says_that_kafka_acknowledges_nothing_and_that_it_does_again(
         await asyncio.sleep(1)
         assert node.node.problems() == []
         world.broker.stop()
-        await alice.send(SEND)
+        if sends:
+            await alice.send(SEND)
         await asyncio.sleep(5)
         (problem,) = node.node.problems()
         assert problem.startswith("kafka is unreachable for")
         assert node.node.ready, "devices may come; what they send waits"
         await asyncio.sleep(5)
         world.broker.go_on()
-        await asyncio.sleep(2)
+        await asyncio.sleep(20)
         assert node.node.problems() == []
-        assert len(world.broker.read_all(SUBMITTED, 0)) == 1
+        assert len(world.broker.read_all(SUBMITTED, 0)) == sends
 
     run(scenario())
     lines = [record.getMessage() for record in caplog.records]
@@ -384,6 +386,43 @@ def test_health_says_that_kafka_acknowledges_nothing_and_that_it_does_again(
         "kafka is unreachable",
         "kafka is reachable again",
     ]
+
+
+def test_health_says_that_one_partition_acknowledges_nothing() -> None:
+    """Kafka answers, but a partition has no leader."""
+
+    async def scenario() -> None:
+        world = World()
+        node = world.node()
+        await node.start()
+        alice = await node.welcomed("alice")
+        world.broker.lose_leader(SUBMITTED, 0)
+        await alice.send(SEND)
+        await asyncio.sleep(5)
+        (problem,) = node.node.problems()
+        assert "1 records are not acknowledged" in problem
+        world.broker.find_leader(SUBMITTED, 0)
+        await asyncio.sleep(1)
+        assert node.node.problems() == []
+
+    run(scenario())
+
+
+def test_health_says_that_redis_is_away_and_that_it_is_back() -> None:
+    async def scenario() -> None:
+        node = World().node()
+        await node.start()
+        await asyncio.sleep(3)
+        assert node.node.problems() == []
+        node.redis.connected = False
+        await asyncio.sleep(4)
+        (problem,) = node.node.problems()
+        assert problem.startswith("redis is unreachable for")
+        node.redis.connected = True
+        await asyncio.sleep(3)
+        assert node.node.problems() == []
+
+    run(scenario())
 
 
 # Ending
