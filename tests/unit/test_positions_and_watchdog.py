@@ -1,12 +1,16 @@
 """Where a partition may go on (R3), and what the watchdog calls standing still."""
 
+import asyncio
+
 import pytest
 
 from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
 from connectors.environment import SettingsError, load
 from gateway.settings import GatewaySettings
-from streams.earlier_watchdog import PATIENCE_SECONDS, ProgressProbe, Watchdog
+from streams.progress import ProgressProbe
 from streams.tables.sequences import Header
+from streams.watchdog import PATIENCE_SECONDS, Watchdog
+from tests.harness.virtual import run
 
 STATE = Header("log", "input", log_offset=9, log_crc=77, position=19, input_time=5, input_crc=66)
 
@@ -49,52 +53,66 @@ def test_the_input_must_be_the_one_that_was_folded(found: FoundInput, differs: b
 
 
 class Watched:
-    def __init__(self) -> None:
-        self.vital = ProgressProbe("partition 0", 0, owed=True)
+    """A partition with something to read. `moves`: it gets something done every second."""
+
+    def __init__(self, moves: bool = False, owed: bool = True) -> None:
         self.kafka = True
+        self.moves = moves
+        self.owed = owed
+        self.healed = 0
+        self.progress = 0
 
-    def vitals(self) -> list[ProgressProbe]:
-        return [self.vital]
-
-    async def reachable(self) -> bool:
+    async def look(self) -> bool:
+        self.progress += self.moves
         return self.kafka
 
+    def probes(self) -> list[ProgressProbe]:
+        return [ProgressProbe("partition 0", self.progress, self.owed, self.heal)]
 
-class Clock:
-    now = 0.0
+    def heal(self) -> None:
+        self.healed += 1
 
-    def __call__(self) -> float:
-        return self.now
+
+async def watch(
+    watched: Watched, seconds: float, begins: float = 0.0
+) -> tuple[Watchdog, list[str]]:
+    """Watch for so long; what had expired by then. Kafka answers from `begins` on."""
+    watched.kafka = not begins
+    expired: list[str] = []
+    watchdog = Watchdog(watched, expired.append)
+    task = asyncio.create_task(watchdog.run())
+    await asyncio.sleep(begins)
+    watched.kafka = True
+    await asyncio.sleep(seconds - begins)
+    task.cancel()
+    return watchdog, expired
 
 
 @pytest.mark.parametrize(
     ("moves", "owed", "stuck"), [(False, True, True), (True, True, False), (False, False, False)]
 )
 def test_standing_still_needs_a_reason(moves: bool, owed: bool, stuck: bool) -> None:
-    watched, clock = Watched(), Clock()
-    watchdog = Watchdog(watched, pytest.fail, clock)
-    found = None
-    for second in range(0, int(PATIENCE_SECONDS) * 2, 5):
-        clock.now = float(second)
-        watched.vital = ProgressProbe("partition 0", second if moves else 0, owed)
-        found = watchdog.check()
-    assert (found is not None) == stuck
+    watched = Watched(moves, owed)
+    _, expired = run(watch(watched, PATIENCE_SECONDS + 3))
+    assert (len(expired), watched.healed) == (stuck, stuck)
 
 
-async def test_kafka_away_is_a_reason() -> None:
-    watched, clock = Watched(), Clock()
-    ended: list[str] = []
-    watchdog = Watchdog(watched, ended.append, clock)
-    watched.kafka = False
+def test_health_says_it_in_5_seconds_and_it_is_healed_in_10_and_ended_after_20() -> None:
+    watched = Watched()
+    watchdog, expired = run(watch(watched, 6.5))
+    assert (watched.healed, expired) == (0, [])
+    assert ["has something to do" in problem for problem in watchdog.problems()] == [True]
+    watched = Watched()
+    _, expired = run(watch(watched, 10.0))
+    assert (watched.healed, expired) == (1, [])
 
-    async def sleep(seconds: float) -> None:
-        clock.now += seconds
-        watched.kafka = clock.now > PATIENCE_SECONDS * 3
-        assert clock.now < PATIENCE_SECONDS * 5
 
-    await watchdog.run(sleep)
-    assert clock.now > PATIENCE_SECONDS * 3
-    assert len(ended) == 1
+def test_kafka_away_is_a_reason_and_the_patience_begins_when_it_is_back() -> None:
+    watched = Watched()
+    _, expired = run(watch(watched, 3 * PATIENCE_SECONDS, begins=2.5 * PATIENCE_SECONDS))
+    assert expired == []
+    _, expired = run(watch(Watched(), 4 * PATIENCE_SECONDS, begins=2.5 * PATIENCE_SECONDS))
+    assert len(expired) == 1
 
 
 def test_settings_name_what_is_wrong() -> None:
