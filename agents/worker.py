@@ -36,7 +36,7 @@ from connectors.redis.owners import Owners, RedisOwners
 from connectors.redis.routes import RedisRoutes, Routes
 from connectors.redis.watchers import RedisWatchers, Watchers
 from schemas import topics
-from streams.faust_adapter.mount import MountSettings, StageApp, mount
+from streams.faust_adapter.app import MountSettings, StageApp, mount
 from streams.inputs import Inputs
 from streams.restores import Restores
 from streams.stage import Shared, StageSpec

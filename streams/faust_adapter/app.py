@@ -1,120 +1,156 @@
-"""The Faust app of a stage that reads a coalesced topic."""
+"""A worker's stages on Faust apps: one app and one group a stage, and one web server for all of
+them, which the first app has.
 
-import asyncio
+Faust keeps the group, commits, and serves the monitor. The records come through streams/intake.py,
+the endpoints from streams/worker_api.py, and the timers run without Faust: nothing of ours that
+raises can crash it. If Faust itself crashes, the process ends.
+"""
+
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import faust
-from faust.exceptions import ConsumerNotStarted
-from faust.types import TP
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
 
-from streams.earlier_positions import PartitionPositions
-from streams.faust_adapter.consumer import SCHEME, BatchScheduler
+from connectors.kafka.ports import Kafka
+from streams.faust_adapter.consumer import SCHEME, EventScheduler, PassSchema
 from streams.faust_adapter.monitor import LightMonitor
-from streams.faust_adapter.table import LogTableManager
+from streams.faust_adapter.pages import serve
+from streams.intake import Intake
+from streams.stage import SESSION_SECONDS, Stage
+from streams.worker import Worker
+
+log = logging.getLogger(__name__)
 
 _LOUD = ("faust", "aiokafka", "mode")
 _NEVER_SECONDS = 1e9
 
+Ended = Callable[[str], None]
 
-class PipelineApp(faust.App):
-    """A Faust app whose consumer asks `intake` about the partitions of `intake_topic`.
 
-    `ended` is set when the worker must stop by itself; `closing` ends the stage's own clients, if
-    any, after the app has stopped.
-    """
+class MountSettings(NamedTuple):
+    """`servers` of Kafka, host:port[,…]; `folder` for what Faust keeps; where the web server
+    listens."""
 
-    kafka: str
-    intake: PartitionPositions
-    intake_topic: str
-    fetch_bytes: int
-    ended: asyncio.Event
-    closing: Callable[[], Awaitable[None]]
+    servers: str
+    folder: Path
+    web_bind: str
+    web_port: int
+
+
+class StageApp(faust.App):
+    """The Faust app of a stage. `ended` is called with a text when it has stopped by itself."""
+
+    stage: Stage[Any]
+    make_intake: Callable[[], Intake]
+    ended: Ended
+    confirmed_at = float("-inf")
+    """When the heartbeat was sent that the group has acknowledged last, by the monotonic clock."""
 
     @property
     def joining(self) -> bool:
         """A rebalance is going on, or the first has not ended."""
         return bool(self.rebalancing or not self.tables.actives_ready)
 
-    def input_end(self, partition: int) -> int | None:
-        """The offset after the last known record of an assigned partition of the intake, None if
-        not known."""
-        tp = TP(self.intake_topic, partition)
-        try:
-            end = self.consumer.highwater(tp) if tp in self.consumer.assignment() else -1
-        except ConsumerNotStarted:
-            return None
-        return end if end >= 0 else None
-
-    def end(self, reason: str) -> None:
-        """Stop this worker: it stands still, and a fresh one is the cure."""
-        logging.getLogger(__name__).critical("ending: %s", reason)
-        self.ended.set()
+    def _crash(self, reason: BaseException) -> None:
+        super()._crash(reason)
+        self.ended(f"Faust crashed: {reason!r}")
 
     async def on_stop(self) -> None:
-        self.ended.set()
-        await self.intake.stop()  # here, not in a table's stop: Faust comes to that late, or never
+        self.ended("Faust has stopped")
+        await self.stage.stop()  # here, not in a table's stop: Faust comes to that late, or never
         await super().on_stop()
 
 
-def make_app(
-    name: str,
-    kafka: str,
-    datadir: Path,
-    web_port: int | None,
-    web_bind: str,
-    intake: PartitionPositions,
-    intake_topic: str,
-    fetch_bytes: int = 1,
-) -> PipelineApp:
-    """An app with our settings (kafka.md): dynamic members, dark for about 3 s after a kill, one
-    event a batch. Without a `web_port` it has no monitor: the process has one already.
-    `fetch_bytes` as `Fetcher` has it."""
-    quiet_debug_loggers()
-    datadir.mkdir(parents=True, exist_ok=True)
-    app = PipelineApp(
-        name,
-        broker=f"{SCHEME}://{kafka}",
-        store="memory://",  # the log-backed table keeps its own state; Faust holds none
-        datadir=datadir,
+class _NoRecovery(Recovery):
+    def need_recovery(self) -> bool:
+        return False
+
+
+class NoTables(TableManager):
+    """Faust's `TableManager` setting: rebalances as usual, nothing to recover. Stages restore their
+    partitions themselves: Faust knows no snapshots, swallows exceptions in recovery, and would
+    begin with nothing and say nothing."""
+
+    @property
+    def recovery(self) -> Recovery:
+        recovery: Recovery | None = self.__dict__.get("_recovery")
+        if recovery is None:
+            recovery = self._recovery = _NoRecovery(
+                self.app, self, beacon=self.beacon, loop=self.loop
+            )
+        return recovery
+
+
+def mount(worker: Worker, kafka: Kafka, settings: MountSettings, ended: Ended) -> list[StageApp]:
+    """An app for each stage of the worker. Call it inside the loop they will run in; stop them in
+    reverse order."""
+    for name in _LOUD:  # Faust builds a debug record for every send: 11 % of an event's cost
+        logging.getLogger(name).setLevel(logging.INFO)
+    apps = [
+        _app(stage, kafka, settings, ended, has_web=stage is worker.stages[0])
+        for stage in worker.stages
+    ]
+    serve(apps[0], worker.api)
+    return apps
+
+
+def _app(
+    stage: Stage[Any], kafka: Kafka, settings: MountSettings, ended: Ended, has_web: bool
+) -> StageApp:
+    spec = stage.spec
+    folder = settings.folder / spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    app = StageApp(
+        spec.group,
+        broker=f"{SCHEME}://{settings.servers}",
+        store="memory://",
+        datadir=folder,
         Monitor=LightMonitor,
-        ConsumerScheduler=BatchScheduler,
-        TableManager=LogTableManager,
+        ConsumerScheduler=EventScheduler,
+        TableManager=NoTables,
         cython_optimizations=True,
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_buffer_maxsize=64,
         stream_wait_empty=False,  # or one halted partition would hang every rebalance
         stream_recovery_delay=0.0,
-        broker_session_timeout=3.0,
+        broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=0.5,
         broker_rebalance_timeout=10.0,
         broker_commit_interval=1.0,
-        broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; streams/watchdog.py sees who stands still
+        broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; see streams/watchdog.py
         consumer_metadata_max_age_ms=10_000,
-        web_enabled=web_port is not None,
-        web_bind=web_bind,
+        web_enabled=has_web,
+        web_bind=settings.web_bind,
         web_host="127.0.0.1",
-        web_port=web_port,
-        web_stats_enabled=True,
-        web_metrics_enabled=True,
+        web_port=settings.web_port,
     )
-    app.kafka = kafka
-    app.intake = intake
-    app.intake_topic = intake_topic
-    app.fetch_bytes = fetch_bytes
-    app.ended = asyncio.Event()
-    app.closing = _nothing
+    app.stage = stage
+    app.make_intake = lambda: Intake(lambda: kafka.fetcher(spec.topic, spec.fetch_bytes), stage)
+    app.ended = ended
+    stage.membership = lambda: (app.rebalancing_count, app.joining)
+    stage.confirmed_at = lambda: app.confirmed_at
+
+    async def seek(partition: int) -> None:
+        await app.consumer.seek_stage(partition)
+
+    stage.seek = seek
+    stage.renew = lambda: app.consumer.renew()
+
+    @app.on_partitions_assigned.connect
+    async def assigned(sender: Any, assigned: Any, **options: Any) -> None:
+        await stage.assigned({tp.partition for tp in assigned if tp.topic == spec.topic})
+
+    # No exception leaves the agent: Faust would acknowledge the event all the same.
+    @app.agent(
+        app.topic(spec.topic, schema=PassSchema(), partitions=spec.partitions), name=spec.name
+    )
+    async def agent(stream: Any) -> None:
+        async for event in stream.events():
+            stage.feed(event.message.partition, event.value)
+
     return app
-
-
-async def _nothing() -> None:
-    pass
-
-
-def quiet_debug_loggers() -> None:
-    """Faust builds a debug record for every send and drops it in the handler: 11 % of an event's
-    cost."""
-    for name in _LOUD:
-        logging.getLogger(name).setLevel(logging.INFO)

@@ -22,7 +22,7 @@ from agents.settings import WorkerSettings
 from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
-from streams.faust_adapter.mount import StageApp
+from streams.faust_adapter.app import StageApp
 
 WHERE = {
     "append": "an append that Kafka never reports on",

@@ -13,15 +13,10 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from connectors.kafka.record import Record
-from streams.faust_adapter.consumer import (
-    MAX_BYTES,
-    MAX_RECORDS,
-    BatchConsumer,
-    BatchScheduler,
-    coalesce,
-)
+from streams.faust_adapter.app import NoTables
+from streams.faust_adapter.consumer import EventScheduler, StageConsumer
 from streams.faust_adapter.monitor import LightMonitor
-from streams.faust_adapter.table import LogTableManager
+from streams.intake import MAX_BYTES, MAX_RECORDS, coalesce
 
 
 def record(offset: int, size: int = 10, partition: int = 0) -> Record:
@@ -42,7 +37,7 @@ def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
         "_add_gap",
         "_new_offset",
     ):
-        assert name in BatchConsumer.__dict__
+        assert name in StageConsumer.__dict__
         assert hasattr(driver.Consumer, name)
     assert "self._getmany(" in inspect.getsource(Consumer._wait_next_records)
     assert "self._new_offset(tp)" in inspect.getsource(Consumer._filter_committable_offsets)
@@ -54,7 +49,7 @@ def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
 
 
 def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
-    assert BatchConsumer.RebalanceListener is not driver.Consumer.RebalanceListener
+    assert StageConsumer.RebalanceListener is not driver.Consumer.RebalanceListener
     assert "consumer.RebalanceListener(self)" in inspect.getsource(driver.AIOKafkaConsumerThread)
     assert "max_poll_interval_ms=int(max_poll_interval * 1000.0)" in inspect.getsource(
         driver.AIOKafkaConsumerThread
@@ -65,7 +60,7 @@ def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
 def test_recovery_has_nothing_to_do_and_still_reports() -> None:
     assert "self.need_recovery()" in inspect.getsource(Recovery)
     assert isinstance(TableManager.recovery, property)
-    assert isinstance(LogTableManager.recovery, property)
+    assert isinstance(NoTables.recovery, property)
     assert "table.on_recovery_completed" in inspect.getsource(Recovery.on_recovery_completed)
     assert "table.on_rebalance" in inspect.getsource(TableManager.on_rebalance)
 
@@ -80,25 +75,17 @@ def test_the_monitor_still_has_the_sensors_that_are_silenced() -> None:
 
 
 def test_an_event_is_what_was_fetched_bounded_by_count_and_bytes() -> None:
-    by_count = list(coalesce("t", [record(n) for n in range(MAX_RECORDS * 2 + 1)]))
-    assert [len(event.value) for event in by_count] == [MAX_RECORDS, MAX_RECORDS, 1]
-    assert [event.offset for event in by_count] == [
+    by_count = list(coalesce([record(n) for n in range(MAX_RECORDS * 2 + 1)]))
+    assert [len(event) for event in by_count] == [MAX_RECORDS, MAX_RECORDS, 1]
+    assert [event[-1].offset for event in by_count] == [
         MAX_RECORDS - 1,
         MAX_RECORDS * 2 - 1,
         MAX_RECORDS * 2,
     ]
-    by_bytes = list(coalesce("t", [record(n, MAX_BYTES // 2) for n in range(5)]))
-    assert [len(event.value) for event in by_bytes] == [2, 2, 1]
-    assert [event.serialized_value_size for event in by_bytes] == [
-        MAX_BYTES,
-        MAX_BYTES,
-        MAX_BYTES // 2,
-    ]
-    assert [len(event.value) for event in coalesce("t", [record(0, MAX_BYTES * 3), record(1)])] == [
-        1,
-        1,
-    ]
-    assert list(coalesce("t", [])) == []
+    by_bytes = list(coalesce([record(n, MAX_BYTES // 2) for n in range(5)]))
+    assert [len(event) for event in by_bytes] == [2, 2, 1]
+    assert [len(event) for event in coalesce([record(0, MAX_BYTES * 3), record(1)])] == [1, 1]
+    assert list(coalesce([])) == []
 
 
 def test_the_scheduler_takes_turns_between_partitions() -> None:
@@ -106,4 +93,4 @@ def test_the_scheduler_takes_turns_between_partitions() -> None:
         TP("t", 0): [record(n) for n in range(MAX_RECORDS * 2)],
         TP("t", 1): [record(0, partition=1)],
     }
-    assert [tp.partition for tp, _ in BatchScheduler().iterate(records)] == [0, 1, 0]
+    assert [tp.partition for tp, _ in EventScheduler().iterate(records)] == [0, 1, 0]
