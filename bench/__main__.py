@@ -75,7 +75,7 @@ def _measure(quick: bool, archive_rows: int) -> dict[str, Any]:
             keep(f"c_poisson_{rate}", figures)
         keep("d_idle", connections.idle(stack, 500 if quick else 5_000, 2 if quick else 10))
         keep("e_come_back", connections.come_back(stack, 100 if quick else 1_000, 50))
-    with system(gateways=2, cursors=1, presence=1) as stack:
+    with system(gateways=2, cursors=None, presence=None) as stack:
         sockets.warm(stack, 3 if quick else 20)
         for window in WINDOWS:
             figures = sockets.closed_loop(stack, window, 2 if quick else 15, 3, receipts=True)

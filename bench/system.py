@@ -72,17 +72,19 @@ def system(
     workers: int = 1,
     gateways: int = 1,
     archivers: int | None = None,
-    cursors: int = 0,
-    presence: int = 0,
+    cursors: int | None = 0,
+    presence: int | None = 0,
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
-    `archivers` None means without ClickHouse."""
+    `archivers` None means without ClickHouse; `cursors` and `presence` None mean that the workers
+    run these stages."""
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
         options = ["--home", folder, "--base-port", str(_BASE_PORT)]
         environment = {**os.environ, "MESSENGER_KAFKA_JVM": _JVM, "MESSENGER_FRAME_RATE": "1000000"}
-        counts = ["--workers", str(workers), "--gateways", str(gateways), "--cursors", str(cursors)]
-        counts += ["--presence", str(presence)]
+        counts = ["--workers", str(workers), "--gateways", str(gateways)]
+        counts += [] if cursors is None else ["--cursors", str(cursors)]
+        counts += [] if presence is None else ["--presence", str(presence)]
         counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         command = [sys.executable, "-m", "ops", "local", "up", *options, *counts]
         with subprocess.Popen(

@@ -22,5 +22,7 @@ settings.load_profile(os.environ.get("MESSENGER_HYPOTHESIS", "default"))
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Kafka, Redis, a worker and two gateways. Tests that kill or wipe something start their
     own."""
-    with Stack(tmp_path_factory.mktemp("stack"), gateways=2, cursors=1, presence=1) as running:
+    with Stack(
+        tmp_path_factory.mktemp("stack"), gateways=2, cursors=None, presence=None
+    ) as running:
         yield running

@@ -59,7 +59,12 @@ def command() -> None:
     help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 (MESSENGER_BASE_PORT)",
 )
 @click.option(
-    "--workers", envvar="WORKERS", default=1, show_default=True, type=click.IntRange(0, MAX_WORKERS)
+    "--workers",
+    envvar="WORKERS",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, MAX_WORKERS),
+    help="workers, each with the sequencer, the cursors and presence",
 )
 @click.option(
     "--gateways",
@@ -76,14 +81,16 @@ def command() -> None:
     type=click.IntRange(0, MAX_ARCHIVERS),
 )
 @click.option(
-    "--cursors", envvar="CURSORS", default=1, show_default=True, type=click.IntRange(0, MAX_CURSORS)
+    "--cursors",
+    envvar="CURSORS",
+    type=click.IntRange(0, MAX_CURSORS),
+    help="workers of their own for the cursors; else the workers run them",
 )
 @click.option(
     "--presence",
     envvar="PRESENCE",
-    default=1,
-    show_default=True,
     type=click.IntRange(0, MAX_PRESENCE),
+    help="workers of their own for presence; else the workers run it",
 )
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
@@ -93,8 +100,8 @@ def up(
     workers: int,
     gateways: int,
     archivers: int,
-    cursors: int,
-    presence: int,
+    cursors: int | None,
+    presence: int | None,
     no_archive: bool,
     detach: bool,
 ) -> None:
@@ -185,8 +192,8 @@ def _detach(
     workers: int,
     gateways: int,
     archivers: int,
-    cursors: int,
-    presence: int,
+    cursors: int | None,
+    presence: int | None,
     no_archive: bool,
 ) -> None:
     output = place.logs / "supervisor.log"
@@ -199,7 +206,8 @@ def _detach(
         "--archivers",
         str(archivers),
     ]
-    arguments += ["--cursors", str(cursors), "--presence", str(presence)]
+    arguments += [] if cursors is None else ["--cursors", str(cursors)]
+    arguments += [] if presence is None else ["--presence", str(presence)]
     arguments += ["--no-archive"] if no_archive else []
     with output.open("wb") as log:
         process = subprocess.Popen(

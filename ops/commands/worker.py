@@ -17,8 +17,8 @@ from ops.exits import exit_codes, fail
     type=click.Choice(["sequencer", "cursors", "presence", "archiver"]),
 )
 def command(stages: tuple[str, ...]) -> None:
-    """Run one of the STAGES: the sequencer; the cursors, which keep what was received and read;
-    presence; or the archiver, which brings every message, and when it was delivered and read, to
+    """Run STAGES in one process: the sequencer; the cursors, which keep what was received and read;
+    presence; the archiver, which brings every message, and when it was delivered and read, to
     ClickHouse.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder),
@@ -29,7 +29,7 @@ def command(stages: tuple[str, ...]) -> None:
     \b
     Example:
       MESSENGER_KAFKA=127.0.0.1:8408 MESSENGER_REDIS=redis://127.0.0.1:8410/0 \\
-      MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer
+      MESSENGER_STATE_DIR=/var/lib/messenger messenger worker sequencer cursors presence
     """
     from agents.settings import WorkerSettings
     from agents.worker import BUILDERS, run

@@ -3,7 +3,7 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -66,8 +66,10 @@ class Layout(NamedTuple):
     gateways: int
     archivers: int | None = 1
     """None: without an archive, and without ClickHouse."""
-    cursors: int = 1
-    presence: int = 1
+    cursors: int | None = None
+    """Workers that run only this stage. None: the `workers` run it, too."""
+    presence: int | None = None
+    """The same."""
     partitions: int = 4
 
     @property
@@ -102,11 +104,15 @@ class Layout(NamedTuple):
         parts = [self._kafka([[*messenger, "topics", "create", "--wait", "60"]]), self._redis()]
         if self.archivers is not None:
             parts.append(self._clickhouse([[*messenger, "archive", "migrate"]]))
-        parts += self._stages("worker", "sequencer", self.workers, _WORKERS)
-        parts += self._stages("cursors", "cursors", self.cursors, _CURSORS)
-        parts += self._stages("presence", "presence", self.presence, _PRESENCE)
+        together = ["sequencer"]
+        together += ["cursors"] if self.cursors is None else []
+        together += ["presence"] if self.presence is None else []
+        parts += self._workers("worker", together, self.workers, _WORKERS)
+        parts += self._workers("cursors", ["cursors"], self.cursors or 0, _CURSORS)
+        parts += self._workers("presence", ["presence"], self.presence or 0, _PRESENCE)
         archiving = {"MESSENGER_CLICKHOUSE": self.clickhouse("archiver")}
-        parts += self._stages("archiver", "archiver", self.archivers or 0, _ARCHIVERS, archiving)
+        archivers = self.archivers or 0
+        parts += self._workers("archiver", ["archiver"], archivers, _ARCHIVERS, archiving)
         for number in range(1, self.gateways + 1):
             port = self.base_port + number - 1
             parts.append(
@@ -130,15 +136,16 @@ class Layout(NamedTuple):
             )
         return parts
 
-    def _stages(
+    def _workers(
         self,
         name: str,
-        stage: str,
+        stages: Sequence[str],
         count: int,
         first_port: int,
         more: Mapping[str, str] = MappingProxyType({}),
     ) -> list[Part]:
-        """`count` workers of a stage."""
+        """`count` workers, each with all of these stages."""
+        endpoints = ", ".join(f"/{stage}/" for stage in stages)
         parts = []
         for number in range(1, count + 1):
             port = self.base_port + first_port + number - 1
@@ -147,7 +154,7 @@ class Layout(NamedTuple):
                 Part(
                     Kind.STAGE,
                     f"{name}-{number}",
-                    [sys.executable, "-m", "ops", "worker", stage],
+                    [sys.executable, "-m", "ops", "worker", *stages],
                     {
                         **self.environment(),
                         **more,
@@ -159,7 +166,7 @@ class Layout(NamedTuple):
                     5.0,
                     [],
                     [],
-                    f"http://127.0.0.1:{port}/{stage}/ (Faust monitor: /, /performance/)",
+                    f"http://127.0.0.1:{port}/ (Faust monitor; {endpoints})",
                 )
             )
         return parts

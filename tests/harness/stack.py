@@ -27,7 +27,8 @@ _READY_SECONDS = 90.0
 
 class Stack:
     """Use it as a context manager; `home` is an empty or an earlier stack's folder. `archivers`
-    None: without ClickHouse."""
+    None: without ClickHouse. `cursors` and `presence` are workers of their own for the stage; None:
+    the workers run it."""
 
     def __init__(
         self,
@@ -36,8 +37,8 @@ class Stack:
         gateways: int = 1,
         base_port: int | None = None,
         archivers: int | None = None,
-        cursors: int = 0,
-        presence: int = 0,
+        cursors: int | None = 0,
+        presence: int | None = 0,
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
@@ -46,10 +47,9 @@ class Stack:
             str(workers),
             "--gateways",
             str(gateways),
-            "--cursors",
-            str(cursors),
         ]
-        self._counts += ["--presence", str(presence)]
+        self._counts += [] if cursors is None else ["--cursors", str(cursors)]
+        self._counts += [] if presence is None else ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"

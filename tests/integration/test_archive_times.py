@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack with an archive whose archiver this module may kill, and wipe what it has written."""
-    with Stack(tmp_path_factory.mktemp("times") / "stack", archivers=1, cursors=1) as stack:
+    with Stack(tmp_path_factory.mktemp("times") / "stack", archivers=1, cursors=None) as stack:
         yield stack
 
 

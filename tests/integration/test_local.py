@@ -18,7 +18,7 @@ def alive(stack: Stack, parts: dict[str, dict[str, int]]) -> list[str]:
 
 
 def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "one", archivers=1)
+    stack = Stack(tmp_path / "one", archivers=1, cursors=None, presence=None)
     stack.start()
     try:
         status = json.loads(stack.run("local", "status", "--json", check=True).stdout)
