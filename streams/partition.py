@@ -90,7 +90,8 @@ class Partition(abc.ABC):
         self.retry = runtime.retry(self.name)
         self._next: int | None = None
         self._committable: int | None = None
-        self._seeking = False
+        self._seeking = True
+        """Nothing that comes now is from `next_offset` on."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._blocking: asyncio.Future[Any] | None = None
 
@@ -141,6 +142,11 @@ class Partition(abc.ABC):
     def idle(self) -> bool:
         """Nothing that was read is still to be done."""
         return True
+
+    @property
+    def owes(self) -> bool:
+        """It has something to do beside reading, and must get on with it."""
+        return not self.idle
 
     @property
     def readable(self) -> bool:
@@ -301,7 +307,8 @@ class Partition(abc.ABC):
             return
         self.status = Status.RUNNING
         log.info("%s is restored, and reads from offset %d", self.name, self._next)
-        await self.retry(self.begin)
+        await self.retry(self.begin, *self.retry_seconds)
+        self._seeking = False
         await self.runtime.seek(self.number)
         await self.run()
 

@@ -279,7 +279,7 @@ class Stage(Generic[P]):
                 position, seen = partition.next_offset, partition.seen
                 behind = seen is not None and position is not None and seen.end > position
                 unread = behind and not partition.full
-                owed = (unread or not partition.idle) and not waits
+                owed = (unread or partition.owes) and not waits
                 heal = self.renew if unread else None
                 yield ProgressProbe(partition.name, partition.progress, owed, heal)
 

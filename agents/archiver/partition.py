@@ -51,6 +51,11 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
         self.error_at: int | None = None
         self._io = io
 
+    @property
+    def owes(self) -> bool:
+        """Rows wait for more rows, and an insert has a time limit of its own."""
+        return False
+
     def decode(self, record: Record) -> Sequence[R]:
         return self._io.content.rows(self.number, record.offset, record.value)
 

@@ -228,3 +228,18 @@ async def test_no_trouble_outside_halts_a_partition(
         await run.done(2)
         assert partition.status is Status.RUNNING
         assert (await run.health()) == (200, [])
+
+
+async def test_nothing_is_read_before_the_partition_is_claimed(
+    kafka: MemoryKafka, redis: MemoryRedis, make: Callable[[], Run]
+) -> None:
+    """gateway/queries/worker_client.py relies on it."""
+    redis.connected = False
+    say(kafka, 1)
+    async with make() as run:
+        await eventually(lambda: "redis" in run.partition.retry.problem)
+        run.intake.assign([0])  # as after a rebalance
+        await asyncio.sleep(0.1)
+        assert (run.partition.paused, run.figures["records"]) == (True, 0)
+        redis.connected = True
+        await run.done(1)
