@@ -57,6 +57,14 @@ PRODUCER = {"linger.ms": 0, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
 """One for all stages. Nothing is given up while Kafka is away (R6): who waits for a report says
 so. Nothing lingers: some stage's deliveries wait for each record."""
 
+_WAITS = {
+    "kafka": "reading and sending wait",
+    "redis": "deliveries wait",
+    "clickhouse": "archiving waits",
+    "disk": "the tables wait",
+}
+"""What waits while an outside system is away, for the log."""
+
 
 class WorkerPorts(NamedTuple):
     """What a stage may be built from: the outside systems as a worker process sees them. `owners`
@@ -217,11 +225,14 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.signalled)
     kafka = KafkaCluster(settings.kafka, admin)
+    dependencies = Dependencies()
+    for name, waits in _WAITS.items():
+        dependencies.get(name, waits)
     try:
-        redis = RedisClient(settings.redis)
+        redis = RedisClient(settings.redis, dependencies.get("redis"), "the worker's Redis client")
     except ValueError as error:
         raise SettingsError(f"MESSENGER_REDIS: {error}") from None
-    ports = _ports(settings, kafka, redis)
+    ports = _ports(settings, kafka, redis, dependencies)
     specs = [spec for build in builders for spec in build(ports)]
     worker = Worker(specs, ports.shared, ending.failed)
     folder = Path(settings.state_dir) / "faust"
@@ -250,11 +261,13 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     return ending.code
 
 
-def _ports(settings: WorkerSettings, kafka: KafkaCluster, redis: RedisClient) -> WorkerPorts:
+def _ports(
+    settings: WorkerSettings, kafka: KafkaCluster, redis: RedisClient, dependencies: Dependencies
+) -> WorkerPorts:
     shared = Shared(
         Inputs(kafka),
         Restores(),
-        Dependencies(),
+        dependencies,
         now=lambda: int(time.time() * 1000),
         random=random.random,
     )
