@@ -196,7 +196,7 @@ class PresenceState(_Event, frozen=True):
     def online(self) -> bool:
         return bool(self.nodes)
 
-    def outdoes(self, other: "PresenceState") -> bool:
+    def supersedes(self, other: "PresenceState") -> bool:
         """Whether this state is later than `other`, a state of the same user.
 
         Two owners of a partition may both write states, since one of them may have been paused. Of

@@ -53,7 +53,7 @@ class TablePartition(
         """Kafka's id of the input."""
         self._io = io
         self._start = 0
-        self._outdone: dict[Key, Value] = {}
+        self._superseded: dict[Key, Value] = {}
 
     # What a stage says
 
@@ -63,9 +63,9 @@ class TablePartition(
         table: Table,
         values: Iterable[bytes],
         changed: dict[Key, Value],
-        outdone: dict[Key, Value],
+        superseded: dict[Key, Value],
     ) -> None:
-        """Fold records of the changelog: what is new into `changed`; into `outdone` what the table
+        """Fold records of the changelog: what is new into `changed`; into `superseded` what the table
         knows better than the last record of the same key."""
 
     @abc.abstractmethod
@@ -90,9 +90,9 @@ class TablePartition(
     async def restore(self) -> int:
         if self.table is None:
             await self.in_restores(self._restore)
-        # An owner that was paused may have written, late, what its successor has outdone, and
+        # An owner that was paused may have written, late, what its successor has superseded, and
         # compaction would keep that.
-        await self.append(self._outdone)
+        await self.append(self._superseded)
         return self._start
 
     async def begin(self) -> None:
@@ -142,7 +142,7 @@ class TablePartition(
                 table = self._io.open_table(self.number)
             with contextlib.closing(self._io.kafka.reader(group=self._io.group)) as reader:
                 self._find_start(reader, table.header, topics[self.runtime.topic])
-                self._outdone = self._read_changelog(reader, table, topics[self._io.changelog])
+                self._superseded = self._read_changelog(reader, table, topics[self._io.changelog])
         except BaseException:
             table.close()
             raise
@@ -163,14 +163,14 @@ class TablePartition(
         to keep."""
         start, end = reader.watermarks(self._io.changelog, self.number)
         first = max(start, table.header.offset if table.header else 0)
-        outdone: dict[Key, Value] = {}
+        superseded: dict[Key, Value] = {}
         for batch in reader.batches(
             self._io.changelog, self.number, first, end, lambda: self.stopped
         ):
             changed: dict[Key, Value] = {}
-            self.fold_changelog(table, [record.value for record in batch], changed, outdone)
+            self.fold_changelog(table, [record.value for record in batch], changed, superseded)
             table.write(changed, Header(topic_id, batch[-1].offset + 1, self.input_id))
         if self.stopped:
             raise Stopped
         table.write({}, Header(topic_id, end, self.input_id))
-        return outdone
+        return superseded

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from agents.rules.cursors import Cursor, CursorId, Outcome, fold_kept, fold_receipts, mark_of
+from agents.rules.cursors import Cursor, CursorId, Outcome, fold_changelog, fold_receipts, mark_of
 from agents.rules.marks import deliveries
 from connectors.kafka.record import Record
 from connectors.redis.routes import Routes
@@ -38,9 +38,9 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
         table: CursorTable,
         values: Iterable[bytes],
         changed: dict[CursorId, Cursor],
-        outdone: dict[CursorId, Cursor],
+        superseded: dict[CursorId, Cursor],
     ) -> None:
-        fold_kept(table, map(decode_cursor, values), changed, outdone)
+        fold_changelog(table, map(decode_cursor, values), changed, superseded)
 
     def record(self, key: CursorId, value: Cursor) -> tuple[bytes, bytes]:
         cursor = CursorRecord(SCHEMA_VERSION, *key, *value)
@@ -55,7 +55,7 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
         await self.append(outcome.changed)
         table.write(outcome.changed)
         self.figures["changed"] += len(outcome.changed)
-        await self._deliver(table, outcome.told)
+        await self._deliver(table, outcome.published)
 
     async def _deliver(self, table: CursorTable, told: dict[tuple[str, str], bool]) -> None:
         """The marks of (conversation, user) to those who see them."""

@@ -4,7 +4,14 @@ not."""
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-from agents.rules.presence import Absences, Outcome, Said, fold_kept, fold_presence, node_gone
+from agents.rules.presence import (
+    Absences,
+    NodeChange,
+    Outcome,
+    fold_changelog,
+    fold_presence,
+    node_gone,
+)
 from connectors.kafka.record import Record
 from connectors.redis.routes import LEASE_SECONDS, Holders
 from connectors.redis.watchers import Watchers
@@ -34,7 +41,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
 
     What is in the topic or in the table has been delivered. So whoever folds a fact again, or finds
     a node dead again, either changes something and delivers it, or has nothing to deliver. An owner
-    that was paused may deliver and append what its successor has outdone: nodes, and the next
+    that was paused may deliver and append what its successor has superseded: nodes, and the next
     restore, leave it out.
     """
 
@@ -60,9 +67,9 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
         table: PresenceTable,
         values: Iterable[bytes],
         changed: dict[str, PresenceState],
-        outdone: dict[str, PresenceState],
+        superseded: dict[str, PresenceState],
     ) -> None:
-        fold_kept(table, map(decode_presence_state, values), changed, outdone)
+        fold_changelog(table, map(decode_presence_state, values), changed, superseded)
 
     def record(self, key: str, value: PresenceState) -> tuple[bytes, bytes]:
         return encode_event(value), key.encode()
@@ -72,7 +79,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
             for node in {told.fact.node for told in facts}:
                 self._absences.heard(node)
             outcome = Outcome({}, set())
-            fold_presence(self, (Said(*told) for told in facts), self.input_id, outcome)
+            fold_presence(self, (NodeChange(*told) for told in facts), self.input_id, outcome)
             await self._deliver_and_keep(outcome)
 
     async def look(self, asked: float, holders: Holders) -> None:
@@ -100,7 +107,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
             return
         self._delivering = outcome.changed
         try:
-            await self._deliver(sorted(outcome.told))
+            await self._deliver(sorted(outcome.published))
             await self.append(outcome.changed)
             if self.table is table:
                 table.write(outcome.changed)
@@ -123,7 +130,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
     # What gateways, and the rules, ask
 
     def state(self, user: str) -> PresenceState | None:
-        """`Known` of the rules."""
+        """`PresenceView` of the rule."""
         if user in self._delivering:
             return self._delivering[user]
         return self.table.state(user) if self.table is not None else None

@@ -26,7 +26,7 @@ class Cursor(NamedTuple):
 NONE = Cursor(0, 0)
 
 
-class Known(Protocol):
+class CursorView(Protocol):
     """The cursors before the fold: the table, or a twin in memory."""
 
     def get(self, cursor: CursorId) -> tuple[int, int]:
@@ -37,18 +37,18 @@ class Known(Protocol):
 
 
 class Outcome(NamedTuple):
-    """`changed`: the new values of cursors (seq 0: delete it). `told`: the marks to publish,
+    """`changed`: the new values of cursors (seq 0: delete it). `published`: the marks to publish,
     (conversation, user) → whether the user's own devices need the mark, too."""
 
     changed: dict[CursorId, Cursor]
-    told: dict[tuple[str, str], bool]
+    published: dict[tuple[str, str], bool]
 
 
 def fold_receipts(
-    known: Known, items: Iterable[tuple[Receipt | DeviceForgotten, int]], outcome: Outcome
+    known: CursorView, items: Iterable[tuple[Receipt | DeviceForgotten, int]], outcome: Outcome
 ) -> None:
     """Fold receipts, each with the broker's time (ms) of its record, into `outcome`."""
-    changed, told = outcome
+    changed, published = outcome
     for item, time in items:
         if isinstance(item, DeviceForgotten):
             changed.update(dict.fromkeys(known.of_device(item.user, item.device), NONE))
@@ -64,19 +64,19 @@ def fold_receipts(
                 changed[cursor] = Cursor(item.seq, time)
             if item.seq >= seq and name in (RECEIVED, READ):
                 place = item.conversation, item.user
-                told[place] = told.get(place, False) or name == READ
+                published[place] = published.get(place, False) or name == READ
 
 
-def fold_kept(
-    known: Known,
+def fold_changelog(
+    known: CursorView,
     records: Iterable[CursorRecord],
     changed: dict[CursorId, Cursor],
-    outdone: dict[CursorId, Cursor],
+    superseded: dict[CursorId, Cursor],
 ) -> None:
     """Fold records of the topic `cursors` into `changed`, for a restore.
 
     A paused owner may wake and append a cursor that is lower than its successor's, and compaction
-    would keep the lower one. `outdone` collects the higher cursors that a lower record followed;
+    would keep the lower one. `superseded` collects the higher cursors that a lower record followed;
     the caller writes those that remain to the topic again.
     """
     for record in records:
@@ -86,13 +86,13 @@ def fold_kept(
         )
         now = changed.get(cursor) or Cursor(*known.get(cursor))
         if 0 < value.seq < now.seq:
-            outdone[cursor] = now
+            superseded[cursor] = now
         else:
             changed[cursor] = value
-            outdone.pop(cursor, None)
+            superseded.pop(cursor, None)
 
 
-def mark_of(known: Known, conversation: str, user: str) -> Mark:
+def mark_of(known: CursorView, conversation: str, user: str) -> Mark:
     """The `mark` frame for a user's cursors in a conversation."""
     received, read = (
         known.get((conversation, user, RECEIVED)),

@@ -11,14 +11,14 @@ from typing import NamedTuple, Protocol
 from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceState
 
 
-class Known(Protocol):
+class PresenceView(Protocol):
     """The states before the fold: the table, or a twin in memory."""
 
     def state(self, user: str) -> PresenceState | None:
         """The user's state, None if no node has ever named the user."""
 
 
-class Said(NamedTuple):
+class NodeChange(NamedTuple):
     """A change that a node published in input record `offset`, at the broker's `time`."""
 
     change: PresenceChange
@@ -27,17 +27,19 @@ class Said(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`changed`: the new states of users. `told`: users that came online or went offline, so their
+    """`changed`: the new states of users. `published`: users that came online or went offline, so their
     watchers must get it."""
 
     changed: dict[str, PresenceState]
-    told: set[str]
+    published: set[str]
 
 
-def fold_presence(known: Known, said: Iterable[Said], topic: str, outcome: Outcome) -> None:
+def fold_presence(
+    known: PresenceView, changes: Iterable[NodeChange], topic: str, outcome: Outcome
+) -> None:
     """Fold changes from the input topic with id `topic` into `outcome`, without those that a user's
     state covers already."""
-    for change, time, offset in said:
+    for change, time, offset in changes:
         before = _before(known, change.user, outcome)
         if before.topic == topic and offset <= before.offset:
             continue
@@ -45,37 +47,39 @@ def fold_presence(known: Known, said: Iterable[Said], topic: str, outcome: Outco
         _set(before, nodes, time, topic, offset, outcome)
 
 
-def node_gone(known: Known, users: Iterable[str], node: str, time: int, outcome: Outcome) -> None:
+def node_gone(
+    known: PresenceView, users: Iterable[str], node: str, time: int, outcome: Outcome
+) -> None:
     """Fold the end of a node's lease into `outcome`: none of `users` is online there any more."""
     for user in users:
         before = _before(known, user, outcome)
         _set(before, {*before.nodes} - {node}, time, before.topic, before.offset, outcome)
 
 
-def fold_kept(
-    known: Known,
+def fold_changelog(
+    known: PresenceView,
     states: Iterable[PresenceState],
     changed: dict[str, PresenceState],
-    outdone: dict[str, PresenceState],
+    superseded: dict[str, PresenceState],
 ) -> None:
     """Fold records of the topic `presence` into `changed`, for a restore.
 
     A paused owner may wake and append a state that is earlier than its successor's, and compaction
-    would keep the earlier one. `outdone` collects the later states that an earlier record followed;
+    would keep the earlier one. `superseded` collects the later states that an earlier record followed;
     the caller writes those that remain to the topic again.
     """
     for state in states:
         before = changed.get(state.user) or known.state(state.user)
-        if before is None or state.outdoes(before):
+        if before is None or state.supersedes(before):
             changed[state.user] = state
-            outdone.pop(state.user, None)
+            superseded.pop(state.user, None)
         elif state == before:
-            outdone.pop(state.user, None)
+            superseded.pop(state.user, None)
         else:
-            outdone[state.user] = before
+            superseded[state.user] = before
 
 
-def _before(known: Known, user: str, outcome: Outcome) -> PresenceState:
+def _before(known: PresenceView, user: str, outcome: Outcome) -> PresenceState:
     return (
         outcome.changed.get(user)
         or known.state(user)
@@ -92,7 +96,7 @@ def _set(
     )
     outcome.changed[before.user] = state
     if state.online != before.online:
-        outcome.told.add(before.user)
+        outcome.published.add(before.user)
 
 
 class Absences:

@@ -48,7 +48,7 @@ class _Watched:
 
     def learn(self, state: PresenceState) -> bool:
         """Remember a state; False if it is no later than the one they were told."""
-        if self.state is not None and not state.outdoes(self.state):
+        if self.state is not None and not state.supersedes(self.state):
             return False
         self.state = state
         return True

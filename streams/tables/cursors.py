@@ -23,7 +23,7 @@ Name = tuple[str, str, str]
 
 
 class CursorTable(Rocks[Header]):
-    """`Known` (agents/rules/cursors.py) on RocksDB."""
+    """`CursorView` (agents/rules/cursors.py) on RocksDB."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         super().__init__(folder, disk, Header)

@@ -16,7 +16,7 @@ from streams.tables.rocks import Disk, Rocks
 
 
 class PresenceTable(Rocks[Header]):
-    """`Known` (agents/rules/presence.py) on RocksDB."""
+    """`PresenceView` (agents/rules/presence.py) on RocksDB."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         super().__init__(folder, disk, Header)

@@ -40,7 +40,7 @@ class Cursors(MemoryCursors):
             for cursor, value in outcome.changed.items():
                 assert not value.seq or value.seq > self.get(cursor)[0], "never backwards"
             self.write(outcome.changed)
-            told += outcome.told
+            told += outcome.published
         return told
 
     def seqs(self) -> dict[cursors.CursorId, int]:
@@ -115,7 +115,7 @@ class Users(MemoryPresence):
         self.disk = Disk({}, {}, [])
 
     def apply(self, outcome: presence.Outcome) -> None:
-        for user in outcome.told:
+        for user in outcome.published:
             before, after = self.state(user), outcome.changed[user]
             assert (before is not None and before.online) != after.online, (
                 "told only what is news, and once"
@@ -145,7 +145,7 @@ def test_a_user_is_online_while_any_living_node_says_so(
         for item in (item for item in items for _ in range(2)):  # each is said twice
             time += 1
             outcome = presence.Outcome({}, set())
-            presence.fold_presence(users, [presence.Said(item, time, time)], "input", outcome)
+            presence.fold_presence(users, [presence.NodeChange(item, time, time)], "input", outcome)
             users.apply(outcome)
             table.write(outcome.changed)
         for node in dead:
