@@ -12,14 +12,13 @@ import asyncio
 import logging
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from agents.rules.batch import Batch
 from agents.rules.fold import DeadItem
 from agents.sequencer.log_applier import LogApplier
+from agents.sequencer.ports import AppendEvents, LogPort
 from connectors.kafka.ports import OffsetGone, QueueFull
-from connectors.kafka.record import Record
 from schemas.codec import encode_event
 from schemas.events import LogRecord
 from streams.partition import Halt
@@ -33,34 +32,6 @@ MAX_BYTES = 16 * 1024 * 1024
 _RETRY_SECONDS = 0.05
 _SLICE_BYTES = 256 * 1024
 """Of the log, decoded at once: a few milliseconds."""
-
-
-class LogPort(Protocol):
-    """The log of one partition, as the appender uses it."""
-
-    def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
-        """Send a record; `report(acknowledged, offset)` comes once. Raises QueueFull."""
-
-    async def dead_letters(self, items: list[DeadItem]) -> None:
-        """Set items aside, and take each that is acknowledged out of the list. Raises
-        KafkaSendError, QueueFull: call it again with what is left."""
-
-    def read_log(self, start: int) -> AsyncIterator[list[Record]]:
-        """Records from log offset `start` to the present end, one list for each fetch. Raises
-        ReadTimeout; OffsetGone also if the log ends before `start`."""
-
-
-class AppendEvents(Protocol):
-    """What the appender tells its partition."""
-
-    def landed(self, log_offset: int, to: int) -> None:
-        """The log record at `log_offset`, which covers the input up to offset `to`, is applied."""
-
-    def begin_anew(self, why: str) -> None:
-        """The state is not the fold of the log, or may not be. The appender has stopped."""
-
-    def halt(self, reason: str) -> None:
-        """The log contradicts the state. The appender has stopped."""
 
 
 class _Append:

@@ -12,10 +12,9 @@ from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState
 from agents.rules.position import FoundInput, FoundLog, input_differs, log_differs
 from agents.sequencer.appender import Appender
-from agents.sequencer.deliverer import Deliverer
+from agents.sequencer.deliverer import Deliverer, LogExpired
 from agents.sequencer.io import PartitionIO
 from agents.sequencer.log_applier import LogApplier
-from connectors.kafka.ports import OffsetGone
 from connectors.kafka.record import Record
 from schemas.topics import SUBMITTED
 from streams.inputs import InputSeen
@@ -69,7 +68,9 @@ class SequencerPartition(Partition):
         header = self._applier.header
         self._state = FoldState(table, header.position, header.time, header.version)
         self._appender = Appender(self._applier, self.io, self, self.retry)
-        self._deliverer = Deliverer(self.io, header.position, delivered, header.redeliver_from)
+        self._deliverer = Deliverer(
+            self.io, self.retry, header.position, delivered, header.redeliver_from
+        )
         self.table = table
         return header.position + 1
 
@@ -79,7 +80,7 @@ class SequencerPartition(Partition):
         await self.retry(self.io.claim)
         try:
             await self._deliverer.run()
-        except OffsetGone as error:
+        except LogExpired as error:
             self.begin_anew(f"the log does not hold what is to be delivered: {error}")
 
     def accept(self, records: Sequence[Record]) -> None:

@@ -9,15 +9,19 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agents.rules.batch import Batch
-from agents.sequencer import backlog
+from agents.sequencer import backlog, steps
 from agents.sequencer import deliverer as module
 from agents.sequencer.deliverer import Deliverer
+from connectors.dependency import Dependencies
 from connectors.kafka.ports import QueueFull
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import decode_deliveries, encode_event
 from schemas.events import MessageDelivered
+from streams.retry import Retry
 from tests.stages.test_appender import batches
+
+RETRY = Retry("the test", Dependencies(), lambda: 0.0)
 
 
 class World:
@@ -104,7 +108,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_everything_is_delivered_at_once_and_in_order() -> None:
     world = World()
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     running = asyncio.create_task(deliverer.run())
     for batch in batches(20):
         deliverer.offer(batch, 100)
@@ -118,7 +122,7 @@ async def test_everything_is_delivered_at_once_and_in_order() -> None:
 async def test_a_new_owner_delivers_from_the_log_what_is_owed_and_goes_on_from_memory() -> None:
     world = World()
     made = batches(10)
-    deliverer = Deliverer(world, position=7, delivered=3, log_from=2)
+    deliverer = Deliverer(world, RETRY, position=7, delivered=3, log_from=2)
     for batch in made[:8]:
         world.log.append(encode_event(batch.log_record(-1)))
     running = asyncio.create_task(deliverer.run())
@@ -133,12 +137,11 @@ async def test_a_new_owner_delivers_from_the_log_what_is_owed_and_goes_on_from_m
 async def test_what_began_is_said_with_the_look_for_routes_from_the_log_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "_FIRST_RETRY", 0.001)
     world = World()
     world.away = True
     (batch,) = batches(1)
     world.log.append(encode_event(batch.log_record(-1)))
-    deliverer = Deliverer(world, position=0, delivered=-1, log_from=0)
+    deliverer = Deliverer(world, RETRY, position=0, delivered=-1, log_from=0)
     running = asyncio.create_task(deliverer.run())
     await until(lambda: deliverer.waiting_for_redis)
     assert world.begun == []
@@ -151,7 +154,7 @@ async def test_what_began_is_said_with_the_look_for_routes_from_the_log_too(
 async def test_redis_away_costs_no_memory_and_nothing_is_forgotten() -> None:
     world = World()
     world.away = True
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     async with running(deliverer):
         for batch in batches(50):
             deliverer.offer(batch, backlog.MAX_BYTES // 5)
@@ -170,7 +173,7 @@ async def test_redis_away_costs_no_memory_and_nothing_is_forgotten() -> None:
 async def test_a_failed_delivery_is_made_again_from_the_log_or_from_memory(landed: bool) -> None:
     world = World()
     world.failing = 1
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     async with running(deliverer):
         for batch in batches(5):
             deliverer.offer(batch, 100)
@@ -186,10 +189,10 @@ async def test_a_failed_delivery_is_made_again_from_the_log_or_from_memory(lande
 
 async def test_trouble_that_no_port_names_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fault 20: uvloop's RuntimeError after a reset of an idle connection halted the partition."""
-    monkeypatch.setattr(module, "_LAST_RETRY", 0.01)
+    monkeypatch.setattr(module, "_LAST_SECONDS", 0.01)
     world = World()
     world.broken = RuntimeError("unable to perform operation on <TCPTransport closed=True>")
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     async with running(deliverer):
         for batch in batches(3):
             deliverer.offer(batch, 100)
@@ -202,7 +205,7 @@ async def test_trouble_that_no_port_names_is_waited_out(monkeypatch: pytest.Monk
 async def test_a_full_producer_is_waited_for() -> None:
     world = World()
     world.full = True
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     async with running(deliverer):
         for batch in batches(3):
             deliverer.offer(batch, 100)
@@ -217,7 +220,7 @@ async def test_what_only_the_log_has_is_delivered_at_once() -> None:
     """Fault 16: another owner had appended it and died; it waited for the next input."""
     world = World()
     made = batches(3)
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     async with running(deliverer):
         for batch in made:
             world.append(batch, deliverer)
@@ -228,9 +231,10 @@ async def test_what_only_the_log_has_is_delivered_at_once() -> None:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNDER_WAY", 10)
+    monkeypatch.setattr(steps, "MAX_UNDER_WAY", 10)
+    monkeypatch.setattr(steps, "STUCK_SECONDS", 0.05)
     monkeypatch.setattr(module, "STUCK_SECONDS", 0.05)
-    monkeypatch.setattr(module, "_LAST_RETRY", 0.02)
+    monkeypatch.setattr(module, "_LAST_SECONDS", 0.02)
 
 
 @pytest.mark.usefixtures("soon")
@@ -243,7 +247,7 @@ async def test_a_slot_that_does_not_acknowledge_stops_no_other(
     world = World()
     world.homes = {"bob": 1}
     world.stuck = {1}
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     made = batches(100)
 
     async def go_on(some: Sequence[Batch]) -> None:
@@ -273,7 +277,7 @@ async def test_a_slot_that_does_not_acknowledge_stops_no_other(
 async def test_d_stays_below_what_a_slot_is_owed_until_it_has_it() -> None:
     world = World()
     world.homes = {"bob": 1}
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     made = batches(80)
     async with running(deliverer):
         for batch in made[:5]:
@@ -301,7 +305,7 @@ async def test_a_slot_that_gets_stuck_again_and_again_is_caught_up_in_the_end() 
     world = World()
     world.homes = {"bob": 1}
     world.stuck = {1}
-    deliverer = Deliverer(world, -1, -1, 0)
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
     chance = random.Random(7)
     async with running(deliverer):
         for batch in batches(300):

@@ -1,0 +1,52 @@
+"""What the appender and the deliverer of one partition need of the outside."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol
+
+from agents.rules.fanout import Routes
+from agents.rules.fold import DeadItem
+from connectors.kafka.record import Record
+
+
+class LogPort(Protocol):
+    """The log of one partition, as the appender uses it."""
+
+    def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
+        """Send a record; `report(acknowledged, offset)` comes once. Raises QueueFull."""
+
+    async def dead_letters(self, items: list[DeadItem]) -> None:
+        """Set items aside, and take each that is acknowledged out of the list. Raises
+        KafkaSendError, QueueFull: call it again with what is left."""
+
+    def read_log(self, start: int) -> AsyncIterator[list[Record]]:
+        """Records from log offset `start` to the present end, one list for each fetch. Raises
+        ReadTimeout; OffsetGone also if the log ends before `start`."""
+
+
+class AppendEvents(Protocol):
+    """What the appender tells its partition."""
+
+    def landed(self, log_offset: int, to: int) -> None:
+        """The log record at `log_offset`, which covers the input up to offset `to`, is applied."""
+
+    def begin_anew(self, why: str) -> None:
+        """The state is not the fold of the log, or may not be. The appender has stopped."""
+
+    def halt(self, reason: str) -> None:
+        """The log contradicts the state. The appender has stopped."""
+
+
+class DeliveryPort(Protocol):
+    """What the deliverer of one partition needs."""
+
+    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
+        """Routes of `users`, read after it was written down which users have `begun` a
+        conversation in this partition. Raises RedisUnavailable."""
+
+    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
+        """Send a delivery record to a gateway slot; `report(acknowledged)` comes once. Raises
+        QueueFull."""
+
+    def read_log(self, start: int) -> AsyncIterator[list[Record]]:
+        """Records from log offset `start` to the present end, one list for each fetch. Raises
+        ReadTimeout, OffsetGone."""
