@@ -1,6 +1,7 @@
-"""A run of input records becomes batches: what is folded, appended and delivered together.
+"""Cutting a run of input records into batches. The records of a batch are folded, appended and
+delivered together.
 
-Cuts lie between input records only (R1). A control record is a batch of its own (R7).
+A cut lies between two input records (R1). A control record is a batch of its own (R7).
 """
 
 import zlib
@@ -13,8 +14,8 @@ from schemas.events import SCHEMA_VERSION, FoldSwitched, LogRecord
 
 
 class InputRecord(Protocol):
-    """A record of `messages.submitted`, as any Kafka client gives it: broker time in ms, no value
-    for a tombstone."""
+    """A record of `messages.submitted`, as any Kafka client gives it. `timestamp` is the broker's,
+    in ms; a tombstone has no value."""
 
     @property
     def offset(self) -> int: ...
@@ -25,7 +26,8 @@ class InputRecord(Protocol):
 
 
 class Batch(NamedTuple):
-    """The fold of input offsets first..last and the state's time and version after it."""
+    """The fold of the input offsets first..last, and the state's time and version after it.
+    `input_time` and `input_crc` are the broker's time and the CRC-32 of the last record."""
 
     first: int
     last: int
@@ -36,7 +38,7 @@ class Batch(NamedTuple):
     outcome: Outcome
 
     def log_record(self, delivered: int) -> LogRecord:
-        """The record to append for it; `delivered` is d of R5."""
+        """The record to append for the batch; `delivered` is d of R5."""
         return LogRecord(
             SCHEMA_VERSION,
             self.version,
@@ -51,10 +53,10 @@ class Batch(NamedTuple):
 
 
 def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[Batch]:
-    """Fold records in order and yield the batches they make.
+    """Fold records in order, and yield the batches they make.
 
-    Whatever the fold raises (see FoldState.fold, and NewerVersion of the decoder) is raised after
-    the batch of the records before it has been yielded; the state must not be used after that.
+    If folding a record raises (see FoldState.fold, and NewerVersion of the decoder), the batch of
+    the records before it is yielded first. The state must not be used after that.
     """
     first, done, outcome = state.position + 1, None, Outcome([], [], [])
     for record in records:
@@ -90,7 +92,7 @@ def _batch(first: int, done: tuple[InputRecord, int, int], outcome: Outcome) -> 
 
 
 def _before(offset: int, outcome: Outcome) -> Outcome:
-    """What an outcome had come to before the record at `offset`; answers change nothing and may
-    stay."""
+    """An outcome without what the record at `offset` has added. Answers change no state, so they
+    may stay."""
     taken = [item for item in outcome.taken if item.offset < offset]
     return Outcome(taken, outcome.answers, [item for item in outcome.dead if item.offset < offset])

@@ -1,5 +1,5 @@
-"""What the devices are told of a fold's outcome: finished frames, grouped by the gateway slots that
-hold the devices."""
+"""What the devices get of a fold's outcome: finished frames, grouped by the gateway slots that
+serve the devices."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,11 +10,11 @@ from schemas.events import AnswerDelivered, Delivered, MessageDelivered, Taken
 from schemas.ids import members_of_valid, peer_of
 
 Routes = Mapping[str, Sequence[tuple[str, int]]]
-"""user -> (device, slot) of each connected device."""
+"""user → (device, slot) of each connected device."""
 
 
 def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> set[str]:
-    """Whose routes are needed: both users of a message, the sender of anything else."""
+    """The users whose routes are needed: both users of a message, the sender of anything else."""
     users: set[str] = set()
     for conversation in {item.conversation for item in taken}:
         users.update(members_of_valid(conversation))
@@ -23,14 +23,14 @@ def users_of(taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep]) -> s
 
 
 def begun_in(taken: Iterable[Taken]) -> list[str]:
-    """The users of conversations that begin."""
+    """The users of the conversations that begin, two for each."""
     return [user for item in taken if item.seq == 1 for user in members_of_valid(item.conversation)]
 
 
 def deliveries(
     taken: Iterable[Taken], answers: Iterable[Repeat | OutOfStep], routes: Routes
 ) -> dict[int, list[Delivered]]:
-    """Slot -> events, in the order of the outcome. Who has no route gets nothing."""
+    """Slot → events, in the order of the outcome. A user without a route gets nothing."""
     slots: dict[int, list[Delivered]] = {}
     for item in taken:
         sender, conversation, seq = item.sender, item.conversation, item.seq
@@ -76,7 +76,7 @@ def message_frame(item: Taken) -> bytes:
 
 
 def answer_frame(answer: Repeat | OutOfStep) -> bytes:
-    """The reply to a send that was not taken now."""
+    """The reply to a send that the fold did not take this time."""
     item = answer.item
     if isinstance(answer, OutOfStep):
         return encode_frame(

@@ -2,10 +2,10 @@
 
     fold(state, input record) -> state, outcome
 
-The state is changed in place and only ever by what was taken, so that the fold of the input and the
-fold of the log are the same state. No clock, no randomness, no I/O but reading what is `FoldView`.
-An exception other than `NewerVersion` is a fault of this code or an incomplete state: the partition
-halts, nothing is skipped (R7).
+The fold changes the state in place. Only a taken ordinal changes more than position and time, so
+the fold of the input and the fold of the log come to the same state. There is no clock and no
+randomness here, and no I/O but reading `FoldView`. Any exception but `NewerVersion` is a fault of
+this code, or means that the state is incomplete: the partition halts and skips nothing (R7).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ DAY = 24 * 3600 * 1000
 
 
 class Limits(NamedTuple):
-    """What may differ between fold versions: a change would number the same input differently.
+    """What a fold version fixes: with another limit the same input would get other numbers.
 
-    `max_body` in UTF-8 bytes; an outbox is forgotten `forget_after` ms of log time after its last
-    taken ordinal.
+    `max_body` in UTF-8 bytes. The fold forgets an outbox `forget_after` ms of log time after the
+    last ordinal that it took from it.
     """
 
     max_body: int
@@ -44,14 +44,14 @@ FIRST_VERSION = 1
 
 
 class Repeat(NamedTuple):
-    """An ordinal that was taken before, with the answer it got then."""
+    """An ordinal that the fold has taken before, with the answer of then."""
 
     item: SubmittedItem
     answer: Answer
 
 
 class OutOfStep(NamedTuple):
-    """An ordinal that was not taken: see schemas.frames.OutOfStep."""
+    """An ordinal that the fold did not take: see schemas.frames.OutOfStep."""
 
     item: SubmittedItem
     next: int
@@ -59,8 +59,8 @@ class OutOfStep(NamedTuple):
 
 
 class DeadItem(NamedTuple):
-    """What the pure decoder refuses, for the dead letters; `place` is the item's in its record, -1
-    the whole record."""
+    """What the decoder refuses, for the dead letters. `place` is the item's index in its record; -1
+    means the whole record."""
 
     offset: int
     place: int
@@ -69,7 +69,7 @@ class DeadItem(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What one or more folded input records came to, each list in input order."""
+    """What came of one or more folded input records, each list in input order."""
 
     taken: list[Taken]
     answers: list[Repeat | OutOfStep]
@@ -81,8 +81,7 @@ class StateIncomplete(Exception):
 
 
 class _Outbox:
-    """The overlay's view of an outbox; `answers` holds those given since `FoldView` last caught up
-    with it."""
+    """An outbox in the overlay. `answers` holds those that `FoldView` may not have yet."""
 
     __slots__ = ("answers", "changed", "ordinal", "time")
 
@@ -102,10 +101,9 @@ class _Conversation:
 
 
 class FoldState:
-    """State of one partition: position r, log time, fold version, and an overlay over what is
-    `FoldView`.
+    """State of one partition: position r, log time, fold version, and an overlay over `FoldView`.
 
-    The overlay holds what was taken since `FoldView`'s position, which is never evicted, and up to
+    The overlay holds everything that was taken after `FoldView`'s position, and, as a cache, up to
     `max_clean` outboxes besides.
     """
 
@@ -153,7 +151,7 @@ class FoldState:
         self.position = offset
 
     def folded(self, position: int) -> None:
-        """`FoldView` now holds everything up to input offset `position`."""
+        """`FoldView` holds everything up to input offset `position` now."""
         self._known_position = position
         if self._outboxes > self._max_clean:
             self._evict(position)
@@ -238,7 +236,7 @@ class FoldState:
         return conversation
 
     def _refusal(self, body: str) -> int:
-        """The code of the refusal of a body, 0 if it is taken."""
+        """The code by which a body is refused, 0 if it is not."""
         if not body:
             return Code.BODY_EMPTY.number
         return Code.BODY_TOO_LARGE.number if len(body.encode()) > self._max_body else 0

@@ -12,14 +12,15 @@ OutboxId = tuple[str, str, bytes]
 
 
 class Last(NamedTuple):
-    """The last ordinal an outbox had taken, and the log time at which it was."""
+    """The last ordinal that the fold took from an outbox, and the log time (ms) of that."""
 
     ordinal: int
     time: int
 
 
 class Answer(NamedTuple):
-    """What a taken ordinal got: `seq` >= 1, or seq 0 and the refusal's `code`."""
+    """The answer to a taken ordinal: `seq` >= 1, or seq 0 and the refusal's `code`; `time` in
+    ms."""
 
     key: bytes
     seq: int
@@ -28,7 +29,7 @@ class Answer(NamedTuple):
 
 
 class FoldView(Protocol):
-    """The state up to some input offset, for reading."""
+    """The state up to some input offset, read only."""
 
     def seq(self, conversation: str) -> int:
         """The last sequence number of a conversation, 0 if none."""
@@ -59,7 +60,7 @@ class InMemoryFoldView:
         return answer if held == ordinal else None
 
     def take(self, taken: Iterable[Taken]) -> None:
-        """Bring taken ordinals into the state, in order."""
+        """Add taken ordinals to the state, in order."""
         for item in taken:
             outbox = (item.conversation, item.sender, item.outbox)
             if item.seq:

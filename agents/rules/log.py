@@ -1,4 +1,4 @@
-"""Reading the log: rule R2, by which every reader of `messages` comes to the same state."""
+"""Reading the log by rule R2, which brings every reader of `messages` to the same state."""
 
 from enum import Enum, auto
 
@@ -6,11 +6,11 @@ from schemas.events import LogRecord, Taken
 
 
 class Verdict(Enum):
-    """What to do with a log record, given the input position r the reader has reached."""
+    """What a reader does with a log record, given the input position r that it has reached."""
 
     TAKE = auto()
     IGNORE = auto()
-    """All of it is known: a late append of a worker that had lost the partition."""
+    """The reader knows all of it: a worker that had lost the partition has appended it late."""
     AHEAD = auto()
     """Something before it is missing. Read on: the owner appends the missing part again."""
 
@@ -23,7 +23,7 @@ def judge(position: int, record: LogRecord) -> Verdict:
 
 
 def news(position: int, record: LogRecord) -> list[Taken]:
-    """What a record to be taken brings beyond input position `position`."""
+    """What a record with the verdict TAKE brings beyond input position `position`."""
     return (
         record.taken
         if record.from_ > position

@@ -1,16 +1,16 @@
-"""Where a partition may go on (R3, R8): the state must be the fold of the log that Kafka has, and
-of the input it has.
+"""Whether a partition may go on (R3, R8): its state must be the fold of the log that Kafka has, and
+of the input that Kafka has.
 
-A log that differs is folded again from its start; an input that differs halts the partition, since
-nothing could tell which messages the numbers belong to. Never are new numbers given to old
-messages.
+If the log differs, it is folded again from its start. If the input differs, the partition halts,
+because nothing could tell which messages the numbers belong to: an old message must never get a new
+number.
 """
 
 from typing import NamedTuple, Protocol
 
 
 class StatePosition(Protocol):
-    """What the state says of itself (streams.tables.sequences.Header)."""
+    """Where the state stands (streams.tables.sequences.Header)."""
 
     @property
     def log_topic(self) -> str: ...

@@ -5,14 +5,15 @@ never ahead of it (R1).
     b"s" conversation                           last sequence number, its log time
     b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
     b"a" conversation \\0 sender \\0 outbox n     answers to a run of ordinals, the first of them mod 128 = n
-    b"m" conversation \\0 seq                     places from seq on (R9): pairs of seq and the offset of the log record that
-                                                brings it, and maybe some that follow it
+    b"m" conversation \\0 seq                     places from seq on (R9): pairs of a seq and the offset
+                                                of the log record that brings it, and maybe some
+                                                that follow it
     b"u" user \\0 conversation                    a conversation of the user that has a message
 
-Answers are written as they come, a row a run, so that none is read to write another. A run ends
-before a multiple of 8, so an answer is found by 8 lookups; modulo 128, because the window of 64 may
-reach back into a run that began before it. Keys are kept whole, no hash. State and offset change in
-one WriteBatch.
+Answers are written as they come, one row for each run of ordinals, so that no row is read to write
+another. A run ends before a multiple of 8, so 8 lookups find an answer. Rows are named modulo 128,
+because the window of 64 may reach back into a run that began before it. Idempotency keys are stored
+whole, not as hashes. State and offsets change in one WriteBatch.
 """
 
 import logging
@@ -30,7 +31,7 @@ from streams.tables.rocks import Disk, Rocks
 log = logging.getLogger(__name__)
 
 FORMAT = 5
-"""Of the keys above; a state of another format is folded again from the log."""
+"""The format of the keys above. A state of another format is folded again from the log."""
 
 _SEQ = Struct(">Q")
 _LAST = Struct(">QQ")
@@ -43,10 +44,10 @@ _ANSWER_ROWS = 2 * OUTBOX_WINDOW
 class Header(msgspec.Struct, array_like=True, frozen=True):
     """Where the state stands.
 
-    `log_offset` L is the last folded log record, `log_crc` its CRC-32; `position` r the last folded
-    input offset, with broker time and CRC-32 of that record; `time` and `version` the fold's after
-    it. Input offsets up to `delivered` had been delivered, and what comes after them is in the log
-    from offset `redeliver_from` on. The topic ids are Kafka's.
+    `log_offset` L is the last log record that is applied, `log_crc` its CRC-32. `position` r is the
+    last folded input offset, with the broker's time (ms) and the CRC-32 of that record; `time` and
+    `version` are the fold's after it. Everything up to input offset `delivered` had been delivered;
+    the log has what follows from offset `redeliver_from` on. The topic ids are Kafka's.
     """
 
     log_topic: str
@@ -64,7 +65,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
 
 
 class SequenceTable(Rocks[Header]):
-    """`Known` (agents/rules/fold_view.py) on RocksDB."""
+    """`FoldView` (agents/rules/fold_view.py), and what gateways ask."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         super().__init__(folder, disk, Header)
@@ -75,7 +76,7 @@ class SequenceTable(Rocks[Header]):
         return self.newest(conversation)[0]
 
     def newest(self, conversation: str) -> tuple[int, int]:
-        """(last sequence number, its log time), zeros if there is none."""
+        """(last sequence number, its log time in ms), zeros if there is none."""
         raw = self._db.get(b"s" + conversation.encode())
         return (0, 0) if raw is None else _LAST.unpack(raw)
 
@@ -95,9 +96,8 @@ class SequenceTable(Rocks[Header]):
             at = _SEQ.size + (ordinal - first) * _ANSWER.size
             if row is not None and _SEQ.unpack_from(row) == (first,) and at < len(row):
                 answer = _ANSWER.unpack_from(row, at)
-                if (
-                    found is None or answer[3] > found[3]
-                ):  # the outbox may have been forgotten and begun again at 1
+                # An outbox that was forgotten begins again at 1: the later answer counts.
+                if found is None or answer[3] > found[3]:
                     found = answer
         return found
 
@@ -132,10 +132,9 @@ class SequenceTable(Rocks[Header]):
                 yield conversation
 
     def sweep(self, log_start: int, rows: int) -> None:
-        """Go on through the index for `rows` rows and delete those whose log records are all below
-        `log_start`.
-
-        Once through, it rests until the log begins elsewhere.
+        """Look at the next `rows` rows of the index, and delete those whose log records all lie
+        below `log_start`. At the end of the index there is nothing to do until the log begins
+        elsewhere. Raises DiskUnavailable.
         """
         if log_start == self._swept_below and self._sweep_at is None:
             return
@@ -156,8 +155,8 @@ class SequenceTable(Rocks[Header]):
             self._write(gone, None)
 
     def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
-        """Bring log records, as (offset, what they bring), into the state and move it to `header`,
-        atomically."""
+        """Bring log records, as (offset, taken ordinals), into the state and move it to `header`,
+        atomically. Raises DiskUnavailable."""
         batch = self._disk.batch()
         put = batch.put
         newest: dict[str, Taken] = {}
@@ -194,8 +193,8 @@ class SequenceTable(Rocks[Header]):
         self._write(batch, header)
 
     def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:
-        """The header and every conversation's last seq, as of now, whatever is written
-        meanwhile."""
+        """The header, and every conversation's last seq as of now, whatever is written while it is
+        iterated."""
         # An iterator of RocksDB shows the database as it was when it was made; rocksdict's
         # snapshots do not hold for iterating.
         items = self._db.items(from_key=b"s")

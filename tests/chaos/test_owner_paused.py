@@ -1,5 +1,5 @@
-"""A worker that is paused past its session and wakes up knows too little: what it says of heads
-must not pass for all."""
+"""A worker that is paused past its session and wakes up knows too little: gateways must not take
+its heads for all there is, even if Redis was emptied and says nothing of the new owner."""
 
 import asyncio
 import signal
@@ -8,6 +8,7 @@ import time
 import aiohttp
 import pytest
 
+from connectors.redis.client import RedisClient
 from tests.chaos.conftest import ROUNDS
 from tests.harness.device import connect
 from tests.harness.stack import Stack
@@ -18,9 +19,12 @@ PARTS = {"workers": 2}
 FRIENDS = 8
 
 
+@pytest.mark.parametrize("emptied", [False, True], ids=["Redis remembers", "Redis is emptied"])
 async def test_heads_are_complete_or_pending_while_owners_are_paused(
-    lab: Stack, talk: Talk
+    lab: Stack, talk: Talk, redis: RedisClient, emptied: bool
 ) -> None:
+    """Fault 22: the worker that woke took back its claim, which had vanished with the rest of
+    Redis, and answered."""
     me = talk.user("me")
     names = {
         f"{min(me, talk.user(f))}:{max(me, talk.user(f))}": f
@@ -62,6 +66,8 @@ async def test_heads_are_complete_or_pending_while_owners_are_paused(
             worker = f"worker-{round_ % 2 + 1}"
             lab.kill(worker, signal.SIGSTOP)
             await ask(5)
+            if emptied:
+                await redis.command("FLUSHALL")
             lab.kill(worker, signal.SIGCONT)
             await ask(3, wanted=20)
     stopping.set()
