@@ -78,12 +78,19 @@ class _Lane:
         if self._reader is None:
             self._reader = self._kafka.reader(_TIMEOUT_SECONDS)
         wanted = set(offsets)
-        return [
-            (record.offset, by_conversation(record), len(record.value))
-            for start, end in spans(offsets)
-            for record in self._reader.read(LOG, partition, start, end)
-            if record.offset in wanted
-        ]
+        try:
+            return [
+                (record.offset, by_conversation(record), len(record.value))
+                for start, end in spans(offsets)
+                for record in self._reader.read(LOG, partition, start, end)
+                if record.offset in wanted
+            ]
+        except ReadTimeout:
+            # A client that has stopped fetching may never fetch again, and all pages of the worker
+            # wait for it. The next read has a new one.
+            reader, self._reader = self._reader, None
+            reader.close()
+            raise
 
     async def close(self) -> None:
         async with self.lock:
