@@ -1,8 +1,9 @@
 """What a node publishes of its users: the truth, in the end, whatever Kafka does not take."""
 
 import asyncio
+from collections.abc import Hashable
 
-from gateway.coalescing_publisher import MAX_WAITING
+from gateway.coalescing_publisher import MAX_WAITING, CoalescingPublisher
 from gateway.presence.announcer import GRACE_SECONDS, PresenceAnnouncer
 from gateway.submit import MAX_UNACKNOWLEDGED
 from schemas.codec import decode_presence
@@ -17,6 +18,32 @@ def changes(sent: list[Sent]) -> list[PresenceChange]:
 
 def online(sent: list[Sent]) -> list[tuple[str, bool]]:
     return [(change.user, change.online) for change in changes(sent)]
+
+
+class PerTurn:
+    """Counts what is done in one turn of the loop: `most` in any."""
+
+    def __init__(self) -> None:
+        self.most = self._now = 0
+
+    def add(self, count: int) -> None:
+        if not self._now:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._now += count
+        self.most = max(self.most, self._now)
+
+    def _next_turn(self) -> None:
+        self._now = 0
+
+
+def count_calls(publisher: CoalescingPublisher[PresenceChange], turn: PerTurn) -> None:
+    put = publisher.put
+
+    def counted(key: Hashable, partition: int, fact: PresenceChange) -> bool:
+        turn.add(1)
+        return put(key, partition, fact)
+
+    publisher.put = counted  # type: ignore[method-assign]
 
 
 def test_a_fact_that_kafka_did_not_take_never_follows_a_newer_one() -> None:
@@ -85,27 +112,14 @@ def test_a_node_with_many_users_announces_all_of_them_and_never_stops_the_loop()
     users = [f"user{number}" for number in range(2 * MAX_WAITING + 10_000)]
 
     async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        turn = most = 0
-        """Facts sent in this turn of the loop, and the most in any."""
-
-        def count(sent: Sent) -> None:
-            nonlocal turn, most
-            if not turn:
-                loop.call_soon(next_turn)
-            turn += len(decode_presence(sent.value).items)
-            most = max(most, turn)
-
-        def next_turn() -> None:
-            nonlocal turn
-            turn = 0
-
-        kafka = SlowKafka(count)
+        sent, put = PerTurn(), PerTurn()
+        kafka = SlowKafka(lambda record: sent.add(len(decode_presence(record.value).items)))
         announcer = PresenceAnnouncer("n1", 4, kafka)
         for user in users:
             announcer.came(user)
         await asyncio.sleep(30)
         assert set(online(kafka.take())) == {(user, True) for user in users}
+        count_calls(announcer._publisher, put)
         kafka.full = True
         announcer.announce()
         announcer.went(users[0], goodbye=True)
@@ -114,7 +128,8 @@ def test_a_node_with_many_users_announces_all_of_them_and_never_stops_the_loop()
         kafka.full = False
         await asyncio.sleep(30)
         assert dict(online(kafka.take())) == {user: user != users[0] for user in users}
-        assert 0 < most < 10_000, "the loop stands still while so many are sent"
+        for turn in (sent, put):
+            assert 0 < turn.most < 10_000, "the loop stands still while so many are published"
 
     run(scenario())
 
