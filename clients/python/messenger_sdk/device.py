@@ -16,25 +16,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from messenger_sdk.catching_up import MAX_CATCHING_UP
-from messenger_sdk.errors import FolderOfAnother, SendRefused, SendUnknown
+from messenger_sdk.errors import FolderOfAnother
 from messenger_sdk.events import (
     Ended,
     Event,
-    HistoryEnded,
     MarksChanged,
     MessageReceived,
-    PresenceChanged,
     Typing,
 )
 from messenger_sdk.history import AT_ONCE, History
 from messenger_sdk.inbox import Inbox
-from messenger_sdk.look_ups import LookUps
-from messenger_sdk.outbox import Outbox, SendEnded, SentMessage
+from messenger_sdk.sends import Sends
 from messenger_sdk.storage import Change, LogForgotten, Note, Owned, SavedSend, Stored
 from messenger_sdk.watch_list import WatchList
 from schemas import frames
-from schemas.codes import Code
-from schemas.ids import UserId, conversation_of, members_of_valid, user_id
 
 TYPING_SECONDS = 3.0
 """From one `typing` frame of a conversation to the next."""
@@ -55,13 +50,11 @@ class Device:
         """Empty before the first welcome of a new device."""
         self.online = False
         self._jitter = jitter
-        self._new_id = new_id
         self._ids = itertools.count(2)
         self._changes: list[Change] = []
         self._notes: list[Note] = []
-        self._outbox = Outbox(new_id, stored=stored, journal=self._changes.append)
         self._history = History(jitter, self._ids)
-        self._look_ups = LookUps(self._history)
+        self._sends = Sends(self.user, stored, new_id, self._history, self._changes.append)
         self._watch_list = WatchList(jitter, self._ids)
         self._typed: dict[str, float] = {}
         self._typing: list[frames.Typing] = []
@@ -92,7 +85,7 @@ class Device:
             return []
         typing, self._typing = self._typing, []
         return [
-            *self._outbox.transmit(now),
+            *self._sends.transmit(now),
             *self._inbox.marks.receipts(),
             *self._questions(now),
             *typing,
@@ -124,18 +117,7 @@ class Device:
 
         Raises OutboxFull, InvalidId, and SendRefused for a body that the server would refuse.
         """
-        recipient = user_id(to)
-        try:
-            size = len(body.encode())
-        except UnicodeEncodeError:
-            raise SendRefused(Code.BODY_INVALID.number) from None
-        if size > frames.MAX_BODY_BYTES:
-            raise SendRefused(Code.BODY_TOO_LARGE.number)
-        if self.user:
-            conversation_of(UserId(self.user), recipient)
-        key = self._new_id()
-        self._outbox.add(recipient, key, body)
-        return key
+        return self._sends.submit(to, body)
 
     def history(
         self,
@@ -199,7 +181,7 @@ class Device:
     def unanswered(self) -> list[SavedSend]:
         """Sends without an answer, those of before this start included, by recipient and in
         order."""
-        return self._outbox.unanswered()
+        return self._sends.unanswered()
 
     def mark(self, conversation: str, user: str) -> MarksChanged:
         """What a user has received and read of a conversation, as far as this device knows."""
@@ -225,7 +207,7 @@ class Device:
     @property
     def _parts(self) -> "tuple[_Part, ...]":
         inbox = self._inbox
-        return self._outbox, inbox.catching_up, inbox.marks, self._watch_list, self._history
+        return self._sends, inbox.catching_up, inbox.marks, self._watch_list, self._history
 
     def _new_inbox(self, stored: Stored) -> Inbox:
         return Inbox(self.user, stored, self._jitter, self._ids, self._notes.append)
@@ -247,13 +229,13 @@ class Device:
             )
         if not self.user:
             self._changes.append(Owned(frame.user))
-        self.user = frame.user
+        self.user = self._sends.user = frame.user
         if self._inbox.log and self._inbox.log != frame.log:
             self._inbox = self._new_inbox(_NOTHING)
             self._notes.append(LogForgotten())
         self._inbox.log, self._inbox.marks.user = frame.log, frame.user
         self.online = True
-        self._outbox.reconnected()
+        self._sends.begin()
         self._history.begin()
         self._inbox.begin(now)
         self._watch_list.begin(now)
@@ -265,34 +247,21 @@ class Device:
         return ()
 
     def _message(self, frame: frames.Message, now: float) -> Happenings:
-        return [*self._own_seen(frame, now), *self._inbox.message(frame)]
+        return [*self._sends.seen(frame, now), *self._inbox.message(frame)]
 
     def _sent(self, frame: frames.Sent, now: float) -> Happenings:
         conversation, seq, time = frame.conversation, frame.seq, frame.time
-        ended = self._outbox.sent(self._other(conversation), frame, now)
+        ended = self._sends.sent(frame, now)
         if not ended:  # answered already, or of an earlier life, to which nobody pushes the message
             return self._inbox.goes_on(conversation, seq)
         body = ended[0].body
         own = frames.Message(conversation, seq, self.user, frame.key, time, body)
         return [*ended, *self._inbox.message(own)]
 
-    def _refused(self, frame: frames.Refused, now: float) -> Happenings:
-        return self._outbox.refused(self._other(frame.conversation), frame, now)
-
-    def _out_of_step(self, frame: frames.OutOfStep, now: float) -> Happenings:
-        ended = self._outbox.out_of_step(self._other(frame.conversation), frame, now)
-        for send in ended:
-            if isinstance(send.result, SendUnknown):
-                self._look_ups.begin(send, frame.conversation)
-        return [send for send in ended if not isinstance(send.result, SendUnknown)]
-
-    def _heads(self, frame: frames.Heads, now: float) -> Happenings:
-        return self._inbox.heads(frame, now)
-
     def _page(self, frame: frames.Page, now: float) -> Happenings:
-        own = [ended for message in frame.messages for ended in self._own_seen(message, now)]
+        own = [ended for message in frame.messages for ended in self._sends.seen(message, now)]
         ended = self._history.answer(frame)
-        news = self._inbox.page(frame, now) if ended is None else self._history_ended(ended)
+        news = self._inbox.page(frame, now) if ended is None else self._sends.looked_up(ended)
         return [*own, *news]
 
     def _error(self, frame: frames.Error, now: float) -> Happenings:
@@ -300,18 +269,9 @@ class Device:
             return ()
         ended = self._history.error(frame, now)
         if ended is not False:
-            return () if ended is True else self._history_ended(ended)
+            return () if ended is True else self._sends.looked_up(ended)
         news = self._inbox.gone(frame, now)
-        return self._outbox.error(frame, now) if news is None else news
-
-    def _presence(self, frame: frames.Presence, _: float) -> Happenings:
-        return _changed([frame] if self._watch_list.take(frame) else [])
-
-    def _presences(self, frame: frames.Presences, now: float) -> Happenings:
-        return _changed(self._watch_list.answer(frame, now))
-
-    def _user_typing(self, frame: frames.UserTyping, _: float) -> Happenings:
-        return [Typing(frame.conversation, frame.user)]
+        return self._sends.error(frame, now) if news is None else news
 
     def _mark(self, frame: frames.Mark, _: float) -> Happenings:
         return self._inbox.told([frame] if self._inbox.marks.take(frame) else [])
@@ -319,37 +279,19 @@ class Device:
     def _marks(self, frame: frames.Marks, now: float) -> Happenings:
         return self._inbox.told(self._inbox.marks.answer(frame, now))
 
-    def _own_seen(self, message: frames.Message, now: float) -> list[SendEnded]:
-        """The user's own message, seen with its key, is an answer to its send, too."""
-        if message.sender != self.user:
-            return []
-        sent = SentMessage(message.conversation, message.seq, message.time)
-        to = self._other(message.conversation)
-        return self._outbox.own_message(to, message.key, sent, now)
-
-    def _history_ended(self, ended: HistoryEnded) -> Happenings:
-        looked_up = self._look_ups.answer(ended, self.user)
-        if isinstance(looked_up, SendEnded):
-            return [looked_up]
-        return () if looked_up else [ended]
-
-    def _other(self, conversation: str) -> str:
-        first, second = members_of_valid(conversation)
-        return second if first == self.user else first
-
     _HANDLERS: Mapping[type, Callable[..., Happenings]] = {
         frames.Welcome: _welcomed,
         frames.Resync: _resync,
         frames.Message: _message,
         frames.Sent: _sent,
-        frames.Refused: _refused,
-        frames.OutOfStep: _out_of_step,
-        frames.Heads: _heads,
+        frames.Refused: lambda self, frame, now: self._sends.refused(frame, now),
+        frames.OutOfStep: lambda self, frame, now: self._sends.out_of_step(frame, now),
+        frames.Heads: lambda self, frame, now: self._inbox.heads(frame, now),
         frames.Page: _page,
         frames.Error: _error,
-        frames.Presence: _presence,
-        frames.Presences: _presences,
-        frames.UserTyping: _user_typing,
+        frames.Presence: lambda self, frame, _: self._watch_list.news([frame]),
+        frames.Presences: lambda self, frame, now: self._watch_list.answer(frame, now),
+        frames.UserTyping: lambda self, frame, _: [Typing(frame.conversation, frame.user)],
         frames.Mark: _mark,
         frames.Marks: _marks,
     }
@@ -357,7 +299,3 @@ class Device:
 
 class _Part(Protocol):
     def wake_at(self) -> float | None: ...
-
-
-def _changed(news: Iterable[frames.Presence]) -> Happenings:
-    return [PresenceChanged(user.user, user.online, user.last_seen) for user in news]

@@ -4,6 +4,7 @@ clock."""
 from collections.abc import Callable, Iterable, Iterator
 
 from messenger_sdk.backoff import LOST_SECONDS, ask_again
+from messenger_sdk.events import PresenceChanged
 from schemas.frames import MAX_WATCHED, Error, Presence, Presences, Watch
 
 
@@ -46,7 +47,7 @@ class WatchList:
         """When to look for a question again, if nothing happens before."""
         return self._ask_at
 
-    def answer(self, presences: Presences, now: float) -> list[Presence]:
+    def answer(self, presences: Presences, now: float) -> list[PresenceChanged]:
         """The answer: what is news."""
         if presences.id != self._asked:
             return []
@@ -55,7 +56,7 @@ class WatchList:
         else:
             self._failures = 0
             self._ask_at = None
-        return [presence for presence in presences.users if self.take(presence)]
+        return self.news(presences.users)
 
     def error(self, error: Error, now: float) -> bool:
         """Whether the error answers our question; it is asked again, if that may help."""
@@ -67,12 +68,15 @@ class WatchList:
             self._ask_at = None
         return True
 
-    def take(self, presence: Presence) -> bool:
-        """A presence has come, pushed or in an answer; True if it is news."""
-        if presence.user not in self.users or self.presence.get(presence.user) == presence:
-            return False
-        self.presence[presence.user] = presence
-        return True
+    def news(self, presences: Iterable[Presence]) -> list[PresenceChanged]:
+        """These have come, pushed or in an answer: what is news of them."""
+        news: list[PresenceChanged] = []
+        for presence in presences:
+            user = presence.user
+            if user in self.users and self.presence.get(user) != presence:
+                self.presence[user] = presence
+                news.append(PresenceChanged(user, presence.online, presence.last_seen))
+        return news
 
     def _later(self, now: float) -> None:
         self._ask_at = now + ask_again(self._failures, self._jitter())
