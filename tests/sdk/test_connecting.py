@@ -196,6 +196,17 @@ def test_a_token_that_went_over_https_never_goes_over_http(
     assert reconnecting.next() == (Attempt(there, True) if followed else Attempt(here, bool(there)))
 
 
+def test_when_the_other_node_cannot_be_reached_the_first_is_asked_to_keep_the_device() -> None:
+    reconnecting = Reconnecting(["http://a", "http://b"], jitter=lambda: 0.5, renews=False)
+    reconnecting.next()
+    reconnecting.ended(Closed(Close.REDIRECTED.number, "http://gone"), 0.1)
+    assert reconnecting.next() == Attempt("http://gone", True)
+    assert reconnecting.ended(Closed(0), None) > 0
+    assert reconnecting.next() == Attempt("http://b", True)
+    assert reconnecting.ended(Closed(0), 10.0) > 0
+    assert reconnecting.next() == Attempt("http://a", False)
+
+
 @virtual_time
 async def test_a_token_provider_is_asked_before_each_attempt() -> None:
     numbers = itertools.count(1)

@@ -63,6 +63,8 @@ class Reconnecting:
             self._refusals += 1
         elif 4500 <= closed.code < 5000:
             raise ConnectionRefused(closed.code)
+        if lasted is None and self._attempt.stay:
+            self._stay = True  # the other node cannot be reached: do not be sent there again
         if closed.code == Close.REDIRECTED.number and closed.reason:
             if not self._attempt.stay and _is_as_secure(closed.reason, self._attempt.url):
                 self._redirected = closed.reason
