@@ -7,7 +7,8 @@ sent again after an older receipt of the device, which would otherwise bring the
 
 import asyncio
 from collections.abc import Hashable
-from itertools import islice
+
+from cachetools import TTLCache
 
 from connectors.kafka.ports import Producer
 from gateway.coalescing_publisher import CoalescingPublisher
@@ -31,8 +32,10 @@ class Receipts:
     def __init__(self, producer: Producer, partitions: int) -> None:
         self._partitions = partitions
         self._loop = asyncio.get_running_loop()
-        self._forgotten: dict[tuple[str, str], float] = {}
-        """(user, device) → loop time of the last log-out, oldest first."""
+        self._forgotten = TTLCache[tuple[str, str], float](
+            _MAX_FORGOTTEN, _FORGET_SECONDS, self._loop.time
+        )
+        """(user, device) → loop time of the last log-out."""
         self._publisher = CoalescingPublisher[_Fact](
             producer, RECEIPTS, _encode, _higher, self._renew, _COLLECT_SECONDS
         )
@@ -50,13 +53,7 @@ class Receipts:
     def forget(self, user: str, device: str) -> bool:
         """Queue that a device was logged out, for every partition. False: too many facts wait, and
         not all of these are queued."""
-        now = self._loop.time()
-        self._forgotten.pop((user, device), None)
-        self._forgotten[user, device] = now
-        for oldest, at in list(islice(self._forgotten.items(), 100)):
-            if len(self._forgotten) <= _MAX_FORGOTTEN and at > now - _FORGET_SECONDS:
-                break
-            del self._forgotten[oldest]
+        self._forgotten[user, device] = self._loop.time()
         fact = DeviceForgotten(user, device)
         queued = [
             self._publisher.put((number, user, device), number, fact)

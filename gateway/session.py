@@ -2,71 +2,28 @@
 
     new ─hello→ greeting ─welcomed→ online ─→ closed
 
-No I/O and no clock: time is an argument, in seconds. Every frame gets exactly one effect of its
-own: a reply, an item to submit, a question to the workers, or a close.
+No I/O and no clock: time is an argument, in seconds. Every frame has exactly one effect
+(gateway/effects.py).
 """
 
-import json
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
-from typing import Any, NamedTuple, get_args
+from typing import get_args
 
 import msgspec
 
 from gateway.edge.tokens import BadToken
+from gateway.effects import Ask, Effect, End, Greet, Reply, Seen, Submit, Type
+from gateway.error_frames import error_of_frame, read_leniently
 from schemas import frames, ids
 from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
 from schemas.codes import Close, Code
-from schemas.events import MessageSubmitted, RefusalSubmitted, SubmittedItem
+from schemas.events import MessageSubmitted, RefusalSubmitted
 
 MAX_BAD_IN_A_ROW = 20
+"""Frames that cannot be right; one more ends the session."""
 _MAX_CONVERSATIONS = 1000
-
-
-class Reply(NamedTuple):
-    frame: bytes
-
-
-class Greet(NamedTuple):
-    """The hello is good: register the session and its route, then send the welcome."""
-
-    id: int
-    user: ids.UserId
-    device: ids.DeviceId
-    stay: bool
-
-
-class Submit(NamedTuple):
-    item: SubmittedItem
-    to: str
-
-
-class Ask(NamedTuple):
-    """Find the answer elsewhere, and send it. The question names conversations of this user
-    only."""
-
-    question: frames.Question
-
-
-class Type(NamedTuple):
-    """The person is writing in the conversation."""
-
-    conversation: str
-
-
-class Seen(NamedTuple):
-    """The device has received, or the person has read, what is up to `seq`."""
-
-    conversation: str
-    seq: int
-    read: bool
-
-
-class End(NamedTuple):
-    close: Close
-
-
-Effect = Reply | Greet | Submit | Seen | Type | Ask | End
+"""Whose names a session remembers, to save work."""
 
 
 class State(Enum):
@@ -99,8 +56,8 @@ _TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
 
 class Session:
-    """`verify(token)` gives the user or raises BadToken; `rate` is frames/s, twice as many may come
-    at once."""
+    """`verify(token)` returns the user or raises BadToken. `rate` is in frames/s; twice as many may
+    come at once."""
 
     __slots__ = (
         "_allowance",
@@ -128,7 +85,8 @@ class Session:
         self._outbox: tuple[str, bytes] = "", b""
 
     def receive(self, message: bytes, now: float) -> list[Effect]:
-        """The effects of one WebSocket message of 1..n frames; of too many at once, the end."""
+        """The effects of one WebSocket message, of 1..n frames, that has come at `now`. A message of
+        too many frames ends the session."""
         effects: list[Effect] = []
         lines = split_frames(message)
         if len(lines) > frames.MAX_FRAMES and self._state is not State.CLOSED:
@@ -171,7 +129,7 @@ class Session:
 
     def _frame(self, line: bytes) -> Effect:
         if self._allowance < 1:
-            return self._error(line, Code.RATE_LIMITED)
+            return Reply(error_of_frame(line, Code.RATE_LIMITED))
         self._allowance -= 1
         try:
             command = decode_command(line)
@@ -191,7 +149,7 @@ class Session:
             isinstance(command, frames.Received | frames.Read | frames.Typing)
             and self._state is State.ONLINE
         ):
-            return self._told(line, command)
+            return self._report(line, command)
         if isinstance(command, frames.Question) and self._state is State.ONLINE:
             return self._ask(line, command)
         if type(command) is frames.Ping and self._state is State.ONLINE:
@@ -224,7 +182,7 @@ class Session:
         round_: int,
         body: str | None,
     ) -> Effect:
-        """`body` None: it could not be read."""
+        """A send; `body` is None if it could not be read."""
         try:
             conversation = self._conversations.get(to) or self._conversation(to)
             if outbox != self._outbox[0]:
@@ -239,7 +197,9 @@ class Session:
             return Submit(RefusalSubmitted(*head, code.number), to)
         return Submit(MessageSubmitted(*head, body or ""), to)
 
-    def _told(self, line: bytes, command: frames.Received | frames.Read | frames.Typing) -> Effect:
+    def _report(
+        self, line: bytes, command: frames.Received | frames.Read | frames.Typing
+    ) -> Effect:
         if not ids.is_member(command.conversation, self._user):
             return self._refuse(line, Code.NOT_A_MEMBER)
         self._bad = 0
@@ -269,7 +229,7 @@ class Session:
         return conversation
 
     def _undecodable(self, line: bytes) -> Effect:
-        named = _name(line)
+        named = read_leniently(line)
         if named is None:
             return self._refuse(line, Code.BAD_FRAME)
         kind = named.get("t")
@@ -294,47 +254,11 @@ class Session:
         self._bad += 1
         if self._state is State.NEW or self._bad > MAX_BAD_IN_A_ROW:
             return self._end(Close.BAD_PROTOCOL)
-        return self._error(line, code)
-
-    def _error(self, line: bytes, code: Code) -> Effect:
-        named = _name(line) or {}
-
-        def read(field: str, kind: type) -> Any:
-            value = named.get(field)
-            return value if type(value) is kind else None
-
-        to, outbox = read("to", str), read("outbox", str)
-        return Reply(
-            encode_frame(
-                frames.Error(
-                    code.number,
-                    code.retry,
-                    code.text,
-                    id=_within(read("id", int)),
-                    to=to if to is not None and to.isascii() else None,
-                    outbox=outbox if outbox is not None and outbox.isascii() else None,
-                    ordinal=_within(read("ordinal", int)),
-                )
-            )
-        )
+        return Reply(error_of_frame(line, code))
 
     def _end(self, close: Close) -> Effect:
         self._state = State.CLOSED
         return End(close)
-
-
-def not_submitted(item: SubmittedItem, to: str, code: Code) -> bytes:
-    """The error frame for an item that could not be handed to Kafka."""
-    return encode_frame(
-        frames.Error(
-            code.number,
-            code.retry,
-            code.text,
-            to=to,
-            outbox=item.outbox.hex(),
-            ordinal=item.ordinal,
-        )
-    )
 
 
 def _body_code(body: str | None) -> Code | None:
@@ -345,18 +269,3 @@ def _body_code(body: str | None) -> Code | None:
     if len(body) * 4 > frames.MAX_BODY_BYTES and len(body.encode()) > frames.MAX_BODY_BYTES:
         return Code.BODY_TOO_LARGE
     return None
-
-
-def _name(line: bytes) -> dict[str, Any] | None:
-    """A frame as a lenient decoder reads it (lone surrogates and all), None if it is not a JSON
-    object."""
-    try:
-        named = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return named if isinstance(named, dict) else None
-
-
-def _within(number: int | None) -> int | None:
-    """Numbers that JSON readers and our encoder can carry."""
-    return number if number is not None and abs(number) < 2**53 else None

@@ -10,23 +10,13 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.effects import Ask, Effect, End, Greet, Reply, Seen, Submit, Type
+from gateway.error_frames import error_of_send
 from gateway.greeter import Greeter, Refusal
 from gateway.presence.typing import TypingRelay
 from gateway.queries.answers import QuestionAnswerer, error_frame
 from gateway.receipts import Receipts
-from gateway.session import (
-    Ask,
-    Effect,
-    End,
-    Greet,
-    Reply,
-    Seen,
-    Session,
-    State,
-    Submit,
-    Type,
-    not_submitted,
-)
+from gateway.session import Session, State
 from gateway.submit import Submitter
 from gateway.turn_writer import TurnWriter
 from schemas.codes import Close, Code
@@ -125,7 +115,7 @@ class Connection:
         """Sends without an answer."""
         self._leaving: _Leaving | None = None
         self._patience: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(
-            HELLO_SECONDS, self._too_late, Close.HELLO_TIMEOUT
+            HELLO_SECONDS, self.close, Close.HELLO_TIMEOUT
         )
         """While the connection has not been welcomed."""
         services.greeter.arrived()
@@ -233,9 +223,6 @@ class Connection:
             self._patience = None
             self._services.greeter.settled()
 
-    def _too_late(self, close: Close) -> None:
-        self.close(close)
-
     # Effects
 
     def _carry_out(self, effect: Effect) -> None:
@@ -257,7 +244,7 @@ class Connection:
             if self._patience is not None:
                 self._patience.cancel()
                 self._patience = asyncio.get_running_loop().call_later(
-                    WELCOME_SECONDS, self._too_late, Close.SLOT_LOST
+                    WELCOME_SECONDS, self.close, Close.SLOT_LOST
                 )
             self._greeting = asyncio.create_task(self._greet(effect.id, effect.stay))
         elif type(effect) is End:
@@ -265,7 +252,7 @@ class Connection:
 
     def _failed(self, item: SubmittedItem, to: str, code: Code) -> None:
         self._one_answered()
-        self.push(not_submitted(item, to, code))
+        self.push(error_of_send(item, to, code))
 
     def _ask(self, question: Question) -> None:
         if self._asking is None:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from cachetools import TTLCache
+
 from connectors.kafka.ports import Producer, QueueFull
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import Routes
@@ -19,7 +21,7 @@ log = logging.getLogger(__name__)
 TYPING_SECONDS = 2.0
 """A conversation's typing is relayed at most this often."""
 MAX_TYPING = 10_000
-"""Conversations of which it is remembered when somebody last typed."""
+"""(conversation, typist) that are remembered, of those that typed last."""
 _MAX_WAITING = 1_000
 """What waits for a look at the routes; more is lost."""
 
@@ -34,22 +36,19 @@ class TypingRelay:
         self._routes = routes
         self._producer = producer
         self._subscriptions = subscriptions
-        self._loop = asyncio.get_running_loop()
-        self._typed: dict[tuple[str, str], float] = {}
-        """(conversation, typist) → loop time of the last that was relayed."""
+        self._relayed = TTLCache[tuple[str, str], bool](
+            MAX_TYPING, TYPING_SECONDS, asyncio.get_running_loop().time
+        )
+        """(conversation, typist) that was relayed a moment ago."""
         self._waiting: list[tuple[str, str]] = []
         self._relaying: asyncio.Task[None] | None = None
 
     def typing(self, typist: str, conversation: str) -> None:
         """A person is writing: relay it, unless that was done a moment ago."""
-        now, place = self._loop.time(), (conversation, typist)
-        if now - self._typed.get(place, -TYPING_SECONDS) < TYPING_SECONDS:
+        place = conversation, typist
+        if place in self._relayed or len(self._waiting) >= _MAX_WAITING:
             return
-        if len(self._waiting) >= _MAX_WAITING:
-            return
-        if len(self._typed) >= MAX_TYPING:
-            self._typed.clear()
-        self._typed[place] = now
+        self._relayed[place] = True
         self._waiting.append(place)
         if self._relaying is None or self._relaying.done():
             self._relaying = asyncio.create_task(self._relay_all())

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.edge.tokens import BadToken, issue, verify
-from gateway.session import MAX_BAD_IN_A_ROW, Effect, End, Greet, Reply, Session, State, Submit
+from gateway.effects import Effect, End, Greet, Reply, Submit
+from gateway.session import MAX_BAD_IN_A_ROW, Session, State
 from schemas import ids
 from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted

@@ -1,0 +1,59 @@
+"""What a session asks its shell to do: one effect for each frame of a device."""
+
+from typing import NamedTuple
+
+from schemas import frames, ids
+from schemas.codes import Close
+from schemas.events import SubmittedItem
+
+
+class Reply(NamedTuple):
+    """Send this frame to the device."""
+
+    frame: bytes
+
+
+class Greet(NamedTuple):
+    """The hello is good: register the session and its route, then send the welcome."""
+
+    id: int
+    user: ids.UserId
+    device: ids.DeviceId
+    stay: bool
+
+
+class Submit(NamedTuple):
+    """Hand the item to Kafka; `to` is the user whom the device named."""
+
+    item: SubmittedItem
+    to: str
+
+
+class Ask(NamedTuple):
+    """Find the answer elsewhere, and send it. The question names conversations of this user
+    only."""
+
+    question: frames.Question
+
+
+class Type(NamedTuple):
+    """The person is writing in the conversation."""
+
+    conversation: str
+
+
+class Seen(NamedTuple):
+    """The device has received, or (`read`) the person has read, the messages up to `seq`."""
+
+    conversation: str
+    seq: int
+    read: bool
+
+
+class End(NamedTuple):
+    """Close the connection."""
+
+    close: Close
+
+
+Effect = Reply | Greet | Submit | Seen | Type | Ask | End
