@@ -9,26 +9,28 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class GatewaySettings(Struct, frozen=True):
-    """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (HS256, at least 32 bytes),
-    MESSENGER_HTTP_HOST and _PORT, MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_LOCAL=1 (anybody
-    logs in as anybody), MESSENGER_HEARTBEAT seconds between pings, MESSENGER_FRAME_RATE frames/s
-    that one device may send for long, MESSENGER_DRAIN_SECONDS over which sessions are sent away
-    when the node is told to end, MESSENGER_CLICKHOUSE the archive's http://user:password@host:port
-    (without it, history reaches back as far as the log), MESSENGER_PUBLIC_URL where devices reach
-    this node (its own http://host:port by default), MESSENGER_REDIRECT=1 to send devices to the
-    right node for their user."""
+    """One field for each variable MESSENGER_<FIELD> (docs/OPERATIONS.md)."""
 
     kafka: str
     redis: str
     token_secret: Annotated[str, Meta(min_length=32)]
+    """Signs tokens, by HS256."""
     http_host: str = "127.0.0.1"
     http_port: Port = 8400
     partitions: Count = 4
     slots: Count = 8
     local: bool = False
+    """Anybody logs in as anybody."""
     heartbeat: Annotated[float, Meta(ge=1, le=300)] = 25.0
+    """Seconds between pings."""
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
+    """Frames/s that one device may send for long."""
     clickhouse: str = ""
+    """The archive's http://user:password@host:port. Without it, history reaches back as far as the
+    log."""
     public_url: str = ""
+    """Where devices reach this node; by default http://http_host:http_port."""
     redirect: bool = False
+    """Send devices to the right node for their user."""
     drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    """Over how long connections are sent away when the node is to end."""

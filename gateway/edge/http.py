@@ -114,9 +114,8 @@ async def _secure(
         raise
     if not response.prepared:
         response.headers.update(_SECURITY)
-        # What says something of a person is not kept. Nor is the page: a browser that could go back
-        # to it would freeze its device when it is left, with an open socket and a user who seems to
-        # be online.
+        # Browsers must not keep what is personal. Nor the page: a browser that may go back to a page
+        # freezes it when the person leaves, with an open socket and a user who seems to be online.
         response.headers["Cache-Control"] = (
             "no-cache" if request.path.endswith(_ASSETS) else "no-store"
         )

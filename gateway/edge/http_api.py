@@ -1,5 +1,4 @@
-"""What a user asks over HTTP, with the token of the socket: conversations, their messages,
-devices."""
+"""A user's conversations, their messages, and the user's devices, over HTTP (docs/PROTOCOL.md)."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -28,6 +27,8 @@ Verify = Callable[[str], UserId]
 
 
 class _Failed(Exception):
+    """The request cannot be answered: `status` is HTTP's, `code` and `text` stand in the body."""
+
     def __init__(self, status: int, code: Code, text: str = "") -> None:
         self.status = status
         self.code = code

@@ -1,5 +1,5 @@
-"""Login tokens: JWT, HS256, `sub` is the user and `exp` the end. Whoever has the secret can make
-them (PyJWT)."""
+"""Login tokens: JWTs signed with HS256. `sub` is the user, `exp` the end in Unix seconds. Anybody
+with the secret can make them."""
 
 import jwt
 
@@ -40,13 +40,13 @@ def verify(token: str, secret: str, now: float) -> UserId:
 
 
 def issue_operator(secret: str, now: float) -> str:
-    """A token for one act of an operator, valid for a minute; no device can log in with it."""
+    """A token for one request of an operator, valid for a minute. No device can log in with it."""
     claims = {"aud": _OPERATORS, "iat": int(now), "exp": int(now + _OPERATOR_SECONDS)}
     return jwt.encode(claims, secret, algorithm=_ALGORITHM)
 
 
 def verify_operator(token: str, secret: str, now: float) -> None:
-    """Raises BadToken unless it is an operator's."""
+    """Raises BadToken unless the token is an operator's."""
     unchecked_times = {"verify_exp": False, "verify_iat": False, "require": ["aud", "exp"]}
     try:
         claims = jwt.decode(
