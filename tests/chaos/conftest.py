@@ -16,6 +16,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ from tests.harness.worker import Worker
 ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
 PARTITIONS = 4
 
-Parts = dict[str, int]
+Parts = dict[str, Any]
 
 
 def parts_of(item: pytest.Item) -> Parts:
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ]
     ours = sorted(
         (items[place] for place in places),
-        key=lambda item: (is_alone(item), sorted(parts_of(item).items())),
+        key=lambda item: (is_alone(item), str(sorted(parts_of(item).items()))),
     )
     for place, item in zip(places, ours, strict=True):
         items[place] = item

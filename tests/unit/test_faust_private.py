@@ -3,7 +3,10 @@ read the new Faust."""
 
 import inspect
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
+import pytest
 from aiokafka.consumer.fetcher import Fetcher
 from faust.sensors import Monitor
 from faust.tables.manager import TableManager
@@ -12,11 +15,17 @@ from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from connectors.kafka.memory import MemoryKafka
+from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.record import Record
-from streams.faust_adapter.app import NoTables
+from streams.faust_adapter.app import MountSettings, NoTables, mount
 from streams.faust_adapter.consumer import EventScheduler, StageConsumer
 from streams.faust_adapter.monitor import LightMonitor
 from streams.intake import MAX_BYTES, MAX_RECORDS, coalesce
+from streams.partition import PartitionRuntime
+from streams.stage import StageSpec
+from streams.worker import Worker
+from tests.harness.stage_run import shared
 
 
 def record(offset: int, size: int = 10, partition: int = 0) -> Record:
@@ -86,6 +95,23 @@ def test_an_event_is_what_was_fetched_bounded_by_count_and_bytes() -> None:
     assert [len(event) for event in by_bytes] == [2, 2, 1]
     assert [len(event) for event in coalesce([record(0, MAX_BYTES * 3), record(1)])] == [1, 1]
     assert list(coalesce([])) == []
+
+
+async def test_what_crashes_in_faust_ends_the_process_and_says_why(tmp_path: Path) -> None:
+    """Fault 20: a process stayed, without its group, and nobody noticed."""
+    kafka = MemoryKafka(MemoryBroker({"t": 1}))
+    worker = Worker([StageSpec("s", "s", "t", 1, never)], shared(kafka), pytest.fail)
+    ended: list[str] = []
+    settings = MountSettings("127.0.0.1:1", tmp_path, "127.0.0.1", 1)
+    [app] = mount(worker, kafka, settings, ended.append)
+    await app.consumer.crash(RuntimeError("a timer of Faust's"))
+    assert ended
+    assert "a timer of Faust's" in ended[0]
+    await worker.close()
+
+
+def never(number: int, runtime: PartitionRuntime) -> Any:
+    raise AssertionError
 
 
 def test_the_scheduler_takes_turns_between_partitions() -> None:
