@@ -25,6 +25,8 @@ T = TypeVar("T")
 FIRST_SECONDS, LAST_SECONDS = 0.05, 1.0
 """The waits between two tries grow from the first to the last."""
 
+LATE_SECONDS = 3.0
+
 _SYSTEMS: dict[type[Exception], str] = {
     KafkaUnreachable: "kafka",
     KafkaSendError: "kafka",
@@ -54,6 +56,7 @@ class Retry:
         self._dependencies = dependencies
         self._random = random
         self._waiting: dict[int, str] = {}
+        self._failed: dict[int, set[Dependency]] = {}
         self._calls = 0
 
     @property
@@ -70,23 +73,42 @@ class Retry:
         """Call `ask` until it meets no trouble outside; returns what it returns."""
         self._calls += 1
         call, delay = self._calls, first
-        client = f"{self._who} #{call}"
-        failed: dict[str, Dependency] = {}
         try:
             while True:
                 try:
                     return await ask()
                 except TROUBLE_OUTSIDE as error:
-                    system, why = system_of(error), str(error) or type(error).__name__
-                dependency = failed[system] = self._dependencies.get(system)
-                dependency.failed(why, client)
-                self._waiting[call] = f"{system}: {why}"
+                    self._meets(call, system_of(error), str(error) or type(error).__name__)
                 await asyncio.sleep(delay * (1 - self._random() / 2))
                 delay = min(delay * 2, last)
         finally:
-            self._waiting.pop(call, None)
-            for dependency in failed.values():
-                dependency.succeeded(client)
+            self._is_over(call)
+
+    async def acknowledged(self, work: Awaitable[T], what: str) -> T:
+        """Await what Kafka acknowledges, which has no time limit. After LATE_SECONDS Kafka counts
+        as failing."""
+        self._calls += 1
+        call, why = self._calls, f"{what} are not acknowledged"
+        late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._meets, call, "kafka", why)
+        try:
+            return await work
+        finally:
+            late.cancel()
+            self._is_over(call)
+
+    def _meets(self, call: int, system: str, why: str) -> None:
+        dependency = self._dependencies.get(system)
+        dependency.failed(why, self._client(call))
+        self._failed.setdefault(call, set()).add(dependency)
+        self._waiting[call] = f"{system}: {why}"
+
+    def _is_over(self, call: int) -> None:
+        self._waiting.pop(call, None)
+        for dependency in self._failed.pop(call, ()):
+            dependency.succeeded(self._client(call))
+
+    def _client(self, call: int) -> str:
+        return f"{self._who} #{call}"
 
 
 def system_of(error: Exception) -> str:

@@ -14,10 +14,11 @@ from typing import Generic, NamedTuple, TypeVar
 
 from connectors.kafka.ports import Kafka, Producer, Reader
 from connectors.redis.owners import Owners
+from schemas.events import Delivered
 from streams.backlog import BacklogPartition, FactBacklog, Facts, Told
 from streams.inputs import InputSeen, start_at
 from streams.partition import PartitionRuntime, Stopped
-from streams.sending import send_all
+from streams.sending import deliver, send_all
 from streams.tables.changelog import ChangelogTable, Header
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,15 @@ class TablePartition(
     async def append(self, changed: Mapping[Key, Value]) -> None:
         """Bring changes into the changelog. Raises KafkaSendError, QueueFull."""
         records = [(self.number, *self.record(key, value)) for key, value in changed.items()]
-        await send_all(self._io.producer, self._io.changelog, records)
+        topic = self._io.changelog
+        sent = send_all(self._io.producer, topic, records)
+        await self.retry.acknowledged(sent, f"records of {topic}/{self.number}")
+
+    async def deliver(self, slots: Mapping[int, Sequence[Delivered]]) -> None:
+        """Deliver slot → events to gateways. Raises KafkaSendError, QueueFull."""
+        sent = deliver(self._io.producer, slots)
+        await self.retry.acknowledged(sent, f"deliveries to slots {sorted(slots)}")
+        self.figures["told"] += sum(map(len, slots.values()))
 
     def input_is(self, seen: InputSeen, position: int) -> None:
         if seen.topic != self.input_id:

@@ -13,7 +13,6 @@ from schemas.frames import Mark
 from schemas.ids import members_of_valid
 from streams.backlog import Told
 from streams.partition import PartitionRuntime
-from streams.sending import deliver
 from streams.table_partition import TableIO, TablePartition
 from streams.tables.cursors import CursorTable
 
@@ -65,9 +64,7 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
             (mark_of(table, conversation, user), own) for (conversation, user), own in told.items()
         ]
         users = sorted({user for mark, _ in marks for user in members_of_valid(mark.conversation)})
-        slots = deliveries(marks, await self._routes.lookup(users))
-        await deliver(self._io.producer, slots)
-        self.figures["told"] += sum(map(len, slots.values()))
+        await self.deliver(deliveries(marks, await self._routes.lookup(users)))
 
     # What gateways ask
 

@@ -25,7 +25,6 @@ from schemas.codec import (
 from schemas.events import PresenceChange, PresenceDelivered, PresenceState
 from streams.backlog import Told
 from streams.partition import PartitionRuntime
-from streams.sending import deliver
 from streams.table_partition import TableIO, TablePartition
 from streams.tables.presence import PresenceTable
 
@@ -124,8 +123,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
             event = PresenceDelivered(user, encode_frame(presence_of(user, state)), state)
             for slot in watching:
                 slots.setdefault(slot, []).append(event)
-        await deliver(self._io.producer, slots)
-        self.figures["told"] += sum(map(len, slots.values()))
+        await self.deliver(slots)
 
     # What gateways, and the rules, ask
 

@@ -93,19 +93,17 @@ class Rocks(Generic[Header]):
         )
 
     def close(self) -> None:
-        """Blocks: it writes to the disk what is in memory only."""
-        self._db.flush(True)
-        self._db.close()
+        """Blocks: it writes to the disk what is in memory only. What the disk does not take then,
+        the topic has."""
+        try:
+            self._db.flush(True)
+        finally:
+            self._db.close()
 
     def wipe(self) -> None:
         """Close it and delete it: its topic is another, or says something else."""
         self._db.close()
         self._disk.destroy(self._folder)
-
-    @staticmethod
-    def destroy(folder: Path) -> None:
-        """Delete a closed one: its topic is another, or says something else."""
-        rocksdict.Rdict.destroy(str(folder))
 
     def _write(self, batch: Any, header: Header | None) -> None:
         """Write a batch, and maybe how far it brings this, atomically. Raises DiskUnavailable."""

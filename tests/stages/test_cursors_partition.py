@@ -21,7 +21,8 @@ from streams.partition import Status
 from streams.stage import StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
-from streams.tables.rocks import RocksBudget
+from streams.tables.memory import MemoryDisk
+from streams.tables.rocks import Disk, RocksBudget
 from tests.harness.fake_gateway import eventually
 from tests.harness.stage_run import StageRun, delivered
 
@@ -42,25 +43,25 @@ def redis() -> MemoryRedis:
 
 
 @pytest.fixture
-async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Callable[[], Run]:
+async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Callable[..., Run]:
     """A worker of the stage, always on the same disk. Alice has a device."""
     routes = MemoryRoutes(redis)
     await routes.write_routes([Route("alice", "phone", "node", SLOT, 0)])
-    budget = RocksBudget(1 << 20, 1 << 20)
+    rocks = RocksBudget(1 << 20, 1 << 20)
 
-    def spec() -> StageSpec[CursorsPartition]:
+    def spec(disk: Disk) -> StageSpec[CursorsPartition]:
         io = TableIO(
             kafka,
             kafka.producer({"message.timeout.ms": 0}),
             MemoryOwners(redis, "cursors"),
-            lambda partition: CursorTable(tmp_path / f"cursors-{partition}", budget),
+            lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
             "cursors",
             CURSORS,
             "here",
         )
         return cursors_stage(io, routes, 1)
 
-    return lambda: StageRun(kafka, spec())
+    return lambda disk=rocks: StageRun(kafka, spec(disk))
 
 
 def write_cursor(kafka: MemoryKafka, device: str, seq: int) -> None:
@@ -243,3 +244,34 @@ async def test_nothing_is_read_before_the_partition_is_claimed(
         assert (run.partition.paused, run.figures["records"]) == (True, 0)
         redis.connected = True
         await run.done(1)
+
+
+async def test_a_full_disk_is_waited_for(kafka: MemoryKafka, make: Callable[..., Run]) -> None:
+    """A RocksDB that could not flush writes again some 4 s after there is room."""
+    disk = MemoryDisk()
+    async with make(disk) as run:
+        partition = await run.running()
+        disk.full = True
+        say(kafka, 1)
+        await eventually(lambda: "disk" in partition.retry.problem)
+        assert any("disk is unreachable" in problem for problem in (await run.health())[1])
+        assert marks(partition) == []
+        disk.full = False
+        await run.done(1)
+        assert (marks(partition), await run.health()) == ([(1, 0)], (200, []))
+
+
+async def test_a_slot_without_a_leader_is_waited_for_and_ends_no_worker(
+    kafka: MemoryKafka, make: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fault 14: the watchdog took a delivery that nobody acknowledges for a hang."""
+    monkeypatch.setattr("streams.retry.LATE_SECONDS", 0.2)
+    async with make() as run:
+        partition = await run.running()
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        say(kafka, 1)
+        await eventually(lambda: "deliveries to slots [1]" in partition.retry.problem)
+        assert not any(probe.owed for probe in run.stage.probes())
+        kafka.broker.find_leader(DELIVERIES, SLOT)
+        await run.done(1)
+        assert partition.retry.problem == ""
