@@ -68,8 +68,8 @@ class History:
     ) -> Page:
         """The newest `limit` messages below `before`, or the oldest above `after`; without either,
         the newest. Fewer if they are large. `after` counts if both are given. Raises
-        HistoryUnavailable, and RangeGone if there is no archive and the log no longer holds the
-        page's end."""
+        HistoryUnavailable, and RangeGone if the log no longer holds the page's end and there is no
+        archive, or if nothing of the conversation is kept."""
         limit = min(limit, MAX_PAGE_MESSAGES)
         known: int | None = None
         if after is not None:
@@ -98,6 +98,8 @@ class History:
                 return (await self.page(conversation, None, kept_from - 1, limit))._replace(
                     first=True
                 )
+            if kept_from == 0 and log.gone and await self._nothing_kept(conversation, known):
+                raise RangeGone(f"{conversation}: nothing is kept")
             if kept_from != lowest if page else kept_from <= high:
                 raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")
         kept = fitting(page, newest=after is None)
@@ -207,6 +209,13 @@ class History:
                 "it is not restored yet (docs/ARCHIVE.md)"
             )
         return first
+
+    async def _nothing_kept(self, conversation: str, known: int) -> bool:
+        """Whether retention has dropped all that the archive had of a conversation, and the log
+        does not even hold the last message."""
+        if self._archive is None or not await self._read(self._archive.has_dropped()):
+            return False
+        return (await self._from_log(conversation, known, known)).gone
 
     async def _read(self, question: Awaitable[_Answer]) -> _Answer:
         try:

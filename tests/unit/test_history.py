@@ -98,6 +98,10 @@ def test_a_page_is_whole_or_not_sent(
             page = await History(log, archive).page(
                 A, before if after is None else None, after, limit
             )
+        except RangeGone:
+            assert dropped
+            assert (archive.rows, log_start > end) == ({}, True)
+            return
         except HistoryUnavailable:
             sources = set(range(log_start, end + 1)) | {seq for _, seq in archive.rows}
             assert (
@@ -176,6 +180,16 @@ async def test_where_history_begins_after_retention_or_an_accepted_loss() -> Non
     history = History(Log(50, 90), await archive_of(60, 90, dropped=True))
     page = await history.page(A, None, 0, 40)
     assert (seqs(page), page.first) == (list(range(60, 91)), True)
+
+
+async def test_a_conversation_of_which_retention_has_left_nothing_is_gone() -> None:
+    history = History(Log(10, 9), await archive_of(1, 0, dropped=True))
+    for before, after in ((None, 0), (None, None), (5, None)):
+        with pytest.raises(RangeGone):
+            await history.page(A, before, after, 40)
+    for log, dropped in ((Log(10, 9), False), (Log(10, 20), True)):
+        with pytest.raises(HistoryUnavailable):
+            await History(log, await archive_of(1, 0, dropped=dropped)).page(A, None, 0, 5)
 
 
 async def test_a_conversation_whose_last_message_is_not_kept_is_listed() -> None:
