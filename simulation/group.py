@@ -72,9 +72,13 @@ class Group:
         self._expel([member])
         self._expelled.pop(member, None)
 
+    def knows(self, member: "Member", generation: int) -> bool:
+        """Whether a heartbeat of the member is acknowledged."""
+        return member in self._members and generation == self.generation
+
     def commit(self, member: "Member", generation: int, offsets: Mapping[int, int]) -> None:
         """Raises NotAMember."""
-        if member not in self._members or generation != self.generation:
+        if not self.knows(member, generation):
             raise NotAMember(f"{member.name} in generation {generation}")
         for partition, offset in offsets.items():
             self._broker.commit(self.name, self._topic, partition, offset)
@@ -159,6 +163,8 @@ class Member:
         self._generation = -1
         self._rebalances = 0
         self._joining = True
+        self._confirmed = float("-inf")
+        """When the heartbeat was sent that was acknowledged last."""
         self._asked = False
         """It has asked to join, and waits for partitions."""
         self._assigned: list[int] = []
@@ -169,6 +175,7 @@ class Member:
         stage.seek = self._seek
         stage.renew = self._intake.renew
         stage.membership = lambda: (self._rebalances, self._joining)
+        stage.confirmed_at = lambda: self._confirmed
 
     def start(self) -> None:
         self._spawn(self._read())
@@ -210,6 +217,10 @@ class Member:
 
         self._kafka.later(beat)
 
+    def _beat(self) -> None:
+        if self.answers and self._group.knows(self, self._generation):
+            self._confirmed = asyncio.get_running_loop().time()
+
     def _rejoin(self) -> None:
         if not self._joining:
             self._joining = True
@@ -250,6 +261,7 @@ class Member:
             log.info("%s has %s in generation %d", self.name, partitions, generation)
             await self._stage.assigned(partitions)
             self._intake.assign(partitions)
+            self._beat()
             self._joining = False
             self._reading.set()
 
@@ -273,6 +285,7 @@ class Member:
     async def _commit_often(self) -> None:
         while True:
             await asyncio.sleep(COMMIT_SECONDS)
+            self._beat()
             self._commit()
 
     def _commit(self) -> None:
