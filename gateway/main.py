@@ -37,6 +37,10 @@ log = logging.getLogger(__name__)
 
 _ARCHIVE_SECONDS = 5.0
 """For one question to the archive."""
+_KAFKA_SECONDS = 3.0
+"""For one question about topics, while the node runs. A node that is to end waits for the answer."""
+_SHUTDOWN_SECONDS = 2.0
+"""For requests that are still under way when the node has drained."""
 
 
 def run(settings: GatewaySettings) -> int:
@@ -49,7 +53,7 @@ def run(settings: GatewaySettings) -> int:
     gc.set_threshold(5_000, 1, 25_000)
     admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
     admin.require()
-    uvloop.run(_serve(settings, admin))
+    uvloop.run(_serve(settings, admin.ids()[SUBMITTED]))
     return 0
 
 
@@ -68,7 +72,7 @@ class _Signals:
         self.stopping.set()
 
 
-async def _serve(settings: GatewaySettings, admin: TopicsAdmin) -> None:
+async def _serve(settings: GatewaySettings, log_id: str) -> None:
     signals = _Signals()
     admission = AdmissionControl()
     try:
@@ -76,9 +80,11 @@ async def _serve(settings: GatewaySettings, admin: TopicsAdmin) -> None:
     except OSError as error:
         raise SettingsError(f"MESSENGER_HTTP_HOST, MESSENGER_HTTP_PORT: {error}") from None
     async with AsyncExitStack() as closing:
-        node = Node(settings, _ports(settings, admin, closing), admin.ids()[SUBMITTED])
+        node = Node(settings, _ports(settings, closing), log_id)
         runner = web.AppRunner(
-            make_web_app(node, NodeMetrics(node, admission), signals.stop), access_log=None
+            make_web_app(node, NodeMetrics(node, admission), signals.stop),
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
         assert runner.server is not None
@@ -112,7 +118,7 @@ def _setting(name: str) -> Iterator[None]:
         raise SettingsError(f"{name}: {error}") from None
 
 
-def _ports(settings: GatewaySettings, admin: TopicsAdmin, closing: AsyncExitStack) -> NodePorts:
+def _ports(settings: GatewaySettings, closing: AsyncExitStack) -> NodePorts:
     """The real ones; `closing` closes them."""
     dependencies = Dependencies()
     reports_to = dependencies.get("redis", "messages and logins wait")
@@ -129,8 +135,9 @@ def _ports(settings: GatewaySettings, admin: TopicsAdmin, closing: AsyncExitStac
         with _setting("MESSENGER_CLICKHOUSE"):
             archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _ARCHIVE_SECONDS))
         closing.push_async_callback(archive.close)
+    topics = TopicsAdmin(settings.kafka, settings.partitions, settings.slots, _KAFKA_SECONDS)
     return NodePorts(
-        KafkaCluster(settings.kafka, admin),
+        KafkaCluster(settings.kafka, topics),
         RedisRoutes(lease_redis),
         RedisNodes(redis),
         RedisWatchers(redis),

@@ -38,15 +38,22 @@ class Pusher:
         """Push what a fetch brought."""
         for record in records:
             events = self._decode(record)
-            for event in events:
-                if isinstance(event, PresenceDelivered):
-                    self._subscriptions.deliver(event)
-                elif isinstance(event, TypingDelivered):
-                    self._typing.deliver(event)
-                else:
-                    self._registry.deliver(event)
-            self.pushed += len(events)
+            try:
+                self._push(events)
+            except Exception:  # a fault of ours; the records behind it must be pushed
+                log.exception("the delivery %d/%d failed", record.partition, record.offset)
+                self._resync()
         self._write()
+
+    def _push(self, events: Sequence[Delivered]) -> None:
+        for event in events:
+            if isinstance(event, PresenceDelivered):
+                self._subscriptions.deliver(event)
+            elif isinstance(event, TypingDelivered):
+                self._typing.deliver(event)
+            else:
+                self._registry.deliver(event)
+        self.pushed += len(events)
 
     def _decode(self, record: Record) -> Sequence[Delivered]:
         """The events of a record. Of one that cannot be read as a whole, those that can be; the

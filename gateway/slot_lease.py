@@ -17,7 +17,7 @@ from schemas.topics import DELIVERIES
 
 log = logging.getLogger(__name__)
 
-_READ_SECONDS = 10.0
+_READ_SECONDS = 3.0
 
 
 class SlotUser(Protocol):

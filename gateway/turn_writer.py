@@ -1,7 +1,10 @@
 """One write a connection and turn of the loop, whatever was queued in it."""
 
 import asyncio
+import logging
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 
 class QueuesFrames(Protocol):
@@ -9,6 +12,9 @@ class QueuesFrames(Protocol):
 
     def write_queued(self) -> None:
         """Write all queued frames, in one write."""
+
+    def abort(self) -> None:
+        """End the connection now."""
 
 
 class TurnWriter:
@@ -29,7 +35,11 @@ class TurnWriter:
         """Write what is queued now."""
         queued, self._queued = self._queued, []
         for connection in queued:
-            connection.write_queued()
+            try:
+                connection.write_queued()
+            except Exception:  # the frames of the others must be written
+                log.exception("a connection cannot be written to, and is ended")
+                connection.abort()
 
     def count_slow_reader(self) -> None:
         """A connection was closed because its device does not read."""

@@ -193,6 +193,10 @@ class Connection:
         self._session.end()
         self._transport.close(code, reason or code.text)
 
+    def abort(self) -> None:
+        """End the connection now."""
+        self._transport.abort()
+
     async def leave(self) -> None:
         leaving = self._leaving = _Leaving()
         if self._session.state is State.ONLINE:

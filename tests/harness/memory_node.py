@@ -54,6 +54,7 @@ class Device:
         self.turns: list[int] = []
         """The turns of the loop in which something came."""
         self.waiting_bytes = 0
+        self.aborted = False
         self.connection: Connection
 
     def write(self, frames: Sequence[bytes]) -> None:
@@ -65,7 +66,9 @@ class Device:
         self.closed.append(code)
         asyncio.get_running_loop().call_soon(self.connection.ended, False)
 
-    def abort(self) -> None: ...
+    def abort(self) -> None:
+        self.aborted = True
+        asyncio.get_running_loop().call_soon(self.connection.ended, False)
 
     def unsent(self) -> int:
         return self.waiting_bytes

@@ -14,7 +14,7 @@ from connectors.redis.routes import LEASE_SECONDS, RENEW_SECONDS, Route, Written
 from gateway.edge.connection import HELLO_SECONDS, MAX_UNREAD_BYTES, WELCOME_SECONDS
 from schemas.codec import encode_deliveries, encode_event
 from schemas.codes import Close, Code
-from schemas.events import SCHEMA_VERSION, AnswerDelivered, MessageDelivered
+from schemas.events import SCHEMA_VERSION, AnswerDelivered, Delivered, MessageDelivered
 from schemas.topics import DELIVERIES, SUBMITTED
 from simulation.loop import Process, VirtualLoop
 from tests.harness.memory_node import Device, MemoryNode, World, run
@@ -148,6 +148,54 @@ def test_a_device_that_does_not_read_is_closed() -> None:
         await asyncio.sleep(1)
         assert bob.closed == [Close.SLOW_READER]
         assert node.node.parts.writer.slow_readers == 1
+
+    run(scenario())
+
+
+def test_a_connection_that_cannot_be_written_to_costs_the_others_nothing() -> None:
+    async def scenario() -> None:
+        world = World()
+        node = world.node()
+        await node.start()
+        broken, bob = await node.welcomed("broken"), await node.welcomed("bob")
+
+        def fail(frames: Sequence[bytes]) -> None:
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
+
+        broken.write = fail  # type: ignore[method-assign]
+        both = message("broken", 1)
+        both.users.append("bob")
+        world.broker.append(DELIVERIES, slot_of(node), *encode_deliveries([both]))
+        await asyncio.sleep(0.1)
+        assert [frame["seq"] for frame in bob.frames] == [1]
+        assert broken.aborted
+        await bob.send({"t": "ping", "id": 5})
+        await asyncio.sleep(0.1)
+        assert bob.of_type("pong") == [{"t": "pong", "id": 5}]
+
+    run(scenario())
+
+
+def test_a_delivery_that_fails_by_a_fault_of_ours_costs_the_next_ones_nothing() -> None:
+    async def scenario() -> None:
+        world = World()
+        node = world.node()
+        await node.start()
+        bob = await node.welcomed("bob")
+        deliver, calls = node.node.parts.registry.deliver, list[object]()
+
+        def fail_once(event: Delivered) -> None:
+            calls.append(event)
+            if len(calls) == 1:
+                raise KeyError("a fault of ours")
+            deliver(event)
+
+        node.node.parts.registry.deliver = fail_once  # type: ignore[method-assign]
+        for seq in (1, 2):
+            record = encode_deliveries([message("bob", seq)])
+            world.broker.append(DELIVERIES, slot_of(node), *record)
+        await asyncio.sleep(0.1)
+        assert [frame["t"] for frame in bob.frames] == ["message", "resync"]
 
     run(scenario())
 
