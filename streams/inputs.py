@@ -12,7 +12,7 @@ from connectors.request_batcher import RequestBatcher
 
 T = TypeVar("T")
 
-_TIMEOUT_SECONDS = 2.0
+_TIMEOUT_SECONDS = 1.5
 _MAX_FAILURES = 2
 """Partitions that do not answer, one after the other, before the look is given up: each costs a
 timeout."""

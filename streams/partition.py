@@ -85,6 +85,8 @@ class Partition(abc.ABC):
         """Grows with whatever this partition gets done; the watchdog looks at it."""
         self.seen: InputSeen | None = None
         """The input as Kafka had it at the last look."""
+        self.unseen = 0
+        """Looks since then at which nobody answered for the partition."""
         self.figures = runtime.figures
         self.runtime = runtime
         self.retry = runtime.retry(self.name)

@@ -32,6 +32,7 @@ _FIRST_RESTART, _LAST_RESTART = 1.0, 30.0
 """Seconds before a partition that has failed begins anew; longer each time."""
 _RESTART_FORGOTTEN = 120.0
 _SAMPLE_SECONDS = 1.0
+_MAX_UNSEEN = 3
 
 
 class Timer(NamedTuple):
@@ -261,10 +262,12 @@ class Stage(Generic[P]):
         if not running:
             return
         found = await self._shared.inputs.look(self.spec.topic, list(running))
-        for number, seen in found.items():
-            partition, position = running[number]
-            if position is not None and partition.status is Status.RUNNING:
-                partition.seen = seen
+        for number, (partition, position) in running.items():
+            seen = found.get(number)
+            if seen is None:
+                partition.unseen += 1
+            elif position is not None and partition.status is Status.RUNNING:
+                partition.seen, partition.unseen = seen, 0
                 partition.input_is(seen, position)
 
     def probes(self) -> Iterable[ProgressProbe]:
@@ -289,6 +292,8 @@ class Stage(Generic[P]):
         found = [f"{self.name} is joining its group"] if joining else []
         for partition in self.partitions.values():
             why = partition.reason or partition.retry.problem
+            if not why and partition.unseen >= _MAX_UNSEEN:
+                why = "kafka: nobody answers for its input"
             if partition.status is not Status.RUNNING or why:
                 said = f"{partition.name} is {partition.status.value}"
                 found.append(f"{said}: {why}" if why else said)

@@ -31,6 +31,7 @@ class Worker:
         self.api.add({"/health/": self._health})
         for stage in self.stages:
             self.api.add(stage.spec.endpoints(stage))
+        self._looks = 0
         self._watchdog = Watchdog(self, expired)
 
     def start(self) -> None:
@@ -62,16 +63,16 @@ class Worker:
     # Watched
 
     async def look(self) -> bool:
-        reached = True
-        for stage in self.stages:
+        self._looks += 1
+        first = self._looks % len(self.stages)  # one that fails must not hide the others for good
+        for stage in (*self.stages[first:], *self.stages[:first]):
             try:
                 await stage.look()
             except TROUBLE_OUTSIDE as error:
                 self.shared.dependencies.get(system_of(error)).failed(str(error), _CLIENT)
-                reached = False
-        if reached:
-            self.shared.dependencies.get("kafka").succeeded(_CLIENT)
-        return reached
+                return False
+        self.shared.dependencies.get("kafka").succeeded(_CLIENT)
+        return True
 
     def probes(self) -> Iterable[ProgressProbe]:
         for stage in self.stages:

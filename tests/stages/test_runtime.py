@@ -181,6 +181,22 @@ async def test_health_says_that_kafka_does_not_answer_and_that_it_is_back() -> N
                 await asyncio.sleep(0.05)
 
 
+def test_health_names_a_partition_without_a_leader() -> None:
+    async def history() -> None:
+        async with on_kafka(counting(partitions=3)) as run:
+            await run.running()
+            run.kafka.broker.lose_leader(TOPIC, 1)
+            await asyncio.sleep(5)
+            status, problems = await run.health()
+            assert (status, len(problems)) == (503, 1)
+            assert problems[0].startswith("counting partition 1 is running: kafka: nobody answers")
+            run.kafka.broker.find_leader(TOPIC, 1)
+            await asyncio.sleep(5)
+            assert await run.health() == (200, [])
+
+    virtual(history())
+
+
 async def test_a_full_backlog_reads_no_more() -> None:
     backlog = FactBacklog[int]()
     facts = list(range(70_000))
