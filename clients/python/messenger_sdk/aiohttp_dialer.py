@@ -1,6 +1,7 @@
 """Links over real WebSockets, by aiohttp."""
 
 import asyncio
+import contextlib
 
 import aiohttp
 
@@ -10,6 +11,7 @@ _HEARTBEAT_SECONDS = 25.0
 """How often a link pings. A dead network is noticed after half as long again, however quiet the
 conversations are."""
 _GOODBYE_SECONDS = 1.0
+"""How long a link waits for the answer to its close frame."""
 
 
 class AiohttpDialer:
@@ -46,17 +48,17 @@ class AiohttpLink:
     async def send(self, message: bytes) -> None:
         if self._ended:
             raise ConnectionError("the link has ended")
-        self._writing = asyncio.ensure_future(self._socket.send_str(message.decode()))
+        writing = self._writing = asyncio.ensure_future(self._socket.send_str(message.decode()))
         try:
-            await self._writing
-        except asyncio.CancelledError:
-            if not self._ended:
-                raise
-            raise ConnectionError("the link has ended") from None
-        except aiohttp.ClientError as error:
-            raise ConnectionError(str(error)) from error
+            await asyncio.wait([writing])  # a cancellation that comes out of here is the caller's
         finally:
+            writing.cancel()
             self._writing = None
+        if writing.cancelled():
+            raise ConnectionError("the link has ended")
+        if isinstance(error := writing.exception(), aiohttp.ClientError):
+            raise ConnectionError(str(error)) from error
+        writing.result()
 
     @property
     def waits_to_write(self) -> bool:
@@ -74,7 +76,9 @@ class AiohttpLink:
 
     async def close(self) -> None:
         self._end()
-        await self._socket.close()
+        with contextlib.suppress(TimeoutError):  # a peer that reads no more gets no goodbye
+            async with asyncio.timeout(2 * _GOODBYE_SECONDS):
+                await self._socket.close()
         await self._http.close()
 
     def _end(self) -> None:
