@@ -56,28 +56,35 @@ class CoalescingPublisher(Generic[Fact]):
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Hashable, tuple[int, Fact]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._patient = False
+        """The timer is that of a retry: a new fact does not wait for it."""
         self._not_before = 0.0
         """Loop time before which nothing is sent: the rest, or the pause after a full queue."""
         self.submitted = 0
 
     def put(self, key: Hashable, partition: int, fact: Fact) -> bool:
         """Queue a fact. False: too many wait, and this one is not queued."""
-        if key not in self._waiting and len(self._waiting) >= MAX_WAITING:
+        known = self._waiting.pop(key, None)  # what is put later is sent later
+        if known is not None:
+            fact = self._merge(known[1], fact)
+        elif len(self._waiting) >= MAX_WAITING:
             return False
-        self._queue(key, partition, fact)
-        self._schedule(self._loop.time() + self._collect)
+        self._waiting[key] = partition, fact
+        if self._timer is None or self._patient:
+            self._schedule(self._loop.time() + self._collect)
         return True
 
     def _queue(self, key: Hashable, partition: int, fact: Fact) -> None:
-        known = self._waiting.pop(key, None)  # what is put later is sent later
+        known = self._waiting.pop(key, None)
         self._waiting[key] = partition, fact if known is None else self._merge(known[1], fact)
 
-    def _schedule(self, at: float) -> None:
+    def _schedule(self, at: float, patient: bool = False) -> None:
         at = max(at, self._not_before)
         if self._timer is not None:
             if self._timer.when() <= at:
                 return
             self._timer.cancel()
+        self._patient = patient
         self._timer = self._loop.call_at(at, self._flush)
 
     def _flush(self) -> None:
@@ -121,4 +128,4 @@ class CoalescingPublisher(Generic[Fact]):
                 self._queue(new_key, partition, renewed)
         for key, (its_partition, later) in waiting.items():
             self._queue(key, its_partition, later)
-        self._schedule(self._loop.time() + _RETRY_SECONDS)
+        self._schedule(self._loop.time() + _RETRY_SECONDS, patient=True)
