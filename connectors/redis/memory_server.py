@@ -18,6 +18,7 @@ _TABLES = ("slots", "routes", "owners", "nodes", "watchers", "user_partitions", 
 _TIMEOUT_SECONDS = 1.0
 _FIRST_LATENCY, _LAST_LATENCY = 0.0001, 0.001
 _SLOW, _SLOW_SECONDS = 0.01, 0.1
+_ANSWERS_LATE = 0.2
 
 
 class MemoryRedisServer:
@@ -46,6 +47,11 @@ class MemoryRedisServer:
             return self.slow
         longest = _SLOW_SECONDS if chance.random() < _SLOW else _LAST_LATENCY
         return self.slow + chance.uniform(_FIRST_LATENCY, longest)
+
+    def answer_latency(self) -> float:
+        """The same for an answer; mostly 0, since a wait of its own says nothing new."""
+        chance = self._chance
+        return self.latency() if chance is not None and chance.random() < _ANSWERS_LATE else 0.0
 
     def wipe(self) -> None:
         """FLUSHALL: it runs on, empty."""
@@ -77,7 +83,7 @@ class MemoryRedis:
 
     async def call(self, operation: Callable[[], Value]) -> Value:
         """Run an operation on the server. It may have run although this raises RedisUnavailable."""
-        request, answer = self.server.latency(), self.server.latency()
+        request, answer = self.server.latency(), self.server.answer_latency()
         await self._wait(request)
         if not self._answers or request > _TIMEOUT_SECONDS:
             await self._wait(_TIMEOUT_SECONDS - request)
