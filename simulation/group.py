@@ -259,7 +259,7 @@ class Member:
             self._assigned = partitions
             self._committed.clear()
             log.info("%s has %s in generation %d", self.name, partitions, generation)
-            await self._stage.assigned(partitions)
+            await self._stage.assigned(partitions, generation)
             self._intake.assign(partitions)
             self._beat()
             self._joining = False

@@ -156,6 +156,7 @@ class Judge:
                     yield f"{message.body!r} stands at {places[message.body]} and {conversation}"
                 places[message.body] = conversation, message.seq
         last: dict[tuple[str, str], int] = {}
+        here = {app.label for app in self._world.people.here}
         for one in self.submitted:
             conversation, seq = places.get(one.body, (one.conversation, 0))
             if one.sent is not None and (one.sent.conversation, one.sent.seq) != (
@@ -163,7 +164,7 @@ class Judge:
                 seq,
             ):
                 yield f"{one.body!r} was sent as {one.sent.seq}, and is {seq}"
-            if one.saved and not seq:
+            if one.saved and not seq and one.app in here:
                 yield f"{one.body!r} of {one.app} is lost"
             if seq:
                 if seq < last.get((one.app, conversation), 0):

@@ -87,12 +87,14 @@ class App:
     def close(self) -> None:
         """The person closes it."""
         if self.running and self.client is not None:
+            self._note_floors()
             self.running = False
             self.process.start(self._close(self.client))
 
     def kill(self) -> None:
         """The system ends it, without a word."""
         if self.running:
+            self._note_floors()
             self.running = False
             self.process.kill()
 
@@ -180,17 +182,22 @@ class App:
         client = self.client
         if not self.running or client is None:
             return
+        self._note_floors()
         known = client.device
-        if known.begun and not self._floors_known:
-            self._floors_known = True
-            if not self._begun:
-                for conversation, floor in known.floors().items():
-                    self.history[conversation] = max(floor, self.history.get(conversation, 0))
         names = sorted(
             user for name in known.cursors() for user in members_of_valid(name) if user != self.user
         )
         if names != known.watched:
             self.process.call(client.watch, names)
+
+    def _note_floors(self) -> None:
+        """Once it is decided what is history."""
+        if self.client is None or self._floors_known or not self.client.device.begun:
+            return
+        self._floors_known = True
+        if not self._begun:
+            for conversation, floor in self.client.device.floors().items():
+                self.history[conversation] = max(floor, self.history.get(conversation, 0))
 
     def lose_network(self) -> None:
         """Its connection vanishes without a word."""

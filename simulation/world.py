@@ -144,17 +144,21 @@ class World:
         self.loop.advance(seconds)
 
     def rest(self) -> list[str]:
-        """Let everything drain. What is wrong then, if it does not become right, or does not
-        stay so."""
+        """Let everything drain, until all has been right for PEACE_SECONDS. What is wrong if that
+        does not come."""
         until = self.loop.time() + REST_SECONDS
-        wrong: list[str] = ["nothing was looked at"]
-        while wrong and self.loop.time() < until and not self.judge.faults:
+        right_since: float | None = None
+        while True:
             self.advance(_REST_STEP)
-            wrong = self.wrong()
-        if not wrong:
-            self.advance(PEACE_SECONDS)
-            wrong = [f"it does not stay right: {what}" for what in self.wrong()]
-        return wrong
+            now, wrong = self.loop.time(), self.wrong()
+            if self.judge.faults or (wrong and now >= until):
+                return wrong
+            if wrong:
+                right_since = None
+            elif right_since is None:
+                right_since = now
+            elif now - right_since >= PEACE_SECONDS:
+                return []
 
     def wrong(self) -> list[str]:
         """What is wrong now."""

@@ -105,6 +105,7 @@ class Stage(Generic[P]):
         """When the heartbeat was sent that the group has acknowledged last, by the loop's clock."""
         self._shared = shared
         self._assigned: set[int] = set()
+        self._generation: int | None = None
         self._released: dict[int, P] = {}
         self._restarts: dict[int, tuple[float, float, str]] = {}
         """partition → (when it failed last, how long it waits, why)."""
@@ -145,12 +146,18 @@ class Stage(Generic[P]):
         if owned is not None:
             owned.feed(records)
 
-    async def assigned(self, partitions: Iterable[int]) -> None:
-        """A rebalance has given this worker these partitions, and no others: those that went are
-        released, those that came begin to restore."""
+    async def assigned(self, partitions: Iterable[int], generation: int) -> None:
+        """A rebalance has given this worker these partitions, and no others, in this generation of
+        the group: those that went are released, those that came begin to restore.
+
+        A worker that was no member in a generation between, because it stood still, restores even
+        what it keeps: meanwhile others have changed what its state follows.
+        """
         self._assigned = set(partitions)
         async with self._changing:
-            gone = set(self.partitions) - self._assigned
+            missed = self._generation is not None and generation > self._generation + 1
+            self._generation = generation
+            gone = set(self.partitions) - (set() if missed else self._assigned)
             await self._release({number: self.partitions.pop(number) for number in gone})
             for number in sorted(self._assigned):
                 self._begin(number)

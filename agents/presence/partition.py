@@ -54,7 +54,9 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
         super().__init__(number, runtime, io)
         self._watchers = watchers
         self._delivering: Mapping[str, PresenceState] = {}
-        """What is being delivered, and not in the table yet."""
+        """What is being delivered."""
+        self._unkept: dict[str, PresenceState] = {}
+        """What has been delivered, and is not in the topic and the table yet."""
         self._absences = Absences(LEASE_SECONDS, GONE_SECONDS)
         self._turn = asyncio.Lock()
 
@@ -102,17 +104,21 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
 
     async def _deliver_and_keep(self, outcome: Outcome) -> None:
         table = self.table
-        if table is None or not outcome.changed:
+        if table is None or not (outcome.changed or self._unkept):
             return
         self._delivering = outcome.changed
         try:
             await self._deliver(sorted(outcome.published))
-            await self.append(outcome.changed)
-            if self.table is table:
-                table.write(outcome.changed)
-                self.figures["changed"] += len(outcome.changed)
+            # Watchers know it now. If it cannot be kept, what comes next changes this, and not what
+            # the table has: else nobody would be told of a change back.
+            self._unkept |= outcome.changed
         finally:
             self._delivering = {}
+        await self.append(self._unkept)
+        if self.table is table:
+            table.write(self._unkept)
+            self.figures["changed"] += len(self._unkept)
+            self._unkept = {}
 
     async def _deliver(self, users: list[str]) -> None:
         if not users:
@@ -129,8 +135,9 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
 
     def state(self, user: str) -> PresenceState | None:
         """`PresenceView` of the rule."""
-        if user in self._delivering:
-            return self._delivering[user]
+        for states in (self._delivering, self._unkept):
+            if user in states:
+                return states[user]
         return self.table.state(user) if self.table is not None else None
 
     def presence(self, users: Sequence[str]) -> list[PresenceState]:

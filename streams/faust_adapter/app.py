@@ -143,7 +143,8 @@ def _app(
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, assigned: Any, **options: Any) -> None:
-        await stage.assigned({tp.partition for tp in assigned if tp.topic == spec.topic})
+        partitions = {tp.partition for tp in assigned if tp.topic == spec.topic}
+        await stage.assigned(partitions, app.consumer_generation_id)
 
     # No exception leaves the agent: Faust would acknowledge the event all the same.
     @app.agent(

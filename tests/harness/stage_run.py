@@ -58,7 +58,7 @@ class StageRun(Generic[P]):
 
     async def __aenter__(self) -> Self:
         self.worker.start()
-        await self.stage.assigned(self._assigned)
+        await self.stage.assigned(self._assigned, 1)
         self.intake.assign(self._assigned)
         self._tasks = [asyncio.create_task(work) for work in (self._read(), self.worker.watch())]
         return self

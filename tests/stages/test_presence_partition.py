@@ -18,7 +18,13 @@ from connectors.redis.memory import MemoryOwners, MemoryRoutes, MemoryWatchers
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Holders
 from schemas.codec import decode_presence_state, encode_event
-from schemas.events import SCHEMA_VERSION, PresenceChange, PresenceDelivered, PresenceRecord
+from schemas.events import (
+    SCHEMA_VERSION,
+    PresenceChange,
+    PresenceDelivered,
+    PresenceRecord,
+    PresenceState,
+)
 from schemas.topics import DELIVERIES, PRESENCE, PRESENCE_SUBMITTED
 from streams.table_partition import TableIO
 from streams.tables.presence import PresenceTable
@@ -213,3 +219,42 @@ class _Loses:
 
     def random(self) -> float:
         return 0.0
+
+
+async def test_who_comes_back_is_told_of_although_the_end_before_could_not_be_kept(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """Watchers know of the end already. If the table alone counted, nothing would have changed."""
+    async with make() as run:
+        partition = await run.running()
+        say(kafka, True)
+        await eventually(lambda: kept(kafka) == [["n1"]])
+        kafka.broker.lose_leader(PRESENCE, 0)
+        looking = asyncio.create_task(look_until_dead(partition))
+        await eventually(lambda: told(kafka) == [True, False])
+        kafka.break_producers(_Loses())  # type: ignore[arg-type]
+        await asyncio.gather(looking, return_exceptions=True)
+        kafka.broker.find_leader(PRESENCE, 0)
+        change = PresenceChange("alice", "n2", True)
+        record = PresenceRecord(SCHEMA_VERSION, [change])
+        kafka.broker.append(PRESENCE_SUBMITTED, 0, encode_event(record))
+        await eventually(lambda: told(kafka) == [True, False, True])
+        await eventually(lambda: kept(kafka)[-1] == ["n2"])
+        assert online(partition)
+
+
+async def test_a_worker_that_missed_a_generation_of_its_group_restores_what_it_keeps(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """It stood still, and another worker has had the partition meanwhile. Not all of what that has
+    written follows from the input."""
+    async with make() as run:
+        first = await run.running()
+        await run.stage.assigned({0}, 2)
+        assert run.partition is first
+        state = PresenceState(SCHEMA_VERSION, "alice", ("n2",), 0, "another", 7)
+        kafka.broker.append(PRESENCE, 0, encode_event(state), b"alice")
+        await run.stage.assigned({0}, 4)
+        assert run.partition is not first
+        await run.running()
+        assert online(run.partition)
