@@ -231,7 +231,7 @@ def test_a_stage_that_is_not_running_answers_for_nothing() -> None:
             await run.running()
             stage: Stage[Counting] = run.stage
             assert set(stage.here([0, 1])) == {0}
-            await stage.assigned([])
+            await stage.assigned([], 2)
             assert stage.here([0]) == {}
             assert stage.committable(0) is None or stage.paused(0)
 
