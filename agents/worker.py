@@ -7,7 +7,6 @@ import logging
 import os
 import random
 import signal
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from agents.sequencer.io import SequencerIO
 from agents.sequencer.stage import GROUP as SEQUENCER
 from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
+from agents.start_checks import require_folder, require_port
 from connectors.clickhouse.archive import Archive, ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies
@@ -151,8 +151,8 @@ BUILDERS: Mapping[str, Build] = {
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises
     SettingsError, TopicsWrong, KafkaUnreachable."""
-    _require_folder(settings)
-    _require_port(settings)
+    require_folder(settings)
+    require_port(settings)
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
     # also for the loop of Faust's consumer thread
@@ -164,31 +164,6 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     # ends, must not keep a worker that has said goodbye.
     logging.shutdown()
     os._exit(code)
-
-
-def _require_folder(settings: WorkerSettings) -> None:
-    folder = Path(settings.state_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SettingsError(
-            f"MESSENGER_STATE_DIR: {folder} cannot be written to: {error.strerror}"
-        ) from None
-
-
-def _require_port(settings: WorkerSettings) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.web_bind, settings.web_port))
-        except OSError as error:
-            raise SettingsError(
-                f"MESSENGER_WEB_PORT: cannot listen on {settings.web_bind}:{settings.web_port}:"
-                f" {error.strerror}"
-            ) from None
 
 
 class _Ending:

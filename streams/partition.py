@@ -9,7 +9,8 @@ records, waiting for trouble outside, and the tasks.
 
 Trouble outside never halts a partition (streams/retry.py). Only a record that contradicts the
 state, or that a newer version wrote, does. After any other fault of ours the stage begins the
-partition anew, later and later.
+partition anew, later and later. The file is longer than others because a life cycle is checked by
+reading it in one piece.
 """
 
 import abc

@@ -17,6 +17,7 @@ from streams.inputs import Inputs
 from streams.partition import Partition, PartitionRuntime, Status
 from streams.progress import ProgressProbe
 from streams.rates import Rates
+from streams.restarts import Restarts
 from streams.restores import Restores
 from streams.retry import TROUBLE_OUTSIDE, Retry
 from streams.worker_api import Handler
@@ -28,9 +29,6 @@ P = TypeVar("P", bound=Partition)
 SESSION_SECONDS = 3.0
 """The group gives away the partitions of a worker whose heartbeats have stopped for so long."""
 
-_FIRST_RESTART, _LAST_RESTART = 1.0, 30.0
-"""Seconds before a partition that has failed begins anew; longer each time."""
-_RESTART_FORGOTTEN = 120.0
 _SAMPLE_SECONDS = 1.0
 _MAX_UNSEEN = 3
 
@@ -43,15 +41,7 @@ class Timer(NamedTuple):
     run: Callable[[], Awaitable[None]]
 
 
-def _no_timers(stage: Any) -> Sequence[Timer]:
-    return ()
-
-
-def _no_endpoints(stage: Any) -> Mapping[str, Handler]:
-    return {}
-
-
-async def _nothing() -> None:
+async def _nothing(*arguments: object) -> None:
     pass
 
 
@@ -65,8 +55,8 @@ class StageSpec(NamedTuple, Generic[P]):
     topic: str
     partitions: int
     make: Callable[[int, PartitionRuntime], P]
-    timers: Callable[["Stage[P]"], Sequence[Timer]] = _no_timers
-    endpoints: Callable[["Stage[P]"], Mapping[str, Handler]] = _no_endpoints
+    timers: Callable[["Stage[P]"], Sequence[Timer]] = lambda stage: ()
+    endpoints: Callable[["Stage[P]"], Mapping[str, Handler]] = lambda stage: {}
     problems: Callable[["Stage[P]"], Sequence[str]] = lambda stage: ()
     close: Callable[[], Awaitable[None]] = _nothing
     fetch_bytes: int = 1
@@ -92,7 +82,7 @@ class Stage(Generic[P]):
         self.name = spec.name
         self.figures: Counter[str] = Counter()
         self.partitions: dict[int, P] = {}
-        self.seek: Callable[[int], Awaitable[None]] = _seek_nothing
+        self.seek: Callable[[int], Awaitable[None]] = _nothing
         """Makes the consumer read from a partition's `next_offset` on."""
         self.renew: Callable[[], None] | None = None
         """Makes the consumer read by a new client."""
@@ -107,8 +97,7 @@ class Stage(Generic[P]):
         self._assigned: set[int] = set()
         self._generation: int | None = None
         self._released: dict[int, P] = {}
-        self._restarts: dict[int, tuple[float, float, str]] = {}
-        """partition → (when it failed last, how long it waits, why)."""
+        self._restarts = Restarts()
         self._changing = asyncio.Lock()
         self._stopped = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -194,12 +183,7 @@ class Stage(Generic[P]):
 
     def _restart(self, number: int, why: str) -> None:
         """A partition has failed by a fault of ours: begin it anew, later each time."""
-        now = asyncio.get_running_loop().time()
-        before, delay, _ = self._restarts.get(number, (-_RESTART_FORGOTTEN, 0.0, ""))
-        if now - before > _RESTART_FORGOTTEN:
-            delay = 0.0
-        delay = min(max(delay * 2, _FIRST_RESTART), _LAST_RESTART)
-        self._restarts[number] = now, delay, why
+        delay = self._restarts.failed(number, asyncio.get_running_loop().time(), why)
         self._spawn(self._begin_anew(number, delay))
 
     async def _begin_anew(self, number: int, delay: float) -> None:
@@ -215,12 +199,9 @@ class Stage(Generic[P]):
 
     def _waiting_restarts(self) -> Mapping[int, str]:
         """partition → why it failed, of those that wait to begin anew."""
-        now = asyncio.get_running_loop().time()
-        return {
-            number: why
-            for number, (since, delay, why) in self._restarts.items()
-            if number in self._assigned and number not in self.partitions and now - since < delay
-        }
+        waiting = self._restarts.waiting(asyncio.get_running_loop().time())
+        missing = self._assigned - self.partitions.keys()
+        return {number: why for number, why in waiting.items() if number in missing}
 
     async def _call(self, timer: Timer) -> None:
         while True:
@@ -321,7 +302,3 @@ class Stage(Generic[P]):
 
     async def _sample(self) -> None:
         self.rates.sample(asyncio.get_running_loop().time())
-
-
-async def _seek_nothing(partition: int) -> None:
-    pass

@@ -1,0 +1,34 @@
+"""What a worker looks at before it starts, so that it can say in one line what is wrong."""
+
+import socket
+from pathlib import Path
+
+from agents.settings import WorkerSettings
+from connectors.environment import SettingsError
+
+
+def require_folder(settings: WorkerSettings) -> None:
+    """Raises SettingsError unless the state directory can be written to."""
+    folder = Path(settings.state_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"MESSENGER_STATE_DIR: {folder} cannot be written to: {error.strerror}"
+        ) from None
+
+
+def require_port(settings: WorkerSettings) -> None:
+    """Raises SettingsError unless the monitor can listen on its port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.web_bind, settings.web_port))
+        except OSError as error:
+            raise SettingsError(
+                f"MESSENGER_WEB_PORT: cannot listen on {settings.web_bind}:{settings.web_port}:"
+                f" {error.strerror}"
+            ) from None
