@@ -13,6 +13,7 @@ from connectors.request_batcher import RequestBatcher
 T = TypeVar("T")
 
 _TIMEOUT_SECONDS = 1.5
+_IDS_SECONDS = 2.0
 _MAX_FAILURES = 2
 """Partitions that do not answer, one after the other, before the look is given up: each costs a
 timeout."""
@@ -51,11 +52,19 @@ class Inputs:
         self._reader: Reader | None = None
         self._thread = ThreadPoolExecutor(1, "inputs")
         self._rounds = itertools.count()
+        self._ids: Mapping[str, str] = {}
+        self._ids_asked = float("-inf")
         self._end = RequestBatcher(self._ends, at_once=1, most=10_000)
 
-    async def look(self, topic: str, partitions: Collection[int]) -> Mapping[int, InputSeen]:
+    async def look(
+        self, topic: str, partitions: Collection[int], fresh: bool = True
+    ) -> Mapping[int, InputSeen]:
         """partition → its input, of those whose leader answers. Raises ReadTimeout if none does,
-        KafkaUnreachable."""
+        KafkaUnreachable. Unless `fresh`, the topic's id may be that of two seconds ago."""
+        now = asyncio.get_running_loop().time()
+        if fresh or now - self._ids_asked > _IDS_SECONDS:
+            self._ids = {}
+            self._ids_asked = now
         return await self._ask(lambda: self._look(topic, sorted(partitions)))
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
@@ -95,7 +104,9 @@ class Inputs:
 
     def _look(self, topic: str, partitions: Sequence[int]) -> Mapping[int, InputSeen]:
         found = self._watermarks(topic, partitions)
-        topic_id = self._kafka.topic_ids().get(topic)
+        ids = self._ids or self._kafka.topic_ids()
+        self._ids = ids
+        topic_id = ids.get(topic)
         if topic_id is None:
             raise ReadTimeout(f"there is no topic {topic} now")
         return {number: InputSeen(topic_id, *seen) for number, seen in found.items()}

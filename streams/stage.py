@@ -249,7 +249,10 @@ class Stage(Generic[P]):
         }
         if not running:
             return
-        found = await self._shared.inputs.look(self.spec.topic, list(running))
+        look, topic = self._shared.inputs.look, self.spec.topic
+        found = await look(topic, list(running), fresh=False)
+        if any(seen.end < (running[number][1] or 0) for number, seen in found.items()):
+            found = await look(topic, list(running))
         for number, (partition, position) in running.items():
             seen = found.get(number)
             if seen is None:

@@ -1,6 +1,7 @@
 """All stages of one worker process, without Faust: what watches them, and what the process
 answers."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from streams.worker_api import Request, Response, WorkerApi, json_response
 log = logging.getLogger(__name__)
 
 _CLIENT = "the watchdog"
+_LOOK_SECONDS = 4.0
 
 
 class Worker:
@@ -67,7 +69,12 @@ class Worker:
         first = self._looks % len(self.stages)  # one that fails must not hide the others for good
         for stage in (*self.stages[first:], *self.stages[:first]):
             try:
-                await stage.look()
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await stage.look()
+            except TimeoutError:
+                why = f"no answer for {_LOOK_SECONDS:.0f} s"
+                self.shared.dependencies.get("kafka").failed(why, _CLIENT)
+                return False
             except TROUBLE_OUTSIDE as error:
                 self.shared.dependencies.get(system_of(error)).failed(str(error), _CLIENT)
                 return False
