@@ -26,7 +26,7 @@ from agents.settings import WorkerSettings
 from agents.start_checks import require_folder, require_port
 from connectors.clickhouse.archive import Archive, ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
-from connectors.dependency import Dependencies
+from connectors.dependency import Dependencies, Dependency
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
@@ -199,10 +199,10 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     ending = _Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.signalled)
-    kafka = KafkaCluster(settings.kafka, admin)
     dependencies = Dependencies()
     for name, waits in _WAITS.items():
         dependencies.get(name, waits)
+    kafka = KafkaCluster(settings.kafka, admin, dependencies.get("kafka"))
     try:
         redis = RedisClient(settings.redis, dependencies.get("redis"), "the worker's Redis client")
     except ValueError as error:
@@ -253,15 +253,16 @@ def _ports(
         lambda stage: RedisOwners(redis, stage),
         RedisRoutes(redis),
         RedisWatchers(redis),
-        lambda: _archive(settings),
+        lambda: _archive(settings, dependencies.get("clickhouse")),
         RocksBudget(),
         shared,
     )
 
 
-def _archive(settings: WorkerSettings) -> ClickHouseArchive:
+def _archive(settings: WorkerSettings, dependency: Dependency) -> ClickHouseArchive:
     try:
-        return ClickHouseArchive(ClickHouseClient(settings.clickhouse, _INSERT_SECONDS))
+        client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS, dependency)
+        return ClickHouseArchive(client)
     except ValueError as error:
         raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
 

@@ -113,7 +113,7 @@ async def _batches(stack: System, redis: RedisClient) -> dict[str, Any]:
     routes, directory, pid = RedisRoutes(redis), RedisUserPartitions(redis), stack.pids["redis"]
     users = [f"batch{number}" for number in range(_BATCH_USERS)]
     for user in users[: _BATCH_USERS // 2]:
-        await directory.complete(user, (await directory.find(user)).mark or "", [])
+        await directory.complete(user, (await directory.find(user)).fill_token or "", [])
 
     async def us(act: Callable[[], Awaitable[object]], times: int = 1000) -> float:
         began = cpu_seconds(pid)

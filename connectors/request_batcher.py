@@ -1,5 +1,5 @@
-"""Questions that come while others are being asked go together, where half of a question's price is
-the asking."""
+"""Sends questions in groups: those that come while others are under way go together. It pays where
+half of a question's price is the asking."""
 
 import asyncio
 from collections import deque
@@ -16,9 +16,9 @@ class _Waiting(NamedTuple, Generic[_Question, _Answer]):
 
 
 class RequestBatcher(Generic[_Question, _Answer]):
-    """`ask(questions)` returns the answers in the same order, or raises for all of them; at most
-    `most` go together, and `at_once` groups are asked at the same time. A question nobody waits for
-    any more is not asked."""
+    """`ask(questions)` returns the answers in the same order, or raises for all of them. At most
+    `most` questions go together, and at most `at_once` groups at the same time. A question whose
+    asker has given up is left out."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class RequestBatcher(Generic[_Question, _Answer]):
                     one.answer.set_result(answer)
 
     async def close(self) -> None:
-        """Give up what is being asked, and what waits."""
+        """Cancel the questions that are under way, and those that wait."""
         tasks = list(self._asking)
         for task in tasks:
             task.cancel()

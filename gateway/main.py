@@ -133,11 +133,17 @@ def _ports(settings: GatewaySettings, closing: AsyncExitStack) -> NodePorts:
     archive = None
     if settings.clickhouse:
         with _setting("MESSENGER_CLICKHOUSE"):
-            archive = ClickHouseArchive(ClickHouseClient(settings.clickhouse, _ARCHIVE_SECONDS))
+            archive = ClickHouseArchive(
+                ClickHouseClient(
+                    settings.clickhouse,
+                    _ARCHIVE_SECONDS,
+                    dependencies.get("clickhouse", "old messages cannot be read"),
+                )
+            )
         closing.push_async_callback(archive.close)
     topics = TopicsAdmin(settings.kafka, settings.partitions, settings.slots, _KAFKA_SECONDS)
     return NodePorts(
-        KafkaCluster(settings.kafka, topics),
+        KafkaCluster(settings.kafka, topics, dependencies.get("kafka", "messages wait")),
         RedisRoutes(lease_redis),
         RedisNodes(redis),
         RedisWatchers(redis),

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from gateway.edge.tokens import issue
 from ops.exits import USAGE, fail
+from ops.local.home import DEFAULT_BASE_PORT, DEFAULT_HOME, Home
 from schemas.ids import InvalidId, user_id
 
 
 def local_secret() -> str | None:
     """MESSENGER_TOKEN_SECRET, or the secret in the home of the local stack; None without either."""
     secret = os.environ.get("MESSENGER_TOKEN_SECRET")
-    file = Path(os.environ.get("MESSENGER_HOME", ".local/stack")) / "token-secret"
+    file = _stack().folder / "token-secret"
     return secret or (file.read_text() if file.exists() else None)
 
 
@@ -32,7 +33,11 @@ def login_token(user: str, token: str | None) -> str:
 
 
 def default_url() -> str:
-    """MESSENGER_URL, or the first gateway of the local stack."""
-    return os.environ.get(
-        "MESSENGER_URL", f"http://127.0.0.1:{os.environ.get('MESSENGER_BASE_PORT', '8400')}"
-    )
+    """MESSENGER_URL, or the first gateway of the local stack in MESSENGER_HOME."""
+    port = os.environ.get("MESSENGER_BASE_PORT")
+    port = port or _stack().read_state().get("base_port", DEFAULT_BASE_PORT)
+    return os.environ.get("MESSENGER_URL", f"http://127.0.0.1:{port}")
+
+
+def _stack() -> Home:
+    return Home(Path(os.environ.get("MESSENGER_HOME", DEFAULT_HOME)))

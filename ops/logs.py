@@ -3,29 +3,33 @@
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 
-_PER_SECOND = 2
+_RECORDS, _SECONDS = 2, 10.0
 _LIMITED = ("aiokafka", "rdkafka", "faust.transport")
 
 
 class RateLimit(logging.Filter):
-    """Passes a few records a second of each loud logger. aiokafka logs 90 errors a second while a
-    broker is away."""
+    """Passes a few records of each Kafka library's logger in ten seconds.
 
-    def __init__(self) -> None:
+    While a broker is away aiokafka logs 90 errors a second. That Kafka is away, and that it is
+    back, connectors/dependency.py says.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._second = 0
+        self._clock = clock
+        self._until = 0.0
         self._seen: Counter[str] = Counter()
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith(_LIMITED):
             return True
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second = second
+        if self._clock() >= self._until:
+            self._until = self._clock() + _SECONDS
             self._seen.clear()
         self._seen[record.name] += 1
-        return self._seen[record.name] <= _PER_SECOND
+        return self._seen[record.name] <= _RECORDS
 
 
 def set_up_logging(level: int) -> None:

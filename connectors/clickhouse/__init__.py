@@ -1,2 +1,2 @@
-"""ClickHouse: the archive of all messages. Only its address is known here,
-http://user:password@host:port."""
+"""ClickHouse holds the archive of all messages. Its address is
+http[s]://user:password@host:port."""

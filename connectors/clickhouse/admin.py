@@ -1,4 +1,4 @@
-"""What an operator does with the archive: migrations, retention, backup. Blocking."""
+"""What an operator does with the archive: migrations, retention, backup, repair. Blocking."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,8 +30,8 @@ class ArchiveNewer(Exception):
 
 
 class Month(NamedTuple):
-    """One partition of a table: `name` is YYYYMM; rows and bytes as they lie on disk, repeats
-    included."""
+    """One partition of a table. `name` is YYYYMM; `rows` and `bytes` are those on disk, with repeated
+    rows."""
 
     table: str
     name: str
@@ -40,7 +40,8 @@ class Month(NamedTuple):
 
 
 class ArchiveAdmin:
-    """As user `admin`. Methods raise ArchiveUnavailable, ArchiveRefused. Close it."""
+    """The archive, as user `admin`. All methods raise ArchiveUnavailable, ArchiveRefused. Close
+    it."""
 
     def __init__(self, url: str) -> None:
         self.address = Address.parse(url)
@@ -62,8 +63,8 @@ class ArchiveAdmin:
         return int(self._rows("SELECT max(number) FROM archive.migrations")[0][0]) if exists else 0
 
     def migrate(self, say: Callable[[Migration], None]) -> None:
-        """Apply what is missing, in order; `say` is called before each. Two may do so at once:
-        every statement may be repeated. Raises ArchiveNewer."""
+        """Apply the missing migrations in order, and call `say` before each. Two processes may do so
+        at once, because every statement may be repeated. Raises ArchiveNewer."""
         known = migrations()
         applied = self.applied()
         if applied > known[-1].number:
@@ -115,7 +116,8 @@ class ArchiveAdmin:
         return int(self._rows(text)[0][0])
 
     def forget_conversations(self, before: str) -> None:
-        """Forget conversations in which nothing was written since month `before` (YYYYMM) began."""
+        """Delete the entries of conversations that have no message since month `before` (YYYYMM)
+        began."""
         self.run(
             "ALTER TABLE archive.user_conversations DELETE WHERE (user, conversation) IN ("
             "SELECT user, conversation FROM archive.user_conversations GROUP BY user, conversation "
@@ -126,8 +128,8 @@ class ArchiveAdmin:
     # Backup
 
     def backup(self, folder: str) -> None:
-        """The whole database into `folder`, which the server must be allowed to write and must not
-        hold anything yet."""
+        """Write the whole database into `folder`, which must be empty, and which the server must be
+        allowed to write."""
         self.run(f"BACKUP DATABASE archive TO File({_quoted(folder)})")
 
     def restore(self, folder: str) -> None:
@@ -139,8 +141,8 @@ class ArchiveAdmin:
             self.run(f"RESTORE TABLE archive.dropped {source}")
 
     def add_from(self, folder: str) -> None:
-        """Bring the messages, cursors and counts backed up in `folder` into the archive; what it
-        has already stays as it is. Raises ArchiveMismatch."""
+        """Add the messages, cursors and counts of the backup in `folder` to the archive. What is
+        there stays as it is. Raises ArchiveMismatch."""
         self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
         self.run("CREATE DATABASE archive_restored ENGINE = Atomic")
         try:
@@ -182,13 +184,13 @@ class ArchiveAdmin:
     # Counting and comparing
 
     def counts(self) -> tuple[int, int]:
-        """(messages, rows): they differ by repeats that are not merged away yet."""
+        """(messages, rows). They differ by repeated rows that ClickHouse has not merged yet."""
         text = f"SELECT (SELECT count() FROM {TABLE} FINAL), (SELECT count() FROM {TABLE})"
         messages, rows = self._rows(text)[0]
         return int(messages), int(rows)
 
     def found(self, places: list[tuple[str, int]]) -> list[Row]:
-        """What a reader sees at these (conversation, seq); more than one row for a place is a
+        """What a reader sees at these (conversation, seq). More than one row for one of them is a
         fault."""
         names, seqs = zip(*places, strict=True)
         text = (
@@ -198,8 +200,7 @@ class ArchiveAdmin:
         return [Row(*row) for row in self._rows(text, {"names": list(names), "seqs": list(seqs)})]
 
     def lacking(self, rows: list[CursorRow]) -> list[CursorRow]:
-        """Those of the cursors that the archive does not have. One that was known earlier is the
-        same cursor."""
+        """Those of the cursors that the archive lacks, whatever their times."""
         *columns, _ = zip(*rows, strict=True)
         text = (
             f"SELECT conversation, user, kind, up_to FROM {CURSORS} WHERE (conversation, user, kind, up_to) IN "
@@ -214,11 +215,12 @@ class ArchiveAdmin:
         return [row for row in rows if row[:4] not in found]
 
     def insert(self, rows: list[Row]) -> None:
-        """Bring messages in, also such as ClickHouse has seen before; repeats are harmless."""
+        """Insert messages, even if ClickHouse has seen the same block before. Repeats are
+        harmless."""
         self._insert(TABLE, TYPES, rows)
 
     def insert_cursors(self, rows: list[CursorRow]) -> None:
-        """The same for cursors."""
+        """Insert cursors likewise."""
         self._insert(CURSORS, CURSOR_TYPES, rows)
 
     def _insert(
@@ -249,9 +251,8 @@ class ArchiveAdmin:
             )
 
     def holes(self) -> list[tuple[str, int, int, int]]:
-        """(conversation, first seq, last seq, messages) of those in which a number between first
-        and last is missing, at most 1000. The first is 1 unless retention has dropped what was
-        before."""
+        """(conversation, first seq, last seq, messages) of at most 1000 conversations that lack a
+        number between first and last. The first is 1 unless retention has dropped older ones."""
         text = (
             f"SELECT m.conversation, min(m.seq), max(m.seq), count() FROM {TABLE} AS m FINAL GROUP BY m.conversation "
             "HAVING max(m.seq) - min(m.seq) + 1 != count() LIMIT 1000 "
@@ -271,7 +272,7 @@ class ArchiveAdmin:
             return [tuple(row) for row in self._client.query(text, parameters).result_rows]
 
     def run(self, text: str, parameters: dict[str, Any] | None = None) -> None:
-        """A statement that answers nothing."""
+        """Run a statement that returns no rows."""
         with self._errors():
             self._client.command(text, parameters)
 
@@ -284,8 +285,8 @@ class ArchiveAdmin:
 
 
 def _as_new() -> dict[str, Any]:
-    """Settings of an insert that ClickHouse must take though it has seen the very block before: one
-    that was deleted since."""
+    """Settings for an insert that ClickHouse must not skip although it has seen the same block
+    before, because the rows were deleted since."""
     return {
         "async_insert": 0,
         "insert_deduplication_token": uuid.uuid4().hex,

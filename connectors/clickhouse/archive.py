@@ -23,7 +23,7 @@ TYPES = {
     "log_partition": "UInt16",
     "log_offset": "UInt64",
 }
-"""Told with each insert, or the client would ask for them each time."""
+"""Sent with each insert. Otherwise the client would ask the server for them each time."""
 CURSORS = "archive.cursors"
 CURSOR_TYPES = {
     "conversation": "String",
@@ -33,7 +33,7 @@ CURSOR_TYPES = {
     "time": "DateTime64(3, 'UTC')",
 }
 _AT_ONCE, _TOGETHER = 2, 16
-"""Questions for pages at the same time, and pages in one of them."""
+"""Queries for pages at the same time, and pages in one query."""
 _MESSAGE = "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, version"
 
 
@@ -66,17 +66,17 @@ class Archive(Protocol):
     """All methods raise ArchiveUnavailable, and ArchiveRefused when an operator must act."""
 
     async def prepare(self, numbering: str) -> None:
-        """See that tables are as this code needs them and that they hold this numbering (topic id
-        of `messages.submitted`), or none yet. Raises ArchiveMismatch."""
+        """Check that the tables are as this code needs them, and that they hold this numbering
+        (Kafka's topic id of `messages.submitted`), or none yet. Raises ArchiveMismatch."""
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
-        """Bring rows in, in one block; when it returns they are there. A repeat with the same token
-        costs nothing, any other repeat is harmless: readers see one row for a (conversation,
+        """Insert rows in one block; they are durable when it returns. A repeat with the same token
+        costs little, and any other repeat is harmless: readers see one row for each (conversation,
         seq)."""
 
     async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
-        """The same for cursors; a (conversation, user, kind, up_to) that comes again with another
-        time keeps the earliest."""
+        """Insert cursors likewise. A (conversation, user, kind, up_to) that is repeated with another
+        time keeps the earliest time."""
 
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
@@ -145,15 +145,21 @@ class ClickHouseArchive:
                 list(types),
                 column_type_names=list(types.values()),
                 column_oriented=True,
-                settings={"insert_deduplication_token": token, "async_insert": 0},
+                settings={
+                    "insert_deduplication_token": token,
+                    "async_insert": 0,
+                    # Else a repeat whose block the table knows would not reach a view that the
+                    # first try did not reach, because the server was killed in between.
+                    "deduplicate_blocks_in_dependent_materialized_views": 1,
+                },
                 data=columns,
             )
             try:
                 await client.insert(context=context)
             finally:
-                vars(
-                    context
-                ).clear()  # it refers to itself: 5 MB a block until the collector comes by, which is seldom here
+                # It refers to itself, and keeps 5 MB a block until the garbage collector runs,
+                # which it seldom does here.
+                vars(context).clear()
 
         await self._client.call(ask)
 

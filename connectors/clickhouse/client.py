@@ -1,4 +1,5 @@
-"""One ClickHouse server, and two errors for all that can go wrong with it."""
+"""One ClickHouse server, and two errors for all that can go wrong with it: ArchiveUnavailable and
+ArchiveRefused."""
 
 import asyncio
 import logging
@@ -12,7 +13,10 @@ import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 
+from connectors.dependency import Dependency
+
 _CONNECT_SECONDS = 2.0
+_AT_ONCE_SECONDS = 0.5
 
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # what it logs it raises as well
 
@@ -34,7 +38,7 @@ _PASSING = {
     745,  # SERVER_OVERLOADED
     999,  # KEEPER_EXCEPTION
 }
-"""Server error codes that pass by themselves."""
+"""Error codes of the server that mean: try again later."""
 
 _Result = TypeVar("_Result")
 
@@ -44,12 +48,12 @@ class ArchiveUnavailable(Exception):
 
 
 class ArchiveRefused(Exception):
-    """ClickHouse says no (password, rights, tables): an operator must act; the text is the
+    """ClickHouse refuses (password, rights, tables), and an operator must act. The text is the
     server's."""
 
 
 class Address(NamedTuple):
-    """Of a ClickHouse HTTP interface, with the user to log in as."""
+    """The address of a ClickHouse HTTP interface, with the user to log in as."""
 
     host: str
     port: int
@@ -89,7 +93,7 @@ class Address(NamedTuple):
 
 
 def translated(address: Address, error: Exception) -> Exception:
-    """What an error of the client means to us."""
+    """Our error for an error of clickhouse_connect."""
     text = f"ClickHouse at {address}: {str(error).strip()[:500] or type(error).__name__}"
     if (
         not isinstance(error, Error)
@@ -100,28 +104,47 @@ def translated(address: Address, error: Exception) -> Exception:
     return ArchiveRefused(text)
 
 
-FAILURES = (Error, OSError, TimeoutError, aiohttp.ClientError)
-"""What clickhouse_connect lets out."""
+FAILURES = (Error, OSError, TimeoutError, aiohttp.ClientError, RuntimeError)
+"""What clickhouse_connect raises. RuntimeError is uvloop's, for a connection that is closed."""
 
 
 class ClickHouseClient:
     """Connects when it is first asked. `timeout` is the longest in seconds that one answer may
-    take. Close it."""
+    take. Close it.
 
-    def __init__(self, url: str, timeout: float) -> None:
+    A connection that has been idle may be dead without our knowledge. A question that fails at once
+    is asked again: all our questions and inserts may be repeated.
+    """
+
+    def __init__(
+        self, url: str, timeout: float, dependency: Dependency | None = None, name: str = ""
+    ) -> None:
         self.address = Address.parse(url)
         self._timeout = timeout
+        self._dependency = dependency or Dependency("clickhouse")
+        self._name = name
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
 
     async def call(self, ask: Callable[[AsyncClient], Awaitable[_Result]]) -> _Result:
         """Await a question to the client. Raises ArchiveUnavailable, ArchiveRefused."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                return await ask(await self._connected())
-        except FAILURES as error:
-            _let_go(error)
-            raise translated(self.address, error) from None
+        clock = asyncio.get_running_loop().time
+        began, again = clock(), True
+        while True:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    answer = await ask(await self._connected())
+            except FAILURES as error:
+                _release(error)
+                meant = translated(self.address, error)
+                if again and _was_cut(error) and clock() - began < _AT_ONCE_SECONDS:
+                    again = False
+                    continue
+                if isinstance(meant, ArchiveUnavailable):
+                    self._dependency.failed(str(meant), self._name)
+                raise meant from None
+            self._dependency.succeeded(self._name)
+            return answer
 
     async def close(self) -> None:
         if self._client is not None:
@@ -137,9 +160,18 @@ class ClickHouseClient:
             return self._client
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Empty the frames that an error came through: they hold one another, and the block that could
-    not be inserted."""
+def _was_cut(error: Exception) -> bool:
+    """Whether a connection ended, other than by an answer or by silence."""
+    if isinstance(error, TimeoutError):
+        return False
+    return not isinstance(error, Error) or (
+        isinstance(error, OperationalError) and error.code is None
+    )
+
+
+def _release(error: BaseException | None) -> None:
+    """Empty the frames that an error came through. They refer to one another, and to the block that
+    could not be inserted."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__

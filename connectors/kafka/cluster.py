@@ -3,7 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from connectors.dependency import Dependency
 from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.client_config import NO_GROUP
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.fetcher import Fetcher
 from connectors.kafka.reader import Reader
@@ -12,20 +14,24 @@ from connectors.kafka.recovering_producer import RecoveringProducer
 
 
 class KafkaCluster:
-    """`Kafka` at the addresses `servers`, host:port[,…]; `admin` asks for topic ids."""
+    """`Kafka` at the addresses `servers`, host:port[,…]; `admin` asks for topic ids. All clients
+    report to `dependency`."""
 
-    def __init__(self, servers: str, admin: TopicsAdmin) -> None:
+    def __init__(
+        self, servers: str, admin: TopicsAdmin, dependency: Dependency | None = None
+    ) -> None:
         self.servers = servers
         self._admin = admin
+        self._dependency = dependency or Dependency("kafka")
 
     def producer(self, conf: Mapping[str, Any]) -> RecoveringProducer:
-        return RecoveringProducer(self.servers, conf)
+        return RecoveringProducer(self.servers, conf, self._dependency)
 
     def reader(self, timeout: float = 30.0, group: str = "") -> Reader:
-        return Reader(self.servers, timeout, group or "unused-assign-only")
+        return Reader(self.servers, timeout, group or NO_GROUP)
 
     def fetcher(self, topic: str, fetch_bytes: int = 1) -> Fetcher:
-        return Fetcher(self.servers, topic, fetch_bytes)
+        return Fetcher(self.servers, topic, fetch_bytes, self._dependency)
 
     def partition_consumer(
         self,
@@ -35,7 +41,9 @@ class KafkaCluster:
         on_records: Callable[[Sequence[Record]], None],
         on_lost: Callable[[str], None],
     ) -> PartitionConsumer:
-        return PartitionConsumer(self.servers, topic, partition, offset, on_records, on_lost)
+        return PartitionConsumer(
+            self.servers, topic, partition, offset, on_records, on_lost, self._dependency
+        )
 
     def topic_ids(self) -> Mapping[str, str]:
         return self._admin.ids()

@@ -1,37 +1,43 @@
-"""Consumer of many partitions of one topic, each from the offset it is told; what has come waits
-until it is taken."""
+"""Consumer of many partitions of one topic, each from an offset that its user gives; records wait
+until the user takes them."""
 
 import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from connectors.dependency import Dependency
+from connectors.kafka import client_config
+from connectors.kafka.client_watch import ClientWatch
 from connectors.kafka.consumer import to_record
 from connectors.kafka.record import Record
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.05
-"""How late a new position may be heard of while nothing comes."""
+"""How late the thread may see a new position while nothing comes."""
+_AGAIN_SECONDS = 1.0
+"""Between a failure of the client and the next client."""
 _MAX_BATCH = 1000
-_UNKNOWN = -1001
 MAX_WAITING_BYTES = 4 * 1024 * 1024
-"""Of values that wait to be taken; then the thread waits, and librdkafka's own queue is the
-bound."""
+"""Of values that nobody has taken yet. Beyond it the thread waits, and librdkafka's own queue is
+the bound."""
 MAX_LEFT_BYTES = 1024 * 1024
-"""Of a partition that is left out; beyond it the partition is paused, so that the others go on."""
+"""The same of a partition that `take` leaves out. Beyond it the partition is paused, so that the
+others go on."""
 MAX_QUEUED_KIB = 4 * 1024
-"""Of librdkafka's queue; a batch is no more than it holds."""
+"""Of librdkafka's queue; one batch is no more than it holds."""
 
 
 class _Position(NamedTuple):
-    """Read `partition` from `offset` on; None: no more. `turn` tells what was read after it from
-    what was read before."""
+    """Read `partition` from `offset` on, or, if that is None, no more. `turn` tells records that
+    were read after this from those read before."""
 
     partition: int
     offset: int | None
@@ -39,22 +45,42 @@ class _Position(NamedTuple):
 
 
 class Fetcher:
-    """Reads partitions of `topic`. Make it inside the loop it is used in, and close it. Kafka
-    answers when it has `fetch_bytes`, or after half a second.
+    """`Fetcher` (connectors/kafka/ports.py) by a thread of its own. Make it inside the loop that
+    uses it, and close it. Kafka answers when it has `fetch_bytes`, or after half a second.
 
-    An offset that Kafka has not (any more) is as good as the first that it has: who must not jump
-    compares offsets.
+    It heals itself. When its client fails, or gets no fetch of a partition from brokers that
+    answer, another client goes on from the same offsets.
     """
 
-    def __init__(self, servers: str, topic: str, fetch_bytes: int = 1) -> None:
+    def __init__(
+        self,
+        servers: str,
+        topic: str,
+        fetch_bytes: int = 1,
+        dependency: Dependency | None = None,
+    ) -> None:
         self._topic = topic
+        self._watch = ClientWatch(
+            f"the fetcher of {topic}", dependency or Dependency("kafka"), self._stuck
+        )
+        self._conf = client_config.consumer(
+            servers,
+            self._watch,
+            {
+                "auto.offset.reset": "earliest",
+                "fetch.min.bytes": fetch_bytes,
+                "queued.max.messages.kbytes": MAX_QUEUED_KIB,
+                # how soon a topic that was re-created is noticed
+                "topic.metadata.refresh.interval.ms": 10_000,
+            },
+        )
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._turn = 0
         self._turns: dict[int, int] = {}
         """Of each partition that is read, its last position's."""
         self._positions: deque[_Position] = deque()
-        """What the thread has not heard yet."""
+        """What the thread has not seen yet."""
         self._waiting: dict[int, list[Record]] = {}
         self._left: Collection[int] = ()
         self._handed: Counter[int] = Counter()
@@ -66,23 +92,12 @@ class Fetcher:
         self._ends: dict[int, int] = {}
         self._come = asyncio.Event()
         self._room = threading.Event()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": servers,
-                "group.id": "unused-assign-only",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "fetch.min.bytes": fetch_bytes,
-                "fetch.wait.max.ms": 500,
-                "queued.max.messages.kbytes": MAX_QUEUED_KIB,
-                "fetch.queue.backoff.ms": 1,
-                "fetch.error.backoff.ms": 20,
-                "topic.metadata.refresh.interval.ms": 10_000,  # how soon a topic that was re-created is noticed
-                "socket.nagle.disable": True,
-                "logger": logging.getLogger("rdkafka"),
-                "error_cb": lambda error: log.debug("kafka fetcher: %s", error),
-            }
-        )
+        self._read_now: dict[int, _Position] = {}
+        """Of each partition that the thread reads, where it goes on; the thread's."""
+        self._paused: set[int] = set()
+        """Of them, those that are left out and have grown too much; the thread's."""
+        self._renew = False
+        self._consumer = Consumer(self._conf)
         self._thread = threading.Thread(target=self._run, name="kafka-fetcher", daemon=True)
         self._thread.start()
 
@@ -153,7 +168,7 @@ class Fetcher:
     ) -> None:
         for partition, records in fetched.items():
             self._come_in[partition] += sizes[partition]
-            if self._turns.get(partition) == turns[partition]:
+            if self._turns.get(partition) == turns.get(partition, -1):
                 self._waiting.setdefault(partition, []).extend(records)
             else:
                 self._gone[partition] = self._come_in[partition]
@@ -162,41 +177,78 @@ class Fetcher:
     # In the thread
 
     def _run(self) -> None:
-        turns: dict[int, int] = {}
-        paused: set[int] = set()
         while not self._closed:
-            self._take_positions(turns, paused)
-            self._pause(paused)
-            self._room.clear()
-            if self._is_full():
-                self._room.wait(_POLL_SECONDS)
-                continue
-            fetched = self._fetch()
-            self._look_for_ends(fetched or turns)
-            if fetched:
-                self._hand_over(dict(turns), fetched)
+            try:
+                self._step()
+            except Exception:  # without this thread the worker would stand still in silence
+                log.exception("%s fails, and begins anew", self._watch.name)
+                self._watch.failed("its client failed")
+                time.sleep(_AGAIN_SECONDS)
+                self._renew = True
         self._consumer.close()
+        self._watch.closed()
 
-    def _take_positions(self, turns: dict[int, int], paused: set[int]) -> None:
+    def _step(self) -> None:
+        if self._renew:
+            self._begin_anew()
+        self._take_positions()
+        self._pause()
+        self._room.clear()
+        if self._is_full():
+            self._room.wait(_POLL_SECONDS)
+            return
+        fetched = self._fetch()
+        self._look_for_ends(fetched or self._read_now)
+        if fetched:
+            self._hand_over(fetched)
+
+    def _begin_anew(self) -> None:
+        """Another client reads the same partitions, each from where the last one was."""
+        self._renew = False
+        old, self._consumer = self._consumer, Consumer(self._conf)
+        old.close()
+        self._watch.began_anew()
+        self._paused.clear()
+        for position in self._read_now.values():
+            self._assign(position)
+
+    def _stuck(self, partitions: Sequence[int]) -> None:
+        log.error(
+            "%s gets nothing of partitions %s from brokers that answer; it begins anew",
+            self._watch.name,
+            partitions,
+        )
+        self._renew = True
+
+    def _take_positions(self) -> None:
         while self._positions:
-            partition, offset, turn = self._positions.popleft()
-            if turns.pop(partition, None) is not None:
-                self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
-            paused.discard(partition)
+            position = self._positions.popleft()
+            partition = position.partition
+            was_read = self._read_now.pop(partition, None) is not None
+            if position.offset is not None:
+                self._read_now[partition] = position
+            self._paused.discard(partition)
             self._ends.pop(partition, None)
-            if offset is not None:
-                self._consumer.incremental_assign([TopicPartition(self._topic, partition, offset)])
-                turns[partition] = turn
+            if was_read:
+                self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+            if position.offset is not None:
+                self._assign(position)
 
-    def _pause(self, paused: set[int]) -> None:
+    def _assign(self, position: _Position) -> None:
+        assert position.offset is not None
+        self._consumer.incremental_assign(
+            [TopicPartition(self._topic, position.partition, position.offset)]
+        )
+
+    def _pause(self) -> None:
         """Pause what is left out and has grown too much; go on with what has been taken since."""
         for partition in self._left:
-            if partition not in paused and self._waiting_bytes(partition) > MAX_LEFT_BYTES:
+            if partition not in self._paused and self._waiting_bytes(partition) > MAX_LEFT_BYTES:
                 self._consumer.pause([TopicPartition(self._topic, partition)])
-                paused.add(partition)
-        for partition in [partition for partition in paused if not self._waiting_bytes(partition)]:
+                self._paused.add(partition)
+        for partition in [one for one in self._paused if not self._waiting_bytes(one)]:
             self._consumer.resume([TopicPartition(self._topic, partition)])
-            paused.discard(partition)
+            self._paused.discard(partition)
 
     def _is_full(self) -> bool:
         left = self._left
@@ -225,7 +277,10 @@ class Fetcher:
                 record = to_record(message)
                 fetched.setdefault(record.partition, []).append(record)
             else:
-                log.debug("kafka fetcher: %s", error)
+                log.debug("%s: %s", self._watch.name, error)
+        for partition, records in fetched.items():
+            if (position := self._read_now.get(partition)) is not None:
+                self._read_now[partition] = position._replace(offset=records[-1].offset + 1)
         return fetched
 
     def _look_for_ends(self, partitions: Iterable[int]) -> None:
@@ -236,10 +291,11 @@ class Fetcher:
                 _, end = self._consumer.get_watermark_offsets(
                     TopicPartition(self._topic, partition), cached=True
                 )
-                if end != _UNKNOWN:
+                if end >= 0:  # else no fetch of this partition has been answered yet
                     self._ends[partition] = end
 
-    def _hand_over(self, turns: Mapping[int, int], fetched: Mapping[int, list[Record]]) -> None:
+    def _hand_over(self, fetched: Mapping[int, list[Record]]) -> None:
+        turns = {partition: position.turn for partition, position in self._read_now.items()}
         sizes = {
             partition: sum(len(record.value) for record in records)
             for partition, records in fetched.items()

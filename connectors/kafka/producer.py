@@ -1,7 +1,7 @@
 """Idempotent producer whose reports reach the event loop once a burst.
 
-librdkafka's reports come on a poll thread; one `call_soon_threadsafe` per burst carries them over,
-because a hand-over per record costs more than the record (gateway.md 4a).
+librdkafka's reports come on a poll thread. One `call_soon_threadsafe` per burst carries them over,
+because a hand-over per record costs more than the record.
 """
 
 import asyncio
@@ -11,8 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from connectors.dependency import Dependency
+from connectors.kafka import client_config
+from connectors.kafka.client_watch import ClientWatch
 from connectors.kafka.ports import KafkaSendError, QueueFull, Report
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,11 @@ class KafkaProducer:
     """
 
     def __init__(
-        self, servers: str, conf: Mapping[str, Any], on_fatal: Callable[[str], None]
+        self,
+        servers: str,
+        conf: Mapping[str, Any],
+        on_fatal: Callable[[str], None],
+        dependency: Dependency | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_fatal = on_fatal
@@ -37,19 +44,18 @@ class KafkaProducer:
         self._scheduled = False
         self._fatal = False
         self._closed = False
+        self._watch = ClientWatch("a producer", dependency or Dependency("kafka"))
         self._producer = Producer(
             {
-                "bootstrap.servers": servers,
+                **client_config.client(servers, self._watch),
                 "acks": "all",
                 "enable.idempotence": True,
                 "linger.ms": 0,
-                "socket.nagle.disable": True,
                 "sticky.partitioning.linger.ms": 0,
                 "message.max.bytes": 8 * 1024 * 1024,
-                "batch.size": 256
-                * 1024,  # a topic's max.message.bytes bounds the batch, not the record
+                # a topic's max.message.bytes bounds the batch, not the record
+                "batch.size": 256 * 1024,
                 "error_cb": self._on_error,
-                "logger": logging.getLogger("rdkafka"),
                 **conf,
             }
         )
@@ -64,7 +70,9 @@ class KafkaProducer:
         on_report: Report | None = None,
         key: bytes | None = None,
     ) -> None:
-        """Queue one record. Raises QueueFull."""
+        """Queue one record. Raises QueueFull, also when the client has become unusable: `on_fatal`
+        has been called by then. A record that librdkafka refuses for another reason is reported as
+        failed."""
         try:
             if on_report is None:
                 self._producer.produce(topic, value, key, partition)
@@ -78,6 +86,8 @@ class KafkaProducer:
                 )
         except BufferError:
             raise QueueFull from None
+        except KafkaException as error:
+            self._refused(error.args[0], on_report)
 
     async def send_and_wait(
         self, topic: str, partition: int, value: bytes, key: bytes | None = None
@@ -113,10 +123,22 @@ class KafkaProducer:
         self._closed = True
         self._thread.join()
         self._producer.poll(0)
+        self._watch.closed()
+
+    def _refused(self, error: KafkaError, on_report: Report | None) -> None:
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self._fail(str(error))
+            raise QueueFull from None
+        log.error("a record is refused: %s", error)
+        if on_report is not None:
+            self._loop.call_soon(on_report, KafkaSendError(str(error)), -1)
 
     def _poll(self) -> None:
         while not self._closed:
-            self._producer.poll(_POLL_SECONDS)
+            try:
+                self._producer.poll(_POLL_SECONDS)
+            except Exception:  # what a callback raised; without this thread no report would come
+                log.exception("a report of Kafka fails")
 
     def _reported(self, on_report: Report, error: KafkaError | None, message: Message) -> None:
         offset = message.offset()
@@ -135,11 +157,14 @@ class KafkaProducer:
             on_report(error, offset)
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal() and not self._fatal:
+        self._watch.error(error)
+        if error.fatal():
+            self._in_loop(lambda: self._fail(str(error)))
+
+    def _fail(self, reason: str) -> None:
+        if not self._fatal:
             self._fatal = True
-            self._in_loop(lambda: self._on_fatal(str(error)))
-        else:
-            log.debug("kafka producer: %s", error)
+            self._on_fatal(reason)
 
     def _in_loop(self, callback: Callable[[], None]) -> None:
         try:

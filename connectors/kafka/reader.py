@@ -1,16 +1,14 @@
 """Reading a partition by offset: recovery, re-delivery, the judge. Blocking; run it in a thread."""
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from connectors.kafka import client_config
 from connectors.kafka.consumer import to_record
 from connectors.kafka.ports import OffsetGone, ReadTimeout
 from connectors.kafka.record import Record
-
-log = logging.getLogger(__name__)
 
 _BATCH = 500
 
@@ -20,22 +18,16 @@ class Reader:
     it."""
 
     def __init__(
-        self, servers: str, timeout: float = 30.0, group: str = "unused-assign-only"
+        self, servers: str, timeout: float = 30.0, group: str = client_config.NO_GROUP
     ) -> None:
         self._timeout = timeout
         self._consumer = Consumer(
-            {
-                "bootstrap.servers": servers,
-                "group.id": group,
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": False,
-                "fetch.wait.max.ms": 10,  # the next read of another partition waits for the last fetch
-                "fetch.queue.backoff.ms": 1,
-                "socket.nagle.disable": True,
-                "logger": logging.getLogger("rdkafka"),
-                "error_cb": lambda error: log.debug("kafka reader: %s", error),
-            }
+            client_config.consumer(
+                servers,
+                None,
+                # the next read of another partition waits for the last fetch
+                {"group.id": group, "fetch.wait.max.ms": 10},
+            )
         )
 
     def close(self) -> None:

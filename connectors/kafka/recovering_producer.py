@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from connectors.dependency import Dependency
 from connectors.kafka.ports import Report
 from connectors.kafka.producer import KafkaProducer
 
@@ -18,9 +19,12 @@ class RecoveringProducer:
     takes its place. Use it inside a running loop; close it.
     """
 
-    def __init__(self, servers: str, conf: Mapping[str, Any]) -> None:
+    def __init__(
+        self, servers: str, conf: Mapping[str, Any], dependency: Dependency | None = None
+    ) -> None:
         self._servers = servers
         self._conf = conf
+        self._dependency = dependency or Dependency("kafka")
         self._closing: set[asyncio.Task[None]] = set()
         self._producer = self._new()
 
@@ -46,7 +50,7 @@ class RecoveringProducer:
         await asyncio.gather(self._producer.close(flush_seconds), *self._closing)
 
     def _new(self) -> KafkaProducer:
-        return KafkaProducer(self._servers, self._conf, self._renew)
+        return KafkaProducer(self._servers, self._conf, self._renew, self._dependency)
 
     def _renew(self, reason: str) -> None:
         log.error("the Kafka producer is replaced after a fatal error: %s", reason)

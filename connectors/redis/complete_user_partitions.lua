@@ -1,5 +1,6 @@
--- An entry of the directory is complete; returns 1. ARGV: user, the mark it was filling under, its partitions as a msgpack list.
--- Another mark, or none: another filling has begun, or this one has ended; nothing changes, and 0 is returned.
+-- Complete an entry, and return 1. ARGV: user, the token of the filling (field `mark`), msgpack list
+-- of partitions.
+-- If another filling has begun, or this one has ended, change nothing and return 0.
 local key = 'directory:' .. ARGV[1]
 if redis.call('HGET', key, 'mark') ~= ARGV[2] then
   return 0

@@ -1,8 +1,10 @@
--- Where users have conversations. ARGV: msgpack list of [user, a new name], time to live in ms. Returns as msgpack, in the same
--- order, {'', {partition, ...}} of a complete entry, {mark, {}} of one that is filling. One that is unknown is made, and fills under
--- its new name. An entry is known in its epoch only, and an epoch ends with the run of Redis that it began in: what a file, or
--- another server, brings back may lack what has begun since. The epoch's own name goes with a wipe, and when a server that was
--- replaced comes back.
+-- In which partitions users have conversations. ARGV: msgpack list of [user, a new token], time to
+-- live in ms. Returns, packed and in the same order, {'', {partition, ...}} of a complete entry, and
+-- {token, {}} of one that is filling. A missing entry is made, and fills under the new token.
+--
+-- An entry is valid in its epoch only. An epoch ends with the run of Redis in which it began: an
+-- entry that came back from a file, or from another server, may lack conversations that have begun
+-- since. `directory` holds "run id, epoch"; a wipe removes it, and another server overwrites it.
 local asked = cmsgpack.unpack(ARGV[1])
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local named = redis.call('GET', 'directory')

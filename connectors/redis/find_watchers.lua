@@ -1,4 +1,5 @@
--- Who watches users. ARGV[1]: user ids as a msgpack list. Returns, in the same order, the slots that watch each, as msgpack.
+-- Who watches users. ARGV[1]: msgpack list of user ids. Returns, packed and in the same order, the
+-- slots that watch each.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local found = {}

@@ -1,5 +1,5 @@
--- Renew a worker's claims. KEYS: owner:{stage}:{partition} each. ARGV: the worker's address, claim in ms.
--- Another worker's claim stays: who took a partition later is the one that has it.
+-- Renew a worker's claims. KEYS: owner:{stage}:{partition} of each. ARGV: the worker's address, time
+-- to live in ms. Another worker's claim stays: the worker that took a partition last has it.
 for _, key in ipairs(KEYS) do
   local holder = redis.call('GET', key)
   if not holder or holder == ARGV[1] then

@@ -23,11 +23,11 @@ class _Port:
 
 
 class _Filling:
-    """An entry of a user, until `until`. `mark` None: it is complete."""
+    """An entry of a user, until `until`. `fill_token` None: it is complete."""
 
-    def __init__(self, epoch: str, mark: str, until: float) -> None:
+    def __init__(self, epoch: str, fill_token: str, until: float) -> None:
         self.epoch = epoch
-        self.mark: str | None = mark
+        self.fill_token: str | None = fill_token
         self.partitions: set[int] = set()
         self.until = until
 
@@ -42,8 +42,8 @@ class MemoryUserPartitions(_Port):
     async def find(self, user: str) -> Entry:
         return await self._call(lambda: self._find(user))
 
-    async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-        return await self._call(lambda: self._complete(user, mark, partitions))
+    async def complete(self, user: str, fill_token: str, partitions: Sequence[int]) -> bool:
+        return await self._call(lambda: self._complete(user, fill_token, partitions))
 
     def add(self, begun: Begun) -> None:
         """As `Routes.lookup` does."""
@@ -59,14 +59,18 @@ class MemoryUserPartitions(_Port):
         if entry is None or entry.epoch != epoch:
             entry = self._table("user_partitions")[user] = _Filling(epoch, name, until)
         entry.until = until
-        return Entry((), entry.mark) if entry.mark is not None else Entry(sorted(entry.partitions))
+        return (
+            Entry((), entry.fill_token)
+            if entry.fill_token is not None
+            else Entry(sorted(entry.partitions))
+        )
 
-    def _complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
+    def _complete(self, user: str, fill_token: str, partitions: Sequence[int]) -> bool:
         entry = _held(self._server, user)
-        if entry is None or entry.mark != mark:
+        if entry is None or entry.fill_token != fill_token:
             return False
         entry.partitions.update(partitions)
-        entry.mark = None
+        entry.fill_token = None
         return True
 
 

@@ -1,4 +1,4 @@
-"""Where the gateway nodes that live now can be reached."""
+"""Where devices reach the gateway nodes that are alive."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,10 +11,10 @@ class Nodes(Protocol):
     """All methods raise RedisUnavailable."""
 
     async def announce(self, slot: int, url: str) -> None:
-        """The node that holds the slot serves devices at `url`; it runs out as a lease does."""
+        """Say that the node of this slot serves devices at `url`, for the length of a lease."""
 
     async def find(self, slots: int) -> Mapping[int, str]:
-        """slot → URL, of the nodes that live now."""
+        """slot → URL, of the nodes that are alive."""
 
 
 class RedisNodes:

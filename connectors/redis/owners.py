@@ -1,5 +1,4 @@
-"""Which worker has a partition now: a claim that runs out by itself, and that a newer owner takes
-over."""
+"""Which worker has a partition now. A claim runs out by itself, and a newer owner replaces it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -13,14 +12,14 @@ class Owners(Protocol):
     """All methods raise RedisUnavailable."""
 
     async def take(self, partition: int, address: str) -> None:
-        """`address` (host:port of a worker's pages) has the partition from now on, whoever had it,
-        for CLAIM_SECONDS."""
+        """Claim the partition for `address` (host:port of a worker's API) for CLAIM_SECONDS, whoever
+        had it."""
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
-        """Claim these again, save those that another worker has taken."""
+        """Renew the claims, except where another worker has taken the partition."""
 
     async def find(self, partitions: Iterable[int]) -> Mapping[int, str]:
-        """partition -> address, of those that somebody claims."""
+        """partition → address, of the partitions that a worker claims."""
 
 
 class RedisOwners:

@@ -1,4 +1,4 @@
--- Give a slot back if it is still ours. KEYS[1]: slot:{n}. ARGV: node id.
+-- Give a slot back, if this node holds it. KEYS[1]: slot:{n}. ARGV: node id.
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end

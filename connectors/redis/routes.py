@@ -1,5 +1,5 @@
-"""Who is connected where: gateway slots as leases, devices as routes. The port, and Redis behind
-it."""
+"""Which device is connected where: gateway slots are leases, devices have routes. The port, and its
+adapter for Redis."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -15,8 +15,8 @@ LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 ROUTE_SECONDS = 24 * 3600
 CLOCKS_MS = 1000
-"""What nodes' times may differ by: a route that is younger than now by more was written by another
-clock, and of sessions that came closer together it cannot be said which is the later."""
+"""By how much the nodes' times may differ. A route that is further in the future was written with
+another Redis' clock. Of two sessions that came within this time nobody can say which is later."""
 _QUICK_SECONDS = 0.1
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,14 +28,14 @@ class Lease(Enum):
 
     HELD = "held"
     VANISHED = "vanished"
-    """It was gone and is ours again, or Redis began anew from a file: routes may be gone too."""
+    """It was gone and is ours again, or Redis began anew from a file. Routes may be gone too."""
     TAKEN = "taken"
     """Another node has the slot."""
 
 
 class Route(NamedTuple):
-    """`since` is when the session came, by `Routes.now`: a later one is not replaced by an earlier
-    one."""
+    """`since` is when the session's connection request reached the kernel, by `Routes.now` (ms). An
+    earlier session's route does not replace a later one's."""
 
     user: str
     device: str
@@ -49,9 +49,9 @@ class Route(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of routes that were written: those that were not there; those that a later
-    session of the device keeps out; and the routes of earlier sessions on other living nodes that
-    were replaced. (Sessions within CLOCKS_MS are neither.)"""
+    """What became of routes: `anew` were not there; `outdone` were kept out by a later session of the
+    device; `replaced` are routes of earlier sessions on other nodes that still hold their slots.
+    Sessions within CLOCKS_MS of each other are in neither of the last two."""
 
     anew: Sequence[Route]
     outdone: Sequence[Route]
@@ -59,8 +59,8 @@ class Written(NamedTuple):
 
 
 class Holders(NamedTuple):
-    """The nodes that hold slots, and for how many seconds Redis has remembered leases: since it was
-    emptied, or began anew."""
+    """The nodes that hold slots, and for how many seconds Redis has remembered leases. It forgets
+    them when it is emptied, or begins anew."""
 
     nodes: Set[str]
     remembers: float
@@ -72,30 +72,32 @@ class Routes(Protocol):
     async def lookup(
         self, users: Sequence[str], begun: Begun | None = None
     ) -> Mapping[str, Sequence[tuple[str, int]]]:
-        """user -> (device, slot) of each connected device, for every user; one round trip whatever
-        their number. What has `begun` is added to the directory before, in one step with it."""
+        """user → (device, slot) of each connected device, for every user, in one round trip. In the
+        same step, and before, the partition that `begun` names is added to its users' entries."""
 
     def now(self) -> int:
-        """The time in ms, the same on all nodes, whatever their own clocks say. Only who has leased
-        a slot knows it."""
+        """The time in ms, the same on all nodes, whatever their own clocks say. It is known once a
+        slot has been leased."""
 
     async def acquire_slot(self, node: str, slots: int) -> int | None:
-        """Lease any free slot of 0..slots-1, or one that is leased already; None if others have
-        all."""
+        """Lease a free slot of 0..slots-1, or one that the node has already. None if other nodes
+        hold all."""
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
-        """Renew the lease, taking it again if it had vanished."""
+        """Renew the lease, or take it again if it had vanished. VANISHED is returned once for each
+        time, even if the first answer gets lost."""
 
     async def release_slot(self, node: str, slot: int) -> None:
         """Give the slot back if it is still ours."""
 
     async def nodes(self, slots: int) -> Holders:
-        """The nodes that hold one of the slots 0..slots-1 now. What Redis remembers counts from the
-        first call on."""
+        """The nodes that hold one of the slots 0..slots-1 now. Redis counts how long it has
+        remembered leases from the first call on."""
 
     async def write_routes(self, routes: Sequence[Route]) -> Written:
-        """Write routes that are missing or of earlier sessions, in one round trip, and make all
-        live another day. A device that has moved on keeps its later route."""
+        """Write routes that are missing or of earlier sessions, in one round trip, and prolong all
+        for a day. A device that has moved on keeps its later route. Routes of the same users that
+        lead to dead nodes are removed."""
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
         """Remove those routes that are still these, in one round trip."""
@@ -113,10 +115,10 @@ class RedisRoutes:
         self._lease_ms = int(lease_seconds * 1000)
         self._clock = clock
         self._ahead: float | None = None
-        """What Redis' clock shows more than ours, in seconds."""
+        """By how much Redis' clock is ahead of ours, in seconds."""
         self._run: bytes | None = None
         self._vanished: set[int] = set()
-        """Slots whose lease had vanished, and that nobody has been told of yet."""
+        """Slots whose lease had vanished, and for which VANISHED has not been returned yet."""
         self._lookup = client.script("lookup_routes")
         self._renew = client.script("renew_slot")
         self._release = client.script("release_slot")
@@ -197,8 +199,8 @@ class RedisRoutes:
 
 
 def clock_ahead(known: float | None, asked: float, answered: float, told: float) -> float:
-    """What another clock shows more than ours, if it showed `told` between `asked` and `answered`.
-    An answer that took long says little, and does not replace what is known."""
+    """By how much another clock is ahead of ours, if it showed `told` between `asked` and `answered`.
+    An answer that took long says little, and does not replace what is `known`. In seconds."""
     if known is not None and answered - asked > _QUICK_SECONDS:
         return known
     return told - (asked + answered) / 2

@@ -1,6 +1,7 @@
--- Who holds slots. KEYS: slot:{n} of all slots. Returns for how many ms this Redis has remembered, since it began or was
--- emptied (as far as calls of this script noticed), then each slot's holder.
--- `remembers`: "run id, since when in ms" of this Redis.
+-- Who holds slots. KEYS: slot:{n} of all slots. Returns for how many ms this Redis has remembered
+-- leases, then each slot's holder. It remembers since it began or was emptied, as far as calls of
+-- this script could see.
+-- `remembers` holds "run id, since when in ms" of this Redis.
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,9 +1,9 @@
-"""In which partitions a user has conversations: soft state, so that a question about a user goes to
-few workers.
+"""In which partitions a user has conversations. With that, a question about a user goes to few
+workers. It is soft state.
 
-An entry is unknown, filling or complete. `find` begins one that is unknown; from then on a
-conversation that begins is added to it with the look for its users' routes (`Routes.lookup`); what
-was there before is brought by `complete`.
+An entry is unknown, filling or complete. `find` begins to fill an unknown one. From then on
+`Routes.lookup` adds each partition in which a conversation of the user begins, and `complete` adds
+those in which the user had conversations before.
 """
 
 import secrets
@@ -16,21 +16,21 @@ from connectors.redis.client import RedisClient
 from connectors.request_batcher import RequestBatcher
 
 ENTRY_SECONDS = 30 * 24 * 3600
-"""An entry that nobody asks for goes: it is filled again when its user comes back."""
+"""Redis drops an entry for which nobody asks. It is filled again when its user comes back."""
 
 _CALLS, _USERS = 2, 500
-"""At once, and in one of them: all devices of a node may come at the same moment."""
+"""Calls at once, and users in one call: all devices of a node may come at the same moment."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _found = msgspec.msgpack.Decoder(list[tuple[str, list[int]]])
 
 
 class Entry(NamedTuple):
-    """`mark` None: the user has conversations in these partitions, in no other. Else the entry is
-    filling, under that mark."""
+    """With `fill_token` None, the user has conversations in these partitions and in no other. Else
+    the entry is being filled, and whoever fills it gives the token back."""
 
     partitions: Sequence[int]
-    mark: str | None = None
+    fill_token: str | None = None
 
 
 class Begun(NamedTuple):
@@ -44,22 +44,21 @@ class UserPartitions(Protocol):
     """All methods raise RedisUnavailable."""
 
     async def find(self, user: str) -> Entry:
-        """What is known of a user. Of an unknown one, or one that another life of Redis knew,
-        nothing: it is filling now."""
+        """The user's entry. An entry that is unknown, or that was made in another life of Redis,
+        begins to fill."""
 
-    async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-        """The user's partitions, asked after since `find` gave `mark`; with what began meanwhile
-        the entry is complete. False, and nothing is done, if it is not the one that was filling
-        then."""
+    async def complete(self, user: str, fill_token: str, partitions: Sequence[int]) -> bool:
+        """Complete the entry with `partitions`, for which the caller asked after `find` gave it
+        `fill_token`. Returns False, and does nothing, if that filling has ended."""
 
 
 def new_name() -> str:
-    """A name nobody has had."""
+    """A name that is used for the first time."""
     return secrets.token_urlsafe(9)
 
 
 class RedisUserPartitions:
-    """`Directory` on one Redis server. Use it inside a running loop."""
+    """`UserPartitions` on one Redis server. Use it inside a running loop."""
 
     def __init__(
         self,
@@ -79,7 +78,10 @@ class RedisUserPartitions:
     async def _find_all(self, users: Sequence[str]) -> list[Entry]:
         asked = _encode([(user, self._name()) for user in users])
         found = _found.decode(await self._find(args=[asked, self._ms]))
-        return [Entry((), mark) if mark else Entry(partitions) for mark, partitions in found]
+        return [
+            Entry((), fill_token) if fill_token else Entry(partitions)
+            for fill_token, partitions in found
+        ]
 
-    async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-        return bool(await self._complete(args=[user, mark, _encode(partitions)]))
+    async def complete(self, user: str, fill_token: str, partitions: Sequence[int]) -> bool:
+        return bool(await self._complete(args=[user, fill_token, _encode(partitions)]))

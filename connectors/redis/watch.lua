@@ -1,4 +1,4 @@
--- A slot watches users. ARGV: user ids as a msgpack list, the slot, for how long in ms.
+-- A slot watches users. ARGV: msgpack list of user ids, the slot, for how long in ms.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for _, user in ipairs(cmsgpack.unpack(ARGV[1])) do

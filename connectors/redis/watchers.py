@@ -1,4 +1,4 @@
-"""Which gateway slots hold devices that watch a user: soft state that runs out by itself."""
+"""Which gateway slots hold devices that watch a user. It is soft state that runs out by itself."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -17,10 +17,10 @@ class Watchers(Protocol):
     """All methods raise RedisUnavailable."""
 
     async def watch(self, users: Iterable[str], slot: int) -> None:
-        """A slot wants to hear of these users, for WATCH_SECONDS from now."""
+        """From now on, for WATCH_SECONDS, the slot receives the presence of these users."""
 
     async def find(self, users: Sequence[str]) -> Mapping[str, Sequence[int]]:
-        """user → slots that want to hear of the user, for every user."""
+        """user → slots that watch the user, for every user."""
 
 
 class RedisWatchers:

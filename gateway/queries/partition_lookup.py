@@ -39,7 +39,7 @@ class PartitionLookup:
             entry = await self._user_partitions.find(user)
         except RedisUnavailable as error:
             raise WorkersUnavailable(str(error)) from None
-        if entry.mark is None:
+        if entry.fill_token is None:
             self.known += 1
             return sorted(entry.partitions)
         self.asked_everywhere += 1
@@ -49,11 +49,11 @@ class PartitionLookup:
         )
         where = [partition for partition in everywhere if holding.get(partition, True)]
         if complete:
-            await self._fill(user, entry.mark, where)
+            await self._fill(user, entry.fill_token, where)
         return where
 
-    async def _fill(self, user: str, mark: str, partitions: Sequence[int]) -> None:
+    async def _fill(self, user: str, fill_token: str, partitions: Sequence[int]) -> None:
         try:
-            self.filled += await self._user_partitions.complete(user, mark, partitions)
+            self.filled += await self._user_partitions.complete(user, fill_token, partitions)
         except RedisUnavailable as error:
             log.debug("%s will be asked for everywhere again: %s", user, error)

@@ -22,7 +22,7 @@ from connectors.kafka.reader import Reader
 from ops.archive.compare import CursorReport, Report, compare, compare_cursors, fill, fill_cursors
 from ops.archive.months import first_kept
 from ops.exits import FAILED, exit_codes, fail
-from ops.local.home import Home
+from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
 from schemas.archive import Migration
 from schemas.codec import NewerVersion, Undecodable
@@ -35,8 +35,8 @@ class ArchiveSettings(Struct, frozen=True):
 
     clickhouse_admin: str = ""
     kafka: str = ""
-    home: str = ".local/stack"
-    base_port: int = 8400
+    home: str = DEFAULT_HOME
+    base_port: int | None = None
     partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 8
 
@@ -48,11 +48,15 @@ class ArchiveSettings(Struct, frozen=True):
             raise SettingsError(
                 f"not set: MESSENGER_CLICKHOUSE_ADMIN, and there is no local stack in {self.home}"
             )
-        return clickhouse_url(Home(Path(self.home)), self.base_port, "admin")
+        return clickhouse_url(Home(Path(self.home)), self._stack_port, "admin")
 
     @property
     def kafka_address(self) -> str:
-        return self.kafka or f"127.0.0.1:{self.base_port + 8}"
+        return self.kafka or f"127.0.0.1:{self._stack_port + 8}"
+
+    @property
+    def _stack_port(self) -> int:
+        return Home(Path(self.home)).base_port(self.base_port)
 
 
 @click.group()

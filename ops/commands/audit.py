@@ -1,6 +1,7 @@
 """`messenger audit`: the judge."""
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import click
@@ -9,15 +10,17 @@ from msgspec import Meta, Struct
 from connectors.environment import SettingsError, load
 from connectors.kafka.ports import ReadTimeout
 from ops.audit.collect import CannotJudge, audit
-from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
+from ops.exits import FAILED, exit_codes, fail
+from ops.local.home import DEFAULT_HOME, Home
 
 
 class AuditSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA (the local stack's by default), MESSENGER_BASE_PORT, MESSENGER_PARTITIONS,
-    MESSENGER_SLOTS."""
+    """MESSENGER_KAFKA (by default that of the local stack in MESSENGER_HOME), MESSENGER_BASE_PORT,
+    MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
 
     kafka: str = ""
-    base_port: int = 8400
+    home: str = DEFAULT_HOME
+    base_port: int | None = None
     partitions: Annotated[int, Meta(ge=1)] = 4
     slots: Annotated[int, Meta(ge=1)] = 8
 
@@ -47,10 +50,12 @@ def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) 
     """
     with exit_codes(unreachable=(ReadTimeout,), usage=(SettingsError,)):
         settings = load(AuditSettings, os.environ)
-        address = kafka or settings.kafka or f"127.0.0.1:{settings.base_port + 8}"
-        urls = workers or tuple(f"http://127.0.0.1:{settings.base_port + 16 + n}" for n in range(8))
-        if without_workers:
-            urls = ()
+        address, urls = kafka or settings.kafka, () if without_workers else workers
+        if not address or not (urls or without_workers):
+            base_port = Home(Path(settings.home)).base_port(settings.base_port)
+            address = address or f"127.0.0.1:{base_port + 8}"
+            if not without_workers:
+                urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
         with click.progressbar(
             length=0, label="records read", show_percent=False, show_eta=False, show_pos=True
         ) as bar:
@@ -62,7 +67,7 @@ def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) 
             try:
                 verdict = audit(address, urls, settings.partitions, settings.slots, progress)
             except CannotJudge as error:
-                fail(str(error), UNREACHABLE)
+                fail(str(error))
     for figure, count in verdict.figures.items():
         click.echo(f"{figure}: {count}")
     for line in verdict.lines():

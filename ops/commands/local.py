@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from ops.exits import FAILED, fail
+from ops.exits import FAILED, USAGE, fail
 from ops.local.health import look
-from ops.local.home import Home
+from ops.local.home import DEFAULT_BASE_PORT, DEFAULT_HOME, Home
 from ops.local.parts import (
     MAX_ARCHIVERS,
     MAX_CURSORS,
@@ -22,7 +22,7 @@ from ops.local.parts import (
     Layout,
 )
 from ops.local.process import end, is_running
-from ops.local.supervisor import CannotStart, Supervisor, end_leftovers
+from ops.local.supervisor import CannotStart, PortTaken, Supervisor, end_leftovers
 from ops.local.tools import MissingTool
 
 _DOWN_SECONDS = 15.0
@@ -30,7 +30,7 @@ _DOWN_SECONDS = 15.0
 home_option = click.option(
     "--home",
     envvar="MESSENGER_HOME",
-    default=".local/stack",
+    default=DEFAULT_HOME,
     show_default=True,
     type=click.Path(path_type=Path),
     help="folder of its data and logs (MESSENGER_HOME)",
@@ -53,7 +53,7 @@ def command() -> None:
 @click.option(
     "--base-port",
     envvar="MESSENGER_BASE_PORT",
-    default=8400,
+    default=DEFAULT_BASE_PORT,
     show_default=True,
     type=click.IntRange(1024, 65000),
     help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 (MESSENGER_BASE_PORT)",
@@ -112,7 +112,10 @@ def up(
       GATEWAYS=2 messenger local up
     """
     place = Home(home)
-    place.create()
+    try:
+        place.create()
+    except OSError as error:
+        fail(f"MESSENGER_HOME: {error}", USAGE)
     if detach:
         _detach(place, base_port, workers, gateways, archivers, cursors, presence, no_archive)
         return
@@ -123,6 +126,8 @@ def up(
         asyncio.run(
             Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place))
         )
+    except PortTaken as error:
+        fail(str(error), USAGE)
     except (CannotStart, MissingTool) as error:
         fail(str(error))
 
@@ -142,7 +147,9 @@ def down(home: Path) -> None:
 
 @command.command()
 @home_option
-@click.option("--json", "as_json", is_flag=True, help="part -> pid, state, port, restarts, log")
+@click.option(
+    "--json", "as_json", is_flag=True, help="part -> pid, state, problem, port, restarts, log"
+)
 def status(home: Path, as_json: bool) -> None:
     """Show each part; exit code 0 only when every one is healthy. Example: messenger local status
     --json"""
@@ -157,7 +164,7 @@ def status(home: Path, as_json: bool) -> None:
                 {
                     name: {
                         key: part[key]
-                        for key in ("pid", "state", "port", "restarts", "log", "address")
+                        for key in ("pid", "state", "problem", "port", "restarts", "log", "address")
                     }
                     for name, part in parts.items()
                 }
@@ -222,7 +229,7 @@ def _detach(
             click.echo(output.read_text(), nl=False)
             return
         time.sleep(0.1)
-    fail(output.read_text().strip().removeprefix("messenger: "))
+    fail(output.read_text().strip().removeprefix("messenger: "), process.returncode)
 
 
 def _show(place: Home) -> None:
@@ -240,3 +247,5 @@ def _table(parts: dict[str, Any]) -> None:
     for name, part in parts.items():
         restarts = f"  ({part['restarts']} restarts)" if part["restarts"] else ""
         click.echo(f"{name:<14} {part['state']:<10} {part['address']}{restarts}")
+        if part.get("problem"):
+            click.echo(f"{'':<14} {part['problem']}")

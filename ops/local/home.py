@@ -7,6 +7,11 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
+from connectors.environment import SettingsError
+
+DEFAULT_HOME = ".local/stack"
+DEFAULT_BASE_PORT = 8400
+
 
 class Home:
     """Everything below one folder; several stacks run side by side in several homes."""
@@ -48,6 +53,24 @@ class Home:
         except (FileNotFoundError, json.JSONDecodeError):
             return {}
         return state
+
+    def base_port(self, wanted: int | None) -> int:
+        """Where the stack of this home listens: where it was started, else `wanted`, which is
+        MESSENGER_BASE_PORT if that is set.
+
+        Raises SettingsError if the two differ, or if neither is known: the caller would ask another
+        stack.
+        """
+        started: int | None = self.read_state().get("base_port")
+        if started is not None and wanted not in (None, started):
+            raise SettingsError(
+                f"MESSENGER_BASE_PORT is {wanted}, but the stack in {self.folder} listens from "
+                f"{started} on"
+            )
+        port = started or wanted
+        if port is None:
+            raise SettingsError(f"no local stack runs in {self.folder}; MESSENGER_HOME names it")
+        return port
 
     def write_state(self, state: dict[str, Any]) -> None:
         temporary = self._state.with_suffix(".tmp")

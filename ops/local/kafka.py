@@ -3,8 +3,11 @@
     python -m ops.local.kafka
 
 lets it run once and keeps the classes that it loads in an archive beside its jars (Java's CDS).
-With that it listens after 2 s instead of 3, as Kafka's own image does. A JVM leaves alone an
-archive that is not of itself or of these jars.
+With that it listens after 2 s instead of 3, as Kafka's own image does. A JVM ignores an archive
+that another JVM or other jars have made.
+
+Kafka's jars bring no backend for their logging, so Kafka's log here holds only what the JVM itself
+writes. What is wrong with Kafka, `messenger local status` and its clients' logs say.
 """
 
 import os

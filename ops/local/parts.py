@@ -40,7 +40,7 @@ class Kind(Enum):
 
 
 class Part(NamedTuple):
-    """`check` says how health is asked: ("redis" | "tcp" | "http", port, path). `before` are
+    """`check` says how health is asked: ("kafka" | "redis" | "http", port, path). `before` are
     commands run before it starts, `after` when it has become healthy for the first time. What does
     not answer for `hung` seconds is killed and started again."""
 
@@ -185,7 +185,7 @@ class Layout(NamedTuple):
             serve(properties),
             self.environment(),
             port,
-            ("tcp", port, ""),
+            ("kafka", port, ""),
             4.0,
             before,
             after,

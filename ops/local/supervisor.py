@@ -1,4 +1,4 @@
-"""Starts the parts of a local stack, services first, restarts what dies, stops all in reverse
+"""Starts the parts of a local stack, services first; restarts parts that end; stops all in reverse
 order."""
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ops.local.health import is_healthy
+from ops.local.health import problem_of
 from ops.local.home import Home
 from ops.local.parts import Kind, Layout, Part
 from ops.local.process import die_with_parent, end, is_running, start_time
@@ -20,10 +20,15 @@ _STEADY_SECONDS = 10.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 2.0
+_TAIL_BYTES = 10_000
 
 
 class CannotStart(Exception):
     """The stack does not come up; the text names the part, the reason and its log."""
+
+
+class PortTaken(CannotStart):
+    """Another process listens where a part should."""
 
 
 class _Running:
@@ -90,16 +95,15 @@ class Supervisor:
             await self._run_once(part, command)
         await self._spawn(running)
         until = time.monotonic() + _START_SECONDS
-        while not await is_healthy(part.check):
+        while (problem := await problem_of(part.check)) is not None:
             if self._stop.is_set():
                 return False
             if running.process is None or running.process.returncode is not None:
-                raise CannotStart(
-                    f"{part.name} ended while starting; its log: {self._home.log_of(part.name)}"
-                )
+                raise CannotStart(f"{part.name} ended while starting: {self._last_line(part)}")
             if time.monotonic() > until:
                 raise CannotStart(
-                    f"{part.name} is not ready after {_START_SECONDS:.0f} s; its log: {self._home.log_of(part.name)}"
+                    f"{part.name} is not ready after {_START_SECONDS:.0f} s: {problem}; "
+                    f"its log: {self._home.log_of(part.name)}"
                 )
             await asyncio.sleep(_POLL_SECONDS)
         for command in part.after:
@@ -141,9 +145,16 @@ class Supervisor:
             await process.wait()
             raise
         if code != 0:
-            raise CannotStart(
-                f"preparing {part.name} failed; its log: {self._home.log_of(part.name)}"
-            )
+            raise CannotStart(f"preparing {part.name} failed: {self._last_line(part)}")
+
+    def _last_line(self, part: Part) -> str:
+        """What a part wrote last, and where the rest is."""
+        log = self._home.log_of(part.name)
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip()]
+        return f"{said[-1] if said else 'it says nothing'} (its log: {log})"
 
     async def _watch(self, running: _Running) -> None:
         """Restart a part whenever it ends."""
@@ -176,7 +187,7 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     return await process.wait()
-            if await is_healthy(running.part.check):
+            if await problem_of(running.part.check) is None:
                 answered = time.monotonic()
             elif time.monotonic() - answered > hung:
                 self._say(f"{running.part.name} has not answered for {hung:.0f} s and is killed")
@@ -250,6 +261,6 @@ def _check_port(part: Part) -> None:
         try:
             probe.bind(("127.0.0.1", part.port))
         except OSError:
-            raise CannotStart(
+            raise PortTaken(
                 f"port {part.port} for {part.name} is in use; choose another with --base-port or MESSENGER_BASE_PORT"
             ) from None

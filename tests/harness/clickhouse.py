@@ -6,8 +6,13 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
+from collections.abc import Mapping
+from http.client import HTTPResponse
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from ops.local.home import Home
 from ops.local.parts import clickhouse_environment, clickhouse_url
@@ -15,6 +20,18 @@ from ops.local.process import die_with_parent
 from tests.harness.ports import free_base_port
 
 _START_SECONDS = 30.0
+
+
+class Answer(NamedTuple):
+    """Names of headers are in small letters."""
+
+    text: str
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, answer: HTTPResponse | urllib.error.HTTPError) -> "Answer":
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return cls(answer.read().decode().strip(), headers)
 
 
 class ClickHouse:
@@ -93,12 +110,31 @@ class ClickHouse:
 
     def ask(self, user: str, text: str) -> str:
         """The answer to a query, or the error, as text."""
-        address, _, host = self.url(user).removeprefix("http://").rpartition("@")
-        name, _, password = address.partition(":")
-        headers = {"X-ClickHouse-User": name, "X-ClickHouse-Key": password}
-        request = urllib.request.Request(f"http://{host}/", text.encode(), headers)
+        return self.request(text, user, self.home.clickhouse_password(user)).text
+
+    def request(
+        self,
+        text: str,
+        user: str,
+        password: str,
+        *,
+        host: str = "127.0.0.1",
+        parameters: str = "",
+        method: str = "POST",
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> Answer:
+        """The answer to an HTTP request; `user` "" sends no credentials."""
+        credentials = {"X-ClickHouse-User": user, "X-ClickHouse-Key": password} if user else {}
+        if method == "GET":
+            parameters += "&query=" + urllib.parse.quote(text)
+        request = urllib.request.Request(
+            f"http://{host}:{self.port}/?{parameters}",
+            text.encode() if method == "POST" else None,
+            {**credentials, **headers},
+            method=method,
+        )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return str(answer.read().decode()).strip()
+                return Answer.of(answer)
         except urllib.error.HTTPError as error:
-            return error.read().decode().strip()
+            return Answer.of(error)

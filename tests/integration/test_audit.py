@@ -77,6 +77,6 @@ def test_a_log_that_cannot_be_judged_says_so(own: Stack) -> None:
         own, LOG, PARTITION, msgspec.msgpack.encode([SCHEMA_VERSION + 1, "from the future"])
     )
     judged = own.run("audit")
-    assert judged.returncode == 3
+    assert judged.returncode == 1, "every service has answered"
     assert f"version {SCHEMA_VERSION + 1}" in judged.stderr
     assert "Traceback" not in judged.stderr

@@ -1,6 +1,7 @@
 """The local stack: up, status, restarts, Ctrl-C, kill -9 of the supervisor, two side by side."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -38,7 +39,9 @@ def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
         again = stack.run("local", "up")
         assert (again.returncode, "already running" in again.stderr) == (1, True)
         taken = stack.run("local", "up", "--home", str(tmp_path / "other"))
-        assert (taken.returncode, "is in use" in taken.stderr) == (1, True)
+        assert (taken.returncode, "is in use" in taken.stderr) == (2, True)
+        nowhere = stack.run("local", "up", "--home", str(stack.output / "no-folder"))
+        assert (nowhere.returncode, "Traceback" in nowhere.stderr) == (2, False), nowhere.stderr
 
         stack.run("send", "--as", "alice", "--to", "bob", "kept", check=True)
         stack.replace("gateway-1")
@@ -73,6 +76,40 @@ def test_two_stacks_side_by_side(stack: Stack, tmp_path: Path) -> None:
         for running in (other, stack):
             assert running.run("local", "status").returncode == 0
         assert set(other.parts()) == {"kafka", "redis"}
+
+
+@pytest.mark.parametrize("service", ["kafka", "redis"])
+def test_status_says_within_5_s_why_a_part_is_not_well(tmp_path: Path, service: str) -> None:
+    """A stopped process still accepts connections; only an answer shows that it works."""
+    with Stack(tmp_path / "own", workers=0, gateways=1) as own:
+        assert own.run("local", "status").returncode == 0
+        own.kill(service, signal.SIGSTOP)
+        try:
+            time.sleep(5)
+            status = own.run("local", "status")
+            parts = json.loads(own.run("local", "status", "--json").stdout)
+        finally:
+            own.kill(service, signal.SIGCONT)
+        assert status.returncode == 1
+        assert parts[service]["problem"] == "it does not answer within 2 s"
+        assert f"{service} is unreachable for " in parts["gateway-1"]["problem"]
+        assert parts["gateway-1"]["problem"] in status.stdout or "unreachable" in status.stdout
+        own.wait_healthy(30)
+
+
+def test_commands_find_the_stack_of_their_home_and_no_other(stack: Stack, tmp_path: Path) -> None:
+    bare = {name: os.environ[name] for name in ("PATH",)}
+    here = {**bare, "MESSENGER_HOME": str(stack.home)}
+    sent = stack.run("send", "--as", "home-a", "--to", "home-b", "found", environment=here)
+    assert sent.returncode == 0, sent.stderr
+    assert stack.run("audit", environment=here).returncode == 0
+    nowhere = {**bare, "MESSENGER_HOME": str(tmp_path / "nothing")}
+    for command in (["audit"], ["archive", "check"]):
+        asked = stack.run(*command, environment=nowhere)
+        assert (asked.returncode, "no local stack" in asked.stderr) == (2, True), asked.stderr
+    elsewhere = {**here, "MESSENGER_BASE_PORT": "8400"}
+    asked = stack.run("audit", environment=elsewhere)
+    assert (asked.returncode, "listens from" in asked.stderr) == (2, True), asked.stderr
 
 
 def test_topics_that_are_not_as_their_files_say_stop_every_process(stack: Stack) -> None:

@@ -1,0 +1,212 @@
+"""What Kafka's clients do when the broker is away, silent or cuts connections, on a real one."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+import pytest
+from confluent_kafka import Producer
+
+from connectors.dependency import Dependency
+from connectors.kafka.cluster import KafkaCluster
+from connectors.kafka.consumer import PartitionConsumer
+from connectors.kafka.fetcher import Fetcher
+from connectors.kafka.ports import KafkaSendError, QueueFull, ReadTimeout
+from connectors.kafka.reader import Reader
+from connectors.kafka.record import Record
+from connectors.kafka.recovering_producer import RecoveringProducer
+from schemas.topics import LOG
+from tests.harness.kafka_server import KafkaServer
+
+pytestmark = pytest.mark.real
+_FETCHED, _CONSUMED = 30, 31
+"""Partitions of the fetcher and of the consumer."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    yield server
+    server.stop()
+
+
+class _Clients:
+    """One of each kind, and what the reading ones got."""
+
+    def __init__(self, server: KafkaServer) -> None:
+        self.dependency = Dependency("kafka")
+        kafka = KafkaCluster(server.servers, server.admin, self.dependency)
+        with contextlib.closing(kafka.reader(10)) as reader:
+            starts = [reader.watermarks(LOG, p)[1] for p in (_FETCHED, _CONSUMED)]
+        self.server = server
+        self.producer = kafka.producer({"message.timeout.ms": 60_000})
+        self.fetcher = kafka.fetcher(LOG)
+        self.fetcher.read({_FETCHED: starts[0]})
+        self.consumed: list[bytes] = []
+        self.fetched: list[bytes] = []
+        self.consumer = kafka.partition_consumer(
+            LOG, _CONSUMED, starts[1], self._consumed, pytest.fail
+        )
+        self.sent = 0
+
+    def _consumed(self, records: Sequence[Record]) -> None:
+        self.consumed += [record.value for record in records]
+
+    async def round_trip(self, seconds: float) -> None:
+        """A record more through each of them."""
+        self.sent += 1
+        value = str(self.sent).encode()
+        async with asyncio.timeout(seconds):
+            await self.producer.send_and_wait(LOG, _FETCHED, value)
+            await self.producer.send_and_wait(LOG, _CONSUMED, value)
+            while len(self.consumed) < self.sent or len(self.fetched) < self.sent:
+                await self.fetcher.wait(0.05)
+                for records in self.fetcher.take([_FETCHED]).values():
+                    self.fetched += [record.value for record in records]
+        wanted = [str(number + 1).encode() for number in range(self.sent)]
+        assert self.consumed == self.fetched == wanted, "once, in order"
+
+    async def close(self) -> None:
+        await asyncio.gather(self.fetcher.close(), self.consumer.close(), self.producer.close(1))
+
+
+@pytest.fixture
+async def clients(server: KafkaServer) -> AsyncIterator[_Clients]:
+    clients = _Clients(server)
+    await clients.round_trip(20)
+    yield clients
+    await clients.close()
+
+
+async def until(condition: Callable[[], object], seconds: float) -> float:
+    """How long it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() < began + seconds
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
+
+
+async def test_a_silent_broker_is_reported_within_5_s_and_its_return_too(
+    clients: _Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert clients.dependency.problem() is None
+    clients.server.process.send_signal(signal.SIGSTOP)
+    try:
+        await until(clients.dependency.problem, 5)
+        assert "has not answered for" in str(clients.dependency.problem())
+        await asyncio.sleep(3)
+    finally:
+        clients.server.process.send_signal(signal.SIGCONT)
+    await until(lambda: clients.dependency.problem() is None, 5)
+    await clients.round_trip(15)
+    lines = [r.getMessage() for r in caplog.records if r.name == "connectors.dependency"]
+    assert len(lines) == 2, lines
+    assert lines[0].startswith("kafka is unreachable: ")
+    assert lines[1].startswith("kafka is reachable again after ")
+
+
+async def test_clients_that_have_nothing_to_do_are_no_problem(clients: _Clients) -> None:
+    await asyncio.sleep(6)
+    assert clients.dependency.problem() is None
+
+
+async def test_a_thread_that_fails_begins_anew(
+    clients: _Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[object] = []
+
+    def fails_once(original: Callable[..., None]) -> Callable[..., None]:
+        def fails(self: object) -> None:
+            if self not in failures:
+                failures.append(self)
+                raise RuntimeError("the client is broken")
+            original(self)
+
+        return fails
+
+    monkeypatch.setattr(Fetcher, "_step", fails_once(Fetcher._step))
+    monkeypatch.setattr(PartitionConsumer, "_read", fails_once(PartitionConsumer._read))
+    await until(lambda: len(failures) == 2, 5)
+    await clients.round_trip(15)
+    await until(lambda: clients.dependency.problem() is None, 5)
+
+
+async def test_a_partition_that_gets_nothing_is_read_by_a_new_client(clients: _Clients) -> None:
+    """As after a pause of Kafka, when the client no longer asked for the partition (fault 21)."""
+    for client in (clients.fetcher, clients.consumer):
+        assert isinstance(client, Fetcher | PartitionConsumer)
+        client._stuck([_FETCHED])
+    await clients.round_trip(15)
+
+
+async def test_a_producer_whose_client_has_failed_for_good_goes_on(server: KafkaServer) -> None:
+    """Fault 4: `produce` raised KafkaException, and partitions halted."""
+    conf = {"transactional.id": "fenced", "message.timeout.ms": 60_000}
+    producer = RecoveringProducer(server.servers, conf)
+    failed = producer._producer
+    await asyncio.to_thread(failed._producer.init_transactions, 20)
+    failed._producer.begin_transaction()
+    other = Producer({"bootstrap.servers": server.servers, "transactional.id": "fenced"})
+    await asyncio.to_thread(other.init_transactions, 20)
+    producer._conf = {}  # the next client needs no transaction
+    reports: list[tuple[Exception | None, int]] = []
+    outcomes: set[str] = set()
+
+    def sent() -> bool:
+        try:
+            producer.send(LOG, 29, b"one", lambda *report: reports.append(report))
+        except QueueFull:
+            outcomes.add("full")
+        else:
+            outcomes.add("sent")
+        return producer._producer is not failed and any(error is None for error, _ in reports)
+
+    await until(sent, 20)
+    assert "sent" in outcomes
+    await producer.close(5)
+
+
+async def test_a_record_that_the_client_refuses_is_reported_as_failed(server: KafkaServer) -> None:
+    producer = RecoveringProducer(server.servers, {"message.max.bytes": 1000})
+    with pytest.raises(KafkaSendError):
+        await producer.send_and_wait(LOG, 29, bytes(10_000))
+    assert await producer.send_and_wait(LOG, 29, b"small") >= 0
+    await producer.close(1)
+
+
+async def test_a_reader_raises_read_timeout_and_nothing_else(server: KafkaServer) -> None:
+    reader = Reader(server.servers, timeout=2.0, group="a-group")
+    await asyncio.to_thread(reader.watermarks, LOG, 29)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        for ask in (
+            lambda: reader.watermarks(LOG, 29),
+            lambda: reader.committed(LOG, 29),
+            lambda: list(reader.read(LOG, 29, 0, 1_000_000)),
+        ):
+            with pytest.raises(ReadTimeout):
+                await asyncio.to_thread(ask)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    await until(lambda: _answers(reader), 20)
+    await asyncio.to_thread(reader.close)
+
+
+def _answers(reader: Reader) -> bool:
+    with contextlib.suppress(ReadTimeout):
+        reader.watermarks(LOG, 29)
+        return True
+    return False
+
+
+async def test_a_dead_broker_is_reported_within_5_s(server: KafkaServer) -> None:
+    """The last test: the broker stays away."""
+    clients = _Clients(server)
+    await clients.round_trip(20)
+    server.process.kill()
+    await until(clients.dependency.problem, 5)
+    await clients.close()
+    assert clients.dependency.problem() is None, "clients that are closed have no problem"

@@ -1,0 +1,125 @@
+"""What a Kafka client's statistics mean: who is away, and what is stuck."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from connectors.dependency import Dependency
+from connectors.kafka.client_watch import STUCK_SECONDS, ClientWatch
+
+
+class _Client:
+    """A watch whose client says the same every second."""
+
+    def __init__(self, kind: str = "consumer") -> None:
+        self.now = 50.0
+        self.stuck: list[int] = []
+        self.dependency = Dependency("kafka", lambda: self.now)
+        self._watch = ClientWatch("a client", self.dependency, self.stuck.extend, lambda: self.now)
+        self._kind = kind
+
+    def says(
+        self,
+        seconds: int,
+        broker: Mapping[str, Any] | None = None,
+        partition: Mapping[str, Any] | None = None,
+        msg_cnt: int = 0,
+    ) -> None:
+        brokers = {
+            "boot": {"name": "boot", "nodeid": -1, "state": "DOWN", "toppars": {}},
+            "b/1": {
+                "name": "b/1",
+                "nodeid": 1,
+                "state": "UP",
+                "waitresp_cnt": 1,
+                "rxidle": 400_000,
+                "toppars": {"t-0": {"topic": "t", "partition": 0}},
+                **(broker or {}),
+            },
+        }
+        partitions = {
+            "0": {
+                "partition": 0,
+                "leader": 1,
+                "fetch_state": "active",
+                "hi_offset": 7,
+                **(partition or {}),
+            },
+            "-1": {"partition": -1, "leader": -1, "fetch_state": "none", "hi_offset": -1001},
+        }
+        text = json.dumps(
+            {
+                "type": self._kind,
+                "msg_cnt": msg_cnt,
+                "brokers": brokers,
+                "topics": {"t": {"topic": "t", "partitions": partitions}},
+            }
+        )
+        for _ in range(seconds):
+            self.now += 1
+            self._watch.statistics(text)
+
+
+def test_a_client_that_gets_answers_has_no_problem() -> None:
+    client = _Client()
+    client.says(100)
+    assert (client.dependency.problem(), client.stuck) == (None, [])
+
+
+def test_a_broker_that_owes_an_answer_is_away_and_comes_back() -> None:
+    client = _Client()
+    client.says(1, {"rxidle": 2_500_000})
+    assert client.dependency.problem() is None
+    client.says(1, {"rxidle": 4_000_000})
+    assert "b/1 has not answered for 4 s" in str(client.dependency.problem())
+    client.says(1)
+    assert client.dependency.problem() is None
+    client.says(10, {"rxidle": 60_000_000, "waitresp_cnt": 0})
+    assert client.dependency.problem() is None, "nothing was asked"
+
+
+def test_a_broker_that_cannot_be_connected_to_is_away_after_a_moment() -> None:
+    client = _Client()
+    client.says(1, {"state": "TRY_CONNECT", "waitresp_cnt": 0})
+    assert client.dependency.problem() is None, "a client that begins connects first"
+    client.says(3, {"state": "DOWN", "waitresp_cnt": 0})
+    assert "b/1 cannot be connected to" in str(client.dependency.problem())
+
+
+def test_a_producer_needs_a_broker_only_while_it_has_records() -> None:
+    client = _Client("producer")
+    client.says(10, {"state": "DOWN", "waitresp_cnt": 0})
+    assert client.dependency.problem() is None
+    client.says(4, {"state": "DOWN", "waitresp_cnt": 0}, msg_cnt=1)
+    assert client.dependency.problem() is not None
+
+
+@pytest.mark.parametrize(
+    "partition", [{"hi_offset": -1}, {"fetch_state": "validate-epoch-wait"}], ids=str
+)
+def test_a_partition_without_a_fetch_from_brokers_that_answer_is_stuck(
+    partition: Mapping[str, Any],
+) -> None:
+    client = _Client()
+    silent = {"rxidle": 9_000_000}
+    client.says(10, silent, partition)
+    assert client.stuck == [], "the broker is away"
+    client.says(int(STUCK_SECONDS) - 1, None, partition)
+    assert client.stuck == []
+    client.says(2, None, partition)
+    assert client.stuck == [0, 0]
+
+
+def test_a_partition_without_a_leader_is_not_stuck() -> None:
+    client = _Client()
+    client.says(20, None, {"leader": -1, "fetch_state": "offset-query", "hi_offset": -1})
+    assert client.stuck == []
+
+
+def test_statistics_that_cannot_be_read_end_nothing() -> None:
+    client = _Client()
+    client._watch.statistics("{}")
+    client._watch.statistics("nonsense")
+    client.says(1)
