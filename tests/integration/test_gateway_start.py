@@ -6,9 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from ops.local.process import die_with_parent
 from tests.harness.ports import free_base_port
 from tests.harness.stack import Stack
 
@@ -48,16 +51,26 @@ def test_what_is_wrong_with_the_settings_is_said_in_one_line(
     assert said in lines[0]
 
 
-def test_one_that_cannot_reach_redis_ends_when_it_is_told_to(stack: Stack) -> None:
-    away = environment(stack, MESSENGER_REDIS="redis://127.0.0.1:1/0")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ops", "gateway"], env=away, stderr=subprocess.PIPE, text=True
+@contextmanager
+def process(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    """A gateway, which is killed at the end."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ops", "gateway"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent,
     )
     try:
-        time.sleep(3)
-        os.kill(process.pid, signal.SIGTERM)
-        _, said = process.communicate(timeout=10)
+        yield started
     finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == 0, said
+        started.kill()
+        started.communicate()
+
+
+def test_one_that_cannot_reach_redis_ends_when_it_is_told_to(stack: Stack) -> None:
+    with process(environment(stack, MESSENGER_REDIS="redis://127.0.0.1:1/0")) as gateway:
+        time.sleep(3)
+        os.kill(gateway.pid, signal.SIGTERM)
+        _, said = gateway.communicate(timeout=10)
+    assert gateway.returncode == 0, said

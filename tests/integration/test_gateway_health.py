@@ -1,0 +1,88 @@
+"""A gateway's health says within 5 s that Kafka, Redis or ClickHouse is away, on the real
+services."""
+
+import json
+import os
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness.stack import Stack
+from tests.integration.test_gateway_start import environment, process
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """For this file: its parts are paused."""
+    with Stack(tmp_path_factory.mktemp("health"), archivers=1) as running:
+        yield running
+
+
+def page(stack: Stack, path: str) -> tuple[int, list[str]]:
+    """(status, problems)."""
+    try:
+        with urllib.request.urlopen(f"{stack.gateway_urls[0]}{path}", timeout=2) as answer:
+            return answer.status, json.load(answer)["problems"]
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)["problems"]
+
+
+def wait(stack: Stack, seconds: float, *words: str) -> None:
+    """Until the gateway has just these problems, one for each word."""
+    until = time.monotonic() + seconds
+    while True:
+        status, problems = page(stack, "/health")
+        same = [word in problem for word, problem in zip(words, problems, strict=False)]
+        if len(problems) == len(words) and all(same) and status == (503 if words else 200):
+            break
+        assert time.monotonic() < until, (status, problems)
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("service", ["kafka", "redis", "clickhouse"])
+def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
+    lab: Stack, service: str
+) -> None:
+    wait(lab, 30)
+    lab.kill(service, signal.SIGSTOP)
+    try:
+        wait(lab, 5.5, f"{service} is unreachable")
+        assert page(lab, "/ready")[0] == 200, "devices may come"
+    finally:
+        lab.kill(service, signal.SIGCONT)
+    wait(lab, 15)
+    log = lab.log("gateway-1")
+    assert log.count(f"{service} is unreachable") == 1, "one line"
+    assert log.count(f"{service} is reachable again") == 1
+
+
+def test_a_wrong_password_of_clickhouse_is_said_at_once(lab: Stack) -> None:
+    right = lab.clickhouse("gateway")
+    wrong = right.replace("gateway:", "gateway:x", 1)
+    with process(environment(lab, MESSENGER_CLICKHOUSE=wrong)) as gateway:
+        time.sleep(5)
+        os.kill(gateway.pid, signal.SIGTERM)
+        _, said = gateway.communicate(timeout=10)
+    assert gateway.returncode == 0
+    assert "clickhouse is unreachable" in said
+    assert "password" in said.lower()
+
+
+def test_a_gateway_ends_when_it_is_told_to_though_kafka_stands_still(lab: Stack) -> None:
+    with process(environment(lab)) as gateway:
+        time.sleep(4)
+        lab.kill("kafka", signal.SIGSTOP)
+        try:
+            time.sleep(1)
+            os.kill(gateway.pid, signal.SIGTERM)
+            gateway.communicate(timeout=15)
+        finally:
+            lab.kill("kafka", signal.SIGCONT)
+    assert gateway.returncode == 0
