@@ -128,6 +128,8 @@ def _app(
         web_bind=settings.web_bind,
         web_host="127.0.0.1",
         web_port=settings.web_port,
+        web_stats_enabled=True,
+        web_metrics_enabled=True,
     )
     app.stage = stage
     app.make_intake = lambda: Intake(lambda: kafka.fetcher(spec.topic, spec.fetch_bytes), stage)
