@@ -15,6 +15,7 @@ COMMANDS = {
     "history": "show a conversation, page by page",
     "devices": "list a user's devices, or log one out",
     "archive": "look after the archive in ClickHouse",
+    "simulate": "play random histories of a whole system, on virtual time",
     "audit": "judge what Kafka and the workers hold",
 }
 

@@ -124,7 +124,6 @@ class _Tracing(logging.Handler):
 
 
 def shorten(
-    seed: object,
     steps: Sequence[Step],
     fails: Callable[[Sequence[Step]], bool],
     tries: int = 200,
