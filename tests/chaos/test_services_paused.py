@@ -66,7 +66,8 @@ async def test_a_service_that_is_paused_is_named_within_5_s_and_work_goes_on_aft
     dark = await load.dark()
     well = await until(lambda: problems(lab) == [], 30)
     print(f"{service}: said after {said:.1f} s; dark for {dark:.1f} s, healthy {well:.1f} s later")
-    assert lab.log("worker-1").count(f"{service} is ") == lines + 2, "one line, and one at the end"
+    said_so = lab.log("worker-1").count(f"{service} is ") - lines
+    assert said_so in (2, 4), "one line, and one at the end; at most once again as it wakes up"
     assert lab.parts()["worker-1"]["pid"] == pid, "the same process"
     await load.stop()
     await judged()
