@@ -97,6 +97,7 @@ class Partition(abc.ABC):
         """Nothing that comes now is from `next_offset` on."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._blocking: asyncio.Future[Any] | None = None
+        self._has_turn = False
 
     # What a stage says
 
@@ -248,9 +249,10 @@ class Partition(abc.ABC):
         before, self.status = self.status, Status.RELEASED
         if before in (Status.RUNNING, Status.HALTED):
             await self.settle()
-        if (
-            self._blocking is not None
-        ):  # a thread is not cancelled, and holds the state until it ends
+        if self._blocking is not None:
+            if not self._has_turn:
+                self._blocking.cancel()
+            # a thread is not cancelled, and holds the state until it ends
             await asyncio.gather(self._blocking, return_exceptions=True)
         for task in self._tasks:
             task.cancel()
@@ -274,11 +276,13 @@ class Partition(abc.ABC):
     async def in_restores(self, work: Callable[[], T]) -> T:
         """Run blocking work of `restore`, which asks `stopped` now and then, in the threads for
         restores; `close` waits for its end. Raises Stopped."""
+        self._has_turn = False
         work_done = asyncio.ensure_future(self.runtime.restores.run(work, self._begins))
         self._blocking = work_done
         return await asyncio.shield(work_done)
 
     def _begins(self) -> None:
+        self._has_turn = True
         if self.status is Status.RELEASED:
             raise Stopped
         if self.status is Status.ASSIGNED:

@@ -156,6 +156,8 @@ async def test_restores_have_threads_of_their_own_and_those_that_wait_are_not_st
             "counting partition 1",
         ]
         assert await asyncio.to_thread(lambda: "free") == "free"
+        async with asyncio.timeout(1):  # a rebalance waits for none of those that wait
+            await run.stage.assigned(range(20), 2)
         go.set()
         await eventually(
             lambda: all(one.status is Status.RUNNING for one in run.stage.partitions.values())
