@@ -1,8 +1,8 @@
-// Which outbox a device of this browser sends from. A lock is held on it, so that no two send from one.
+// Which outbox a device of this browser sends from. The device locks it, so that no two send from one.
 
 const never = new Promise(() => {});
 
-// The outbox of the one device that all tabs share. A predecessor that is not quite gone yet is waited for.
+// The outbox of the one device that all tabs share. It waits for a predecessor that has not quite ended.
 export async function claimShared(user) {
   const name = outboxName(user, 1);
   // plain http on another host has no locks; there the browser's promise of one worker a name must do

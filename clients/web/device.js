@@ -173,12 +173,12 @@ export class Device {
       if (news) return news;
       return this.outbox.failed(frame, now).map((send) => ({ event: "failed", ...send, code: frame.code }));
     },
-    presence: (frame) => told(this.watchList.take(frame) ? [frame] : []),
-    presences: (frame, now) => told(this.watchList.answer(frame, now)),
+    presence: (frame) => changed(this.watchList.accept(frame) ? [frame] : []),
+    presences: (frame, now) => changed(this.watchList.answer(frame, now)),
     user_typing: ({ conversation, user }) => [{ event: "typing", conversation, user }],
-    mark: (frame) => this.inbox.told(this.inbox.marks.take(frame) ? [frame] : []),
-    marks: (frame, now) => this.inbox.told(this.inbox.marks.answer(frame, now)),
+    mark: (frame) => this.inbox.marksChanged(this.inbox.marks.accept(frame) ? [frame] : []),
+    marks: (frame, now) => this.inbox.marksChanged(this.inbox.marks.answer(frame, now)),
   };
 }
 
-const told = (news) => news.map(({ user, online, last_seen }) => ({ event: "presence", user, online, last_seen }));
+const changed = (news) => news.map(({ user, online, last_seen }) => ({ event: "presence", user, online, last_seen }));

@@ -16,7 +16,7 @@ export class Inbox {
     this.marks = new Marks(jitter, nextId, stored.received, stored.read);
     this.marks.user = user;
     this.unshown = new Map();
-    // conversation → user → the last that was told, where the mark goes beyond the last message known here
+    // conversation → user → the last marks event, where the mark goes beyond the last message known here
     this.cut = new Map();
   }
 
@@ -34,7 +34,7 @@ export class Inbox {
 
   // A message was pushed, or is this device's own and has its number now.
   message(frame) {
-    return this.#show(frame.conversation, this.timelines.take(frame, this.room > 0));
+    return this.#show(frame.conversation, this.timelines.accept(frame, this.room > 0));
   }
 
   page(frame, now) {
@@ -60,7 +60,7 @@ export class Inbox {
   }
 
   // Marks that are news.
-  told(news) {
+  marksChanged(news) {
     return news.map(({ conversation, user }) => {
       const known = this.marks.mark(conversation, user);
       const event = this.mark(conversation, user);
@@ -111,13 +111,13 @@ export class Inbox {
   // The marks of a conversation that say more now, because its messages have come.
   #marksOf(conversation) {
     const raised = [];
-    for (const [user, told] of this.cut.get(conversation) ?? []) {
+    for (const [user, last] of this.cut.get(conversation) ?? []) {
       const event = this.mark(conversation, user);
-      if (event.received === told.received && event.read === told.read) continue;
+      if (event.received === last.received && event.read === last.read) continue;
       this.cut.get(conversation).delete(user);
       raised.push({ conversation, user });
     }
     if (!this.cut.get(conversation)?.size) this.cut.delete(conversation);
-    return this.told(raised);
+    return this.marksChanged(raised);
   }
 }

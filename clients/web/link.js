@@ -1,5 +1,6 @@
-// A tab's way to its device, which is in a shared worker. When that ends (its process crashed), the tab starts it again or finds
-// it started, and says again what was not safe yet. Where there are no shared workers, a tab is a device of its own.
+// A tab's way to its device, which is in a shared worker. When the worker ends (its process crashed), the tab
+// starts it again or finds it started, and posts again what was not safe yet. Where there are no shared workers,
+// a tab is a device of its own.
 
 import { claimFree, hold } from "./claim.js";
 import { newId } from "./ids.js";
@@ -61,7 +62,8 @@ export class Link {
     },
     failed: ({ reason }) => this.on.failed(reason),
     picture: (picture) => this.on.picture(picture),
-    // said before the server can have answered: what this tab says again was not sent by a device that died
+    // comes before the server can have answered: a message that this tab posts again was not sent by a device
+    // that died
     safe: ({ key }) => this.unsafe.delete(key),
   };
 }

@@ -1,8 +1,9 @@
-// What was received and read: what a device has to say of it, what it asks, and what it knows; marks.py of
-// the Python SDK. Pure; times are milliseconds of any one clock.
+// The marks of both users of each conversation, as a device knows them, and the receipts it sends; marks.py
+// of the Python SDK. Pure; times are milliseconds of any one clock.
 //
-// Receipts are cumulative. The device keeps the highest of each conversation and says it once. It says it
-// again if the server's marks do not show it: a receipt of an earlier session may have been lost, or not taken.
+// A receipt holds for all messages up to its seq. The device keeps the highest of each conversation and sends
+// it once. It sends it again if the server's marks do not show it: a receipt of an earlier session may have
+// been lost, or the server did not take it.
 
 import { askAgain, earliest, LOST } from "./backoff.js";
 
@@ -12,7 +13,7 @@ export class Marks {
   // jitter() from [0, 1); nextId() numbers questions; received, read: what an earlier life had
   constructor(jitter, nextId, received = {}, read = {}) {
     Object.assign(this, { user: "", jitter, nextId, marks: new Map(), toAsk: [], asked: null, askedAfter: new Set() });
-    Object.assign(this, { failures: 0, refusals: 0, doubtAt: null, unsaid: new Set() });
+    Object.assign(this, { failures: 0, refusals: 0, doubtAt: null, unsent: new Set() });
     this.receivedUpTo = new Map(Object.entries(received));
     this.readUpTo = new Map(Object.entries(read));
   }
@@ -32,16 +33,16 @@ export class Marks {
     if (from === this.user) this.read(conversation, seq);
   }
 
-  // What to say now.
+  // The receipts to send now.
   receipts() {
     const frames = [];
-    for (const conversation of this.unsaid) {
+    for (const conversation of this.unsent) {
       const read = this.readUpTo.get(conversation) ?? 0;
       const received = this.receivedUpTo.get(conversation) ?? 0;
       if (read) frames.push({ t: "read", conversation, seq: read });
       if (received > read) frames.push({ t: "received", conversation, seq: received });
     }
-    this.unsaid.clear();
+    this.unsent.clear();
     return frames;
   }
 
@@ -80,21 +81,21 @@ export class Marks {
     return this.asked ? this.asked.lostAt : earliest([this.toAsk[0]?.at ?? null, this.doubtAt]);
   }
 
-  // The answer to a question: the marks that are news. What the server does not know yet is said again.
+  // The answer to a question: the marks that are news. Receipts that the server does not know are sent again.
   answer(frame, now) {
     const asked = this.#answered(frame.id);
     if (!asked) return [];
     if (frame.pending) this.#askLater(asked, now);
     else this.failures = 0;
-    const news = frame.marks.filter((mark) => this.take(mark));
+    const news = frame.marks.filter((mark) => this.accept(mark));
     const notKnown = this.#notKnown(asked);
-    notKnown.forEach((conversation) => this.unsaid.add(conversation));
+    notKnown.forEach((conversation) => this.unsent.add(conversation));
     if (!notKnown.length) this.refusals = 0;
     return news;
   }
 
-  // Whether the error is about marks. One that names nothing says that a receipt was not taken; which one is
-  // found by asking what the server knows, in a while.
+  // Whether the error is about marks. An error that names no command is of a receipt that the server did not
+  // take: the device finds out which by asking for its marks, in a while.
   error(frame, now) {
     if (frame.retry && frame.id === undefined && frame.to === undefined) {
       this.doubtAt ??= now + askAgain(this.refusals++, this.jitter());
@@ -106,7 +107,7 @@ export class Marks {
   }
 
   // A mark has come, pushed or in an answer; whether it is news.
-  take(mark) {
+  accept(mark) {
     const known = this.mark(mark.conversation, mark.user);
     if (mark.received <= known.received && mark.read <= known.read && this.marks.has(nameOf(mark))) return false;
     const received = mark.received > known.received ? mark : known;
@@ -132,10 +133,10 @@ export class Marks {
   #raise(claims, conversation, seq) {
     if (seq <= (claims.get(conversation) ?? 0)) return;
     claims.set(conversation, seq);
-    this.unsaid.add(conversation);
+    this.unsent.add(conversation);
   }
 
-  // Those of which this device has more to say than it has heard back.
+  // Those of which this device has sent more than the server's marks show.
   #notKnown(conversations) {
     return conversations.filter((conversation) => {
       const mine = this.mark(conversation, this.user);

@@ -18,7 +18,7 @@ class Lane {
 }
 
 export class Outbox {
-  // newId() gives 32 random hex digits. `stored` { outbox, lanes, sends } is what an earlier outbox told its
+  // newId() gives 32 random hex digits. `stored` { outbox, lanes, sends } is what an earlier outbox gave to its
   // journal: { send }, { lane } put, { finished: key } gone. It must be saved before the frames that `transmit`
   // gives leave the device.
   constructor(newId, stored = {}, journal = () => {}) {

@@ -1,5 +1,5 @@
-// The outbox on disk, in IndexedDB, and the id of the device it belongs to: what was written while the network was away is sent
-// after a restart, once and in order.
+// The outbox on disk, in IndexedDB, and the id of its device: what was written while the network was away is
+// sent after a restart, once and in order.
 
 import { newDeviceId, newId } from "./ids.js";
 

@@ -1,6 +1,7 @@
-// Serves the tabs of one device over their ports. A tab says what it looks at and gets a picture when there is something new to
-// see, one for each look: a tab that draws slowly or not at all (hidden, frozen, gone) is owed no more than one. A tab of a newer
-// page meets the device of an older one that is still open, so what they say to each other may only grow.
+// Serves the tabs of one device over their ports. A tab posts what it looks at, and gets one picture when there is
+// something new to see: a tab that draws slowly or not at all (hidden, frozen, gone) has at most one picture
+// waiting. A tab of a newer page meets the device of an older one that is still open, so these messages may get
+// new fields, and lose none.
 //
 //   tab → device   attach { token }   look { contact, seen, read, older }   send { contact, key, body }   typing { contact }   logOut
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }

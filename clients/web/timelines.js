@@ -1,18 +1,18 @@
 // What a device has shown of each conversation, and what it still has to ask for; timelines.py of the
 // Python SDK. Pure.
 //
-// A device shows each conversation as 1, 2, 3 …: it holds a message that comes early until those before
+// A device shows each conversation as 1, 2, 3 …: it buffers a message that comes early until those before
 // it have come. What there was before the device began is history: a conversation that existed then
 // begins at the first message seen, or after the head it had, less `recent`; one that did not begins at 1.
 
-const HELD = 200; // early messages that are held of one conversation; those beyond come again in pages
-const HELD_IN_ALL = 2000;
+const BUFFERED = 200; // early messages that are buffered of one conversation; those beyond come again in pages
+const BUFFERED_IN_ALL = 2000;
 const SYNC_CONVERSATIONS = 1000;
 
 class Timeline {
   constructor(cursor) {
     // the last seq shown, or that counts as shown; the last that is history; the last known to exist
-    Object.assign(this, { cursor, floor: cursor, head: cursor, held: new Map(), missing: 0 });
+    Object.assign(this, { cursor, floor: cursor, head: cursor, buffered: new Map(), missing: 0 });
   }
 }
 
@@ -23,7 +23,7 @@ export class Timelines {
     this.recent = recent;
     this.behind = new Set(); // conversations known to go on after their cursor
     this.floors = new Map(); // by the first heads: what counts as shown of conversations of which nothing was shown
-    this.held = 0;
+    this.buffered = 0;
     this.begun = shown !== null; // the first heads have all come
   }
 
@@ -50,7 +50,7 @@ export class Timelines {
 
   // A message has come, pushed or in a page. What can be shown now, in order: { message, missing }. Without
   // `room` the message is dropped: only that it exists is remembered, so a page brings it.
-  take(message, room = true) {
+  accept(message, room = true) {
     const { conversation, seq } = message;
     let line = this.lines.get(conversation);
     if (!line) {
@@ -59,9 +59,9 @@ export class Timelines {
     }
     if (seq <= line.cursor) return [];
     line.head = Math.max(line.head, seq);
-    if (room && (seq === line.cursor + 1 || this.#mayHold(line, seq))) {
-      if (!line.held.has(seq)) this.held++;
-      line.held.set(seq, message);
+    if (room && (seq === line.cursor + 1 || this.#mayBuffer(line, seq))) {
+      if (!line.buffered.has(seq)) this.buffered++;
+      line.buffered.set(seq, message);
     }
     return this.#goOn(conversation, line);
   }
@@ -87,13 +87,13 @@ export class Timelines {
   page(messages, first = false) {
     const line = first && messages.length ? this.lines.get(messages[0].conversation) : null;
     if (line) this.#passOver(line, messages[0].seq - 1);
-    return messages.flatMap((message) => this.take(message));
+    return messages.flatMap((message) => this.accept(message));
   }
 
   // The server cannot give what is after the cursor: show on with what there is.
   gone(conversation) {
     const line = this.lines.get(conversation);
-    this.#passOver(line, Math.min(...(line.held.size ? line.held.keys() : [line.head + 1])) - 1);
+    this.#passOver(line, Math.min(...(line.buffered.size ? line.buffered.keys() : [line.head + 1])) - 1);
     return this.#goOn(conversation, line);
   }
 
@@ -106,8 +106,8 @@ export class Timelines {
     return line;
   }
 
-  #mayHold({ held }, seq) {
-    return held.has(seq) || (held.size < HELD && this.held < HELD_IN_ALL);
+  #mayBuffer({ buffered }, seq) {
+    return buffered.has(seq) || (buffered.size < BUFFERED && this.buffered < BUFFERED_IN_ALL);
   }
 
   // What is up to `cursor` cannot be had any more.
@@ -115,14 +115,14 @@ export class Timelines {
     if (cursor <= line.cursor) return;
     line.missing += cursor - line.cursor;
     line.cursor = cursor;
-    for (const seq of line.held.keys()) if (seq <= cursor && line.held.delete(seq)) this.held--;
+    for (const seq of line.buffered.keys()) if (seq <= cursor && line.buffered.delete(seq)) this.buffered--;
   }
 
   #goOn(conversation, line) {
     const shown = [];
-    for (let message; (message = line.held.get(line.cursor + 1)); ) {
-      line.held.delete(message.seq);
-      this.held--;
+    for (let message; (message = line.buffered.get(line.cursor + 1)); ) {
+      line.buffered.delete(message.seq);
+      this.buffered--;
       shown.push({ message, missing: line.missing });
       line.cursor = message.seq;
       line.missing = 0;

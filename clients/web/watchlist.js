@@ -42,7 +42,7 @@ export class WatchList {
     if (frame.id !== this.asked) return [];
     if (frame.pending) this.#later(now);
     else Object.assign(this, { failures: 0, askAt: null });
-    return frame.users.filter((presence) => this.take(presence));
+    return frame.users.filter((presence) => this.accept(presence));
   }
 
   // Whether the error answers our question; it is asked again, if that may help.
@@ -54,7 +54,7 @@ export class WatchList {
   }
 
   // A presence has come, pushed or in an answer; whether it is news.
-  take({ user, online, last_seen }) {
+  accept({ user, online, last_seen }) {
     const known = this.presence.get(user);
     if (!this.users.includes(user) || (known?.online === online && known.last_seen === last_seen)) return false;
     this.presence.set(user, { user, online, last_seen });

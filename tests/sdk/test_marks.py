@@ -96,7 +96,7 @@ def test_a_receipt_that_was_not_taken_is_said_again_later_and_later() -> None:
     marks = book()
     marks.received(A, 3)
     marks.read(B, 2)
-    marks.take(Mark(B, "alice", 2, 9, 2, 9))
+    marks.accept(Mark(B, "alice", 2, 9, 2, 9))
     now, waits = 0.0, []
     for _ in range(3):
         marks.receipts()
@@ -128,9 +128,9 @@ def test_a_receipt_that_was_not_taken_is_said_again_later_and_later() -> None:
 
 def test_a_mark_never_goes_back() -> None:
     marks = book()
-    assert marks.take(Mark(A, "bob", 5, 50, 2, 20))
-    assert not marks.take(Mark(A, "bob", 5, 51, 1, 10))
-    assert marks.take(Mark(A, "bob", 4, 40, 3, 30))
+    assert marks.accept(Mark(A, "bob", 5, 50, 2, 20))
+    assert not marks.accept(Mark(A, "bob", 5, 51, 1, 10))
+    assert marks.accept(Mark(A, "bob", 4, 40, 3, 30))
     assert marks.mark(A, "bob") == Mark(A, "bob", 5, 50, 3, 30)
 
 

@@ -139,7 +139,7 @@ def test_of_what_is_about_the_same_only_the_newest_waits() -> None:
         StateChanged("online", 0),
     ):
         queue.put(event)
-    assert [queue.take() for _ in range(len(queue))] == [
+    assert [queue.pop() for _ in range(len(queue))] == [
         first,
         StateChanged("waiting", 4000),
         second,

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messenger_sdk.timelines import MAX_HELD, Timelines, syncs
+from messenger_sdk.timelines import MAX_BUFFERED, Timelines, syncs
 from schemas.frames import MAX_PAGE_MESSAGES, Message, Sync
 
 A = "alice:bob"
@@ -17,8 +17,8 @@ def message(seq: int, conversation: str = A) -> Message:
 
 def test_the_first_message_sets_the_floor() -> None:
     lines = Timelines()
-    assert [shown.message.seq for shown in lines.take(message(5))] == [5]
-    assert lines.take(message(4)) == []
+    assert [shown.message.seq for shown in lines.accept(message(5))] == [5]
+    assert lines.accept(message(4)) == []
     assert (lines.cursors(), lines.behind()) == ({A: 5}, [])
 
 
@@ -28,7 +28,7 @@ def test_what_there_was_before_the_device_began_is_history() -> None:
         lines.heads({A: 5})
         lines.begun = True
         assert (lines.behind(), lines.cursors()) == ([], {A: 5})
-        lines.take(message(pushed))
+        lines.accept(message(pushed))
         assert lines.after(A) == (pushed if floor == pushed - 1 else floor)
         assert lines.behind() == ([] if floor == pushed - 1 else [A])
 
@@ -39,7 +39,7 @@ def test_a_send_answered_after_the_beginning_that_tells_of_more_leaves_no_hole()
     lines = Timelines()
     lines.heads({A: 7})
     lines.begun = True
-    assert [shown.message.seq for shown in lines.take(message(5))] == [5]
+    assert [shown.message.seq for shown in lines.accept(message(5))] == [5]
     assert lines.behind() == [A]
     assert [shown.message.seq for shown in lines.page([message(6), message(7)])] == [6, 7]
     assert lines.behind() == []
@@ -48,8 +48,8 @@ def test_a_send_answered_after_the_beginning_that_tells_of_more_leaves_no_hole()
 def test_what_was_shown_before_a_restart_is_not_shown_again() -> None:
     """A delivery that is repeated reaches the device after its restart."""
     lines = Timelines({A: 3})
-    assert [lines.take(message(seq)) for seq in (1, 3)] == [[], []]
-    assert [shown.message.seq for shown in lines.take(message(4))] == [4]
+    assert [lines.accept(message(seq)) for seq in (1, 3)] == [[], []]
+    assert [shown.message.seq for shown in lines.accept(message(4))] == [4]
     assert (lines.cursors(), lines.floors(), lines.behind()) == ({A: 4}, {A: 3}, [])
 
 
@@ -57,9 +57,9 @@ def test_a_conversation_of_after_the_beginning_begins_at_one() -> None:
     lines = Timelines()
     lines.begun = True
     lines.heads({A: 3})
-    assert lines.take(message(2, "alice:carol")) == []
+    assert lines.accept(message(2, "alice:carol")) == []
     assert [(name, lines.after(name)) for name in lines.behind()] == [(A, 0), ("alice:carol", 0)]
-    assert [shown.message.seq for shown in lines.take(message(1, "alice:carol"))] == [1, 2]
+    assert [shown.message.seq for shown in lines.accept(message(1, "alice:carol"))] == [1, 2]
 
 
 def test_all_conversations_are_asked_for_in_stretches() -> None:
@@ -76,39 +76,39 @@ def test_all_conversations_are_asked_for_in_stretches() -> None:
 
 def test_what_is_gone_is_counted_once() -> None:
     lines = Timelines()
-    lines.take(message(1))
+    lines.accept(message(1))
     lines.heads({A: 4})
     assert lines.gone(A) == []
     assert lines.behind() == []
-    assert lines.take(message(6)) == []
+    assert lines.accept(message(6)) == []
     assert [(shown.message.seq, shown.missing) for shown in lines.gone(A)] == [(6, 4)]
-    assert [(shown.message.seq, shown.missing) for shown in lines.take(message(7))] == [(7, 0)]
+    assert [(shown.message.seq, shown.missing) for shown in lines.accept(message(7))] == [(7, 0)]
 
 
 def test_what_is_held_is_bounded_and_conversations_do_not_meet() -> None:
     lines = Timelines()
-    lines.take(message(1))
-    for seq in range(3, 3 + MAX_HELD * 2):
-        lines.take(message(seq))
-    lines.take(message(1, "alice:carol"))
-    assert len(lines._lines[A].held) == MAX_HELD
+    lines.accept(message(1))
+    for seq in range(3, 3 + MAX_BUFFERED * 2):
+        lines.accept(message(seq))
+    lines.accept(message(1, "alice:carol"))
+    assert len(lines._lines[A].buffered) == MAX_BUFFERED
     assert lines.behind() == [A]
-    assert len(lines.take(message(2))) == MAX_HELD + 1
-    assert lines.behind() == [A], "what was not held is asked for again"
+    assert len(lines.accept(message(2))) == MAX_BUFFERED + 1
+    assert lines.behind() == [A], "what was not buffered is asked for again"
 
 
 @given(st.integers(0, 2**63), st.integers(1, 600))
 def test_pushes_that_get_lost_and_pages_come_to_the_whole(seed: int, count: int) -> None:
     chance = random.Random(seed)
     lines, shown, pushed = Timelines(), list[int](), 0
-    lines.take(message(1))
+    lines.accept(message(1))
     for _ in range(10_000):
         if pushed < count and chance.random() < 0.7:
             pushed += 1
             if chance.random() < 0.8:
                 shown += [
                     entry.message.seq
-                    for entry in lines.take(message(chance.choice([pushed, max(1, pushed - 1)])))
+                    for entry in lines.accept(message(chance.choice([pushed, max(1, pushed - 1)])))
                 ]
         if chance.random() < 0.1 or pushed == count:
             lines.heads({A: pushed})
@@ -129,8 +129,8 @@ def test_pushes_that_get_lost_and_pages_come_to_the_whole(seed: int, count: int)
 def test_what_is_kept_no_more_is_passed_over_and_counted() -> None:
     lines = Timelines()
     lines.begun = True
-    assert [s.message.seq for s in lines.take(message(1))] == [1]
-    lines.take(message(9))
+    assert [s.message.seq for s in lines.accept(message(1))] == [1]
+    lines.accept(message(9))
     shown = lines.page([message(5), message(6)], first=True)
     assert [(s.message.seq, s.missing) for s in shown] == [(5, 3), (6, 0)]
     assert lines.after(A) == 6

@@ -210,7 +210,7 @@ class Client:
             if self._stopped is not None:
                 raise StopAsyncIteration
             await self._news.wait()
-        self._taken = self._events.take()
+        self._taken = self._events.pop()
         return self._taken
 
     async def _run(self) -> None:

@@ -60,7 +60,7 @@ class Device:
         self._typing: list[frames.Typing] = []
         self._inbox = self._new_inbox(stored)
 
-    # What the server says
+    # From the server
 
     def receive(self, frame: frames.ServerFrame, now: float) -> Happenings:
         """A frame has come. Returns what happened because of it, in order.
@@ -77,7 +77,7 @@ class Device:
         self.online = False
         self._typing.clear()
 
-    # What the device says
+    # To the server
 
     def due(self, now: float) -> list[frames.Command]:
         """The frames to send now, in order; none while there is no session."""
@@ -110,7 +110,7 @@ class Device:
         self._notes.clear()
         return notes
 
-    # What the application does
+    # From the application
 
     def submit(self, to: str, body: str) -> str:
         """Queue a message to the user `to`; its key. A SendEnded with this key is its result.
@@ -152,7 +152,7 @@ class Device:
             self._typed[conversation] = now
             self._typing.append(frames.Typing(conversation))
 
-    # What the device knows
+    # What the application may ask
 
     @property
     def begun(self) -> bool:
@@ -199,7 +199,7 @@ class Device:
 
     @property
     def presence(self) -> Mapping[str, frames.Presence]:
-        """The last that the server said of each watched user."""
+        """The newest presence of each watched user."""
         return self._watch_list.presence
 
     # Inside
@@ -274,10 +274,10 @@ class Device:
         return self._sends.error(frame, now) if news is None else news
 
     def _mark(self, frame: frames.Mark, _: float) -> Happenings:
-        return self._inbox.told([frame] if self._inbox.marks.take(frame) else [])
+        return self._inbox.marks_changed([frame] if self._inbox.marks.accept(frame) else [])
 
     def _marks(self, frame: frames.Marks, now: float) -> Happenings:
-        return self._inbox.told(self._inbox.marks.answer(frame, now))
+        return self._inbox.marks_changed(self._inbox.marks.answer(frame, now))
 
     _HANDLERS: Mapping[type, Callable[..., Happenings]] = {
         frames.Welcome: _welcomed,

@@ -29,7 +29,7 @@ class EventQueue:
         self._events.pop(about, None)
         self._events[about] = event
 
-    def take(self) -> Event:
+    def pop(self) -> Event:
         """The oldest. Raises KeyError if there is none."""
         return self._events.popitem(last=False)[1]
 

@@ -40,7 +40,7 @@ class Inbox:
         """conversation → user → the last MarksChanged, where the mark goes beyond the last message
         that this device knows of."""
 
-    # What the server says
+    # From the server
 
     def begin(self, now: float) -> None:
         """A new session."""
@@ -54,7 +54,7 @@ class Inbox:
 
     def message(self, message: frames.Message) -> News:
         """A message was pushed, or is this device's own and has its number now."""
-        shown = self.timelines.take(message, len(self._unshown) < MAX_UNSHOWN)
+        shown = self.timelines.accept(message, len(self._unshown) < MAX_UNSHOWN)
         return self._show(message.conversation, shown)
 
     def page(self, page: frames.Page, now: float) -> News:
@@ -74,22 +74,23 @@ class Inbox:
         return [marks for conversation in heads.heads for marks in self._marks_of(conversation)]
 
     def gone(self, error: frames.Error, now: float) -> News | None:
-        """What an error says about a question of catching up; None if it answers none."""
+        """An error has come. Returns what can be shown because of it; None if it answers no question
+        of catching up."""
         shown = self.catching_up.error(error, now)
         return None if shown is None else self._show("", shown)
 
-    def told(self, news: list[frames.Mark]) -> News:
+    def marks_changed(self, news: list[frames.Mark]) -> News:
         """Marks that are news to `marks`."""
-        told: News = []
+        events: News = []
         for mark in news:
             known = self.marks.mark(mark.conversation, mark.user)
             event = self.mark(mark.conversation, mark.user)
             if (event.received, event.read) != (known.received, known.read):
                 self._cut.setdefault(mark.conversation, {})[mark.user] = event
-            told.append(event)
-        return told
+            events.append(event)
+        return events
 
-    # What the application says
+    # From the application
 
     def shown(self, message: MessageReceived) -> None:
         """The application has seen a message, and all before it."""
@@ -107,7 +108,7 @@ class Inbox:
         self.marks.read(conversation, seq)
         self._note(ReadUpTo(conversation, seq))
 
-    # What the device knows
+    # What the application may ask
 
     @property
     def room(self) -> int:
@@ -143,4 +144,4 @@ class Inbox:
             self._cut[conversation] = {
                 user: event for user, event in cut.items() if user not in raised
             }
-        return self.told([self.marks.mark(conversation, user) for user in raised])
+        return self.marks_changed([self.marks.mark(conversation, user) for user in raised])

@@ -1,9 +1,9 @@
-"""What was received and read, as a device knows it: what it has to say, what it has to ask, and what
-is unread. Pure.
+"""The marks of both users of each conversation, as a device knows them, and the receipts it sends.
+Pure.
 
-Receipts are cumulative. The device keeps the highest of each conversation and says it once. It says
-it again if the server's marks do not show it: a receipt of an earlier session may have been lost,
-or not taken. Times are seconds of any one clock.
+A receipt holds for all messages up to its seq. The device keeps the highest of each conversation and
+sends it once. It sends it again if the server's marks do not show it: a receipt of an earlier
+session may have been lost, or the server did not take it. Times are seconds of any one clock.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,8 +14,8 @@ from schemas.frames import MAX_MARKED, Error, GetMarks, Mark, Marks, Message, Re
 
 class MarkBook:
     """The marks of one device of `user` (set it when it is known), in one numbering of messages.
-    `jitter` from [0, 1), `ids` for the questions; `received` and `read` are what it had received,
-    and could claim as read, before this start."""
+    `jitter` from [0, 1), `ids` for the questions; `received` and `read`: conversation → seq of the
+    receipts that the device made before this start."""
 
     def __init__(
         self,
@@ -30,29 +30,29 @@ class MarkBook:
         self._marks: dict[tuple[str, str], Mark] = {}
         self._received: dict[str, int] = dict(received or {})
         self._read: dict[str, int] = dict(read or {})
-        self._unsaid: dict[str, None] = {}
+        self._unsent: dict[str, None] = {}
         self._to_ask: list[tuple[float, list[str]]] = []
         self._asked_after: set[str] = set()
-        """Conversations asked after in this session: pushes bring whatever is news of them."""
+        """Conversations asked after in this session: what is news of them is pushed."""
         self._asked: dict[int, list[str]] = {}
         """The question under way: one at most."""
         self._lost_at = 0.0
         self._failures = 0
         self._refusals = 0
         self._doubt_at: float | None = None
-        """When to ask what the server knows, because it has not taken a receipt."""
+        """When to ask for marks, because the server did not take a receipt."""
 
     def received(self, conversation: str, seq: int) -> None:
         """This device has shown all up to `seq`."""
         if seq > self._received.get(conversation, 0):
             self._received[conversation] = seq
-            self._unsaid[conversation] = None
+            self._unsent[conversation] = None
 
     def read(self, conversation: str, seq: int) -> None:
         """The person has read all up to `seq` here."""
         if seq > self._read.get(conversation, 0):
             self._read[conversation] = seq
-            self._unsaid[conversation] = None
+            self._unsent[conversation] = None
 
     def shown(self, message: Message) -> None:
         """A message is shown, and all before it. A user who writes has read: the user's own
@@ -61,16 +61,16 @@ class MarkBook:
             self.read(message.conversation, message.seq)
 
     def receipts(self) -> list[Received | Read]:
-        """What to say now."""
-        said: list[Received | Read] = []
-        for conversation in self._unsaid:
+        """The receipts to send now."""
+        due: list[Received | Read] = []
+        for conversation in self._unsent:
             received, read = self._received.get(conversation, 0), self._read.get(conversation, 0)
             if read:
-                said.append(Read(conversation, read))
+                due.append(Read(conversation, read))
             if received > read:
-                said.append(Received(conversation, received))
-        self._unsaid.clear()
-        return said
+                due.append(Received(conversation, received))
+        self._unsent.clear()
+        return due
 
     def begin(self, conversations: Iterable[str], now: float) -> None:
         """A new session, or pushes may have been missed: ask after these conversations."""
@@ -113,8 +113,8 @@ class MarkBook:
         return min(times, default=None)
 
     def answer(self, marks: Marks, now: float) -> list[Mark]:
-        """The answer to a question: the marks that are news. What the server does not know yet is
-        said again."""
+        """The answer to a question. Returns the marks that are news; receipts that the server does
+        not know are sent again."""
         asked = self._asked.pop(marks.id, None)
         if asked is None:
             return []
@@ -122,17 +122,17 @@ class MarkBook:
             self._ask_later(asked, now)
         else:
             self._failures = 0
-        news = [mark for mark in marks.marks if self.take(mark)]
+        news = [mark for mark in marks.marks if self.accept(mark)]
         not_known = self._not_known(asked)
-        self._unsaid.update(dict.fromkeys(not_known))
+        self._unsent.update(dict.fromkeys(not_known))
         if not not_known:
             self._refusals = 0
         return news
 
     def error(self, error: Error, now: float) -> bool:
-        """Whether the error is about marks: a question is asked again, or not any more. One that
-        names nothing says that a receipt was not taken; which one is found by asking what the
-        server knows, in a while."""
+        """Whether the error is about marks. A question is asked again if the error may pass. An
+        error that names no command is of a receipt that the server did not take: the device finds
+        out which by asking for its marks, in a while."""
         if error.retry and error.id is None and error.to is None:
             if self._doubt_at is None:
                 self._doubt_at = now + ask_again(self._refusals, self._jitter())
@@ -143,7 +143,7 @@ class MarkBook:
             self._ask_later(asked, now)
         return asked is not None
 
-    def take(self, mark: Mark) -> bool:
+    def accept(self, mark: Mark) -> bool:
         """A mark has come, pushed or in an answer; True if it is news."""
         known = self._marks.get((mark.conversation, mark.user))
         if known is not None and mark.received <= known.received and mark.read <= known.read:
@@ -160,7 +160,7 @@ class MarkBook:
         return max(self._read.get(conversation, 0), self.mark(conversation, self.user).read)
 
     def _not_known(self, conversations: Iterable[str]) -> list[str]:
-        """Those of which this device has more to say than it has heard back."""
+        """Those of which this device has sent more than the server's marks show."""
         return [
             name
             for name in conversations

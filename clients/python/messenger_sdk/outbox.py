@@ -75,8 +75,8 @@ class _Lane:
         self.resend_at = 0.0
         self.patience = RESEND_SECONDS
         self.turned_away = False
-        """A send of this round was not handed on: answers to those before it do not put off the
-        next round."""
+        """The gateway did not hand on a send of this round: answers to those before it do not put
+        off the next round."""
 
 
 class Outbox:
@@ -155,25 +155,25 @@ class Outbox:
                 self._again(to, lane)
 
     def wake_at(self) -> float | None:
-        """When `transmit` will next have something without being asked, None if never."""
+        """When `transmit` will have something if nothing happens before; None: never."""
         return min((lane.resend_at for lane in self._lanes.values() if lane.open), default=None)
 
     def sent(self, to: str, frame: Sent, now: float) -> list[SendEnded]:
-        """The server's answer: taken."""
+        """The server has taken the message."""
         return self._answered(
             to, frame.key, SentMessage(frame.conversation, frame.seq, frame.time), now
         )
 
     def refused(self, to: str, frame: Refused, now: float) -> list[SendEnded]:
-        """The server's answer: used up by a final refusal."""
+        """The server refuses the message for good; its ordinal is used up."""
         return self._answered(to, frame.key, SendRefused(frame.code), now)
 
     def own_message(self, to: str, key: str, sent: SentMessage, now: float) -> list[SendEnded]:
-        """One's own message seen in the conversation is an answer, too."""
+        """The user's own message was seen in the conversation: it was taken."""
         return self._answered(to, key, sent, now)
 
     def out_of_step(self, to: str, frame: OutOfStep, now: float) -> list[SendEnded]:
-        """The ordinal was not taken; acted on once, and in the present round only."""
+        """The server expects another ordinal. It counts once, and in the present round only."""
         lane = self._lanes.get(to)
         if (
             lane is None
@@ -190,8 +190,8 @@ class Outbox:
         return self._answered(to, frame.key, SendUnknown(frame.reason), now)
 
     def error(self, frame: Error, now: float, delay: float = 1.0) -> list[SendEnded]:
-        """A send was not handed on: nothing was taken. If that may change it goes again after
-        `delay` seconds, with all behind it; else the server will never have this lane's sends."""
+        """The gateway did not hand a send on. If that may change, the send goes again after `delay`
+        seconds, with all behind it; if not, what was transmitted of this lane has failed."""
         to = frame.to or ""
         lane = self._lanes.get(to)
         if lane is None or frame.outbox != lane.outbox or not lane.open:
@@ -247,8 +247,8 @@ class Outbox:
         return []
 
     def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[SendEnded]:
-        """No ordinal of this outbox can be continued (the server has forgotten it, or this is an
-        old copy of it): what was transmitted ends with `result`, the rest goes out of a new one."""
+        """The numbering of this outbox cannot go on: the server has forgotten it, or this is an old
+        copy of it. What was transmitted ends with `result`, the rest goes out of a new outbox."""
         done = [SendEnded(queued.key, to, queued.body, result) for queued in lane.open]
         self._count -= len(done)
         for ended in done:

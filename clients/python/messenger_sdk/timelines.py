@@ -1,6 +1,6 @@
 """What a device has shown of each conversation, and what it still has to ask for. Pure.
 
-A device shows each conversation as 1, 2, 3 …: it holds a message that comes early until those
+A device shows each conversation as 1, 2, 3 …: it buffers a message that comes early until those
 before it have come. What there was before the device began is history: a conversation that existed
 then begins at the first message seen, or after the head it had; one that did not begins at 1.
 """
@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from schemas.frames import MAX_SYNC_CONVERSATIONS, Message, Sync
 
-MAX_HELD = 200
-"""Early messages that are held of one conversation. Those beyond come again in the pages that are
+MAX_BUFFERED = 200
+"""Early messages that are buffered of one conversation. Those beyond come again in the pages that are
 asked for."""
-MAX_HELD_IN_ALL = 2000
+MAX_BUFFERED_IN_ALL = 2000
 
 
 class Shown(NamedTuple):
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 
 
 class _Timeline:
-    __slots__ = ("cursor", "floor", "head", "held", "missing")
+    __slots__ = ("cursor", "floor", "head", "buffered", "missing")
 
     cursor: int
     """The last seq shown, or that counts as shown."""
@@ -32,13 +32,13 @@ class _Timeline:
     """The last seq that is history."""
     head: int
     """The last seq known to exist."""
-    held: dict[int, Message]
+    buffered: dict[int, Message]
     missing: int
     """Messages that were passed over since the last one shown."""
 
     def __init__(self, cursor: int) -> None:
         self.floor = self.cursor = self.head = cursor
-        self.held = {}
+        self.buffered = {}
         self.missing = 0
 
 
@@ -50,7 +50,7 @@ class Timelines:
         self._lines = {
             conversation: _Timeline(cursor) for conversation, cursor in (shown or {}).items()
         }
-        self._held = 0
+        self._buffered = 0
         self._behind: dict[str, None] = {}
         self._floors: dict[str, int] = {}
         """By the first heads: what counts as shown of conversations of which nothing was shown."""
@@ -83,7 +83,7 @@ class Timelines:
         line = self._lines.get(conversation)
         return line.cursor if line else 0
 
-    def take(self, message: Message, room: bool = True) -> list[Shown]:
+    def accept(self, message: Message, room: bool = True) -> list[Shown]:
         """A message has come, pushed or in a page. Returns what can be shown now, in order. Without
         `room` the message is dropped: only that it exists is remembered, so a page brings it."""
         line = self._lines.get(message.conversation)
@@ -94,13 +94,13 @@ class Timelines:
         if message.seq <= line.cursor:
             return []
         line.head = max(line.head, message.seq)
-        if room and (message.seq == line.cursor + 1 or self._may_hold(line, message.seq)):
-            self._held += message.seq not in line.held
-            line.held[message.seq] = message
+        if room and (message.seq == line.cursor + 1 or self._may_buffer(line, message.seq)):
+            self._buffered += message.seq not in line.buffered
+            line.buffered[message.seq] = message
         return self._go_on(message.conversation, line)
 
     def heads(self, heads: Mapping[str, int]) -> None:
-        """The server has said up to which seq these conversations go."""
+        """The server has named the last seq of these conversations."""
         for conversation, head in heads.items():
             line = self._lines.get(conversation)
             if line is None and not self.begun:
@@ -115,30 +115,32 @@ class Timelines:
         """A page has come; `first`: nothing before it is kept. Returns what can be shown now."""
         if first and messages and (line := self._lines.get(messages[0].conversation)) is not None:
             self._pass_over(line, messages[0].seq - 1)
-        return [shown for message in messages for shown in self.take(message)]
+        return [shown for message in messages for shown in self.accept(message)]
 
     def gone(self, conversation: str) -> list[Shown]:
         """The server cannot give what is after the cursor: show on with what there is."""
         line = self._lines[conversation]
-        self._pass_over(line, min(line.held, default=line.head + 1) - 1)
+        self._pass_over(line, min(line.buffered, default=line.head + 1) - 1)
         return self._go_on(conversation, line)
 
-    def _may_hold(self, line: _Timeline, seq: int) -> bool:
-        return seq in line.held or (len(line.held) < MAX_HELD and self._held < MAX_HELD_IN_ALL)
+    def _may_buffer(self, line: _Timeline, seq: int) -> bool:
+        return seq in line.buffered or (
+            len(line.buffered) < MAX_BUFFERED and self._buffered < MAX_BUFFERED_IN_ALL
+        )
 
     def _pass_over(self, line: _Timeline, cursor: int) -> None:
         """What is up to `cursor` cannot be had any more."""
         if cursor > line.cursor:
             line.missing += cursor - line.cursor
             line.cursor = cursor
-            for seq in [seq for seq in line.held if seq <= cursor]:
-                del line.held[seq]
-                self._held -= 1
+            for seq in [seq for seq in line.buffered if seq <= cursor]:
+                del line.buffered[seq]
+                self._buffered -= 1
 
     def _go_on(self, conversation: str, line: _Timeline) -> list[Shown]:
         shown: list[Shown] = []
-        while (message := line.held.pop(line.cursor + 1, None)) is not None:
-            self._held -= 1
+        while (message := line.buffered.pop(line.cursor + 1, None)) is not None:
+            self._buffered -= 1
             shown.append(Shown(message, line.missing))
             line.cursor, line.missing = message.seq, 0
         if line.head > line.cursor:

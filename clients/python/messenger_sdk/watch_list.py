@@ -14,7 +14,7 @@ class WatchList:
 
     def __init__(self, jitter: Callable[[], float], ids: Iterator[int]) -> None:
         self.presence: dict[str, Presence] = {}
-        """The last that the server said of each."""
+        """The newest of each."""
         self._jitter = jitter
         self._ids = ids
         self.users: list[str] = []
