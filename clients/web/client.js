@@ -39,9 +39,10 @@ export class Client {
     this.watched = "";
     this.older = new Map(); // question → the contact whose older messages it asks for
     this.unsaved = []; // changes that are not on disk yet, in order
-    this.unsent = []; // frames that wait for them, of this session
-    this.savers = []; // who waits for them
-    this.writing = false;
+    this.unsent = []; // sends that wait for them, of this session
+    this.savers = []; // called when they are
+    this.saving = false;
+    this.session = 0; // how many have ended
     this.timer = null;
     for (const { key, to, body } of this.device.outbox.unanswered) this.store.queue(to, key, body);
     const address = new URL("v1/socket", location.href);
@@ -121,6 +122,7 @@ export class Client {
     this.reason = state === "stopped" ? CLOSES[code] ?? `code ${code}` : "";
     if (state !== "online") {
       this.device.disconnected();
+      this.session++;
       this.unsent = [];
     }
     if (state === "stopped" && code === LOGGED_OUT) this.on.loggedOut();
@@ -174,26 +176,30 @@ export class Client {
     this.#write();
   }
 
-  // Saves what the device has changed, and then sends what is due. So nothing leaves before what it rests on is
-  // safe; while the disk takes nothing, nothing leaves.
-  async #write() {
-    this.work = true;
-    if (this.writing) return;
-    this.writing = true;
-    while (this.work) {
-      this.work = false;
-      this.unsent.push(...this.device.due(performance.now()));
-      this.unsaved.push(...this.device.changes());
-      const changes = [...this.unsaved];
-      const savers = this.savers.splice(0);
+  // Sends what is due. A `send` waits until what it rests on is on disk, in order; while the disk takes nothing,
+  // none leaves.
+  #write() {
+    const due = this.device.due(performance.now());
+    this.connection.send(due.filter(({ t }) => t !== "send"));
+    this.unsent.push(...due.filter(({ t }) => t === "send"));
+    this.unsaved.push(...this.device.changes());
+    if (!this.saving) this.#save();
+    this.#setTimer();
+  }
+
+  async #save() {
+    this.saving = true;
+    while (this.unsaved.length || this.unsent.length || this.savers.length) {
+      const { session } = this;
+      const [changes, sends, savers] = [[...this.unsaved], this.unsent.splice(0), this.savers.splice(0)];
       try {
         if (changes.length) await this.disk.save(changes);
       } catch (error) {
         this.problem = `This browser cannot keep what is sent: ${error?.message ?? error}`;
-        this.savers.unshift(...savers);
         this.#show();
         await new Promise((wait) => setTimeout(wait, SAVE_AGAIN));
-        this.work = true;
+        if (session === this.session) this.unsent.unshift(...sends);
+        this.savers.unshift(...savers);
         continue;
       }
       this.unsaved.splice(0, changes.length);
@@ -202,10 +208,9 @@ export class Client {
         this.#show();
       }
       savers.forEach((saved) => saved());
-      this.connection.send(this.unsent.splice(0));
+      if (session === this.session) this.connection.send(sends);
     }
-    this.writing = false;
-    this.#setTimer();
+    this.saving = false;
   }
 
   #setTimer() {

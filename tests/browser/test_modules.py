@@ -223,13 +223,14 @@ def test_nothing_leaves_before_it_is_saved_also_when_the_disk_fails_for_a_while(
         client.queue("bob", "b", "two").then(() => safe.push("b"));
         await pause(100);
         const sends = () => sent.filter(({ t }) => t === "send").map(({ key }) => key);
-        const before = [sends(), [...safe], client.picture("bob").problem];
+        client.typing("bob");
+        const before = [sends(), [...safe], client.picture("bob").problem, sent.at(-1).t];
         await pause(2500);
         const kept = saved.filter(({ send }) => send?.ordinal).map(({ send }) => send.key);
         return [before, sends(), kept, safe, client.picture("bob").problem];
         """,
     ) == [
-        [[], [], "This browser cannot keep what is sent: the disk is full"],
+        [[], [], "This browser cannot keep what is sent: the disk is full", "typing"],
         ["a", "b"],
         ["a", "b"],
         ["a", "b"],
@@ -244,7 +245,8 @@ def test_what_was_due_to_a_lost_connection_is_not_sent_twice_to_the_next(
         page,
         """
         let done = () => {};
-        const { client, sent, begin, lose, welcome } = start({ save: () => new Promise((saved) => { done = saved; }) });
+        const save = () => new Promise((saved) => { done = saved; });
+        const { client, sent, begin, lose, welcome } = start({ save });
         begin();
         client.queue("bob", "a", "one");
         lose();
