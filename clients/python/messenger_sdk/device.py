@@ -17,13 +17,7 @@ from typing import Protocol
 
 from messenger_sdk.catching_up import MAX_CATCHING_UP
 from messenger_sdk.errors import FolderOfAnother
-from messenger_sdk.events import (
-    Ended,
-    Event,
-    MarksChanged,
-    MessageReceived,
-    Typing,
-)
+from messenger_sdk.events import Ended, Event, MarksChanged, MessageReceived, Typing
 from messenger_sdk.history import AT_ONCE, History
 from messenger_sdk.inbox import Inbox
 from messenger_sdk.sends import Sends

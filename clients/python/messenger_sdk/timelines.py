@@ -24,7 +24,7 @@ class Shown(NamedTuple):
 
 
 class _Timeline:
-    __slots__ = ("cursor", "floor", "head", "buffered", "missing")
+    __slots__ = ("buffered", "cursor", "floor", "head", "missing")
 
     cursor: int
     """The last seq shown, or that counts as shown."""
