@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from aiohttp import WSMsgType, web
 
-from messenger_sdk import Client, Closed, FolderStorage
+from messenger_sdk import Client, Closed
 from messenger_sdk.aiohttp_dialer import AiohttpDialer, AiohttpLink
-from messenger_sdk.storage import Added
 from schemas import frames
 from schemas.codec import encode_frame
 
@@ -171,30 +170,3 @@ async def test_a_client_talks_over_it(tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             await device.online()
         assert device.user == "alice"
-
-
-async def test_a_commit_of_the_outbox_does_not_stop_the_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A disk can take 100 ms for an fsync, and longer."""
-    storage = FolderStorage(tmp_path)
-    save = storage._outbox.save
-
-    def slowly(changes: list[Added]) -> None:
-        time.sleep(0.3)
-        save(changes)
-
-    monkeypatch.setattr(storage._outbox, "save", slowly)
-    saving = asyncio.create_task(storage.save([Added("k1", "bob", "one")]))
-    longest, before = 0.0, time.monotonic()
-    while not saving.done():
-        await asyncio.sleep(0.005)
-        longest, before = max(longest, time.monotonic() - before), time.monotonic()
-    assert longest < 0.2
-    cancelled = asyncio.create_task(storage.save([Added("k2", "bob", "two")]))
-    await asyncio.sleep(0.05)
-    cancelled.cancel()
-    storage.close()  # waits for the commit that goes on in its thread
-    storage = FolderStorage(tmp_path)
-    assert [send.key for send in storage.load().sends] == ["k1", "k2"]
-    storage.close()

@@ -191,6 +191,24 @@ async def test_nothing_leaves_before_it_is_saved_and_the_loop_does_not_wait() ->
 
 
 @virtual_time
+async def test_what_is_being_saved_when_the_client_is_closed_is_saved() -> None:
+    storage = SlowStorage()
+
+    async def script(line: Line) -> None:
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway, storage=storage) as device:
+        device.submit("bob", "hi")
+        await storage.saving.wait()
+        device.submit("bob", "more")
+        closing = asyncio.create_task(device.close())
+        await asyncio.sleep(1)
+        storage.may_save.set()
+        await closing
+    assert [send.body for send in storage.load().sends] == ["hi", "more"]
+
+
+@virtual_time
 async def test_what_was_due_to_a_link_that_ended_while_it_was_saved_is_sent_once_to_the_next() -> (
     None
 ):

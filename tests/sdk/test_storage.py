@@ -1,6 +1,8 @@
 """What a device keeps over a restart: one suite for the folder and for its twin in memory."""
 
+import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,6 +120,30 @@ async def test_changes_are_saved_all_or_none(tmp_path: Path) -> None:
     await storage.save([Added("k1", "bob", "one")])
     with pytest.raises(FolderUnreadable):
         await storage.save([Added("k2", "bob", "two"), Added("k1", "bob", "twice")])
+    storage.close()
+    storage = FolderStorage(tmp_path)
+    assert [send.key for send in storage.load().sends] == ["k1"]
+    storage.close()
+
+
+async def test_a_commit_of_the_outbox_does_not_stop_the_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk can take 100 ms for an fsync, and longer."""
+    storage = FolderStorage(tmp_path)
+    save = storage._outbox.save
+
+    def slowly(changes: list[Added]) -> None:
+        time.sleep(0.3)
+        save(changes)
+
+    monkeypatch.setattr(storage._outbox, "save", slowly)
+    saving = asyncio.create_task(storage.save([Added("k1", "bob", "one")]))
+    longest, before = 0.0, time.monotonic()
+    while not saving.done():
+        await asyncio.sleep(0.005)
+        longest, before = max(longest, time.monotonic() - before), time.monotonic()
+    assert longest < 0.2
     storage.close()
     storage = FolderStorage(tmp_path)
     assert [send.key for send in storage.load().sends] == ["k1"]

@@ -50,6 +50,8 @@ class Connection:
         self._link: Link | None = None
         """Of a session that stands."""
         self._work = asyncio.Event()
+        self._saving: asyncio.Future[None] | None = None
+        """It is not cancelled: what it saves is nowhere else."""
         self._saved: list[asyncio.Future[None]] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -65,7 +67,7 @@ class Connection:
             self._device.disconnected()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, *filter(None, [self._saving]), return_exceptions=True)
             if self._timer is not None:
                 self._timer.cancel()
 
@@ -142,7 +144,8 @@ class Connection:
             self._saved = []
             due = self._device.due(self._loop.time())
             if changes := self._device.changes():
-                await self._storage.save(changes)
+                self._saving = asyncio.ensure_future(self._storage.save(changes))
+                await asyncio.shield(self._saving)
             for waiter in saved:
                 if not waiter.done():
                     waiter.set_result(None)

@@ -1,7 +1,6 @@
 """A device in a folder: `outbox.sqlite` holds its sends, `shown.sqlite` what it has shown."""
 
 import asyncio
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,6 @@ class FolderStorage:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._outbox = OutboxFile(folder / "outbox.sqlite")
-        self._saving = threading.Lock()
-        """A save goes on in its thread when the task that waited for it was cancelled."""
         try:
             self._shown = ShownFile(folder / "shown.sqlite")
         except BaseException:
@@ -31,17 +28,12 @@ class FolderStorage:
     async def save(self, changes: Sequence[Change]) -> None:
         """A commit takes milliseconds (fsync), so it is done in a thread."""
         if changes:
-            await asyncio.to_thread(self._save, changes)
+            await asyncio.to_thread(self._outbox.save, changes)
 
     def note(self, notes: Sequence[Note]) -> None:
         if notes:
             self._shown.note(notes)
 
     def close(self) -> None:
-        with self._saving:
-            self._outbox.close()
+        self._outbox.close()
         self._shown.close()
-
-    def _save(self, changes: Sequence[Change]) -> None:
-        with self._saving:
-            self._outbox.save(changes)

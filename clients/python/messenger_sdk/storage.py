@@ -116,7 +116,8 @@ class Storage(Protocol):
         """What was kept; once, before anything else."""
 
     async def save(self, changes: Sequence[Change]) -> None:
-        """Returns when these outlive a power cut: all of them, or none if it raises."""
+        """Returns when these outlive a power cut: all of them, or none if it raises. One at a time,
+        and never cancelled."""
 
     def note(self, notes: Sequence[Note]) -> None:
         """Returns when these outlive the process. It does not wait for a disk."""
