@@ -88,6 +88,8 @@ class Partition(abc.ABC):
         """The input as Kafka had it at the last look."""
         self.unseen = 0
         """Looks since then at which nobody answered for the partition."""
+        self.output_away = ""
+        """What it writes to, and cannot write to now, in one line."""
         self.figures = runtime.figures
         self.runtime = runtime
         self.retry = runtime.retry(self.name)

@@ -266,7 +266,7 @@ class Stage(Generic[P]):
         to do. One that waits for trouble outside, or for its turn, owes nothing."""
         yield ProgressProbe(f"{self.name}: joining the group", *self.membership())
         for partition in self.partitions.values():
-            waits = bool(partition.retry.problem)
+            waits = bool(partition.retry.problem or partition.output_away)
             if partition.status is Status.RESTORING:
                 yield ProgressProbe(partition.name, partition.progress, not waits)
             elif partition.status is Status.RUNNING:
@@ -282,7 +282,7 @@ class Stage(Generic[P]):
         _, joining = self.membership()
         found = [f"{self.name} is joining its group"] if joining else []
         for partition in self.partitions.values():
-            why = partition.reason or partition.retry.problem
+            why = partition.reason or partition.retry.problem or partition.output_away
             if not why and partition.unseen >= _MAX_UNSEEN:
                 why = "kafka: nobody answers for its input"
             if partition.status is not Status.RUNNING or why:

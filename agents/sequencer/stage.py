@@ -3,7 +3,7 @@
 One event is all that was fetched of a partition. The decisions are agents/rules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agents.claims import renew_claims
 from agents.rules.position import FoundLog
@@ -11,6 +11,7 @@ from agents.sequencer.endpoints import sequencer_endpoints
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import SequencerPartition
 from schemas.topics import LOG, SUBMITTED
+from streams.inputs import InputSeen
 from streams.partition import Status
 from streams.stage import Stage, StageSpec, Timer
 
@@ -50,8 +51,18 @@ async def look_at_logs(stage: Stage[SequencerPartition]) -> None:
     if not running:
         return
     inputs = stage.partitions[next(iter(running))].runtime.inputs
-    found = await inputs.look(LOG, list(running))
-    for number, seen in found.items():
-        owned = stage.partitions.get(number)
-        if owned is not None and owned.status is Status.RUNNING:
-            owned.log_is(FoundLog(seen.topic, seen.start, seen.end, None), running[number])
+    found: Mapping[int, InputSeen] = {}
+    try:
+        found = await inputs.look(LOG, list(running))
+    finally:
+        for number, log_offset in running.items():
+            owned = stage.partitions.get(number)
+            if owned is not None and owned.status is Status.RUNNING:
+                _saw_log(owned, found.get(number), log_offset)
+
+
+def _saw_log(owned: SequencerPartition, seen: InputSeen | None, log_offset: int) -> None:
+    # A log without a leader takes no appends. The partition waits for it, and does not hang.
+    owned.output_away = "" if seen else f"kafka: nobody answers for {LOG}/{owned.number}"
+    if seen is not None:
+        owned.log_is(FoundLog(seen.topic, seen.start, seen.end, None), log_offset)

@@ -473,3 +473,21 @@ async def test_a_worker_that_may_have_lost_its_partitions_answers_nothing(
         assert await heads(run) == {"0": {A: 1}}
         run.stage.membership = lambda: (2, True)
         assert await heads(run) == {}, "a rebalance may be giving it away"
+
+
+async def test_a_log_without_a_leader_is_waited_for_and_ends_no_worker(
+    kafka: MemoryKafka, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 9239 of the simulation: the watchdog took appends that nobody takes for a hang."""
+    monkeypatch.setattr(stage_module, "_LOOK_SECONDS", 0.1)
+    async with make() as run:
+        partition = await run.running()
+        kafka.broker.lose_leader(LOG, 0)
+        send(kafka, 1)
+        await eventually(lambda: "messages/0" in partition.output_away)
+        assert not partition.idle
+        assert not any(probe.owed for probe in run.stage.probes())
+        assert any("messages/0" in problem for problem in (await run.health())[1])
+        kafka.broker.find_leader(LOG, 0)
+        await run.done(1)
+        await eventually(lambda: not partition.output_away)
