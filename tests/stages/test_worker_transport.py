@@ -1,9 +1,12 @@
 """Questions to workers over real HTTP."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from gateway.queries.worker_transport import MAX_REQUESTS, HttpWorkerTransport, WorkersUnavailable
@@ -88,3 +91,44 @@ async def test_a_worker_that_does_not_answer_keeps_none_of_the_others_waiting(
         writer.close()
     silent.close()
     await silent.wait_closed()
+
+
+def test_an_idle_connection_that_is_reset_costs_one_question_at_most() -> None:
+    """On uvloop, as in a gateway: there a write to a connection that was reset raises
+    RuntimeError."""
+
+    async def scenario() -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            while await reader.readline() not in (b"", b"\r\n"):
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+        def reset(writer: asyncio.StreamWriter) -> None:
+            raw = writer.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        transport = HttpWorkerTransport()
+        answers: list[object] = []
+        for _ in range(3):
+            try:
+                answers.append(await transport.request("GET", f"http://{host}:{port}/"))
+            except WorkersUnavailable as error:
+                answers.append(error)
+            reset(writers[-1])
+        assert answers[0] == (200, b"ok")
+        assert sum(isinstance(answer, WorkersUnavailable) for answer in answers) <= 1
+        await asyncio.sleep(0.05)
+        assert await transport.request("GET", f"http://{host}:{port}/") == (200, b"ok")
+        await transport.close()
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+
+    uvloop.run(asyncio.wait_for(scenario(), 10))
