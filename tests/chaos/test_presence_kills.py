@@ -11,6 +11,7 @@ from connectors.redis.client import RedisClient
 from connectors.redis.routes import LEASE_SECONDS, RENEW_SECONDS
 from messenger_sdk import Client, PresenceChanged
 from tests.chaos.conftest import ROUNDS
+from tests.harness.client import BreakableClient
 from tests.harness.device import token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -152,15 +153,15 @@ async def test_the_users_of_a_node_that_dies_are_offline_once_unless_they_came_b
     for _ in range(ROUNDS):
         events.clear()
         comes_back = Client(list(reversed(lab.gateway_urls)), token_of(lab, stays), "one")
-        is_lost = Client(lab.gateway_urls[1], token_of(lab, goes), "one")
+        is_lost = BreakableClient(lab.gateway_urls[1], token_of(lab, goes), "one")
         async with comes_back, is_lost:
-            for client in (comes_back, is_lost):
-                await client.online()
+            await comes_back.online()
+            await is_lost.online()
             await until(lambda: {(stays, True), (goes, True)} <= set(heard()), 20, heard)
             events.clear()
-            assert is_lost._run_task is not None
             lab.kill("gateway-2", signal.SIGSTOP)
-            is_lost._run_task.cancel()
+            is_lost.network.away = True
+            is_lost.network.abort()
             lab.kill("gateway-2")
             seconds = await until(lambda: any(user == goes for user, _ in heard()), 30, heard)
             print(f"offline {seconds:.1f} s after its node died")
