@@ -1,4 +1,5 @@
-// The chat page: login, then the view wired to the device of this browser, which all its tabs share.
+// The chat page: login, then the view wired to the device of this browser, which all its tabs
+// share.
 
 import { Link } from "./link.js";
 import { View } from "./view.js";
@@ -25,7 +26,8 @@ function run({ user, token }) {
     const read = document.hidden ? 0 : shown?.conversation?.cursor ?? 0;
     link.look({ contact: current, seen: shown?.version ?? -1, read, older });
   };
-  // The page is drawn once a frame, and asks for the next picture when it has been; what nobody looks at is not drawn.
+  // The page is drawn once a frame, and asks for the next picture when it has been; what nobody
+  // looks at is not drawn.
   const draw = () => {
     drawing = false;
     if (picture.contact !== current) return;

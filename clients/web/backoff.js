@@ -1,5 +1,5 @@
-// When to try again, as in the Python SDK: exponential backoff with full jitter, so that the devices of a
-// node that ended do not come back all at once. Times are milliseconds.
+// When to try again, as in the Python SDK: exponential backoff with full jitter, so that the
+// devices of a node that ended do not come back all at once. Times are milliseconds.
 
 const FIRST = 100;
 const LAST = 20000;
@@ -12,8 +12,9 @@ export function delay(attempt, random) {
   return random * Math.min(LAST, FIRST * 2 ** Math.min(attempt, 16));
 }
 
-// How long to wait before a question is asked again that the server could not answer, after 0, 1, 2 … earlier
-// failures. At most 3.2 s: until the device has what it has missed, it shows nothing new either.
+// How long to wait before a question is asked again that the server could not answer, after 0, 1, 2
+// … earlier failures. At most 3.2 s: until the device has what it has missed, it shows nothing new
+// either.
 export function askAgain(failures, random, first = FIRST_RETRY) {
   return delay(Math.min(first + failures, LAST_RETRY), random);
 }

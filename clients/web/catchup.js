@@ -1,9 +1,10 @@
 // What a device asks the server for, and when; catching_up.py of the Python SDK. Pure; times are
 // milliseconds of any one clock.
 //
-// `sync` after each welcome and `resync`, `history` for what is new. A device asks again, with backoff, when
-// a question has no answer, when a part of a `sync` could not be answered, and when the log does not have
-// a page yet or the server cannot read it now. It asks for no page that it has no room for.
+// `sync` after each welcome and `resync`, `history` for what is new. A device asks again, with
+// backoff, when a question has no answer, when a part of a `sync` could not be answered, and when
+// the log does not have a page yet or the server cannot read it now. It asks for no page that it
+// has no room for.
 
 import { askAgain, earliest, LOST } from "./backoff.js";
 import { syncs } from "./timelines.js";
@@ -34,8 +35,8 @@ export class CatchUp {
     return this.asked.size;
   }
 
-  // What to ask now. `slots`: how many questions may be under way; `room`: how many messages the device can
-  // take, those under way included.
+  // What to ask now. `slots`: how many questions may be under way; `room`: how many messages the
+  // device can take, those under way included.
   questions(now, slots = CATCHING_UP, room = Infinity) {
     for (const [id, { question, lostAt }] of this.asked) {
       if (lostAt > now) continue;

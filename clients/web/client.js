@@ -1,6 +1,6 @@
-// The device of a user in this browser: the shell around device.js. It moves frames between the connection and
-// the device, keeps the outbox on disk, and makes pictures of what a tab shows. It knows no page: what a person
-// does comes by methods.
+// The device of a user in this browser: the shell around device.js. It moves frames between the
+// connection and the device, keeps the outbox on disk, and makes pictures of what a tab shows. It
+// knows no page: what a person does comes by methods.
 
 import { earliest } from "./backoff.js";
 import { Connection } from "./connection.js";
@@ -23,7 +23,8 @@ const RECENT = 100; // messages of before this page that are shown when a conver
 const PAGE = 50; // messages, of a page of older ones
 const SAVE_AGAIN = 1000; // ms, after the disk did not take what was to be saved
 
-// outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new to show, loggedOut()
+// outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new
+// to show, loggedOut()
 export async function openClient(user, token, outbox, on) {
   const nowhere = { device: newDeviceId(), stored: {}, save: async () => {} };
   return new Client(user, token, outbox ? await openOutbox(outbox) : nowhere, on);
@@ -71,7 +72,8 @@ export class Client {
     };
   }
 
-  // A tab has this conversation open; a person has seen it there up to `read`, and wants `older` messages.
+  // A tab has this conversation open; a person has seen it there up to `read`, and wants `older`
+  // messages.
   look(contact, read, older) {
     const begun = !this.store.conversations.has(contact);
     const { id } = this.store.open(contact);
@@ -84,8 +86,8 @@ export class Client {
     this.#write();
   }
 
-  // Resolves when the message is safe: on disk, or, if there are too many, shown as refused. The same key may
-  // come again.
+  // Resolves when the message is safe: on disk, or, if there are too many, shown as refused. The
+  // same key may come again.
   async queue(contact, key, body) {
     if (!this.store.has(key)) {
       const queued = this.device.submit(contact, key, body);
@@ -176,8 +178,8 @@ export class Client {
     this.#write();
   }
 
-  // Sends what is due. A `send` waits until what it rests on is on disk, in order; while the disk takes nothing,
-  // none leaves.
+  // Sends what is due. A `send` waits until what it rests on is on disk, in order; while the disk
+  // takes nothing, none leaves.
   #write() {
     const due = this.device.due(performance.now());
     this.connection.send(due.filter(({ t }) => t !== "send"));

@@ -1,5 +1,5 @@
-// One WebSocket that comes back by itself: connecting → online → waiting → connecting … It stops when the server
-// does not want the device back, until somebody logs in again.
+// One WebSocket that comes back by itself: connecting → online → waiting → connecting … It stops
+// when the server does not want the device back, until somebody logs in again.
 
 const VERSION = 1;
 const FIRST = 100;
@@ -12,7 +12,8 @@ export class Connection {
   constructor(url, token, device, handlers) {
     Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, stopped: false, waiting: null, heard: 0 });
     addEventListener("online", () => this.#comeBack());
-    // with a goodbye the user is offline at once, without it after a grace; a browser says it for a worker that ends
+    // with a goodbye the user is offline at once, without it after a grace; a browser says it for a
+    // worker that ends
     addEventListener("pagehide", () => this.socket?.close(1000));
     this.#connect();
   }
@@ -62,8 +63,8 @@ export class Connection {
     socket.onclose = (event) => end(event.code);
   }
 
-  // A browser does not tell a page that the network is dead: ask for a sign of life, and give the socket up
-  // when none comes.
+  // A browser does not tell a page that the network is dead: ask for a sign of life, and give the
+  // socket up when none comes.
   #heartbeat(socket, period, dead) {
     return setInterval(() => {
       if (Date.now() - this.heard >= period * 1.9) dead();

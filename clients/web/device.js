@@ -1,13 +1,15 @@
-// One device of a user, as a pure object: frames and commands in, events and frames out; device.py of the
-// Python SDK, and held by the same vectors (clients/vectors). It knows no socket, no clock and no disk. Whoever
-// drives it (client.js, a test)
+// One device of a user, as a pure object: frames and commands in, events and frames out; device.py
+// of the Python SDK, and held by the same vectors (clients/vectors). It knows no socket, no clock
+// and no disk. Whoever drives it (client.js, a test)
 //
-// - gives it each frame of the server (`receive`) and says when a session has ended (`disconnected`),
-// - sends what `due` gives, now and again at `wakeAt`; before the frames leave, the `changes` that the device
-//   made until then have to be saved,
+// - gives it each frame of the server (`receive`) and says when a session has ended
+//   (`disconnected`),
+// - sends what `due` gives, now and again at `wakeAt`; before the frames leave, the `changes` that
+//   the device made until then have to be saved,
 // - says when a message event has been seen (`shown`).
 //
-// Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, typing, history.
+// Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, typing,
+// history.
 
 import { earliest } from "./backoff.js";
 import { CATCHING_UP } from "./catchup.js";
@@ -19,8 +21,9 @@ import { WatchList } from "./watchlist.js";
 const TYPING = 3000; // from one `typing` frame of a conversation to the next
 
 export class Device {
-  // stored: { outbox, lanes, sends, log, shown, received, read } of an earlier life; jitter() from [0, 1);
-  // newId() gives 32 random hex digits; recent: how many messages of before the device began are shown
+  // stored: { outbox, lanes, sends, log, shown, received, read } of an earlier life; jitter() from
+  // [0, 1); newId() gives 32 random hex digits; recent: how many messages of before the device
+  // began are shown
   constructor(user, stored, { jitter, newId, recent = 0 }) {
     let questions = 1;
     const nextId = () => ++questions;
@@ -72,7 +75,8 @@ export class Device {
     return this.outbox.add(to, key, body);
   }
 
-  // Asks for messages { conversation, before, after, limit }; the id of the `history` event that answers.
+  // Asks for messages { conversation, before, after, limit }; the id of the `history` event that
+  // answers.
   ask(question) {
     return this.history.ask(question);
   }

@@ -1,5 +1,5 @@
-// Questions after history that somebody waits for; history.py and look_ups.py of the Python SDK. Pure; times
-// are milliseconds of any one clock.
+// Questions after history that somebody waits for; history.py and look_ups.py of the Python SDK.
+// Pure; times are milliseconds of any one clock.
 
 import { askAgain, earliest, LOST } from "./backoff.js";
 
@@ -7,11 +7,13 @@ export const AT_ONCE = 2; // questions under way at once; the others of a sessio
 const PAGE = 100;
 const PAGES = 100; // how far back a send is looked for
 
-// A question is asked again in each session, after an error that may pass, and when no answer comes.
+// A question is asked again in each session, after an error that may pass, and when no answer
+// comes.
 export class History {
   // jitter() from [0, 1); nextId() numbers questions
   constructor(jitter, nextId) {
-    // lost: id → when a question under way counts as lost; notBefore: id → when it may be asked again
+    // lost: id → when a question under way counts as lost; notBefore: id → when it may be asked
+    // again
     Object.assign(this, { jitter, nextId, open: new Map(), lost: new Map(), notBefore: new Map(), full: false });
   }
 

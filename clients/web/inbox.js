@@ -1,5 +1,5 @@
-// What a device knows of its conversations, in one log (one numbering of messages); inbox.py of the Python
-// SDK. Pure; times are milliseconds of any one clock.
+// What a device knows of its conversations, in one log (one numbering of messages); inbox.py of the
+// Python SDK. Pure; times are milliseconds of any one clock.
 
 import { CatchUp } from "./catchup.js";
 import { Marks } from "./marks.js";
@@ -16,7 +16,8 @@ export class Inbox {
     this.marks = new Marks(jitter, nextId, stored.received, stored.read);
     this.marks.user = user;
     this.unshown = new Map();
-    // conversation → user → the last marks event, where the mark goes beyond the last message known here
+    // conversation → user → the last marks event, where the mark goes beyond the last message known
+    // here
     this.cut = new Map();
   }
 
@@ -86,7 +87,8 @@ export class Inbox {
     return UNSHOWN - this.unshown.size;
   }
 
-  // What a user has received and read: a mark is a claim of devices, so it counts as far as there are messages.
+  // What a user has received and read: a mark is a claim of devices, so it counts as far as there
+  // are messages.
   mark(conversation, user) {
     const mark = this.marks.mark(conversation, user);
     const head = this.timelines.head(conversation);

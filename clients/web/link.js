@@ -1,6 +1,6 @@
-// A tab's way to its device, which is in a shared worker. When the worker ends (its process crashed), the tab
-// starts it again or finds it started, and posts again what was not safe yet. Where there are no shared workers,
-// a tab is a device of its own.
+// A tab's way to its device, which is in a shared worker. When the worker ends (its process
+// crashed), the tab starts it again or finds it started, and posts again what was not safe yet.
+// Where there are no shared workers, a tab is a device of its own.
 
 import { claimFree, hold } from "./claim.js";
 import { newId } from "./ids.js";
@@ -17,7 +17,8 @@ export class Link {
     this.#attach();
   }
 
-  // What the tab looks at: contact (null: nobody), seen (the version of what it shows), read, older.
+  // What the tab looks at: contact (null: nobody), seen (the version of what it shows), read,
+  // older.
   look(sight) {
     this.sight = sight;
     this.#post({ t: "look", ...sight });
@@ -62,8 +63,8 @@ export class Link {
     },
     failed: ({ reason }) => this.on.failed(reason),
     picture: (picture) => this.on.picture(picture),
-    // comes before the server can have answered: a message that this tab posts again was not sent by a device
-    // that died
+    // comes before the server can have answered: a message that this tab posts again was not sent
+    // by a device that died
     safe: ({ key }) => this.unsafe.delete(key),
   };
 }

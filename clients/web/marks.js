@@ -1,9 +1,9 @@
-// The marks of both users of each conversation, as a device knows them, and the receipts it sends; marks.py
-// of the Python SDK. Pure; times are milliseconds of any one clock.
+// The marks of both users of each conversation, as a device knows them, and the receipts it sends;
+// marks.py of the Python SDK. Pure; times are milliseconds of any one clock.
 //
-// A receipt holds for all messages up to its seq. The device keeps the highest of each conversation and sends
-// it once. It sends it again if the server's marks do not show it: a receipt of an earlier session may have
-// been lost, or the server did not take it.
+// A receipt holds for all messages up to its seq. The device keeps the highest of each conversation
+// and sends it once. It sends it again if the server's marks do not show it: a receipt of an
+// earlier session may have been lost, or the server did not take it.
 
 import { askAgain, earliest, LOST } from "./backoff.js";
 
@@ -81,7 +81,8 @@ export class Marks {
     return this.asked ? this.asked.lostAt : earliest([this.toAsk[0]?.at ?? null, this.doubtAt]);
   }
 
-  // The answer to a question: the marks that are news. Receipts that the server does not know are sent again.
+  // The answer to a question: the marks that are news. Receipts that the server does not know are
+  // sent again.
   answer(frame, now) {
     const asked = this.#answered(frame.id);
     if (!asked) return [];
@@ -94,8 +95,8 @@ export class Marks {
     return news;
   }
 
-  // Whether the error is about marks. An error that names no command is of a receipt that the server did not
-  // take: the device finds out which by asking for its marks, in a while.
+  // Whether the error is about marks. An error that names no command is of a receipt that the
+  // server did not take: the device finds out which by asking for its marks, in a while.
   error(frame, now) {
     if (frame.retry && frame.id === undefined && frame.to === undefined) {
       this.doubtAt ??= now + askAgain(this.refusals++, this.jitter());

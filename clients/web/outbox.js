@@ -1,6 +1,6 @@
-// A device's queue of sends; outbox.py of the Python SDK: ordinals given at the first transmission, at most 64
-// unanswered per conversation, sent again from the oldest unanswered, rounds. Pure; times are milliseconds
-// of any one clock.
+// A device's queue of sends; outbox.py of the Python SDK: ordinals given at the first transmission,
+// at most 64 unanswered per conversation, sent again from the oldest unanswered, rounds. Pure;
+// times are milliseconds of any one clock.
 
 import { earliest } from "./backoff.js";
 
@@ -11,16 +11,17 @@ const MAX_QUEUED = 1000;
 
 class Lane {
   constructor(outbox) {
-    // base: the oldest unanswered ordinal when this round began; transmitted: how many of `open` were in it
+    // base: the oldest unanswered ordinal when this round began; transmitted: how many of `open`
+    // were in it
     Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0 });
     Object.assign(this, { resendAt: 0, patience: RESEND, turnedAway: false });
   }
 }
 
 export class Outbox {
-  // newId() gives 32 random hex digits. `stored` { outbox, lanes, sends } is what an earlier outbox gave to its
-  // journal: { send }, { lane } put, { finished: key } gone. It must be saved before the frames that `transmit`
-  // gives leave the device.
+  // newId() gives 32 random hex digits. `stored` { outbox, lanes, sends } is what an earlier outbox
+  // gave to its journal: { send }, { lane } put, { finished: key } gone. It must be saved before
+  // the frames that `transmit` gives leave the device.
   constructor(newId, stored = {}, journal = () => {}) {
     Object.assign(this, { newId, journal, id: stored.outbox || newId(), lanes: new Map(), place: 0 });
     for (const { to, outbox, nextOrdinal, round } of stored.lanes ?? []) {
@@ -99,8 +100,8 @@ export class Outbox {
     return earliest([...this.lanes.values()].filter((lane) => lane.open.length).map((lane) => lane.resendAt));
   }
 
-  // sent, refused, or the user's own message seen: the send that ends, [{ key, to, body }] or []. The repeat of
-  // those behind it is put off.
+  // sent, refused, or the user's own message seen: the send that ends, [{ key, to, body }] or [].
+  // The repeat of those behind it is put off.
   answered(to, key, now) {
     const lane = this.lanes.get(to);
     const index = lane ? lane.open.findIndex((queued) => queued.key === key) : -1;
@@ -118,13 +119,15 @@ export class Outbox {
     const lane = this.lanes.get(to);
     if (!lane || frame.outbox !== lane.outbox || frame.round !== lane.round || !lane.open.length) return [];
     if (frame.reason !== "gap") return this.answered(to, frame.key, now);
-    // whatever the server expects in this round is not below the oldest unanswered ordinal at its beginning
+    // whatever the server expects in this round is not below the oldest unanswered ordinal at its
+    // beginning
     if (frame.next < lane.base) return this.#beginAnew(to, lane);
     this.#again(to, lane);
     return [];
   }
 
-  // Nothing was taken. The sends that will never be; if it may change, the lane goes again after a second.
+  // Nothing was taken. The sends that will never be; if it may change, the lane goes again after a
+  // second.
   failed(frame, now) {
     const lane = this.lanes.get(frame.to);
     if (!lane || frame.outbox !== lane.outbox || !lane.open.length) return [];

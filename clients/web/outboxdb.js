@@ -1,12 +1,12 @@
-// The outbox on disk, in IndexedDB, and the id of its device: what was written while the network was away is
-// sent after a restart, once and in order.
+// The outbox on disk, in IndexedDB, and the id of its device: what was written while the network
+// was away is sent after a restart, once and in order.
 
 import { newDeviceId, newId } from "./ids.js";
 
 const STORES = { about: "name", lanes: "to", sends: "key" };
 
-// { device, stored, save }: `stored` is what a Device begins with, `save(changes)` resolves when all its changes are
-// safe, and rejects when none is.
+// { device, stored, save }: `stored` is what a Device begins with, `save(changes)` resolves when
+// all its changes are safe, and rejects when none is.
 export async function openOutbox(name) {
   const database = await request((() => {
     const opening = indexedDB.open(name, 1);

@@ -1,5 +1,5 @@
-// What a person reads of a contact: who is online, was seen when, and writes now. Pure; times are milliseconds
-// of any one clock.
+// What a person reads of a contact: who is online, was seen when, and writes now. Pure; times are
+// milliseconds of any one clock.
 
 const WRITES = 6000; // how long a typing event holds
 

@@ -1,5 +1,6 @@
-// What the page shows: conversations by contact, each with its messages in order; those that wait to be sent
-// are last. It is made of the device's events. Pure but for the time of a queued message.
+// What the page shows: conversations by contact, each with its messages in order; those that wait
+// to be sent are last. It is made of the device's events. Pure but for the time of a queued
+// message.
 
 const KEPT = 1000; // messages of a conversation; older ones leave the page, if nobody scrolled back to them
 const SCROLLED = 5000; // as many as that may be scrolled back to
@@ -34,7 +35,8 @@ export class Store {
     return this.#find(key) !== null;
   }
 
-  // A message event of the device, or a send that has its number: { conversation, seq, key, time, from, body }.
+  // A message event of the device, or a send that has its number: { conversation, seq, key, time,
+  // from, body }.
   place(event) {
     const conversation = this.open(this.contactOf(event.conversation));
     const { messages } = conversation;

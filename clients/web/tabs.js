@@ -1,7 +1,7 @@
-// Serves the tabs of one device over their ports. A tab posts what it looks at, and gets one picture when there is
-// something new to see: a tab that draws slowly or not at all (hidden, frozen, gone) has at most one picture
-// waiting. A tab of a newer page meets the device of an older one that is still open, so these messages may get
-// new fields, and lose none.
+// Serves the tabs of one device over their ports. A tab posts what it looks at, and gets one
+// picture when there is something new to see: a tab that draws slowly or not at all (hidden,
+// frozen, gone) has at most one picture waiting. A tab of a newer page meets the device of an older
+// one that is still open, so these messages may get new fields, and lose none.
 //
 //   tab → device   attach { token }   look { contact, seen, read, older }   send { contact, key, body }   typing { contact }   logOut
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }
@@ -17,7 +17,8 @@ export class Tabs {
   constructor(user, claim) {
     Object.assign(this, { user, claim, outbox: null, opening: null, device: null, version: 0, looks: new Map() });
     this.channel = new BroadcastChannel(channelOf(user));
-    // while the lock is held, the device lives: by it tabs notice that they need another (no locks, no notice)
+    // while the lock is held, the device lives: by it tabs notice that they need another (no locks,
+    // no notice)
     this.life = navigator.locks ? `messenger/${user}/${newId()}` : null;
     this.alive = this.life && new Promise((resolve) => hold(this.life, {}, resolve));
   }

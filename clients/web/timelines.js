@@ -1,9 +1,10 @@
-// What a device has shown of each conversation, and what it still has to ask for; timelines.py of the
-// Python SDK. Pure.
+// What a device has shown of each conversation, and what it still has to ask for; timelines.py of
+// the Python SDK. Pure.
 //
-// A device shows each conversation as 1, 2, 3 …: it buffers a message that comes early until those before
-// it have come. What there was before the device began is history: a conversation that existed then
-// begins at the first message seen, or after the head it had, less `recent`; one that did not begins at 1.
+// A device shows each conversation as 1, 2, 3 …: it buffers a message that comes early until those
+// before it have come. What there was before the device began is history: a conversation that
+// existed then begins at the first message seen, or after the head it had, less `recent`; one that
+// did not begins at 1.
 
 const BUFFERED = 200; // early messages that are buffered of one conversation; those beyond come again in pages
 const BUFFERED_IN_ALL = 2000;
@@ -11,7 +12,8 @@ const SYNC_CONVERSATIONS = 1000;
 
 class Timeline {
   constructor(cursor) {
-    // the last seq shown, or that counts as shown; the last that is history; the last known to exist
+    // the last seq shown, or that counts as shown; the last that is history; the last known to
+    // exist
     Object.assign(this, { cursor, floor: cursor, head: cursor, buffered: new Map(), missing: 0 });
   }
 }
@@ -48,8 +50,8 @@ export class Timelines {
     if (floor) this.#goOn(conversation, this.#begin(conversation, floor, floor));
   }
 
-  // A message has come, pushed or in a page. What can be shown now, in order: { message, missing }. Without
-  // `room` the message is dropped: only that it exists is remembered, so a page brings it.
+  // A message has come, pushed or in a page. What can be shown now, in order: { message, missing }.
+  // Without `room` the message is dropped: only that it exists is remembered, so a page brings it.
   accept(message, room = true) {
     const { conversation, seq } = message;
     let line = this.lines.get(conversation);
@@ -133,8 +135,8 @@ export class Timelines {
   }
 }
 
-// The questions, without their ids, that ask after all conversations of a device, also those that it does
-// not know.
+// The questions, without their ids, that ask after all conversations of a device, also those that
+// it does not know.
 export function syncs(cursors) {
   const known = [...cursors].sort(([a], [b]) => (a < b ? -1 : 1));
   const questions = [];

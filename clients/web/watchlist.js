@@ -1,5 +1,5 @@
-// Whose presence a device watches, and when it asks for it; watch_list.py of the Python SDK. Pure; times are
-// milliseconds of any one clock.
+// Whose presence a device watches, and when it asks for it; watch_list.py of the Python SDK. Pure;
+// times are milliseconds of any one clock.
 
 import { askAgain, LOST } from "./backoff.js";
 
@@ -8,7 +8,8 @@ const WATCHED = 200;
 export class WatchList {
   // jitter() from [0, 1); nextId() numbers questions
   constructor(jitter, nextId) {
-    // presence: user → the last that the server said; asked: id of the last question of this session
+    // presence: user → the last that the server said; asked: id of the last question of this
+    // session
     Object.assign(this, { jitter, nextId, presence: new Map(), users: [], asked: 0, askAt: null, failures: 0 });
   }
 

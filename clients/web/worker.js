@@ -1,4 +1,5 @@
-// The shared worker: the one device of all tabs of a user in this browser, whose name is the worker's. It ends with the last tab.
+// The shared worker: the one device of all tabs of a user in this browser, whose name is the
+// worker's. It ends with the last tab.
 
 import { claimShared } from "./claim.js";
 import { Tabs } from "./tabs.js";

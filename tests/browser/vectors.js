@@ -1,5 +1,5 @@
-// Plays a vector of clients/vectors (see its README) on the page's device; tests/sdk/vectors.py does the same
-// in Python.
+// Plays a vector of clients/vectors (see its README) on the page's device; tests/sdk/vectors.py
+// does the same in Python.
 
 // The first step that gives something else than the vector says, null if none does.
 export function play(Device, vector) {
