@@ -49,5 +49,5 @@ def _refuse_misspelt(known: list[str], environ: Mapping[str, str]) -> None:
             meant = get_close_matches(
                 name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known], 1, _SIMILAR
             )
-            if meant:
+            if meant and not name.startswith(f"{PREFIX}{meant[0]}_"):  # else it is a longer name
                 raise SettingsError(f"{name} is not a setting; {PREFIX}{meant[0]} is")

@@ -1,4 +1,4 @@
-"""What a librdkafka client says of itself once a second: whether its brokers answer, and which
+"""What a consumer's librdkafka says of itself once a second: whether the brokers answer, and which
 partitions it does not get."""
 
 import itertools
@@ -50,13 +50,11 @@ class Topic(msgspec.Struct):
 class Statistics(msgspec.Struct):
     """Of librdkafka (STATISTICS.md), what is used here."""
 
-    type: str
-    msg_cnt: int = 0
     brokers: dict[str, Broker] = {}
     topics: dict[str, Topic] = {}
 
     def fetched(self) -> list[Partition]:
-        """The partitions that a consumer is assigned."""
+        """The partitions that the consumer is assigned."""
         return [
             partition
             for topic in self.topics.values()
@@ -69,7 +67,7 @@ _decode = msgspec.json.Decoder(Statistics).decode
 
 
 class ClientWatch:
-    """Of one client, which `name` says in the log. `clock` in seconds.
+    """Watches one consumer, called `name` in the log. `clock` is in seconds.
 
     `stuck` is called in the polling thread with the partitions that have had no fetch for
     STUCK_SECONDS although the brokers answer.
@@ -118,16 +116,16 @@ class ClientWatch:
         self._look_for_stuck(statistics, now, why is None)
 
     def failed(self, why: str) -> None:
-        """The client cannot get through."""
+        """The client cannot reach its brokers."""
         error = f" ({self._error})" if self._error else ""
         self._dependency.failed(f"{self.name}: {why}{error}", self._key)
 
     def closed(self) -> None:
-        """The client is no more."""
+        """The client is closed."""
         self._dependency.succeeded(self._key)
 
     def began_anew(self) -> None:
-        """The client was replaced: its partitions have the same time again."""
+        """Another client has replaced it, and has STUCK_SECONDS again."""
         self._stuck_since.clear()
 
     def _look_for_stuck(self, statistics: Statistics, now: float, answers: bool) -> None:
@@ -147,9 +145,9 @@ class ClientWatch:
 
 
 def away(statistics: Statistics) -> str | None:
-    """Why the brokers that a client needs do not answer, or None. One that needs none now says
-    nothing of them."""
-    if not (statistics.msg_cnt if statistics.type == "producer" else statistics.fetched()):
+    """Why the brokers that a consumer needs do not answer, or None. A consumer without partitions
+    needs none."""
+    if not statistics.fetched():
         return None
     brokers: Mapping[str, Broker] = statistics.brokers
     known = [broker for broker in brokers.values() if broker.nodeid >= 0]

@@ -5,6 +5,7 @@ because a hand-over per record costs more than the record.
 """
 
 import asyncio
+import itertools
 import logging
 import threading
 from collections import deque
@@ -15,12 +16,18 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.dependency import Dependency
 from connectors.kafka import client_config
-from connectors.kafka.client_watch import ClientWatch
 from connectors.kafka.ports import KafkaSendError, QueueFull, Report
 
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+_AWAY = (
+    KafkaError._MSG_TIMED_OUT,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+)
+_numbers = itertools.count()
 
 
 class KafkaProducer:
@@ -44,10 +51,11 @@ class KafkaProducer:
         self._scheduled = False
         self._fatal = False
         self._closed = False
-        self._watch = ClientWatch("a producer", dependency or Dependency("kafka"))
+        self._dependency = dependency or Dependency("kafka")
+        self._name = f"producer {next(_numbers)}"
         self._producer = Producer(
             {
-                **client_config.client(servers, self._watch),
+                **client_config.client(servers, self._on_error),
                 "acks": "all",
                 "enable.idempotence": True,
                 "linger.ms": 0,
@@ -55,7 +63,6 @@ class KafkaProducer:
                 "message.max.bytes": 8 * 1024 * 1024,
                 # a topic's max.message.bytes bounds the batch, not the record
                 "batch.size": 256 * 1024,
-                "error_cb": self._on_error,
                 **conf,
             }
         )
@@ -123,7 +130,7 @@ class KafkaProducer:
         self._closed = True
         self._thread.join()
         self._producer.poll(0)
-        self._watch.closed()
+        self._dependency.succeeded(self._name)
 
     def _refused(self, error: KafkaError, on_report: Report | None) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
@@ -141,6 +148,10 @@ class KafkaProducer:
                 log.exception("a report of Kafka fails")
 
     def _reported(self, on_report: Report, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self._dependency.succeeded(self._name)
+        elif error.code() in _AWAY:
+            self._dependency.failed(f"a record could not be sent: {error.str()}", self._name)
         offset = message.offset()
         self._reports.append((on_report, error, -1 if error or offset is None else offset))
         if not self._scheduled:
@@ -157,7 +168,7 @@ class KafkaProducer:
             on_report(error, offset)
 
     def _on_error(self, error: KafkaError) -> None:
-        self._watch.error(error)
+        client_config.log_error(error)
         if error.fatal():
             self._in_loop(lambda: self._fail(str(error)))
 

@@ -3,9 +3,13 @@ local stack uses it.
 
     python -m ops.local.clickhouse_server FOLDER
 
-`_chdb.query` is private to chdb-core; its version is pinned and
+`_chdb.query` is private to chdb-core. Its version is pinned, and
 tests/contract/test_clickhouse_server.py is its smoke test. It has no call that serves: the query
-reads a pipe that nobody writes to until SIGTERM or SIGINT. Exit code 0 after those, else 1.
+waits until SIGTERM or SIGINT, when it is killed. Exit code 0 after those, else 1.
+
+The engine runs that query as user `default`, without a password, and its function `file` reads any
+file of the machine, whoever calls it. So HTTP lets nobody in who does not log in by a header, which
+web pages cannot send (ops/clickhouse/config.xml).
 """
 
 import os
@@ -13,11 +17,15 @@ import shutil
 import signal
 import sys
 import threading
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 _CONFIG = Path(__file__).resolve().parents[1] / "clickhouse"
 _STOPS = {signal.SIGTERM, signal.SIGINT}
+_WAIT = "SELECT sleepEachRow(0.1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null"
+_KILL_SECONDS = 2.0
 
 
 def serve(folder: Path) -> int:
@@ -25,14 +33,8 @@ def serve(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for file in _CONFIG.glob("*.xml"):
         shutil.copy(file, folder)
-    pipe = folder / "until-told-to-stop"
-    pipe.unlink(missing_ok=True)
-    os.mkfifo(pipe)
-    os.nice(
-        5
-    )  # on one machine with all the rest: who reads history does not make others wait for their messages
-    # before the import: the engine's threads start with it, and a signal that reaches one of them
-    # kills
+    os.nice(5)  # a reader of history must not make others wait for their messages
+    # Before the import, with which the engine's threads start: a signal that reaches one kills.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     from chdb import _chdb
 
@@ -43,17 +45,18 @@ def serve(folder: Path) -> int:
     def wait_for_signal() -> None:
         signal.sigwait(_STOPS)
         stopping.set()
-        with pipe.open("w") as end:
-            end.write("\n")
+        try:
+            _kill_waiting_query()
+        except OSError as error:  # its port is closed; what was acknowledged is on disk
+            print(f"clickhouse: ending without a shutdown: {error}", file=sys.stderr)
+            time.sleep(_KILL_SECONDS)
+            os._exit(0)
 
     listen = "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP"
     threading.Thread(target=wait_for_signal, daemon=True).start()
     try:
-        result = query(
-            f"{listen}; SELECT * FROM file('{pipe}', LineAsString)",
-            "TabSeparated",
-            path=str(folder / "data"),
-        )
+        # The format is the default of everybody's queries.
+        result = query(f"{listen}; {_WAIT}", "TabSeparated", path=str(folder / "data"))
         error = result.error_message() if result.has_error() else ""
     except Exception as failure:
         error = str(failure)
@@ -61,6 +64,18 @@ def serve(folder: Path) -> int:
         print(f"clickhouse: {error[:1000] or 'the engine ended by itself'}", file=sys.stderr)
         return 1
     return 0
+
+
+def _kill_waiting_query() -> None:
+    """Raises OSError."""
+    query = f"KILL QUERY WHERE query LIKE '{_WAIT[:20]}%' ASYNC"
+    login = {
+        "X-ClickHouse-User": "admin",
+        "X-ClickHouse-Key": os.environ["MESSENGER_CLICKHOUSE_ADMIN_PASSWORD"],
+    }
+    address = f"http://127.0.0.1:{os.environ['MESSENGER_CLICKHOUSE_PORT']}/"
+    request = urllib.request.Request(address, query.encode(), login)
+    urllib.request.urlopen(request, timeout=_KILL_SECONDS).close()
 
 
 if __name__ == "__main__":

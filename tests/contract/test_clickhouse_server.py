@@ -3,11 +3,13 @@ version is pinned)."""
 
 import signal
 import time
+from base64 import b64encode
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from ops.local.parts import CLICKHOUSE_USERS
 from tests.harness.clickhouse import ClickHouse
 
 pytestmark = pytest.mark.real
@@ -70,3 +72,56 @@ def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None
     assert "ACCESS_DENIED" in clickhouse.ask(
         "analyst", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')"
     )
+
+
+READS_A_FILE = "SELECT * FROM file('{}', LineAsString)"
+FOREIGN = "http://elsewhere.example"
+
+
+def test_nobody_asks_without_a_password(clickhouse: ClickHouse) -> None:
+    """Else any web page that the machine's browser shows reads the admin's password: the engine's
+    function `file` needs no right."""
+    secret = clickhouse.home.folder / "clickhouse-admin"
+    for user, password in (("admin", ""), ("admin", "wrong"), ("nobody", "")):
+        answer = clickhouse.request("SELECT 1", user, password)
+        assert "Authentication failed" in answer.text, (user, password, answer.text)
+    basic = {"Authorization": f"Basic {b64encode(b'default:').decode()}"}
+    nameless = {"Authorization": f"basic  {b64encode(b':').decode()}"}
+    for text in (f"SELECT file('{secret}')", "SELECT 1", "SYSTEM STOP LISTEN TCP"):
+        for method in ("GET", "POST"):
+            for parameters in ("", "user=default", "user=default&password=", "%75ser=default"):
+                for headers in ({}, {"X-ClickHouse-User": "default"}, basic, nameless):
+                    answer = clickhouse.request(
+                        text, "", "", parameters=parameters, method=method, headers=headers
+                    )
+                    assert answer.text == "log in", (text, method, parameters, headers, answer)
+    assert clickhouse.request("", "", "", path="ping", method="GET").text.strip() == "Ok."
+
+
+def test_no_user_reads_tables_out_of_files_or_addresses(clickhouse: ClickHouse) -> None:
+    for user in ("admin", "archiver", "gateway", "analyst"):
+        for function in (
+            "SELECT * FROM file('/etc/hostname', LineAsString)",
+            "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
+            "INSERT INTO FUNCTION file('/tmp/clickhouse-wrote', 'CSV', 'a String') VALUES ('x')",
+            "SELECT * FROM remote('127.0.0.1:1', system.one)",
+        ):
+            answer = clickhouse.ask(user, function)
+            assert "ACCESS_DENIED" in answer, (user, function, answer)
+
+
+def test_a_page_from_elsewhere_gets_no_answer(clickhouse: ClickHouse) -> None:
+    users = [(user, clickhouse.home.clickhouse_password(user)) for user in CLICKHOUSE_USERS]
+    for user, password in (*users, ("admin", "wrong"), ("default", ""), ("", "")):
+        for parameters in ("", "add_http_cors_header=1", f"user={user}&password={password}"):
+            for method in ("POST", "GET", "OPTIONS"):
+                answer = clickhouse.request(
+                    "SELECT 1",
+                    user,
+                    password,
+                    parameters=parameters,
+                    method=method,
+                    headers={"Origin": "http://elsewhere.example"},
+                )
+                assert answer.text in ("not for web pages", ""), (user, method, answer)
+                assert "access-control-allow-origin" not in answer.headers, (user, method, answer)

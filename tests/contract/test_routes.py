@@ -11,6 +11,7 @@ from connectors.redis.memory import MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import (
     CLOCKS_MS,
+    ROUTE_SECONDS,
     Lease,
     RedisRoutes,
     Route,
@@ -292,3 +293,26 @@ async def test_a_redis_that_began_anew_is_noticed_though_the_lease_is_there(
     routes._run = b"another"
     assert await routes.renew_slot("n1", 0) is Lease.VANISHED
     assert await routes.renew_slot("n1", 0) is Lease.HELD
+
+
+async def test_routes_of_dead_nodes_do_not_pile_up_while_a_device_lives(redis: RedisClient) -> None:
+    routes = RedisRoutes(redis)
+    now = int(time.time() * 1000)
+    old = now - 2 * ROUTE_SECONDS * 1000
+    for number in range(20):
+        node = f"n{number}"
+        assert await routes.acquire_slot(node, 1) == 0
+        await routes.write_routes(
+            [
+                Route("alice", f"phone-{number}", node, 0, now),
+                Route("alice", f"web-{number}", node, 0, now),
+            ]
+        )
+        await routes.release_slot(node, 0)
+    assert await redis.command("HLEN", "routes:alice") <= 4
+    await redis.command("HSET", "routes:alice", "ancient", f"n77 7 {old}", "lapsed", f"n78 8 {now}")
+    assert await routes.acquire_slot("last", 1) == 0
+    await routes.write_routes([Route("alice", "phone", "last", 0, now)])
+    assert set(await redis.command("HKEYS", "routes:alice")) == {b"phone", b"lapsed"}, (
+        "a lease that has merely run out costs no route"
+    )

@@ -118,7 +118,7 @@ class ClickHouse:
         user: str,
         password: str,
         *,
-        host: str = "127.0.0.1",
+        path: str = "",
         parameters: str = "",
         method: str = "POST",
         headers: Mapping[str, str] = MappingProxyType({}),
@@ -128,7 +128,7 @@ class ClickHouse:
         if method == "GET":
             parameters += "&query=" + urllib.parse.quote(text)
         request = urllib.request.Request(
-            f"http://{host}:{self.port}/?{parameters}",
+            f"http://127.0.0.1:{self.port}/{path}?{parameters}",
             text.encode() if method == "POST" else None,
             {**credentials, **headers},
             method=method,

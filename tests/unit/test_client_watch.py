@@ -13,19 +13,17 @@ from connectors.kafka.client_watch import STUCK_SECONDS, ClientWatch
 class _Client:
     """A watch whose client says the same every second."""
 
-    def __init__(self, kind: str = "consumer") -> None:
+    def __init__(self) -> None:
         self.now = 50.0
         self.stuck: list[int] = []
         self.dependency = Dependency("kafka", lambda: self.now)
         self._watch = ClientWatch("a client", self.dependency, self.stuck.extend, lambda: self.now)
-        self._kind = kind
 
     def says(
         self,
         seconds: int,
         broker: Mapping[str, Any] | None = None,
         partition: Mapping[str, Any] | None = None,
-        msg_cnt: int = 0,
     ) -> None:
         brokers = {
             "boot": {"name": "boot", "nodeid": -1, "state": "DOWN", "toppars": {}},
@@ -51,8 +49,7 @@ class _Client:
         }
         text = json.dumps(
             {
-                "type": self._kind,
-                "msg_cnt": msg_cnt,
+                "type": "consumer",
                 "brokers": brokers,
                 "topics": {"t": {"topic": "t", "partitions": partitions}},
             }
@@ -88,12 +85,10 @@ def test_a_broker_that_cannot_be_connected_to_is_away_after_a_moment() -> None:
     assert "b/1 cannot be connected to" in str(client.dependency.problem())
 
 
-def test_a_producer_needs_a_broker_only_while_it_has_records() -> None:
-    client = _Client("producer")
-    client.says(10, {"state": "DOWN", "waitresp_cnt": 0})
+def test_a_consumer_without_partitions_needs_no_broker() -> None:
+    client = _Client()
+    client.says(10, {"state": "DOWN", "waitresp_cnt": 0}, {"fetch_state": "none"})
     assert client.dependency.problem() is None
-    client.says(4, {"state": "DOWN", "waitresp_cnt": 0}, msg_cnt=1)
-    assert client.dependency.problem() is not None
 
 
 @pytest.mark.parametrize(
@@ -120,6 +115,6 @@ def test_a_partition_without_a_leader_is_not_stuck() -> None:
 
 def test_statistics_that_cannot_be_read_end_nothing() -> None:
     client = _Client()
-    client._watch.statistics("{}")
+    client._watch.statistics('{"brokers": 1}')
     client._watch.statistics("nonsense")
     client.says(1)
