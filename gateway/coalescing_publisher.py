@@ -30,10 +30,10 @@ class CoalescingPublisher(Generic[Fact]):
     """Use it inside a running loop.
 
     `encode` makes one record of facts of one partition. `merge(earlier, later)` makes one fact of
-    two with the same key. `renew(key, fact, sent_at)` is called when Kafka has not taken a fact that was
-    sent at `sent_at` (loop time, s). It returns the keys and facts to send instead, in order: a
-    later fact may have been sent since. Facts are collected for `collect` seconds, and for `rest`
-    seconds since the last were sent.
+    two with the same key. `renew(key, fact, sent_at)` is called when Kafka has not taken a fact
+    that was sent at `sent_at` (loop time, s). It returns the keys and facts to send instead, in
+    order: a later fact may have been sent since. Facts are collected for `collect` seconds, and for
+    `rest` seconds since the last were sent.
     """
 
     def __init__(

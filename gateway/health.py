@@ -24,7 +24,8 @@ _QUESTIONS, _ACKNOWLEDGEMENTS = "health's question", "acknowledgements"
 
 
 class NodeHealth:
-    """`slot` gives the node's slot, None while it has none. Run `watch` as long as the node lives."""
+    """`slot` gives the node's slot, None while it has none. Run `watch` as long as the node
+    lives."""
 
     def __init__(
         self,

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 _ARCHIVE_SECONDS = 5.0
 """For one question to the archive."""
 _KAFKA_SECONDS = 3.0
-"""For one question about topics, while the node runs. A node that is to end waits for the answer."""
+"""For one question about topics, while the node runs. A node that is to end waits for the
+answer."""
 _SHUTDOWN_SECONDS = 2.0
 """For requests that are still under way when the node has drained."""
 

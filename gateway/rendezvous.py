@@ -1,5 +1,5 @@
-"""The node on which a user's devices should meet: rendezvous hashing over the URLs of the nodes that
-live now. Pure.
+"""The node on which a user's devices should meet: rendezvous hashing over the URLs of the nodes
+that live now. Pure.
 
 When a node comes or goes, about 1/n of the users get another right node, and nobody else does. It
 only saves work: routes say where a device is, whichever node it connected to.

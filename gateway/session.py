@@ -85,8 +85,8 @@ class Session:
         self._outbox: tuple[str, bytes] = "", b""
 
     def receive(self, message: bytes, now: float) -> list[Effect]:
-        """The effects of one WebSocket message, of 1..n frames, that has come at `now`. A message of
-        too many frames ends the session."""
+        """The effects of one WebSocket message, of 1..n frames, that has come at `now`. A message
+        of too many frames ends the session."""
         effects: list[Effect] = []
         lines = split_frames(message)
         if len(lines) > frames.MAX_FRAMES and self._state is not State.CLOSED:

@@ -224,7 +224,9 @@ class Judge:
                 elif not known.online and known.last_seen != last_seen.setdefault(
                     user, known.last_seen
                 ):
-                    yield f"{app.label} shows {user} last seen at {known.last_seen}, another does not"
+                    yield (
+                        f"{app.label} shows {user} last seen at {known.last_seen}, another does not"
+                    )
 
     def _archive(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
         if "archiver" not in self._world.shape.stages:
@@ -251,6 +253,8 @@ def _shown(app: "App", name: str, messages: Sequence[Shown]) -> Iterator[str]:
     shown = app.shown.get(name, [])
     begun = shown[0].seq - 1 if shown else len(messages)
     if begun > app.history.get(name, 0):
-        yield f"of {name} it shows nothing up to {begun}; history is up to {app.history.get(name, 0)}"
+        yield (
+            f"of {name} it shows nothing up to {begun}; history is up to {app.history.get(name, 0)}"
+        )
     elif [*messages[:begun], *shown] != list(messages):
         yield f"of {name} it shows {[one.seq for one in shown]}; the log has {len(messages)}"

@@ -66,8 +66,8 @@ class TablePartition(
         changed: dict[Key, Value],
         superseded: dict[Key, Value],
     ) -> None:
-        """Fold records of the changelog: what is new into `changed`; into `superseded` what the table
-        knows better than the last record of the same key."""
+        """Fold records of the changelog: what is new into `changed`; into `superseded` what the
+        table knows better than the last record of the same key."""
 
     @abc.abstractmethod
     def record(self, key: Key, value: Value) -> tuple[bytes, bytes]:

@@ -176,7 +176,8 @@ class FoldState:
             outcome.dead.append(DeadItem(offset, 0, Code.CONTROL_INVALID, encode_event(item)))
         elif item.fold_version not in self._versions:
             raise NewerVersion(
-                f"offset {offset} switches to fold version {item.fold_version}; this code folds up to {max(self._versions)}"
+                f"offset {offset} switches to fold version {item.fold_version}; this code folds up "
+                f"to {max(self._versions)}"
             )
         else:
             self.version = item.fold_version

@@ -59,8 +59,9 @@ def cannot_rebuild(next_offset: int, log: FoundLog) -> str | None:
     if next_offset >= log.start:
         return None
     return (
-        f"the log begins at offset {log.start}, but offset {next_offset} is needed and there is no snapshot: "
-        "put the worker's state directory back from a backup; starting empty would give new numbers to old messages"
+        f"the log begins at offset {log.start}, but offset {next_offset} is needed and there is "
+        "no snapshot: put the worker's state directory back from a backup; starting empty would "
+        "give new numbers to old messages"
     )
 
 
@@ -72,9 +73,18 @@ def input_differs(
     if state_topic is not None and state_topic != found.topic:
         return f"the input was re-created (topic id {state_topic} is now {found.topic})"
     if found.end < position + 1:
-        return f"the input ends at offset {found.end}, but offset {position} has been folded: its tail was lost"
+        return (
+            f"the input ends at offset {found.end}, but offset {position} has been folded: its "
+            "tail was lost"
+        )
     if found.start > position + 1:
-        return f"the input begins at offset {found.start}, but offset {position + 1} has not been folded: it expired unread"
+        return (
+            f"the input begins at offset {found.start}, but offset {position + 1} has not been "
+            "folded: it expired unread"
+        )
     if position >= 0 and found.fingerprint is not None and found.fingerprint != fingerprint:
-        return f"input record {position} is not the one that was folded: the input was re-created or lost its tail"
+        return (
+            f"input record {position} is not the one that was folded: the input was re-created or "
+            "lost its tail"
+        )
     return None

@@ -27,8 +27,8 @@ class NodeChange(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`changed`: the new states of users. `published`: users that came online or went offline, so their
-    watchers must get it."""
+    """`changed`: the new states of users. `published`: users that came online or went offline, so
+    their watchers must get it."""
 
     changed: dict[str, PresenceState]
     published: set[str]
@@ -65,8 +65,8 @@ def fold_changelog(
     """Fold records of the topic `presence` into `changed`, for a restore.
 
     A paused owner may wake and append a state that is earlier than its successor's, and compaction
-    would keep the earlier one. `superseded` collects the later states that an earlier record followed;
-    the caller writes those that remain to the topic again.
+    would keep the earlier one. `superseded` collects the later states that an earlier record
+    followed; the caller writes those that remain to the topic again.
     """
     for state in states:
         before = changed.get(state.user) or known.state(state.user)

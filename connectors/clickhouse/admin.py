@@ -22,7 +22,10 @@ _TIMEOUT = 6 * 3600.0
 _ADDED = {"numbering": 1, "messages": 1, "daily_counts": 3, "cursors": 4, "dropped": 6}
 """Tables that a backup adds to, and the migration that made each: an older backup lacks some.
 `dropped` is the last: until it is there, readers do not take what they find for all there is."""
-_COLUMNS = "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, log_partition, log_offset"
+_COLUMNS = (
+    "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, "
+    "log_partition, log_offset"
+)
 
 
 class ArchiveNewer(Exception):
@@ -30,8 +33,8 @@ class ArchiveNewer(Exception):
 
 
 class Month(NamedTuple):
-    """One partition of a table. `name` is YYYYMM; `rows` and `bytes` are those on disk, with repeated
-    rows."""
+    """One partition of a table. `name` is YYYYMM; `rows` and `bytes` are those on disk, with
+    repeated rows."""
 
     table: str
     name: str
@@ -63,17 +66,19 @@ class ArchiveAdmin:
         return int(self._rows("SELECT max(number) FROM archive.migrations")[0][0]) if exists else 0
 
     def migrate(self, say: Callable[[Migration], None]) -> None:
-        """Apply the missing migrations in order, and call `say` before each. Two processes may do so
-        at once, because every statement may be repeated. Raises ArchiveNewer."""
+        """Apply the missing migrations in order, and call `say` before each. Two processes may do
+        so at once, because every statement may be repeated. Raises ArchiveNewer."""
         known = migrations()
         applied = self.applied()
         if applied > known[-1].number:
             raise ArchiveNewer(
-                f"the archive is of migration {applied}, this code knows {known[-1].number}: run the newer code's migrate"
+                f"the archive is of migration {applied}, this code knows {known[-1].number}: run "
+                "the newer code's migrate"
             )
         self.run("CREATE DATABASE IF NOT EXISTS archive ENGINE = Atomic")
         self.run(
-            "CREATE TABLE IF NOT EXISTS archive.migrations (number UInt16, name String, applied DateTime DEFAULT now()) "
+            "CREATE TABLE IF NOT EXISTS archive.migrations (number UInt16, name String, applied "
+            "DateTime DEFAULT now()) "
             "ENGINE = ReplacingMergeTree ORDER BY number"
         )
         for migration in known[applied:]:
@@ -81,7 +86,8 @@ class ArchiveAdmin:
             for statement in migration.statements:
                 self.run(statement)
             self.run(
-                "INSERT INTO archive.migrations (number, name) VALUES ({number:UInt16}, {name:String})",
+                "INSERT INTO archive.migrations (number, name) VALUES ({number:UInt16}, "
+                "{name:String})",
                 {"number": migration.number, "name": migration.name},
             )
 
@@ -90,8 +96,10 @@ class ArchiveAdmin:
     def months(self) -> list[Month]:
         """The partitions of messages and cursors, oldest first."""
         text = (
-            "SELECT table, partition, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE database = 'archive' "
-            "AND table IN ('messages', 'cursors') AND active GROUP BY table, partition ORDER BY partition, table DESC"
+            "SELECT table, partition, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE "
+            "database = 'archive' "
+            "AND table IN ('messages', 'cursors') AND active GROUP BY table, partition ORDER BY "
+            "partition, table DESC"
         )
         return [Month(*row) for row in self._rows(text)]
 
@@ -112,7 +120,10 @@ class ArchiveAdmin:
 
     def begin_late(self) -> int:
         """How many conversations do not begin with number 1 here."""
-        text = f"SELECT count() FROM (SELECT conversation FROM {TABLE} GROUP BY conversation HAVING min(seq) > 1)"
+        text = (
+            f"SELECT count() FROM (SELECT conversation FROM {TABLE} GROUP BY conversation HAVING "
+            "min(seq) > 1)"
+        )
         return int(self._rows(text)[0][0])
 
     def forget_conversations(self, before: str) -> None:
@@ -163,7 +174,8 @@ class ArchiveAdmin:
                     f"{setting} = '{value}'" for setting, value in _as_new().items()
                 )
                 self.run(
-                    f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS {settings}"
+                    f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS "
+                    f"{settings}"
                 )
             if "dropped" not in added:  # as migration 6 does
                 self.run(
@@ -195,7 +207,8 @@ class ArchiveAdmin:
         names, seqs = zip(*places, strict=True)
         text = (
             f"SELECT {_COLUMNS} FROM {TABLE} FINAL WHERE (conversation, seq) IN "
-            "arrayZip({names:Array(String)}, {seqs:Array(UInt64)}) SETTINGS do_not_merge_across_partitions_select_final = 1"
+            "arrayZip({names:Array(String)}, {seqs:Array(UInt64)}) SETTINGS "
+            "do_not_merge_across_partitions_select_final = 1"
         )
         return [Row(*row) for row in self._rows(text, {"names": list(names), "seqs": list(seqs)})]
 
@@ -203,8 +216,10 @@ class ArchiveAdmin:
         """Those of the cursors that the archive lacks, whatever their times."""
         *columns, _ = zip(*rows, strict=True)
         text = (
-            f"SELECT conversation, user, kind, up_to FROM {CURSORS} WHERE (conversation, user, kind, up_to) IN "
-            "arrayZip({conversation:Array(String)}, {user:Array(String)}, {kind:Array(String)}, {up_to:Array(UInt64)})"
+            f"SELECT conversation, user, kind, up_to FROM {CURSORS} WHERE (conversation, user, "
+            "kind, up_to) IN "
+            "arrayZip({conversation:Array(String)}, {user:Array(String)}, {kind:Array(String)}, "
+            "{up_to:Array(UInt64)})"
         )
         found = set(
             self._rows(
@@ -254,7 +269,8 @@ class ArchiveAdmin:
         """(conversation, first seq, last seq, messages) of at most 1000 conversations that lack a
         number between first and last. The first is 1 unless retention has dropped older ones."""
         text = (
-            f"SELECT m.conversation, min(m.seq), max(m.seq), count() FROM {TABLE} AS m FINAL GROUP BY m.conversation "
+            f"SELECT m.conversation, min(m.seq), max(m.seq), count() FROM {TABLE} AS m FINAL GROUP "
+            "BY m.conversation "
             "HAVING max(m.seq) - min(m.seq) + 1 != count() LIMIT 1000 "
             "SETTINGS do_not_merge_across_partitions_select_final = 1"
         )

@@ -75,8 +75,8 @@ class Archive(Protocol):
         seq)."""
 
     async def insert_cursors(self, rows: Sequence[CursorRow], token: str) -> None:
-        """Insert cursors likewise. A (conversation, user, kind, up_to) that is repeated with another
-        time keeps the earliest time."""
+        """Insert cursors likewise. A (conversation, user, kind, up_to) that is repeated with
+        another time keeps the earliest time."""
 
     async def page(
         self, conversation: str, *, before: int | None = None, after: int | None = None, limit: int
@@ -178,7 +178,8 @@ class ClickHouseArchive:
         wheres, parameters = [], dict[str, object]()
         for n, (conversation, low, high) in enumerate(stretches):
             wheres.append(
-                f"conversation = {{c{n}:String}} AND seq BETWEEN {{l{n}:UInt64}} AND {{h{n}:UInt64}}"
+                f"conversation = {{c{n}:String}} AND seq BETWEEN {{l{n}:UInt64}} AND "
+                f"{{h{n}:UInt64}}"
             )
             parameters |= {f"c{n}": conversation, f"l{n}": low, f"h{n}": high}
         # all rows of a (conversation, seq) or none: what FINAL would do is done here, at half of
@@ -213,7 +214,10 @@ class ClickHouseArchive:
         return int(found.result_rows[0][0])
 
     async def first_seq(self, conversation: str) -> int:
-        text = f"SELECT seq FROM {TABLE} WHERE conversation = {{conversation:String}} ORDER BY conversation, seq LIMIT 1"
+        text = (
+            f"SELECT seq FROM {TABLE} WHERE conversation = {{conversation:String}} ORDER BY "
+            "conversation, seq LIMIT 1"
+        )
         found = await self._client.call(
             lambda client: client.query(text, {"conversation": conversation})
         )
@@ -234,9 +238,15 @@ def schema_differs(applied: int) -> str | None:
     """Why tables of migration `applied` do not fit this code, or None."""
     wanted = migrations()[-1].number
     if applied < wanted:
-        return f"the archive's tables are of migration {applied}, this code needs {wanted}: run `messenger archive migrate`"
+        return (
+            f"the archive's tables are of migration {applied}, this code needs {wanted}: run "
+            "`messenger archive migrate`"
+        )
     if applied > wanted:
-        return f"the archive's tables are of migration {applied}, this code knows {wanted}: deploy the newer code"
+        return (
+            f"the archive's tables are of migration {applied}, this code knows {wanted}: deploy "
+            "the newer code"
+        )
     return None
 
 
@@ -245,6 +255,7 @@ def numbering_differs(found: set[str], numbering: str) -> str | None:
     if found <= {numbering}:
         return None
     return (
-        f"the archive holds the numbering of input topic {', '.join(sorted(found))}, Kafka has {numbering}: the same numbers "
+        f"the archive holds the numbering of input topic {', '.join(sorted(found))}, Kafka has "
+        f"{numbering}: the same numbers "
         "would mean other messages. Back the archive up, drop its database, migrate again"
     )

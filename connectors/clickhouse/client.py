@@ -67,7 +67,8 @@ class Address(NamedTuple):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
-                f"not an address like http://user:password@host:8123: {parts.scheme}://{parts.hostname or ''}"
+                "not an address like http://user:password@host:8123: "
+                f"{parts.scheme}://{parts.hostname or ''}"
             )
         secure = parts.scheme == "https"
         user, password = unquote(parts.username or "default"), unquote(parts.password or "")

@@ -86,7 +86,8 @@ class TopicsAdmin:
                 present.append(topic)
                 if count != wanted:
                     problems.append(
-                        f"{topic.name}: {count} partitions, not {wanted}; the number can never be changed"
+                        f"{topic.name}: {count} partitions, not {wanted}; the number can never be "
+                        "changed"
                     )
         return problems + self._wrong_settings(present)
 

@@ -3,7 +3,7 @@ whole batch.
 
 slot:{n}         id of the node that holds gateway slot n; its time to live is the lease
 node:{n}         URL of that node; lives as long
-routes:{user}    hash device → "node slot since": where the user's devices are connected; lives a day
+routes:{user}    hash device → "node slot since": where the user's devices are; lives a day
 watchers:{user}  sorted set of the slots that watch the user, by when their interest ends (ms)
 owner:{stage}:{partition}  host:port of the worker that has the partition; lives some seconds
 directory:{user} hash of the partitions that hold conversations of the user, with "epoch" and, while

@@ -12,8 +12,8 @@ class Owners(Protocol):
     """All methods raise RedisUnavailable."""
 
     async def take(self, partition: int, address: str) -> None:
-        """Claim the partition for `address` (host:port of a worker's API) for CLAIM_SECONDS, whoever
-        had it."""
+        """Claim the partition for `address` (host:port of a worker's API) for CLAIM_SECONDS,
+        whoever had it."""
 
     async def keep(self, partitions: Iterable[int], address: str) -> None:
         """Renew the claims, except where another worker has taken the partition."""

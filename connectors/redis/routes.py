@@ -49,9 +49,9 @@ class Route(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What became of routes: `anew` were not there; `outdone` were kept out by a later session of the
-    device; `replaced` are routes of earlier sessions on other nodes that still hold their slots.
-    Sessions within CLOCKS_MS of each other are in neither of the last two."""
+    """What became of routes: `anew` were not there; `outdone` were kept out by a later session of
+    the device; `replaced` are routes of earlier sessions on other nodes that still hold their
+    slots. Sessions within CLOCKS_MS of each other are in neither of the last two."""
 
     anew: Sequence[Route]
     outdone: Sequence[Route]
@@ -199,8 +199,9 @@ class RedisRoutes:
 
 
 def clock_ahead(known: float | None, asked: float, answered: float, told: float) -> float:
-    """By how much another clock is ahead of ours, if it showed `told` between `asked` and `answered`.
-    An answer that took long says little, and does not replace what is `known`. In seconds."""
+    """By how much another clock is ahead of ours, if it showed `told` between `asked` and
+    `answered`. An answer that took long says little, and does not replace what is `known`. In
+    seconds."""
     if known is not None and answered - asked > _QUICK_SECONDS:
         return known
     return told - (asked + answered) / 2

@@ -17,7 +17,9 @@ from schemas.ids import InvalidId, user_id
 
 _WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
 _SECURITY = {
-    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": (
+        "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -114,8 +116,9 @@ async def _secure(
         raise
     if not response.prepared:
         response.headers.update(_SECURITY)
-        # Browsers must not keep what is personal. Nor the page: a browser that may go back to a page
-        # freezes it when the person leaves, with an open socket and a user who seems to be online.
+        # Browsers must not keep what is personal. Nor the page: a browser that may go back to a
+        # page freezes it when the person leaves, with an open socket and a user who seems to be
+        # online.
         response.headers["Cache-Control"] = (
             "no-cache" if request.path.endswith(_ASSETS) else "no-store"
         )

@@ -17,8 +17,8 @@ from schemas.topics import PRESENCE_SUBMITTED
 
 GRACE_SECONDS = 5.0
 _COLLECT_SECONDS, _REST_SECONDS = 0.002, 0.1
-"""One change alone is sent at once. Where many users come and go, collecting makes each cheaper, and
-500 ms is early enough."""
+"""One change alone is sent at once. Where many users come and go, collecting makes each cheaper,
+and 500 ms is early enough."""
 _SLICE = 1_000
 """Users published in one turn of the loop."""
 _RETRY_SECONDS = 0.5

@@ -120,9 +120,9 @@ def retention(months: int, yes: bool) -> None:
 @command.command("accept-loss")
 @click.option("--yes", is_flag=True, help="do it; else it is only said")
 def accept_loss(yes: bool) -> None:
-    """Say that what is older than the archive's first message is lost for good: history begins there
-    from now on. Until then devices are told to ask again later. `restore` a backup instead if there
-    is one.
+    """Say that what is older than the archive's first message is lost for good: history begins
+    there from now on. Until then devices are told to ask again later. `restore` a backup instead if
+    there is one.
 
     Example: messenger archive accept-loss --yes
     """
@@ -279,7 +279,8 @@ def _tell(report: Report, cursors: CursorReport, admin: ArchiveAdmin, filled: bo
     click.echo(f"twice: {figures['twice']:,}")
     click.echo(f"different: {figures['different']:,}")
     click.echo(
-        f"cursors not older than the log: {cursors.cursors:,}, {'filled' if filled else 'missing'} {cursors.missing:,}"
+        f"cursors not older than the log: {cursors.cursors:,}, {'filled' if filled else 'missing'} "
+        f"{cursors.missing:,}"
     )
     click.echo(
         f"conversations with holes: {len(holes):,}{' or more' if len(holes) >= 1000 else ''}"
@@ -291,7 +292,8 @@ def _tell(report: Report, cursors: CursorReport, admin: ArchiveAdmin, filled: bo
     late = 0 if admin.has_dropped() else admin.begin_late()
     if late:
         click.echo(
-            f"conversations without their beginning: {late:,} (`restore` a backup, or `accept-loss`)"
+            f"conversations without their beginning: {late:,} (`restore` a backup, or "
+            "`accept-loss`)"
         )
     wrong = (
         holes

@@ -56,7 +56,8 @@ def command() -> None:
     default=DEFAULT_BASE_PORT,
     show_default=True,
     type=click.IntRange(1024, 65000),
-    help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 (MESSENGER_BASE_PORT)",
+    help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 "
+    "(MESSENGER_BASE_PORT)",
 )
 @click.option(
     "--workers",
@@ -238,7 +239,8 @@ def _show(place: Home) -> None:
     _table(dict(sorted(parts.items(), key=lambda part: not part[0].startswith("gateway"))))
     click.echo(f"logs           {place.logs}")
     click.echo(
-        "\nLOCAL MODE: anybody who reaches these ports logs in as anybody, without a password. Ctrl-C ends everything."
+        "\nLOCAL MODE: anybody who reaches these ports logs in as anybody, without a password. "
+        "Ctrl-C ends everything."
     )
     sys.stdout.flush()
 

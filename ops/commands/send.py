@@ -38,7 +38,8 @@ async def _send(
                 sent = await client.send(to, text)
         except TimeoutError:
             fail(
-                f"not sent within {timeout:g} s; the gateway at {url} or what is behind it does not answer",
+                f"not sent within {timeout:g} s; the gateway at {url} or what is behind it does "
+                "not answer",
                 UNREACHABLE,
             )
         except InvalidId as error:

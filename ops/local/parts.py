@@ -224,7 +224,8 @@ class Layout(NamedTuple):
     def _clickhouse(self, after: list[list[str]]) -> Part:
         if importlib.util.find_spec("chdb") is None:
             raise MissingTool(
-                'chdb-core is not installed: pip install -e ".[local]" -c constraints.txt, or start --no-archive'
+                'chdb-core is not installed: pip install -e ".[local]" -c constraints.txt, '
+                "or start --no-archive"
             )
         folder = self.home.folder / "clickhouse"
         port, tcp = self.base_port + _CLICKHOUSE, self.base_port + _CLICKHOUSE_TCP
@@ -241,7 +242,8 @@ class Layout(NamedTuple):
             5.0,
             [],
             after,
-            f"http://127.0.0.1:{port}/ (users and passwords: {self.home.folder}/clickhouse-*; docs/ARCHIVE.md)",
+            f"http://127.0.0.1:{port}/ (users and passwords: {self.home.folder}/clickhouse-*; "
+            "docs/ARCHIVE.md)",
             hung=_HUNG_SECONDS,
         )
 

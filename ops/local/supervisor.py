@@ -244,7 +244,8 @@ def refuse_if_running(home: Home) -> None:
     state = home.read_state()
     if is_running(state.get("pid"), state.get("started")):
         raise CannotStart(
-            f"a stack is already running in {home.folder} (pid {state['pid']}); `messenger local down` ends it"
+            f"a stack is already running in {home.folder} (pid {state['pid']}); `messenger local "
+            "down` ends it"
         )
 
 
@@ -262,5 +263,6 @@ def _check_port(part: Part) -> None:
             probe.bind(("127.0.0.1", part.port))
         except OSError:
             raise PortTaken(
-                f"port {part.port} for {part.name} is in use; choose another with --base-port or MESSENGER_BASE_PORT"
+                f"port {part.port} for {part.name} is in use; choose another with --base-port or "
+                "MESSENGER_BASE_PORT"
             ) from None

@@ -1,9 +1,9 @@
 """The cursors of one partition in RocksDB: the fold of the compacted topic `cursors`, merged by
 maximum.
 
-    b"h"                                      Header
-    b"c" conversation \\0 user \\0 device       seq, time; for `device` see schemas.events.CursorRecord
-    b"i" user \\0 device \\0 conversation       the same device has a cursor there
+    b"h"                                   Header
+    b"c" conversation \\0 user \\0 device    seq, time; `device` as in schemas.events.CursorRecord
+    b"i" user \\0 device \\0 conversation    the same device has a cursor there
 
 It may be behind its topic and is never ahead of it: a cursor is written here when Kafka has it.
 """

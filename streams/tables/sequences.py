@@ -1,14 +1,14 @@
 """The sequencer's table of one partition in RocksDB: the fold of `messages` up to a log offset,
 never ahead of it (R1).
 
-    b"h"                                        Header
-    b"s" conversation                           last sequence number, its log time
-    b"o" conversation \\0 sender \\0 outbox       last taken ordinal, its log time
-    b"a" conversation \\0 sender \\0 outbox n     answers to a run of ordinals, the first of them mod 128 = n
-    b"m" conversation \\0 seq                     places from seq on (R9): pairs of a seq and the offset
-                                                of the log record that brings it, and maybe some
-                                                that follow it
-    b"u" user \\0 conversation                    a conversation of the user that has a message
+    b"h"                                     Header
+    b"s" conversation                        last sequence number, its log time
+    b"o" conversation \\0 sender \\0 outbox    last taken ordinal, its log time
+    b"a" conversation \\0 sender \\0 outbox n  answers to a run of ordinals; the first is n mod 128
+    b"m" conversation \\0 seq                  places from seq on (R9): pairs of a seq and the
+                                             offset of the log record that brings it, and maybe
+                                             some that follow it
+    b"u" user \\0 conversation                 a conversation of the user that has a message
 
 Answers are written as they come, one row for each run of ordinals, so that no row is read to write
 another. A run ends before a multiple of 8, so 8 lookups find an answer. Rows are named modulo 128,

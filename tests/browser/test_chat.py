@@ -125,12 +125,14 @@ def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(
     bob.execute_script(
         "Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true });"
         "const draw = window.requestAnimationFrame.bind(window); window.away = true;"
-        "window.requestAnimationFrame = (picture) => window.away ? (window.undrawn = picture) : draw(picture);"
+        "window.requestAnimationFrame = (picture) => window.away ? (window.undrawn = picture) : "
+        "draw(picture);"
     )  # as a browser does with a tab in the background
     say(alice, "not seen")
     wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ delivered")])
     bob.execute_script(
-        "window.away = false; window.undrawn(); document.dispatchEvent(new Event('visibilitychange'))"
+        "window.away = false; window.undrawn(); document.dispatchEvent(new "
+        "Event('visibilitychange'))"
     )
     wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ read")])
 

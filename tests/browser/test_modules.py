@@ -1,4 +1,5 @@
-"""The page's modules by themselves, in the browser they are for; test_vectors.py holds the device."""
+"""The page's modules by themselves, in the browser they are for; test_vectors.py holds the
+device."""
 
 from typing import Any
 
@@ -21,15 +22,20 @@ const done = arguments[arguments.length - 1];
   const { Store } = await import("/store.js");
   const { Client } = await import("/client.js");
   const { Presence } = await import("/presence.js");
-  const shown = (store) => store.open("bob").messages.map(({ seq, body, state }) => [seq, body, state]);
-  const message = (seq, from, key, body) => ({ conversation: "alice:bob", seq, from, key, time: 1, body });
+  const shown = (store) =>
+    store.open("bob").messages.map(({ seq, body, state }) => [seq, body, state]);
+  const message = (seq, from, key, body) =>
+    ({ conversation: "alice:bob", seq, from, key, time: 1, body });
   const pause = (ms) => new Promise((passed) => setTimeout(passed, ms));
-  // A client of alice on a connection that a test plays: `say` a frame to it, and see what it `sent`.
+  // A client of alice on a connection that a test plays: `say` a frame to it, and see what it
+  // `sent`.
   const start = (disk = {}) => {
     const sent = [], handlers = {};
-    const connection = { online: false, send: (frames) => sent.push(...frames), renew() {}, stop() {} };
+    const send = (frames) => sent.push(...frames);
+    const connection = { online: false, send, renew() {}, stop() {} };
     const kept = { device: "phone", stored: {}, save: async () => {}, ...disk };
-    const client = new Client("alice", "token", kept, { changed() {}, loggedOut() {} }, (address, token, device, given) => {
+    const watcher = { changed() {}, loggedOut() {} };
+    const client = new Client("alice", "token", kept, watcher, (address, token, device, given) => {
       Object.assign(handlers, given);
       return connection;
     });
@@ -104,7 +110,8 @@ def test_the_page_keeps_a_bounded_number_of_messages(page: webdriver.Chrome) -> 
         page,
         """
         const store = new Store("alice");
-        for (let seq = 1; seq <= 1200; seq++) store.place(message(seq, "bob", `k${seq}`, `body ${seq}`));
+        for (let seq = 1; seq <= 1200; seq++)
+          store.place(message(seq, "bob", `k${seq}`, `body ${seq}`));
         const { messages } = store.open("bob");
         return [messages.length, messages[0].seq, messages.at(-1).seq];
         """,
@@ -122,7 +129,8 @@ def test_what_there_was_before_the_page_is_brought_back_when_opened(page: webdri
         client.look("bob", 0, false);
         client.look("bob", 0, false);
         const { after } = sent.find(({ t }) => t === "history");
-        return [before, after, client.picture(null).contacts.map(({ contact, unread }) => [contact, unread])];
+        const contacts = client.picture(null).contacts;
+        return [before, after, contacts.map(({ contact, unread }) => [contact, unread])];
         """,
     ) == [0, 150, [["bob", 250], ["carol", 3]]]
 
@@ -136,7 +144,8 @@ def test_scrolling_back_asks_for_older_pages_until_there_is_nothing_before(
         const { client, sent, say, begin } = start();
         const said = (...seqs) => seqs.map((seq) => message(seq, "bob", `k${seq}`, `body ${seq}`));
         const asked = () => sent.filter(({ before }) => before);
-        const answer = (fields) => say({ t: "page", id: asked().at(-1).id, conversation: "alice:bob", known: 7, ...fields });
+        const answer = (fields) =>
+          say({ t: "page", id: asked().at(-1).id, conversation: "alice:bob", known: 7, ...fields });
         client.look("bob", 0, true);
         begin();
         say({ t: "error", id: 99, code: 122, retry: false });
@@ -161,11 +170,14 @@ def test_what_is_shown_was_received_and_what_is_looked_at_was_read(page: webdriv
         """
         const { client, sent, say, begin } = start();
         begin();
-        ["bob", "alice", "bob"].forEach((from, index) => say({ t: "message", ...message(index + 1, from, `k${index}`, "body") }));
-        const receipts = () => sent.filter(({ t }) => ["read", "received"].includes(t)).map(({ t, seq }) => [t, seq]);
+        ["bob", "alice", "bob"].forEach((from, index) =>
+          say({ t: "message", ...message(index + 1, from, `k${index}`, "body") }));
+        const receipts = () =>
+          sent.filter(({ t }) => ["read", "received"].includes(t)).map(({ t, seq }) => [t, seq]);
         const before = [receipts(), client.picture("bob").contacts[0].unread];
         client.look("bob", 99, false);
-        return [...before, receipts().slice(before[0].length), client.picture("bob").contacts[0].unread];
+        const later = receipts().slice(before[0].length);
+        return [...before, later, client.picture("bob").contacts[0].unread];
         """,
     ) == [[["received", 1], ["read", 2], ["read", 2], ["received", 3]], 1, [["read", 3]], 0]
 
@@ -192,8 +204,9 @@ def test_who_writes_stops_with_a_message_or_after_a_while(page: webdriver.Chrome
         const presence = new Presence();
         presence.wrote("bob", 0);
         presence.wrote("carol", 1000);
-        const writing = [presence.text("bob", { online: true }), presence.wakeAt(), presence.passed(5999)];
-        const passed = [presence.passed(6000), presence.text("bob", { online: true }), presence.wakeAt()];
+        const text = () => presence.text("bob", { online: true });
+        const writing = [text(), presence.wakeAt(), presence.passed(5999)];
+        const passed = [presence.passed(6000), text(), presence.wakeAt()];
         presence.stopped("carol");
         return [writing, passed, presence.text("carol"), presence.wakeAt()];
         """,

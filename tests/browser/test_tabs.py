@@ -84,7 +84,8 @@ def test_a_browser_is_told_why_it_was_sent_away(stack: Stack, open_page: Open) -
             open_page(stack.gateway_urls[0]),
             """
         const socket = new WebSocket(new URL("/v1/socket", location.href.replace("http", "ws")));
-        socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: 1, token: "none", device: "d" }));
+        const hello = { t: "hello", id: 1, version: 1, token: "none", device: "d" };
+        socket.onopen = () => socket.send(JSON.stringify(hello));
         return new Promise((closed) => { socket.onclose = ({ code }) => closed(code); });
         """,
         )
@@ -294,7 +295,8 @@ def run(page: webdriver.Chrome, script: str) -> object:
     """What a script returns that may await."""
     result = page.execute_async_script(
         "const done = arguments[arguments.length - 1];"
-        f"(async () => {{ {script} }})().then((value) => done({{ value }}), (error) => done({{ error: String(error.stack) }}));"
+        f"(async () => {{ {script} }})().then((value) => done({{ value }}), (error) => "
+        f"done({{ error: String(error.stack) }}));"
     )
     assert "error" not in result, result["error"]
     return result["value"]
@@ -307,26 +309,30 @@ def test_a_tab_that_does_not_look_again_gets_no_more_than_one_picture(
         open_page(stack.gateway_urls[0]),
         """
         const { Tabs } = await import("/tabs.js"), { claimFree } = await import("/claim.js");
-        const { token } = await (await fetch("/v1/login", { method: "POST", body: '{"user":"look-alice"}' })).json();
+        const login = { method: "POST", body: '{"user":"look-alice"}' };
+        const { token } = await (await fetch("/v1/login", login)).json();
         const tabs = new Tabs("look-alice", claimFree);
         const open = async () => {
           const { port1, port2 } = new MessageChannel(), got = [];
           tabs.add(port2);
           port1.onmessage = ({ data }) => got.push(data);
           const next = async (t) => {
-            while (!got.some((message) => message.t === t)) await new Promise((resolve) => setTimeout(resolve, 5));
+            while (!got.some((message) => message.t === t))
+              await new Promise((resolve) => setTimeout(resolve, 5));
             return got.splice(got.findIndex((message) => message.t === t), 1)[0];
           };
           port1.postMessage({ t: "attach", token });
           await next("attached");
-          const look = (seen) => port1.postMessage({ t: "look", contact: "look-bob", seen, read: 0, older: false });
+          const look = (seen) =>
+            port1.postMessage({ t: "look", contact: "look-bob", seen, read: 0, older: false });
           return { port1, got, next, look };
         };
         const early = await open();
         early.look(-1);
         early.look((await early.next("picture")).version);
         for (let number = 0; number < 20; number++) {
-          early.port1.postMessage({ t: "send", contact: "look-bob", key: `${number}`.padStart(32, "0"), body: `${number}` });
+          const key = `${number}`.padStart(32, "0");
+          early.port1.postMessage({ t: "send", contact: "look-bob", key, body: `${number}` });
           await early.next("safe");
         }
         const late = await open();
@@ -345,7 +351,8 @@ def test_what_is_sent_before_the_device_is_there_waits_and_is_bounded(
         open_page(stack.gateway_urls[0]),
         """
         const { Link } = await import("/link.js");
-        const { token } = await (await fetch("/v1/login", { method: "POST", body: '{"user":"wait-alice"}' })).json();
+        const login = { method: "POST", body: '{"user":"wait-alice"}' };
+        const { token } = await (await fetch("/v1/login", login)).json();
         let taken = 0, bodies = [];
         const link = new Link("wait-alice", token, {
           attached() {},
@@ -356,7 +363,8 @@ def test_what_is_sent_before_the_device_is_there_waits_and_is_bounded(
         });
         link.look({ contact: "wait-bob", seen: -1, read: 0, older: false });
         while (link.send("wait-bob", `${taken}`)) taken++;
-        while (bodies.length < taken || link.unsafe.size) await new Promise((resolve) => setTimeout(resolve, 5));
+        while (bodies.length < taken || link.unsafe.size)
+          await new Promise((resolve) => setTimeout(resolve, 5));
         return [taken, bodies, link.send("wait-bob", "more")];
         """,
     ) == [100, list(range(100)), True]

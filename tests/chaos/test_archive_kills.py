@@ -60,7 +60,8 @@ async def judge(lab: Stack, load: Load, reader: ArchiveReader) -> None:
     began = time.monotonic()
     messages, rows = await wait_equal(lab, 60)
     print(
-        f"{messages} messages, {rows} rows; equal {time.monotonic() - began:.1f} s after the last was sent"
+        f"{messages} messages, {rows} rows; equal {time.monotonic() - began:.1f} s after the last "
+        "was sent"
     )
     print(f"{reader.pages} pages read, {reader.unavailable} times not available")
     check = await asyncio.to_thread(lab.run, "archive", "check")

@@ -48,8 +48,10 @@ async def test_a_node_that_was_paused_takes_no_device_back(lab: Stack, talk: Tal
         reader, writer = await asyncio.open_connection(paused.hostname, paused.port)
         try:
             writer.write(
-                f"GET /v1/socket HTTP/1.1\r\nHost: {paused.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+                f"GET /v1/socket HTTP/1.1\r\nHost: {paused.netloc}\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Version: 13\r\n\r\n".encode()
             )
             writer.write(raw_frame(hello(lab, bob, "phone"), 1))
             await asyncio.sleep(2 * CLOCKS_MS / 1000)

@@ -50,6 +50,7 @@ async def test_pages_while_the_owners_are_killed(lab: Stack, talk: Talk) -> None
                 after = (after + 100) % COUNT
             await asyncio.to_thread(lab.wait_healthy)
         print(
-            f"without a page for at most {longest:.1f} s; {refused} times told to try later, {pending} times without heads"
+            f"without a page for at most {longest:.1f} s; {refused} times told to try later, "
+            f"{pending} times without heads"
         )
         assert longest < 8

@@ -141,7 +141,7 @@ def differences(talk: Talk, last: dict[str, int]) -> list[str]:
     return wrong
 
 
-async def test_device_receives_its_gateway_dies_before_the_receipt_leaves_it_comes_back_on_another_node(
+async def test_device_receives_its_gateway_dies_before_the_receipt_leaves_it_comes_back_on_another_node(  # noqa: E501
     lab: Stack, talk: Talk
 ) -> None:
     alice = await talk.join("alice", gateway=0)

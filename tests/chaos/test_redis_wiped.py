@@ -122,7 +122,7 @@ async def test_conversations_begin_before_and_while_it_happens(
     await judged()
 
 
-async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_that_never_reconnects(
+async def test_emptied_then_the_first_message_of_a_new_conversation_to_a_device_that_never_reconnects(  # noqa: E501
     lab: Stack, talk: Talk, redis: RedisClient
 ) -> None:
     alice, bob = await talk.join("alice"), await talk.join("bob")

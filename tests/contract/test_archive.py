@@ -186,7 +186,8 @@ async def test_a_users_conversations_are_asked_in_sql(clickhouse: ClickHouse) ->
     await archive.close()
     found = clickhouse.ask(
         "analyst",
-        "SELECT conversation, max(seq), toUnixTimestamp64Milli(max(time)) FROM archive.user_conversations "
+        "SELECT conversation, max(seq), toUnixTimestamp64Milli(max(time)) FROM "
+        "archive.user_conversations "
         "WHERE user = 'alice' GROUP BY conversation ORDER BY conversation",
     )
     assert found.splitlines() == [f"alice:bob\t3\t{START + 3}", f"alice:carol\t1\t{START + 9}"]
@@ -308,7 +309,8 @@ def test_migrations_by_two_at_once_and_a_newer_archive(clickhouse: ClickHouse) -
         assert applied == []
         clickhouse.ask(
             "admin",
-            f"INSERT INTO archive.migrations (number, name) VALUES ({latest + 1}, 'from the future')",
+            f"INSERT INTO archive.migrations (number, name) VALUES ({latest + 1}, 'from the "
+            "future')",
         )
         with pytest.raises(ArchiveNewer):
             first.migrate(lambda migration: None)

@@ -102,7 +102,10 @@ async def test_a_cursor_that_comes_again_keeps_its_earliest_time(
     for number, at in enumerate((40, 20, 60)):
         rows = [cursor(DELIVERED, 7, at), cursor(READ, 7, at + number)]
         await (kept if memory else archive).insert_cursors(rows, f"token {number}")
-    text = "SELECT conversation, user, kind, up_to, toUnixTimestamp64Milli(time) FROM archive.exact_cursors"
+    text = (
+        "SELECT conversation, user, kind, up_to, toUnixTimestamp64Milli(time) FROM "
+        "archive.exact_cursors"
+    )
     found = (
         {(*place, at) for place, at in kept.cursors.items()} if memory else set(admin.query(text))
     )
@@ -124,7 +127,10 @@ async def test_one_cursor_stands_for_many_messages(
         (70, None),
         (None, None),
     ]
-    advances = "SELECT user, kind, after, up_to FROM archive.exact_cursors WHERE conversation = 'alice:bob' ORDER BY kind, up_to"
+    advances = (
+        "SELECT user, kind, after, up_to FROM archive.exact_cursors WHERE conversation = "
+        "'alice:bob' ORDER BY kind, up_to"
+    )
     assert analyst.query(advances) == [
         ("bob", DELIVERED, 0, 2),
         ("bob", DELIVERED, 2, 5),

@@ -32,7 +32,8 @@ def in_log(stack: Stack) -> set[tuple[Any, ...]]:
 def in_archive(admin: ArchiveAdmin) -> list[tuple[Any, ...]]:
     """Every row that a reader sees."""
     text = (
-        "SELECT conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version "
+        "SELECT conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), "
+        "version "
         "FROM archive.messages FINAL SETTINGS do_not_merge_across_partitions_select_final = 1"
     )
     return admin.query(text)

@@ -1,5 +1,5 @@
-"""A scriptable gateway in memory that misbehaves on demand: drops, delays, reorders, repeats, closes
-with any code. It is the Dialer of a client."""
+"""A scriptable gateway in memory that misbehaves on demand: drops, delays, reorders, repeats,
+closes with any code. It is the Dialer of a client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -117,7 +117,8 @@ def differences(truth: Truth, views: Sequence[View]) -> list[str]:
             read = truth.marks.get((name, view.user), (0, 0))[1]
             if view.unread.get(name) != len(messages) - read:
                 wrong.append(
-                    f"{view.name}: {view.unread.get(name)} of {name} are unread, {read} of {len(messages)} are read"
+                    f"{view.name}: {view.unread.get(name)} of {name} are unread, {read} of "
+                    f"{len(messages)} are read"
                 )
             if any(
                 message.sender == view.user and message.seq > read
@@ -131,7 +132,8 @@ def differences(truth: Truth, views: Sequence[View]) -> list[str]:
                 )
             elif seen != last_seen.setdefault(other, seen):
                 wrong.append(
-                    f"{view.name} shows {other} last seen at {seen}, another device at {last_seen[other]}"
+                    f"{view.name} shows {other} last seen at {seen}, another device at "
+                    f"{last_seen[other]}"
                 )
     return wrong
 
@@ -141,10 +143,12 @@ def _messages(name: str, view: View, messages: Sequence[Shown]) -> list[str]:
     begun = shown[0].seq - 1 if shown else len(messages)
     if begun > view.history.get(name, 0):
         return [
-            f"of {name} it shows nothing up to {begun}, and history is what is up to {view.history.get(name, 0)}"
+            f"of {name} it shows nothing up to {begun}, and history is what is up to "
+            f"{view.history.get(name, 0)}"
         ]
     if [*messages[:begun], *shown] != list(messages):
         return [
-            f"of {name} it shows {[message.seq for message in shown]}, and the log has {len(messages)}"
+            f"of {name} it shows {[message.seq for message in shown]}, and the log has "
+            f"{len(messages)}"
         ]
     return []

@@ -36,8 +36,10 @@ class RawSocket:
         await asyncio.get_running_loop().sock_connect(plain, (to.hostname, to.port))
         reader, writer = await asyncio.open_connection(sock=plain, limit=4096)
         writer.write(
-            f"GET /v1/socket HTTP/1.1\r\nHost: {to.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            f"GET /v1/socket HTTP/1.1\r\nHost: {to.netloc}\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         status = await reader.readuntil(b"\r\n\r\n")
         if not status.startswith(b"HTTP/1.1 101"):

@@ -106,7 +106,8 @@ def test_check_finds_what_is_missing_twice_and_different(own: Stack, admin: Arch
     good = admin.found([("arch-a1:arch-b1", seq) for seq in (10, 11, 12)])
     first, second, third = sorted(good, key=lambda row: row.seq)
     admin.run(
-        f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' AND seq = {first.seq} "
+        f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' AND seq "
+        f"= {first.seq} "
         "SETTINGS mutations_sync = 2",
     )
     admin.insert(
@@ -129,7 +130,8 @@ def test_check_finds_what_is_missing_twice_and_different(own: Stack, admin: Arch
     )
     for _ in range(2):
         admin.run(
-            f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' SETTINGS mutations_sync = 2"
+            f"ALTER TABLE archive.messages DELETE WHERE conversation = '{first.conversation}' "
+            "SETTINGS mutations_sync = 2"
         )
         filled = own.run("archive", "rebuild", "--from-log")
         assert (filled.returncode, "filled: 300\n" in filled.stdout) == (0, True), filled.stdout
@@ -171,7 +173,8 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
     own.run("send", "--as", "alice", "--to", "bob", "later than the backup", check=True)
     wait_for(lambda: equal(own, admin))
     admin.run(
-        "ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' SETTINGS mutations_sync = 2"
+        "ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' SETTINGS "
+        "mutations_sync = 2"
     )
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr

@@ -56,7 +56,10 @@ def in_topic(stack: Stack) -> set[CursorRow]:
 
 
 def in_archive(admin: ArchiveAdmin) -> list[CursorRow]:
-    text = "SELECT conversation, user, kind, up_to, toUnixTimestamp64Milli(time) FROM archive.cursors FINAL"
+    text = (
+        "SELECT conversation, user, kind, up_to, toUnixTimestamp64Milli(time) FROM archive.cursors "
+        "FINAL"
+    )
     return [CursorRow(*row) for row in admin.query(text)]
 
 
@@ -67,7 +70,10 @@ def equal(stack: Stack, admin: ArchiveAdmin) -> bool:
 
 def delivered_and_read(admin: ArchiveAdmin, conversation: str) -> tuple[int, int, int]:
     """(messages, delivered, read) of a conversation."""
-    text = f"SELECT count(), count(delivered), count(read) FROM archive.message_times WHERE conversation = '{conversation}'"
+    text = (
+        "SELECT count(), count(delivered), count(read) FROM archive.message_times WHERE "
+        f"conversation = '{conversation}'"
+    )
     ((messages, delivered, read),) = admin.query(text)
     return messages, delivered, read
 
@@ -90,14 +96,16 @@ async def test_many_messages_are_few_rows_with_the_times_that_people_see(
         mark = alice.device.mark(conversation, bobs)
         ((last_delivered, last_read, early),) = admin.query(
             "SELECT toUnixTimestamp64Milli(max(delivered)), toUnixTimestamp64Milli(max(read)), "
-            f"countIf(delivered < sent OR read < delivered) FROM archive.message_times WHERE conversation = '{conversation}'"
+            "countIf(delivered < sent OR read < delivered) FROM archive.message_times WHERE "
+            f"conversation = '{conversation}'"
         )
         assert (last_delivered, last_read, early) == (mark.received_at, mark.read_at, 0)
         assert last_delivered > began
         await eventually(lambda: equal(own, admin))
         rows = len([row for row in in_archive(admin) if row.user == bobs])
         print(
-            f"{rows} rows for 601 messages delivered and 250 read; {len(in_archive(admin)) - rows} of the sender"
+            f"{rows} rows for 601 messages delivered and 250 read; {len(in_archive(admin)) - rows} "
+            "of the sender"
         )
         assert rows < 10
 
@@ -121,7 +129,8 @@ async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(
         assert {partition["status"] for partition in page["partitions"]} == {"running"}
         stored = admin.query("SELECT count() FROM archive.cursors")[0][0]
         print(
-            f"{stored} rows on disk, {len(in_archive(admin))} cursors, {len(talk.accepted)} messages"
+            f"{stored} rows on disk, {len(in_archive(admin))} cursors, {len(talk.accepted)} "
+            "messages"
         )
     check = await asyncio.to_thread(own.run, "archive", "check")
     assert check.returncode == 0, check.stdout + check.stderr
@@ -162,7 +171,8 @@ async def test_a_backup_from_before_there_were_cursors_is_restored_too(
     admin.run(f"BACKUP DATABASE archive EXCEPT TABLES {newer} TO File('{folder}')")
     admin.migrate(lambda migration: None)
     admin.run(
-        "ALTER TABLE archive.messages DELETE WHERE startsWith(conversation, 'killed') SETTINGS mutations_sync = 2"
+        "ALTER TABLE archive.messages DELETE WHERE startsWith(conversation, 'killed') SETTINGS "
+        "mutations_sync = 2"
     )
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr

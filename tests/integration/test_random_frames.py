@@ -153,7 +153,8 @@ async def test_random_frames_leave_it_serving(quiet: Stack) -> None:
         grown = resident_kib(stack) - before
         print(dict(sorted(tally.items())))
         print(
-            f"beside it {said} messages, gaps of at most {talk.longest_gap:.2f} s; grown by {grown} KiB"
+            f"beside it {said} messages, gaps of at most {talk.longest_gap:.2f} s; grown by "
+            f"{grown} KiB"
         )
         assert grown < MAX_GROWTH_KIB
         for name in (

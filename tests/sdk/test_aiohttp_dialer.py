@@ -115,7 +115,8 @@ async def test_a_write_to_a_peer_that_reads_no_more_ends_with_the_link() -> None
 
 
 async def test_a_task_that_is_cancelled_while_its_link_ends_is_cancelled() -> None:
-    """Once the end of the link hid the cancellation, and closing the client never came to an end."""
+    """Once the end of the link hid the cancellation, and closing the client never came to an
+    end."""
     gone = asyncio.Event()
 
     async def script(_: web.WebSocketResponse, request: web.Request) -> None:

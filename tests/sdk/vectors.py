@@ -1,5 +1,5 @@
-"""Plays the vectors of clients/vectors on the device of the Python SDK; its README tells the format.
-tests/browser/vectors.js does the same for the page's device."""
+"""Plays the vectors of clients/vectors on the device of the Python SDK; its README tells the
+format. tests/browser/vectors.js does the same for the page's device."""
 
 import itertools
 import json

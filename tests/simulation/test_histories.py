@@ -44,7 +44,10 @@ def _trace(seed: int) -> str:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_seed_gives_the_same_history_to_the_byte(seed: int) -> None:
     """Also in another process, where sets and hashes have another order."""
-    program = f"import sys; from tests.simulation.test_histories import _trace; sys.stdout.write(_trace({seed}))"
+    program = (
+        "import sys; from tests.simulation.test_histories import _trace; "
+        f"sys.stdout.write(_trace({seed}))"
+    )
     other = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONHASHSEED": str(seed)},

@@ -60,7 +60,7 @@ def test_there_is_a_service_for_each_part_of_the_local_stack_with_its_command_an
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where_they_are_looked_for(
+def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where_they_should(
     name: str,
 ) -> None:
     service = OURS[name]

@@ -32,7 +32,8 @@ def test_a_state_directory_that_cannot_be_written_to_is_named(tmp_path: Path) ->
     ended = start(MESSENGER_STATE_DIR=str(tmp_path / "file" / "state"))
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
-        f"messenger: MESSENGER_STATE_DIR: {tmp_path}/file/state cannot be written to: Not a directory"
+        f"messenger: MESSENGER_STATE_DIR: {tmp_path}/file/state cannot be written to: Not a "
+        "directory"
     ]
 
 

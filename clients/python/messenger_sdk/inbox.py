@@ -74,8 +74,8 @@ class Inbox:
         return [marks for conversation in heads.heads for marks in self._marks_of(conversation)]
 
     def gone(self, error: frames.Error, now: float) -> News | None:
-        """An error has come. Returns what can be shown because of it; None if it answers no question
-        of catching up."""
+        """An error has come. Returns what can be shown because of it; None if it answers no
+        question of catching up."""
         shown = self.catching_up.error(error, now)
         return None if shown is None else self._show("", shown)
 

@@ -1,8 +1,8 @@
 """The marks of both users of each conversation, as a device knows them, and the receipts it sends.
 Pure.
 
-A receipt holds for all messages up to its seq. The device keeps the highest of each conversation and
-sends it once. It sends it again if the server's marks do not show it: a receipt of an earlier
+A receipt holds for all messages up to its seq. The device keeps the highest of each conversation
+and sends it once. It sends it again if the server's marks do not show it: a receipt of an earlier
 session may have been lost, or the server did not take it. Times are seconds of any one clock.
 """
 

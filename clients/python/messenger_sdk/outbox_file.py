@@ -20,7 +20,8 @@ from messenger_sdk.storage import (
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS lanes (
-    recipient TEXT PRIMARY KEY, outbox TEXT NOT NULL, next_ordinal INTEGER NOT NULL, round INTEGER NOT NULL
+    recipient TEXT PRIMARY KEY, outbox TEXT NOT NULL,
+    next_ordinal INTEGER NOT NULL, round INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sends (
     place INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,5 +1,5 @@
-"""What a device has shown, in a SQLite file: after a restart it goes on where it was, and shows what
-came meanwhile."""
+"""What a device has shown, in a SQLite file: after a restart it goes on where it was, and shows
+what came meanwhile."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from messenger_sdk.storage import LogBegun, LogForgotten, Note, ShownUpTo, Store
 
 _TABLES = "shown", "received", "read"
 _SCHEMA = "".join(
-    f"CREATE TABLE IF NOT EXISTS {table} (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;"
+    f"CREATE TABLE IF NOT EXISTS {table} (conversation TEXT PRIMARY KEY, seq INTEGER NOT NULL) "
+    "WITHOUT ROWID;"
     for table in _TABLES
 )
 _SHOW, _RECEIVE, _READ = (

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from schemas.frames import MAX_SYNC_CONVERSATIONS, Message, Sync
 
 MAX_BUFFERED = 200
-"""Early messages that are buffered of one conversation. Those beyond come again in the pages that are
-asked for."""
+"""Early messages that are buffered of one conversation. Those beyond come again in the pages that
+are asked for."""
 MAX_BUFFERED_IN_ALL = 2000
 
 
