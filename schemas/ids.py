@@ -75,7 +75,7 @@ def members_of_valid(conversation: str) -> tuple[str, str]:
 
 def peer_of(conversation: str, user: str) -> str:
     """The other user of a valid conversation id, of which `user` is one."""
-    first, second = members_of_valid(conversation)
+    first, _, second = conversation.partition(":")
     return second if user == first else first
 
 

@@ -6,7 +6,7 @@ read from the log.
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import islice
 
 from agents.rules.batch import Batch
@@ -71,6 +71,10 @@ class Backlog:
     def held(self, after: int) -> list[Batch] | None:
         """The batches after an input offset, as many as one lookup should carry; None if memory
         lacks the first of them."""
+        if self._held:
+            newest = self._held[-1][0]
+            if newest.first <= after + 1 <= newest.last:
+                return [newest]
         index = bisect_right(self._held, after, key=_last)
         batches: list[Batch] = []
         count = 0
@@ -113,8 +117,10 @@ class Backlog:
             self._bytes -= held.popleft()[1]
 
 
-def contents(batches: Iterable[Batch], after: int) -> tuple[list[Taken], list[Repeat | OutOfStep]]:
+def contents(batches: Sequence[Batch], after: int) -> tuple[list[Taken], list[Repeat | OutOfStep]]:
     """What consecutive batches have taken after an input offset, and their answers."""
+    if len(batches) == 1 and batches[0].first > after:
+        return batches[0].outcome.taken, batches[0].outcome.answers
     taken: list[Taken] = []
     answers: list[Repeat | OutOfStep] = []
     for batch in batches:

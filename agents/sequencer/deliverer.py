@@ -18,7 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from agents.rules.batch import Batch
-from agents.rules.fanout import Routes, begun_in, deliveries, users_of
+from agents.rules.fanout import begun_in, deliveries, users_of
 from agents.rules.fold import OutOfStep, Repeat
 from agents.sequencer.backlog import Backlog, contents
 from agents.sequencer.ports import DeliveryPort
@@ -51,6 +51,8 @@ class Deliverer:
         self._refused: set[int] = set()
         """Slots of which a record was lost."""
         self._catching_up: Sequence[int] = ()
+        self._crowded = False
+        """The chain waits for room."""
         self._wake = asyncio.Event()
         self._reports = asyncio.Event()
         """A slot was left behind, or Kafka has reported on something sent to one that is."""
@@ -134,6 +136,7 @@ class Deliverer:
     async def _room(self) -> None:
         """Wait for acknowledgements; leave behind the slots that have kept the chain full for too
         long."""
+        self._crowded = True
         while self._steps.full:
             for slot in self._steps.late(asyncio.get_running_loop().time()):
                 self._steps.leave_behind(slot)
@@ -142,6 +145,7 @@ class Deliverer:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STUCK_SECONDS / 4):
                     await self._wake.wait()
+        self._crowded = False
 
     async def _events(
         self, taken: list[Taken], answers: list[Repeat | OutOfStep]
@@ -151,17 +155,13 @@ class Deliverer:
         if not users:
             return {}
         asked, begun = list(users), begun_in(taken)
-        routes = await self._retry(lambda: self._lookup(asked, begun))
-        return deliveries(taken, answers, routes)
-
-    async def _lookup(self, users: list[str], begun: list[str]) -> Routes:
         try:
-            routes = await self._io.lookup(users, begun)
+            routes = await self._io.lookup(asked, begun)
         except RedisUnavailable:
             self.waiting_for_redis = True
-            raise
-        self.waiting_for_redis = False
-        return routes
+            routes = await self._retry(lambda: self._io.lookup(asked, begun))
+            self.waiting_for_redis = False
+        return deliveries(taken, answers, routes)
 
     async def _send(self, slot: int, events: Sequence[Delivered], step: Step) -> None:
         for value in encode_deliveries(events) if events else ():
@@ -174,16 +174,18 @@ class Deliverer:
                     await asyncio.sleep(_FIRST_SECONDS)
 
     def _reported(self, slot: int, step: Step, ok: bool) -> None:
-        full = self._steps.full
+        steps = self._steps
+        delivered = steps.delivered
         if not ok:
             self._refused.add(slot)
-        if self._steps.reported(slot, step, ok):
+        if steps.reported(slot, step, ok):
             self._left_behind(slot, "has lost a delivery")
-        if self._steps.owed:
+        if steps.owed:
             self._reports.set()
-        if full:
+        if steps.delivered != delivered:
+            self._backlog.delivered(steps.delivered)
+        if self._crowded:
             self._wake.set()
-        self._settled()
 
     def _settled(self) -> None:
         self._backlog.needed(self._steps.needed)
@@ -262,10 +264,11 @@ class Deliverer:
             await self._send(slot, events.get(slot, ()), step)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STUCK_SECONDS):
-                while not all(self._steps.idle(slot) for slot in slots):
+                while step.waiting:
                     self._reports.clear()
                     await self._reports.wait()
-        served = [s for s in slots if self._steps.idle(s) and s not in self._refused]
+        served = [s for s in slots if s not in step.waiting and s not in self._refused]
+        self._steps.give_up(step)
         self._steps.has(served, to)
         self._settled()
         return served

@@ -6,7 +6,7 @@ left behind: then it is in no step, and is owed everything after an input offset
 """
 
 from bisect import insort
-from collections import Counter, deque
+from collections import deque
 
 MAX_UNDER_WAY = 200
 """Steps that are not acknowledged; beyond them nothing more is delivered."""
@@ -40,8 +40,8 @@ class Steps:
         """Slot left behind → it has everything up to this input offset."""
         self._steps: deque[Step] = deque()
         """In the order of `after`."""
-        self._unreported: Counter[int] = Counter()
-        """Slot → records on which Kafka has not reported."""
+        self._unreported: dict[int, int] = {}
+        """Slot → records that are in no step any more, and on which Kafka has not reported."""
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -73,7 +73,6 @@ class Steps:
     def sending(self, slot: int, step: Step) -> None:
         """A record of a step goes to a slot."""
         step.waiting[slot] = step.waiting.get(slot, 0) + 1
-        self._unreported[slot] += 1
 
     def end(self, step: Step) -> None:
         """Everything of a step is sent."""
@@ -82,26 +81,43 @@ class Steps:
 
     def reported(self, slot: int, step: Step, ok: bool) -> bool:
         """Kafka has, or has not, taken a record; True if the slot is left behind for that."""
-        self._unreported[slot] -= 1
-        if not self._unreported[slot]:
-            del self._unreported[slot]
-        lost = not ok and slot in step.waiting and slot not in self.owed
-        if lost:
-            self.leave_behind(slot)
         waiting = step.waiting.get(slot, 0)
+        if not ok and waiting and slot not in self.owed:
+            self.leave_behind(slot)
+            self._count(slot, -1)
+            return True
         if waiting > 1:
             step.waiting[slot] = waiting - 1
         elif waiting:
             del step.waiting[slot]
             if step.ended and not step.waiting:
                 self._settle()
-        return lost
+        else:
+            self._count(slot, -1)
+        return False
 
     def leave_behind(self, slot: int) -> None:
         """Whatever the slot has not acknowledged, and whatever comes, is owed to it."""
-        missed = [step.after for step in self._steps if step.waiting.pop(slot, 0)]
-        self.owed[slot] = min([*missed, self.owed.get(slot, self.sent)])
+        after = self.owed.get(slot, self.sent)
+        for step in self._steps:
+            if waiting := step.waiting.pop(slot, 0):
+                after = min(after, step.after)
+                self._count(slot, waiting)
+        self.owed[slot] = after
         self._settle()
+
+    def give_up(self, step: Step) -> None:
+        """Wait for the reports on a step that is none of the chain's no longer."""
+        for slot, waiting in step.waiting.items():
+            self._count(slot, waiting)
+        step.waiting = {}
+
+    def _count(self, slot: int, change: int) -> None:
+        unreported = self._unreported.get(slot, 0) + change
+        if unreported:
+            self._unreported[slot] = unreported
+        else:
+            self._unreported.pop(slot, None)
 
     def late(self, now: float) -> set[int]:
         """Slots that have not acknowledged something for STUCK_SECONDS."""
@@ -109,8 +125,8 @@ class Steps:
         return {slot for step in self._steps if step.since <= since for slot in step.waiting}
 
     def idle(self, slot: int) -> bool:
-        """Kafka has reported on all that was sent to a slot."""
-        return not self._unreported[slot]
+        """Kafka has reported on all that was sent to a slot before it was left behind."""
+        return slot not in self._unreported
 
     def has(self, slots: list[int], to: int) -> None:
         """Slots left behind have everything up to input offset `to`."""
