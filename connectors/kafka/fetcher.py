@@ -53,16 +53,11 @@ class Fetcher:
     """
 
     def __init__(
-        self,
-        servers: str,
-        topic: str,
-        fetch_bytes: int = 1,
-        dependency: Dependency | None = None,
+        self, servers: str, topic: str, fetch_bytes: int = 1, dependency: Dependency | None = None
     ) -> None:
         self._topic = topic
-        self._watch = ClientWatch(
-            f"the fetcher of {topic}", dependency or Dependency("kafka"), self._stuck
-        )
+        name, reports_to = f"the fetcher of {topic}", dependency or Dependency("kafka")
+        self._watch = ClientWatch(name, reports_to, self._stuck)
         self._conf = client_config.consumer(
             servers,
             self._watch,
@@ -213,11 +208,7 @@ class Fetcher:
             self._assign(position)
 
     def _stuck(self, partitions: Sequence[int]) -> None:
-        log.error(
-            "%s gets nothing of partitions %s from brokers that answer; it begins anew",
-            self._watch.name,
-            partitions,
-        )
+        log.error("%s gets nothing of partitions %s and begins anew", self._watch.name, partitions)
         self._renew = True
 
     def _take_positions(self) -> None:

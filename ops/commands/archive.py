@@ -48,15 +48,12 @@ class ArchiveSettings(Struct, frozen=True):
             raise SettingsError(
                 f"not set: MESSENGER_CLICKHOUSE_ADMIN, and there is no local stack in {self.home}"
             )
-        return clickhouse_url(Home(Path(self.home)), self._stack_port, "admin")
+        home = Home(Path(self.home))
+        return clickhouse_url(home, home.base_port(self.base_port), "admin")
 
     @property
     def kafka_address(self) -> str:
-        return self.kafka or f"127.0.0.1:{self._stack_port + 8}"
-
-    @property
-    def _stack_port(self) -> int:
-        return Home(Path(self.home)).base_port(self.base_port)
+        return self.kafka or f"127.0.0.1:{Home(Path(self.home)).base_port(self.base_port) + 8}"
 
 
 @click.group()
