@@ -137,15 +137,18 @@ class ClickHouseClient:
                     answer = await ask(await self._connected())
             except FAILURES as error:
                 _release(error)
-                meant = translated(self.address, error)
                 if again and _was_cut(error) and clock() - began < _AT_ONCE_SECONDS:
                     again = False
                     continue
-                if isinstance(meant, ArchiveUnavailable):
-                    self._dependency.failed(str(meant), self._name)
-                raise meant from None
+                raise self._reported(error) from None
             self._dependency.succeeded(self._name)
             return answer
+
+    def _reported(self, error: Exception) -> Exception:
+        meant = translated(self.address, error)
+        if isinstance(meant, ArchiveUnavailable):
+            self._dependency.failed(str(meant), self._name)
+        return meant
 
     async def close(self) -> None:
         if self._client is not None:

@@ -330,11 +330,11 @@ def test_migrations_by_two_at_once_and_a_newer_archive(clickhouse: ClickHouse) -
 
 
 async def test_tables_that_were_never_made_say_what_to_run(clickhouse: ClickHouse) -> None:
-    clickhouse.ask("admin", "RENAME DATABASE archive TO archive_away")
+    clickhouse.ask("admin", "RENAME DATABASE archive TO archive_restored")
     archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 5))
     try:
         with pytest.raises(ArchiveRefused, match="messenger archive migrate"):
             await archive.prepare("one")
     finally:
-        clickhouse.ask("admin", "RENAME DATABASE archive_away TO archive")
+        clickhouse.ask("admin", "RENAME DATABASE archive_restored TO archive")
         await archive.close()
