@@ -18,7 +18,7 @@ test: ## set up what is missing, run all tests but the longest kills, on real se
 
 chaos: ## kill every part at every point, ten times each (two hours)
 	@ops/setup.sh test
-	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough $(PYTHON) -m pytest -q tests/chaos tests/property tests/simulation
+	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough MESSENGER_SIMULATION_HOURS=20 $(PYTHON) -m pytest -q tests/chaos tests/property tests/simulation
 
 lint: ## check style, types (mypy --strict) and the direction of imports
 	@ops/setup.sh lint

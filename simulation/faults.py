@@ -202,6 +202,18 @@ def expire_deliveries(world: World, place: int, number: int) -> None:
     world.broker.expire(DELIVERIES, slot, world.broker.log(DELIVERIES, slot).end)
 
 
+def write_garbage(world: World, place: int, number: int) -> None:
+    """Somebody writes what no decoder reads into the input."""
+    value = _pick((b"", b"garbage", b"\x92\x01\x91\x91\xa1?"), number)
+    world.broker.append(SUBMITTED, place % world.shape.partitions, value)
+
+
+def cut_log(world: World, place: int, number: int) -> None:
+    """The log loses its tail, as when a disk lost it; the input still has it."""
+    world.accepted.append("has lost its tail")
+    world.broker.cut_tail(LOG, place % world.shape.partitions, 1 + number % 3)
+
+
 def compact(world: World, place: int, number: int) -> None:
     world.broker.compact(_pick((CURSORS, PRESENCE), place))
 
@@ -296,6 +308,8 @@ ACCIDENTS: Mapping[str, tuple[int, Action]] = {
     "fill producers": (1, fill_producers),
     "expire deliveries": (1, expire_deliveries),
     "compact": (1, compact),
+    "write garbage": (1, write_garbage),
+    "cut log": (0, cut_log),
     "wipe redis": (1, wipe_redis),
     "restart redis": (1, restart_redis),
     "save redis": (1, save_redis),

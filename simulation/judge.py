@@ -16,7 +16,7 @@ from messenger_sdk import SentMessage
 from schemas.codec import decode_log, decode_receipts
 from schemas.events import Receipt, Taken
 from schemas.ids import members_of_valid
-from schemas.topics import LOG, RECEIPTS, SUBMITTED
+from schemas.topics import DEAD_LETTERS, LOG, RECEIPTS, SUBMITTED
 
 if TYPE_CHECKING:
     from simulation.people import App
@@ -50,16 +50,21 @@ class _Log:
     def __init__(self, broker: MemoryBroker, partition: int) -> None:
         self.taken: list[Taken] = []
         self.expected: list[Taken] = []
+        self.dead = 0
+        """Items of the input that no decoder reads."""
         self.position = -1
         self._broker = broker
         self._partition = partition
         self._offset = 0
+        self._cuts = 0
         self._view = InMemoryFoldView()
         self._fold = FoldState(self._view)
 
     def read(self) -> Iterator[str]:
         """Read on in both; yields what is wrong with the log."""
         log = self._broker.log(LOG, self._partition)
+        if log.cuts != self._cuts:
+            self._cuts, self._offset, self.position, self.taken = log.cuts, 0, -1, []
         for record in log.read(self._offset, log.end):
             self._offset = record.offset + 1
             entry = decode_log(record.value)
@@ -72,6 +77,7 @@ class _Log:
         start = self._fold.position + 1
         for batch in fold_records(self._fold, source.read(start, source.end)):
             self.expected += batch.outcome.taken
+            self.dead += len(batch.outcome.dead)
             self._view.take(batch.outcome.taken)
             self._fold.folded(batch.last)
         common = min(len(self.taken), len(self.expected))
@@ -141,6 +147,12 @@ class Judge:
         for log in self._logs:
             if len(log.taken) != len(log.expected):
                 yield f"{len(log.expected) - len(log.taken)} are not in the log yet"
+        dead = sum(log.dead for log in self._logs)
+        letters = sum(
+            world.broker.log(DEAD_LETTERS, number).end for number in range(world.shape.partitions)
+        )
+        if letters < dead:
+            yield f"{dead} items cannot be read, and {letters} were set aside"
         for group, topic in world.inputs().items():
             for number in range(world.shape.partitions):
                 end = world.broker.log(topic, number).end

@@ -97,10 +97,18 @@ async def _heads(
 
 
 async def _seqs(owned: SequencerPartition, conversations: Iterable[str]) -> dict[str, int] | None:
+    """A device may know a message that another owner has delivered, and that is not folded here
+    yet. So "no conversation" is said only after all that is in the input is folded."""
+    wanted = list(conversations)
     table = await owned.current()
+    if table is not None and not all(map(table.seq, wanted)):
+        try:
+            table = await owned.complete()
+        except ReadTimeout:
+            return None
     if table is None:
         return None
-    found = {conversation: table.seq(conversation) for conversation in conversations}
+    found = {conversation: table.seq(conversation) for conversation in wanted}
     return {conversation: seq for conversation, seq in found.items() if seq}
 
 

@@ -17,6 +17,7 @@ export class WatchList {
   set(users, now) {
     this.users = [...new Set(users)].slice(0, WATCHED);
     for (const user of this.presence.keys()) if (!this.users.includes(user)) this.presence.delete(user);
+    this.asked = 0; // an answer that is under way is about other users
     this.askAt = now;
   }
 

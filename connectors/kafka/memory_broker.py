@@ -27,6 +27,8 @@ class PartitionLog:
         self.number = number
         self.start = 0
         self.end = 0
+        self.cuts = 0
+        """How often it has lost its tail."""
         self.leader = True
         """Whether a broker leads it now; without one it is neither read nor written."""
         self.waiting: dict[Callable[[], None], None] = {}
@@ -53,6 +55,7 @@ class PartitionLog:
 
     def cut(self, records: int) -> None:
         """The last records are lost; their offsets are given again."""
+        self.cuts += 1
         self.end = max(self.start, self.end - records)
         self._entries = [entry for entry in self._entries if entry.record.offset < self.end]
 

@@ -43,7 +43,8 @@ class _Watched:
     __slots__ = ("connections", "state")
 
     def __init__(self) -> None:
-        self.connections: set[Watcher] = set()
+        self.connections: dict[Watcher, None] = {}
+        """In the order in which they came."""
         self.state: PresenceState | None = None
 
     def learn(self, state: PresenceState) -> bool:
@@ -132,12 +133,12 @@ class PresenceSubscriptions:
         if users:
             self._watch_sets[connection] = users
         for user in users:
-            self._watched.setdefault(user, _Watched()).connections.add(connection)
+            self._watched.setdefault(user, _Watched()).connections[connection] = None
 
     def _unsubscribe(self, connection: Watcher) -> None:
         for user in self._watch_sets.pop(connection, ()):
             watched = self._watched[user]
-            watched.connections.discard(connection)
+            watched.connections.pop(connection, None)
             if not watched.connections:
                 del self._watched[user]
 
@@ -165,8 +166,9 @@ class PresenceSubscriptions:
     ) -> None:
         watched = self._watched.get(user)
         if watched is not None and (state is None or watched.learn(state)):
-            for connection in watched.connections - {but}:
-                connection.push(frame)
+            for connection in watched.connections:
+                if connection is not but:
+                    connection.push(frame)
 
     def watchers_of(self, user: str) -> Collection[Watcher]:
         """The connections here that watch a user."""

@@ -24,7 +24,7 @@ from connectors.redis.routes import Route
 from schemas.codec import decode_log, encode_event
 from schemas.events import SCHEMA_VERSION, MessageDelivered, MessageSubmitted, SubmittedRecord
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
-from schemas.worker_api import HeadsQuestion, HoldingQuestion
+from schemas.worker_api import HeadsQuestion, HoldingQuestion, SeqsQuestion
 from streams.partition import Status
 from streams.stage import SESSION_SECONDS, StageSpec
 from streams.tables.rocks import RocksBudget
@@ -238,6 +238,17 @@ async def test_an_input_that_cannot_be_looked_at_is_not_answered_for(
         await run.running()
         kafka.broker.lose_leader(SUBMITTED, 0)
         assert await holds(run, "alice") is None
+
+
+async def test_that_there_is_no_conversation_is_said_when_all_of_the_input_is_folded(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """The owner before may have delivered its first message, to a device that asks now."""
+    async with make() as run:
+        await run.running()
+        send(kafka, 1)
+        answer = await ask(run, "/sequencer/seqs/", SeqsQuestion({0: [A]}))
+        assert msgspec.json.decode(answer.body) == {"0": {A: 1}}
 
 
 # Trouble outside (faults 4 and 20)

@@ -28,6 +28,7 @@ class WatchList:
         """Watch these users, the first MAX_WATCHED of them, and no others."""
         self.users = list(dict.fromkeys(users))[:MAX_WATCHED]
         self.presence = {user: known for user, known in self.presence.items() if user in self.users}
+        self._asked = 0  # an answer that is under way is about other users
         self._ask_at = now
 
     def begin(self, now: float) -> None:
