@@ -494,22 +494,22 @@ async def _clears(dead: list[Any]) -> None:
     dead.clear()
 
 
+_HEAD = """\
+# Mutations
+
+Each line switches one rule off in the production code and plays random histories that lean to it
+(tests/simulation/mutations.py). `python -m tests.simulation.mutations docs/mutations.md` writes
+this page. R4 (delivery does not wait for the append) is about time:
+`test_a_message_is_delivered_while_the_log_cannot_be_written`. R8 (snapshots) is not built.
+
+| rule | mutation | histories until it is found | what is seen |
+|---|---|---|---|
+"""
+
+
 def table(row: Callable[[Mutation], tuple[int, str] | None] = find) -> str:
     """The mutations and how many histories each took, as markdown."""
-    lines = [
-        "# Mutations",
-        "",
-        "Each line switches one rule off in the production code and plays random histories that lean"
-        " to it",
-        "(tests/simulation/mutations.py). `python -m tests.simulation.mutations docs/mutations.md`"
-        " writes this page.",
-        "R4 (delivery does not wait for the append) is about time:"
-        " `test_a_message_is_delivered_while_the_log_cannot_be_written`.",
-        "R8 (snapshots) is not built.",
-        "",
-        "| rule | mutation | histories until it is found | what is seen |",
-        "|---|---|---|---|",
-    ]
+    lines = _HEAD.splitlines()
     for mutation in MUTATIONS:
         found = row(mutation)
         number, seen = (str(found[0]), found[1]) if found else (f"none in {mutation.most}", "")
