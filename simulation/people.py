@@ -122,6 +122,8 @@ class App:
             async for event in client:
                 if isinstance(event, MessageReceived):
                     await asyncio.sleep(self._chance.uniform(0.0, _LOOK_SECONDS) ** 2)
+                    if not self.running:
+                        return  # what is seen after the client has stopped counts as not shown
                     self._show(event)
                 elif isinstance(event, SendFailed):
                     self._world.judge.found(f"{self.label}: a send failed: {event.error!r}")
