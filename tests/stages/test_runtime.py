@@ -8,11 +8,12 @@ import pytest
 
 from connectors.kafka.memory import MemoryFetcher, MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from connectors.kafka.ports import ReadTimeout
+from connectors.kafka.ports import KafkaSendError, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from streams.backlog import BacklogPartition, FactBacklog, Facts
 from streams.partition import PartitionRuntime, Status
 from streams.restores import Restores
+from streams.sending import send_all
 from streams.stage import Stage, StageSpec, Timer
 from tests.harness.fake_gateway import eventually
 from tests.harness.stage_run import StageRun
@@ -238,3 +239,27 @@ def test_a_stage_that_is_not_running_answers_for_nothing() -> None:
             assert stage.committable(0) is None or stage.paused(0)
 
     virtual(history())
+
+
+async def test_records_are_sent_together_and_all_are_waited_for() -> None:
+    kafka = MemoryKafka(MemoryBroker({TOPIC: 2}))
+    producer = kafka.producer({"message.timeout.ms": 0})
+    records = [(number % 2, b"%d" % number, None) for number in range(600)]
+    await send_all(producer, TOPIC, records)
+    assert [kafka.broker.log(TOPIC, number).end for number in range(2)] == [300, 300]
+    await send_all(producer, TOPIC, [])
+    kafka.broker.lose_leader(TOPIC, 1)
+    sending = asyncio.create_task(send_all(producer, TOPIC, records[:2]))
+    await asyncio.sleep(0.05)
+    assert not sending.done()
+    kafka.broker.find_leader(TOPIC, 1)
+    await sending
+    kafka.full = True
+    with pytest.raises(QueueFull):
+        await send_all(producer, TOPIC, records)
+    kafka.full = False
+    sending = asyncio.create_task(send_all(producer, TOPIC, records))
+    await asyncio.sleep(0)
+    await producer.close(0)
+    with pytest.raises(KafkaSendError):
+        await sending
