@@ -99,13 +99,17 @@ def test_nobody_asks_without_a_password(clickhouse: ClickHouse) -> None:
 
 
 def test_no_user_reads_tables_out_of_files_or_addresses(clickhouse: ClickHouse) -> None:
+    """Only admin's backups need files."""
+    addresses = (
+        "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
+        "SELECT * FROM remote('127.0.0.1:1', system.one)",
+    )
+    files = (
+        "SELECT * FROM file('/etc/hostname', LineAsString)",
+        "INSERT INTO FUNCTION file('/tmp/clickhouse-wrote', 'CSV', 'a String') VALUES ('x')",
+    )
     for user in ("admin", "archiver", "gateway", "analyst"):
-        for function in (
-            "SELECT * FROM file('/etc/hostname', LineAsString)",
-            "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')",
-            "INSERT INTO FUNCTION file('/tmp/clickhouse-wrote', 'CSV', 'a String') VALUES ('x')",
-            "SELECT * FROM remote('127.0.0.1:1', system.one)",
-        ):
+        for function in addresses if user == "admin" else (*addresses, *files):
             answer = clickhouse.ask(user, function)
             assert "ACCESS_DENIED" in answer, (user, function, answer)
 

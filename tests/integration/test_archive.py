@@ -253,8 +253,6 @@ def test_commands_say_what_is_wrong_with_a_code(own: Stack, tmp_path: Path) -> N
     nowhere = {"PATH": "/usr/bin:/bin", "MESSENGER_HOME": str(tmp_path / "none")}
     unset = own.run("archive", "migrate", environment=nowhere)
     assert (unset.returncode, "MESSENGER_CLICKHOUSE_ADMIN" in unset.stderr) == (2, True)
-    both = own.run("worker", "sequencer", "archiver")
-    assert (both.returncode, "processes of their own" in both.stderr) == (2, True)
     for name in ("migrate", "retention", "accept-loss", "rebuild", "backup", "restore", "check"):
         assert "Example:" in own.run("archive", name, "--help", check=True).stdout
 
