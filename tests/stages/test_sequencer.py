@@ -18,6 +18,7 @@ from agents.sequencer.partition import SequencerPartition
 from agents.sequencer.stage import sequencer_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
+from connectors.kafka.ports import OffsetGone
 from connectors.redis.memory import MemoryOwners, MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
@@ -333,8 +334,9 @@ async def test_a_log_partition_without_a_leader_delays_no_page_of_the_others(
             assert (await ask(run, "/sequencer/page/0/", **asked)).status == 200
         assert max(waited) <= 2.0
         pages = stage_io(run).pages
-        assert pages._lanes[0].lock is not pages._lanes[1].lock
-        async with pages._lanes[1].lock:  # partition 1 is waited for
+        async with asyncio.timeout(5), pages._lanes[0].lock:  # others read
+            assert (await ask(run, "/sequencer/page/1/", **asked)).status == 503
+        async with asyncio.timeout(5), pages._lanes[1].lock:  # partition 1 is waited for
             assert (await ask(run, "/sequencer/page/1/", **asked)).status == 503
             pages.forget(0)
             assert (await ask(run, "/sequencer/page/0/", **asked)).status == 200
@@ -365,6 +367,8 @@ async def test_a_log_that_is_replaced_under_its_owner_is_folded_again(
             send(kafka, number)
             await run.done(number)
         run.commit()
+        assert await heads(run) == {"0": {A: 7}}
+        await ask(run, "/sequencer/page/0/", conversation=A, after="0")
         if how == "created anew":
             kafka.broker.recreate(LOG)
         else:
@@ -454,6 +458,18 @@ async def test_deliveries_that_expired_with_the_log_do_not_stop_the_partition(
         send(kafka, 5)
         await run.done(5)
         assert pushed(kafka)[-1] == 5
+
+
+async def test_a_log_that_is_shorter_is_not_taken_for_one_without_news(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """Fault 12."""
+    async with make() as run:
+        await run.running()
+        assert [records async for records in run.partition.io.read_log(0)] == []
+        with pytest.raises(OffsetGone):
+            async for _ in run.partition.io.read_log(1):
+                pass
 
 
 # Who may answer (fault 22)
