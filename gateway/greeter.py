@@ -80,7 +80,7 @@ class Greeter:
 
     async def turn(self) -> None:
         """Return when a hello may be read: many come at once when a node has died."""
-        await self._hellos.take()
+        await self._hellos.turn()
 
     async def welcome(self, connection: Connection, command_id: int, stay: bool) -> bytes | Refusal:
         """The welcome frame, or why the device is not let in.

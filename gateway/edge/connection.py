@@ -140,7 +140,7 @@ class Connection:
     # What the device does
 
     async def receive(self, message: bytes) -> None:
-        """Take one WebSocket message; returns when the device's next one may be read."""
+        """Process one WebSocket message; returns when the device's next one may be read."""
         session = self._session
         if session.state is State.NEW:
             await self._services.greeter.turn()

@@ -51,7 +51,7 @@ class Pacer:
         """Give up the turn of `who`, if it waits for one."""
         self._waiting.pop(who, None)
 
-    async def take(self) -> None:
+    async def turn(self) -> None:
         """Return when it is the caller's turn."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

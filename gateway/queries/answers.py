@@ -48,7 +48,7 @@ class QuestionAnswerer:
         kind = type(question).__name__
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._pacer.take()
+                await self._pacer.turn()
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
             self._unanswered(f"a {kind} of {connection.user} cannot be answered now: {error!r}")

@@ -18,7 +18,7 @@ def be_late() -> None:
 
 
 def pace(pacer: Pacer, count: int, begun: list[int]) -> None:
-    """Let `count` ask for their turns."""
+    """Let `count` ask for their pacer."""
     for number in range(count):
         pacer.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
 
@@ -44,27 +44,27 @@ def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
 
 
 async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
-    turns = Pacer(1, SOON)
-    await turns.take()
-    waiting = [asyncio.create_task(turns.take()) for _ in range(3)]
+    pacer = Pacer(1, SOON)
+    await pacer.turn()
+    waiting = [asyncio.create_task(pacer.turn()) for _ in range(3)]
     await asyncio.sleep(0)
-    assert len(turns) == 3
+    assert len(pacer) == 3
     waiting[0].cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
-    assert len(turns) == 2
+    assert len(pacer) == 2
     await asyncio.gather(*waiting[1:])
-    assert len(turns) == 0
+    assert len(pacer) == 0
 
 
 async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
     """It leaves a loop turn after its cancellation, and the others' turn comes in between."""
-    turns = Pacer(1, SOON)
-    await turns.take()
-    waiting = [asyncio.create_task(turns.take()) for _ in range(2)]
+    pacer = Pacer(1, SOON)
+    await pacer.turn()
+    waiting = [asyncio.create_task(pacer.turn()) for _ in range(2)]
     await asyncio.sleep(0)
     waiting[0].cancel()
-    turns._again()
+    pacer._again()
     async with asyncio.timeout(1):
         await waiting[1]
     with pytest.raises(asyncio.CancelledError):
@@ -102,9 +102,9 @@ def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_again_w
 
 def test_on_the_gateways_loop_everybody_has_a_turn_however_late_it_is() -> None:
     async def come() -> list[int]:
-        turns, begun = Pacer(5, gives_way=True), list[int]()
+        pacer, begun = Pacer(5, gives_way=True), list[int]()
         for number in range(100):
-            turns.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
+            pacer.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
             await asyncio.sleep(0)
         async with asyncio.timeout(10):
             while len(begun) < 100:
