@@ -156,7 +156,7 @@ class Step(NamedTuple):
 def steps() -> list[Step]:
     """The way of a message, by docs/DESIGN.md."""
     section = (ROOT / "docs/DESIGN.md").read_text().partition("## The way of a message")[2]
-    found = []
+    found: list[Step] = []
     for line in section.partition("\n## ")[0].splitlines():
         step = _STEP.match(line)
         if step is not None:
@@ -175,8 +175,9 @@ def test_the_way_of_a_message_has_at_most_twelve_functions_which_exist() -> None
 
 def test_each_function_on_the_way_leads_to_the_next() -> None:
     """By a call or a callback, maybe through functions that the row names. `back to step N`: that
-    function goes on. `by NAME`: both use it, as one that waits and one that wakes it. `Faust event`:
-    Faust calls the function that the row names. `topic`: a constant of schemas/topics.py."""
+    function goes on. `by NAME`: both use it, as one that waits and one that wakes it. `Faust
+    event`: Faust calls the function that the row names. `topic`: a constant of
+    schemas/topics.py."""
     way = steps()
     for step, following in pairwise(way):
         back = re.search(r"back to step (\d+)", step.rest)
