@@ -9,6 +9,10 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, Resourc
 from connectors.kafka.ports import KafkaUnreachable
 from schemas.topics import Topic, all_topics
 
+_IDS_SECONDS = 3.0
+"""Restores wait for topic ids. A client that does not know the controller after a pause of Kafka
+learns it with the next question, and not before."""
+
 
 class TopicsWrong(Exception):
     """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
@@ -97,16 +101,17 @@ class TopicsAdmin:
 
     def ids(self) -> dict[str, str]:
         """Kafka's topic id of every topic of ours that exists. Raises KafkaUnreachable."""
-        names = [name for name in all_topics() if name in self._existing()]
-        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=self._timeout)
+        existing = self._existing(_IDS_SECONDS)
+        names = [name for name in all_topics() if name in existing]
+        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=_IDS_SECONDS)
         try:
             return {name: str(future.result().topic_id) for name, future in futures.items()}
         except KafkaException as error:
             raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
-    def _existing(self) -> dict[str, int]:
+    def _existing(self, timeout: float | None = None) -> dict[str, int]:
         try:
-            metadata = self._admin.list_topics(timeout=self._timeout)
+            metadata = self._admin.list_topics(timeout=timeout or self._timeout)
         except KafkaException as error:
             raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
