@@ -75,6 +75,8 @@ class App:
         """Open the app."""
         if self.running:
             return
+        if self.client is not None:
+            self.process.kill()  # it may be closing still
         if not self.keeps:
             self._storage = FlashStorage(self._chance)
         self.running = True
@@ -89,7 +91,7 @@ class App:
         if self.running and self.client is not None:
             self._note_floors()
             self.running = False
-            self.process.start(self._close(self.client))
+            self.process.start(self._close(self.client, self.process))
 
     def kill(self) -> None:
         """The system ends it, without a word."""
@@ -98,9 +100,9 @@ class App:
             self.running = False
             self.process.kill()
 
-    async def _close(self, client: Client) -> None:
+    async def _close(self, client: Client, process: Process) -> None:
         await client.close()
-        self.process.kill()
+        process.kill()
 
     async def _run(self) -> None:
         urls = self._world.gateway_urls()

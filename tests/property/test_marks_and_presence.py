@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from agents.rules import cursors, presence
 from schemas.events import READ, RECEIVED, DeviceForgotten, PresenceChange, Receipt
 from streams.tables.cursors import CursorTable
+from streams.tables.memory import MemoryDisk
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
-from tests.property.tables import Disk, MemoryCursors, MemoryPresence
 
 A, B = "alice:bob", "alice:carol"
 devices, seqs = st.sampled_from(["p", "q"]), st.integers(1, 9)
@@ -23,11 +23,11 @@ receipts = st.lists(
 )
 
 
-class Cursors(MemoryCursors):
+class Cursors(CursorTable):
     """A table on a disk of its own."""
 
     def __init__(self) -> None:
-        self.disk = Disk({}, {}, [])
+        super().__init__(Path("table"), MemoryDisk())
 
     def fold(
         self, items: Sequence[Receipt | DeviceForgotten], cut: int = 5
@@ -44,7 +44,11 @@ class Cursors(MemoryCursors):
         return told
 
     def seqs(self) -> dict[cursors.CursorId, int]:
-        return {cursor: value[0] for cursor, value in self.disk.cursors.items()}
+        keys = [key for key in self._db.keys(from_key=b"c") if key.startswith(b"c")]
+        names = [key[1:].decode().split("\0") for key in keys]
+        return {
+            (name, user, device): self.get((name, user, device))[0] for name, user, device in names
+        }
 
 
 @given(receipts, st.integers(1, 7), st.randoms(use_true_random=False))
@@ -108,11 +112,11 @@ def test_the_table_of_cursors_equals_the_memory(items: list[Receipt], forget: bo
         table.close()
 
 
-class Users(MemoryPresence):
+class Users(PresenceTable):
     """A table on a disk of its own."""
 
     def __init__(self) -> None:
-        self.disk = Disk({}, {}, [])
+        super().__init__(Path("table"), MemoryDisk())
 
     def apply(self, outcome: presence.Outcome) -> None:
         for user in outcome.published:
