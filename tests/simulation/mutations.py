@@ -516,7 +516,8 @@ Each line switches one rule off in the production code and plays random historie
 (tests/simulation/mutations.py). `python -m tests.simulation.mutations docs/mutations.md` writes
 this page. A rule with "none" is guarded a second time, or rare: histories do not find its mutation
 yet, and the tests that docs/RULES.md names show it. R4 (delivery does not wait for the append) is
-about time: `test_a_message_is_delivered_while_the_log_cannot_be_written`. R8 (snapshots) is not built.
+about time: `test_a_message_is_delivered_while_the_log_cannot_be_written`. R8 (snapshots) is not
+built.
 
 | rule | mutation | histories until it is found | what is seen |
 |---|---|---|---|
