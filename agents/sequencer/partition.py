@@ -47,6 +47,9 @@ class SequencerPartition(Partition):
         self._log_start = 0
         self._checking = False
         self._begins_anew = False
+        self._owed_to_questions = -1
+        """The last input offset that the owner before may have delivered: nobody is answered
+        without it."""
         self._moved = asyncio.Event()
         """Set, and replaced, when something has landed."""
         # While the table is open there are:
@@ -64,7 +67,8 @@ class SequencerPartition(Partition):
     def _restore(self) -> int:
         """In a thread. Whatever becomes of the task that waits for it, `detach` closes the
         table."""
-        table, self._applier, delivered = self.io.restore(lambda: self.stopped)
+        table, self._applier, delivered, end = self.io.restore(lambda: self.stopped)
+        self._owed_to_questions = end - 1
         header = self._applier.header
         self._state = FoldState(table, header.position, header.time, header.version)
         self._appender = Appender(self._applier, self.io, self, self.retry)
@@ -237,7 +241,8 @@ class SequencerPartition(Partition):
         tells what it knows."""
         if self.table is None:
             return None
-        landed = await self._lands(self._state.position, _LANDING_SECONDS)
+        position = max(self._state.position, self._owed_to_questions)
+        landed = await self._lands(position, _LANDING_SECONDS)
         return self.written() if landed or self.status is Status.HALTED else None
 
     async def complete(self) -> SequenceTable | None:

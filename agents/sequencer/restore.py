@@ -25,11 +25,12 @@ _WRITE_EVERY = 4000
 
 class Restored(NamedTuple):
     """`table` holds the log up to `applier.header`; everything up to input offset `delivered` has
-    been delivered (R5)."""
+    been delivered (R5). The input ended at offset `input_end`."""
 
     table: SequenceTable
     applier: LogApplier
     delivered: int
+    input_end: int = 0
 
 
 def restore(
@@ -74,11 +75,11 @@ def restore(
         committed = reader.committed(SUBMITTED, partition) or 0
         delivered = max(committed - 1, header.delivered)
         delivered = _apply_log(reader, partition, applier, (start, end), delivered, stopped)
-        _check_input(reader, partition, applier.header, known, topic_ids[SUBMITTED])
+        input_end = _check_input(reader, partition, applier.header, known, topic_ids[SUBMITTED])
     except BaseException:
         table.close()
         raise
-    return Restored(table, applier, delivered)
+    return Restored(table, applier, delivered, input_end)
 
 
 def _differs(reader: Reader, partition: int, header: Header, found: FoundLog) -> str | None:
@@ -144,7 +145,8 @@ def _expired(reader: Reader, partition: int, found: tuple[int, int], delivered: 
 
 def _check_input(
     reader: Reader, partition: int, header: Header, known: Header | None, topic: str
-) -> None:
+) -> int:
+    """Raises Halt if the state cannot go on from this input; returns where the input ends."""
     start, end = reader.watermarks(SUBMITTED, partition)
     fingerprint = None
     if start <= header.position < end:
@@ -161,3 +163,4 @@ def _check_input(
             f"{reason}; numbers given from it would contradict the log. Restore {SUBMITTED}, or"
             " begin a new numbering: see docs/OPERATIONS.md"
         )
+    return end

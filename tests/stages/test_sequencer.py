@@ -213,6 +213,35 @@ async def test_whether_a_user_has_conversations_is_answered_when_all_of_the_inpu
         assert partition.table is None
 
 
+async def test_heads_wait_for_what_the_owner_before_may_have_delivered(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """It had delivered a message, and the sender had its number, but the log had no record of
+    it."""
+    async with make() as first:
+        await first.running()
+        kafka.broker.lose_leader(LOG, 0)
+        send(kafka, 1)
+        await eventually(lambda: pushed(kafka) == [1])
+        first.partition._begins_anew = True  # it does not wait for the log
+    kafka.broker.find_leader(LOG, 0)
+    second = make()
+    second.stage.seek = _nowhere
+    async with second:
+        second.stage.seek = _nowhere
+        second.intake.assign(())
+        await eventually(lambda: second.partition.status is Status.RUNNING)
+        asking = asyncio.create_task(heads(second))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        second.intake.assign({0})
+        assert await asking == {"0": {A: 1}}
+
+
+async def _nowhere(partition: int) -> None:
+    pass
+
+
 async def test_a_partition_that_is_behind_does_not_answer(
     kafka: MemoryKafka, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
