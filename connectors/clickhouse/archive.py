@@ -145,13 +145,7 @@ class ClickHouseArchive:
                 list(types),
                 column_type_names=list(types.values()),
                 column_oriented=True,
-                settings={
-                    "insert_deduplication_token": token,
-                    "async_insert": 0,
-                    # Else a repeat whose block the table knows would not reach a view that the
-                    # first try did not reach, because the server was killed in between.
-                    "deduplicate_blocks_in_dependent_materialized_views": 1,
-                },
+                settings={"insert_deduplication_token": token, "async_insert": 0},
                 data=columns,
             )
             try:

@@ -17,7 +17,7 @@ async def test_a_retry_with_the_same_token_feeds_the_view_that_the_first_try_did
     clickhouse: ClickHouse,
 ) -> None:
     """ClickHouse writes the part of `messages` first, and may be killed before it writes the
-    view's. The retry's block is known then."""
+    view's. The retry's block is known then, and yet feeds the view."""
     rows = [
         Row(
             "half:way", seq, uuid.uuid4().bytes, "half", "phone", "hi", 1_760_000_000_000, 1, 0, seq
