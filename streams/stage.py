@@ -148,7 +148,7 @@ class Stage(Generic[P]):
             self._generation = generation
             gone = set(self.partitions) - (set() if missed else self._assigned)
             await self._release({number: self.partitions.pop(number) for number in gone})
-            for number in sorted(self._assigned):
+            for number in sorted(self._assigned - self._waiting_restarts().keys()):
                 self._begin(number)
 
     def start(self) -> None:
@@ -168,7 +168,7 @@ class Stage(Generic[P]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, number: int) -> None:
-        if self._stopped or number in self.partitions or number in self._waiting_restarts():
+        if self._stopped or number in self.partitions:
             return
         partition = self.partitions[number] = self.spec.make(number, self._runtime)
         partition.start()

@@ -10,37 +10,46 @@ from schemas.archive import CursorRow, Row
 from schemas.codec import decode_cursor, decode_log
 
 
+class Found(NamedTuple, Generic[R]):
+    """What a record holds: rows, and the first and the last input offset that it covers, if it is
+    of the log."""
+
+    rows: list[R]
+    inputs: tuple[int, int] | None
+
+
 class Content(NamedTuple, Generic[R]):
-    """`rows(partition, offset, value)` of a record raises NewerVersion, Undecodable; `insert` is
+    """`read(partition, offset, value)` of a record raises NewerVersion, Undecodable; `insert` is
     one of Archive's. A block waits at most `linger` seconds for more rows, and for those of other
     partitions. Offsets of a `compacted` topic have gaps."""
 
     topic: str
     linger: float
-    rows: Callable[[int, int, bytes], list[R]]
+    read: Callable[[int, int, bytes], Found[R]]
     insert: Callable[[Archive, Sequence[R], str], Awaitable[None]]
     compacted: bool
 
 
-def _message_rows(partition: int, offset: int, value: bytes) -> list[Row]:
-    return message_rows(partition, offset, decode_log(value).taken)
+def _messages(partition: int, offset: int, value: bytes) -> Found[Row]:
+    entry = decode_log(value)
+    return Found(message_rows(partition, offset, entry.taken), (entry.from_, entry.to))
 
 
-def _cursor_rows(partition: int, offset: int, value: bytes) -> list[CursorRow]:
-    return cursor_rows(decode_cursor(value))
+def _cursors(partition: int, offset: int, value: bytes) -> Found[CursorRow]:
+    return Found(cursor_rows(decode_cursor(value)), None)
 
 
 MESSAGES = Content(
     topics.LOG,
     0.8,
-    _message_rows,
+    _messages,
     lambda archive, rows, token: archive.insert(rows, token),
     compacted=False,
 )
 CURSORS = Content(
     topics.CURSORS,
     3.0,
-    _cursor_rows,
+    _cursors,
     lambda archive, rows, token: archive.insert_cursors(rows, token),
     compacted=True,
 )

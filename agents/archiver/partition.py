@@ -1,31 +1,39 @@
 """One partition of an archiver: rows in blocks, acknowledged before the offset moves."""
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from agents.archiver.backlog import ArchiveBacklog, Budget
 from agents.archiver.content import Content
 from agents.archiver.inserts import Inserts, Tokened
+from agents.archiver.tail import Tail, is_replaced, read_tail, row_before
 from agents.rules.archive import Block, R
 from connectors.clickhouse.archive import Archive, ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from connectors.kafka.ports import Kafka
+from connectors.kafka.ports import Kafka, Reader
 from connectors.kafka.record import Record
+from schemas.archive import Row
 from schemas.topics import SUBMITTED
 from streams.backlog import BacklogPartition
 from streams.inputs import InputSeen, Start, start_at
-from streams.partition import Halt, PartitionRuntime
+from streams.partition import Halt, PartitionRuntime, Status
+from streams.retry import TROUBLE_OUTSIDE
 
 log = logging.getLogger(__name__)
 
-_START_SECONDS = 5.0
+T = TypeVar("T")
+
+_READ_SECONDS = 5.0
+_LOOK_SECONDS = 10.0
 
 
 class ArchiverIO(NamedTuple, Generic[R]):
     """What the partitions of a topic share. `topic_id` is Kafka's of the topic when the worker
-    began: the group's offsets are of that topic."""
+    began: the group's offsets are of that topic. `holes`: partition → the last record of the log
+    that was met with something missing before it."""
 
     kafka: Kafka
     group: str
@@ -34,6 +42,11 @@ class ArchiverIO(NamedTuple, Generic[R]):
     archive: Archive
     inserts: Inserts[R]
     budget: Budget
+    holes: dict[int, int]
+
+
+class _Replaced(Exception):
+    """Below what was read, the log has other records now."""
 
 
 class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
@@ -50,6 +63,8 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
         self.last_error = ""
         self.error_at: int | None = None
         self._io = io
+        self._tail: Tail | None = None
+        """None: whatever comes joins on."""
 
     @property
     def owes(self) -> bool:
@@ -57,7 +72,25 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
         return False
 
     def decode(self, record: Record) -> Sequence[R]:
-        return self._io.content.rows(self.number, record.offset, record.value)
+        found = self._io.content.read(self.number, record.offset, record.value)
+        if found.inputs is not None:
+            self._follow(record, *found.inputs)
+        return found.rows
+
+    def _follow(self, record: Record, from_: int, to: int) -> None:
+        before = to if self._tail is None else self._tail.to
+        if from_ > before + 1 and record.offset > self._io.holes.get(self.number, -1):
+            # Something was below this record that was not read. Or it comes later (R2), and then
+            # the same is met once more.
+            self._io.holes[self.number] = record.offset
+            raise _Replaced(f"record {record.offset} goes on from input {from_}, not {before + 1}")
+        self._tail = Tail(record, max(before, to))
+
+    def accept(self, records: Sequence[Record]) -> None:
+        try:
+            super().accept(records)
+        except _Replaced as error:
+            self._begin_anew(str(error))
 
     async def restore(self) -> int:
         numbering = (await self.runtime.inputs.topic_ids())[SUBMITTED]
@@ -68,17 +101,76 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
         except (ArchiveUnavailable, ArchiveRefused) as error:
             self._met(error)
             raise
-        start = await self.in_restores(self._find_start)
+        start = await self._read(self._find_start)
         if start.lost:
             self._lose(start.lost, start.offset)
-        return start.offset
+        if self._io.content.compacted:
+            return start.offset
+        try:
+            offset = await self._find_archived(start.offset)
+        except (ArchiveUnavailable, ArchiveRefused) as error:
+            self._met(error)
+            raise
+        if offset < start.offset:
+            log.warning("%s: archived again from offset %d on", self.name, offset)
+        self._tail = await self._read(lambda reader: read_tail(reader, self.number, offset))
+        return offset
 
-    def _find_start(self) -> Start:
+    async def _read(self, work: Callable[[Reader], T]) -> T:
+        def run() -> T:
+            reader = self._io.kafka.reader(_READ_SECONDS, self._io.group)
+            with contextlib.closing(reader):
+                return work(reader)
+
+        return await self.in_restores(run)
+
+    def _find_start(self, reader: Reader) -> Start:
         topic = self.runtime.topic
-        reader = self._io.kafka.reader(_START_SECONDS, self._io.group)
-        with contextlib.closing(reader):
-            committed = reader.committed(topic, self.number)
-            return start_at(committed, *reader.watermarks(topic, self.number))
+        committed = reader.committed(topic, self.number)
+        return start_at(committed, *reader.watermarks(topic, self.number))
+
+    async def _find_archived(self, offset: int) -> int:
+        """The offset up to which all is archived, `offset` at most. The group's offset does not
+        tell: records below it may have replaced others. Those that have are the last ones."""
+        back = 1
+        while True:
+            first, row = await self._rows_before(offset, back)
+            if row is not None and await self._has(row):
+                return row.log_offset + 1
+            if first > offset - back:
+                return first
+            back *= 2
+
+    async def _rows_before(self, offset: int, back: int) -> tuple[int, Row | None]:
+        return await self._read(lambda reader: row_before(reader, self.number, offset, back))
+
+    async def _has(self, row: Row) -> bool:
+        page = await self._io.archive.page(row.conversation, after=row.seq - 1, limit=1)
+        return bool(page) and page[0].seq == row.seq
+
+    async def run(self) -> None:
+        if not self._io.content.compacted:
+            self.spawn(self._keep_looking())
+        await super().run()
+
+    async def _keep_looking(self) -> None:
+        """Look whether the last record that was read is still there: maybe nothing follows it that
+        would show it."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._tail is not None and self.status is Status.RUNNING:
+                with contextlib.suppress(*TROUBLE_OUTSIDE):
+                    await self._look_at(self._tail.record)
+
+    async def _look_at(self, last: Record) -> None:
+        if await self._read(lambda reader: is_replaced(reader, self.number, last)):
+            self._begin_anew(f"record {last.offset} is another one now")
+
+    def _begin_anew(self, why: str) -> None:
+        if not self._seeking:
+            self._seeking = True  # nothing more is read
+            log.warning("%s: %s; what is missing in the archive is read again", self.name, why)
+            self.runtime.restart(self.number, why)
 
     async def apply(self, block: Block[R]) -> None:
         if not block.rows:

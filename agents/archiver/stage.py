@@ -44,7 +44,7 @@ def archiver_stages(
         # read from its start.
         group = f"archiver-{began[content.topic]}"
         inserts = Inserts(content, archive, budget.turns)
-        io = ArchiverIO(kafka, group, began[content.topic], content, archive, inserts, budget)
+        io = ArchiverIO(kafka, group, began[content.topic], content, archive, inserts, budget, {})
 
         def endpoints(stage: ArchiverStage) -> Mapping[str, Handler]:
             stages[content.topic] = stage, inserts

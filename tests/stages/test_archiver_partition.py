@@ -18,7 +18,7 @@ from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.record import Record
 from schemas import topics
 from schemas.archive import DELIVERED, READ, Row
-from schemas.codec import encode_event
+from schemas.codec import decode_log, encode_event
 from schemas.events import READ as READ_CURSOR
 from schemas.events import RECEIVED, SCHEMA_VERSION, CursorRecord, LogRecord, Taken
 from streams.inputs import Inputs
@@ -53,6 +53,12 @@ def record(offset: int, count: int = 1, body: str = "hi", partition: int = 0) ->
         for n in range(first, first + count)
     ]
     return encode_event(LogRecord(SCHEMA_VERSION, 1, first, first + count - 1, 1, 0, 0, 0, taken))
+
+
+def entry(first: int, last: int) -> bytes:
+    """A log record that covers these input offsets; each holds the next message."""
+    taken = [decode_log(record(offset)).taken[0] for offset in range(first, last + 1)]
+    return encode_event(LogRecord(SCHEMA_VERSION, 1, first, last, 1, 0, 0, 0, taken))
 
 
 def cursor(device: str, seq: int, time: int = 1000) -> bytes:
@@ -276,6 +282,59 @@ async def test_a_log_that_has_lost_its_tail_under_a_worker_is_archived_again(lab
         lab.kafka.broker.cut_tail(topics.LOG, 0, 3)
         lab.say(record(10), record(11))
         await eventually(lambda: lab.seqs == [1, 2, 3, 4, 5, 11, 12])
+
+
+async def test_a_log_that_has_lost_its_tail_and_has_grown_past_the_archiver_is_archived_again(
+    lab: Lab,
+) -> None:
+    """Seed 19: the log was as long as before when somebody looked again."""
+    async with lab.worker() as run:
+        await run.running()
+        lab.say(*(record(offset) for offset in range(3)))
+        await run.done(3)
+        lab.kafka.broker.cut_tail(topics.LOG, 0, 2)
+        lab.kafka.broker.log(topics.LOG, 0).append(1000, entry(1, 4), None)  # nobody is told
+        lab.say(entry(5, 6), entry(7, 8), entry(9, 9))
+        await eventually(lambda: lab.seqs == list(range(1, 11)))
+
+
+async def test_a_last_record_that_was_replaced_is_archived_although_nothing_follows(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.archiver.partition._LOOK_SECONDS", 0.05)
+    lab.say(record(0))
+    async with lab.worker() as run:
+        await run.running()
+        await run.done(1)
+        lab.kafka.broker.log(topics.LOG, 0).cut(1)
+        lab.kafka.broker.log(topics.LOG, 0).append(1000, entry(0, 4), None)
+        await eventually(lambda: lab.seqs == [1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("before", range(1, 9))
+async def test_records_that_were_replaced_while_nobody_read_are_archived(
+    lab: Lab, before: int
+) -> None:
+    lab.say(*(record(offset) for offset in range(8)))
+    async with lab.worker() as run:
+        await run.running()
+        await run.done(8)
+        run.commit()
+    lab.kafka.broker.cut_tail(topics.LOG, 0, before)
+    first = 8 - before
+    lab.say(*(entry(first + 2 * turn, first + 2 * turn + 1) for turn in range(before)))
+    async with lab.worker() as run:
+        await run.running()
+        await eventually(lambda: lab.seqs == list(range(1, first + 2 * before + 1)))
+
+
+async def test_a_record_ahead_in_the_log_is_archived_and_what_comes_later_too(lab: Lab) -> None:
+    """R2: nothing was replaced. It is met twice, and not again and again."""
+    async with lab.worker() as run:
+        await run.running()
+        lab.say(entry(0, 1), entry(4, 5), entry(2, 3), entry(4, 5), entry(6, 6))
+        await eventually(lambda: lab.seqs == [1, 2, 3, 4, 5, 6, 7])
+        await run.done(5)
 
 
 async def test_small_blocks_go_in_one_insert_and_large_ones_alone() -> None:

@@ -1,0 +1,60 @@
+"""The end of what an archiver has read of the log, held against the log that Kafka has.
+
+A log that has lost its tail uses offsets again. If it grows past the archiver's offset before
+anybody looks, the offset alone does not tell that other records stand below it.
+"""
+
+from typing import NamedTuple
+
+from agents.rules.archive import message_rows
+from connectors.kafka.ports import Reader
+from connectors.kafka.record import Record
+from schemas.archive import Row
+from schemas.codec import NewerVersion, Undecodable, decode_log
+from schemas.topics import LOG
+
+
+class Tail(NamedTuple):
+    """The last record that was read, and the last input offset that is covered up to it."""
+
+    record: Record
+    to: int
+
+
+def read_tail(reader: Reader, partition: int, offset: int) -> Tail | None:
+    """Of what Kafka has before an offset; None if it has nothing, or nothing that can be read.
+    Raises ReadTimeout, OffsetGone."""
+    start, _ = reader.watermarks(LOG, partition)
+    if offset <= start:
+        return None
+    record = next(reader.read(LOG, partition, offset - 1, offset))
+    try:
+        return Tail(record, decode_log(record.value).to)
+    except (Undecodable, NewerVersion):
+        return None
+
+
+def is_replaced(reader: Reader, partition: int, last: Record) -> bool:
+    """Whether another record, or none, stands where the last one was read. Raises ReadTimeout,
+    OffsetGone."""
+    start, end = reader.watermarks(LOG, partition)
+    if last.offset < start:
+        return False
+    if last.offset >= end:
+        return True
+    return next(reader.read(LOG, partition, last.offset, last.offset + 1)).value != last.value
+
+
+def row_before(reader: Reader, partition: int, offset: int, back: int) -> tuple[int, Row | None]:
+    """From where the last `back` records before an offset begin (later if Kafka has no earlier
+    ones), and the last row of the first of them that has rows. Raises ReadTimeout, OffsetGone."""
+    start, _ = reader.watermarks(LOG, partition)
+    first = min(max(offset - back, start), offset)
+    for record in reader.read(LOG, partition, first, offset):
+        try:
+            rows = message_rows(partition, record.offset, decode_log(record.value).taken)
+        except (Undecodable, NewerVersion):
+            continue
+        if rows:
+            return first, rows[-1]
+    return first, None
