@@ -1,12 +1,18 @@
 """`error` frames for what a device has sent. Pure."""
 
 import json
+import re
 from typing import Any
+
+import msgspec
 
 from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.events import SubmittedItem
 from schemas.frames import Error
+
+_FIELD = re.compile(r"required field `(\w+)`|at `\$\.(\w+)")
+"""In msgspec's messages, which tests/unit/test_session.py holds them to."""
 
 
 def error_of_send(item: SubmittedItem, to: str, code: Code) -> bytes:
@@ -23,8 +29,15 @@ def error_of_send(item: SubmittedItem, to: str, code: Code) -> bytes:
     )
 
 
-def error_of_frame(line: bytes, code: Code) -> bytes:
-    """For a frame, with as many of its fields as tell the device which it was."""
+def field_of(error: Exception) -> str:
+    """The name of the field that a decoder did not take, empty if it names none."""
+    found = _FIELD.search(str(error)) if isinstance(error, msgspec.ValidationError) else None
+    return "" if found is None else found[1] or found[2]
+
+
+def error_of_frame(line: bytes, code: Code, field: str = "") -> bytes:
+    """For a frame, with as many of its fields as tell the device which it was. `field` is the one
+    that is wrong."""
     named = read_leniently(line) or {}
 
     def read(field: str, kind: type) -> Any:
@@ -36,7 +49,7 @@ def error_of_frame(line: bytes, code: Code) -> bytes:
         Error(
             code.number,
             code.retry,
-            code.text,
+            f"{code.text}: {field}" if field else code.text,
             id=_within(read("id", int)),
             to=to if to is not None and to.isascii() else None,
             outbox=outbox if outbox is not None and outbox.isascii() else None,

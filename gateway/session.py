@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.edge.tokens import BadToken
 from gateway.effects import Ask, Effect, End, Greet, Reply, Seen, Submit, Type
-from gateway.error_frames import error_of_frame, read_leniently
+from gateway.error_frames import error_of_frame, field_of, read_leniently
 from schemas import frames, ids
 from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
 from schemas.codes import Close, Code
@@ -133,8 +133,8 @@ class Session:
         self._allowance -= 1
         try:
             command = decode_command(line)
-        except UNDECODABLE:
-            return self._undecodable(line)
+        except UNDECODABLE as error:
+            return self._undecodable(line, error)
         if type(command) is frames.Send and self._state is State.ONLINE:
             return self._send(
                 line,
@@ -183,13 +183,16 @@ class Session:
         body: str | None,
     ) -> Effect:
         """A send; `body` is None if it could not be read."""
+        field = "to"
         try:
             conversation = self._conversations.get(to) or self._conversation(to)
+            field = "outbox"
             if outbox != self._outbox[0]:
                 self._outbox = outbox, ids.uuid_bytes(outbox)
+            field = "key"
             key_bytes = ids.uuid_bytes(key)
         except ids.InvalidId:
-            return self._refuse(line, Code.BAD_FIELD)
+            return self._refuse(line, Code.BAD_FIELD, field)
         self._bad = 0
         code = _body_code(body)
         head = conversation, self._user, self._device, self._outbox[1], ordinal, key_bytes, round_
@@ -228,7 +231,7 @@ class Session:
         self._conversations[to] = conversation
         return conversation
 
-    def _undecodable(self, line: bytes) -> Effect:
+    def _undecodable(self, line: bytes, error: Exception) -> Effect:
         named = read_leniently(line)
         if named is None:
             return self._refuse(line, Code.BAD_FRAME)
@@ -239,22 +242,22 @@ class Session:
             except (
                 msgspec.ValidationError,
                 UnicodeEncodeError,
-            ):  # the latter for a field's name that is not text
-                pass
+            ) as wrong:  # the latter for a field's name that is not text
+                error = wrong
             else:
                 return self._send(
                     line, send.to, send.outbox, send.ordinal, send.key, send.round, None
                 )
         if isinstance(kind, str) and kind not in _TYPES:
             return self._refuse(line, Code.UNKNOWN_FRAME)
-        return self._refuse(line, Code.BAD_FIELD)
+        return self._refuse(line, Code.BAD_FIELD, field_of(error))
 
-    def _refuse(self, line: bytes, code: Code) -> Effect:
+    def _refuse(self, line: bytes, code: Code, field: str = "") -> Effect:
         """A frame that cannot be right; before the welcome, and after many of them, the end."""
         self._bad += 1
         if self._state is State.NEW or self._bad > MAX_BAD_IN_A_ROW:
             return self._end(Close.BAD_PROTOCOL)
-        return Reply(error_of_frame(line, code))
+        return Reply(error_of_frame(line, code, field))
 
     def _end(self, close: Close) -> Effect:
         self._state = State.CLOSED

@@ -34,7 +34,7 @@ class Code(_Code):
     BODY_EMPTY = 110, False, "the body is empty"
     BODY_TOO_LARGE = 111, False, "the body is longer than 16 KiB of UTF-8"
     BODY_INVALID = 112, False, "the body is not text"
-    NOT_A_MEMBER = 113, False, "the sender is not one of the conversation's two users"
+    NOT_A_MEMBER = 113, False, "the user is not one of the conversation's two users"
     ITEM_INVALID = 114, False, "the submitted item breaks the record's schema"
     RECORD_UNREADABLE = 115, False, "the submitted record is not a record of this schema"
     RECORD_TOO_LARGE = 116, False, "the submitted record is larger than 256 KiB"
@@ -45,7 +45,7 @@ class Code(_Code):
     )
     TRY_LATER = 120, True, "the server cannot do this now"
     RATE_LIMITED = 121, True, "too many frames from this device"
-    RANGE_GONE = 122, False, "the log no longer holds these messages"
+    RANGE_GONE = 122, False, "the server no longer holds these messages"
 
 
 class Close(_Code):

@@ -23,7 +23,9 @@ def issue(user: UserId, secret: str, now: float, lifetime: float = LIFETIME_SECO
 
 
 def verify(token: str, secret: str, now: float) -> UserId:
-    """The user a token speaks for. Raises BadToken."""
+    """The user a token speaks for. Raises BadToken, with a sentence for people."""
+    if not token:
+        raise BadToken("the token is missing")
     unchecked_times = {
         "verify_exp": False,
         "verify_iat": False,
@@ -35,8 +37,8 @@ def verify(token: str, secret: str, now: float) -> UserId:
         if not isinstance(claims["exp"], int | float) or claims["exp"] <= now:
             raise BadToken("the token has expired")
         return user_id(claims["sub"])
-    except (jwt.InvalidTokenError, InvalidId, TypeError) as error:
-        raise BadToken(str(error)) from None
+    except (jwt.InvalidTokenError, InvalidId, TypeError):
+        raise BadToken("the token is not one that this server takes") from None
 
 
 def issue_operator(secret: str, now: float) -> str:

@@ -152,6 +152,34 @@ def test_a_send_without_a_body_is_no_send() -> None:
     assert error_code(effect) == Code.BAD_FIELD.number
 
 
+@pytest.mark.parametrize(
+    ("frame", "field"),
+    [
+        ({**SEND, "to": "alice"}, "to"),
+        ({**SEND, "to": "secret!"}, "to"),
+        ({**SEND, "outbox": "secret"}, "outbox"),
+        ({**SEND, "key": "secret"}, "key"),
+        ({**SEND, "ordinal": "secret"}, "ordinal"),
+        ({**SEND, "ordinal": 0}, "ordinal"),
+        ({**SEND, "body": 5, "round": -1}, "round"),
+        ({key: value for key, value in SEND.items() if key != "body"}, "body"),
+        ({"t": "sync", "id": 1, "cursors": {"secret:user": -1}}, "cursors"),
+        ({"t": "get_marks", "id": 1, "conversations": ["alice:bob", 5]}, "conversations"),
+        ({"t": "watch", "id": 1, "users": ["secret"] * 201}, "users"),
+        ({"t": "history", "id": 1, "conversation": "alice:bob", "limit": 101}, "limit"),
+        ({"t": "ping"}, "id"),
+    ],
+)
+def test_the_error_for_a_bad_field_names_it_and_not_its_value(
+    frame: dict[str, object], field: str
+) -> None:
+    (effect,) = receive(online(), frame)
+    assert isinstance(effect, Reply)
+    error = json.loads(effect.frame)
+    assert error["code"] == Code.BAD_FIELD.number
+    assert error["reason"] == f"{Code.BAD_FIELD.text}: {field}"
+
+
 def test_a_flooding_device_is_told_so_and_served_again_later() -> None:
     session = online()
     effects = receive(session, *[SEND] * 250)
@@ -226,8 +254,15 @@ def test_tokens() -> None:
     secret = "s" * 32
     token = issue(ids.user_id("alice"), secret, now=1000, lifetime=60)
     assert verify(token, secret, now=1059) == "alice"
-    for wrong, now in ((token, 1060), (token[:-4] + "AAAA", 1000), ("", 1000), ("a.b.c", 1000)):
-        with pytest.raises(BadToken):
+    untaken = "the token is not one that this server takes"
+    for wrong, now, text in (
+        (token, 1060, "the token has expired"),
+        (token[:-4] + "AAAA", 1000, untaken),
+        ("", 1000, "the token is missing"),
+        ("nothing", 1000, untaken),
+        ("a.b.c", 1000, untaken),
+    ):
+        with pytest.raises(BadToken, match=f"^{text}$"):
             verify(wrong, secret, now)
-    with pytest.raises(BadToken):
+    with pytest.raises(BadToken, match=untaken):
         verify(token, "t" * 32, now=1000)
