@@ -74,7 +74,7 @@ async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(2, 0.05)
+    admission.entry = Pacer(2, 0.3)
     writers = [(await come())[1] for _ in range(7)]
     for place in (3, 6, 0, 5, 1, 4, 2):
         writers[place].write(b"%d\r\n\r\n" % place)
