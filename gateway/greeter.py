@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_ARRIVING = 500
 """Connections that are not welcomed yet; more are told to come again."""
 _GREETED = 5
-"""Hellos that are begun within 4 ms; more wait for their turn."""
+"""The node starts to answer so many hellos within 4 ms; more wait."""
 
 
 class Refusal(NamedTuple):
@@ -78,9 +78,10 @@ class Greeter:
         """One of these has been welcomed, or is refused, or has ended."""
         self.arriving -= 1
 
-    async def turn(self) -> None:
-        """Return when a hello may be read: many come at once when a node has died."""
-        await self._hellos.turn()
+    async def wait_to_greet(self) -> None:
+        """Return when this connection's hello may be read. When a node has died, many come at
+        once."""
+        await self._hellos.wait()
 
     async def welcome(self, connection: Connection, command_id: int, stay: bool) -> bytes | Refusal:
         """The welcome frame, or why the device is not let in.

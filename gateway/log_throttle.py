@@ -7,8 +7,8 @@ SECONDS = 10.0
 
 
 class LogThrottle:
-    """Logs the first line at once; then, every `seconds`, the latest one and how many there were.
-    Use it inside a running loop."""
+    """Logs the first line at once. Lines in between are dropped; each `seconds` the latest is
+    logged with their number. Use it inside a running loop."""
 
     def __init__(self, write: Callable[[str], None], seconds: float = SECONDS) -> None:
         self._write = write

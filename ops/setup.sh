@@ -58,6 +58,8 @@ fi
 # Services
 need redis-server redis-server
 need java default-jre-headless
+java=$(java -version 2>&1 | sed -nE 's/.* version "([0-9]+).*/\1/p' | head -1)
+[ "${java:-0}" -ge 17 ] || die "Java 17 or later is needed; \`java\` is ${java:-unknown}"
 if ! ls .local/kafka/lib/kafka_*.jar >/dev/null 2>&1; then
   need mvn maven
   say "fetching Kafka ..."

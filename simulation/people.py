@@ -56,9 +56,9 @@ class App:
         self.running = False
         self.shown: dict[str, list[Shown]] = {}
         self.history: dict[str, int] = {}
-        """conversation → what is up to it was there before the app began."""
+        """conversation → the last seq that was there before the app was first opened."""
         self.claims: dict[tuple[str, bool], int] = {}
-        """(conversation, read) → what this app has said, or will say."""
+        """(conversation, read) → the highest seq that this app has reported, or will report."""
         self.client: Client | None = None
         self.process: Process
         self.dialer: DeviceDialer
@@ -182,7 +182,7 @@ class App:
             self.process.call(self.client.typing, conversation)
 
     def watch(self) -> None:
-        """Watch whom there is a conversation with."""
+        """Watch the presence of every user with whom this user has a conversation."""
         client = self.client
         if not self.running or client is None:
             return
@@ -195,7 +195,8 @@ class App:
             self.process.call(client.watch, names)
 
     def _note_floors(self) -> None:
-        """Once it is decided what is history."""
+        """Note, once, where each conversation stood when this app was first opened. The client
+        knows it after its first `heads`."""
         if self.client is None or self._floors_known or not self.client.device.begun:
             return
         self._floors_known = True

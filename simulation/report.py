@@ -53,7 +53,7 @@ def run(
     progress: Callable[[int], None] = lambda seed: None,
 ) -> Report:
     """Play the histories of `first_seed`, the next seed …, until `hours` of virtual time have
-    passed or one fails. At least one. `trace` gets what happened in each."""
+    passed or one fails; at least one is played. Each history's trace is written to `trace`."""
     kinds = history.weights() if kinds is None else kinds
     began, seconds, device_seconds, seed = time.process_time(), 0.0, 0.0, first_seed
     while True:

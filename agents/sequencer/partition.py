@@ -98,7 +98,8 @@ class SequencerPartition(Partition):
             self.figures["messages"] += len(batch.outcome.taken)
             self.figures["repeats"] += len(batch.outcome.answers)
             self.figures["dead_letters"] += len(batch.outcome.dead)
-            self._deliverer.offer(batch, self._appender.append(batch, self._done))
+            appended = self._appender.append(batch, self._done)
+            self._deliverer.offer(batch, appended)
 
     def input_is(self, seen: InputSeen, position: int) -> None:
         header = self._applier.header

@@ -38,10 +38,10 @@ class RedisClient:
 
     `url` is redis[s]://[user:password@]host:port/db. Raises ValueError if it is not.
 
-    A connection that has been idle may be dead without our knowledge: the server began anew, or a
-    router forgot it. Then the call is repeated once on a fresh connection, if it never left, or if
-    repeating it changes nothing. A connection whose answer was not read is closed, or that answer
-    would be taken for the next one's. (redis-py's own pool and retries cost 12 to 43 % more CPU a
+    An idle connection may be dead before the client knows: the server began anew, or a router
+    forgot it. The client then repeats the call once, on a new connection, if the command was not
+    sent or is `repeatable`. It closes a connection whose answer it has not read, because the next call
+    would take that answer for its own. (redis-py's own pool and retries cost 12 to 43 % more CPU a
     call, and do not catch what uvloop raises.)
     """
 
@@ -69,7 +69,8 @@ class RedisClient:
     async def command(self, *command: Argument, repeatable: bool = True) -> Any:
         """Redis' answer to a command. Raises RedisUnavailable.
 
-        Not `repeatable`: the answer to a second run would hide what the first has done.
+        Pass repeatable=False if a second run answers differently from the first, for example a SET
+        NX.
         """
         return await self._call(command, repeatable)
 
@@ -95,7 +96,7 @@ class RedisClient:
         repeatable: bool,
         unless_known: Sequence[Argument] = (),
     ) -> Any:
-        """`unless_known` is asked when Redis does not know the script, because it began anew."""
+        """`unless_known` is sent if Redis does not know the script, as after a restart."""
         if self._calls >= MAX_CALLS:
             raise RedisUnavailable(f"Redis: {MAX_CALLS} calls are under way already")
         self._calls += 1

@@ -143,7 +143,7 @@ class Connection:
         """Process one WebSocket message; returns when the device's next one may be read."""
         session = self._session
         if session.state is State.NEW:
-            await self._services.greeter.turn()
+            await self._services.greeter.wait_to_greet()
         for effect in session.receive(message, asyncio.get_running_loop().time()):
             self._carry_out(effect)
         if session.flooding and self._closing is None:

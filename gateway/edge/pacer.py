@@ -1,5 +1,4 @@
-"""A pacer begins what thousands of devices may ask for at once a few at a time, in the order in
-which they asked.
+"""Starts work for many devices a few at a time, in the order in which they asked.
 
 A turn of the loop lasts as long as all the work that is ready in it, and every message waits for
 the turn to end.
@@ -11,20 +10,20 @@ from collections.abc import Callable, Hashable
 
 SECONDS = 0.004
 _LATE = 1.0
-"""Of `seconds`: if a timer fires later than this, the loop or the machine is busy."""
+"""A fraction of `seconds`. A timer later than that means that the loop or machine is busy."""
 _SLOWEST = 1 / 16
-"""Of `most`: the slowest pace."""
+"""A fraction of `most`: the slowest pace."""
 _STEPS = 128
-"""Punctual timers from a standstill to `most`."""
+"""So many timers that fire on time would raise the pace from 0 to `most`."""
 
 
 class Pacer:
-    """Begins at most `most` within `seconds`, the first of them at once. Use it inside a running
-    loop.
+    """Starts at most `most` pieces of work within `seconds`, the first of them at once. Use it
+    inside a running loop.
 
-    If it `gives_way`, its pace is halved when the loop is late, and grows slowly when it is not. A
-    device that arrives is work for Kafka and the workers, too. Where these share the machine with
-    the node, the node sees it by its loop being late.
+    If it `gives_way`, its pace is halved when the loop is late, and grows slowly when it is not.
+    Accepting a device also loads Kafka and the workers. If they share the machine, the loop gets
+    late, and the pacer slows down.
     """
 
     def __init__(self, most: int, seconds: float = SECONDS, gives_way: bool = False) -> None:
@@ -38,38 +37,38 @@ class Pacer:
         self._due = 0.0
 
     def __len__(self) -> int:
-        """How many wait for their turn."""
+        """How many pieces of work wait."""
         return len(self._waiting)
 
-    def put(self, who: Hashable, begin: Callable[[], None]) -> None:
-        """Call `begin`, now or at the turn of `who`."""
-        self._waiting[who] = begin
+    def put(self, key: Hashable, begin: Callable[[], None]) -> None:
+        """Call `begin`, now or later; `leave` with the same `key` takes it back."""
+        self._waiting[key] = begin
         if self._left:
             self._go()
 
-    def leave(self, who: Hashable) -> None:
-        """Give up the turn of `who`, if it waits for one."""
-        self._waiting.pop(who, None)
+    def leave(self, key: Hashable) -> None:
+        """Do not call what was put under `key`, if it still waits."""
+        self._waiting.pop(key, None)
 
-    async def turn(self) -> None:
-        """Return when it is the caller's turn."""
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def wait(self) -> None:
+        """Return when the caller may start its work."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def begin() -> None:
-            if not turn.done():  # it may be cancelled, and not have left yet
-                turn.set_result(None)
+            if not begun.done():  # it may be cancelled, and not have left yet
+                begun.set_result(None)
 
-        self.put(turn, begin)
+        self.put(begun, begin)
         try:
-            await turn
+            await begun
         except asyncio.CancelledError:
-            self.leave(turn)
+            self.leave(begun)
             raise
 
     def _go(self) -> None:
         if self._timer is None and (self._waiting or self._left < self._most):
             loop, seconds = asyncio.get_running_loop(), self._seconds / min(1.0, self._pace)
-            self._due = loop.time() + seconds  # uvloop's timers do not say it
+            self._due = loop.time() + seconds  # uvloop's timers do not tell when they are due
             self._timer = loop.call_later(seconds, self._again)
         while self._left and self._waiting:
             self._left -= 1

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 10.0
 """After this the device is told to ask again."""
 _BEGUN = 16
-"""Questions begun within 4 ms; more wait for their turn."""
+"""The node starts to answer so many questions within 4 ms; more wait."""
 
 
 class QuestionAnswerer:
@@ -48,7 +48,7 @@ class QuestionAnswerer:
         kind = type(question).__name__
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._pacer.turn()
+                await self._pacer.wait()
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
             self._unanswered(f"a {kind} of {connection.user} cannot be answered now: {error!r}")

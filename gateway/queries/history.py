@@ -17,7 +17,7 @@ from schemas.frames import MAX_PAGE_MESSAGES, Message
 from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
 
 _MAX_READS = 16
-"""Questions under way at the archive; more wait for their turn."""
+"""Questions under way at the archive; more wait."""
 _LAST_SEQ = 2**53 - 1
 
 _Answer = TypeVar("_Answer")

@@ -2,7 +2,7 @@
 else all of them, once.
 
 This saves work and decides nothing. A partition is left out only if nothing of the user's has been
-delivered from it; docs/DESIGN.md has the argument.
+delivered from it; decision 11 (docs/decisions) has the proof.
 """
 
 import logging

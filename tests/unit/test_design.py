@@ -175,7 +175,7 @@ def test_the_way_of_a_message_has_at_most_twelve_functions_which_exist() -> None
 
 def test_each_function_on_the_way_leads_to_the_next() -> None:
     """By a call or a callback, maybe through functions that the row names. `back to step N`: that
-    function goes on. `by NAME`: both use it, as one that waits and one that wakes it. `Faust
+    function goes on. `the event NAME`: both use it: one sets it, the other waits for it. `Faust
     event`: Faust calls the function that the row names. `topic`: a constant of
     schemas/topics.py."""
     way = steps()
@@ -186,7 +186,7 @@ def test_each_function_on_the_way_leads_to_the_next() -> None:
             chain = []
         chain += [Function(path, name) for path, name in _SYMBOL.findall(step.rest)]
         topic = re.search(r"topic `([A-Z_]+)`", step.rest)
-        woken = re.search(r"by `(\w+)`", step.rest)
+        woken = re.search(r"the event `(\w+)`", step.rest)
         for one, other in pairwise(chain):
             assert other.name.rpartition(".")[2] in mentions(one), f"{one} leads to {other}"
         last, target = chain[-1], following.function

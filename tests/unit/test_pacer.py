@@ -45,8 +45,8 @@ def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
 
 async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
     pacer = Pacer(1, SOON)
-    await pacer.turn()
-    waiting = [asyncio.create_task(pacer.turn()) for _ in range(3)]
+    await pacer.wait()
+    waiting = [asyncio.create_task(pacer.wait()) for _ in range(3)]
     await asyncio.sleep(0)
     assert len(pacer) == 3
     waiting[0].cancel()
@@ -60,8 +60,8 @@ async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
 async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
     """It leaves a loop turn after its cancellation, and the others' turn comes in between."""
     pacer = Pacer(1, SOON)
-    await pacer.turn()
-    waiting = [asyncio.create_task(pacer.turn()) for _ in range(2)]
+    await pacer.wait()
+    waiting = [asyncio.create_task(pacer.wait()) for _ in range(2)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     pacer._again()
