@@ -42,7 +42,7 @@ class Type(NamedTuple):
     conversation: str
 
 
-class Seen(NamedTuple):
+class GiveReceipt(NamedTuple):
     """The device has received, or (`read`) the person has read, the messages up to `seq`."""
 
     conversation: str
@@ -56,4 +56,4 @@ class End(NamedTuple):
     close: Close
 
 
-Effect = Reply | Greet | Submit | Seen | Type | Ask | End
+Effect = Reply | Greet | Submit | GiveReceipt | Type | Ask | End

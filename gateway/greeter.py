@@ -10,7 +10,7 @@ from gateway.log_throttle import LogThrottle
 from gateway.node_urls import NodeUrls
 from gateway.presence.announcer import PresenceAnnouncer
 from gateway.presence.subscriptions import PresenceSubscriptions
-from gateway.registry import Connection, ConnectionRegistry
+from gateway.registry import ConnectionRegistry, RegisteredConnection
 from gateway.route_writer import RouteWriter
 from schemas.codec import encode_frame
 from schemas.codes import Close
@@ -83,7 +83,9 @@ class Greeter:
         once."""
         await self._hellos.wait()
 
-    async def welcome(self, connection: Connection, command_id: int, stay: bool) -> bytes | Refusal:
+    async def welcome(
+        self, connection: RegisteredConnection, command_id: int, stay: bool
+    ) -> bytes | Refusal:
         """The welcome frame, or why the device is not let in.
 
         The connection is registered before it is routed, so that what is delivered to the route
@@ -121,7 +123,7 @@ class Greeter:
             )
         )
 
-    def ended(self, connection: Connection, welcomed: bool, said_goodbye: bool) -> None:
+    def ended(self, connection: RegisteredConnection, welcomed: bool, said_goodbye: bool) -> None:
         """A connection has ended; `welcomed`: it had been."""
         if self._registry.remove(connection):
             self._routes.remove(connection)

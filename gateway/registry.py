@@ -19,7 +19,7 @@ MAX_REMEMBERED = 2000
 older half is forgotten."""
 
 
-class Connection(Hashable, Protocol):
+class RegisteredConnection(Hashable, Protocol):
     """One device's connection, as the parts of a node see it. `user` and `device` are empty until
     its hello has been read."""
 
@@ -53,7 +53,7 @@ class _Entry:
 
     __slots__ = ("connection", "pushed")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: RegisteredConnection) -> None:
         self.connection = connection
         self.pushed: dict[str, int] = {}
 
@@ -80,7 +80,7 @@ class ConnectionRegistry:
         self._users: dict[str, dict[str, _Entry]] = {}
         self._count = 0
 
-    def add(self, connection: Connection) -> Connection | None:
+    def add(self, connection: RegisteredConnection) -> RegisteredConnection | None:
         """Register a connection; returns the one it replaces."""
         devices = self._users.setdefault(connection.user, {})
         replaced = devices.get(connection.device)
@@ -90,7 +90,7 @@ class ConnectionRegistry:
             return None
         return replaced.connection
 
-    def remove(self, connection: Connection) -> bool:
+    def remove(self, connection: RegisteredConnection) -> bool:
         """Forget a connection; False if a newer one has taken its place."""
         devices = self._users.get(connection.user, {})
         entry = devices.get(connection.device)
@@ -108,17 +108,17 @@ class ConnectionRegistry:
     def __len__(self) -> int:
         return self._count
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[RegisteredConnection]:
         """The connections there are now."""
         return iter(
             [entry.connection for devices in self._users.values() for entry in devices.values()]
         )
 
-    def slices(self, most: int) -> Iterator[list[Connection]]:
+    def slices(self, most: int) -> Iterator[list[RegisteredConnection]]:
         """The connections of all users there are now, in lists of `most` and a few more, for work
         that must let the loop go on between them. A connection that has ended meanwhile is left
         out."""
-        some: list[Connection] = []
+        some: list[RegisteredConnection] = []
         for user in list(self._users):
             some += [entry.connection for entry in self._users.get(user, _NONE).values()]
             if len(some) >= most:
@@ -152,6 +152,6 @@ class ConnectionRegistry:
             if connection is not None and connection.since == event.since:
                 connection.close(Close.REPLACED)
 
-    def _find(self, user: str, device: str) -> Connection | None:
+    def _find(self, user: str, device: str) -> RegisteredConnection | None:
         entry = self._users.get(user, _NONE).get(device)
         return None if entry is None else entry.connection

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from connectors.kafka.ports import Producer, QueueFull
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import RENEW_SECONDS, Route, Routes
-from gateway.registry import Connection, ConnectionRegistry
+from gateway.registry import ConnectionRegistry, RegisteredConnection
 from gateway.resync import RESYNC
 from schemas.codec import encode_deliveries
 from schemas.codes import Close
@@ -74,7 +74,7 @@ class RouteWriter:
         self._slot = None
         self._vanished.clear()
 
-    async def write(self, connection: Connection) -> bool:
+    async def write(self, connection: RegisteredConnection) -> bool:
         """Write the connection's route; returns when Redis has it, or False if the device has a
         later connection elsewhere. Raises RedisUnavailable."""
         if self._slot is None:
@@ -86,7 +86,7 @@ class RouteWriter:
             raise RedisUnavailable("too many connections wait for their routes") from None
         return await written
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: RegisteredConnection) -> None:
         """A connection has ended: remove its route when there is time. If too many wait, the route
         stays; it costs a record at most."""
         if self._slot is not None and not self._changes.full():
@@ -180,7 +180,7 @@ class RouteWriter:
             await asyncio.sleep(0)
         return True
 
-    def _route(self, connection: Connection, slot: int) -> Route:
+    def _route(self, connection: RegisteredConnection, slot: int) -> Route:
         return Route(connection.user, connection.device, self._node, slot, connection.since)
 
     def _send_replaced(self, routes: Sequence[Route]) -> None:

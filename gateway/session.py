@@ -13,7 +13,7 @@ from typing import get_args
 import msgspec
 
 from gateway.edge.tokens import BadToken
-from gateway.effects import Ask, Effect, End, Greet, Reply, Seen, Submit, Type
+from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Reply, Submit, Type
 from gateway.error_frames import error_of_frame, field_of, read_leniently
 from schemas import frames, ids
 from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
@@ -208,7 +208,7 @@ class Session:
         self._bad = 0
         if isinstance(command, frames.Typing):
             return Type(command.conversation)
-        return Seen(command.conversation, command.seq, isinstance(command, frames.Read))
+        return GiveReceipt(command.conversation, command.seq, isinstance(command, frames.Read))
 
     def _ask(self, line: bytes, question: frames.Question) -> Effect:
         if isinstance(question, frames.Sync):

@@ -40,9 +40,9 @@ class RedisClient:
 
     An idle connection may be dead before the client knows: the server began anew, or a router
     forgot it. The client then repeats the call once, on a new connection, if the command was not
-    sent or is `repeatable`. It closes a connection whose answer it has not read, because the next call
-    would take that answer for its own. (redis-py's own pool and retries cost 12 to 43 % more CPU a
-    call, and do not catch what uvloop raises.)
+    sent or is `repeatable`. It closes a connection whose answer it has not read, because the next
+    call would take that answer for its own. (redis-py's own pool and retries cost 12 to 43 % more
+    CPU a call, and do not catch what uvloop raises.)
     """
 
     def __init__(self, url: str, dependency: Dependency | None = None, name: str = "") -> None:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from gateway.effects import Ask, Effect, End, Greet, Reply, Seen, Submit, Type
+from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Reply, Submit, Type
 from gateway.error_frames import error_of_send
 from gateway.greeter import Greeter, Refusal
 from gateway.presence.typing import TypingRelay
@@ -77,7 +77,8 @@ class _Leaving:
 
 
 class Connection:
-    """`Connection` of the registry. `since`: when its request reached the node, by `Routes.now`."""
+    """Implements gateway.registry.RegisteredConnection. `since` is the time, by `Routes.now`, when
+    its request reached the node."""
 
     # There are many of these, most of them idle: no dictionaries, and nothing made before it is
     # needed.
@@ -236,7 +237,7 @@ class Connection:
             self._services.submitter.submit(item, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
             self.push(effect.frame)
-        elif type(effect) is Seen:
+        elif type(effect) is GiveReceipt:
             receipt = Receipt(effect.conversation, self.user, self.device, effect.seq, effect.read)
             if not self._services.receipts.submit(receipt):
                 self.push(error_frame(None, Code.TRY_LATER))

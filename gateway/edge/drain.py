@@ -4,7 +4,7 @@ do not come to the other nodes all at once."""
 import asyncio
 from collections.abc import Callable
 
-from gateway.registry import Connection, ConnectionRegistry
+from gateway.registry import ConnectionRegistry, RegisteredConnection
 
 _TURN_SECONDS = 0.05
 _TOGETHER = 100
@@ -12,10 +12,12 @@ _TOGETHER = 100
 
 
 async def drain(
-    registry: ConnectionRegistry, seconds: float, shuffle: Callable[[list[Connection]], None]
+    registry: ConnectionRegistry,
+    seconds: float,
+    shuffle: Callable[[list[RegisteredConnection]], None],
 ) -> None:
-    """Let every connection leave (`Connection.leave`), evenly over `seconds`, in random order.
-    Returns when the last has ended."""
+    """Let every connection leave, evenly over `seconds`, in random order. Returns when the last has
+    ended."""
     while leaving := list(registry):
         shuffle(leaving)
         turns = max(1, int(seconds / _TURN_SECONDS))

@@ -15,7 +15,7 @@ from tests.harness.virtual import run
 
 
 class Socket:
-    """`Connection`, of which it is noted what it is pushed."""
+    """A `RegisteredConnection` that keeps what it is pushed."""
 
     def __init__(self, user: str, device: str) -> None:
         self.user = user
