@@ -93,12 +93,16 @@ class History:
             return Page(known, [], first=low == 1)
         page, lowest = gapless(found, low, high)
         if lowest > low:
+            if not log.gone:
+                raise HistoryUnavailable(
+                    f"{conversation}: the log does not say whether it has {low} to {lowest - 1}"
+                )
             kept_from = await self._kept_from(conversation)
             if after is not None and kept_from > high:
                 return (await self.page(conversation, None, kept_from - 1, limit))._replace(
                     first=True
                 )
-            if kept_from == 0 and log.gone and await self._nothing_kept(conversation, known):
+            if kept_from == 0 and await self._nothing_kept(conversation, known):
                 raise RangeGone(f"{conversation}: nothing is kept")
             if kept_from != lowest if page else kept_from <= high:
                 raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.clickhouse.memory import MemoryArchive
@@ -75,6 +75,34 @@ def seqs(page: Page) -> list[int]:
     archive_away=st.booleans(),
     dropped=st.booleans(),
 )
+@example(
+    kept_from=1,
+    log_start=1,
+    end=2,
+    archived=2,
+    hole=1,
+    before=None,
+    after=0,
+    limit=1,
+    most=1,
+    log_away=True,
+    archive_away=False,
+    dropped=True,
+)
+@example(
+    kept_from=1,
+    log_start=1,
+    end=2,
+    archived=2,
+    hole=1,
+    before=None,
+    after=None,
+    limit=2,
+    most=1,
+    log_away=True,
+    archive_away=False,
+    dropped=True,
+)
 def test_a_page_is_whole_or_not_sent(
     kept_from: int,
     log_start: int,
@@ -129,6 +157,7 @@ def test_a_page_is_whole_or_not_sent(
             assert found == wanted[len(missing) :]
             assert max(missing) < min((seq for _, seq in archive.rows), default=0)
             assert page.first
+            assert not log_away, "the log may have it"
         if page.first and not dropped and known:
             assert found[:1] == [1] or not wanted, "what is missing may still come"
         if page.first and found:
