@@ -201,12 +201,15 @@ class PresenceState(_Event, frozen=True):
 
         Two owners of a partition may both write states, since one of them may have been paused. Of
         two states up to the same offset, the one with fewer nodes is later: a node is found dead
-        only after its last record.
+        only after its last record. If both owners found the same node dead, the owner that came
+        later began to count its absence later, so the later `last_seen` is its.
         """
         if self.topic != other.topic:
             return True
         if self.offset != other.offset:
             return self.offset > other.offset
+        if self.nodes == other.nodes:
+            return self.last_seen > other.last_seen
         return set(self.nodes) < set(other.nodes)
 
 

@@ -47,7 +47,10 @@ class Process:
         loop.processes.append(self)
 
     def start(self, coroutine: Coroutine[Any, Any, Value]) -> "asyncio.Task[Value]":
-        """Run a coroutine as a task of this process."""
+        """Run a coroutine as a task of this process. Raises RuntimeError if it has ended."""
+        if not self.alive:
+            coroutine.close()
+            raise RuntimeError(f"{self.name} has ended")
         return self._loop.create_task(coroutine, context=self.context.copy())
 
     def call(self, function: Callable[..., Value], *args: Any) -> Value:
@@ -318,8 +321,10 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
     ) -> "asyncio.Task[Any]":
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         process = _process.get() if context is None else context.get(_process)
-        if process is not None:
+        if process is not None and process.alive:
             process.own(task)
+        elif process is not None:
+            coro.close()  # it never runs
         return task
 
     def run_in_executor(
@@ -353,6 +358,8 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
 
     def remove_signal_handler(self, sig: int) -> bool:
         return False
+
+    def set_debug(self, enabled: bool) -> None: ...
 
     def set_default_executor(self, executor: Any) -> None: ...
 

@@ -1,6 +1,7 @@
 """The loop of the simulation: time jumps, processes end and stand still, and all is repeatable."""
 
 import asyncio
+import gc
 import random
 from typing import Any
 
@@ -96,6 +97,25 @@ def test_nothing_of_a_process_that_was_killed_runs_again() -> None:
     loop.advance(5)
     assert seen == [1, -1], "its `finally` ran, when it was killed, and reached nobody"
     assert not loop.faults
+
+
+def test_a_process_that_has_ended_starts_nothing() -> None:
+    """Python would complain of the coroutine in whatever test runs when it is collected."""
+    loop = VirtualLoop()
+    process = Process("one", loop)
+
+    async def end() -> None:
+        try:
+            await asyncio.sleep(1)
+        finally:
+            asyncio.create_task(asyncio.sleep(1))
+
+    process.start(end())
+    loop.advance(0.5)
+    loop.do(process.kill)
+    with pytest.raises(RuntimeError, match="one has ended"):
+        process.start(asyncio.sleep(1))
+    gc.collect()
 
 
 def test_an_error_that_nobody_waits_for_is_kept() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from agents.presence.partition import _USERS_AT_ONCE, PresencePartition
 from agents.presence.stage import presence_stage
@@ -180,6 +181,24 @@ async def test_what_an_owner_that_was_paused_kept_late_is_outdone_and_written_ag
         assert (len(kept(kafka)), told(kafka)) == (4, [True, False]), (
             "what is known is not folded again"
         )
+
+
+async def test_two_owners_that_found_a_node_dead_agree_since_when_a_user_is_away(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """Seed 21160305 of the simulation: the owner that was cut off kept its own time, and devices
+    had been shown that of its successor."""
+    async with make() as first:
+        partition = await first.running()
+        say(kafka, True)
+        await first.done(1)
+        await look_until_dead(partition)
+        (early,) = partition.presence(["alice"])
+    late = replace(early, last_seen=early.last_seen + 1000)
+    for state in (late, early):
+        kafka.broker.append(PRESENCE, 0, encode_event(state), b"alice")
+    async with make() as second:
+        assert (await second.running()).presence(["alice"]) == [late]
 
 
 async def test_the_users_of_a_dead_node_go_a_few_at_a_time(kafka: MemoryKafka, make: Make) -> None:

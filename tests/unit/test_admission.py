@@ -15,6 +15,16 @@ from tests.harness.fake_gateway import eventually
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+_LONG = 3600.0
+"""Seconds: a pacer's next turn comes when the test says so."""
+
+
+def next_turn(pacer: Pacer) -> None:
+    """As if the pacer's timer had fired."""
+    assert pacer._timer is not None
+    pacer._timer.cancel()
+    pacer._again()
+
 
 class Served(asyncio.Protocol):
     """Stands for the HTTP server."""
@@ -74,13 +84,14 @@ async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(2, 0.3)
+    admission.entry = Pacer(2, _LONG)
     writers = [(await come())[1] for _ in range(7)]
-    for place in (3, 6, 0, 5, 1, 4, 2):
+    for number, place in enumerate((3, 6, 0, 5, 1, 4, 2), 1):
         writers[place].write(b"%d\r\n\r\n" % place)
-        await asyncio.sleep(0.002)
-    assert len(requests) == 2
-    await eventually(lambda: len(requests) == 7)
+        await eventually(lambda n=number: len(requests) + len(admission.entry) == n)  # type: ignore[misc]
+    for let_in in (2, 4, 6, 7):
+        assert len(requests) == let_in
+        next_turn(admission.entry)
     assert requests == [b"%d\r\n\r\n" % place for place in (3, 6, 0, 5, 1, 4, 2)]
 
 
@@ -89,7 +100,7 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(1, 0.3)
+    admission.entry = Pacer(1, _LONG)
     (await come())[1].write(b"first\r\n\r\n")
     await eventually(lambda: requests == [b"first\r\n\r\n"])
     _, writer = await come()
@@ -98,9 +109,10 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
         for one in (writer, endless):
             one.write(piece)
         await asyncio.sleep(0.02)
-    assert len(admission.entry) == 2
+    await eventually(lambda: len(admission.entry) == 2)
     endless.write(b"x")
     assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+    next_turn(admission.entry)
     await eventually(lambda: len(requests) == 2 and len(requests[1]) == MAX_REQUEST_BYTES)
     writer.write(bytes(2 * MAX_REQUEST_BYTES))
     await eventually(lambda: len(requests[1]) == 3 * MAX_REQUEST_BYTES)
@@ -112,15 +124,16 @@ async def test_who_goes_away_leaves_the_queue(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(1, 0.2)
+    admission.entry = Pacer(1, _LONG)
     writers = [(await come())[1] for _ in range(4)]
     for place, writer in enumerate(writers):
         writer.write(b"%d\r\n\r\n" % place)
-        await asyncio.sleep(0.002)
+        await eventually(lambda n=place: len(requests) + len(admission.entry) == n + 1)  # type: ignore[misc]
     await eventually(lambda: len(admission.entry) == 3)
     writers[1].close()
     writers[2].transport.abort()
     await eventually(lambda: len(admission.entry) == 1)
+    next_turn(admission.entry)
     await eventually(lambda: requests == [b"0\r\n\r\n", b"3\r\n\r\n"])
 
 
@@ -176,27 +189,30 @@ async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_bef
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry, admission.exit = Pacer(7), Pacer(2, 0.05)
+    admission.entry, admission.exit = Pacer(7), Pacer(2, _LONG)
     guests = [await come() for _ in range(7)]
     for place, (_, writer) in enumerate(guests):
         writer.write(b"%d\r\n\r\n" % place)
         await eventually(lambda place=place: len(requests) == place + 1)  # type: ignore[misc]
-    for place in (3, 6, 0, 5):
-        guests[place][1].write(b"last")
-        guests[place][1].close()
-        await asyncio.sleep(0.002)
-    for place in (1, 4):
-        guests[place][1].transport.abort()
-        await asyncio.sleep(0.002)
+    for number, place in enumerate((3, 6, 0, 5, 1, 4), 1):
+        if number <= 4:
+            guests[place][1].write(b"last")
+            guests[place][1].close()
+        else:
+            guests[place][1].transport.abort()
+        await eventually(lambda n=number: len(Served.gone) + len(admission.exit) == n)  # type: ignore[misc]
     assert Served.gone == [3, 6]
-    await eventually(lambda: len(Served.gone) > 2)
+    next_turn(admission.exit)
+    await eventually(lambda: len(Served.gone) > 3)
     assert len(Served.gone) == 4
     guests[2][1].write(b"still here")
-    await eventually(lambda: len(Served.gone) == 6)
+    next_turn(admission.exit)
+    await eventually(lambda: len(Served.gone) == 6 and requests[2].endswith(b"here"))
     assert Served.gone == [3, 6, 0, 5, 1, 4]
     wanted = {2: b"still here", **dict.fromkeys((3, 6, 0, 5), b"last")}
     assert requests == [b"%d\r\n\r\n%s" % (place, wanted.get(place, b"")) for place in range(7)]
     assert len(admission.exit) == 0
+    next_turn(admission.exit)
 
 
 async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
@@ -204,7 +220,7 @@ async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.exit = Pacer(1, 0.1)
+    admission.exit = Pacer(1, _LONG)
     for number in (1, 2):
         _, writer = await come()
         writer.write(b"GET /\r\n\r\n")
@@ -212,6 +228,7 @@ async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
         writer.close()
     await eventually(lambda: len(admission.exit) == 1)
     Served.transports[1].close()
-    await eventually(lambda: Served.gone == [0, 1])
-    await asyncio.sleep(0.2)
+    for _ in range(2):
+        await asyncio.sleep(0.02)
+        next_turn(admission.exit)
     assert Served.gone == [0, 1]
