@@ -32,9 +32,17 @@ class Node:
         self._ports = ports
         url = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
         identity = NodeIdentity(self.id, log_id, settings.heartbeat)
-        self.parts: NodeParts = make_parts(settings, ports, identity, url, self._open_slot)
+        self.parts: NodeParts = make_parts(
+            settings, ports, identity, url, self._open_slot, self._slot_taken
+        )
         self._lease = SlotLease(
-            self.id, settings.slots, ports.kafka, ports.routes, self, self.parts.pusher.receive
+            self.id,
+            settings.slots,
+            ports.kafka,
+            ports.routes,
+            self,
+            self.parts.pusher.receive,
+            ports.dependencies.get("kafka", "messages wait"),
         )
         self._services = NodeServices(
             self.parts.writer,
@@ -50,7 +58,7 @@ class Node:
             ports.nodes,
             ports.archive,
             self.parts.producer,
-            lambda: self._lease.slot,
+            lambda: self.slot,
         )
         self._tasks = OwnedTasks()
         self._draining = False
@@ -71,8 +79,13 @@ class Node:
 
     @property
     def ready(self) -> bool:
-        """Whether devices may come."""
-        return self._lease.slot is not None and not self._draining
+        """Whether devices may come: their routes can be written, and count."""
+        return self._lease.slot is not None and self._lease.renewed and not self._draining
+
+    @property
+    def slot(self) -> int | None:
+        """The node's slot, None while it has none."""
+        return self._lease.slot
 
     def problems(self) -> list[str]:
         """What is wrong now, one line each."""
@@ -144,3 +157,6 @@ class Node:
 
     def _open_slot(self) -> int | None:
         return self._lease.slot if self.ready else None
+
+    def _slot_taken(self, node: str) -> None:
+        self._lease.slot_taken(node)

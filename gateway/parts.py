@@ -96,8 +96,10 @@ def make_parts(
     identity: NodeIdentity,
     url: str,
     announced_slot: Callable[[], int | None],
+    slot_taken: Callable[[str], None],
 ) -> NodeParts:
-    """`announced_slot` gives the node's slot while devices may come to `url`."""
+    """`announced_slot` gives the node's slot while devices may come to `url`. `slot_taken` gets the
+    id of a node that has taken the slot."""
     partitions = settings.partitions
     producer = ports.kafka.producer(PRODUCER)
     registry = ConnectionRegistry()
@@ -135,7 +137,9 @@ def make_parts(
         urls if settings.redirect else None,
         ports.now,
     )
-    pusher = Pusher(registry, subscriptions, presence.typing, writer.write, resyncer.request)
+    pusher = Pusher(
+        registry, subscriptions, presence.typing, writer.write, resyncer.request, slot_taken
+    )
     submitter = Submitter(producer, partitions)
     return NodeParts(
         producer,

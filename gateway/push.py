@@ -9,14 +9,14 @@ from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.presence.typing import TypingRelay
 from gateway.registry import ConnectionRegistry
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries, salvage_deliveries
-from schemas.events import Delivered, PresenceDelivered, TypingDelivered
+from schemas.events import Delivered, PresenceDelivered, SlotTaken, TypingDelivered
 
 log = logging.getLogger(__name__)
 
 
 class Pusher:
     """`write` writes what the connections have been pushed; `resync` makes all of the node's
-    devices ask what they have missed."""
+    devices ask what they have missed; `slot_taken` gets the node that has taken the slot."""
 
     def __init__(
         self,
@@ -25,12 +25,14 @@ class Pusher:
         typing: TypingRelay,
         write: Callable[[], None],
         resync: Callable[[], None],
+        slot_taken: Callable[[str], None],
     ) -> None:
         self._registry = registry
         self._subscriptions = subscriptions
         self._typing = typing
         self._write = write
         self._resync = resync
+        self._slot_taken = slot_taken
         self._unreadable = LogThrottle(log.error)
         self.pushed = 0
 
@@ -51,6 +53,8 @@ class Pusher:
                 self._subscriptions.deliver(event)
             elif isinstance(event, TypingDelivered):
                 self._typing.deliver(event)
+            elif isinstance(event, SlotTaken):
+                self._slot_taken(event.node)
             else:
                 self._registry.deliver(event)
         self.pushed += len(events)

@@ -1,7 +1,8 @@
 """The node's gateway slot: leased in Redis, read in Kafka.
 
-A slot is a partition of `deliveries`. R14: the position from which the slot is read is known before
-the first route to it is written, so nothing that is routed here is missed.
+A slot is a partition of `deliveries`. A node that takes a slot writes `SlotTaken` there. Its place
+is the position from which the node reads, so the position is known before the first route (R14),
+and whoever had the slot before learns from Kafka that it is gone, also if it cannot reach Redis.
 """
 
 import asyncio
@@ -9,15 +10,20 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from connectors.kafka.ports import Kafka, PartitionConsumer, ReadTimeout
+from connectors.dependency import Dependency
+from connectors.kafka.ports import Kafka, KafkaSendError, PartitionConsumer, Producer, QueueFull
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import LEASE_SECONDS, RENEW_SECONDS, Lease, Routes
+from schemas.codec import encode_deliveries
+from schemas.events import SlotTaken
 from schemas.topics import DELIVERIES
 
 log = logging.getLogger(__name__)
 
-_READ_SECONDS = 3.0
+_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 2_000}
+"""A SlotTaken that comes late would cost the slot's next node its sessions. Twice this time is less
+than a lease."""
 
 
 class SlotUser(Protocol):
@@ -32,7 +38,13 @@ class SlotUser(Protocol):
 
 
 class SlotLease:
-    """Has one of the slots 0..slots-1 for `node` while `run` runs. `on_records` gets each fetch."""
+    """Has one of the slots 0..slots-1 for `node` while `run` runs. `on_records` gets each fetch;
+    `kafka_health` says whether this node reaches Kafka.
+
+    Lookups ignore a node's routes once another node has its slot, and then its sessions are deaf:
+    it must close them. It learns of it from its next renewal, or else from the other's SlotTaken.
+    As long as it reads Kafka, it keeps its sessions however long Redis is away.
+    """
 
     def __init__(
         self,
@@ -42,6 +54,7 @@ class SlotLease:
         routes: Routes,
         user: SlotUser,
         on_records: Callable[[Sequence[Record]], None],
+        kafka_health: Dependency,
     ) -> None:
         self._node = node
         self._slots = slots
@@ -49,42 +62,51 @@ class SlotLease:
         self._routes = routes
         self._user = user
         self._on_records = on_records
+        self._kafka_health = kafka_health
+        self._clock = asyncio.get_running_loop().time
+        self._producer: Producer | None = None
         self._leased: int | None = None
         self._consumer: PartitionConsumer | None = None
         self._lost = asyncio.Event()
-        """The consumer cannot go on."""
+        """Another node has the slot, or the consumer cannot go on."""
         self._leased_until = 0.0
-        """By the loop's clock. Until then no other node gets the slot."""
+        """By the loop's clock. Until then no other node gets the slot, unless Redis is emptied."""
 
     @property
     def slot(self) -> int | None:
-        """The slot, while it is leased and read."""
+        """The slot, while the node has it and reads it."""
         return self._leased if self._consumer is not None else None
+
+    @property
+    def renewed(self) -> bool:
+        """Whether Redis has renewed the lease so lately that it cannot have run out."""
+        return self._clock() < self._leased_until
+
+    def slot_taken(self, node: str) -> None:
+        """The node has read that `node` has taken the slot."""
+        if node != self._node:
+            log.error("node %s has taken slot %s of this node", node, self._leased)
+            self._lost.set()
 
     async def run(self) -> None:
         """Lease a slot, keep it, lease another when it is lost; until cancelled."""
+        self._producer = self._kafka.producer(_PRODUCER)
         try:
             while True:
-                await self._keep(await self._acquire())
-                await self._release()
+                slot = await self._lease()
+                if await self._begin(slot):
+                    await self._keep(slot)
+                    await self._release()
+                else:
+                    await self._release()
+                    await asyncio.sleep(RENEW_SECONDS)
         finally:
             await self._release()
-
-    async def _acquire(self) -> int:
-        slot = await self._lease()
-        position = await self._end_of_deliveries(slot)
-        self._lost.clear()
-        self._consumer = self._kafka.partition_consumer(
-            DELIVERIES, slot, position, self._on_records, self._on_lost
-        )
-        log.info("node %s has gateway slot %d, from offset %d on", self._node, slot, position)
-        self._user.slot_leased(slot, vanished=False)
-        return slot
+            await self._producer.close(0)
 
     async def _lease(self) -> int:
-        clock = asyncio.get_running_loop().time
         while True:
-            asked = clock()
+            asked = self._clock()
             try:
                 slot = await self._routes.acquire_slot(self._node, self._slots)
                 if slot is not None:
@@ -95,49 +117,80 @@ class SlotLease:
                 log.warning("no gateway slot yet: %s", error)
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def _end_of_deliveries(self, slot: int) -> int:
-        def read() -> int:
-            reader = self._kafka.reader(timeout=_READ_SECONDS)
-            try:
-                return reader.watermarks(DELIVERIES, slot)[1]
-            finally:
-                reader.close()
+    async def _begin(self, slot: int) -> bool:
+        """Take the slot: tell the node that may have it, then read from there on. False: the slot
+        is not this node's, or that is not known.
 
-        while True:
-            try:
-                return await asyncio.to_thread(read)
-            except ReadTimeout as error:
-                log.warning("no position in deliveries yet: %s", error)
-                await asyncio.sleep(RENEW_SECONDS)
+        The lease is renewed after Kafka has the SlotTaken. So whoever gets the slot after this node
+        tells so behind this node's position, also if Redis was emptied meanwhile (decision 28).
+        """
+        self._lost.clear()
+        offset = await self._tell(slot)
+        if offset is None or await self._renew(slot) in (None, Lease.TAKEN):
+            return False
+        self._consumer = self._kafka.partition_consumer(
+            DELIVERIES, slot, offset + 1, self._on_records, self._on_lost
+        )
+        log.info("node %s has gateway slot %d, from offset %d on", self._node, slot, offset + 1)
+        self._user.slot_leased(slot, vanished=False)
+        return True
+
+    async def _tell(self, slot: int) -> int | None:
+        """Write SlotTaken to the slot's partition; its offset, None if it may not be there."""
+        assert self._producer is not None
+        (record,) = encode_deliveries([SlotTaken(self._node)])
+        try:
+            offset = await self._producer.send_and_wait(DELIVERIES, slot, record)
+        except (KafkaSendError, QueueFull) as error:
+            log.warning("deliveries/%d does not say that this node has it: %s", slot, error)
+            return None
+        return offset if offset >= 0 else None
 
     async def _keep(self, slot: int) -> None:
-        """Renew the lease until the slot is lost."""
-        clock = asyncio.get_running_loop().time
-        while not self._lost.is_set():
-            asked = clock()
-            try:
-                # An attempt has a second, however late it is: a node that was paused for longer
-                # than its lease keeps its slot, if no other node has it.
-                async with asyncio.timeout(max(RENEW_SECONDS, self._leased_until - asked)):
-                    lease = await self._routes.renew_slot(self._node, slot)
-            except (RedisUnavailable, TimeoutError) as error:
-                if clock() >= self._leased_until:
-                    log.error("the lease of slot %d may have run out: %s", slot, error)
-                    return
-                log.warning("the lease of slot %d cannot be renewed now: %s", slot, error)
-            else:
-                if lease is Lease.TAKEN:
-                    log.error("another node has slot %d", slot)
-                    return
-                self._leased_until = asked + LEASE_SECONDS
-                if lease is Lease.VANISHED:
-                    log.warning("the lease of slot %d had vanished; it is leased again", slot)
-                    self._user.slot_leased(slot, vanished=True)
-            try:
-                async with asyncio.timeout(RENEW_SECONDS):
-                    await self._lost.wait()
-            except TimeoutError:
-                pass
+        """Return when the slot is lost."""
+        renewing = asyncio.ensure_future(self._keep_renewing(slot))
+        losing = asyncio.ensure_future(self._lost.wait())
+        try:
+            await asyncio.wait((renewing, losing), return_when=asyncio.FIRST_COMPLETED)
+            if renewing.done():
+                renewing.result()
+        finally:
+            renewing.cancel()
+            losing.cancel()
+            await asyncio.gather(renewing, losing, return_exceptions=True)
+
+    async def _keep_renewing(self, slot: int) -> None:
+        """Renew the lease until another node has it, or may have it and cannot tell this one."""
+        told = True
+        while True:
+            had_run_out = not self.renewed
+            lease = await self._renew(slot)
+            if lease is Lease.TAKEN:
+                return
+            if lease is None and had_run_out and (problem := self._kafka_health.problem()):
+                log.error("another node may have slot %d, and could not tell: %s", slot, problem)
+                return
+            if lease is Lease.VANISHED:
+                log.warning("the lease of slot %d had vanished; it is leased again", slot)
+                self._user.slot_leased(slot, vanished=True)
+                told = False
+            if not told:
+                told = await self._tell(slot) is not None
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _renew(self, slot: int) -> Lease | None:
+        """Renew the lease once. None: Redis does not answer."""
+        asked = self._clock()
+        try:
+            lease = await self._routes.renew_slot(self._node, slot)
+        except RedisUnavailable as error:
+            log.warning("the lease of slot %d cannot be renewed now: %s", slot, error)
+            return None
+        if lease is Lease.TAKEN:
+            log.error("another node has slot %d", slot)
+        else:
+            self._leased_until = asked + LEASE_SECONDS
+        return lease
 
     def _on_lost(self, reason: str) -> None:
         log.error("the place in deliveries is lost: %s", reason)

@@ -277,6 +277,13 @@ class SessionReplaced(_Event, tag=6, frozen=True):
     since: int
 
 
+class SlotTaken(_Event, tag=7, frozen=True):
+    """`node` has taken the slot of this partition, alone in its record. Another node that reads it
+    has the slot no more."""
+
+    node: str
+
+
 Delivered = (
     MessageDelivered
     | AnswerDelivered
@@ -285,6 +292,7 @@ Delivered = (
     | PresenceDelivered
     | TypingDelivered
     | SessionReplaced
+    | SlotTaken
 )
 
 

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from connectors.clickhouse.memory import Fate
 from connectors.kafka.memory import MemoryKafka
+from connectors.redis.routes import LEASE_SECONDS
 from schemas.topics import (
     CURSORS,
     DELIVERIES,
@@ -17,7 +18,7 @@ from schemas.topics import (
     SUBMITTED,
 )
 from simulation.people import App
-from simulation.processes import Part
+from simulation.processes import RESTART_SECONDS, Part
 from simulation.world import World
 
 Action = Callable[[World, int, int], None]
@@ -26,6 +27,8 @@ MAX_APPS = 14
 _BURST = 6
 _LONG = 0.5, 2.0, 5.0, 12.0
 """Seconds that what is away may stay away."""
+_RENEWED_WITHIN, _SLOT_TAKEN_WITHIN = 0.5, 1.0
+"""Seconds that a renewal may still be on its way; in which a node that starts has a slot."""
 _TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE
 
 One = TypeVar("One")
@@ -250,9 +253,35 @@ def slow_redis(world: World, place: int, number: int) -> None:
 
 
 def cut_from_redis(world: World, place: int, number: int) -> None:
-    redis = _pick(_pick(_parts(world), place).redis, number // len(_LONG))
-    redis.connected = False
-    _for_a_while(world, number, lambda: setattr(redis, "connected", True))
+    part = _pick(_parts(world), place)
+    redis = _pick(part.redis, number // len(_LONG))
+    if all(other.connected for other in part.redis):
+        redis.connected = False
+        _for_a_while(world, number, lambda: setattr(redis, "connected", True))
+
+
+def take_slot(world: World, place: int, number: int) -> None:
+    """A gateway reaches no Redis until it is started again. When its lease has run out, another
+    gateway starts and takes its slot."""
+    gateway = _pick(world.gateways, place)
+    if not all(redis.connected for other in world.gateways for redis in other.redis):
+        return
+    cut = list(gateway.redis)
+    for redis in cut:
+        redis.connected = False
+
+    def mend_unless_taken() -> None:
+        holder, _ = world.redis.tables["slots"].get(slot, ("", 0.0))
+        if holder in ("", node):
+            for redis in cut:
+                redis.connected = True
+
+    node, slot = gateway.node.id, gateway.node.slot
+    after = LEASE_SECONDS + _RENEWED_WITHIN
+    other = _pick(world.gateways, place + 1)
+    world.loop.call_later(after, other.kill, context=world.context)
+    started = after + RESTART_SECONDS[1] + _SLOT_TAKEN_WITHIN
+    world.loop.call_later(started, mend_unless_taken, context=world.context)
 
 
 # The archive
@@ -317,6 +346,7 @@ ACCIDENTS: Mapping[str, tuple[int, Action]] = {
     "stop redis": (1, stop_redis),
     "slow redis": (1, slow_redis),
     "cut from redis": (2, cut_from_redis),
+    "take slot": (1, take_slot),
     "stop archive": (1, stop_archive),
     "fail inserts": (1, fail_inserts),
     "cut from workers": (1, cut_from_workers),

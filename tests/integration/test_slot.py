@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from connectors.dependency import Dependency
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
 from connectors.redis.client import RedisClient
@@ -31,7 +32,9 @@ class Slot:
         self.writer = RouteWriter(
             "slot-test", routes, self.registry, self._producer, renew_seconds=0.2
         )
-        self.lease = SlotLease("slot-test", 8, kafka, routes, self, lambda records: None)
+        self.lease = SlotLease(
+            "slot-test", 8, kafka, routes, self, lambda records: None, Dependency("kafka")
+        )
         self._tasks = OwnedTasks()
 
     def slot_leased(self, slot: int, vanished: bool) -> None:

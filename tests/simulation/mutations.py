@@ -230,17 +230,15 @@ async def _always_complete(self: Any, *args: Any) -> Any:
 # R14
 
 
-async def _position_after_routes(self: Any) -> int:
-    slot: int = await self._lease()
+async def _position_after_routes(self: Any, slot: int) -> bool:
     self._consumer = _NoConsumer()
     self._user.slot_leased(slot, vanished=False)
     await asyncio.sleep(0.5)
-    position = await self._end_of_deliveries(slot)
-    self._lost.clear()
-    self._consumer = self._kafka.partition_consumer(
-        "deliveries", slot, position, self._on_records, self._on_lost
-    )
-    return slot
+    self._consumer = None
+    return await _begin(self, slot)
+
+
+_begin = SlotLease._begin
 
 
 class _NoConsumer:
@@ -425,7 +423,7 @@ MUTATIONS = [
         "the position comes after the routes",
         "R14",
         "devices are routed before the node knows from where it reads",
-        [(SlotLease, "_acquire", _position_after_routes)],
+        [(SlotLease, "_begin", _position_after_routes)],
         {"kill_gateway": 15, "stop_gateway": 8, "send": 40},
     ),
     Mutation(
@@ -435,6 +433,14 @@ MUTATIONS = [
         [(SlotLease, "_on_lost", _ignored)],
         {"expire_deliveries": 15, "pause_gateway": 10, "cut_from_kafka": 10, "send": 30},
         200,
+    ),
+    Mutation(
+        "a slot that is taken is not noticed",
+        "R14",
+        "a node that cannot reach Redis keeps its sessions when another has its slot",
+        [(SlotLease, "slot_taken", _ignored)],
+        {"take_slot": 15, "send": 30},
+        shape=Shape(slots=2),
     ),
     Mutation(
         "routes are not written again",

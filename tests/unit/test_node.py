@@ -8,13 +8,20 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from connectors.redis.client import RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis
-from connectors.redis.routes import LEASE_SECONDS, RENEW_SECONDS, Route, Written
+from connectors.redis.routes import LEASE_SECONDS, RENEW_SECONDS, Lease, Route, Written
 from gateway.edge.connection import HELLO_SECONDS, MAX_UNREAD_BYTES, WELCOME_SECONDS
-from schemas.codec import encode_deliveries, encode_event
+from schemas.codec import decode_deliveries, encode_deliveries, encode_event
 from schemas.codes import Close, Code
-from schemas.events import SCHEMA_VERSION, AnswerDelivered, Delivered, MessageDelivered
+from schemas.events import (
+    SCHEMA_VERSION,
+    AnswerDelivered,
+    Delivered,
+    MessageDelivered,
+    SlotTaken,
+)
 from schemas.topics import DELIVERIES, SUBMITTED
 from simulation.loop import Process, VirtualLoop
 from tests.harness.memory_node import Device, MemoryNode, World, run
@@ -221,31 +228,184 @@ def test_a_question_that_fails_in_an_unexpected_way_is_answered() -> None:
 # Redis
 
 
-def test_a_node_that_is_cut_off_from_redis_closes_its_sessions_before_they_are_deaf() -> None:
-    """Another node may take its slot when the lease has run out, and then nothing comes any more.
-    Fault 7."""
+def test_redis_is_away_for_a_minute_and_no_session_closes() -> None:
+    """What was sent meanwhile arrives when it is back: deliveries wait for their lookup."""
 
     async def scenario() -> None:
         world = World()
-        cut, other = world.node(), world.node()
+        nodes = [world.node(), world.node()]
+        devices = []
+        for node, user in zip(nodes, ("alice", "bob"), strict=True):
+            await node.start()
+            devices.append(await node.welcomed(user))
+        slots = [slot_of(node) for node in nodes]
+        world.server.up = False
+        await asyncio.sleep(LEASE_SECONDS + 1)
+        for node in nodes:
+            assert not node.node.ready
+            assert node.node.refusal() is not None
+            (problem,) = node.node.problems()
+            assert problem.startswith("redis is unreachable for")
+        await asyncio.sleep(60)
+        world.server.up = True
+        await asyncio.sleep(3)
+        assert [node.node.ready for node in nodes] == [True, True]
+        routes = await MemoryRoutes(MemoryRedis(world.server)).lookup(["alice", "bob"])
+        assert routes == {"alice": [("phone", slots[0])], "bob": [("phone", slots[1])]}
+        for device, user, slot in zip(devices, ("alice", "bob"), slots, strict=True):
+            world.broker.append(DELIVERIES, slot, *encode_deliveries([message(user, 1)]))
+            await asyncio.sleep(0.1)
+            assert [frame["t"] for frame in device.frames] == ["resync", "message"]
+            assert device.closed == []
+
+    run(scenario())
+
+
+def test_a_node_that_is_cut_off_from_redis_learns_from_kafka_that_its_slot_is_taken() -> None:
+    """Nothing comes to it any more. Fault 7."""
+
+    async def scenario() -> None:
+        world = World()
+        cut, beside = world.node(), world.node()
         await cut.start()
-        await other.start()
-        assert slot_of(cut) != slot_of(other)
+        await beside.start()
+        slot = slot_of(cut)
         bob = await cut.welcomed("bob")
         cut.redis.connected = False
+        await asyncio.sleep(2 * LEASE_SECONDS)
+        assert bob.closed == [], "the slot is still its own"
+        world.broker.append(DELIVERIES, slot, *encode_deliveries([message("bob", 1)]))
+        await asyncio.sleep(0.1)
+        assert [frame["seq"] for frame in bob.frames] == [1]
+        other = world.node()
+        await other.start()
+        assert slot_of(other) == slot
+        await asyncio.sleep(1)
+        assert bob.closed == [Close.SLOT_LOST]
+        assert not cut.node.ready
+        bob = await other.welcomed("bob")
+        world.broker.append(DELIVERIES, slot, *encode_deliveries([message("bob", 2)]))
+        await asyncio.sleep(0.1)
+        assert [frame["seq"] for frame in bob.frames] == [2]
+        await other.node.stop()
+        cut.redis.connected = True
+        await asyncio.sleep(2)
+        assert cut.node.ready, "it takes the slot that is free"
+        await cut.welcomed("bob")
+
+    run(scenario())
+
+
+def test_a_node_that_reaches_neither_redis_nor_kafka_closes_its_sessions() -> None:
+    """Another node may take its slot when the lease has run out, and could not tell."""
+
+    async def scenario() -> None:
+        world = World()
+        cut = world.node()
+        await cut.start()
+        bob = await cut.welcomed("bob")
+        cut.redis.connected = False
+        cut.kafka.cut()
         began = asyncio.get_running_loop().time()
-        while not bob.closed:
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while not bob.closed:
+                await asyncio.sleep(0.01)
         assert bob.closed == [Close.SLOT_LOST]
         took = asyncio.get_running_loop().time() - began
-        assert LEASE_SECONDS - 2 * RENEW_SECONDS < took <= LEASE_SECONDS + 2 * RENEW_SECONDS
+        assert LEASE_SECONDS - 2 * RENEW_SECONDS < took <= LEASE_SECONDS + 3 * RENEW_SECONDS
         assert not cut.node.ready
         assert cut.node.refusal() is not None
         assert cut.node.problems()
         cut.redis.connected = True
-        await asyncio.sleep(2)
+        await asyncio.sleep(5)
+        assert not cut.node.ready, "it cannot read a slot"
+        cut.kafka.mend()
+        await asyncio.sleep(5)
         assert cut.node.ready
         await cut.welcomed("bob")
+
+    run(scenario())
+
+
+def test_two_nodes_believe_that_they_have_a_slot_and_both_close_their_sessions() -> None:
+    """One was paused for longer than its lease; the other took the slot, was cut off from Redis,
+    and its lease ran out, too. The first takes the lease again when it wakes."""
+    loop = VirtualLoop()
+    processes = Process("the first", loop), Process("the second", loop)
+
+    async def begin(world: World, user: str) -> tuple[MemoryNode, Device]:
+        node = world.node()
+        await node.start()
+        return node, await node.welcomed(user)
+
+    world = loop.do(World, random.Random(1))
+    first, alice = loop.run_until_complete(processes[0].start(begin(world, "alice")))
+    slot = slot_of(first)
+    processes[0].pause()
+    loop.advance(LEASE_SECONDS + 1)
+    second, bob = loop.run_until_complete(processes[1].start(begin(world, "bob")))
+    assert slot_of(second) == slot
+    second.redis.connected = False
+    loop.advance(LEASE_SECONDS + 2)
+    assert (alice.closed, bob.closed) == ([], [])
+    loop.do(processes[0].wake)
+    loop.advance(1)
+    assert (alice.closed, bob.closed) == ([Close.SLOT_LOST], [Close.SLOT_LOST])
+    assert first.node.ready
+    assert not second.node.ready
+    loop.close()
+
+
+def test_a_lease_that_vanished_is_told_until_kafka_has_it() -> None:
+    async def scenario() -> None:
+        world = World()
+        node = world.node()
+        await node.start()
+        slot = slot_of(node)
+        bob = await node.welcomed("bob")
+        end = world.broker.log(DELIVERIES, slot).end
+        world.broker.lose_leader(DELIVERIES, slot)
+        world.server.wipe()
+        await asyncio.sleep(10)
+        assert [frame["t"] for frame in bob.frames] == ["resync"], "that does not wait"
+        assert node.node.ready
+        world.broker.find_leader(DELIVERIES, slot)
+        await asyncio.sleep(5)
+        records = world.broker.read_all(DELIVERIES, slot)[end:]
+        assert decode_deliveries(records[-1].value).events == [SlotTaken(node.node.id)]
+        await asyncio.sleep(5)
+        assert len(world.broker.read_all(DELIVERIES, slot)) == end + len(records)
+        assert (node.node.ready, bob.closed) == (True, []), "its own changes nothing"
+
+    run(scenario())
+
+
+def test_a_node_that_lost_its_slot_while_it_took_it_lets_nobody_in() -> None:
+    """Redis is emptied between the lease and the SlotTaken, another node is quicker, and Redis does
+    not answer the node now."""
+
+    class Emptied(MemoryRoutes):
+        renewals_that_fail = 0
+
+        async def acquire_slot(self, node: str, slots: int) -> int | None:
+            slot = await super().acquire_slot(node, slots)
+            if slot == 0:
+                until = asyncio.get_running_loop().time() + LEASE_SECONDS
+                self._table("slots")[slot] = "another", until
+                self.renewals_that_fail = 1
+            return slot
+
+        async def renew_slot(self, node: str, slot: int) -> Lease:
+            if self.renewals_that_fail:
+                self.renewals_that_fail = 0
+                raise RedisUnavailable("Redis does not answer")
+            return await super().renew_slot(node, slot)
+
+    async def scenario() -> None:
+        world = World()
+        node = world.node(Emptied(MemoryRedis(world.server)))
+        await node.start()
+        assert slot_of(node) == 1, "the other has the first"
 
     run(scenario())
 
@@ -313,11 +473,13 @@ def test_when_redis_has_forgotten_everything_routes_are_written_again_and_device
 
 def test_many_sessions_are_closed_a_few_at_a_time() -> None:
     async def scenario() -> None:
-        node = World().node()
+        world = World()
+        node = world.node()
         await node.start()
         devices = [await node.welcomed(f"user{number}") for number in range(450)]
-        node.redis.connected = False
-        await asyncio.sleep(LEASE_SECONDS + 2)
+        taken = encode_deliveries([SlotTaken("another")])
+        world.broker.append(DELIVERIES, slot_of(node), *taken)
+        await asyncio.sleep(1)
         turns: dict[int, int] = {}
         for device in devices:
             assert device.closed == [Close.SLOT_LOST]
