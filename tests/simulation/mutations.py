@@ -425,6 +425,7 @@ MUTATIONS = [
         "devices are routed before the node knows from where it reads",
         [(SlotLease, "_begin", _position_after_routes)],
         {"kill_gateway": 15, "stop_gateway": 8, "send": 40},
+        200,
     ),
     Mutation(
         "a lost position is not noticed",
