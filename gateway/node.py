@@ -24,7 +24,7 @@ _CLOSED_TOGETHER = 100
 
 
 class Node:
-    """Use it inside a running loop. `log_id` is Kafka's id of the message log."""
+    """Use it inside a running loop. `log_id` is Kafka's topic id of `messages.submitted`."""
 
     def __init__(self, settings: GatewaySettings, ports: NodePorts, log_id: str) -> None:
         self.id = f"{ports.random.getrandbits(48):012x}"

@@ -66,8 +66,8 @@ class TablePartition(
         changed: dict[Key, Value],
         superseded: dict[Key, Value],
     ) -> None:
-        """Fold records of the changelog: what is new into `changed`; into `superseded` what the
-        table knows better than the last record of the same key."""
+        """Fold records of the changelog. Put into `changed` what the table lacks. Put into
+        `superseded` what the table knows better than the last record of the same key."""
 
     @abc.abstractmethod
     def record(self, key: Key, value: Value) -> tuple[bytes, bytes]:
@@ -75,8 +75,8 @@ class TablePartition(
 
     @abc.abstractmethod
     async def fold(self, facts: Sequence[Told[Fact]]) -> None:
-        """Fold facts; returns when they are kept and told. After trouble outside it is called again
-        with the same facts."""
+        """Fold facts; return when the changelog has the changes and gateways have them delivered.
+        After trouble outside the runtime calls it again with the same facts."""
 
     # What it does itself
 
@@ -101,14 +101,14 @@ class TablePartition(
         await self._io.owners.take(self.number, self._io.address)
 
     async def append(self, changed: Mapping[Key, Value]) -> None:
-        """Bring changes into the changelog. Raises KafkaSendError, QueueFull."""
+        """Append changes to the changelog. Raises KafkaSendError, QueueFull."""
         records = [(self.number, *self.record(key, value)) for key, value in changed.items()]
         topic = self._io.changelog
         sent = send_all(self._io.producer, topic, records)
         await self.retry.acknowledged(sent, f"records of {topic}/{self.number}")
 
     async def deliver(self, slots: Mapping[int, Sequence[Delivered]]) -> None:
-        """Deliver slot → events to gateways. Raises KafkaSendError, QueueFull."""
+        """Deliver events to gateways, by slot. Raises KafkaSendError, QueueFull."""
         sent = deliver(self._io.producer, slots)
         await self.retry.acknowledged(sent, f"deliveries to slots {sorted(slots)}")
         self.figures["told"] += sum(map(len, slots.values()))
@@ -168,8 +168,8 @@ class TablePartition(
             self._lose(start.lost, start.offset)
 
     def _read_changelog(self, reader: Reader, table: Table, topic_id: str) -> dict[Key, Value]:
-        """Bring the table up to its topic's end; what the topic must be told again, for compaction
-        to keep."""
+        """Bring the table up to its topic's end. Returns the values that must be appended again:
+        compaction would keep an older one."""
         start, end = reader.watermarks(self._io.changelog, self.number)
         first = max(start, table.header.offset if table.header else 0)
         superseded: dict[Key, Value] = {}

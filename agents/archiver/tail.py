@@ -1,4 +1,4 @@
-"""The end of what an archiver has read of the log, held against the log that Kafka has.
+"""Compares the last record that an archiver has read of the log with the log that Kafka has now.
 
 A log that has lost its tail uses offsets again. If it grows past the archiver's offset before
 anybody looks, the offset alone does not tell that other records stand below it.
@@ -22,8 +22,8 @@ class Tail(NamedTuple):
 
 
 def read_tail(reader: Reader, partition: int, offset: int) -> Tail | None:
-    """Of what Kafka has before an offset; None if it has nothing, or nothing that can be read.
-    Raises ReadTimeout, OffsetGone."""
+    """The tail of the log before an offset; None if Kafka has no record there, or one that cannot
+    be decoded. Raises ReadTimeout, OffsetGone."""
     start, _ = reader.watermarks(LOG, partition)
     if offset <= start:
         return None
@@ -46,8 +46,9 @@ def is_replaced(reader: Reader, partition: int, last: Record) -> bool:
 
 
 def row_before(reader: Reader, partition: int, offset: int, back: int) -> tuple[int, Row | None]:
-    """From where the last `back` records before an offset begin (later if Kafka has no earlier
-    ones), and the last row of the first of them that has rows. Raises ReadTimeout, OffsetGone."""
+    """Looks at the last `back` records before an offset, or at fewer if Kafka has fewer. Returns
+    the offset of the first of them, and the last row of the first one that has rows. Raises
+    ReadTimeout, OffsetGone."""
     start, _ = reader.watermarks(LOG, partition)
     first = min(max(offset - back, start), offset)
     for record in reader.read(LOG, partition, first, offset):

@@ -20,8 +20,8 @@ Fact = Receipt | DeviceForgotten
 
 
 class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
-    """What can be asked for, and what is delivered, is in the topic `cursors` before: the next
-    owner knows it, too."""
+    """It writes a cursor to the topic `cursors` before it answers with it or delivers it. So the
+    next owner knows the cursor, too."""
 
     def __init__(
         self, number: int, runtime: PartitionRuntime, io: TableIO[CursorTable], routes: Routes
@@ -57,7 +57,7 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
         await self._deliver(table, outcome.published)
 
     async def _deliver(self, table: CursorTable, told: dict[tuple[str, str], bool]) -> None:
-        """The marks of (conversation, user) to those who see them."""
+        """Deliver the mark of each (conversation, user) to the devices that show it."""
         if not told:
             return
         marks = [
@@ -69,8 +69,8 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
     # What gateways ask
 
     def marks(self, conversations: Sequence[str]) -> list[Mark]:
-        """Marks of both users of each conversation. What was folded is in them, and what is
-        delivered later finds the route of whoever asks now."""
+        """Marks of both users of each conversation, from all that is folded. A mark that changes
+        later is delivered to the asking device, whose route is written before it asks."""
         table = self.table
         assert table is not None
         found = [

@@ -1,8 +1,9 @@
-"""What of a partition is under way to the gateway slots, and how far everything is delivered.
+"""The deliveries of a partition that Kafka has not acknowledged yet, and how far everything is
+delivered.
 
 A step is what one lookup of routes has brought: the deliveries of some input offsets. d moves over
-a step once Kafka has acknowledged all of it. So that one slot does not stop the others, it can be
-left behind: then it is in no step, and is owed everything after an input offset.
+a step once Kafka has acknowledged all of it. A slot that does not acknowledge is left behind, so
+that it does not stop the others: it is in no step, and is owed everything after an input offset.
 """
 
 from bisect import insort
@@ -26,7 +27,7 @@ class Step:
         self.waiting: dict[int, int] = {}
         """Slot → records not acknowledged."""
         self.ended = False
-        """Everything is sent."""
+        """Whether everything of the step is sent."""
 
 
 class Steps:
@@ -97,7 +98,7 @@ class Steps:
         return False
 
     def leave_behind(self, slot: int) -> None:
-        """Whatever the slot has not acknowledged, and whatever comes, is owed to it."""
+        """Owe the slot whatever it has not acknowledged, and whatever comes."""
         after = self.owed.get(slot, self.sent)
         for step in self._steps:
             if waiting := step.waiting.pop(slot, 0):
@@ -107,7 +108,7 @@ class Steps:
         self._settle()
 
     def give_up(self, step: Step) -> None:
-        """Wait for the reports on a step that is none of the chain's no longer."""
+        """Take a step out of the chain. Kafka will still report on its records."""
         for slot, waiting in step.waiting.items():
             self._count(slot, waiting)
         step.waiting = {}

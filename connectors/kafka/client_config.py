@@ -11,17 +11,18 @@ from connectors.kafka.client_watch import ClientWatch
 log = logging.getLogger(__name__)
 
 NO_GROUP = "unused-assign-only"
-"""librdkafka wants a group's name of every consumer; ours are assigned, and commit nothing."""
+"""librdkafka requires a group name of every consumer. Our consumers are assigned their partitions
+and commit nothing, so Kafka never sees it."""
 _STATISTICS_MS = 1000
 
 
 def log_error(error: KafkaError) -> None:
-    """What librdkafka says of its brokers, and goes on trying."""
+    """For errors after which librdkafka tries again by itself."""
     log.debug("kafka: %s", error)
 
 
 def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """Of every client. `on_error` is called in the thread that polls."""
+    """Settings of every client. librdkafka calls `on_error` in the thread that polls."""
     return {
         "bootstrap.servers": servers,
         "socket.nagle.disable": True,
@@ -33,9 +34,9 @@ def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, An
 def consumer(
     servers: str, watch: ClientWatch | None, conf: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Of a consumer that is assigned partitions; `conf` says what is different. Its statistics go
-    to `watch`, once a second, in the thread that polls. They cost some 10 us a partition of the
-    topic."""
+    """Settings of a consumer that is assigned its partitions; `conf` overrides them. Once a second
+    the thread that polls gives its statistics to `watch`, which costs some 10 us for each partition
+    of the topic."""
     watched = (
         {}
         if watch is None

@@ -1,7 +1,8 @@
-"""The workers of one stage, found by their claims in Redis and asked for the partitions they own.
+"""Finds the workers of one stage by their claims in Redis, and asks them about the partitions they
+own.
 
-A worker that does not answer costs a question only its own partitions, and only for a moment: a
-partition that was slow lately is asked for by itself, and not waited for as long.
+If a worker does not answer, the question goes without that worker's partitions. The client asks
+about a partition that was slow lately by itself, and waits for it less long.
 """
 
 import asyncio
@@ -25,16 +26,17 @@ log = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
 
 _ANSWER_SECONDS = 3.0
-"""For one worker's answer about several partitions. A worker itself waits up to 2 s for Kafka."""
+"""Timeout of one worker's answer about several partitions. A worker itself waits up to 2 s for
+Kafka."""
 _PAGE_SECONDS = 5.0
-"""For a page of messages, which a worker may have to read from Kafka."""
+"""Timeout of a page of messages, which a worker may have to read from Kafka."""
 _SLOW_ANSWER_SECONDS = 1.0
-"""For a partition that was slow lately."""
+"""Timeout of a partition that was slow lately."""
 _SLOW_SECONDS = 10.0
-"""How long a partition counts as slow after it was."""
+"""So long after a slow answer the partition counts as slow."""
 _MAX_SLOW_REQUESTS = 4
-"""Pages of one slow partition that are asked for at once; more are unavailable at once, so that
-they take no places from the other partitions."""
+"""Pages of one slow partition that are asked for at the same time. More are refused, so that they
+leave room to the other partitions."""
 MAX_UNDER_WAY = 5_000
 """Requests under way, or waiting to be, at all workers of the stage, at 8 KiB each; more are
 unavailable at once."""

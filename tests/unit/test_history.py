@@ -144,7 +144,7 @@ def test_a_page_is_whole_or_not_sent(
             kept = min((seq for _, seq in archive.rows), default=0)
             begin = (
                 max(after + 1, kept)
-                if kept > after + limit and log_start > after + 1
+                if kept > after + limit and (log_away or log_start > after + 1)
                 else after + 1
             )
             wanted = list(range(begin, min(begin + limit - 1, known) + 1))

@@ -1,8 +1,9 @@
 """What a device has shown of each conversation, and what it still has to ask for. Pure.
 
 A device shows each conversation as 1, 2, 3 …: it buffers a message that comes early until those
-before it have come. What there was before the device began is history: a conversation that existed
-then begins at the first message seen, or after the head it had; one that did not begins at 1.
+before it have come. Messages from before the device began are history. In a conversation that
+existed then, the device begins with the first message that comes, or after the head that the server
+named. Any other conversation begins at 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,9 +54,10 @@ class Timelines:
         self._buffered = 0
         self._behind: dict[str, None] = {}
         self._floors: dict[str, int] = {}
-        """By the first heads: what counts as shown of conversations of which nothing was shown."""
+        """conversation → head that the first heads named: up to it everything counts as shown,
+        although nothing was."""
         self.begun = shown is not None
-        """The first heads have all come."""
+        """Whether the first heads have all come."""
 
     def cursors(self) -> dict[str, int]:
         """conversation → last seq shown, or that counts as shown."""
