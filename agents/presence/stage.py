@@ -29,7 +29,9 @@ def presence_stage(
         async def run() -> None:
             asked = asyncio.get_running_loop().time()
             holders = await routes.nodes(slots)
-            looks = [partition.look(asked, holders) for partition in stage.partitions.values()]
+            # A worker that was cut off may know less of a node's users than its successor.
+            mine = stage.here(list(stage.partitions))
+            looks = [partition.look(asked, holders) for partition in mine.values()]
             for result in await asyncio.gather(*looks, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result

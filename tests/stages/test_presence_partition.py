@@ -27,6 +27,7 @@ from schemas.events import (
     PresenceState,
 )
 from schemas.topics import DELIVERIES, PRESENCE, PRESENCE_SUBMITTED
+from streams.stage import SESSION_SECONDS
 from streams.table_partition import TableIO
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
@@ -199,6 +200,28 @@ async def test_two_owners_that_found_a_node_dead_agree_since_when_a_user_is_away
         kafka.broker.append(PRESENCE, 0, encode_event(state), b"alice")
     async with make() as second:
         assert (await second.running()).presence(["alice"]) == [late]
+
+
+async def test_a_worker_that_may_have_lost_a_partition_finds_no_node_of_it_dead(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """Seed 21160958 of the simulation: a worker that had been cut off told watchers that a user was
+    offline. Its successor knew of another node of the user, and had nothing to tell them."""
+    async with make() as run:
+        partition = await run.running()
+        looks: list[float] = []
+
+        async def look(asked: float, holders: Holders) -> None:
+            looks.append(asked)
+
+        partition.look = look  # type: ignore[method-assign]
+        await asyncio.sleep(2)
+        assert looks
+        lost = asyncio.get_running_loop().time() - SESSION_SECONDS
+        run.stage.confirmed_at = lambda: lost
+        looks.clear()
+        await asyncio.sleep(2)
+        assert not looks
 
 
 async def test_the_users_of_a_dead_node_go_a_few_at_a_time(kafka: MemoryKafka, make: Make) -> None:
