@@ -1,4 +1,4 @@
-"""Blocks on their way into the archive. Small ones that are due together go together: an insert
+"""Inserts blocks into the archive. Small blocks that are due together go in one insert: an insert
 costs ClickHouse some 50 ms of CPU and one more part to merge, however few rows it brings."""
 
 from asyncio import Semaphore
@@ -15,14 +15,14 @@ _SMALL_ROWS, _SMALL_BYTES = MAX_ROWS // _TOGETHER, MAX_BYTES // _TOGETHER
 
 
 class Tokened(NamedTuple, Generic[R]):
-    """Rows, and what names them to ClickHouse."""
+    """Rows, and the token by which ClickHouse recognises the same insert again."""
 
     rows: Sequence[R]
     token: str
 
 
 class Inserts(Generic[R]):
-    """Shared by the partitions of a topic; each waits for its `turns`."""
+    """The partitions of a topic share it. `turns` bounds the inserts under way at once."""
 
     def __init__(self, content: Content[R], archive: Archive, turns: Semaphore) -> None:
         self._content = content
@@ -33,8 +33,8 @@ class Inserts(Generic[R]):
         self._together = RequestBatcher[Tokened[R], None](self._insert, 1, _TOGETHER)
 
     async def insert(self, block: Tokened[R], held_bytes: int, alone: bool) -> None:
-        """Returns when the rows are there. Raises ArchiveUnavailable, ArchiveRefused, for all that
-        went together: one with which something is wrong goes `alone`, and is in nobody's way."""
+        """Returns when the rows are there. Raises ArchiveUnavailable, ArchiveRefused for all blocks
+        of an insert. A block that has failed goes `alone`, so that it does not stop the others."""
         if alone or len(block.rows) > _SMALL_ROWS or held_bytes > _SMALL_BYTES:
             await self._insert([block])
         else:

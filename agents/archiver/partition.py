@@ -177,7 +177,7 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
             return
         tokened = Tokened(block.rows, block.token(self._io.topic_id, self.number))
         try:
-            # one with which something is wrong goes alone, and is in nobody's way
+            # a block that has failed goes alone, and does not stop the others
             await self._io.inserts.insert(tokened, block.bytes, alone=bool(self.retry.problem))
         except (ArchiveUnavailable, ArchiveRefused) as error:
             self._met(error)

@@ -12,7 +12,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def start_time(pid: int) -> int | None:
     """Kernel start time of a live process in clock ticks, None if it is gone (or only waits to be
-    reaped). One of which threads are left still has its ports."""
+    reaped). A process counts as live while it has threads, because it still has its ports."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -22,12 +22,13 @@ def start_time(pid: int) -> int | None:
 
 
 def is_running(pid: int | None, started: int | None) -> bool:
-    """The very process that had this pid and start time still runs."""
+    """Whether the process that had this pid and start time still runs."""
     return pid is not None and started is not None and start_time(pid) == started
 
 
 def end(pid: int, started: int, grace: float) -> None:
-    """SIGTERM, and SIGKILL after `grace` seconds; its ports are free when this returns."""
+    """Send SIGTERM, and SIGKILL after `grace` seconds. The ports of the process are free when this
+    returns."""
     until = time.monotonic() + grace
     if is_running(pid, started):
         os.kill(pid, signal.SIGTERM)
@@ -40,5 +41,6 @@ def end(pid: int, started: int, grace: float) -> None:
 
 
 def die_with_parent() -> None:
-    """In a child, before exec: SIGTERM when the supervisor is gone, even by SIGKILL."""
+    """Call it in a child, before exec: the kernel then sends SIGTERM to the child when the
+    supervisor ends, even by SIGKILL."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
