@@ -85,6 +85,7 @@ class Connection:
     __slots__ = (
         "_asking",
         "_closing",
+        "_gone",
         "_greeting",
         "_leaving",
         "_out",
@@ -109,6 +110,7 @@ class Connection:
         self._queued = False
         """The writer will write `_out`."""
         self._closing: Close | None = None
+        self._gone = False
         self._welcomed = False
         self._greeting: asyncio.Task[None] | None = None
         self._asking: set[asyncio.Task[None]] | None = None
@@ -153,6 +155,7 @@ class Connection:
     def ended(self, said_goodbye: bool) -> None:
         """The connection is gone; `said_goodbye`: the device closed it, and not only its network
         broke."""
+        self._gone = True
         self._session.end()
         self._arrived()
         if self._greeting is not None:
@@ -199,6 +202,8 @@ class Connection:
         self._transport.abort()
 
     async def leave(self) -> None:
+        if self._gone:  # it ended after the node chose it, and will not end again
+            return
         leaving = self._leaving = _Leaving()
         if self._session.state is State.ONLINE:
             self._session.end()

@@ -674,3 +674,17 @@ def test_a_node_that_stops_closes_what_is_left() -> None:
         assert world.server.tables["slots"] == {}
 
     run(scenario())
+
+
+def test_a_drain_does_not_wait_for_a_connection_that_ended_before_its_turn() -> None:
+    async def scenario() -> None:
+        world = World()
+        node = world.node()
+        await node.start()
+        await node.welcomed("alice")
+        (alice,) = node.node.parts.registry
+        alice.ended(False)  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            await alice.leave()
+
+    run(scenario())
