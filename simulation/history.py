@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TextIO
 
 from simulation.faults import ACCIDENTS, ACTIONS, PEOPLE
+from simulation.trace import Trace
 from simulation.world import Shape, World
 
 WAITS = (0.0, 0.003, 0.03, 0.3, 2.0, 10.0)
@@ -29,11 +30,13 @@ class Step(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What came of a history. `device_seconds` were simulated."""
+    """What came of a history. `device_seconds` were simulated. `done`: each step that was taken,
+    and whom it concerned."""
 
     wrong: Sequence[str]
     seconds: float
     device_seconds: float
+    done: Sequence[str] = ()
 
 
 def weights(**changed: int) -> dict[str, int]:
@@ -65,62 +68,46 @@ def play(
 ) -> Played:
     """Play a history in a world of this seed, and judge it."""
     world = World(seed, shape)
-    tracing = _Tracing(world, trace) if trace is not None else None
+    tracing = Trace(world, trace) if trace is not None else None
     wrong: Sequence[str]
+    done: list[str] = []
     try:
-        wrong = _play(world, steps, tracing.step if tracing else lambda step: None)
+        wrong = _play(world, steps, done, tracing)
     except Exception as error:
         wrong = [f"the simulation failed: {error!r}"]
         logging.getLogger(__name__).debug("a history failed", exc_info=True)
     finally:
         if tracing is not None:
+            for what in wrong:
+                tracing.write(f"wrong: {what}")
             tracing.close()
         seconds = world.loop.time()
         devices = len(world.people.apps)
         world.close()
-    return Played(wrong, seconds, seconds * devices)
+    return Played(wrong, seconds, seconds * devices, done)
 
 
-def _play(world: World, steps: Sequence[Step], trace: Callable[[object], None]) -> list[str]:
+def _play(
+    world: World, steps: Sequence[Step], done: list[str], trace: Trace | None
+) -> Sequence[str]:
     world.advance(_FIRST_SECONDS)
     for number, step in enumerate(steps):
         world.advance(step.wait)
-        trace(step)
-        world.loop.do(ACTIONS[step.kind], world, step.place, step.number)
+        if trace is not None:
+            trace.begin_step()
+        whom = world.loop.do(ACTIONS[step.kind], world, step.place, step.number)
+        done.append(f"{step} → {whom}")
+        if trace is not None:
+            trace.end_step(f"step {number + 1}: {step.kind} {step.place} {step.number} → {whom}")
         if number % _LOOK_EVERY == 0 and world.judge.look():
             return list(world.judge.faults)
     wrong = world.rest()
     if not wrong:
-        trace("all come back")
+        if trace is not None:
+            trace.write("all come back")
         world.loop.do(world.people.all_come_back)
         wrong = world.rest()
     return wrong or world.complaints
-
-
-class _Tracing(logging.Handler):
-    """Writes what is logged, with its time and its process, and what is done."""
-
-    def __init__(self, world: World, file: TextIO) -> None:
-        super().__init__(logging.INFO)
-        self._world = world
-        self._file = file
-        root = logging.getLogger()
-        self._level = root.level
-        root.setLevel(logging.INFO)
-        root.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.step(f"{record.levelname} {record.name}: {record.getMessage()}")
-
-    def step(self, what: object) -> None:
-        process = self._world.running()
-        self._file.write(f"{self._world.loop.time():10.4f} {process:12} {what}\n")
-
-    def close(self) -> None:
-        root = logging.getLogger()
-        root.removeHandler(self)
-        root.setLevel(self._level)
-        super().close()
 
 
 def shorten(

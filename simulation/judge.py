@@ -6,6 +6,7 @@ archive equals the log. Everything drains, and no task has died unseen.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from agents.rules.batch import fold_records
@@ -82,7 +83,7 @@ class _Log:
             self._fold.folded(batch.last)
         common = min(len(self.taken), len(self.expected))
         if self.taken[:common] != self.expected[:common]:
-            yield f"the log of partition {self._partition} is not the fold of its input"
+            yield _not_the_fold(self._partition, self.taken, self.expected)
 
 
 class Judge:
@@ -96,6 +97,7 @@ class Judge:
 
     def found(self, what: str) -> None:
         """Something is wrong that can never become right."""
+        self._world.loop.tell(f"the judge finds: {what}")
         self.faults.append(what)
 
     def look(self) -> list[str]:
@@ -131,7 +133,7 @@ class Judge:
             wrong += self._sends(truth)
             marks = self._marks()
             for app in self._world.people.here:
-                wrong += [f"{app.label}: {what}" for what in self._app(app, truth, marks)]
+                wrong += self._app(app, truth, marks)
             wrong += self._presence()
             wrong += self._archive(truth)
         return wrong
@@ -143,30 +145,32 @@ class Judge:
             if not app.online:
                 yield f"{app.label} is not online"
             elif app.client is not None and app.client.device.waits:
-                yield f"{app.label} waits for something"
-        for log in self._logs:
+                yield f"{app.label} still waits for an answer of the server"
+        for number, log in enumerate(self._logs):
             if len(log.taken) != len(log.expected):
-                yield f"{len(log.expected) - len(log.taken)} are not in the log yet"
+                missing = len(log.expected) - len(log.taken)
+                yield f"{LOG}/{number} still lacks {missing} ordinals that its input has"
         dead = sum(log.dead for log in self._logs)
         letters = sum(
             world.broker.log(DEAD_LETTERS, number).end for number in range(world.shape.partitions)
         )
         if letters < dead:
-            yield f"{dead} items cannot be read, and {letters} were set aside"
+            yield f"{dead} items of {SUBMITTED} cannot be read, and {DEAD_LETTERS} has {letters}"
         for group, topic in world.inputs().items():
             for number in range(world.shape.partitions):
                 end = world.broker.log(topic, number).end
                 done = world.broker.committed(group, topic, number) or 0
                 if done < end:
-                    yield f"{group} has done {topic}/{number} up to {done} of {end}"
+                    yield f"{group} has committed {topic}/{number} up to {done}; its end is {end}"
 
     def _sends(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
         places: dict[str, tuple[str, int]] = {}
         for conversation, messages in truth.items():
             for message in messages:
                 if message.body in places:
-                    yield f"{message.body!r} stands at {places[message.body]} and {conversation}"
-                places[message.body] = conversation, message.seq
+                    yield _twice(message.body, places[message.body], (conversation, message.seq))
+                else:
+                    places[message.body] = conversation, message.seq
         last: dict[tuple[str, str], int] = {}
         here = {app.label for app in self._world.people.here}
         for one in self.submitted:
@@ -175,12 +179,21 @@ class Judge:
                 conversation,
                 seq,
             ):
-                yield f"{one.body!r} was sent as {one.sent.seq}, and is {seq}"
+                yield (
+                    f"{one.app} heard that {one.body!r} is {one.sent.conversation} {one.sent.seq};"
+                    f" in the log it is {f'{conversation} {seq}' if seq else 'missing'}"
+                )
             if one.saved and not seq and one.app in here:
-                yield f"{one.body!r} of {one.app} is lost"
+                yield (
+                    f"{one.app} has saved {one.body!r} to {conversation}, and the log does not"
+                    " have it"
+                )
             if seq:
                 if seq < last.get((one.app, conversation), 0):
-                    yield f"{one.body!r} of {one.app} stands before what was written earlier"
+                    yield (
+                        f"{one.body!r} is {conversation} {seq}, and {one.app} wrote"
+                        f" {conversation} {last[one.app, conversation]} earlier"
+                    )
                 last[one.app, conversation] = seq
 
     def _marks(self) -> dict[tuple[str, str], tuple[int, int]]:
@@ -208,19 +221,27 @@ class Judge:
         device = app.client.device
         mine = {name: all_ for name, all_ in truth.items() if app.user in members_of_valid(name)}
         for name in app.shown.keys() - mine.keys():
-            yield f"shows {name}, which is not its user's, or not in the log"
+            yield f"{app.label} shows {name}, which is not its user's, or not in the log"
         for name, messages in mine.items():
             other = next(user for user in members_of_valid(name) if user != app.user)
             yield from _shown(app, name, messages)
             mark = device.mark(name, other)
-            if (mark.received, mark.read) != marks.get((name, other), (0, 0)):
-                yield f"shows {mark}, and it is {marks.get((name, other))}"
+            true = marks.get((name, other), (0, 0))
+            if (mark.received, mark.read) != true:
+                yield (
+                    f"{app.label} shows that {other} has received {name} {mark.received} and read"
+                    f" {mark.read}; by {RECEIPTS} it is {true[0]} and {true[1]}"
+                )
             read = marks.get((name, app.user), (0, 0))[1]
             if device.unread(name) != len(messages) - read:
-                yield f"{device.unread(name)} of {name} unread, {read} of {len(messages)} read"
+                yield (
+                    f"{app.label} shows {device.unread(name)} of {name} as unread; by {RECEIPTS}"
+                    f" {app.user} has read {read} of {len(messages)}"
+                )
         for (name, is_read), seq in app.claims.items():
             if marks.get((name, app.user), (0, 0))[is_read] < seq:
-                yield f"has said {seq} of {name}, read: {is_read}; nobody has it"
+                did = "read" if is_read else "received"
+                yield f"{app.label} has {did} {name} {seq}; {RECEIPTS} does not have it"
 
     def _presence(self) -> Iterator[str]:
         online = self._world.people.online()
@@ -232,12 +253,15 @@ class Judge:
                 if known is None:
                     yield f"{app.label} does not know whether {user} is online"
                 elif known.online != online[user]:
-                    yield f"{app.label} shows {user} online: {known.online}; it is not so"
+                    shown, true = _online(known.online), _online(online[user])
+                    yield f"{app.label} shows {user} {shown}; {user} is {true}"
                 elif not known.online and known.last_seen != last_seen.setdefault(
                     user, known.last_seen
                 ):
+                    others = _when(self._world, last_seen[user])
                     yield (
-                        f"{app.label} shows {user} last seen at {known.last_seen}, another does not"
+                        f"{app.label} shows {user} last seen {_when(self._world, known.last_seen)};"
+                        f" another device shows {others}"
                     )
 
     def _archive(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
@@ -250,23 +274,76 @@ class Judge:
                 if row is None:
                     yield f"{conversation} {message.seq} is not in the archive"
                 elif (row.sender, row.key.hex(), row.body) != message[1:]:
-                    yield f"{conversation} {message.seq} is another message in the archive"
-        if len(rows) != sum(map(len, truth.values())):
-            yield "the archive has messages that the log does not have"
+                    yield (
+                        f"the archive has {row.body!r} of {row.sender} as {conversation}"
+                        f" {message.seq}; the log has {message.body!r} of {message.sender}"
+                    )
+        logged = {(name, message.seq) for name, messages in truth.items() for message in messages}
+        for conversation, seq in sorted(rows.keys() - logged):
+            yield f"the archive has {conversation} {seq}; the log does not"
 
 
 def _numbers(truth: dict[str, list[Shown]]) -> Iterator[str]:
     for conversation, messages in truth.items():
-        if [message.seq for message in messages] != list(range(1, len(messages) + 1)):
-            yield f"the log of {conversation} is not 1, 2, 3 …"
+        seqs = [message.seq for message in messages]
+        if seqs != list(range(1, len(messages) + 1)):
+            yield f"the log numbers {conversation} {seqs}, and not 1, 2, 3 …"
 
 
 def _shown(app: "App", name: str, messages: Sequence[Shown]) -> Iterator[str]:
     shown = app.shown.get(name, [])
-    begun = shown[0].seq - 1 if shown else len(messages)
-    if begun > app.history.get(name, 0):
+    first = shown[0].seq if shown else len(messages) + 1
+    history = app.history.get(name, 0)
+    if first - 1 > history:
         yield (
-            f"of {name} it shows nothing up to {begun}; history is up to {app.history.get(name, 0)}"
+            f"{app.label} does not show {name} {_span(history + 1, first - 1)}, and that is no"
+            " history from before its start"
         )
-    elif [*messages[:begun], *shown] != list(messages):
-        yield f"of {name} it shows {[one.seq for one in shown]}; the log has {len(messages)}"
+        return
+    for is_, must in zip_longest(shown, messages[first - 1 :]):
+        if is_ is None:
+            yield f"{app.label} does not show {name} {_span(must.seq, len(messages))}"
+        elif must is None:
+            yield f"{app.label} shows {name} {is_.seq} {is_.body!r}; the log does not have it"
+        elif is_ != must:
+            yield (
+                f"{app.label} shows {name} {is_.seq} {is_.body!r} of {is_.sender}; the log has"
+                f" {must.seq} {must.body!r} of {must.sender}"
+            )
+        else:
+            continue
+        return
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first} to {last}" if first < last else str(first)
+
+
+def _twice(body: str, one: tuple[str, int], two: tuple[str, int]) -> str:
+    if one[0] == two[0]:
+        return f"{body!r} has two numbers: {one[0]} {one[1]} and {two[1]}"
+    return f"{body!r} is in two conversations: {one[0]} {one[1]} and {two[0]} {two[1]}"
+
+
+def _not_the_fold(partition: int, taken: Sequence[Taken], expected: Sequence[Taken]) -> str:
+    is_, must = next(pair for pair in zip(taken, expected, strict=False) if pair[0] != pair[1])
+    return (
+        f"{LOG}/{partition} is not the fold of its input: it has {_place(is_)}, and the fold gives"
+        f" {_place(must)}"
+    )
+
+
+def _place(item: Taken) -> str:
+    return (
+        f"{item.conversation} {item.seq} {item.body!r} ← {SUBMITTED} offset {item.offset},"
+        f" ordinal {item.ordinal} of outbox {item.outbox.hex()[:4]}"
+    )
+
+
+def _online(is_: bool) -> str:
+    return "online" if is_ else "offline"
+
+
+def _when(world: "World", ms: int) -> str:
+    """A time in ms since 1970, as the trace writes it."""
+    return f"at {(ms - world.now()) / 1000 + world.loop.time():.3f} s" if ms else "never"

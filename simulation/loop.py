@@ -45,6 +45,7 @@ class Process:
         self.context = copy_context()
         self.context.run(_process.set, self)
         loop.processes.append(self)
+        loop.tell(f"{name} starts")
 
     def start(self, coroutine: Coroutine[Any, Any, Value]) -> "asyncio.Task[Value]":
         """Run a coroutine as a task of this process. Raises RuntimeError if it has ended."""
@@ -60,12 +61,14 @@ class Process:
     def pause(self) -> None:
         """Stand still, as after SIGSTOP: due callbacks wait until `wake`."""
         self.paused = True
+        self._loop.tell(f"{self.name} is paused")
         for paused in list(self.on_pause):
             paused()
 
     def wake(self) -> None:
         """Go on: everything that became due meanwhile runs now, in order."""
         self.paused = False
+        self._loop.tell(f"{self.name} wakes")
         parked, self._parked = self._parked, []
         self._loop.requeue(parked)
 
@@ -78,6 +81,7 @@ class Process:
         if not self.alive:
             return
         self.alive = False
+        self._loop.tell(f"{self.name} is killed")
         self._parked.clear()
         self._loop.processes.remove(self)
         tasks, self._tasks = self._tasks, []
@@ -140,6 +144,8 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         """Callbacks run so far."""
         self.processes: list[Process] = []
         """Those that are alive."""
+        self.tell: Callable[[str], None] = lambda line: None
+        """Gets a line when a process starts, is killed, pauses or wakes; a trace sets it."""
         self._chance = chance
         self._now = 0.0
         self._ready: deque[asyncio.Handle] = deque()

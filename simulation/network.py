@@ -7,7 +7,7 @@ stands still waits in its kernel.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -54,6 +54,8 @@ class Network:
         """By host:port."""
         self.wires: dict[Wire, None] = {}
         """Those that the device has not seen end."""
+        self.device_sent: Callable[[bytes, bool], None] | None = None
+        """Gets each message that a device sends, and whether it can arrive; a trace sets it."""
         self.loop = loop
         self.chance = chance
 
@@ -133,6 +135,8 @@ class Wire:
     async def send(self, message: bytes) -> None:
         if self._closed is not None:
             raise ConnectionError("the link has ended")
+        if self._network.device_sent is not None:
+            self._network.device_sent(message, not self._cut)
         if not self._cut:
             self._up.put(message)
 

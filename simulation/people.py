@@ -128,7 +128,9 @@ class App:
                         return  # what is seen after the client has stopped counts as not shown
                     self._show(event)
                 elif isinstance(event, SendFailed):
-                    self._world.judge.found(f"{self.label}: a send failed: {event.error!r}")
+                    self._world.judge.found(
+                        f"{self.label}: a send failed for good: {event.error!r}"
+                    )
                 elif isinstance(event, MarksChanged):
                     self._see_marks(event)
                 elif isinstance(event, StateChanged) and event.state == "online":
@@ -164,7 +166,7 @@ class App:
             submitted.sent = await result
         except MessengerError as error:
             if self.running:
-                self._world.judge.found(f"{self.label}: {error!r} for {submitted.body!r}")
+                self._world.judge.found(f"{self.label} cannot send {submitted.body!r}: {error!r}")
 
     def read(self) -> None:
         """The person reads all that is shown."""
@@ -224,11 +226,12 @@ class App:
         before = shown[-1].seq if shown else event.seq - 1
         if event.seq != before + 1 or event.missing:
             self._world.judge.found(
-                f"{self.label}: {event.conversation} {event.seq} is shown after {before}, "
-                f"missing {event.missing}"
+                f"{self.label} shows {event.conversation} {event.seq} after {before}; the SDK "
+                f"says that {event.missing} are missing between"
             )
         if not shown and floor is None and self.client and not self.client.device.begun:
             self.history[event.conversation] = before
+        self._world.loop.tell(f"shows {event.conversation} {event.seq}")
         shown.append(Shown(event.seq, event.sender, event.key, event.body))
         self._claim(event.conversation, event.seq, read=event.sender == self.user)
         self.watch()
@@ -237,7 +240,10 @@ class App:
         place = event.conversation, event.user
         received, read = self._marks.get(place, (0, 0))
         if event.received < received or event.read < read:
-            self._world.judge.found(f"{self.label}: marks of {place} go back: {event}")
+            self._world.judge.found(
+                f"{self.label}: the marks of {event.user} in {event.conversation} go back from "
+                f"received {received}, read {read} to received {event.received}, read {event.read}"
+            )
         self._marks[place] = event.received, event.read
 
     def _claim(self, conversation: str, seq: int, read: bool) -> None:

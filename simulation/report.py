@@ -15,14 +15,16 @@ class Failure(NamedTuple):
     seed: int
     wrong: list[str]
     steps: list[Step]
+    done: list[str]
+    """The steps, each with whom it concerned."""
     trace: str
     """Of the short one."""
 
     def text(self) -> str:
         """For a person: what is wrong, and what led to it."""
         lines = [f"seed {self.seed}:", *(f"  {what}" for what in self.wrong)]
-        lines += [f"after {len(self.steps)} steps (seconds before each, what, whom, how):"]
-        return "\n".join([*lines, *(f"  {step}" for step in self.steps)])
+        lines += [f"after {len(self.steps)} steps (seconds before each, what, two numbers → whom):"]
+        return "\n".join([*lines, *(f"  {step}" for step in self.done)])
 
 
 class Report(NamedTuple):
@@ -75,4 +77,5 @@ def _failure(seed: int, steps: list[Step], played: Played) -> Failure:
     short = history.shorten(steps, lambda some: bool(history.play(seed, some).wrong))
     trace = io.StringIO()
     again = history.play(seed, short, trace=trace)
-    return Failure(seed, list(again.wrong or played.wrong)[:10], short, trace.getvalue())
+    done = [*again.done, *map(str, short[len(again.done) :])]
+    return Failure(seed, list(again.wrong or played.wrong)[:10], short, done, trace.getvalue())

@@ -131,6 +131,10 @@ class Partition(abc.ABC):
     async def settle(self) -> None:
         """Finish what takes a moment only, before the partition is released."""
 
+    def restored(self) -> str:
+        """What to log of the restored state, beside the input offset to go on from."""
+        return ""
+
     def input_is(self, seen: InputSeen, position: int) -> None:
         """Kafka has this input, looked at when `position` was the offset to read next. A stage that
         cannot live with a topic that was created anew, or has lost its tail, says so."""
@@ -315,7 +319,9 @@ class Partition(abc.ABC):
         if self.status is Status.RELEASED:
             return
         self.status = Status.RUNNING
-        log.info("%s is restored, and reads from offset %d", self.name, self._next)
+        log.info(
+            "%s is restored%s, and reads from offset %d", self.name, self.restored(), self._next
+        )
         await self.retry(self.begin, *self.retry_seconds)
         self._seeking = False
         await self.runtime.seek(self.number)

@@ -78,6 +78,12 @@ class SequencerPartition(Partition):
         self.table = table
         return header.position + 1
 
+    def restored(self) -> str:
+        return (
+            f" from the log up to its offset {self._applier.header.log_offset}, delivered up to"
+            f" input offset {self._deliverer.delivered}"
+        )
+
     async def run(self) -> None:
         self.spawn(self._keep_writing())
         # Before any look for routes: gateway/queries/worker_client.py relies on it.

@@ -94,6 +94,10 @@ class MemoryKafka:
             self.broker.latency(), function, *args, context=self._context
         )
 
+    def in_process(self, function: Callable[..., object], *args: Any) -> None:
+        """Now, in the process."""
+        self._context.copy().run(function, *args)
+
     def on_network(self, when: float, function: Callable[..., object], *args: Any) -> None:
         """At a time, whatever the process does."""
         asyncio.get_running_loop().call_at(when, function, *args, context=self._network)
@@ -203,6 +207,8 @@ class MemoryProducer:
         sent = _Sent(self._numbers, value, key, on_report, due)
         self._sent[sent] = topic, partition
         self._bytes += len(value)
+        if self._kafka.broker.record_watch is not None:
+            self._kafka.broker.record_watch.sent(topic, partition, value)
         self._queued.setdefault((topic, partition), deque()).append(sent)
         self._transmit_soon()
 
@@ -298,6 +304,10 @@ class MemoryProducer:
             return
         now = self._kafka.broker.now()
         offsets = [log.append(now, sent.value, sent.key) for sent in batch]
+        watch = self._kafka.broker.record_watch
+        if watch is not None:
+            for sent, offset in zip(batch, offsets, strict=True):
+                self._kafka.in_process(watch.landed, *place, offset, sent.value)
         log.poke()
         self._kafka.later(self._acknowledge, batch, offsets)
 

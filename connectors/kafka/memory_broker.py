@@ -7,7 +7,7 @@ import random
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from connectors.kafka.record import Record
 
@@ -80,6 +80,16 @@ def wall_clock() -> int:
     return time.time_ns() // 1_000_000
 
 
+class BrokerWatch(Protocol):
+    """Sees every record of every producer, in the producer's process."""
+
+    def sent(self, topic: str, partition: int, value: bytes) -> None:
+        """A process has given the record to its producer."""
+
+    def landed(self, topic: str, partition: int, offset: int, value: bytes) -> None:
+        """The record is in the log."""
+
+
 class MemoryBroker:
     """`topics` is name → number of partitions; `now` is the broker's clock in ms. Without `chance`
     nothing takes time; with it every step takes its own, seldom a third of a second.
@@ -98,6 +108,7 @@ class MemoryBroker:
         """Whether it answers at all."""
         self.now = now
         self.spend = spend
+        self.record_watch: BrokerWatch | None = None
         self.clients: dict[Callable[[], None], None] = {}
         """Called when it answers again; ordered."""
         self._counts = dict(topics)

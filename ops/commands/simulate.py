@@ -38,6 +38,10 @@ def command(seed: int, hours: float, steps: int, trace: Path | None) -> None:
     The same seed always gives the same history, to the byte of the trace. A history that fails is
     made shorter: what is printed is the seed, what is wrong, and the steps that lead to it. The
     exit code is then 1.
+
+    A line of the trace has the virtual second, the process that acts, and what it does. All starts
+    at 0, the first step comes 3 s later plus its own wait, and second t is the time 1800000000000 +
+    1000 t in ms that records, frames and log lines carry. The last lines say what is wrong.
     """
     if trace is None:
         report = run(seed, hours, most_steps=steps)

@@ -6,13 +6,17 @@ MESSENGER_SIMULATION_HOURS sets how many virtual hours of fresh seeds are played
 import io
 import os
 import random
+import re
 import subprocess
 import sys
+from unittest.mock import patch
 
 import pytest
 
 from simulation import history, report
+from simulation.faults import ACTIONS
 from simulation.history import Step
+from simulation.world import World
 
 FIXED_SEEDS = 160
 _CHUNK = 20
@@ -60,6 +64,41 @@ def test_a_seed_gives_the_same_history_to_the_byte(seed: int) -> None:
     assert trace.count("\n") > 100
     assert _trace(seed) == trace
     assert other.stdout == trace
+
+
+def test_a_trace_shows_the_way_of_a_message_and_whom_a_step_concerns() -> None:
+    trace = io.StringIO()
+    steps = [Step(0.0, "send", 0, 0), Step(1.0, "kill worker", 1, 0)]
+    played = history.play(1, steps, trace=trace)
+    assert played.wrong == []
+    assert [step.partition("→ ")[2] for step in played.done] == ["alice/phone to bob", "worker-1"]
+    lines = iter(line.split(maxsplit=1)[1] for line in trace.getvalue().splitlines())
+    way = [
+        r"step 1: send 0 0 → alice/phone to bob",
+        r"alice/phone +sends alice:bob ordinal 1 of outbox \w{4}, round 1",
+        r"gateway-\d +messages.submitted/1 offset 0 holds alice:bob ordinal 1 of outbox",
+        r"worker-\d +appends messages/1: input 0 to 0; delivered up to -1",
+        r"worker-\d +alice:bob 1 ← ordinal 1 of outbox \w{4}, input offset 0",
+        r"worker-\d +delivers to slot \d: alice:bob 1 for .*bob",
+        r"bob/\w+ +shows alice:bob 1",
+        r"step 2: kill worker 1 0 → worker-1",
+        r"worker-1 is killed",
+        r"worker-1 starts",
+    ]
+    for wanted in way:  # in this order
+        assert any(re.match(wanted, line) for line in lines), wanted
+
+
+def test_a_trace_ends_with_what_is_wrong() -> None:
+    def break_it(world: World, place: int, number: int) -> str:
+        world.judge.found("a test says so")
+        return "the test"
+
+    trace = io.StringIO()
+    with patch.dict(ACTIONS, {"break it": break_it}):
+        history.play(1, [Step(0.5, "break it", 0, 0)], trace=trace)
+    assert trace.getvalue().endswith(" wrong: a test says so\n")
+    assert trace.getvalue().splitlines()[-1].split()[0] == "3.5000"
 
 
 def test_a_history_that_fails_is_made_shorter() -> None:
