@@ -407,7 +407,7 @@ ACCIDENTS: Mapping[str, tuple[int, Action]] = {
     "expire deliveries": (1, expire_deliveries),
     "compact": (1, compact),
     "write garbage": (1, write_garbage),
-    "cut log": (0, cut_log),
+    "cut log": (1, cut_log),
     "wipe redis": (1, wipe_redis),
     "restart redis": (1, restart_redis),
     "save redis": (1, save_redis),

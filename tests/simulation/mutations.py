@@ -7,6 +7,7 @@ histories are played; the histories lean to what the rule is there for.
 """
 
 import asyncio
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,18 +41,21 @@ from messenger_sdk.inbox import Inbox
 from messenger_sdk.marks import MarkBook
 from schemas.topics import SUBMITTED
 from simulation import history
+from simulation.history import Step
 from simulation.world import Shape
 from streams.stage import Stage
 from streams.tables.sequences import SequenceTable
 
 Patch = tuple[Any, str, Any]
+Opening = Callable[[random.Random], list[Step]]
 
 _FEW = 60
 
 
 class Mutation(NamedTuple):
     """`rule`, as docs/RULES.md numbers it, or the guard; `off`: what the mutated code does.
-    `patches` are (object, attribute, value); `most` histories must be enough to find it."""
+    `patches` are (object, attribute, value); `most` histories must be enough to find it. Each
+    begins with `opening`, and goes on at random."""
 
     name: str
     rule: str
@@ -60,6 +64,7 @@ class Mutation(NamedTuple):
     kinds: dict[str, int]
     most: int = 60
     shape: Shape = Shape()
+    opening: Opening = lambda chance: []
     missed: bool = False
     """The simulation does not find it yet."""
 
@@ -85,10 +90,14 @@ def mutated(mutation: Mutation) -> Iterator[None]:
 def find(mutation: Mutation) -> tuple[int, str] | None:
     """How many histories were played until one went wrong, and what was wrong; None if none
     did."""
-    kinds = history.weights(**mutation.kinds)
+    kinds = history.weights(**{"cut_log": 0, **mutation.kinds})
     with mutated(mutation):
         for seed in range(mutation.most):
-            steps = history.make(f"{mutation.name} {seed}", kinds, 40)
+            name = f"{mutation.name} {seed}"
+            steps = [
+                *mutation.opening(random.Random(f"{name} opening")),
+                *history.make(name, kinds, 40),
+            ]
             played = history.play(f"{mutation.name} {seed}", steps, mutation.shape)
             if played.wrong:
                 break
@@ -288,6 +297,150 @@ _REDIS = {"wipe_redis": 10, "older_redis": 10, "restart_redis": 8, "save_redis":
 _STAGES = "sequencer", "cursors", "presence"
 _NO_ARCHIVE = Shape(workers=(_STAGES, _STAGES))
 
+# Openings. Where something is away for a while, the last number of the step chooses for how long.
+# Apps 0 to 5 are the phone and the tab of alice, of bob and of carol. Of all processes, gateways
+# are 0 and 1, workers 2 and 3.
+
+_AWAY_0, _AWAY_2, _AWAY_5, _AWAY_12 = range(4)
+_SUBMITTED, _LOG, _PRESENCE_SUBMITTED = 0, 1, 5  # as simulation/faults.py numbers topics
+_CALM = dict.fromkeys(
+    ("kill_worker", "stop_worker", "pause_worker", "lose_disk", "stop_kafka", "cut_from_kafka"), 0
+)
+
+
+def _both_partitions(wait: float, topic: int, away: int) -> list[Step]:
+    """Both lose their leader."""
+    return [Step(wait, "lose leader", topic, away), Step(0.0, "lose leader", topic, 4 + away)]
+
+
+def _sends(chance: random.Random, count: int) -> list[Step]:
+    return [Step(0.01, "send", chance.randrange(6), chance.randrange(1000)) for _ in range(count)]
+
+
+def _one_app_each(chance: random.Random) -> list[Step]:
+    """Everybody has one app, talks to everybody, and watches everybody."""
+    return [
+        *(Step(0.0, "close app", app, 0) for app in (1, 3, 5)),
+        *(Step(0.1, "send", app, to) for app in (0, 2, 4) for to in (0, 1)),
+        Step(1.0, "look around", 0, 0),
+    ]
+
+
+def _late_append(chance: random.Random) -> list[Step]:
+    """A worker is paused with appends that it has not sent; another takes over; then it wakes, and
+    sends them; then the owner dies."""
+    return [
+        *_sends(chance, 6),
+        *_both_partitions(0.5, _LOG, _AWAY_5),
+        *_sends(chance, 6),
+        Step(0.2, "pause worker", chance.randrange(2), _AWAY_12),
+        Step(7.0, "send", 0, 0),
+        *_sends(chance, 10),
+        Step(5.5, "send", 0, 0),
+        Step(0.5, "kill worker", 0, 0),
+        Step(0.0, "kill worker", 1, 0),
+        Step(6.0, "send", 0, 0),
+        *_sends(chance, 6),
+    ]
+
+
+def _lost_appends(chance: random.Random) -> list[Step]:
+    """The client of the log fails, with appends under way."""
+    return [
+        *_sends(chance, 2),
+        *_both_partitions(0.5, _LOG, _AWAY_2),
+        *_sends(chance, 4),
+        Step(0.3, "break producers", 2, chance.randrange(1000)),
+        Step(0.0, "break producers", 3, chance.randrange(1000)),
+    ]
+
+
+def _append_of_a_dead_owner(chance: random.Random) -> list[Step]:
+    """A paused owner wakes, appends what its successor has not read yet, and dies before it
+    delivers it."""
+    paused = chance.randrange(2)
+    return [
+        *_sends(chance, 4),
+        Step(1.0, "pause worker", paused, _AWAY_5),
+        *_both_partitions(3.9, _LOG, _AWAY_0),
+        *_sends(chance, 4),
+        Step(0.1, "cut from kafka", 3 - paused, 3 * _AWAY_2),
+        *_sends(chance, 4),
+        Step(0.2, "cut from redis", 2 + paused, _AWAY_5),
+        *_both_partitions(chance.uniform(0.8, 0.95), _SUBMITTED, _AWAY_2),
+        Step(0.0, "kill worker", paused, 0),
+        Step(6.0, "look around", 0, 0),
+    ]
+
+
+def _fact_that_fails(chance: random.Random) -> list[Step]:
+    """Somebody goes and comes back at once, while the client of a gateway fails."""
+    steps = _one_app_each(chance)
+    for _ in range(4):
+        app = chance.choice((0, 2, 4))
+        steps += [
+            *_both_partitions(1.0, _PRESENCE_SUBMITTED, _AWAY_2),
+            Step(0.1, "close app", app, 0),
+            Step(0.003, "open app", app, 0),
+            Step(chance.uniform(0.01, 0.09), "break producers", 0, 0),
+            Step(0.0, "break producers", 1, 0),
+            Step(1.0, "look around", 0, 0),
+        ]
+    return steps
+
+
+def _node_paused(chance: random.Random) -> list[Step]:
+    """A node is silent for so long that its users are offline; meanwhile the worker that tells so
+    changes, and then the first one is back."""
+    return [
+        *_one_app_each(chance),
+        Step(1.0, "pause worker", chance.randrange(2), _AWAY_12),
+        Step(chance.uniform(1.1, 2.2), "pause gateway", chance.randrange(2), _AWAY_12),
+        Step(15.0, "look around", 0, 0),
+    ]
+
+
+def _full_disk_and_a_node_paused(chance: random.Random) -> list[Step]:
+    """The same, while no worker can write its tables."""
+    return [
+        *_one_app_each(chance),
+        Step(1.0, "pause gateway", chance.randrange(2), _AWAY_12),
+        Step(chance.uniform(0.3, 2.0), "fill disk", 0, _AWAY_12),
+        Step(0.0, "fill disk", 1, _AWAY_12),
+        Step(15.0, "look around", 0, 0),
+    ]
+
+
+def _two_fills(chance: random.Random) -> list[Step]:
+    """An app asks everybody for its conversations, and one worker is slow. Redis begins anew,
+    another app asks, and a conversation begins with a worker that has answered."""
+    return [
+        Step(0.5, "restart redis", 0, 1),
+        Step(1.5, "pause worker", chance.randrange(2), _AWAY_2),
+        Step(0.01, "reset", 0, 0),
+        Step(0.4, "restart redis", 0, 1),
+        Step(0.01, "reset", 1, 0),
+        Step(chance.uniform(0.8, 1.4), "send", 4, 0),
+        Step(4.0, "install", 0, 0),
+    ]
+
+
+def _asked_after_its_pause(chance: random.Random) -> list[Step]:
+    """Redis loses the claims; a worker wakes that has lost its partitions, claims them and is
+    asked."""
+    return [
+        *_one_app_each(chance),
+        Step(1.0, "pause worker", chance.randrange(2), _AWAY_5),
+        Step(3.8, "kill app", chance.choice((0, 2, 4)), 0),
+        *_sends(chance, 6),
+        Step(0.3, "open app", 0, 0),
+        Step(0.0, "open app", 2, 0),
+        Step(0.0, "open app", 4, 0),
+        Step(chance.uniform(0.4, 0.75), "wipe redis", 0, 0),
+        *(Step(chance.uniform(0.05, 0.15), "reset", app, 0) for app in (0, 2, 4, 0, 2, 4)),
+    ]
+
+
 MUTATIONS = [
     Mutation(
         "repeats leave no log record",
@@ -311,9 +464,9 @@ MUTATIONS = [
             (agents.sequencer.log_applier, "judge", lambda position, entry: Verdict.TAKE),
             (agents.sequencer.log_applier, "news", lambda position, entry: entry.taken),
         ],
-        {**_PAUSES, "break_producers": 20, "lose_leader": 8},
-        200,
-        missed=True,
+        {**_PAUSES, "cut_log": 1, "break_producers": 20, "lose_leader": 8},
+        100,
+        opening=_late_append,
     ),
     Mutation(
         "a new owner jumps to the end of the input",
@@ -344,8 +497,8 @@ MUTATIONS = [
             (Appender, "_reported", _believes_every_report),
             (SequencerPartition, "log_is", _ignored),
         ],
-        {"break_producers": 25, "lose_leader": 25, "send": 25, "burst": 15},
-        missed=True,
+        {**_CALM, "break_producers": 25, "lose_leader": 25, "send": 25, "burst": 15},
+        opening=_lost_appends,
     ),
     Mutation(
         "poison stops a partition",
@@ -407,9 +560,9 @@ MUTATIONS = [
         [
             (MemoryUserPartitions, "_complete", _completes_any),
         ],
-        {**_REDIS, "reset": 20, "install": 8, "send": 40, "slow_redis": 10},
+        {**_REDIS, "cut_log": 1, "reset": 20, "install": 8, "send": 40, "slow_redis": 10},
         200,
-        missed=True,
+        opening=_two_fills,
     ),
     Mutation(
         "a part counts as the whole",
@@ -470,6 +623,7 @@ MUTATIONS = [
         "what Kafka did not take is published again as it was",
         [(PresenceAnnouncer, "_renew", _repeats_the_old)],
         {"lose_leader": 20, "close_app": 15, "open_app": 20, "cut_from_kafka": 10},
+        opening=_fact_that_fails,
         missed=True,
     ),
     Mutation(
@@ -478,7 +632,8 @@ MUTATIONS = [
         "what another owner has appended is left to that owner to deliver",
         [(Deliverer, "owe", _ignored)],
         {**_PAUSES, "lose_leader": 8},
-        200,
+        40,
+        opening=_append_of_a_dead_owner,
         missed=True,
     ),
     Mutation(
@@ -487,6 +642,8 @@ MUTATIONS = [
         "a worker answers for partitions that it may have lost",
         [(Stage, "confirmed", property(lambda self: True))],
         {**_PAUSES, **_REDIS, "reset": 15},
+        most=40,
+        opening=_asked_after_its_pause,
         missed=True,
     ),
     Mutation(
@@ -494,16 +651,30 @@ MUTATIONS = [
         "guard, seed 277",
         "a worker that was expelled goes on with the tables that it had",
         [(Stage, "assigned", _keeps_what_it_has)],
-        {"pause_worker": 20, "kill_gateway": 8, "close_app": 8, "open_app": 10, "look_around": 8},
-        missed=True,
+        {
+            "cut_log": 1,
+            "pause_worker": 20,
+            "kill_gateway": 8,
+            "close_app": 8,
+            "open_app": 10,
+            "look_around": 8,
+        },
+        opening=_node_paused,
     ),
     Mutation(
         "what was told and not kept is forgotten",
         "guard, seed 112",
         "presence folds the next change into what the table has",
         [(PresencePartition, "_deliver_and_keep", _forgets_what_was_told)],
-        {"fill_disk": 12, "pause_gateway": 15, "break_producers": 10, "look_around": 8},
-        missed=True,
+        {
+            "cut_log": 1,
+            "fill_disk": 12,
+            "pause_gateway": 15,
+            "break_producers": 10,
+            "look_around": 8,
+        },
+        most=100,
+        opening=_full_disk_and_a_node_paused,
     ),
 ]
 
@@ -521,8 +692,9 @@ _HEAD = """\
 
 Each line switches one rule off in the production code and plays random histories that lean to it
 (tests/simulation/mutations.py). `python -m tests.simulation.mutations docs/mutations.md` writes
-this page. A rule with "none" is guarded a second time, or rare: histories do not find its mutation
-yet, and the tests that docs/RULES.md names show it. R4 (delivery does not wait for the append) is
+this page. Some begin with steps that lead to what the rule is there for. A rule with "none" is
+guarded a second time, or rare: histories do not find its mutation yet, and the tests that
+docs/RULES.md names show it. R4 (delivery does not wait for the append) is
 about time: `test_a_message_is_delivered_while_the_log_cannot_be_written`. R8 (snapshots) is not
 built.
 
