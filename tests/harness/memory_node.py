@@ -55,6 +55,7 @@ class Device:
         """The turns of the loop in which something came."""
         self.waiting_bytes = 0
         self.aborted = False
+        self._vanished = False
         self.connection: Connection
 
     def write(self, frames: Sequence[bytes]) -> None:
@@ -64,11 +65,17 @@ class Device:
     def close(self, code: Close, reason: str) -> None:
         self.turns.append(self._world.turn())
         self.closed.append(code)
-        asyncio.get_running_loop().call_soon(self.connection.ended, False)
+        asyncio.get_running_loop().call_soon(self.vanish)
 
     def abort(self) -> None:
         self.aborted = True
-        asyncio.get_running_loop().call_soon(self.connection.ended, False)
+        asyncio.get_running_loop().call_soon(self.vanish)
+
+    def vanish(self) -> None:
+        """The network to the device ends, without a goodbye, if it has not ended yet."""
+        if not self._vanished:
+            self._vanished = True
+            self.connection.ended(False)
 
     def unsent(self) -> int:
         return self.waiting_bytes

@@ -681,10 +681,9 @@ def test_a_drain_does_not_wait_for_a_connection_that_ended_before_its_turn() -> 
         world = World()
         node = world.node()
         await node.start()
-        await node.welcomed("alice")
-        (alice,) = node.node.parts.registry
-        alice.ended(False)  # type: ignore[attr-defined]
+        alice = await node.welcomed("alice")
+        alice.vanish()
         async with asyncio.timeout(5):
-            await alice.leave()
+            await alice.connection.leave()
 
     run(scenario())
