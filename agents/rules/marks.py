@@ -13,8 +13,8 @@ from schemas.ids import members_of_valid
 def deliveries(
     marks: Iterable[tuple[Mark, bool]], routes: Routes
 ) -> dict[int, list[MarkDelivered]]:
-    """Slot → events. Each mark with whether the user's own devices need it, too. Who has no route
-    gets nothing."""
+    """Slot → events. Each mark comes with whether the user's own devices need it, too. A user
+    without a route gets nothing."""
     slots: dict[int, list[MarkDelivered]] = {}
     for mark, own in marks:
         frame = encode_frame(mark)

@@ -17,8 +17,8 @@ from schemas.codec import decode_log
 from schemas.events import Taken
 
 MAX_BYTES = 8 * 1024 * 1024
-"""Landed batches in memory per partition, by the size of their log records. What has not landed is
-bounded by the appender."""
+"""Landed batches in memory per partition, by the size of their log records. The appender
+bounds the batches that have not landed."""
 LOOKUP_MESSAGES = 2000
 """About as many messages and answers share one lookup of routes."""
 _MAX_SPANS = 1000

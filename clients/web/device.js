@@ -41,7 +41,8 @@ export class Device {
     return this.#handlers[frame.t]?.(frame, now) ?? [];
   }
 
-  // The session has ended. What was under way is sent or asked again after the next welcome.
+  // The session has ended. After the next welcome the device sends and asks again for everything
+  // that has no answer.
   disconnected() {
     this.online = false;
     this.writes = [];

@@ -152,8 +152,8 @@ class ArchiveAdmin:
             self.run(f"RESTORE TABLE archive.dropped {source}")
 
     def add_from(self, folder: str) -> None:
-        """Add the messages, cursors and counts of the backup in `folder` to the archive. What is
-        there stays as it is. Raises ArchiveMismatch."""
+        """Add the messages, cursors and counts of the backup in `folder` to the archive. Rows
+        that it has already stay as they are. Raises ArchiveMismatch."""
         self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
         self.run("CREATE DATABASE archive_restored ENGINE = Atomic")
         try:

@@ -97,15 +97,15 @@ class Fetcher:
         self._thread.start()
 
     def read(self, offsets: Mapping[int, int]) -> None:
-        """Read these partitions and no others, each from its offset on. What waits is dropped."""
+        """Read these partitions and no others, each from its offset. Drops records that wait."""
         for partition in self._turns.keys() - offsets.keys():
             self._go(partition, None)
         for partition, offset in offsets.items():
             self.seek(partition, offset)
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read a partition, whether it was read before or not, from `offset` on. What waits of it
-        is dropped."""
+        """Read a partition, whether it was read before or not, from `offset` on. Drops its records
+        that wait."""
         self._go(partition, offset)
 
     async def wait(self, seconds: float) -> None:

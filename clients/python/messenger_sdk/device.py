@@ -66,8 +66,8 @@ class Device:
         return () if handler is None else handler(self, frame, now)
 
     def disconnected(self) -> None:
-        """The session has ended. What was under way is sent or asked again after the next
-        welcome."""
+        """The session has ended. After the next welcome the device sends and asks again for
+        everything that has no answer."""
         self.online = False
         self._typing.clear()
 

@@ -248,7 +248,7 @@ class Outbox:
 
     def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[SendEnded]:
         """The numbering of this outbox cannot go on: the server has forgotten it, or this is an old
-        copy of it. What was transmitted ends with `result`, the rest goes out of a new outbox."""
+        copy of it. Transmitted sends end with `result`; the others get a new outbox."""
         done = [SendEnded(queued.key, to, queued.body, result) for queued in lane.open]
         self._count -= len(done)
         for ended in done:
