@@ -31,7 +31,7 @@ _LONG = 0.5, 2.0, 5.0, 12.0
 """Seconds that what is away may stay away."""
 _RENEWED_WITHIN, _SLOT_TAKEN_WITHIN = 0.5, 1.0
 """Seconds that a renewal may still be on its way; in which a node that starts has a slot."""
-_TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE
+TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE
 
 One = TypeVar("One")
 
@@ -218,7 +218,7 @@ def stop_kafka(world: World, place: int, number: int) -> str:
 
 
 def lose_leader(world: World, place: int, number: int) -> str:
-    topic = _pick(_TOPICS, place)
+    topic = _pick(TOPICS, place)
     count = world.shape.slots if topic == DELIVERIES else world.shape.partitions
     partition = number // len(_LONG) % count
     world.broker.lose_leader(topic, partition)

@@ -4,13 +4,14 @@ import os
 
 import pytest
 
-from tests.simulation.mutations import MUTATIONS, Mutation, find
+from tests.simulation.mutations import all_mutations
+from tests.simulation.mutations.mutation import Mutation, find
 
 THOROUGH = bool(os.environ.get("MESSENGER_SIMULATION_HOURS"))
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+@pytest.mark.parametrize("mutation", all_mutations(), ids=lambda mutation: mutation.name)
 def test_a_rule_that_is_switched_off_is_missed(mutation: Mutation) -> None:
     """`make test` tries those that are found soon; `make chaos` all."""
     if not mutation.soon and not THOROUGH:

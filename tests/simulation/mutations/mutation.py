@@ -1,0 +1,74 @@
+"""One mutation, and how soon the simulation finds it."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from simulation import history
+from simulation.history import Step
+from simulation.world import Shape
+
+Patch = tuple[Any, str, Any]
+Opening = Callable[[random.Random], list[Step]]
+
+_FEW = 60
+
+
+class Mutation(NamedTuple):
+    """`rule`, as docs/RULES.md numbers it, or the guard; `off`: what the mutated code does.
+    `patches` are (object, attribute, value); `most` histories must be enough to find it. Each
+    begins with `opening`, and goes on at random: `kinds` says how often each kind of step comes,
+    where that is not as usual (simulation/history.py:weights)."""
+
+    name: str
+    rule: str
+    off: str
+    patches: list[Patch]
+    kinds: dict[str, int]
+    most: int = 60
+    shape: Shape = Shape()
+    opening: Opening = lambda chance: []
+    missed: bool = False
+    """The simulation does not find it yet."""
+
+    @property
+    def soon(self) -> bool:
+        """A few histories are enough."""
+        return self.most <= _FEW
+
+
+@contextmanager
+def mutated(mutation: Mutation) -> Iterator[None]:
+    """The production code is mutated."""
+    patches = [patch.object(*one) for one in mutation.patches]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in reversed(patches):
+            one.stop()
+
+
+def find(mutation: Mutation) -> tuple[int, str] | None:
+    """How many histories were played until one went wrong, and what was wrong; None if none
+    did."""
+    kinds = history.weights(**{"cut_log": 0, **mutation.kinds})
+    with mutated(mutation):
+        for seed in range(mutation.most):
+            name = f"{mutation.name} {seed}"
+            steps = [
+                *mutation.opening(random.Random(f"{name} opening")),
+                *history.make(name, kinds, 40),
+            ]
+            played = history.play(name, steps, mutation.shape)
+            if played.wrong:
+                break
+        else:
+            return None
+    # Not by the mutation alone, if the code as it is goes wrong, too.
+    wrong = history.play(name, steps, mutation.shape).wrong
+    assert not wrong, f"{name}: {wrong[0]}"
+    return seed + 1, played.wrong[0]

@@ -1,0 +1,122 @@
+"""Who is online: guards of the announcer and of the stage `presence`."""
+
+import random
+from typing import Any
+
+from agents.presence.partition import PresencePartition
+from gateway.presence.announcer import PresenceAnnouncer
+from schemas.topics import PRESENCE_SUBMITTED
+from simulation.history import Step
+from streams.stage import Stage
+from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.openings import AWAY_2, AWAY_12, ignored, lose_both, one_app_each
+
+
+def _repeats_the_old(self: Any, user: Any, change: Any, sent_at: float) -> Any:
+    return [(user, change)]
+
+
+_assigned = Stage.assigned
+
+
+def _keeps_what_it_has(self: Any, partitions: Any, generation: int) -> Any:
+    self._generation = None
+    return _assigned(self, partitions, generation)
+
+
+_deliver_and_keep = PresencePartition._deliver_and_keep
+
+
+async def _forgets_what_was_told(self: Any, outcome: Any) -> None:
+    try:
+        await _deliver_and_keep(self, outcome)
+    finally:
+        self._unkept = {}
+
+
+def _fact_that_fails(chance: random.Random) -> list[Step]:
+    """Somebody goes and comes back at once, while the client of a gateway fails."""
+    steps = one_app_each(chance)
+    for _ in range(4):
+        app = chance.choice((0, 2, 4))
+        steps += [
+            *lose_both(1.0, PRESENCE_SUBMITTED, AWAY_2),
+            Step(0.1, "close app", app, 0),
+            Step(0.003, "open app", app, 0),
+            Step(chance.uniform(0.01, 0.09), "break producers", 0, 0),
+            Step(0.0, "break producers", 1, 0),
+            Step(1.0, "look around", 0, 0),
+        ]
+    return steps
+
+
+def _node_paused(chance: random.Random) -> list[Step]:
+    """A node is silent for so long that its users are offline; meanwhile the worker that tells so
+    changes, and then the first one is back."""
+    return [
+        *one_app_each(chance),
+        Step(1.0, "pause worker", chance.randrange(2), AWAY_12),
+        Step(chance.uniform(1.1, 2.2), "pause gateway", chance.randrange(2), AWAY_12),
+        Step(15.0, "look around", 0, 0),
+    ]
+
+
+def _full_disk_and_a_node_paused(chance: random.Random) -> list[Step]:
+    """The same, while no worker can write its tables."""
+    return [
+        *one_app_each(chance),
+        Step(1.0, "pause gateway", chance.randrange(2), AWAY_12),
+        Step(chance.uniform(0.3, 2.0), "fill disk", 0, AWAY_12),
+        Step(0.0, "fill disk", 1, AWAY_12),
+        Step(15.0, "look around", 0, 0),
+    ]
+
+
+MUTATIONS = [
+    Mutation(
+        "a node does not say again who is here",
+        "guard",
+        "after a lease that vanished, users stay offline",
+        [(PresenceAnnouncer, "announce", ignored)],
+        {"pause_gateway": 15, "stop_redis": 10, "look_around": 10},
+    ),
+    Mutation(
+        "an older fact follows a newer one",
+        "guard, fault 3",
+        "what Kafka did not take is published again as it was",
+        [(PresenceAnnouncer, "_renew", _repeats_the_old)],
+        {"lose_leader": 20, "close_app": 15, "open_app": 20, "cut_from_kafka": 10},
+        opening=_fact_that_fails,
+        missed=True,
+    ),
+    Mutation(
+        "a missed generation changes nothing",
+        "guard, seed 277",
+        "a worker that was expelled goes on with the tables that it had",
+        [(Stage, "assigned", _keeps_what_it_has)],
+        {
+            "cut_log": 1,
+            "pause_worker": 20,
+            "kill_gateway": 8,
+            "close_app": 8,
+            "open_app": 10,
+            "look_around": 8,
+        },
+        opening=_node_paused,
+    ),
+    Mutation(
+        "what was told and not kept is forgotten",
+        "guard, seed 112",
+        "presence folds the next change into what the table has",
+        [(PresencePartition, "_deliver_and_keep", _forgets_what_was_told)],
+        {
+            "cut_log": 1,
+            "fill_disk": 12,
+            "pause_gateway": 15,
+            "break_producers": 10,
+            "look_around": 8,
+        },
+        most=100,
+        opening=_full_disk_and_a_node_paused,
+    ),
+]

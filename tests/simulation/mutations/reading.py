@@ -1,0 +1,173 @@
+"""R9 to R13: what devices ask, and what they say of themselves."""
+
+import random
+from typing import Any
+
+import agents.cursors.partition
+import connectors.redis.memory
+from agents.rules.cursors import fold_receipts
+from connectors.redis.memory import MemoryUserPartitions
+from connectors.redis.user_partitions import Entry
+from gateway.queries.worker_client import WorkerClient
+from messenger_sdk.marks import MarkBook
+from simulation.history import Step
+from streams.stage import Stage
+from streams.tables.sequences import SequenceTable
+from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.openings import (
+    AWAY_2,
+    AWAY_5,
+    NO_ARCHIVE,
+    PAUSES,
+    REDIS,
+    ignored,
+    one_app_each,
+    sends,
+)
+
+
+def _publishes_news_only(known: Any, items: Any, outcome: Any) -> None:
+    fold_receipts(known, items, outcome)
+    news = {cursor[:2] for cursor in outcome.changed}
+    for place in [place for place in outcome.published if place not in news]:
+        del outcome.published[place]
+
+
+_answer = MarkBook.answer
+
+
+def _says_nothing_again(self: Any, marks: Any, now: float) -> Any:
+    news = _answer(self, marks, now)
+    self._unsent.clear()
+    return news
+
+
+_find = MemoryUserPartitions._find
+
+
+def _any_epoch(self: Any, user: str) -> Entry:
+    entry = connectors.redis.memory._held(self._server, user)
+    if entry is not None:
+        entry.until = self._now() + self._seconds
+        token = entry.fill_token
+        return Entry((), token) if token is not None else Entry(sorted(entry.partitions))
+    return _find(self, user)
+
+
+def _completes_any(self: Any, user: str, mark: str, partitions: Any) -> bool:
+    entry = connectors.redis.memory._held(self._server, user)
+    if entry is None:
+        return False
+    entry.partitions = set(partitions)
+    entry.fill_token = None
+    return True
+
+
+_ask_owners = WorkerClient.ask_owners
+
+
+async def _always_complete(self: Any, *args: Any) -> Any:
+    found, _ = await _ask_owners(self, *args)
+    return found, True
+
+
+def _two_fills(chance: random.Random) -> list[Step]:
+    """An app asks everybody for its conversations, and one worker is slow. Redis begins anew,
+    another app asks, and a conversation begins with a worker that has answered."""
+    return [
+        Step(0.5, "restart redis", 0, 1),
+        Step(1.5, "pause worker", chance.randrange(2), AWAY_2),
+        Step(0.01, "reset", 0, 0),
+        Step(0.4, "restart redis", 0, 1),
+        Step(0.01, "reset", 1, 0),
+        Step(chance.uniform(0.8, 1.4), "send", 4, 0),
+        Step(4.0, "install", 0, 0),
+    ]
+
+
+def _asked_after_its_pause(chance: random.Random) -> list[Step]:
+    """Redis loses the claims; a worker wakes that has lost its partitions, claims them and is
+    asked."""
+    return [
+        *one_app_each(chance),
+        Step(1.0, "pause worker", chance.randrange(2), AWAY_5),
+        Step(3.8, "kill app", chance.choice((0, 2, 4)), 0),
+        *sends(chance, 6),
+        Step(0.3, "open app", 0, 0),
+        Step(0.0, "open app", 2, 0),
+        Step(0.0, "open app", 4, 0),
+        Step(chance.uniform(0.4, 0.75), "wipe redis", 0, 0),
+        *(Step(chance.uniform(0.05, 0.15), "reset", app, 0) for app in (0, 2, 4, 0, 2, 4)),
+    ]
+
+
+MUTATIONS = [
+    Mutation(
+        "no places in the log",
+        "R9.1",
+        "the table does not know which log record holds a message",
+        [(SequenceTable, "places", lambda self, *_: [])],
+        {"open_app": 12, "close_app": 8, "send": 20},
+        shape=NO_ARCHIVE,
+    ),
+    Mutation(
+        "an equal mark is not published again",
+        "R10.3",
+        "a receipt that equals its cursor is dropped",
+        [(agents.cursors.partition, "fold_receipts", _publishes_news_only)],
+        {"kill_worker": 20, "read": 15, "send": 20, "cut_from_redis": 6, "lose_leader": 8},
+        200,
+    ),
+    Mutation(
+        "a device does not say its marks again",
+        "R10.4",
+        "what the server does not know is not repeated",
+        [(MarkBook, "answer", _says_nothing_again)],
+        {"kill_gateway": 15, "fill_producers": 8, "cut_from_kafka": 12, "read": 15, "send": 20},
+        200,
+    ),
+    Mutation(
+        "a lookup adds no partitions",
+        "R11",
+        "a conversation that begins is not added to its users' entries",
+        [(connectors.redis.memory, "_add", ignored)],
+        {"lose_network": 10, "reset": 10, "install": 8, "send": 20},
+    ),
+    Mutation(
+        "entries outlive their Redis",
+        "R12",
+        "an entry of another run counts",
+        [(MemoryUserPartitions, "_find", _any_epoch)],
+        {**REDIS, "install": 6, "reset": 12},
+        200,
+    ),
+    Mutation(
+        "an entry is completed whatever its fill token",
+        "R13.1",
+        "whoever has asked all owners completes the entry, also one that began anew",
+        [
+            (MemoryUserPartitions, "_complete", _completes_any),
+        ],
+        {**REDIS, "cut_log": 1, "reset": 20, "install": 8, "send": 40, "slow_redis": 10},
+        200,
+        opening=_two_fills,
+    ),
+    Mutation(
+        "a part counts as the whole",
+        "R13.2",
+        "an answer of some owners is complete",
+        [(WorkerClient, "ask_owners", _always_complete)],
+        {"cut_from_workers": 8, "kill_worker": 10, "pause_worker": 10, "reset": 10, "send": 20},
+        200,
+    ),
+    Mutation(
+        "an owner that was paused answers",
+        "guard, fault 22",
+        "a worker answers for partitions that it may have lost",
+        [(Stage, "confirmed", property(lambda self: True))],
+        {**PAUSES, **REDIS, "reset": 15},
+        most=40,
+        opening=_asked_after_its_pause,
+        missed=True,
+    ),
+]
