@@ -4,6 +4,7 @@ itself."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from connectors.clickhouse.memory import Fate
@@ -29,6 +30,9 @@ MAX_APPS = 14
 _BURST = 6
 _LONG = 0.5, 2.0, 5.0, 12.0
 """Seconds that what is away may stay away."""
+LEADERLESS = *_LONG, 35.0
+"""Seconds that a partition may have no leader: the last is longer than a gateway's producer waits
+for an acknowledgement."""
 _RENEWED_WITHIN, _SLOT_TAKEN_WITHIN = 0.5, 1.0
 """Seconds that a renewal may still be on its way; in which a node that starts has a slot."""
 TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE
@@ -40,8 +44,10 @@ def _pick(some: Sequence[One], number: int) -> One:
     return some[number % len(some)]
 
 
-def _for_a_while(world: World, number: int, undo: Callable[[], None]) -> str:
-    seconds = _pick(_LONG, number)
+def _for_a_while(
+    world: World, number: int, undo: Callable[[], None], lengths: Sequence[float] = _LONG
+) -> str:
+    seconds = _pick(lengths, number)
     world.loop.call_later(seconds, undo, context=world.context)
     return f"for {seconds:g} s"
 
@@ -220,9 +226,10 @@ def stop_kafka(world: World, place: int, number: int) -> str:
 def lose_leader(world: World, place: int, number: int) -> str:
     topic = _pick(TOPICS, place)
     count = world.shape.slots if topic == DELIVERIES else world.shape.partitions
-    partition = number // len(_LONG) % count
+    partition = number // len(LEADERLESS) % count
     world.broker.lose_leader(topic, partition)
-    lasts = _for_a_while(world, number, lambda: world.broker.find_leader(topic, partition))
+    found = partial(world.broker.find_leader, topic, partition)
+    lasts = _for_a_while(world, number, found, LEADERLESS)
     return f"{topic}/{partition} {lasts}"
 
 

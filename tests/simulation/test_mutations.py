@@ -16,6 +16,4 @@ def test_a_rule_that_is_switched_off_is_missed(mutation: Mutation) -> None:
     """`make test` tries those that are found soon; `make chaos` all."""
     if not mutation.soon and not THOROUGH:
         pytest.skip("takes many histories: in `make chaos`")
-    if mutation.missed:
-        pytest.skip("the simulation does not find it yet")
     assert find(mutation) is not None, f"{mutation.most} histories without it, and no fault"

@@ -12,13 +12,11 @@ from tests.simulation.mutations.mutation import find
 _HEAD = """\
 # Mutations
 
-Each line switches one rule off in the production code and plays random histories that lean to it
+Each line switches one rule off in the production code and plays histories that lead to it
 (tests/simulation/mutations). `python -m tests.simulation.mutations docs/mutations.md` writes
-this page. Some begin with steps that lead to what the rule is there for. A rule with "none" is
-guarded a second time, or rare: histories do not find its mutation yet, and the tests that
-docs/RULES.md names show it. R4 (delivery does not wait for the append) is
-about time: `test_a_message_is_delivered_while_the_log_cannot_be_written`. R8 (snapshots) is not
-built.
+this page. Some histories begin with steps that lead to what the rule is there for, and most go on
+at random. R4 (delivery does not wait for the append) is about time:
+`test_a_message_is_delivered_while_the_log_cannot_be_written`. R8 (snapshots) is not built.
 
 | rule | mutation | histories until it is found | what is seen |
 |---|---|---|---|

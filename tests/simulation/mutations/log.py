@@ -16,15 +16,16 @@ from agents.sequencer.deliverer import Deliverer
 from agents.sequencer.partition import SequencerPartition
 from schemas.topics import LOG, SUBMITTED
 from simulation.history import Step
+from simulation.world import Shape
 from tests.simulation.mutations.mutation import Mutation
 from tests.simulation.mutations.openings import (
-    AWAY_0,
     AWAY_2,
     AWAY_5,
     AWAY_12,
     CALM,
     KILLS,
     PAUSES,
+    STAGES,
     ignored,
     lose_both,
     sends,
@@ -125,20 +126,23 @@ def _lost_appends(chance: random.Random) -> list[Step]:
 
 
 def _append_of_a_dead_owner(chance: random.Random) -> list[Step]:
-    """A paused owner wakes, appends what its successor has not read yet, and dies before it
-    delivers it."""
-    paused = chance.randrange(2)
+    """An owner wakes that was paused, appends what its successor has not read yet, cannot deliver
+    it, and dies. The successor finds it in the log before it can read the input. The sender is
+    gone, so nobody sends again."""
+    paused, bob = chance.randrange(3), 2
+    successors = [2 + worker for worker in range(3) if worker != paused]
     return [
-        *sends(chance, 4),
-        Step(1.0, "pause worker", paused, AWAY_5),
-        *lose_both(3.9, LOG, AWAY_0),
-        *sends(chance, 4),
-        Step(0.1, "cut from kafka", 3 - paused, 3 * AWAY_2),
-        *sends(chance, 4),
-        Step(0.2, "cut from redis", 2 + paused, AWAY_5),
-        *lose_both(chance.uniform(0.8, 0.95), SUBMITTED, AWAY_2),
-        Step(0.0, "kill worker", paused, 0),
-        Step(6.0, "look around", 0, 0),
+        *(Step(0.0, "close app", app, 0) for app in (1, 3)),
+        *(Step(0.1, "send", bob, 0) for _ in range(3)),
+        Step(1.0, "pause worker", paused, AWAY_12),
+        *lose_both(11.6, LOG, AWAY_2),
+        Step(0.05, "send", bob, 0),
+        *(Step(0.12, "cut from kafka", part, 3 * AWAY_2) for part in successors),
+        Step(0.0, "cut from redis", 2 + paused, AWAY_5),
+        Step(0.03, "send", bob, 0),
+        Step(0.4, "kill app", bob, 0),
+        *lose_both(chance.uniform(1.3, 1.5), SUBMITTED, AWAY_2),
+        Step(0.05, "kill worker", paused, 0),
     ]
 
 
@@ -220,9 +224,10 @@ MUTATIONS = [
         "guard, fault 16",
         "what another owner has appended is left to that owner to deliver",
         [(Deliverer, "owe", ignored)],
-        {**PAUSES, "lose_leader": 8},
+        {},
         40,
-        opening=_append_of_a_dead_owner,
-        missed=True,
+        Shape(workers=(STAGES, STAGES, STAGES)),
+        _append_of_a_dead_owner,
+        tail=0,
     ),
 ]

@@ -19,8 +19,9 @@ _FEW = 60
 class Mutation(NamedTuple):
     """`rule`, as docs/RULES.md numbers it, or the guard; `off`: what the mutated code does.
     `patches` are (object, attribute, value); `most` histories must be enough to find it. Each
-    begins with `opening`, and goes on at random: `kinds` says how often each kind of step comes,
-    where that is not as usual (simulation/history.py:weights)."""
+    begins with `opening`, and goes on at random for up to `tail` steps (0 for none): `kinds` says
+    how often each kind of step comes, where that is not as usual
+    (simulation/history.py:weights)."""
 
     name: str
     rule: str
@@ -30,8 +31,7 @@ class Mutation(NamedTuple):
     most: int = 60
     shape: Shape = Shape()
     opening: Opening = lambda chance: []
-    missed: bool = False
-    """The simulation does not find it yet."""
+    tail: int = 40
 
     @property
     def soon(self) -> bool:
@@ -61,7 +61,7 @@ def find(mutation: Mutation) -> tuple[int, str] | None:
             name = f"{mutation.name} {seed}"
             steps = [
                 *mutation.opening(random.Random(f"{name} opening")),
-                *history.make(name, kinds, 40),
+                *(history.make(name, kinds, mutation.tail) if mutation.tail else ()),
             ]
             played = history.play(name, steps, mutation.shape)
             if played.wrong:

@@ -8,11 +8,12 @@ for how long: AWAY_5 for 5 seconds.
 import random
 from typing import Any
 
-from simulation.faults import TOPICS
+from simulation.faults import LEADERLESS, TOPICS
 from simulation.history import Step
 from simulation.world import Shape
 
-AWAY_0, AWAY_2, AWAY_5, AWAY_12 = range(4)
+AWAY_0, AWAY_2, AWAY_5, AWAY_12, AWAY_35 = range(5)
+"""The last is for leaders alone."""
 
 # How often a kind of step comes
 
@@ -23,14 +24,17 @@ CALM = dict.fromkeys(
     ("kill_worker", "stop_worker", "pause_worker", "lose_disk", "stop_kafka", "cut_from_kafka"), 0
 )
 
-_STAGES = "sequencer", "cursors", "presence"
-NO_ARCHIVE = Shape(workers=(_STAGES, _STAGES))
+STAGES = "sequencer", "cursors", "presence"
+NO_ARCHIVE = Shape(workers=(STAGES, STAGES))
 
 
 def lose_both(wait: float, topic: str, away: int) -> list[Step]:
     """After `wait` seconds, both partitions of the topic lose their leader."""
     place = TOPICS.index(topic)
-    return [Step(wait, "lose leader", place, away), Step(0.0, "lose leader", place, 4 + away)]
+    return [
+        Step(wait, "lose leader", place, away),
+        Step(0.0, "lose leader", place, len(LEADERLESS) + away),
+    ]
 
 
 def sends(chance: random.Random, count: int) -> list[Step]:
