@@ -17,6 +17,9 @@ import uvloop
 from agents.archiver.stage import archiver_stages
 from agents.cursors.stage import GROUP as CURSORS
 from agents.cursors.stage import cursors_stage
+from agents.memberships.partition import MembershipsIO
+from agents.memberships.stage import GROUP as MEMBERSHIPS
+from agents.memberships.stage import memberships_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.sequencer.io import SequencerIO
@@ -42,6 +45,7 @@ from streams.restores import Restores
 from streams.stage import Shared, StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
+from streams.tables.memberships import MembershipTable
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import Disk, RocksBudget
 from streams.tables.sequences import SequenceTable
@@ -112,6 +116,7 @@ def build_sequencer(
         ports.routes,
         ports.owners(SEQUENCER),
         ports.settings.web_address,
+        ports.settings.partitions,
     )
     return [sequencer_stage(io, ports.settings.partitions)]
 
@@ -133,6 +138,19 @@ def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     return [presence_stage(io, ports.routes, ports.watchers, partitions, slots)]
 
 
+def build_memberships(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The memberships."""
+    folder = Path(ports.settings.state_dir)
+    io = MembershipsIO(
+        ports.kafka,
+        ports.owners(MEMBERSHIPS),
+        ports.settings.partitions,
+        lambda partition: MembershipTable(folder / f"memberships-{partition}", ports.disk),
+        ports.settings.web_address,
+    )
+    return [memberships_stage(io)]
+
+
 def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """The archiver. Raises SettingsError, KafkaUnreachable."""
     inputs, partitions = ports.shared.inputs, ports.settings.partitions
@@ -143,6 +161,7 @@ BUILDERS: Mapping[str, Build] = {
     "sequencer": build_sequencer,
     "cursors": build_cursors,
     "presence": build_presence,
+    "memberships": build_memberships,
     "archiver": build_archiver,
 }
 """What a stage's name on the command line stands for."""

@@ -125,6 +125,7 @@ _receipts = msgspec.msgpack.Decoder(events.ReceiptRecord)
 _cursor = msgspec.msgpack.Decoder(events.CursorRecord)
 _presence = msgspec.msgpack.Decoder(events.PresenceRecord)
 _presence_state = msgspec.msgpack.Decoder(events.PresenceState)
+_membership = msgspec.msgpack.Decoder(events.MembershipRecord)
 _dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
@@ -253,6 +254,11 @@ def decode_presence_state(value: bytes) -> events.PresenceState:
     return _of_version(_presence_state, value)
 
 
+def decode_membership(value: bytes) -> events.MembershipRecord:
+    """A record of `memberships`. Raises NewerVersion or Undecodable."""
+    return _of_version(_membership, value)
+
+
 def decode_dead_letter(value: bytes) -> events.DeadLetter:
     """A record of `dead-letters`. Raises NewerVersion or Undecodable."""
     return _of_version(_dead_letter, value)
@@ -267,6 +273,7 @@ _Record = TypeVar(
     events.CursorRecord,
     events.PresenceRecord,
     events.PresenceState,
+    events.MembershipRecord,
 )
 
 

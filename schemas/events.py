@@ -213,6 +213,31 @@ class PresenceState(_Event, frozen=True):
         return set(self.nodes) < set(other.nodes)
 
 
+# memberships
+
+
+class Membership(_Event, tag=0, frozen=True):
+    """`user` has a conversation in this partition of the log."""
+
+    user: Text
+    partition: int
+
+
+class AllSaid(_Event, tag=1, frozen=True):
+    """Whoever had a conversation in this partition of the log when its sequencer wrote this, has a
+    Membership in this topic, or gets one before the conversation's first message counts as
+    delivered. `topic` is Kafka's id of the topic in which the sequencer has said so: in a topic
+    that was created anew, an AllSaid for the old one does not count."""
+
+    partition: int
+    topic: str
+
+
+class MembershipRecord(_Event, frozen=True):
+    version: int
+    fact: Membership | AllSaid
+
+
 # deliveries
 
 

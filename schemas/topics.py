@@ -16,6 +16,7 @@ RECEIPTS = "receipts.submitted"
 CURSORS = "cursors"
 PRESENCE_SUBMITTED = "presence.submitted"
 PRESENCE = "presence"
+MEMBERSHIPS = "memberships"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -101,6 +101,19 @@ PresenceAnswer = dict[int, list[PresenceState]]
 """partition → states, without users that no node has ever named."""
 
 
+class MembershipsQuestion(Struct):
+    """In which partitions of the log do these users have conversations? partition of `memberships`
+    → users. Everything that is in a partition of `memberships` when the worker gets the question
+    counts."""
+
+    users: dict[int, list[str]]
+
+
+MembershipsAnswer = dict[int, list[list[int]]]
+"""partition of `memberships` → partitions of the log, for each user of the question in order.
+Partitions that have not said all their members yet are among them."""
+
+
 class DevicesQuestion(Struct):
     """On which devices has `user` read something, by these partitions?"""
 

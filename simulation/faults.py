@@ -14,6 +14,7 @@ from schemas.topics import (
     CURSORS,
     DELIVERIES,
     LOG,
+    MEMBERSHIPS,
     PRESENCE,
     PRESENCE_SUBMITTED,
     RECEIPTS,
@@ -35,7 +36,7 @@ LEADERLESS = *_LONG, 35.0
 for an acknowledgement."""
 _RENEWED_WITHIN, _SLOT_TAKEN_WITHIN = 0.5, 1.0
 """Seconds that a renewal may still be on its way; in which a node that starts has a slot."""
-TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE
+TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE, MEMBERSHIPS
 
 One = TypeVar("One")
 
@@ -279,7 +280,7 @@ def cut_log(world: World, place: int, number: int) -> str:
 
 
 def compact(world: World, place: int, number: int) -> str:
-    topic = _pick((CURSORS, PRESENCE), place)
+    topic = _pick((CURSORS, PRESENCE, MEMBERSHIPS), place)
     world.broker.compact(topic)
     return topic
 

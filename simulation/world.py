@@ -34,8 +34,8 @@ class Shape(NamedTuple):
 
     gateways: int = 2
     workers: Sequence[Sequence[str]] = (
-        ("sequencer", "cursors", "presence", "archiver"),
-        ("sequencer", "cursors", "presence", "archiver"),
+        ("sequencer", "cursors", "presence", "memberships", "archiver"),
+        ("sequencer", "cursors", "presence", "memberships", "archiver"),
     )
     users: Sequence[str] = ("alice", "bob", "carol")
     partitions: int = 2

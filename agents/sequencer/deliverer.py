@@ -155,6 +155,8 @@ class Deliverer:
         if not users:
             return {}
         asked, begun = list(users), begun_in(taken)
+        if begun:  # before the look for routes (R11)
+            await self._say_members(begun)
         try:
             routes = await self._io.lookup(asked, begun)
         except RedisUnavailable:
@@ -162,6 +164,13 @@ class Deliverer:
             routes = await self._retry(lambda: self._io.lookup(asked, begun))
             self.waiting_for_redis = False
         return deliveries(taken, answers, routes)
+
+    async def _say_members(self, users: Sequence[str]) -> None:
+        def say() -> Awaitable[None]:
+            said = self._io.say_members(users)
+            return self._retry.acknowledged(said, "records of memberships")
+
+        await self._retry(say)
 
     async def _send(self, slot: int, events: Sequence[Delivered], step: Step) -> None:
         for value in encode_deliveries(events) if events else ():

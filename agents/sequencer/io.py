@@ -9,6 +9,7 @@ from typing import TypeVar
 from agents.rules.fanout import Routes as RoutesFound
 from agents.rules.fold import DeadItem
 from agents.sequencer.log_pages import LogPages
+from agents.sequencer.memberships import all_said_records, member_records
 from agents.sequencer.queries import TakenByConversation
 from agents.sequencer.restore import Restored, restore
 from connectors.kafka.ports import Kafka, OffsetGone, Producer, Reader
@@ -18,7 +19,8 @@ from connectors.redis.routes import Routes
 from connectors.redis.user_partitions import Begun
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter
-from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
+from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
+from streams.sending import send_all
 from streams.tables.sequences import SequenceTable
 
 T = TypeVar("T")
@@ -37,8 +39,8 @@ class SequencerIO:
     """Shared by all partitions of a worker. Make it inside a running loop; close it.
 
     `deliveries` sends without a linger and without a timeout. `group` is the stage's in Kafka,
-    `open_table(partition)` opens a table on this worker's disk, and `address` is where gateways
-    reach this worker.
+    `open_table(partition)` opens a table on this worker's disk, `address` is where gateways reach
+    this worker, and the topics have so many `partitions`.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class SequencerIO:
         routes: Routes,
         owners: Owners,
         address: str,
+        partitions: int,
     ) -> None:
         self.kafka = kafka
         self.group = group
@@ -57,6 +60,7 @@ class SequencerIO:
         self.routes = routes
         self.owners = owners
         self.address = address
+        self.partitions = partitions
         self.log_producer = kafka.producer(LOG_PRODUCER)
         self.delivery_producer = deliveries
         self.pages = LogPages(kafka)
@@ -78,8 +82,8 @@ class SequencerIO:
 
 
 class PartitionIO:
-    """LogPort (appender.py) and DeliveryPort (deliverer.py) of one partition, and what else it
-    asks of the outside."""
+    """LogPort (appender.py), DeliveryPort (deliverer.py) and MembershipPort (memberships.py) of one
+    partition, and what else it asks of the outside."""
 
     def __init__(self, io: SequencerIO, number: int) -> None:
         self._io = io
@@ -101,6 +105,14 @@ class PartitionIO:
 
     async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> RoutesFound:
         return await self._io.routes.lookup(users, Begun(self._number, begun) if begun else None)
+
+    async def say_members(self, users: Sequence[str]) -> None:
+        records = member_records(users, self._number, self._io.partitions)
+        await send_all(self._io.delivery_producer, MEMBERSHIPS, records)
+
+    async def say_all_said(self, topic: str) -> None:
+        records = all_said_records(topic, self._number, self._io.partitions)
+        await send_all(self._io.delivery_producer, MEMBERSHIPS, records)
 
     async def dead_letters(self, items: list[DeadItem]) -> None:
         while items:

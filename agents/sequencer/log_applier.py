@@ -71,6 +71,11 @@ class LogApplier:
             self.header = replace(header, log_offset=offset, log_crc=crc)
         self._changed = True
 
+    def members_said(self, topic: str) -> None:
+        """All users of the table have been said in the `memberships` with this id."""
+        self.header = replace(self.header, members_said=topic)
+        self._changed = True
+
     def write(self, delivered: int, redeliver_from: int) -> None:
         """Write what was applied, and what is known of deliveries (see Header), into the table.
         Raises DiskUnavailable; then nothing has changed."""

@@ -15,6 +15,7 @@ from agents.sequencer.appender import Appender
 from agents.sequencer.deliverer import Deliverer, LogExpired
 from agents.sequencer.io import PartitionIO
 from agents.sequencer.log_applier import LogApplier
+from agents.sequencer.memberships import MemberSayer
 from connectors.kafka.record import Record
 from schemas.topics import SUBMITTED
 from streams.inputs import InputSeen
@@ -57,6 +58,7 @@ class SequencerPartition(Partition):
         self._applier: LogApplier
         self._appender: Appender
         self._deliverer: Deliverer
+        self._members: MemberSayer
 
     # What the runtime asks
 
@@ -75,6 +77,7 @@ class SequencerPartition(Partition):
         self._deliverer = Deliverer(
             self.io, self.retry, header.position, delivered, header.redeliver_from
         )
+        self._members = MemberSayer(self._applier, self.io, self.retry)
         self.table = table
         return header.position + 1
 
@@ -236,6 +239,12 @@ class SequencerPartition(Partition):
             why = log_differs(replace(self._applier.header, log_offset=log_offset), found)
             if why is not None:
                 self.begin_anew(why)
+
+    def memberships_are(self, topic: str) -> None:
+        """`memberships` has this id: it must hear once who has conversations here."""
+        table = self.table
+        if table is not None and not self._begins_anew and self._members.owes(topic):
+            self.spawn(self._members.say(table, self.gone(table), topic))
 
     # What the answers need
 

@@ -39,6 +39,10 @@ class AppendEvents(Protocol):
 class DeliveryPort(Protocol):
     """What the deliverer of one partition needs."""
 
+    async def say_members(self, users: Sequence[str]) -> None:
+        """Say in `memberships` that these users have conversations in this partition; returns once
+        Kafka has acknowledged it. Raises KafkaSendError, QueueFull."""
+
     async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
         """Routes of `users`, read after it was written down which users have `begun` a
         conversation in this partition. Raises RedisUnavailable."""

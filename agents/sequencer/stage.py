@@ -10,7 +10,7 @@ from agents.rules.position import FoundLog
 from agents.sequencer.endpoints import sequencer_endpoints
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import SequencerPartition
-from schemas.topics import LOG, SUBMITTED
+from schemas.topics import LOG, MEMBERSHIPS, SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Status
 from streams.stage import Stage, StageSpec, Timer
@@ -41,8 +41,8 @@ def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPart
 
 
 async def look_at_logs(stage: Stage[SequencerPartition]) -> None:
-    """See whether the logs are still those that were applied, and where they begin. Raises
-    ReadTimeout, KafkaUnreachable."""
+    """See whether the logs are still those that were applied, and where they begin; and whether
+    `memberships` is still the one that was told. Raises ReadTimeout, KafkaUnreachable."""
     running = {
         number: owned.log_offset
         for number, owned in stage.partitions.items()
@@ -59,6 +59,10 @@ async def look_at_logs(stage: Stage[SequencerPartition]) -> None:
             owned = stage.partitions.get(number)
             if owned is not None and owned.status is Status.RUNNING:
                 _saw_log(owned, found.get(number), log_offset)
+    topics = await inputs.topic_ids()
+    for owned in stage.partitions.values():
+        if owned.status is Status.RUNNING:
+            owned.memberships_are(topics.get(MEMBERSHIPS, ""))
 
 
 def _saw_log(owned: SequencerPartition, seen: InputSeen | None, log_offset: int) -> None:

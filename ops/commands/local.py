@@ -65,7 +65,7 @@ def command() -> None:
     default=1,
     show_default=True,
     type=click.IntRange(0, MAX_WORKERS),
-    help="workers, each with the sequencer, the cursors and presence",
+    help="workers, each with the sequencer, the memberships, the cursors and presence",
 )
 @click.option(
     "--gateways",

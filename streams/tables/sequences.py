@@ -48,6 +48,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     last folded input offset, with the broker's time (ms) and the CRC-32 of that record; `time` and
     `version` are the fold's after it. Everything up to input offset `delivered` had been delivered;
     the log has what follows from offset `redeliver_from` on. The topic ids are Kafka's.
+    Everybody who has a conversation here was named in the `memberships` with the id `members_said`.
     """
 
     log_topic: str
@@ -62,6 +63,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     redeliver_from: int = 0
     delivered: int = -1
     format: int = 1
+    members_said: str = ""
 
 
 class SequenceTable(Rocks[Header]):
@@ -130,6 +132,15 @@ class SequenceTable(Rocks[Header]):
                 return
             if conversation > after:
                 yield conversation
+
+    def users(self) -> Iterator[str]:
+        """Everybody who has a conversation."""
+        last = b""
+        for rest in self._suffixes(b"u"):
+            user = rest.partition(b"\0")[0]
+            if user != last:
+                last = user
+                yield user.decode()
 
     def sweep(self, log_start: int, rows: int) -> None:
         """Look at the next `rows` rows of the index, and delete those whose log records all lie

@@ -13,7 +13,7 @@ from agents.sequencer import backlog, steps
 from agents.sequencer import deliverer as module
 from agents.sequencer.deliverer import Deliverer
 from connectors.dependency import Dependencies
-from connectors.kafka.ports import QueueFull
+from connectors.kafka.ports import KafkaSendError, QueueFull
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import decode_deliveries, encode_event
@@ -42,6 +42,15 @@ class World:
         self.lookups = 0
         self.reads = 0
         self.begun: list[str] = []
+        self.said: list[str] = []
+        self.unsayable = 0
+
+    async def say_members(self, users: Sequence[str]) -> None:
+        await asyncio.sleep(0)
+        if self.unsayable:
+            self.unsayable -= 1
+            raise KafkaSendError("no leader")
+        self.said += users
 
     async def lookup(
         self, users: Sequence[str], begun: Sequence[str]
@@ -320,3 +329,17 @@ async def test_a_slot_that_gets_stuck_again_and_again_is_caught_up_in_the_end() 
         await until(lambda: deliverer.delivered == 299)
         assert world.by_slot[0] == list(range(1, 301))
         assert sorted(set(world.by_slot[1])) == list(range(1, 301))
+
+
+async def test_routes_are_looked_up_after_the_members_are_said() -> None:
+    world = World()
+    world.unsayable = 2
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
+    async with running(deliverer):
+        deliverer.offer(batches(1)[0], 100)
+        await until(lambda: world.unsayable < 2)
+        looked = world.lookups
+        await until(lambda: deliverer.delivered == 0)
+        assert looked == 0
+        assert world.said == ["alice", "bob"]
+        assert world.lookups == 1

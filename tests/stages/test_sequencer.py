@@ -15,16 +15,24 @@ from agents.sequencer import partition as module
 from agents.sequencer import stage as stage_module
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import SequencerPartition
-from agents.sequencer.stage import sequencer_stage
+from agents.sequencer.stage import look_at_logs, sequencer_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.ports import OffsetGone
 from connectors.redis.memory import MemoryOwners, MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
-from schemas.codec import decode_log, encode_event
-from schemas.events import SCHEMA_VERSION, MessageDelivered, MessageSubmitted, SubmittedRecord
-from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, SUBMITTED
+from schemas.codec import decode_log, decode_membership, encode_event
+from schemas.events import (
+    SCHEMA_VERSION,
+    AllSaid,
+    Membership,
+    MessageDelivered,
+    MessageSubmitted,
+    SubmittedRecord,
+)
+from schemas.ids import partition_of
+from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
 from schemas.worker_api import HeadsQuestion, HoldingQuestion, SeqsQuestion
 from streams.partition import Status
 from streams.stage import SESSION_SECONDS, StageSpec
@@ -43,7 +51,9 @@ Make = Callable[[], Run]
 
 @pytest.fixture
 def kafka() -> MemoryKafka:
-    return MemoryKafka(MemoryBroker({SUBMITTED: 2, LOG: 2, DELIVERIES: 2, DEAD_LETTERS: 2}))
+    return MemoryKafka(
+        MemoryBroker(dict.fromkeys((SUBMITTED, LOG, DELIVERIES, DEAD_LETTERS, MEMBERSHIPS), 2))
+    )
 
 
 @pytest.fixture
@@ -67,6 +77,7 @@ async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Make:
             routes,
             MemoryOwners(redis, "sequencer"),
             "here",
+            2,
         )
         return sequencer_stage(io, 2)
 
@@ -547,3 +558,48 @@ async def test_a_log_without_a_leader_is_waited_for_and_ends_no_worker(
         kafka.broker.find_leader(LOG, 0)
         await run.done(1)
         await eventually(lambda: not partition.output_away)
+
+
+def said(kafka: MemoryKafka) -> list[Membership | AllSaid]:
+    """What `memberships` holds, by its partitions."""
+    records = [record for n in (0, 1) for record in kafka.broker.read_all(MEMBERSHIPS, n)]
+    return [decode_membership(record.value).fact for record in records]
+
+
+async def test_members_are_said_before_the_first_look_for_their_routes(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    async with make() as run:
+        await run.running()
+        lost = partition_of("alice", 2)
+        kafka.broker.lose_leader(MEMBERSHIPS, lost)
+        send(kafka, 1, 2)
+        await eventually(lambda: logged(kafka) == [1, 2])
+        await asyncio.sleep(0.1)
+        assert pushed(kafka) == []
+        assert run.stage.committable(0) == 0
+        kafka.broker.find_leader(MEMBERSHIPS, lost)
+        await run.done(2)
+        assert pushed(kafka) == [1, 2]
+        assert {Membership("alice", 0), Membership("bob", 0)} <= set(said(kafka))
+
+
+async def test_a_partition_says_once_to_each_topic_who_all_its_members_are(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    async with make() as run:
+        await run.running()
+        send(kafka, 1, 2)
+        await run.done(2)
+    for _ in range(2):
+        kafka.broker.recreate(MEMBERSHIPS)
+        topic = kafka.broker.topic_ids()[MEMBERSHIPS]
+        everybody = [Membership("alice", 0), Membership("bob", 0), *[AllSaid(0, topic)] * 2]
+        for _ in range(2):  # its disk remembers it
+            async with make() as run:
+                await run.running()
+                for _ in range(2):
+                    await look_at_logs(run.stage)
+                    await eventually(lambda: len(said(kafka)) >= 4)
+                    await asyncio.sleep(0.05)
+            assert sorted(said(kafka), key=repr) == sorted(everybody, key=repr)

@@ -27,6 +27,7 @@ DECODERS = {
     "cursors": codec.decode_cursor,
     "presence.submitted": codec.decode_presence,
     "presence": codec.decode_presence_state,
+    "memberships": codec.decode_membership,
     "commands": codec.decode_command,
     "server-frames": codec.decode_server_frames,
 }
