@@ -11,14 +11,11 @@ run: ## set up what is missing, run the whole system, print its address (Ctrl-C 
 
 test: ## set up what is missing, run all tests but the longest kills, on real services
 	@ops/setup.sh test
-	$(PYTHON) -m pytest -q tests/unit tests/property tests/simulation tests/sdk tests/contract tests/stages
-	$(PYTHON) -m pytest -q tests/integration
-	$(PYTHON) -m pytest -q tests/chaos -m "not soak"
-	$(PYTHON) -m pytest -q tests/browser
+	@$(PYTHON) -m tests.lanes test
 
-chaos: ## kill every part at every point, ten times each (two hours)
+chaos: ## kill every part at every point, MESSENGER_CHAOS_ROUNDS times each (3), and play long
 	@ops/setup.sh test
-	MESSENGER_CHAOS_ROUNDS=10 MESSENGER_HYPOTHESIS=thorough MESSENGER_SIMULATION_HOURS=20 $(PYTHON) -m pytest -q tests/chaos tests/property tests/simulation
+	@$(PYTHON) -m tests.lanes chaos
 
 lint: ## check style, types (mypy --strict) and the direction of imports
 	@ops/setup.sh lint

@@ -1,0 +1,140 @@
+"""Runs the layers of the tests, two at a time, and prints all that a layer says when it has ended.
+
+    python -m tests.lanes test     # what `make test` runs
+    python -m tests.lanes chaos    # what `make chaos` runs
+
+Each of two lanes takes the next layer that nobody has begun. Most tests on real services wait for
+something, so two lanes need little more than half the time of one. What a layer says is kept in
+.local/tests, too. Exit code 0 if all pass, 1 if a layer fails, 130 after Ctrl-C or SIGTERM, which
+end both lanes with everything that they have started.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from ops.local.process import die_with_parent
+
+LANES = 2
+FAILED, INTERRUPTED = 1, 130
+_ROOT = Path(__file__).parents[1]
+_END_SECONDS = 60.0
+"""How long a layer may take to end its services after Ctrl-C."""
+
+
+class Layer(NamedTuple):
+    """`arguments` of pytest; `environment` is added to this process's."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+def _folders(*names: str) -> list[str]:
+    return [f"tests/{name}" for name in names]
+
+
+def _asked(name: str, default: str) -> dict[str, str]:
+    """A variable of the environment, or its default."""
+    return {name: os.environ.get(name, default)}
+
+
+_NO_SERVICE = "unit", "property", "simulation", "sdk", "contract", "stages"
+TEST = [
+    Layer("pure and contract", _folders(*_NO_SERVICE)),
+    Layer("integration", _folders("integration")),
+    Layer("chaos", [*_folders("chaos"), "-m", "not soak"]),
+    Layer("browser", _folders("browser")),
+]
+CHAOS = [
+    Layer("chaos", _folders("chaos"), _asked("MESSENGER_CHAOS_ROUNDS", "3")),
+    Layer("property", _folders("property"), _asked("MESSENGER_HYPOTHESIS", "thorough")),
+    Layer("simulation", _folders("simulation"), _asked("MESSENGER_SIMULATION_HOURS", "20")),
+]
+PLANS = {"test": TEST, "chaos": CHAOS}
+
+
+class Lanes:
+    """`outputs` is the folder that keeps what the layers say."""
+
+    def __init__(self, layers: Sequence[Layer], outputs: Path) -> None:
+        self._waiting = list(layers)
+        self._outputs = outputs
+        self._running: set[asyncio.subprocess.Process] = set()
+        self._interrupted = False
+        self._failed: list[str] = []
+
+    async def run(self) -> int:
+        """The exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._interrupt)
+        self._outputs.mkdir(parents=True, exist_ok=True)
+        await asyncio.gather(*(self._lane() for _ in range(LANES)))
+        if self._interrupted:
+            return INTERRUPTED
+        if self._failed:
+            _say(f"failed: {', '.join(self._failed)}")
+        return FAILED if self._failed else 0
+
+    async def _lane(self) -> None:
+        while self._waiting and not self._interrupted:
+            await self._play(self._waiting.pop(0))
+
+    async def _play(self, layer: Layer) -> None:
+        began = time.monotonic()
+        _say(f"{layer.name} begins")
+        output = self._outputs / f"{layer.name.replace(' ', '-')}.log"
+        with output.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+                *layer.arguments,
+                env={**os.environ, **layer.environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches this process only, which passes it on
+                preexec_fn=die_with_parent,
+            )
+        self._running.add(process)
+        if self._interrupted:
+            process.send_signal(signal.SIGINT)
+        code = await process.wait()
+        self._running.discard(process)
+        if code:
+            self._failed.append(layer.name)
+        sys.stdout.write(output.read_text(errors="replace"))
+        _say(f"{layer.name} {'fails' if code else 'passes'} after {time.monotonic() - began:.0f} s")
+
+    def _interrupt(self) -> None:
+        """Layers end as after Ctrl-C; those that do not, by force; at once when asked again."""
+        loop = asyncio.get_running_loop()
+        delay = 0.0 if self._interrupted else _END_SECONDS
+        self._interrupted = True
+        for process in self._running:
+            if delay:
+                process.send_signal(signal.SIGINT)
+            loop.call_later(delay, _kill, process)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    """With whatever it has started in its session; services end with the process that they are
+    of."""
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _say(text: str) -> None:
+    print(f"=== {time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(Lanes(PLANS[sys.argv[1]], _ROOT / ".local" / "tests").run()))

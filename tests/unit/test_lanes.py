@@ -1,0 +1,97 @@
+"""Two lanes of layers: both run at once, all is printed, a failure is told, and Ctrl-C leaves
+nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ops.local.process import start_time
+from tests.lanes import FAILED, INTERRUPTED
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from tests.lanes import Lanes, Layer
+folder = Path(sys.argv[1])
+layers = [Layer(name, [str(folder / f"{name}_test.py")]) for name in sys.argv[2:]]
+sys.exit(asyncio.run(Lanes(layers, folder / "outputs").run()))
+"""
+MEETS = """
+import pathlib, time
+def test_meets():
+    here = pathlib.Path(__file__)
+    here.with_suffix(".here").touch()
+    while not (here.parent / "{other}_test.here").exists():
+        time.sleep(0.01)
+"""
+HANGS = """
+import os, pathlib, subprocess, time, pytest
+@pytest.fixture
+def service():
+    running = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    yield running
+    running.kill()
+    running.wait()
+def test_hangs(service):
+    pids = pathlib.Path(__file__).with_suffix(".tmp")
+    pids.write_text(f"{os.getpid()} {service.pid}")
+    pids.rename(pids.with_suffix(".pids"))
+    time.sleep(100)
+"""
+
+
+def lanes(folder: Path, **tests: str) -> "subprocess.Popen[str]":
+    for name, text in tests.items():
+        (folder / f"{name}_test.py").write_text(text)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(folder), *tests],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_layers_run_at_once_and_a_third_after_them(tmp_path: Path) -> None:
+    """The first two wait for each other."""
+    third = "def test_third():\n    pass\n"
+    running = lanes(tmp_path, a=MEETS.format(other="b"), b=MEETS.format(other="a"), c=third)
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert said.count("1 passed") == 3
+
+
+def test_a_layer_that_fails_is_told_whole_and_at_the_end(tmp_path: Path) -> None:
+    wrong = "def test_wrong():\n    assert 1 == 2, 'the reason'\n"
+    running = lanes(tmp_path, wrong=wrong, right="def test_right():\n    pass\n")
+    said, _ = running.communicate(timeout=60)
+    assert running.returncode == FAILED
+    assert "the reason" in said
+    assert "1 passed" in said
+    assert said.splitlines()[-1].endswith("failed: wrong")
+    assert "the reason" in (tmp_path / "outputs" / "wrong.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_told_to_end_it_ends_both_lanes_and_their_services(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    running = lanes(tmp_path, a=HANGS, b=HANGS, c=HANGS)
+    files = [tmp_path / f"{name}_test.pids" for name in "ab"]
+    until = time.monotonic() + 60
+    while not all(file.exists() for file in files):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(running.pid, number)
+    running.communicate(timeout=30)
+    assert running.returncode == INTERRUPTED
+    assert [start_time(int(pid)) for file in files for pid in file.read_text().split()] == [
+        None
+    ] * 4
+    assert not (tmp_path / "c_test.pids").exists()
