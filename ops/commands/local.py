@@ -56,7 +56,7 @@ def command() -> None:
     default=DEFAULT_BASE_PORT,
     show_default=True,
     type=click.IntRange(1024, 65000),
-    help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, +12, monitors from +13 "
+    help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, monitors from +13 "
     "(MESSENGER_BASE_PORT)",
 )
 @click.option(

@@ -17,17 +17,8 @@ MAX_WORKERS = 8
 MAX_ARCHIVERS = 2
 MAX_CURSORS = 1
 MAX_PRESENCE = 1
-_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE, _CLICKHOUSE_TCP, _ARCHIVERS, _CURSORS, _WORKERS = (
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-    15,
-    16,
-)
-_PRESENCE = 28
+_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE = 8, 9, 10, 11
+_ARCHIVERS, _CURSORS, _WORKERS, _PRESENCE = 13, 15, 16, 28
 _HUNG_SECONDS = 20.0
 
 
@@ -229,13 +220,13 @@ class Layout(NamedTuple):
                 "or start --no-archive"
             )
         folder = self.home.folder / "clickhouse"
-        port, tcp = self.base_port + _CLICKHOUSE, self.base_port + _CLICKHOUSE_TCP
+        port = self.base_port + _CLICKHOUSE
         return Part(
             Kind.SERVICE,
             "clickhouse",
             [sys.executable, "-m", "ops.local.clickhouse_server", str(folder)],
             {
-                **clickhouse_environment(self.home, port, tcp),
+                **clickhouse_environment(self.home, port),
                 "MESSENGER_CLICKHOUSE_ADMIN": self.clickhouse("admin"),
             },
             port,
@@ -253,7 +244,7 @@ CLICKHOUSE_USERS = ("admin", "archiver", "gateway", "analyst")
 """Of ops/clickhouse/users.xml."""
 
 
-def clickhouse_environment(home: Home, port: int, tcp_port: int) -> dict[str, str]:
+def clickhouse_environment(home: Home, port: int) -> dict[str, str]:
     """What ops/clickhouse/*.xml ask of the environment."""
     passwords = {
         f"MESSENGER_CLICKHOUSE_{user.upper()}_PASSWORD": home.clickhouse_password(user)
@@ -264,7 +255,6 @@ def clickhouse_environment(home: Home, port: int, tcp_port: int) -> dict[str, st
         "MESSENGER_CLICKHOUSE_ADMIN_FROM": "127.0.0.1",
         "MESSENGER_CLICKHOUSE_HOST": "127.0.0.1",
         "MESSENGER_CLICKHOUSE_PORT": str(port),
-        "MESSENGER_CLICKHOUSE_TCP_PORT": str(tcp_port),
         "MESSENGER_CLICKHOUSE_BACKUPS": os.environ.get(
             "MESSENGER_CLICKHOUSE_BACKUPS", str(home.folder / "backups")
         ),

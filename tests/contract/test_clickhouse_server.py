@@ -74,6 +74,27 @@ def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None
     )
 
 
+_LISTENS = "0A"
+
+
+def listening_ports(pid: int) -> set[int]:
+    """On which TCP ports a process listens."""
+    own = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _LISTENS and f"socket:[{fields[9]}]" in own:
+                found.add(int(fields[1].rpartition(":")[2], 16))
+    return found
+
+
+def test_only_http_is_open(clickhouse: ClickHouse) -> None:
+    """Through the native port anybody on the machine would be `default`, without a password."""
+    assert clickhouse.process is not None
+    assert listening_ports(clickhouse.process.pid) == {clickhouse.port}
+
+
 READS_A_FILE = "SELECT * FROM file('{}', LineAsString)"
 FOREIGN = "http://elsewhere.example"
 

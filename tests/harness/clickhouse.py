@@ -52,7 +52,7 @@ class ClickHouse:
         return clickhouse_url(self.home, self.base_port, user)
 
     def environment(self) -> dict[str, str]:
-        return clickhouse_environment(self.home, self.port, self.base_port + 12)
+        return clickhouse_environment(self.home, self.port)
 
     def spawn(self) -> None:
         """Start it, and do not wait until it answers."""
