@@ -174,12 +174,16 @@ class Stack:
         return Home(self.home).log_of(part).read_text(errors="replace")
 
     def unhealthy(self) -> dict[str, str]:
-        """The state of each part that is not as it should be, as `messenger local status` says
-        it."""
+        """State and problem of each part that is not as it should be, as `messenger local status`
+        says them."""
         parts = self.parts()
         assert parts, "no stack runs"
         asyncio.run(look(parts))
-        return {name: part["state"] for name, part in parts.items() if part["state"] != "running"}
+        return {
+            name: f"{part['state']}: {part['problem']}"
+            for name, part in parts.items()
+            if part["state"] != "running"
+        }
 
     def wait_healthy(self, timeout: float = 60) -> None:
         """Call it in a thread."""

@@ -269,7 +269,7 @@ def test_a_record_of_a_newer_version_halts_its_partition_and_no_other(
 
     wait_for(lambda: status().get(partition) == "halted")
     assert set(status().values()) == {"halted", "running"}
-    assert own.unhealthy() == {"archiver-1": "unhealthy"}
+    assert list(own.unhealthy()) == ["archiver-1"]
     other = next(n for n in range(100) if partition_of(f"alice:carol{n}", 4) != partition)
     sent = own.run("send", "--as", "alice", "--to", f"carol{other}", "the others go on", check=True)
     assert json.loads(sent.stdout)["seq"] == 1

@@ -63,20 +63,19 @@ async def test_devices_are_listed_and_logged_out(stack: Stack) -> None:
         assert answer.status == 401
 
 
-async def test_of_two_sessions_of_a_device_on_two_nodes_the_later_stays(tmp_path: Path) -> None:
-    with Stack(tmp_path / "stack", gateways=2) as lab:
-        for here, there in ((0, 1), (1, 0)):
-            earlier = await connect_raw(lab, "twice", "web", here)
-            await asyncio.sleep(1.2 * CLOCKS_MS / 1000)
-            later = await connect_raw(lab, "twice", "web", there)
-            async with asyncio.timeout(5):
-                await earlier.closed.wait()
-            assert earlier.code == Close.REPLACED.number
-            later.received.clear()
-            await later.send(b'{"t":"ping","id":7}')
-            await later.until(b'"pong"')
-            await later.close()
-            await earlier.close()
+async def test_of_two_sessions_of_a_device_on_two_nodes_the_later_stays(stack: Stack) -> None:
+    for here, there in ((0, 1), (1, 0)):
+        earlier = await connect_raw(stack, "twice", "web", here)
+        await asyncio.sleep(1.2 * CLOCKS_MS / 1000)
+        later = await connect_raw(stack, "twice", "web", there)
+        async with asyncio.timeout(5):
+            await earlier.closed.wait()
+        assert earlier.code == Close.REPLACED.number
+        later.received.clear()
+        await later.send(b'{"t":"ping","id":7}')
+        await later.until(b'"pong"')
+        await later.close()
+        await earlier.close()
 
 
 async def test_devices_of_a_user_meet_on_the_right_node(

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.redis.routes import LEASE_SECONDS
 from tests.harness.stack import Stack
-from tests.integration.test_gateway_start import environment, process
+from tests.integration.test_gateway_start import environment, process, until_it_says
 
 pytestmark = pytest.mark.real
 
@@ -58,17 +58,27 @@ def wait_for_ready(stack: Stack, status: int) -> None:
 def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
     lab: Stack, service: str
 ) -> None:
+    """By the gateway and, of what it and others say, by `messenger local status`."""
     wait(lab, 30)
+    assert lab.run("local", "status").returncode == 0
     lab.kill(service, signal.SIGSTOP)
     try:
         wait(lab, 5.5, f"{service} is unreachable")
+        told, shown = lab.run("local", "status"), lab.run("local", "status", "--json")
         if service == "redis":
             wait_for_ready(lab, 503)  # it cannot write the routes of devices that come
         else:
             assert page(lab, "/ready")[0] == 200, "devices may come"
     finally:
         lab.kill(service, signal.SIGCONT)
+    parts = json.loads(shown.stdout)
+    assert told.returncode == 1
+    # a process that is stopped still accepts connections; only an answer shows that it works
+    assert parts[service]["problem"] == "it does not answer within 2 s"
+    assert f"{service} is unreachable for " in parts["gateway-1"]["problem"]
+    assert f"{service} is unreachable for " in told.stdout
     wait(lab, 15)
+    lab.wait_healthy(30)
     log = lab.log("gateway-1")
     assert log.count(f"{service} is unreachable") == 1, "one line"
     assert log.count(f"{service} is reachable again") == 1
@@ -78,17 +88,17 @@ def test_a_wrong_password_of_clickhouse_is_said_at_once(lab: Stack) -> None:
     right = lab.clickhouse("gateway")
     wrong = right.replace("gateway:", "gateway:x", 1)
     with process(environment(lab, MESSENGER_CLICKHOUSE=wrong)) as gateway:
-        time.sleep(5)
+        said = until_it_says(gateway, "clickhouse is unreachable", 10)
         os.kill(gateway.pid, signal.SIGTERM)
-        _, said = gateway.communicate(timeout=10)
+        gateway.communicate(timeout=10)
     assert gateway.returncode == 0
-    assert "clickhouse is unreachable" in said
     assert "password" in said.lower()
 
 
 def test_a_gateway_ends_when_it_is_told_to_though_kafka_stands_still(lab: Stack) -> None:
-    with process(environment(lab)) as gateway:
-        time.sleep(4)
+    own = environment(lab)
+    with process(own) as gateway:
+        wait_until_ready(own)
         lab.kill("kafka", signal.SIGSTOP)
         try:
             time.sleep(1)
@@ -97,3 +107,17 @@ def test_a_gateway_ends_when_it_is_told_to_though_kafka_stands_still(lab: Stack)
         finally:
             lab.kill("kafka", signal.SIGCONT)
     assert gateway.returncode == 0
+
+
+def wait_until_ready(environment: dict[str, str]) -> None:
+    """Until a gateway of this environment lets devices in."""
+    url = f"http://127.0.0.1:{environment['MESSENGER_HTTP_PORT']}/ready"
+    until = time.monotonic() + 20
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except OSError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        else:
+            return

@@ -6,6 +6,7 @@ import logging
 
 from gateway.log_throttle import LogThrottle
 from ops.logs import RateLimit
+from tests.harness.virtual import virtual_time
 
 
 def records(name: str, count: int) -> list[logging.LogRecord]:
@@ -22,6 +23,7 @@ def test_loud_libraries_are_held_back() -> None:
         now += 10
 
 
+@virtual_time
 async def test_what_happens_often_is_said_at_once_and_then_summed_up() -> None:
     lines: list[str] = []
     often = LogThrottle(lines.append, 0.05)
