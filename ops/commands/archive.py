@@ -30,14 +30,14 @@ from schemas.topics import LOG, SUBMITTED, all_topics
 
 
 class ArchiveSettings(Struct, frozen=True):
-    """MESSENGER_CLICKHOUSE_ADMIN and MESSENGER_KAFKA (the local stack's by default), MESSENGER_HOME
-    and MESSENGER_BASE_PORT of that stack, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+    """MESSENGER_CLICKHOUSE_ADMIN, MESSENGER_KAFKA and MESSENGER_PARTITIONS (the local stack's by
+    default), MESSENGER_HOME and MESSENGER_BASE_PORT of that stack, MESSENGER_SLOTS."""
 
     clickhouse_admin: str = ""
     kafka: str = ""
     home: str = DEFAULT_HOME
     base_port: int | None = None
-    partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
+    partitions: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 8
 
     @property
@@ -55,6 +55,10 @@ class ArchiveSettings(Struct, frozen=True):
     def kafka_address(self) -> str:
         return self.kafka or f"127.0.0.1:{Home(Path(self.home)).base_port(self.base_port) + 8}"
 
+    @property
+    def partition_count(self) -> int:
+        return self.partitions or Home(Path(self.home)).partitions(None)
+
 
 @click.group()
 def command() -> None:
@@ -62,7 +66,7 @@ def command() -> None:
     (docs/ARCHIVE.md).
 
     Settings: MESSENGER_CLICKHOUSE_ADMIN (http://admin:password@host:8123; the local stack's by
-    default), MESSENGER_KAFKA, MESSENGER_PARTITIONS (4).
+    default), MESSENGER_KAFKA, MESSENGER_PARTITIONS.
 
     \b
     Example:
@@ -145,8 +149,8 @@ def rebuild(from_log: bool) -> None:
     with _admin() as (admin, settings), _reading(settings) as (reader, progress):
         _migrate(admin)
         admin.require_numbering(_numbering(settings))
-        report = fill(reader, admin, settings.partitions, progress)
-        cursors = fill_cursors(reader, admin, settings.partitions, _log_began(), progress)
+        report = fill(reader, admin, settings.partition_count, progress)
+        cursors = fill_cursors(reader, admin, settings.partition_count, _log_began(), progress)
         _tell(report, cursors, admin, filled=True)
 
 
@@ -199,8 +203,10 @@ def check(wait: float) -> None:
     under load. Code 1 if one is missing, there twice, or different, or if a conversation has a
     hole. Example: messenger archive check"""
     with _admin() as (admin, settings), _reading(settings) as (reader, progress):
-        report = compare(reader, admin, settings.partitions, wait, progress)
-        cursors = compare_cursors(reader, admin, settings.partitions, _log_began(), wait, progress)
+        report = compare(reader, admin, settings.partition_count, wait, progress)
+        cursors = compare_cursors(
+            reader, admin, settings.partition_count, _log_began(), wait, progress
+        )
         _tell(report, cursors, admin, filled=False)
 
 
@@ -260,7 +266,9 @@ def _migrate(admin: ArchiveAdmin) -> None:
 
 
 def _numbering(settings: ArchiveSettings) -> str:
-    return TopicsAdmin(settings.kafka_address, settings.partitions, settings.slots).ids()[SUBMITTED]
+    return TopicsAdmin(settings.kafka_address, settings.partition_count, settings.slots).ids()[
+        SUBMITTED
+    ]
 
 
 def _log_began() -> int:

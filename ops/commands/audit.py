@@ -15,13 +15,13 @@ from ops.local.home import DEFAULT_HOME, Home
 
 
 class AuditSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA (by default that of the local stack in MESSENGER_HOME), MESSENGER_BASE_PORT,
-    MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+    """MESSENGER_KAFKA and MESSENGER_PARTITIONS (by default those of the local stack in
+    MESSENGER_HOME), MESSENGER_BASE_PORT, MESSENGER_SLOTS."""
 
     kafka: str = ""
     home: str = DEFAULT_HOME
     base_port: int | None = None
-    partitions: Annotated[int, Meta(ge=1)] = 4
+    partitions: Annotated[int, Meta(ge=1)] | None = None
     slots: Annotated[int, Meta(ge=1)] = 8
 
 
@@ -50,6 +50,7 @@ def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) 
     """
     with exit_codes(unreachable=(ReadTimeout,), usage=(SettingsError,)):
         settings = load(AuditSettings, os.environ)
+        partitions = settings.partitions or Home(Path(settings.home)).partitions(None)
         address, urls = kafka or settings.kafka, () if without_workers else workers
         if not address or not (urls or without_workers):
             base_port = Home(Path(settings.home)).base_port(settings.base_port)
@@ -65,7 +66,7 @@ def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) 
                 bar.update(records)
 
             try:
-                verdict = audit(address, urls, settings.partitions, settings.slots, progress)
+                verdict = audit(address, urls, partitions, settings.slots, progress)
             except CannotJudge as error:
                 fail(str(error))
     for figure, count in verdict.figures.items():

@@ -5,11 +5,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from connectors.environment import SettingsError
 from ops.exits import FAILED, USAGE, fail
 from ops.local.health import look
 from ops.local.home import DEFAULT_BASE_PORT, DEFAULT_HOME, Home
@@ -36,6 +38,38 @@ home_option = click.option(
     help="folder of its data and logs (MESSENGER_HOME)",
 )
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _counts(up: _Command) -> _Command:
+    """Options that say how many of a part there are, each a field of Layout."""
+
+    def count(
+        name: str, least: int, most: int, default: int | None, words: str
+    ) -> Callable[[_Command], _Command]:
+        return click.option(
+            f"--{name}",
+            envvar=name.upper(),
+            default=default,
+            show_default=default is not None,
+            type=click.IntRange(least, most),
+            help=words,
+        )
+
+    options = [
+        count(
+            "workers", 0, MAX_WORKERS, 1, "workers, with sequencer, memberships, cursors, presence"
+        ),
+        count("gateways", 0, MAX_GATEWAYS, 1, "gateway nodes"),
+        count("archivers", 0, MAX_ARCHIVERS, 1, "archivers"),
+        count("cursors", 0, MAX_CURSORS, None, "workers of their own for the cursors"),
+        count("presence", 0, MAX_PRESENCE, None, "workers of their own for presence"),
+        count("partitions", 1, 1000, None, "of a new stack's topics, for ever (4)"),
+    ]
+    for option in reversed(options):
+        up = option(up)
+    return up
+
 
 @click.group()
 def command() -> None:
@@ -59,53 +93,10 @@ def command() -> None:
     help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, monitors from +13 "
     "(MESSENGER_BASE_PORT)",
 )
-@click.option(
-    "--workers",
-    envvar="WORKERS",
-    default=1,
-    show_default=True,
-    type=click.IntRange(0, MAX_WORKERS),
-    help="workers, each with the sequencer, the memberships, the cursors and presence",
-)
-@click.option(
-    "--gateways",
-    envvar="GATEWAYS",
-    default=1,
-    show_default=True,
-    type=click.IntRange(0, MAX_GATEWAYS),
-)
-@click.option(
-    "--archivers",
-    envvar="ARCHIVERS",
-    default=1,
-    show_default=True,
-    type=click.IntRange(0, MAX_ARCHIVERS),
-)
-@click.option(
-    "--cursors",
-    envvar="CURSORS",
-    type=click.IntRange(0, MAX_CURSORS),
-    help="workers of their own for the cursors; else the workers run them",
-)
-@click.option(
-    "--presence",
-    envvar="PRESENCE",
-    type=click.IntRange(0, MAX_PRESENCE),
-    help="workers of their own for presence; else the workers run it",
-)
+@_counts
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
-def up(
-    home: Path,
-    base_port: int,
-    workers: int,
-    gateways: int,
-    archivers: int,
-    cursors: int | None,
-    presence: int | None,
-    no_archive: bool,
-    detach: bool,
-) -> None:
+def up(home: Path, base_port: int, no_archive: bool, detach: bool, **counts: int | None) -> None:
     """Start everything; Ctrl-C ends it. A second start keeps all messages.
 
     \b
@@ -115,17 +106,19 @@ def up(
     place = Home(home)
     try:
         place.create()
+        counts["partitions"] = place.begin_with(counts["partitions"])
     except OSError as error:
         fail(f"MESSENGER_HOME: {error}", USAGE)
+    except SettingsError as error:
+        fail(str(error), USAGE)
+    if no_archive:
+        counts["archivers"] = None
     if detach:
-        _detach(place, base_port, workers, gateways, archivers, cursors, presence, no_archive)
+        _detach(place, base_port, counts)
         return
-    layout = Layout(
-        place, base_port, workers, gateways, None if no_archive else archivers, cursors, presence
-    )
     try:
         asyncio.run(
-            Supervisor(layout, lambda line: click.echo(line, err=True)).run(lambda: _show(place))
+            Supervisor(Layout(place, base_port, **counts), _say).run(lambda: _show(place))  # type: ignore[arg-type]
         )
     except PortTaken as error:
         fail(str(error), USAGE)
@@ -194,29 +187,12 @@ def logs(home: Path, part: str | None, follow: bool) -> None:
     sys.exit(subprocess.call(["tail", *lines, *(["-F"] if follow else []), *map(str, files)]))
 
 
-def _detach(
-    place: Home,
-    base_port: int,
-    workers: int,
-    gateways: int,
-    archivers: int,
-    cursors: int | None,
-    presence: int | None,
-    no_archive: bool,
-) -> None:
+def _detach(place: Home, base_port: int, counts: Mapping[str, int | None]) -> None:
     output = place.logs / "supervisor.log"
     arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
-    arguments += [
-        "--workers",
-        str(workers),
-        "--gateways",
-        str(gateways),
-        "--archivers",
-        str(archivers),
-    ]
-    arguments += [] if cursors is None else ["--cursors", str(cursors)]
-    arguments += [] if presence is None else ["--presence", str(presence)]
-    arguments += ["--no-archive"] if no_archive else []
+    for name, count in counts.items():
+        arguments += [] if count is None else [f"--{name}", str(count)]
+    arguments += ["--no-archive"] if counts["archivers"] is None else []
     with output.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "ops", "local", "up", *arguments],
@@ -231,6 +207,10 @@ def _detach(
             return
         time.sleep(0.1)
     fail(output.read_text().strip().removeprefix("messenger: "), process.returncode)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _show(place: Home) -> None:

@@ -11,6 +11,7 @@ from connectors.environment import SettingsError
 
 DEFAULT_HOME = ".local/stack"
 DEFAULT_BASE_PORT = 8400
+DEFAULT_PARTITIONS = 4
 
 
 class Home:
@@ -45,6 +46,32 @@ class Home:
             "cluster-id",
             lambda: urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("="),
         )
+
+    def partitions(self, wanted: int | None) -> int:
+        """How many partitions its topics have: as many as when it was begun, else `wanted`, else
+        DEFAULT_PARTITIONS.
+
+        Raises SettingsError if `wanted` is another number than it was begun with.
+        """
+        kept = self._begun_with()
+        if wanted is not None and kept not in (None, wanted):
+            raise SettingsError(
+                f"the stack in {self.folder} has {kept} partitions for ever, not {wanted}; another "
+                "number needs another MESSENGER_HOME"
+            )
+        return kept or wanted or DEFAULT_PARTITIONS
+
+    def begin_with(self, wanted: int | None) -> int:
+        """The same, and keep it from now on."""
+        count = self.partitions(wanted)
+        self.once("partitions", lambda: str(count))
+        return count
+
+    def _begun_with(self) -> int | None:
+        if (self.folder / "partitions").exists():
+            return int((self.folder / "partitions").read_text())
+        # before the number was a file there was no choice
+        return 4 if (self.folder / "kafka" / "data").exists() else None
 
     def read_state(self) -> dict[str, Any]:
         """What the last supervisor wrote; empty if there was none."""

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.environment import SettingsError
 from ops.local.health import look, problem_of
-from ops.local.home import Home
+from ops.local.home import DEFAULT_PARTITIONS, Home
 from ops.local.parts import Layout
 from ops.local.supervisor import CannotStart, Supervisor
 
@@ -22,6 +22,24 @@ def test_a_home_knows_where_its_stack_listens(tmp_path: Path) -> None:
     assert home.base_port(None) == home.base_port(9100) == 9100
     with pytest.raises(SettingsError, match="listens from 9100 on"):
         home.base_port(9000)
+
+
+def test_a_home_keeps_the_number_of_partitions_that_it_was_begun_with(tmp_path: Path) -> None:
+    fresh = Home(tmp_path / "fresh")
+    fresh.create()
+    assert fresh.partitions(None) == DEFAULT_PARTITIONS
+    assert fresh.begin_with(2) == 2
+    assert fresh.partitions(None) == fresh.begin_with(None) == fresh.begin_with(2) == 2
+    with pytest.raises(SettingsError, match="has 2 partitions for ever, not 1; another number"):
+        fresh.begin_with(1)
+
+
+def test_a_home_of_before_there_was_a_choice_has_four_partitions(tmp_path: Path) -> None:
+    old = Home(tmp_path)
+    (tmp_path / "kafka" / "data").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="has 4 partitions"):
+        old.begin_with(1)
+    assert old.begin_with(None) == 4
 
 
 async def test_a_part_that_cannot_be_prepared_says_why(tmp_path: Path) -> None:
