@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.dependency import Dependencies
@@ -24,23 +24,32 @@ from gateway.node import Node
 from gateway.parts import STAGES, NodePorts
 from gateway.queries.worker_transport import WorkersUnavailable
 from gateway.settings import GatewaySettings
+from schemas.codec import encode_deliveries
 from schemas.codes import Close
+from schemas.events import Delivered, MessageDelivered
 from schemas.ids import user_id
 from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, SUBMITTED
-from simulation.loop import Process, VirtualLoop
 
 SLOTS = 2
 SECRET = "s" * 32
 _TOPICS = {SUBMITTED: 1, RECEIPTS: 1, PRESENCE_SUBMITTED: 1, DELIVERIES: SLOTS}
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run a test's coroutine in virtual time; what it has started ends with it."""
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(Process("the test", loop).start(scenario))
-    finally:
-        loop.close()
+SEND = {
+    "t": "send",
+    "to": "bob",
+    "outbox": "0" * 32,
+    "ordinal": 1,
+    "key": "f" * 32,
+    "body": "hi",
+    "round": 1,
+}
+
+
+def message(user: str, seq: int) -> MessageDelivered:
+    """A message to the user, as the sequencer delivers it."""
+    frame = b'{"t":"message","seq":%d}' % seq
+    return MessageDelivered("alice:bob", seq, "someone", "phone", [user], frame)
 
 
 class Device:
@@ -129,6 +138,10 @@ class World:
         self._turn += 1
         self._turning = False
 
+    def deliver(self, slot: int, *events: Delivered) -> None:
+        """One record for the slot."""
+        self.broker.append(DELIVERIES, slot, *encode_deliveries(list(events)))
+
     def node(self, routes: Routes | None = None, **settings: Any) -> "MemoryNode":
         return MemoryNode(self, routes, settings)
 
@@ -164,6 +177,13 @@ class MemoryNode:
         chosen = {"partitions": 1, "slots": SLOTS, "drain_seconds": 1.0, **settings}
         self.node = Node(GatewaySettings("", "", SECRET, **chosen), ports, "log")
 
+    @property
+    def slot(self) -> int:
+        """The one that it has."""
+        slot = self.node._lease.slot
+        assert slot is not None
+        return slot
+
     async def start(self) -> None:
         """Returns when devices may come."""
         self.node.start()
@@ -190,3 +210,11 @@ class MemoryNode:
         assert [frame["t"] for frame in device.frames] == ["welcome"], device.frames
         device.messages.clear()
         return device
+
+
+async def started() -> tuple[World, MemoryNode]:
+    """A world with one node, to which devices may come."""
+    world = World()
+    node = world.node()
+    await node.start()
+    return world, node

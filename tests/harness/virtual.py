@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from simulation.loop import VirtualLoop
+from simulation.loop import Process, VirtualLoop
 
 TEST_SECONDS = 1000.0
 """Of virtual time. A test that waits for what never comes would else run for ever."""
@@ -15,10 +15,11 @@ Parameters = ParamSpec("Parameters")
 
 
 def run(coroutine: Coroutine[Any, Any, Value]) -> Value:
-    """The result of the coroutine."""
+    """The result of the coroutine. What it has started ends with it."""
     loop = VirtualLoop()
     try:
-        return loop.run(coroutine)
+        outcome: Value = loop.run_until_complete(Process("the test", loop).start(coroutine))
+        return outcome
     finally:
         loop.close()
 
