@@ -89,7 +89,9 @@ async def test_closing_says_goodbye() -> None:
     assert codes == [1000]
 
 
-async def test_a_write_to_a_peer_that_reads_no_more_ends_with_the_link() -> None:
+@asynccontextmanager
+async def stuck() -> AsyncIterator[tuple[AiohttpLink, "asyncio.Task[None]"]]:
+    """A link whose peer reads no more, and a task that waits to write to it."""
     gone = asyncio.Event()
 
     async def script(_: web.WebSocketResponse, request: web.Request) -> None:
@@ -106,39 +108,28 @@ async def test_a_write_to_a_peer_that_reads_no_more_ends_with_the_link() -> None
         writing = asyncio.create_task(write())
         while not link.waits_to_write:
             await asyncio.sleep(0.01)
+        yield link, writing
+        gone.set()
+
+
+async def test_a_write_to_a_peer_that_reads_no_more_ends_with_the_link() -> None:
+    async with stuck() as (link, writing):
         began = time.monotonic()
         await link.close()
         with pytest.raises(ConnectionError):
             await writing
         assert time.monotonic() - began < 5
-        gone.set()
 
 
 async def test_a_task_that_is_cancelled_while_its_link_ends_is_cancelled() -> None:
     """Once the end of the link hid the cancellation, and closing the client never came to an
     end."""
-    gone = asyncio.Event()
-
-    async def script(_: web.WebSocketResponse, request: web.Request) -> None:
-        assert isinstance(request.transport, asyncio.Transport)
-        request.transport.pause_reading()
-        await gone.wait()
-
-    async with linked(script) as link:
-
-        async def write() -> None:
-            while True:
-                await link.send(b"x" * 100_000)
-
-        writing = asyncio.create_task(write())
-        while not link.waits_to_write:
-            await asyncio.sleep(0.01)
+    async with stuck() as (link, writing):
         closing = asyncio.create_task(link.close())
         writing.cancel()
         await asyncio.wait([writing])
         assert writing.cancelled()
         await closing
-        gone.set()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://no.such.host.invalid", "nonsense"])

@@ -2,7 +2,6 @@
 
 import asyncio
 
-from connectors.kafka.ports import KafkaSendError, QueueFull, Report
 from connectors.kafka.recovering_producer import RecoveringProducer
 from gateway.edge.drain import drain
 from gateway.registry import MAX_REMEMBERED, ConnectionRegistry
@@ -11,6 +10,7 @@ from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
 from schemas.codes import Close, Code
 from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted, SessionReplaced
 from schemas.ids import partition_of
+from tests.harness.slow_kafka import SlowKafka, fail
 from tests.harness.virtual import run
 
 
@@ -127,47 +127,12 @@ def test_all_connections_come_in_slices_of_a_few_and_those_that_end_do_not() -> 
     assert seen == sockets[:49]
 
 
-class Producer:
-    """`Producer`, of which it is noted what is sent; `full` refuses, `waiting` pretends that so
-    much is under way."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[int, bytes]] = []
-        self.reports: list[Report] = []
-        self.full = False
-        self.waiting = 0
-
-    def __len__(self) -> int:
-        return self.waiting
-
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        value: bytes,
-        on_report: Report | None = None,
-        key: bytes | None = None,
-    ) -> None:
-        if self.full:
-            raise QueueFull
-        self.sent.append((partition, value))
-        if on_report is not None:
-            self.reports.append(on_report)
-
-    async def send_and_wait(
-        self, topic: str, partition: int, value: bytes, key: bytes | None = None
-    ) -> int:
-        raise NotImplementedError
-
-    async def close(self, flush_seconds: float) -> None: ...
-
-
 def item(ordinal: int, conversation: str = "alice:bob", body: str = "hi") -> MessageSubmitted:
     return MessageSubmitted(conversation, "alice", "phone", b"o" * 16, ordinal, b"k" * 16, 0, body)
 
 
 async def test_a_loop_turn_is_one_record_a_partition() -> None:
-    producer = Producer()
+    producer = SlowKafka()
     submitter = Submitter(producer, 4)
     for ordinal in range(1, 4):
         submitter.submit(item(ordinal), lambda code: None)
@@ -175,38 +140,38 @@ async def test_a_loop_turn_is_one_record_a_partition() -> None:
     assert producer.sent == []
     await asyncio.sleep(0)
     assert partition_of("alice:bob", 4) != partition_of("alice:dave", 4)
-    assert sorted(len(decode_submitted(value)) for _, value in producer.sent) == [3, 3]
-    assert {place for place, _ in producer.sent} == {
+    assert sorted(len(decode_submitted(sent.value)) for sent in producer.sent) == [3, 3]
+    assert {sent.partition for sent in producer.sent} == {
         partition_of("alice:bob", 4),
         partition_of("alice:dave", 4),
     }
 
 
 async def test_records_stay_below_their_bound_and_in_order() -> None:
-    producer = Producer()
+    producer = SlowKafka()
     submitter = Submitter(producer, 1)
     for ordinal in range(1, 101):
         submitter.submit(item(ordinal, body="x" * 16_000), lambda code: None)
     await asyncio.sleep(0)
     assert len(producer.sent) > 1
-    assert all(len(value) <= MAX_SUBMITTED_BYTES for _, value in producer.sent)
-    items = [entry for _, value in producer.sent for entry in decode_submitted(value)]
+    assert all(len(sent.value) <= MAX_SUBMITTED_BYTES for sent in producer.sent)
+    items = [entry for sent in producer.sent for entry in decode_submitted(sent.value)]
     assert [entry.ordinal for entry in items if isinstance(entry, MessageSubmitted)] == list(
         range(1, 101)
     )
 
 
 async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
-    producer = Producer()
+    producer = SlowKafka()
     failures: list[Code] = []
     submitter = Submitter(producer, 1)
     submitter.submit(item(1), failures.append)
     await asyncio.sleep(0)
-    producer.reports[0](KafkaSendError("broker away"), -1)
+    fail(producer.sent[0])
     producer.full = True
     submitter.submit(item(2), failures.append)
     await asyncio.sleep(0)
-    producer.full, producer.waiting = False, MAX_UNACKNOWLEDGED + 1
+    producer.full, producer.unacknowledged = False, MAX_UNACKNOWLEDGED + 1
     submitter.submit(item(3), failures.append)
     await asyncio.sleep(0)
     assert failures == [Code.TRY_LATER] * 3
