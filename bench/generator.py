@@ -6,24 +6,40 @@ Closed loop: each user keeps `window` messages in flight. A message is done when
 counts from when the message was due, also if the generator sent it late.
 """
 
+import gc
 import json
 import os
 import random
-import selectors
+import select
 import socket
 import time
-from typing import Any
+from typing import NamedTuple
 
+import msgspec
+
+from bench.timer import Timer
 from gateway.edge.tokens import issue
 from schemas.ids import user_id
 
 _BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
-_READ = 262_144
+_READ = bytearray(1 << 18)
 UPGRADE = (
     b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 """The request that opens a device's WebSocket."""
+
+
+class _Frame(msgspec.Struct, gc=False):
+    """What the generator reads of a server frame."""
+
+    t: str
+    seq: int = 0
+    key: str = ""
+    from_: str = msgspec.field(name="from", default="")
+
+
+_decode = msgspec.json.Decoder(_Frame).decode_lines
 
 
 class _Device:
@@ -32,6 +48,7 @@ class _Device:
     ) -> None:
         self.name = name
         self.peer = peer
+        self.conversation = ":".join(sorted((name, peer)))
         self.outbox = os.urandom(16).hex()
         self.ordinal = 0
         self.cursor = 0
@@ -52,10 +69,18 @@ class _Device:
         self.sock.setblocking(False)
 
 
+class Verdict(NamedTuple):
+    """Of the messages of a run. All must be 0."""
+
+    lost: int
+    twice: int
+    out_of_order: int
+
+
 class Generator:
-    """`pairs` of connected users whose messages it times, in seconds of time.monotonic; `precise`
-    for an open loop. Each user has `devices`, of which the first sends; with `receipts` each says
-    what it has received, once for all of a read.
+    """`pairs` of connected users whose messages it times, in seconds of time.monotonic. Each user
+    has `devices`, of which the first sends; with `receipts` each says what it has received, once
+    for all of a read.
     """
 
     def __init__(
@@ -64,9 +89,8 @@ class Generator:
         secret: str,
         pairs: int,
         seed: int,
-        precise: bool = False,
         devices: int = 1,
-        receipts: bool = False,
+        receipts: bool = True,
     ) -> None:
         self._chance = random.Random(seed)
         run = os.urandom(3).hex()
@@ -87,20 +111,25 @@ class Generator:
         self.resyncs = 0
         self._answers = 2 * devices
         """Frames that a message leads to: `sent`, and one to each other device of both users."""
-        # epoll waits in whole milliseconds, and arrivals of an open loop are due in between
-        self._selector: selectors.BaseSelector = (
-            selectors.SelectSelector() if precise else selectors.EpollSelector()
-        )
-        for device in self._devices:
-            self._selector.register(device.sock, selectors.EVENT_READ, device)
+        self._timer = Timer()  # epoll waits in whole milliseconds; arrivals are due in between
+        self._wakes = 0.0
+        self._epoll = select.epoll()
+        self._epoll.register(self._timer.fd, select.EPOLLIN | select.EPOLLET)
+        self._by_fd = {device.sock.fileno(): device for device in self._devices}
+        for fd in self._by_fd:
+            self._epoll.register(fd, select.EPOLLIN)
         self._by_name = {user.name: user for user in self._users}
         self._open: dict[str, list[float]] = {}
         self._dirty: set[_Device] = set()
         self._again = False
         self.latencies: list[float] = []
+        self.late: list[float] = []
+        """How long after it was due the generator sent a message of the open loop."""
         self.done = 0
         self.twice = 0
         self.out_of_order = 0
+        gc.collect()
+        gc.disable()  # a collection would count as latency; `close` switches it on again
 
     def closed(self, window: int, seconds: float) -> None:
         """Every user keeps `window` messages in flight for `seconds`."""
@@ -109,7 +138,10 @@ class Generator:
             for user in self._users:
                 for _ in range(window):
                     self._send(user, time.monotonic())
-        self._run(time.monotonic() + seconds)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._flush()
+            self._poll(end)
         self._again = False
 
     def poisson(self, rate: float, seconds: float) -> None:
@@ -117,40 +149,40 @@ class Generator:
         now = time.monotonic()
         due, end = now, now + seconds
         while due < end:
-            while due <= time.monotonic():
+            now = time.monotonic()
+            while due <= now:
                 self._send(self._chance.choice(self._users), due)
+                self.late.append(now - due)
                 due += self._chance.expovariate(rate)
             self._flush()
-            self._poll(max(0.0, min(0.01, due - time.monotonic())))
+            self._poll(due)
 
-    def settle(self, seconds: float) -> int:
-        """Wait up to `seconds` for messages in flight; returns how many are not done."""
+    def settle(self, seconds: float) -> Verdict:
+        """Wait up to `seconds` for messages in flight; those that are not done then are lost."""
         end = time.monotonic() + seconds
         self._flush()
         while self._open and time.monotonic() < end:
-            self._poll(0.05)
-        return len(self._open)
+            self._poll(min(end, time.monotonic() + 0.05))
+            self._flush()
+        return Verdict(len(self._open), self.twice, self.out_of_order)
 
     def reset(self) -> None:
         """Forget latencies and messages counted so far."""
-        self.latencies, self.done = [], 0
+        self.latencies, self.late, self.done, self.marks = [], [], 0, 0
 
     def conversations(self) -> dict[str, int]:
         """conversation → last seq."""
         last: dict[str, int] = {}
         for device in self._devices:
-            name = ":".join(sorted((device.name, device.peer)))
-            last[name] = max(last.get(name, 0), device.cursor)
+            last[device.conversation] = max(last.get(device.conversation, 0), device.cursor)
         return last
 
     def close(self) -> None:
         for device in self._devices:
             device.sock.close()
-
-    def _run(self, end: float) -> None:
-        while time.monotonic() < end:
-            self._flush()
-            self._poll(0.01)
+        self._epoll.close()
+        self._timer.close()
+        gc.enable()
 
     def _send(self, user: _Device, due: float) -> None:
         user.ordinal += 1
@@ -165,73 +197,79 @@ class Generator:
 
     def _flush(self) -> None:
         for user in self._dirty:
-            user.sock.send(masked(b"\n".join(user.out)))
+            written = masked(b"\n".join(user.out))
+            if user.sock.send(written) != len(written):
+                raise RuntimeError("the gateway does not read as fast as the generator writes")
             user.out.clear()
         self._dirty.clear()
 
-    def _poll(self, timeout: float) -> None:
-        for selected, _ in self._selector.select(timeout):
-            user: _Device = selected.data
-            received = user.sock.recv(_READ)
-            if not received:
-                raise ConnectionError(f"the gateway closed the socket of {user.name}")
-            user.buffer += received
-            shown = user.cursor
-            self._read(user, time.monotonic())
-            if self._receipts and user.cursor > shown:
-                first, second = sorted((user.name, user.peer))
-                user.out.append(
-                    f'{{"t":"received","conversation":"{first}:{second}","seq":{user.cursor}}}'.encode()
+    def _poll(self, until: float) -> None:
+        """Read what has come, or wait for it until then (time.monotonic)."""
+        if until != self._wakes:
+            self._timer.set(until)
+            self._wakes = until
+        for fd, _ in self._epoll.poll():
+            device = self._by_fd.get(fd)
+            if device is None:
+                continue  # the timer
+            length = device.sock.recv_into(_READ)
+            now = time.monotonic()
+            if not length:
+                raise ConnectionError(f"the gateway closed the socket of {device.name}")
+            shown = device.cursor
+            self._read(device, bytes(memoryview(_READ)[:length]), now)
+            if self._receipts and device.cursor > shown:
+                device.out.append(
+                    f'{{"t":"received","conversation":"{device.conversation}",'
+                    f'"seq":{device.cursor}}}'.encode()
                 )
-                self._dirty.add(user)
+                self._dirty.add(device)
 
-    def _read(self, user: _Device, now: float) -> None:
-        buffer, position = user.buffer, 0
-        while len(buffer) - position >= 2:
+    def _read(self, device: _Device, received: bytes, now: float) -> None:
+        buffer = device.buffer + received if device.buffer else received
+        position, end = 0, len(buffer)
+        while end - position >= 2:
             length, start = buffer[position + 1], position + 2
             if length == 126:
-                length, start = (
-                    int.from_bytes(buffer[position + 2 : position + 4], "big"),
-                    position + 4,
-                )
+                start = position + 4
+                length = int.from_bytes(buffer[position + 2 : start], "big")
             elif length == 127:
-                length, start = (
-                    int.from_bytes(buffer[position + 2 : position + 10], "big"),
-                    position + 10,
-                )
-            if len(buffer) - start < length:
+                start = position + 10
+                length = int.from_bytes(buffer[position + 2 : start], "big")
+            if end - start < length:
                 break
             if buffer[position] == 0x81:
-                for line in buffer[start : start + length].split(b"\n"):
-                    self._take(user, json.loads(line), now)
+                for frame in _decode(buffer[start : start + length]):
+                    self._take(device, frame, now)
             position = start + length
-        user.buffer = buffer[position:]
+        device.buffer = buffer[position:]
 
-    def _take(self, user: _Device, frame: dict[str, Any], now: float) -> None:
-        if frame["t"] == "mark":
+    def _take(self, device: _Device, frame: _Frame, now: float) -> None:
+        kind = frame.t
+        if kind == "message":
+            if frame.seq <= device.cursor:
+                self.out_of_order += 1
+            device.cursor = frame.seq
+        elif kind == "mark":
             self.marks += 1
             return
-        if frame["t"] == "resync":  # if the device missed something, the verdict will say so
+        elif kind == "resync":  # if the device missed something, the verdict will say so
             self.resyncs += 1
             return
-        if frame["t"] == "message":
-            if frame["seq"] <= user.cursor:
-                self.out_of_order += 1
-            user.cursor = frame["seq"]
-        elif frame["t"] != "sent":
+        elif kind != "sent":
             raise AssertionError(f"unexpected {frame}")
-        under_way = self._open.get(frame["key"])
+        under_way = self._open.get(frame.key)
         if under_way is None:
             self.twice += 1
             return
-        if frame["t"] == "message" and frame["from"] == user.peer:
+        if kind == "message" and frame.from_ == device.peer:
             self.latencies.append(now - under_way[0])
         under_way[1] -= 1
         if under_way[1] == 0:
-            del self._open[frame["key"]]
+            del self._open[frame.key]
             self.done += 1
             if self._again:
-                self._send(self._by_name[user.name if frame["t"] == "sent" else frame["from"]], now)
+                self._send(self._by_name[device.name if kind == "sent" else frame.from_], now)
 
 
 def masked(payload: bytes) -> bytes:

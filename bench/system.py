@@ -1,4 +1,5 @@
-"""A stack for one benchmark: real services by `messenger local up`, with a JVM that optimises."""
+"""A stack for one benchmark: real services by `messenger local up` of this or another checkout,
+with a JVM that optimises."""
 
 import json
 import os
@@ -7,18 +8,48 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from bench.cpu import cpu_seconds
+from bench.processes import cpu_seconds
+from bench.threads import Threads
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 
 _JVM = "-Xmx1g -Xms1g -XX:+UseSerialGC"
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
+
+
+class NotInCheckout(Exception):
+    """The checkout whose stack is measured cannot do what a row asks of it."""
+
+
+class Checkout(NamedTuple):
+    """A built checkout of this repository: `python` is that of its environment."""
+
+    folder: Path
+    python: Path
+
+    @classmethod
+    def at(cls, folder: Path | None) -> "Checkout":
+        """The one in `folder`; without a folder, the one that this process runs in."""
+        if folder is None:
+            return cls(Path(__file__).resolve().parents[1], Path(sys.executable))
+        return cls(folder.resolve(), folder.resolve() / ".venv/bin/python")
+
+    @property
+    def commit(self) -> str:
+        command = ["git", "-C", str(self.folder), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    def options(self) -> str:
+        """What its `messenger local up` says of its options."""
+        command = [str(self.python), "-m", "ops", "local", "up", "--help"]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True).stdout
 
 
 class System(NamedTuple):
@@ -55,6 +86,10 @@ class System(NamedTuple):
         """CPU seconds used so far, by part."""
         return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
 
+    def threads(self) -> Threads:
+        """What counts the threads of the parts that run now."""
+        return Threads(self.pids, Home(self.home).log_of("kafka"))
+
     def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
         """The worker's page `/sequencer/`, None while it does not answer."""
         try:
@@ -69,26 +104,39 @@ class System(NamedTuple):
 
 @contextmanager
 def system(
+    checkout: Checkout | None = None,
     workers: int = 1,
     gateways: int = 1,
-    archivers: int | None = None,
-    cursors: int | None = 0,
-    presence: int | None = 0,
+    archivers: int | None = 1,
+    partitions: int | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
-    `archivers` None means without ClickHouse; `cursors` and `presence` None mean that the workers
-    run these stages."""
+    `archivers` None means without ClickHouse; `partitions` None means as many as the checkout
+    takes by itself. Raises NotInCheckout."""
+    checkout = checkout or Checkout.at(None)
+    counts = {"workers": workers, "gateways": gateways, "archivers": archivers}
+    if partitions is not None:
+        if "--partitions" not in checkout.options():
+            raise NotInCheckout("its `messenger local up` has no --partitions")
+        counts["partitions"] = partitions
+    arguments = [f"--{name}={count}" for name, count in counts.items() if count is not None]
+    arguments += ["--no-archive"] if archivers is None else []
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
         running = System(Path(folder), _BASE_PORT)
-        options = ["--home", folder, "--base-port", str(_BASE_PORT)]
-        environment = {**os.environ, "MESSENGER_KAFKA_JVM": _JVM, "MESSENGER_FRAME_RATE": "1000000"}
-        counts = ["--workers", str(workers), "--gateways", str(gateways)]
-        counts += [] if cursors is None else ["--cursors", str(cursors)]
-        counts += [] if presence is None else ["--presence", str(presence)]
-        counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
-        command = [sys.executable, "-m", "ops", "local", "up", *options, *counts]
+        command = [str(checkout.python), "-m", "ops", "local", "up"]
+        command += ["--home", folder, "--base-port", str(_BASE_PORT), *arguments]
         with subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, preexec_fn=die_with_parent
+            command,
+            cwd=checkout.folder,
+            env={
+                "MESSENGER_KAFKA_JVM": _JVM,
+                **os.environ,
+                "MESSENGER_FRAME_RATE": "1000000",
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            preexec_fn=die_with_parent,
         ) as stack:
             try:
                 assert stack.stdout is not None

@@ -1,0 +1,72 @@
+"""Requests to Kafka, counted by the kernel: segments with data that each client's connections have
+sent to the broker's port.
+
+A client writes a request in one piece, so at light load a segment is a request. Under load, two
+requests may share a segment, and one of more than 64 KiB takes several. The kernel tells this
+through a netlink socket (man 7 sock_diag; linux/inet_diag.h, linux/tcp.h).
+"""
+
+import os
+import re
+import socket
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+_SOCK_DIAG, _DUMP, _DONE, _TCP_INFO = 20, 0x301, 3, 2
+_DATA_SEGMENTS_OUT = 156
+"""Where `tcpi_data_segs_out` is in struct tcp_info."""
+
+
+def requests_sent(port: int, pids: dict[str, int]) -> Counter[str]:
+    """Part → requests that its present connections to this port of the machine have sent so
+    far."""
+    owners = {inode: part for part, pid in pids.items() for inode in _sockets(pid)}
+    found: Counter[str] = Counter()
+    for inode, to, sent in _connections():
+        if to == port and inode in owners:
+            found[owners[inode]] += sent
+    return found
+
+
+def _sockets(pid: int) -> Iterator[int]:
+    """The inodes of a process's sockets."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            named = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(link))
+        except FileNotFoundError:
+            continue
+        if named:
+            yield int(named[1])
+
+
+def _connections() -> Iterator[tuple[int, int, int]]:
+    """(inode, port of the other side, segments with data sent) of the machine's IPv4 TCP
+    connections."""
+    asked = struct.pack("=BBBBI48x", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), 0, 2)
+    header = struct.pack("=IHHII", 16 + len(asked), _SOCK_DIAG, _DUMP, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as kernel:
+        kernel.send(header + asked)
+        while True:
+            answer, position = kernel.recv(1 << 18), 0
+            while position < len(answer):
+                length, kind = struct.unpack_from("=IH", answer, position)
+                if kind == _DONE:
+                    return
+                if kind == _SOCK_DIAG:
+                    yield _connection(answer[position + 16 : position + length])
+                position += (length + 3) & ~3
+
+
+def _connection(message: bytes) -> tuple[int, int, int]:
+    to = int.from_bytes(message[6:8], "big")
+    (inode,) = struct.unpack_from("=I", message, 68)
+    position = 72
+    while position + 4 <= len(message):
+        length, kind = struct.unpack_from("=HH", message, position)
+        if kind == _TCP_INFO:
+            info = message[position + 4 : position + length]
+            return inode, to, struct.unpack_from("=I", info, _DATA_SEGMENTS_OUT)[0]
+        position += (length + 3) & ~3
+    return inode, to, 0
