@@ -1,66 +1,88 @@
-"""`python -m bench`: first form."""
+"""`python -m bench`: measures on this machine and writes bench/results."""
 
 import argparse
+import json
+import platform
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from bench import curve
-from bench.runs import repeat
-from bench.system import Checkout, system
+from bench.compare import compare
+from bench.parts import PARTS, RATES, Plan, measure
+from bench.plots import plot
+from bench.system import Checkout
+from bench.table import make_table
 from bench.yardstick import million_additions_per_cpu_second, thousand_messages_per_cpu_second
+
+_RESULTS = Path(__file__).parent / "results"
+_CONDITIONS = (
+    "A figure is the median of the runs (least–most). 100 pairs talk; receipts and archive are on. "
+    "Times count from when a message was due until its recipient showed it. "
+    "A message is done when it is acknowledged by one broker (acks=all, its page cache, no fsync), "
+    "numbered, and delivered to every device. "
+    "The generator and all servers (broker, Redis and ClickHouse included) share the machine's "
+    "cores; `cores` and `us` are those of the servers. "
+    "The best of other messengers was measured apart, on 2026-11-29, with fsync."
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench")
-    parser.add_argument("--only", default="curve")
-    parser.add_argument("--rates", default="50,200,1000,2000,5000,10000")
-    parser.add_argument("--loops", default="", help="devices x window, e.g. 1x1,1x8,3x8")
-    parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--warm", type=float, default=10)
-    parser.add_argument("--partitions", type=int)
-    parser.add_argument("--checkout", type=Path)
-    parser.add_argument("--no-archive", action="store_true")
+    names = ",".join(part.name for part in PARTS)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {names}; written nowhere")
+    parser.add_argument("--quick", action="store_true", help="to see that it works; as --only")
+    parser.add_argument("--rates", help="messages/s of the curve, such as 200,2000")
+    parser.add_argument("--seconds", type=float, default=Plan().seconds, help="of one run")
+    parser.add_argument("--runs", type=int, default=Plan().runs, help="of each measurement")
+    parser.add_argument("--checkout", type=Path, help="measure this built checkout; as --only")
+    parser.add_argument("--save", type=Path, help="write the results to this JSON file, too")
+    parser.add_argument("--compare", type=Path, help="print ratios to the results in this file")
     options = parser.parse_args()
-    print(
-        "yardstick",
-        million_additions_per_cpu_second(),
-        thousand_messages_per_cpu_second(),
-        flush=True,
-    )
-    loads = {f"{rate}/s": curve.Load(float(rate)) for rate in options.rates.split(",") if rate}
-    for loop in filter(None, options.loops.split(",")):
-        devices, window = map(int, loop.split("x"))
-        loads[f"{devices} devices, window {window}"] = curve.Load(None, window, devices)
-    checkout = Checkout.at(options.checkout)
-    archivers = None if options.no_archive else 1
-    with system(checkout, partitions=options.partitions, archivers=archivers) as stack:
-        curve.warm(stack, options.warm)
-        for name, load in loads.items():
-            figures = repeat(
-                options.runs,
-                lambda n, load=load: curve.measure(stack, load, options.seconds, n),
-            )
-            print(f"\n{checkout.commit}, {name}", flush=True)
-            show(figures)
+    rates = tuple(map(int, options.rates.split(","))) if options.rates else RATES
+    plan = Plan(options.quick, options.seconds, options.runs, rates)
+    if options.quick:
+        plan = plan._replace(seconds=2.0, runs=1)
+    wanted = (options.only or names).split(",")
+    if unknown := set(wanted) - set(names.split(",")):
+        parser.error(f"no part {', '.join(sorted(unknown))}; there are {names}")
+    results = _measure(Checkout.at(options.checkout), plan, wanted)
+    print(make_table(results))
+    if options.compare is not None:
+        print(compare(results, json.loads(options.compare.read_text())))
+    text = json.dumps(results, indent=1) + "\n"
+    if options.save is not None:
+        options.save.write_text(text)
+    if not (options.quick or options.only or options.checkout):
+        _RESULTS.mkdir(exist_ok=True)
+        (_RESULTS / "latest.json").write_text(text)
+        (_RESULTS / "latest.md").write_text(make_table(results))
+        plot(results["parts"], _RESULTS)
+        print(f"written to {_RESULTS}")
 
 
-def show(figures: dict[str, Any], prefix: str = "  ") -> None:
-    for name, value in figures.items():
-        if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
-            print(f"{prefix}{name}:")
-            show(value, prefix + "  ")
-        elif isinstance(value, dict):
-            print(f"{prefix}{name}: " + ", ".join(f"{k} {one(v)}" for k, v in value.items()))
-        else:
-            print(f"{prefix}{name}: {one(value)}")
+def _measure(checkout: Checkout, plan: Plan, wanted: list[str]) -> dict[str, Any]:
+    cores = Path("/proc/cpuinfo").read_text().count("\nprocessor") + 1
+    machine = f"{platform.machine()}, {cores} cores, Python {platform.python_version()}"
+    results: dict[str, Any] = {
+        "when": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "commit": checkout.commit,
+        "machine": machine,
+        "command": " ".join(["python -m bench", *sys.argv[1:]]),
+        "conditions": _CONDITIONS,
+        "yardstick": [_yardstick()],
+        "parts": {},
+    }
+    began = time.monotonic()
+    for name, figures in measure(checkout, plan, wanted):
+        results["parts"][name] = figures
+        print(f"{time.monotonic() - began:.0f} s: {name} is measured", file=sys.stderr)
+    results["yardstick"].append(_yardstick())
+    return results
 
 
-def one(value: Any) -> str:
-    if isinstance(value, list):
-        median, least, most = value
-        return f"{median:g}" if least == most else f"{median:g} ({least:g}-{most:g})"
-    return str(value)
+def _yardstick() -> list[float]:
+    return [million_additions_per_cpu_second(), thousand_messages_per_cpu_second()]
 
 
 if __name__ == "__main__":

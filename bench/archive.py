@@ -1,18 +1,17 @@
-"""(f) The archive: an archiver catches up with a full log; readers read pages out of many rows."""
+"""The archive: an archiver catches up with a full log; readers read pages out of many rows."""
 
 import asyncio
 import json
 import os
 import random
 import subprocess
-import sys
 import time
 import urllib.request
 from typing import Any
 
-from bench.cpu import cpu_seconds, peak_mib
-from bench.sockets import percentiles
-from bench.system import System, system
+from bench.curve import percentiles
+from bench.processes import cpu_seconds, peak_mib
+from bench.system import Checkout, System, system
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
@@ -39,12 +38,12 @@ _EVERYDAY = (
 _WORDS = _EVERYDAY.split()
 
 
-def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
+def measure(checkout: Checkout, messages: int, rows: int, seconds: float) -> dict[str, Any]:
     """Archive `messages` from the log. Then read pages out of `rows` more rows, with 1 and with 8
     readers, for `seconds` each."""
-    with system(workers=0, gateways=0, archivers=0) as stack:
+    with system(checkout, workers=0, gateways=0, archivers=0) as stack:
         asyncio.run(_fill_log(stack.kafka, messages))
-        results = _catch_up(stack, messages)
+        results = _catch_up(checkout, stack, messages)
         admin = ArchiveAdmin(stack.clickhouse("admin"))
         began = time.monotonic()
         _fill_archive(admin, rows)
@@ -58,7 +57,7 @@ def measure(messages: int, rows: int, seconds: float) -> dict[str, Any]:
         return results
 
 
-def _catch_up(stack: System, messages: int) -> dict[str, Any]:
+def _catch_up(checkout: Checkout, stack: System, messages: int) -> dict[str, Any]:
     environment = {
         **os.environ,
         "MESSENGER_KAFKA": stack.kafka,
@@ -70,7 +69,10 @@ def _catch_up(stack: System, messages: int) -> dict[str, Any]:
     before = stack.cpu()
     with (stack.home / "bench-archiver.log").open("wb") as log:
         archiver = subprocess.Popen(
-            [sys.executable, "-m", "ops", "worker", "archiver"], env=environment, stderr=log
+            [str(checkout.python), "-m", "ops", "worker", "archiver"],
+            cwd=checkout.folder,
+            env=environment,
+            stderr=log,
         )
     try:
         began, first, page = _run(stack, archiver.pid, messages)

@@ -13,6 +13,7 @@ import random
 import select
 import socket
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -28,6 +29,9 @@ UPGRADE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 """The request that opens a device's WebSocket."""
+TEXT, PING = 0x81, 0x89
+"""First bytes of what a gateway sends."""
+PONG = b"\x8a\x80\0\0\0\0"
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -42,7 +46,9 @@ class _Frame(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Frame).decode_lines
 
 
-class _Device:
+class Device:
+    """One device that has logged in, on a raw WebSocket."""
+
     def __init__(
         self, name: str, peer: str, address: tuple[str, int], secret: str, device: str
     ) -> None:
@@ -50,7 +56,7 @@ class _Device:
         self.peer = peer
         self.conversation = ":".join(sorted((name, peer)))
         self.outbox = os.urandom(16).hex()
-        self.ordinal = 0
+        self.number = self.ordinal = 0
         self.cursor = 0
         self.buffer = b""
         self.out: list[bytes] = []
@@ -93,9 +99,11 @@ class Generator:
         receipts: bool = True,
     ) -> None:
         self._chance = random.Random(seed)
-        run = os.urandom(3).hex()
+        run = os.urandom(4).hex()
+        self.mark = run
+        """What the keys of all messages begin with."""
         self._devices = [
-            _Device(
+            Device(
                 f"{'ab'[n % 2]}{n // 2}-{run}",
                 f"{'ba'[n % 2]}{n // 2}-{run}",
                 address,
@@ -106,6 +114,8 @@ class Generator:
             for n in range(pairs * 2)
         ]
         self._users = self._devices[: pairs * 2]
+        for number, user in enumerate(self._users):
+            user.number = number
         self._receipts = receipts
         self.marks = 0
         self.resyncs = 0
@@ -120,9 +130,11 @@ class Generator:
             self._epoll.register(fd, select.EPOLLIN)
         self._by_name = {user.name: user for user in self._users}
         self._open: dict[str, list[float]] = {}
-        self._dirty: set[_Device] = set()
+        self._dirty: set[Device] = set()
         self._again = False
         self.latencies: list[float] = []
+        self.trace: dict[str, tuple[float, float]] | None = None
+        """If set: key → when the message was due, and when its recipient showed it."""
         self.late: list[float] = []
         """How long after it was due the generator sent a message of the open loop."""
         self.done = 0
@@ -184,9 +196,9 @@ class Generator:
         self._timer.close()
         gc.enable()
 
-    def _send(self, user: _Device, due: float) -> None:
+    def _send(self, user: Device, due: float) -> None:
         user.ordinal += 1
-        key = f"{user.outbox[:20]}{user.ordinal:012x}"
+        key = f"{self.mark}{user.number:08x}{user.ordinal:016x}"
         self._open[key] = [due, self._answers]
         frame = (
             f'{{"t":"send","to":"{user.peer}","outbox":"{user.outbox}","ordinal":{user.ordinal},'
@@ -225,26 +237,16 @@ class Generator:
                 )
                 self._dirty.add(device)
 
-    def _read(self, device: _Device, received: bytes, now: float) -> None:
-        buffer = device.buffer + received if device.buffer else received
-        position, end = 0, len(buffer)
-        while end - position >= 2:
-            length, start = buffer[position + 1], position + 2
-            if length == 126:
-                start = position + 4
-                length = int.from_bytes(buffer[position + 2 : start], "big")
-            elif length == 127:
-                start = position + 10
-                length = int.from_bytes(buffer[position + 2 : start], "big")
-            if end - start < length:
-                break
-            if buffer[position] == 0x81:
-                for frame in _decode(buffer[start : start + length]):
+    def _read(self, device: Device, received: bytes, now: float) -> None:
+        frames, device.buffer = websocket_messages(device.buffer + received)
+        for kind, payload in frames:
+            if kind == TEXT:
+                for frame in _decode(payload):
                     self._take(device, frame, now)
-            position = start + length
-        device.buffer = buffer[position:]
+            elif kind == PING:
+                device.sock.send(PONG)
 
-    def _take(self, device: _Device, frame: _Frame, now: float) -> None:
+    def _take(self, device: Device, frame: _Frame, now: float) -> None:
         kind = frame.t
         if kind == "message":
             if frame.seq <= device.cursor:
@@ -264,6 +266,8 @@ class Generator:
             return
         if kind == "message" and frame.from_ == device.peer:
             self.latencies.append(now - under_way[0])
+            if self.trace is not None:
+                self.trace[frame.key] = under_way[0], now
         under_way[1] -= 1
         if under_way[1] == 0:
             del self._open[frame.key]
@@ -281,3 +285,43 @@ def masked(payload: bytes) -> bytes:
     if length < 65536:
         return bytes((0x81, 0xFE)) + length.to_bytes(2, "big") + bytes(4) + payload
     return bytes((0x81, 0xFF)) + length.to_bytes(8, "big") + bytes(4) + payload
+
+
+def websocket_messages(received: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """([(first byte, payload) of each whole WebSocket message], the rest). A gateway does not
+    fragment."""
+    found, position, end = [], 0, len(received)
+    while end - position >= 2:
+        length, start = received[position + 1], position + 2
+        if length == 126:
+            start = position + 4
+            length = int.from_bytes(received[position + 2 : start], "big")
+        elif length == 127:
+            start = position + 10
+            length = int.from_bytes(received[position + 2 : start], "big")
+        if end - start < length:
+            break
+        found.append((received[position], received[start : start + length]))
+        position = start + length
+    return found, received[position:]
+
+
+def introduce(address: tuple[str, int], secret: str, users: Sequence[str]) -> None:
+    """One user writes a message to each of `users`, so that each has a conversation."""
+    host = Device(f"host-{os.urandom(3).hex()}", "", address, secret, "bench")
+    host.sock.setblocking(True)
+    for start in range(0, len(users), 200):
+        some = users[start : start + 200]
+        frames = [
+            f'{{"t":"send","to":"{user}","outbox":"{host.outbox}","ordinal":1,'
+            f'"key":"{os.urandom(16).hex()}","body":"Hello","round":1}}'
+            for user in some
+        ]
+        host.sock.sendall(masked("\n".join(frames).encode()))
+        sent = 0
+        while sent < len(some):
+            received, host.buffer = websocket_messages(host.buffer + host.sock.recv(1 << 18))
+            for kind, payload in received:
+                if kind == TEXT:
+                    sent += sum(frame.t == "sent" for frame in _decode(payload))
+    host.sock.close()

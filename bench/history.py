@@ -1,98 +1,54 @@
-"""(j) History through the gateway: pages from the log and from the archive, and how reading them
-slows down sending."""
+"""Pages of history through the gateway: the newest of a conversation, and old ones from the
+archive."""
 
-import asyncio
 import json
-import math
-import multiprocessing
-import os
 import random
+import selectors
 import time
 import urllib.request
 from typing import Any
 
-import aiohttp
-import uvloop
+import msgspec
 
-from bench.generator import Generator
-from bench.sockets import PAIRS, percentiles
+from bench.curve import PAIRS, percentiles
+from bench.generator import PONG, TEXT, Device, Generator, masked, websocket_messages
 from bench.system import System
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.reader import Reader
-from gateway.edge.tokens import issue
-from schemas.ids import user_id
 from schemas.topics import LOG
 
 _PARTITIONS = 4
-_RATE = 200.0
-_READERS = 2
-_PAGES_PER_SECOND = 20.0
-_ROUNDS = 3
 
 
-def measure(stack: System, seconds: float) -> dict[str, Any]:
-    """Fill conversations and read their newest pages from the log. Then let the log expire and read
-    pages from the archive, alone and while people talk."""
+def measure(stack: System, seconds: float, runs: int) -> list[dict[str, Any]]:
+    """Fill conversations and read their newest pages. Then let the log expire and read pages from
+    the archive. Every read takes `seconds`, with 1 and with 8 readers, in each of `runs`."""
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed=3)
-    generator.closed(8, seconds)
+    generator.closed(8, 5)
     generator.settle(10)
     generator.close()
-    names = generator.conversations()
     _wait_archived(stack)
-    found: dict[str, Any] = {"messages": sum(names.values())}
-    for readers in (1, 8):
-        found[f"recent_{readers}_ms"] = percentiles(
-            _read(stack, names, readers, seconds / 2, recent=True)
+    devices = [
+        Device(
+            name.partition(":")[0], name.partition(":")[2], stack.gateway, stack.secret, "reader"
         )
+        for name in generator.conversations()
+    ]
+    for device in devices:
+        device.cursor = generator.conversations()[device.conversation]
+
+    def read(kind: str, recent: bool) -> dict[str, Any]:
+        return {
+            f"{kind}_{readers}_ms": percentiles(_read(devices, readers, seconds, recent))
+            for readers in (1, 8)
+        }
+
+    found = [read("recent", recent=True) for _ in range(runs)]
     _expire(stack)
-    for readers in (1, 8):
-        found[f"archive_{readers}_ms"] = percentiles(
-            _read(stack, names, readers, seconds / 2, recent=False)
-        )
-    beside = {
-        "alone": None,
-        f"beside_{_PAGES_PER_SECOND:.0f}_pages_a_second": _PAGES_PER_SECOND / _READERS,
-        f"beside_{_READERS}_who_never_stop": math.inf,
-    }
-    shown: dict[str, list[float]] = {name: [] for name in beside}
-    for _ in range(_ROUNDS):  # in turn, because the machine's speed changes with time
-        for name, rate in beside.items():
-            shown[name] += _talk_beside(stack, names, seconds, rate)
-    return {
-        **found,
-        **{f"shown_{name}_ms": percentiles(latencies) for name, latencies in shown.items()},
-    }
-
-
-def _talk_beside(
-    stack: System, names: dict[str, int], seconds: float, rate: float | None
-) -> list[float]:
-    """Latencies of talking while readers read; `rate` is pages/s of each, None for no readers."""
-    if rate is None:
-        return _talk(stack, seconds)
-    reading = multiprocessing.get_context("spawn").Process(
-        target=_read_beside, args=(stack, names, seconds + 2, rate)
-    )
-    reading.start()
-    time.sleep(2)
-    latencies = _talk(stack, seconds)
-    reading.join()
-    return latencies
-
-
-def _read_beside(stack: System, names: dict[str, int], seconds: float, rate: float) -> None:
-    os.nice(19)  # in production, readers are other machines
-    _read(stack, names, _READERS, seconds, recent=False, rate=rate)
-
-
-def _talk(stack: System, seconds: float) -> list[float]:
-    generator = Generator(stack.gateway, stack.secret, PAIRS, seed=5, precise=True)
-    generator.poisson(_RATE, 1.0)
-    generator.reset()
-    generator.poisson(_RATE, seconds)
-    generator.settle(10)
-    generator.close()
-    return generator.latencies
+    found = [{**one, **read("archive", recent=False)} for one in found]
+    for device in devices:
+        device.sock.close()
+    return found
 
 
 def _wait_archived(stack: System) -> None:
@@ -118,41 +74,31 @@ def _expire(stack: System) -> None:
     reader.close()
 
 
-def _read(
-    stack: System,
-    names: dict[str, int],
-    readers: int,
-    seconds: float,
-    recent: bool,
-    rate: float = math.inf,
-) -> list[float]:
-    return uvloop.run(_reading(stack, names, readers, seconds, recent, rate))
-
-
-async def _reading(
-    stack: System, names: dict[str, int], readers: int, seconds: float, recent: bool, rate: float
-) -> list[float]:
-    host, port = stack.gateway
+def _read(devices: list[Device], readers: int, seconds: float, recent: bool) -> list[float]:
+    """Seconds of each page; at any time, `readers` of the devices wait for one."""
     chance = random.Random(readers)
-    latencies: list[float] = []
     until = time.monotonic() + seconds
-
-    async def reader(http: aiohttp.ClientSession) -> None:
-        while time.monotonic() < until:
-            await asyncio.sleep(chance.expovariate(rate))
-            name = chance.choice(list(names))
-            token = issue(user_id(name.partition(":")[0]), stack.secret, time.time())
-            before = "" if recent else f"&before={chance.randint(60, names[name])}"
-            began = time.monotonic()
-            async with http.get(
-                f"http://{host}:{port}/v1/conversations/{name}/messages?limit=50{before}",
-                headers={"Authorization": f"Bearer {token}"},
-            ) as answer:
-                page = await answer.json()
-            latencies.append(time.monotonic() - began)
-            assert answer.status == 200, page
-            assert len(page["messages"]) == 50, page
-
-    async with aiohttp.ClientSession() as http:
-        await asyncio.gather(*(reader(http) for _ in range(readers)))
+    idle, began, latencies = list(devices), dict[Device, float](), list[float]()
+    with selectors.DefaultSelector() as selector:
+        for device in devices:
+            selector.register(device.sock, selectors.EVENT_READ, device)
+        while began or time.monotonic() < until:
+            while len(began) < readers and time.monotonic() < until:
+                device = idle.pop(chance.randrange(len(idle)))
+                before = "" if recent else f',"before":{chance.randint(60, device.cursor)}'
+                ask = f'{{"t":"history","id":9,"conversation":"{device.conversation}","limit":50'
+                device.sock.sendall(masked(f"{ask}{before}}}".encode()))
+                began[device] = time.monotonic()
+            for key, _ in selector.select():
+                device = key.data
+                device.buffer += device.sock.recv(1 << 20)
+                found, device.buffer = websocket_messages(device.buffer)
+                for kind, payload in found:
+                    if kind != TEXT:
+                        device.sock.sendall(PONG)
+                        continue
+                    latencies.append(time.monotonic() - began.pop(device))
+                    idle.append(device)
+                    page = msgspec.json.decode(payload)
+                    assert len(page["messages"]) == 50, page
     return latencies

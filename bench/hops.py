@@ -1,43 +1,65 @@
-"""Latency by hop: consumers of this process watch the topics and note when each message passes.
+"""Where a message is when: another process reads what passes on the loopback interface, with the
+kernel's time of each packet, and recognises messages by their keys.
 
-They recognise a message by its key. A hop counts from when this process saw the message in
-`messages.submitted`.
+So a hop costs the system nothing, and needs no help from it; any checkout can be looked at. It
+needs root (a packet socket, man 7 packet). The reader takes some share of a core, so figures of
+other rows come from runs without it.
 """
 
-import threading
+import multiprocessing
+import re
+import socket
+import struct
 import time
+from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from connectors.kafka.reader import Reader
-from schemas.codec import decode_deliveries, decode_server_frames, decode_submitted
-from schemas.events import MessageDelivered, MessageSubmitted
-from schemas.frames import Message
-from schemas.topics import DELIVERIES, SUBMITTED
+from bench.requests import owners_of_ports
+from bench.system import System
 
-_FOREVER = 2**60
+HOPS = (
+    "the device's frame is on the way",
+    "gateway: until it submits",
+    "Kafka: until the worker has it",
+    "worker: until it asks for routes",
+    "Redis answers",
+    "worker: until it delivers",
+    "Kafka: until the gateway has it",
+    "gateway: until it writes to the device",
+    "the device shows it",
+)
+"""What ends at the moments of `Way`, one after the other; the first begins when the message is
+due."""
+_EPHEMERAL = 32_768
+_SO_TIMESTAMPNS, _ETH_P_IP = 35, 0x0800
+_POLL = 0.05
+
+
+class Packet(NamedTuple):
+    at: float
+    """Of time.monotonic."""
+    source: int
+    to: int
+    payload: bytes
 
 
 class Hops:
-    """Watches the topics while its context is entered."""
+    """Reads along while its context is entered. `mark`: what the keys of the messages begin with,
+    in hex."""
 
-    def __init__(self, kafka: str, partitions: int = 4) -> None:
-        self._kafka = kafka
-        self._partitions = partitions
-        self._submitted: dict[str, float] = {}
-        self._delivered: dict[str, float] = {}
-        self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
+    def __init__(self, stack: System, mark: str) -> None:
+        self._stack, self._mark = stack, mark
+        self._pipe, theirs = multiprocessing.get_context("spawn").Pipe()
+        self._reader = multiprocessing.get_context("spawn").Process(
+            target=_read, args=(stack.base_port, theirs), daemon=True
+        )
+        self.moments: dict[bytes, list[float | None]] = {}
+        """Key → the moments at which the hops but the last one ended, None where none was seen."""
 
     def __enter__(self) -> Self:
-        watched = [(SUBMITTED, partition) for partition in range(self._partitions)] + [
-            (DELIVERIES, 0)
-        ]
-        for topic, partition in watched:
-            thread = threading.Thread(target=self._watch, args=(topic, partition), daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        time.sleep(1.0)
+        self._reader.start()
+        assert self._pipe.recv() == "ready"
         return self
 
     def __exit__(
@@ -46,39 +68,81 @@ class Hops:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join()
+        self._pipe.send("stop")
+        packets: list[Packet] = self._pipe.recv()
+        self._reader.join()
+        self.moments = _moments(packets, self._stack, self._mark)
 
-    def figures(self) -> dict[str, dict[str, float]]:
-        """p50, p95 and p99 (ms) from `messages.submitted` to `deliveries`: fetch, fold, lookup of
-        routes, produce, fetch."""
-        seconds = sorted(
-            at - self._submitted[key]
-            for key, at in self._delivered.items()
-            if key in self._submitted
-        )
-        ordered = seconds or [0.0]
-        found = {
-            f"p{p}": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)] * 1000, 2)
-            for p in (50, 95, 99)
-        }
-        return {"submitted_to_delivered": found}
 
-    def _watch(self, topic: str, partition: int) -> None:
-        reader = Reader(self._kafka, timeout=3600)
-        end = reader.watermarks(topic, partition)[1]
-        for batch in reader.batches(topic, partition, end, _FOREVER, self._stopped.is_set):
-            now = time.monotonic()
-            for record in batch:
-                if topic == SUBMITTED:
-                    for item in decode_submitted(record.value):
-                        if isinstance(item, MessageSubmitted):
-                            self._submitted[item.key.hex()] = now
-                else:
-                    for event in decode_deliveries(record.value).events:
-                        if isinstance(event, MessageDelivered):
-                            for frame in decode_server_frames(event.frame):
-                                if isinstance(frame, Message):
-                                    self._delivered[frame.key] = now
-        reader.close()
+def _read(base_port: int, pipe: Connection) -> None:
+    found: list[tuple[float, int, int, bytes]] = []
+    ports = range(base_port, base_port + 40)
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IP)) as packets:
+        packets.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        packets.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 26)
+        packets.bind(("lo", _ETH_P_IP))
+        packets.settimeout(_POLL)
+        offset = time.monotonic() - time.time()
+        pipe.send("ready")
+        while not pipe.poll():
+            for _ in range(100):
+                try:
+                    data, more, _, _ = packets.recvmsg(1 << 17, 64)
+                except TimeoutError:
+                    break
+                if data[9] != socket.IPPROTO_TCP:
+                    continue
+                start = (data[0] & 15) * 4
+                source, to = struct.unpack_from("!HH", data, start)
+                payload = data[start + (data[start + 12] >> 4) * 4 :]
+                if payload and (source in ports or to in ports):
+                    seconds, nanoseconds = struct.unpack("qq", more[0][2])
+                    found.append((seconds + nanoseconds / 1e9 + offset, source, to, payload))
+    pipe.send([Packet(*packet) for packet in found])
+
+
+def _moments(packets: list[Packet], stack: System, mark: str) -> dict[bytes, list[float | None]]:
+    gateway, kafka, redis = stack.base_port, stack.base_port + 8, stack.base_port + 10
+    owners = owners_of_ports(stack.pids)
+    raw = re.compile(re.escape(bytes.fromhex(mark)) + b".{12}", re.DOTALL)
+    coded = re.compile(b'"key":"(' + mark.encode() + b'[0-9a-f]{24})"')
+    shown = re.compile(b'"t":"message"[^\\n]*?"key":"(' + mark.encode() + b'[0-9a-f]{24})"')
+    found: dict[bytes, list[float | None]] = {}
+    asked: list[bytes] = []
+    """Messages whose worker has not asked for routes since it has them."""
+    answered: list[bytes] = []
+
+    def note(key: bytes, hop: int, at: float) -> bool:
+        moments = found.setdefault(key, [None] * (len(HOPS) - 1))
+        if moments[hop] is None:
+            moments[hop] = at
+            return True
+        return False
+
+    for at, source, to, payload in packets:
+        by = owners.get(source if to in (kafka, redis) else to, "")
+        if to == gateway:
+            for key in coded.findall(payload):
+                note(bytes.fromhex(key.decode()), 0, at)
+        elif source == gateway:
+            for key in shown.findall(payload):
+                note(bytes.fromhex(key.decode()), 7, at)
+        elif to == kafka and by.startswith("gateway"):
+            for key in raw.findall(payload):
+                note(key, 1, at)
+        elif source == kafka and by.startswith("worker"):
+            asked += [key for key in raw.findall(payload) if note(key, 2, at)]
+        elif to == redis and by.startswith("worker"):
+            answered += [key for key in asked if note(key, 3, at)]
+            asked.clear()
+        elif source == redis and by.startswith("worker"):
+            for key in answered:
+                note(key, 4, at)
+            answered.clear()
+        elif to == kafka and by.startswith("worker"):
+            for key in coded.findall(payload):
+                note(bytes.fromhex(key.decode()), 5, at)
+        elif source == kafka and by.startswith("gateway"):
+            for key in coded.findall(payload):
+                note(bytes.fromhex(key.decode()), 6, at)
+    return found

@@ -1,4 +1,4 @@
-"""(h) Presence: from a device's `welcome`, or its close, until a watcher gets the change."""
+"""Presence: from a device's `welcome`, or its close, until a watcher gets the change."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ from typing import Any
 
 import uvloop
 
-from bench.sockets import percentiles
+from bench.curve import percentiles
 from bench.system import System
 from gateway.edge.tokens import issue
 from messenger_sdk import Client, PresenceChanged

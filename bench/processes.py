@@ -11,9 +11,14 @@ def cpu_seconds(pid: int) -> float:
 
 def peak_mib(pid: int) -> int:
     """The most resident memory that a process has had, in MiB."""
-    (line,) = [
-        line
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-        if line.startswith("VmHWM:")
-    ]
-    return int(line.split()[1]) // 1024
+    return _kib(pid, "VmHWM") // 1024
+
+
+def resident_kib(pid: int) -> int:
+    """Resident memory of a process, in KiB."""
+    return _kib(pid, "VmRSS")
+
+
+def _kib(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -13,10 +13,19 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 _SOCK_DIAG, _DUMP, _DONE, _TCP_INFO = 20, 0x301, 3, 2
 _DATA_SEGMENTS_OUT = 156
 """Where `tcpi_data_segs_out` is in struct tcp_info."""
+
+
+class _Connection(NamedTuple):
+    inode: int
+    port: int
+    to: int
+    sent: int
+    """Segments with data."""
 
 
 def requests_sent(port: int, pids: dict[str, int]) -> Counter[str]:
@@ -24,10 +33,16 @@ def requests_sent(port: int, pids: dict[str, int]) -> Counter[str]:
     far."""
     owners = {inode: part for part, pid in pids.items() for inode in _sockets(pid)}
     found: Counter[str] = Counter()
-    for inode, to, sent in _connections():
-        if to == port and inode in owners:
-            found[owners[inode]] += sent
+    for connection in _connections():
+        if connection.to == port and connection.inode in owners:
+            found[owners[connection.inode]] += connection.sent
     return found
+
+
+def owners_of_ports(pids: dict[str, int]) -> dict[int, str]:
+    """Port that a part's connection to another part has on its own side → the part."""
+    owners = {inode: part for part, pid in pids.items() for inode in _sockets(pid)}
+    return {one.port: owners[one.inode] for one in _connections() if one.inode in owners}
 
 
 def _sockets(pid: int) -> Iterator[int]:
@@ -41,9 +56,8 @@ def _sockets(pid: int) -> Iterator[int]:
             yield int(named[1])
 
 
-def _connections() -> Iterator[tuple[int, int, int]]:
-    """(inode, port of the other side, segments with data sent) of the machine's IPv4 TCP
-    connections."""
+def _connections() -> Iterator[_Connection]:
+    """The machine's IPv4 TCP connections."""
     asked = struct.pack("=BBBBI48x", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), 0, 2)
     header = struct.pack("=IHHII", 16 + len(asked), _SOCK_DIAG, _DUMP, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as kernel:
@@ -59,14 +73,14 @@ def _connections() -> Iterator[tuple[int, int, int]]:
                 position += (length + 3) & ~3
 
 
-def _connection(message: bytes) -> tuple[int, int, int]:
-    to = int.from_bytes(message[6:8], "big")
+def _connection(message: bytes) -> _Connection:
+    port, to = struct.unpack_from("!HH", message, 4)
     (inode,) = struct.unpack_from("=I", message, 68)
-    position = 72
+    position, sent = 72, 0
     while position + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, position)
         if kind == _TCP_INFO:
             info = message[position + 4 : position + length]
-            return inode, to, struct.unpack_from("=I", info, _DATA_SEGMENTS_OUT)[0]
+            (sent,) = struct.unpack_from("=I", info, _DATA_SEGMENTS_OUT)
         position += (length + 3) & ~3
-    return inode, to, 0
+    return _Connection(inode, port, to, sent)

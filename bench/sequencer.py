@@ -1,22 +1,21 @@
-"""(a) The sequencer alone: messages a CPU-second of the worker, from a full input topic with one
+"""The sequencer alone: messages a CPU-second of the worker, from a full input topic with one
 message a record."""
 
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from typing import Any
 
-from bench.cpu import cpu_seconds
 from bench.prefill import prefill
-from bench.system import System, system
+from bench.processes import cpu_seconds
+from bench.system import Checkout, System, system
 
 
-def measure(messages: int, conversations: int) -> dict[str, Any]:
+def measure(checkout: Checkout, messages: int, conversations: int) -> dict[str, Any]:
     """Fold, append and deliver `messages` of `conversations`, with a lookup of routes for every
     batch. The start of the process counts."""
-    with system(workers=0, gateways=0) as stack:
+    with system(checkout, workers=0, gateways=0, archivers=None) as stack:
         asyncio.run(prefill(stack.kafka, stack.redis, 4, messages, conversations))
         environment = {
             **os.environ,
@@ -28,7 +27,10 @@ def measure(messages: int, conversations: int) -> dict[str, Any]:
         before = stack.cpu()
         with (stack.home / "bench-worker.log").open("wb") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "ops", "worker", "sequencer"], env=environment, stderr=log
+                [str(checkout.python), "-m", "ops", "worker", "sequencer"],
+                cwd=checkout.folder,
+                env=environment,
+                stderr=log,
             )
         try:
             began, first, page = _run(stack, worker.pid, messages)

@@ -1,104 +1,77 @@
-"""(i) A node dies with thousands of devices. They come back to the other node, with jitter, and ask
-what they missed. Then all go at once. Others talk meanwhile."""
+"""A node dies with thousands of devices. They come back to the other node, each after a random
+wait, and ask what they missed. Then all vanish at once. Others talk meanwhile."""
 
-import asyncio
 import multiprocessing
 import os
-import random
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-import uvloop
-
-from bench.connections import Device
-from bench.generator import Generator
-from bench.sockets import percentiles
+from bench.curve import percentiles
+from bench.fleet import Fleet
+from bench.generator import Generator, introduce
 from bench.system import System
 
 _RATE = 200.0
 _PAIRS = 50
-_FIRST, _LAST = 0.1, 20.0
-"""The shortest and the longest wait of docs/PROTOCOL.md, in seconds."""
+_AT_ONCE = 100
 
 
-def measure(stack: System, count: int) -> dict[str, Any]:
-    """`count` devices are on the second node, which is killed; pairs talk on the first."""
+def measure(
+    stack: System, count: int, before_the_kill: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """`count` devices of users with one conversation each are on the second node, which is killed;
+    pairs talk on the first."""
+    users = [f"storm{number}-{os.urandom(3).hex()}" for number in range(count)]
+    introduce(stack.gateway, stack.secret, users)
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     storming = multiprocessing.get_context("spawn").Process(
-        target=_storm, args=(stack, count, theirs)
+        target=_storm, args=(stack, users, theirs)
     )
     storming.start()
     assert ours.recv() == "connected"
-    generator = Generator(stack.gateway, stack.secret, _PAIRS, seed=7, precise=True)
+    generator = Generator(stack.gateway, stack.secret, _PAIRS, seed=7)
     generator.poisson(_RATE, 1.0)
     generator.reset()
-    generator.poisson(_RATE, 10.0)
+    generator.poisson(_RATE, 5.0)
     before, generator.latencies = generator.latencies, []
+    before_the_kill()
     os.kill(stack.pids["gateway-2"], signal.SIGKILL)
     while not ours.poll():
-        generator.poisson(_RATE, 0.5)
+        generator.poisson(_RATE, 0.2)
     meanwhile, generator.latencies = generator.latencies, []
-    seconds, turned_away = ours.recv()
+    seconds, each, turned_away = ours.recv()
     ours.send("go")
     generator.poisson(_RATE, 3.0)
     vanishing = generator.latencies
-    lost = generator.settle(10)
+    verdict = generator.settle(10)
     generator.close()
     storming.join(10)
     return {
         "devices": count,
         "seconds": seconds,
+        "back_ms": percentiles(each),
         "turned_away": turned_away,
         "others_before_ms": percentiles(before),
         "others_meanwhile_ms": percentiles(meanwhile),
         "others_when_all_go_ms": percentiles(vanishing),
-        "others_lost": lost,
         "others_told_to_ask": generator.resyncs,
+        "verdict": verdict._asdict(),
     }
 
 
-def _storm(stack: System, count: int, pipe: Connection) -> None:
+def _storm(stack: System, users: list[str], pipe: Connection) -> None:
     os.nice(19)  # in production, devices are other machines
-    uvloop.run(_come_back(stack, count, pipe))
-
-
-async def _come_back(stack: System, count: int, pipe: Connection) -> None:
     host, port = stack.gateway
-    chance, turned_away = random.Random(1), 0
-    devices = [Device(stack, f"storm{number}", (host, port + 1)) for number in range(count)]
-    gate = asyncio.Semaphore(100)
-
-    async def first(device: Device) -> None:
-        async with gate:
-            await device.connect()
-            await device.ask({"t": "sync", "id": 1, "cursors": {}})
-
-    await asyncio.gather(*(first(device) for device in devices))
+    fleet = Fleet(users, stack.secret)
+    fleet.login((host, port + 1), _AT_ONCE)
     pipe.send("connected")
-    lost = [asyncio.create_task(device.lost()) for device in devices]
-    await asyncio.wait(lost, return_when=asyncio.FIRST_COMPLETED)
-    began = time.monotonic()
-
-    async def back(device: Device, ended: "asyncio.Task[None]") -> None:
-        nonlocal turned_away
-        await ended
-        device.address = host, port
-        for attempt in range(100):
-            await asyncio.sleep(chance.random() * min(_LAST, _FIRST * 2.0 ** min(attempt, 16)))
-            try:
-                await device.connect()
-                await device.ask({"t": "sync", "id": 2, "cursors": {}})
-                return
-            except (OSError, asyncio.IncompleteReadError, ConnectionRefusedError):
-                turned_away += 1
-        raise RuntimeError("a device never came back")
-
-    await asyncio.gather(
-        *(back(device, ended) for device, ended in zip(devices, lost, strict=True))
-    )
-    pipe.send((round(time.monotonic() - began, 1), turned_away))
-    await asyncio.to_thread(pipe.recv)
-    for device in devices:
-        device.close()
+    back = fleet.come_back((host, port))
+    pipe.send((round(back.seconds, 2), back.each, back.turned_away))
+    while not pipe.poll():
+        fleet.rest(0.05)
+    fleet.leave()
+    time.sleep(0.5)
+    fleet.close()

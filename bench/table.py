@@ -1,213 +1,184 @@
-"""bench/results/latest.md: the results of a run as one table of Markdown."""
+"""bench/results/latest.md: the results of a run, beside the goals and the best of other
+messengers."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-LOOPS = ((1, 1), (1, 8), (3, 1), (3, 8))
-"""The closed loops of (b): devices of each user, and messages that each user keeps in flight."""
-RATES = (200, 2_000)
-"""The Poisson arrivals of (c), messages/s."""
-WINDOWS = (1, 8)
-"""The closed loops of (g): messages that each user keeps in flight."""
-
-_PERCENTILES = "p50/p95/p99 ms"
+_GOALS = (
+    ("50/s", "", ""),
+    ("200/s", "≤ 2.2 / ≤ 5.9; ≤ 0.43", "2.38 / 5.94; 0.43 (Tinode), 0.28 (WuKongIM)"),
+    ("1,000/s", "≤ 4 / ≤ 15; ≤ 0.9", "8.6 / 39; 0.91 (WuKongIM)"),
+    ("2,000/s", "≤ 6 / ≤ 25; ≤ 1.1", "336 / 903; 1.16 (WuKongIM)"),
+    ("5,000/s", "", ""),
+    ("10,000/s", "", ""),
+)
+_LOOP_GOALS = (
+    ("1 device, window 1", "per CPU-s ≥ 8,000", "2,090; 1,636 (WuKongIM)"),
+    ("1 device, window 8", "≥ 30,000; ≥ 25,000", "3,091; 2,486 (WuKongIM)"),
+    ("3 devices, window 8", "≥ 15,000; ≥ 12,000", "2,778; 2,136 (WuKongIM)"),
+)
+_THREADS_AT = ("200/s", "2,000/s", "1 device, window 8")
+_NOTHING = "–"
 
 
 def make_table(results: dict[str, Any]) -> str:
-    """The page for the results of `python -m bench` (latest.json)."""
+    """The page for the results of `python -m bench`; what was not measured is left out."""
+    parts = results["parts"]
     lines = [
         f"# Measured {results['when']} (UTC), commit {results['commit']}",
         "",
-        f"{results['machine']}. `{results['command']}`. {results['sent']}",
+        f"{results['machine']}. `{results['command']}`. {results['conditions']}",
         "",
-        "| what | figure |",
-        "|---|---|",
-        _row(
-            "yardstick, per CPU-second, before / after: million additions, "
-            "thousand messages decoded and found",
-            " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"]),
-        ),
-        *_sequencer(results["a_sequencer"]),
-        *(line for devices, window in LOOPS for line in _sockets(results, devices, window)),
-        *(line for rate in RATES for line in _poisson(results[f"c_poisson_{rate}"], rate)),
-        *_connections(results["d_idle"], results["e_come_back"]),
-        *_archive(results["f_archive"]),
-        *(line for window in WINDOWS for line in _receipts(results, window)),
-        *_presence(results["h_presence"]),
-        *_storm(results["i_storm"]),
-        *_history(results["j_history"]),
-        *_user_partitions(results["k_user_partitions"]),
+        *_goals(parts),
+        *_loads("Four partitions", {**parts.get("curve", {}), **parts.get("loops", {})}),
+        *_loads("One partition", parts.get("one_partition", {})),
+        *_threads({**parts.get("curve", {}), **parts.get("loops", {})}),
+        *_way(parts.get("way")),
+        "## All other figures",
+        "",
+        *_rows(("what", "figure"), _others(results)),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def _sequencer(a: dict[str, Any]) -> list[str]:
-    return [
-        _row(
-            f"(a) sequencer, messages per worker-CPU-second (runs: {a['of_runs']})",
-            f"{a['messages_per_worker_cpu_second']:,}",
-        ),
-        _row(
-            "(a) messages/s; per Faust event",
-            f"{a['messages_per_second']:,}; {a['messages_per_event']}",
-        ),
-    ]
+def figure(value: Any) -> str:
+    """A median with its spread; 1 to 3 digits after the point, as its size needs."""
+    if not isinstance(value, list):
+        return _number(value) if isinstance(value, int | float) else str(value)
+    median, least, most = map(_number, value)
+    return median if least == most else f"{median} ({least}–{most})"
 
 
-def _sockets(results: dict[str, Any], devices: int, window: int) -> list[str]:
-    b = results[f"b_sockets_devices_{devices}_window_{window}"]
-    of = f"(b) {devices} device{'s' if devices > 1 else ''} each, window {window}"
-    return [
-        _row(f"{of}, 100 pairs: messages/s", f"{b['messages_per_second']:,}"),
-        _row(f"{of}: messages per server-CPU-second", _per_cpu(b)),
-        _row(f"{of}: shown after {_PERCENTILES}", _slashed(b["shown_ms"])),
-        _row(f"{of}: lost / twice / out of order", _slashed(b["verdict"])),
-    ]
+def flat(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """("part, row, figure", value) of each leaf."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, (*path, name))
+        else:
+            yield ", ".join((*path, name)).replace("_", " "), value
 
 
-def _poisson(c: dict[str, Any], rate: int) -> list[str]:
-    return [
-        _row(
-            f"(c) Poisson {rate}/s, {hop.replace('_', ' ')}, {_PERCENTILES} "
-            f"(median of {c['runs']} runs)",
-            _slashed(ms),
-        )
-        for hop, ms in c["ms"].items()
-    ]
-
-
-def _connections(d: dict[str, Any], e: dict[str, Any]) -> list[str]:
-    return [
-        _row(
-            f"(d) {d['connections']:,} connections: logins/s",
-            f"{d['logins_per_second']:,} ({_parts(d['us_per_login'])} us a login)",
-        ),
-        _row(
-            "(d) KiB of the gateway a connection; CPU % when idle",
-            f"{d['gateway_kib_per_connection']}; {_parts(d['idle_cpu_percent'])}",
-        ),
-        _row("(d) bytes of Redis a connection", d["redis_bytes_per_connection"]),
-        _row(
-            f"(e) {e['devices']:,} devices come back, {e['missed']} messages each: devices/s",
-            f"{e['devices_per_second']:,}",
-        ),
-        _row(f"(e) from connecting to the last message, {_PERCENTILES}", _slashed(e["ms"])),
-        _row("(e) us a device", _parts(e["us_per_device"])),
-    ]
-
-
-def _archive(f: dict[str, Any]) -> list[str]:
-    pages = f"(f) pages of 50 out of {f['rows_in_archive']:,} rows"
-    return [
-        _row(
-            f"(f) archiver, {f['messages']:,} messages: rows per archiver-CPU-second",
-            f"{f['rows_per_archiver_cpu_second']:,}",
-        ),
-        _row(
-            "(f) rows/s caught up; rows an insert",
-            f"{f['rows_per_second']:,}; {f['rows_per_insert']:,}",
-        ),
-        _row("(f) archiver, most memory, MiB", f["archiver_peak_mib"]),
-        _row(
-            "(f) ClickHouse us a row; bytes a message on disk",
-            f"{f['clickhouse_us_per_row']}; {f['bytes_per_message']}",
-        ),
-        *(
-            _row(
-                f"{pages}, {readers} at once: pages/s; {_PERCENTILES}",
-                f"{read['pages_per_second']}; {_slashed(read['ms'])}",
+def _goals(parts: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for load, goal, peer in _GOALS:
+        if (run := parts.get("curve", {}).get(load)) is not None:
+            ms = f"{figure(run['ms']['p50'])} / {figure(run['ms']['p99'])}"
+            rows.append(
+                (f"{load}: p50 / p99 ms; cores", f"{ms}; {figure(run['cores'])}", goal, peer)
             )
-            for readers, read in f["pages"].items()
-        ),
-    ]
-
-
-def _receipts(results: dict[str, Any], window: int) -> list[str]:
-    g = results[f"g_receipts_window_{window}"]
-    return [
-        _row(
-            f"(g) 3 devices each, receipts on, window {window}: messages/s; marks/s",
-            f"{g['messages_per_second']:,}; {g['marks_per_second']:,}",
-        ),
-        _row(f"(g) receipts, window {window}: messages per server-CPU-second", _per_cpu(g)),
-        _row(f"(g) receipts, window {window}: lost / twice / out of order", _slashed(g["verdict"])),
-    ]
-
-
-def _presence(h: dict[str, Any]) -> list[str]:
-    return [
-        _row(
-            f"(h) presence: watcher knows {change} after {_PERCENTILES}",
-            _slashed(h[f"{change}_ms"]),
+    for load, goal, peer in _LOOP_GOALS:
+        if (run := parts.get("loops", {}).get(load)) is not None:
+            rate, cpu = figure(run["messages_per_second"]), figure(run["messages_per_cpu_second"])
+            rows.append((f"{load}: messages/s; per server-CPU-s", f"{rate}; {cpu}", goal, peer))
+    logins = parts.get("logins")
+    if logins is not None:
+        rates = [figure(logins[kind]["logins_per_second"]) for kind in ("known", "unknown")]
+        goal, peer = "≥ 3,000 / ≥ 2,000", "3,005 (WuKongIM)"
+        rows.append(("logins/s, known / unknown user", " / ".join(rates), goal, peer))
+    if "connections" in parts:
+        kib = figure(parts["connections"]["kib_per_connection"])
+        rows.append(("KiB a connection after sync", kib, "≤ 7", "7.8 (WuKongIM)"))
+    storm = parts.get("storm")
+    if storm is not None:
+        ours = f"{figure(storm['seconds'])}; {figure(storm['others_meanwhile_ms']['p99'])}"
+        what = (
+            f"{figure(storm['devices'])} devices come back: all back, s; others' p99 meanwhile, ms"
         )
-        for change in ("online", "offline")
-    ]
+        rows.append((what, ours, "≤ 3; ≤ 40", _NOTHING))
+    if "history" in parts:
+        ms = parts["history"]["recent_1_ms"]
+        pages = f"{figure(ms['p50'])} / {figure(ms['p99'])}"
+        rows.append(("history page, recent: p50 / p99 ms", pages, "≤ 1 / 3", _NOTHING))
+    if "idle" in parts:
+        cores = figure(parts["idle"]["cores"])
+        rows.append(("the idle stack: cores", cores, "< 0.04", _NOTHING))
+    return _rows(("what", "we", "goal", "best peer"), rows)
 
 
-def _storm(i: dict[str, Any]) -> list[str]:
-    phases = {
-        "before": "before they come back",
-        "meanwhile": "while they come back",
-        "when_all_go": "when all go at once",
-    }
-    return [
-        _row(
-            f"(i) {i['devices']:,} devices lose their node: all back after s; "
-            "turned away on the way",
-            f"{i['seconds']}; {i['turned_away']:,}",
-        ),
-        *(
-            _row(
-                f"(i) others, {phase}: shown after {_PERCENTILES}",
-                _slashed(i[f"others_{name}_ms"]),
-            )
-            for name, phase in phases.items()
-        ),
-    ]
-
-
-def _history(j: dict[str, Any]) -> list[str]:
-    return [
-        _row(f"(j) {name.removesuffix('_ms').replace('_', ' ')}, {_PERCENTILES}", _slashed(ms))
-        for name, ms in j.items()
-        if name.endswith("_ms")
-    ]
-
-
-def _user_partitions(k: dict[str, Any]) -> list[str]:
-    syncs = []
-    for kind, sync in k["a_sync"].items():
-        us = {name[len("us_of_") :]: sync[name] for name in sync if name.startswith("us_of_")}
-        syncs.append(
-            _row(
-                f"(k) a sync, {k['workers']} workers, {kind.replace('_', ' ')}: questions; "
-                "partitions looked at; CPU us",
-                f"{sync['questions']}; {sync['partitions_looked_at']}; {_parts(us)}",
-            )
+def _loads(title: str, loads: Mapping[str, Any]) -> list[str]:
+    runs = {load: run for load, run in loads.items() if isinstance(run, dict)}
+    if not runs:
+        return [f"{title}: left out, {loads['left_out']}.", ""] if loads else []
+    head = (
+        *("load", "messages/s", "p50 / p95 / p99 ms", "cores", "of the generator"),
+        *("us a message", "Kafka requests a message", "context switches a message"),
+        "lost / twice / out of order",
+    )
+    rows = [
+        (
+            load,
+            figure(run["messages_per_second"]),
+            _slashed(run["ms"]),
+            figure(run["cores"]),
+            figure(run["generator_cores"]),
+            *(_medians(run[name]) for name in ("us", "requests", "switches")),
+            _slashed(run["verdict"]),
         )
-    us = {
-        name.removeprefix("us_").replace("_", " "): value
-        for name, value in k["a_batch"].items()
-        if name != "users"
-    }
-    return [
-        *syncs,
-        _row("(k) bytes of Redis a user who is known", k["redis_bytes_a_user"]),
-        _row(f"(k) lookup of the routes of {k['a_batch']['users']} users, us of Redis", _parts(us)),
+        for load, run in runs.items()
     ]
+    return [f"## {title}", "", *_rows(head, rows)]
 
 
-def _row(what: str, figure: object) -> str:
-    return f"| {what} | {figure} |"
+def _threads(loads: Mapping[str, Any]) -> list[str]:
+    shown = {load: loads[load]["us_by_thread"] for load in _THREADS_AT if load in loads}
+    kinds = dict.fromkeys(
+        (part, kind) for run in shown.values() for part, of in run.items() for kind in of
+    )
+    rows = [
+        (part, kind, *(figure(run.get(part, {}).get(kind, 0)) for run in shown.values()))
+        for part, kind in kinds
+        if any(run.get(part, {}).get(kind, [0])[0] >= 1 for run in shown.values())
+    ]
+    head = ("process", "threads", *(f"us a message, {load}" for load in shown))
+    return ["## By thread", "", *_rows(head, sorted(rows, key=lambda row: row[0]))] if rows else []
 
 
-def _per_cpu(loop: dict[str, Any]) -> str:
-    rate = loop["messages_per_server_cpu_second"]
-    return f"{rate:,} ({_parts(loop['us_per_message'])} us a message)"
+def _way(way: dict[str, Any] | None) -> list[str]:
+    if way is None:
+        return []
+    bounds = next(iter(way["hops"].values()))["up_to_ms"]
+    head = (
+        "hop",
+        "p50 / p95 / p99 ms",
+        "mean of the slowest hundredth",
+        *(f"≤ {b}" for b in bounds),
+    )
+    rows = [
+        (
+            hop,
+            _slashed({p: of[p] for p in ("p50", "p95", "p99")}),
+            figure(of["slowest_hundredth"]),
+            *(str(count) for count in of["up_to_ms"].values()),
+        )
+        for hop, of in way["hops"].items()
+    ]
+    title = f"## Where {way['seen_whole']:,} messages wait at 200/s (in ms; how many by hop)"
+    return [title, "", *_rows((*head, *(f"≤ {bound}" for bound in bounds)), rows)]
 
 
-def _slashed(figures: dict[str, Any]) -> str:
-    return " / ".join(map(str, figures.values()))
+def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
+    shown = ("curve", "loops", "way", "one_partition")
+    yardstick = " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
+    what = "yardstick, per CPU-second, before / after: million additions, thousand messages found"
+    others = {name: part for name, part in results["parts"].items() if name not in shown}
+    return [(what, yardstick), *((name, figure(value)) for name, value in flat(others))]
 
 
-def _parts(figures: dict[str, Any]) -> str:
-    return ", ".join(f"{part} {figure}" for part, figure in figures.items())
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    ruler = "|".join("---" for _ in head)
+    lines = [" | ".join(row) for row in rows]
+    return [f"| {' | '.join(head)} |", f"|{ruler}|", *(f"| {line} |" for line in lines), ""]
+
+
+def _medians(figures: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_number(value[0])}" for name, value in figures.items())
+
+
+def _slashed(figures: Mapping[str, Any]) -> str:
+    return " / ".join(map(figure, figures.values()))
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"

@@ -1,0 +1,169 @@
+"""The parts of the benchmark, and the stacks they run on."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from bench import archive, curve, growth, history, logins, presence, sequencer, storm, way
+from bench.curve import Load
+from bench.runs import combine
+from bench.system import Checkout, NotInCheckout, System, system
+
+LOOPS = ((1, 1), (1, 8), (3, 8))
+"""Closed loops: devices of each user, and messages that each user keeps in flight."""
+RATES = (50, 200, 1_000, 2_000, 5_000, 10_000)
+"""Poisson arrivals, messages/s."""
+_FEWER_RATES = (200, 1_000, 2_000, 10_000)
+
+Figures = dict[str, Any]
+
+
+class Plan(NamedTuple):
+    """How long to measure. A quick plan shows that everything works, and no more."""
+
+    quick: bool = False
+    seconds: float = 6.0
+    """Of one run at one load."""
+    runs: int = 3
+    rates: tuple[int, ...] = RATES
+
+    @property
+    def warm(self) -> float:
+        """Seconds of load before a stack is measured, in which the broker's JVM compiles."""
+        return 2.0 if self.quick else 25.0
+
+    def some(self, count: int) -> int:
+        return count // 10 if self.quick else count
+
+
+class Stack(NamedTuple):
+    """Arguments of `system`."""
+
+    gateways: int = 1
+    partitions: int | None = None
+
+
+class Part(NamedTuple):
+    """`stack` is None if the part starts its stacks itself."""
+
+    name: str
+    stack: Stack | None
+    measure: Callable[[Plan, Any], Figures]
+    """Called with the plan and the running stack, or the checkout."""
+
+
+def _idle(plan: Plan, stack: System) -> Figures:
+    def one() -> Figures:
+        seconds, before = plan.seconds, stack.cpu()
+        time.sleep(seconds)
+        used = {part: (cpu - before[part]) / seconds for part, cpu in stack.cpu().items()}
+        return {"cores": sum(used.values()), "cores_by_part": used}
+
+    return combine([one() for _ in range(plan.runs)])
+
+
+def _loads(plan: Plan, stack: System, loads: dict[str, Load]) -> Figures:
+    """In turn, because the machine's speed changes with time."""
+    found: dict[str, list[Figures]] = {name: [] for name in loads}
+    for run in range(plan.runs):
+        for name, load in loads.items():
+            found[name].append(curve.measure(stack, load, plan.seconds, run))
+    return {name: combine(runs) for name, runs in found.items()}
+
+
+def _curve(plan: Plan, stack: System) -> Figures:
+    return _loads(plan, stack, {f"{rate:,}/s": Load(rate) for rate in plan.rates})
+
+
+def _loops(plan: Plan, stack: System) -> Figures:
+    return _loads(plan, stack, {_loop(*loop): Load(None, *reversed(loop)) for loop in LOOPS})
+
+
+def _loop(devices: int, window: int) -> str:
+    return f"{devices} device{'s' if devices > 1 else ''}, window {window}"
+
+
+def _one_partition(plan: Plan, stack: System) -> Figures:
+    rates = [rate for rate in plan.rates if rate in _FEWER_RATES]
+    loads = {f"{rate:,}/s": Load(rate) for rate in rates}
+    return _loads(plan, stack, {**loads, _loop(1, 8): Load(None, 8)})
+
+
+def _logins(plan: Plan, stack: System) -> Figures:
+    return combine([logins.measure(stack, plan.some(2_000)) for _ in range(plan.runs)])
+
+
+def _connections(plan: Plan, stack: System) -> Figures:
+    return logins.connections(stack, plan.some(3_000), plan.runs)
+
+
+def _history(plan: Plan, stack: System) -> Figures:
+    return combine(history.measure(stack, plan.seconds / 3, plan.runs))
+
+
+def _storm(plan: Plan, stack: System) -> Figures:
+    return combine([storm.measure(stack, plan.some(5_000)) for _ in range(plan.runs)])
+
+
+def _presence(plan: Plan, stack: System) -> Figures:
+    return presence.measure(stack, plan.some(100))
+
+
+def _growth(plan: Plan, checkout: Checkout) -> Figures:
+    return growth.measure(checkout, plan.some(2_000), 1 if plan.quick else 5)
+
+
+def _redis_emptied(plan: Plan, checkout: Checkout) -> Figures:
+    return growth.redis_emptied(checkout, plan.some(5_000))
+
+
+def _sequencer(plan: Plan, checkout: Checkout) -> Figures:
+    messages = plan.some(500_000)
+    return combine([sequencer.measure(checkout, messages, 5_000) for _ in range(plan.runs)])
+
+
+def _archive(plan: Plan, checkout: Checkout) -> Figures:
+    return archive.measure(checkout, plan.some(500_000), plan.some(1_000_000), plan.seconds)
+
+
+_USUAL = Stack()
+_TWO_NODES = Stack(gateways=2)
+PARTS = (
+    Part("idle", _USUAL, _idle),
+    Part("curve", _USUAL, _curve),
+    Part("loops", _USUAL, _loops),
+    Part("way", _USUAL, lambda plan, stack: way.measure(stack, plan.seconds * plan.runs)),
+    Part("logins", _USUAL, _logins),
+    Part("connections", _USUAL, _connections),
+    Part("history", _USUAL, _history),
+    Part("one_partition", Stack(partitions=1), _one_partition),
+    Part("storm", _TWO_NODES, _storm),
+    Part("presence", _TWO_NODES, _presence),
+    Part("growth", None, _growth),
+    Part("redis_emptied", None, _redis_emptied),
+    Part("sequencer", None, _sequencer),
+    Part("archive", None, _archive),
+)
+
+
+def measure(checkout: Checkout, plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, Figures]]:
+    """Each named part with its figures, or with {"left_out": the reason} if the checkout cannot do
+    it. Parts of one stack that follow each other share it."""
+    parts = [part for part in PARTS if part.name in set(names)]
+    while parts:
+        stack = parts[0].stack
+        together = 1
+        while stack is not None and parts[together:] and parts[together].stack == stack:
+            together += 1
+        now, parts = parts[:together], parts[together:]
+        try:
+            if stack is None:
+                yield now[0].name, now[0].measure(plan, checkout)
+                continue
+            with system(checkout, gateways=stack.gateways, partitions=stack.partitions) as running:
+                curve.warm(running, plan.warm)
+                for part in now:
+                    yield part.name, part.measure(plan, running)
+        except NotInCheckout as reason:
+            for part in now:
+                yield part.name, {"left_out": str(reason)}
