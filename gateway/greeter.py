@@ -78,10 +78,10 @@ class Greeter:
         """One of these has been welcomed, or is refused, or has ended."""
         self.arriving -= 1
 
-    async def wait_to_greet(self) -> None:
-        """Return when this connection's hello may be read. When a node has died, many come at
+    def take_turn(self, connection: RegisteredConnection, read: Callable[[], None]) -> None:
+        """Call `read` when the connection's hello may be read. When a node has died, many come at
         once."""
-        await self._hellos.wait()
+        self._hellos.put(connection, read)
 
     async def welcome(
         self, connection: RegisteredConnection, command_id: int, stay: bool
@@ -125,6 +125,7 @@ class Greeter:
 
     def ended(self, connection: RegisteredConnection, welcomed: bool, said_goodbye: bool) -> None:
         """A connection has ended; `welcomed`: it had been."""
+        self._hellos.leave(connection)
         if self._registry.remove(connection):
             self._routes.remove(connection)
         self._subscriptions.ended(connection)

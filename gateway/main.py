@@ -26,6 +26,7 @@ from connectors.redis.user_partitions import RedisUserPartitions
 from connectors.redis.watchers import RedisWatchers
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
+from gateway.edge.socket import Sockets
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
 from gateway.parts import STAGES, NodePorts
@@ -82,15 +83,16 @@ async def _serve(settings: GatewaySettings, log_id: str) -> None:
         raise SettingsError(f"MESSENGER_HTTP_HOST, MESSENGER_HTTP_PORT: {error}") from None
     async with AsyncExitStack() as closing:
         node = Node(settings, _ports(settings, closing), log_id)
+        sockets = Sockets(node, admission.exit, settings.heartbeat)
         runner = web.AppRunner(
-            make_web_app(node, NodeMetrics(node, admission), signals.stop),
+            make_web_app(node, NodeMetrics(node, admission), sockets, signals.stop),
             access_log=None,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
         assert runner.server is not None
         node.start()
-        await admission.serve(listening, runner.server)
+        await admission.serve(listening, runner.server, sockets.open)
         log.info("node %s serves %s", node.id, node.parts.urls.own)
         if settings.local:
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")

@@ -215,7 +215,8 @@ class Wire:
         connection = self._node.accept(end, waited)
         self._down.put(b"")  # the handshake's answer
         while isinstance(item := await self._up.get(), bytes):
-            await connection.receive(item)
+            connection.receive(item)
+            await end.reading.wait()
         end.ended()
         connection.ended(isinstance(item, _Goodbye) and connection.closing is None)
 
@@ -237,6 +238,8 @@ class _NodeEnd:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        self.reading = asyncio.Event()
+        self.reading.set()
         self._giving_up: asyncio.TimerHandle | None = None
 
     def write(self, frames: Sequence[bytes]) -> None:
@@ -255,6 +258,12 @@ class _NodeEnd:
 
     def unsent(self) -> int:
         return self._wire.unsent()
+
+    def pause(self) -> None:
+        self.reading.clear()
+
+    def resume(self) -> None:
+        self.reading.set()
 
     def ended(self) -> None:
         if self._giving_up is not None:

@@ -1,20 +1,20 @@
-"""Admission: connections reach the HTTP server a few at a time, and leave it a few at a time.
+"""Admission: connections are let in a few at a time, and go a few at a time.
 
-When a node dies, its devices come to the others all at once. Letting one in costs the loop 0.3 ms,
-and the HTTP server needs as long to refuse one; without admission all whose requests have come are
-served in one turn of the loop. Here a connection whose request has not come, or waits, costs a
-buffer, and one for which there is no room costs next to nothing. When a network is cut, its devices
-go all at once, at 0.1 ms each.
+When a node dies, its devices come to the others all at once; without admission all whose requests
+have come are served in one turn of the loop. Here a connection whose request has not come, or
+waits, costs a buffer, and one for which there is no room costs next to nothing. When a network is
+cut, its devices go all at once.
+
+A connection that opens a WebSocket goes to the sockets, any other one to the HTTP server.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, cast
-
-import msgspec
+from typing import cast
 
 from gateway.edge.pacer import Pacer
-from schemas.codes import Code
+from gateway.edge.unavailable import come_again
+from gateway.edge.websocket import opening_key
 
 MAX_WAITING = 5_000
 """Connections whose requests wait for their turn; more are told to come again."""
@@ -31,17 +31,10 @@ _END = b"\r\n\r\n"
 """Of a request's headers."""
 
 
-def come_again(why: str) -> dict[str, Any]:
-    """The body of a 503."""
-    return {"code": Code.TRY_LATER.number, "retry": Code.TRY_LATER.retry, "text": why}
+_COME_AGAIN = come_again("too many requests wait")
 
-
-_BODY = msgspec.json.encode(come_again("too many requests wait"))
-_ANSWER = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-    b"Retry-After: 1\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
-)
+OpenSocket = Callable[[asyncio.Transport, str, bytes], None]
+"""Gets a connection that opens a WebSocket, the key of its request, and what has come after it."""
 
 
 class AdmissionControl:
@@ -52,6 +45,7 @@ class AdmissionControl:
         self.exit = Pacer(LET_OUT)
         self.turned_away = 0
         self._make_protocol: Callable[[], asyncio.Protocol]
+        self._open_socket: OpenSocket
 
     async def bind(self, host: str, port: int) -> asyncio.Server:
         """Take the port, and let nobody connect yet. Raises OSError if the port is not free."""
@@ -61,14 +55,23 @@ class AdmissionControl:
         )
 
     async def serve(
-        self, listening: asyncio.Server, make_protocol: Callable[[], asyncio.Protocol]
+        self,
+        listening: asyncio.Server,
+        make_protocol: Callable[[], asyncio.Protocol],
+        open_socket: OpenSocket,
     ) -> None:
         """Let devices connect; `make_protocol` makes the HTTP server's protocol of a connection."""
         self._make_protocol = make_protocol
+        self._open_socket = open_socket
         await listening.start_serving()
 
     def let_in(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Hand a connection, and what it has sent so far, to the HTTP server."""
+        """Hand on a connection, and what it has sent so far."""
+        head, _, received = request.partition(_END)
+        key = opening_key(head)
+        if key is not None:
+            self._open_socket(transport, key, received)
+            return
         served = self._make_protocol()
         transport.set_protocol(_Guest(self.exit, transport, served))
         served.connection_made(transport)
@@ -77,12 +80,12 @@ class AdmissionControl:
     def turn_away(self, transport: asyncio.Transport) -> None:
         """Tell a connection to come again, and close it."""
         self.turned_away += 1
-        transport.write(_ANSWER)
+        transport.write(_COME_AGAIN)
         transport.close()
 
 
 class _Arrival(asyncio.Protocol):
-    """A connection that the HTTP server does not have yet."""
+    """A connection that has not been let in yet."""
 
     def __init__(self, admission: AdmissionControl) -> None:
         self._admission = admission

@@ -56,6 +56,12 @@ class Transport(Protocol):
     def unsent(self) -> int:
         """Bytes that were written and have not left."""
 
+    def pause(self) -> None:
+        """Bring the connection no further message."""
+
+    def resume(self) -> None:
+        """Bring it the next one, in a later turn of the loop."""
+
 
 class NodeServices(NamedTuple):
     """What all connections of a node share."""
@@ -142,15 +148,13 @@ class Connection:
 
     # What the device does
 
-    async def receive(self, message: bytes) -> None:
-        """Process one WebSocket message; returns when the device's next one may be read."""
-        session = self._session
-        if session.state is State.NEW:
-            await self._services.greeter.wait_to_greet()
-        for effect in session.receive(message, asyncio.get_running_loop().time()):
-            self._carry_out(effect)
-        if session.flooding and self._closing is None:
-            await asyncio.sleep(_FLOOD_SECONDS)
+    def receive(self, message: bytes) -> None:
+        """Process one WebSocket message."""
+        if self._session.state is State.NEW:
+            self._transport.pause()
+            self._services.greeter.take_turn(self, lambda: self._read_hello(message))
+        else:
+            self._read(message)
 
     def ended(self, said_goodbye: bool) -> None:
         """The connection is gone; `said_goodbye`: the device closed it, and not only its network
@@ -233,7 +237,23 @@ class Connection:
             self._patience = None
             self._services.greeter.settled()
 
-    # Effects
+    # Messages
+
+    def _read_hello(self, message: bytes) -> None:
+        self._transport.resume()
+        self._read(message)
+
+    def _read(self, message: bytes) -> None:
+        session, loop = self._session, asyncio.get_running_loop()
+        try:
+            for effect in session.receive(message, loop.time()):
+                self._carry_out(effect)
+        except Exception:
+            log.exception("a session of %s failed", self.user or "a device that had not said hello")
+            self.close(Close.INTERNAL)
+        if session.flooding and self._closing is None:
+            self._transport.pause()
+            loop.call_later(_FLOOD_SECONDS, self._transport.resume)
 
     def _carry_out(self, effect: Effect) -> None:
         if type(effect) is Submit:

@@ -8,8 +8,9 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.edge.http_api import device_routes, history_routes
-from gateway.edge.socket import socket_handler
+from gateway.edge.socket import Sockets
 from gateway.edge.tokens import BadToken, issue, verify_operator
+from gateway.edge.websocket import PATH
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
 from schemas.codec import UNDECODABLE
@@ -30,7 +31,9 @@ class Login(msgspec.Struct):
     user: str
 
 
-def make_web_app(node: Node, metrics: NodeMetrics, stop: Callable[[], None]) -> web.Application:
+def make_web_app(
+    node: Node, metrics: NodeMetrics, sockets: Sockets, stop: Callable[[], None]
+) -> web.Application:
     """The pages of a node; `stop` begins its drain."""
     app = web.Application(middlewares=[_secure])
     settings = node.settings
@@ -89,7 +92,7 @@ def make_web_app(node: Node, metrics: NodeMetrics, stop: Callable[[], None]) -> 
 
     app.add_routes(
         [
-            web.get("/v1/socket", socket_handler(node, settings.heartbeat)),
+            web.get(PATH, sockets.upgrade),
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
             *history_routes(node.parts.queries.history, node.verify),

@@ -1,27 +1,26 @@
-"""The adapter of aiohttp's WebSockets: reads messages for a `Connection`, and is its `Transport`.
+"""The WebSockets of a node: each is the protocol of its TCP connection, reads messages for a
+`Connection`, and is its `Transport`.
 
-Another WebSocket library takes aiohttp's place here and nowhere else.
+It has no task: whatever happens is a call of the loop's.
 """
 
 import asyncio
-import logging
-import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
-from gateway.edge.admission import come_again
+from gateway.edge import websocket
 from gateway.edge.connection import Connection, Transport
+from gateway.edge.heartbeats import Heartbeats
+from gateway.edge.pacer import Pacer
 from gateway.edge.tcp_info import waited_ms
+from gateway.edge.unavailable import come_again
 from schemas.codec import join_frames
 from schemas.codes import Close
-from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
-
-log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 2.0
-"""How long a device has to answer a close."""
+"""How long a device has to answer a close, or to take what is still to be sent."""
 
 
 class Accepts(Protocol):
@@ -34,110 +33,193 @@ class Accepts(Protocol):
         """A device has come; its request has waited in the kernel for `waited_ms`."""
 
 
-def socket_handler(
-    node: Accepts, heartbeat: float
-) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler of `/v1/socket`; `heartbeat` in seconds."""
+class Sockets:
+    """All WebSockets of a node. Use it inside a running loop. `heartbeat` is in seconds; sockets
+    that end take their turns at `exit_`."""
 
-    async def serve(request: web.Request) -> web.StreamResponse:
-        refusal = node.refusal()
+    def __init__(self, node: Accepts, exit_: Pacer, heartbeat: float) -> None:
+        self.exit = exit_
+        self.heartbeats = Heartbeats(heartbeat)
+        self._node = node
+
+    def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
+        """Answer a request that opens a WebSocket, with its key; `received` is what has come after
+        it."""
+        refusal = self._node.refusal()
         if refusal is not None:
-            return web.json_response(come_again(refusal), status=503, headers={"Retry-After": "1"})
-        waited = waited_ms(request.transport)
-        socket = web.WebSocketResponse(
-            compress=False,
-            max_msg_size=MAX_SOCKET_MESSAGE_BYTES + 1,  # aiohttp refuses what is as large as this
-            heartbeat=heartbeat,
-            decode_text=False,
-            autoclose=False,
-        )
-        await socket.prepare(request)
-        transport = SocketTransport(request.transport)
-        await _read(socket, transport, node.accept(transport, waited))
-        return socket
-
-    return serve
-
-
-async def _read(
-    socket: web.WebSocketResponse, transport: "SocketTransport", connection: Connection
-) -> None:
-    """Read until the socket closes."""
-    said_goodbye = False
-    try:
-        while True:
-            message = await socket.receive()
-            if message.type is WSMsgType.TEXT:
-                await connection.receive(message.data)
-            elif message.type is WSMsgType.BINARY:
-                connection.close(Close.NOT_TEXT)
-            else:
-                said_goodbye = message.type is WSMsgType.CLOSE and connection.closing is None
-                if said_goodbye:
-                    await socket.close(drain=False)
-                else:
-                    # Answered. aiohttp would send another close frame, and a browser would take
-                    # the connection for broken.
-                    transport.end()
-                break
-    except ConnectionError:
-        pass  # the device went away while its ping was being answered
-    except Exception:
-        log.exception(
-            "a session of %s failed", connection.user or "a device that had not said hello"
-        )
-        connection.close(Close.INTERNAL)
-    finally:
-        transport.ended()
-        connection.ended(said_goodbye)
-
-
-class SocketTransport:
-    """`Transport` over the TCP connection of an aiohttp request."""
-
-    __slots__ = ("_giving_up", "_transport")
-
-    def __init__(self, transport: asyncio.Transport | None) -> None:
-        self._transport = transport
-        self._giving_up: asyncio.TimerHandle | None = None
-
-    def write(self, frames: Sequence[bytes]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            payload = join_frames(frames)
-            self._transport.write(_text_header(len(payload)) + payload)
-
-    def close(self, code: Close, reason: str) -> None:
-        """By hand: aiohttp's own close, called beside `receive`, drops the connection under the
-        device's answer, and the device never learns the code."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
+            transport.write(come_again(refusal))
+            transport.close()
             return
-        payload = struct.pack("!H", code.number) + reason.encode()[:120]
-        transport.write(bytes((0x88, len(payload))) + payload)
-        self._giving_up = asyncio.get_running_loop().call_later(_CLOSE_SECONDS, transport.abort)
+        socket = Socket(self, transport)
+        socket.connection = self._node.accept(socket, waited_ms(transport))
+        transport.set_protocol(socket)
+        transport.write(websocket.opened(key))
+        if received:
+            socket.data_received(received)
 
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+    async def upgrade(self, request: web.Request) -> web.StreamResponse:
+        """The HTTP server's handler of the sockets' path. Requests come here that open none, and
+        those of connections that have carried other requests before."""
+        key, transport = websocket.key_of(request.headers), request.transport
+        if key is None or transport is None:
+            raise web.HTTPBadRequest(text="this opens no WebSocket of RFC 6455")
+        http = request.protocol
+        http.transport = None
+        self.open(transport, key, b"")
+        http.connection_lost(None)  # the HTTP server forgets it
+        raise asyncio.CancelledError
 
-    def unsent(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-    def end(self) -> None:
-        """Close the TCP connection, without another word."""
-        if self._transport is not None:
-            self._transport.close()
+class Socket(asyncio.Protocol):
+    """One WebSocket."""
 
-    def ended(self) -> None:
-        """The socket is closed: nothing is waited for."""
+    # There are many of these, most of them idle.
+    __slots__ = (
+        "_closed",
+        "_deaf",
+        "_ended",
+        "_giving_up",
+        "_part",
+        "_paused",
+        "_quiet",
+        "_reader",
+        "_said_goodbye",
+        "_sockets",
+        "_transport",
+        "connection",
+    )
+
+    def __init__(self, sockets: Sockets, transport: asyncio.Transport) -> None:
+        self._sockets = sockets
+        self._transport = transport
+        self._reader = websocket.MessageReader()
+        self._paused = False
+        self._closed = False
+        """A close frame has been written: nothing may follow it."""
+        self._deaf = False
+        """Whatever comes now is thrown away."""
+        self._said_goodbye = False
+        self._ended = False
+        self._quiet = False
+        """Nothing has come since the last ping."""
+        self._giving_up: asyncio.TimerHandle | None = None
+        self._part = sockets.heartbeats.add(self)
+        self.connection: Connection
+
+    # What the device does
+
+    def data_received(self, data: bytes) -> None:
+        self._quiet = False
+        if self._deaf:
+            return
+        self._reader.feed(data)
+        if self._paused:
+            self._transport.pause_reading()
+        else:
+            self._read()
+
+    def eof_received(self) -> bool:
+        """The connection stays open until its turn: closing it is half of the work."""
+        self._leave()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._deaf = self._closed = True
+        self._leave()
+
+    def _read(self) -> None:
+        try:
+            while not (self._paused or self._deaf):
+                message = self._reader.next()
+                if message is None:
+                    return
+                self._take(*message)
+        except websocket.Violation as broken:
+            # What follows is read on, or the kernel would reset the connection, and the device
+            # would not learn the code.
+            self._deaf = True
+            self._reader = websocket.MessageReader()
+            self._close(broken.code, "")
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == websocket.TEXT:
+            self.connection.receive(payload)
+        elif kind == websocket.BINARY:
+            self.connection.close(Close.NOT_TEXT)
+        elif kind == websocket.PING:
+            if not self._closed:
+                self._transport.write(websocket.pong_frame(payload))
+        elif kind == websocket.CLOSE:
+            self._deaf = True
+            self._said_goodbye = self.connection.closing is None
+            if not self._closed:
+                self._closed = True
+                self._transport.write(websocket.close_frame(websocket.NORMAL, ""))
+            self._leave()
+
+    def _leave(self) -> None:
+        """Nothing more comes of it: it ends when it is its turn."""
+        if not self._ended:
+            self._sockets.exit.put(self, self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._deaf = self._closed = True
+        self._sockets.heartbeats.remove(self, self._part)
         if self._giving_up is not None:
             self._giving_up.cancel()
+            self._giving_up = None
+        if self.unsent():
+            self._give_up_soon()
+        self._transport.close()
+        self.connection.ended(self._said_goodbye)
 
+    # `Transport`
 
-def _text_header(length: int) -> bytes:
-    """The header of one final, unmasked WebSocket text frame."""
-    if length < 126:
-        return bytes((0x81, length))
-    if length < 65536:
-        return struct.pack("!BBH", 0x81, 126, length)
-    return struct.pack("!BBQ", 0x81, 127, length)
+    def write(self, frames: Sequence[bytes]) -> None:
+        if not self._closed:
+            self._transport.write(websocket.text_frame(join_frames(frames)))
+
+    def close(self, code: Close, reason: str) -> None:
+        self._close(code.number, reason)
+
+    def abort(self) -> None:
+        self._closed = True
+        self._transport.abort()
+
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+            asyncio.get_running_loop().call_soon(self._read)
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._transport.write(websocket.close_frame(code, reason))
+        self._give_up_soon()
+        self.resume()  # to read the device's answer
+
+    def _give_up_soon(self) -> None:
+        self._giving_up = asyncio.get_running_loop().call_later(
+            _CLOSE_SECONDS, self._transport.abort
+        )
+
+    # `Beating`
+
+    def ping(self) -> None:
+        if not self._closed:
+            self._quiet = True
+            self._transport.write(websocket.PING_FRAME)
+
+    def look(self) -> None:
+        if self._quiet:
+            self._transport.abort()

@@ -65,6 +65,8 @@ class Device:
         self.waiting_bytes = 0
         self.aborted = False
         self._vanished = False
+        self._reading = asyncio.Event()
+        self._reading.set()
         self.connection: Connection
 
     def write(self, frames: Sequence[bytes]) -> None:
@@ -89,6 +91,12 @@ class Device:
     def unsent(self) -> int:
         return self.waiting_bytes
 
+    def pause(self) -> None:
+        self._reading.clear()
+
+    def resume(self) -> None:
+        self._reading.set()
+
     @property
     def frames(self) -> list[dict[str, Any]]:
         return [frame for message in self.messages for frame in message]
@@ -97,7 +105,8 @@ class Device:
         return [frame for frame in self.frames if frame["t"] == kind]
 
     async def send(self, *frames: Mapping[str, Any]) -> None:
-        await self.connection.receive("\n".join(map(json.dumps, frames)).encode())
+        self.connection.receive("\n".join(map(json.dumps, frames)).encode())
+        await self._reading.wait()
 
 
 class NoWorkers:

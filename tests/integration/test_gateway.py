@@ -111,6 +111,28 @@ async def test_the_same_device_again_replaces_the_older(
     assert (await newer.ask({"t": "ping", "id": 1}))["t"] == "pong"
 
 
+async def test_a_connection_that_has_carried_other_requests_becomes_a_socket(
+    http: aiohttp.ClientSession, stack: Stack
+) -> None:
+    """As of a client that logs in over HTTP and keeps the connection."""
+    url = stack.gateway_urls[0]
+    async with aiohttp.TCPConnector(limit=1) as one, aiohttp.ClientSession(connector=one) as own:
+        for _ in range(2):
+            async with own.get(f"{url}/ready") as answer:
+                assert answer.status == 200
+                await answer.read()
+        kept = next(iter(one._conns.values()))[0][0].transport
+        async with own.get(f"{url}/v1/socket") as refused:
+            assert refused.status == 400
+            await refused.read()
+        device = await welcomed(own, stack, "kept-alive")
+        assert device.socket._response.connection.transport is kept  # type: ignore[union-attr]
+        for id_ in range(3):
+            assert await device.ask({"t": "ping", "id": id_}) == {"t": "pong", "id": id_}
+        await device.socket.close()
+    assert "Traceback" not in stack.log("gateway-1")
+
+
 async def test_refusals_use_up_their_ordinal_through_the_log(
     http: aiohttp.ClientSession, stack: Stack
 ) -> None:

@@ -15,6 +15,11 @@ from tests.harness.fake_gateway import eventually
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
+UPGRADE = (
+    b"GET /v1/socket HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
 _LONG = 3600.0
 """Seconds: a pacer's next turn comes when the test says so."""
 
@@ -46,6 +51,15 @@ class Served(asyncio.Protocol):
         self.gone.append(self._place)
 
 
+opened: list[tuple[str, bytes]] = []
+
+
+def open_socket(transport: asyncio.Transport, key: str, received: bytes) -> None:
+    """Stands for the WebSockets."""
+    opened.append((key, received))
+    transport.close()
+
+
 @pytest.fixture
 def requests() -> list[bytes]:
     """What was served, in order."""
@@ -63,7 +77,7 @@ async def come(
     admission: AdmissionControl, requests: list[bytes]
 ) -> AsyncIterator[Callable[[], "asyncio.Future[Streams]"]]:
     listening = await admission.bind("127.0.0.1", 0)
-    await admission.serve(listening, Served)
+    await admission.serve(listening, Served, open_socket)
     port = listening.sockets[0].getsockname()[1]
     writers: list[asyncio.StreamWriter] = []
 
@@ -117,6 +131,19 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
     writer.write(bytes(2 * MAX_REQUEST_BYTES))
     await eventually(lambda: len(requests[1]) == 3 * MAX_REQUEST_BYTES)
     assert len(requests) == 2
+
+
+async def test_who_opens_a_websocket_does_not_reach_the_http_server(
+    come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    opened.clear()
+    reader, writer = await come()
+    writer.write(UPGRADE + b"more")
+    assert await reader.read() == b""
+    assert (opened, requests) == ([("dGhlIHNhbXBsZSBub25jZQ==", b"more")], [])
+    (await come())[1].write(UPGRADE.replace(b"Upgrade: websocket\r\n", b""))
+    await eventually(lambda: len(requests) == 1)
+    assert len(opened) == 1
 
 
 async def test_who_goes_away_leaves_the_queue(
