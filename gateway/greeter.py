@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
-from gateway.edge.pacer import Pacer
+from gateway.edge.pacer import Pace, Pacer
 from gateway.log_throttle import LogThrottle
 from gateway.node_urls import NodeUrls
 from gateway.presence.announcer import PresenceAnnouncer
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 MAX_ARRIVING = 500
 """Connections that are not welcomed yet; more are told to come again."""
-_GREETED = 5
+_GREETED = Pace(8, 0.25, 50)
 """The node starts to answer so many hellos within 4 ms; more wait."""
 
 

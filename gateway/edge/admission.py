@@ -12,16 +12,16 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from gateway.edge.pacer import Pacer
+from gateway.edge.pacer import Pace, Pacer
 from gateway.edge.unavailable import come_again
 from gateway.edge.websocket import opening_key
 
 MAX_WAITING = 5_000
 """Connections whose requests wait for their turn; more are told to come again."""
-LET_IN = 5
-"""Connections that are let in within 4 ms, at most: 1,250 in a second."""
-LET_OUT = 10
-"""Connections that are let out within 4 ms, at most."""
+_LET_IN = Pace(8, 0.25, 50)
+"""Connections that are let in within 4 ms."""
+_LET_OUT = Pace(10, 2, 100)
+"""Connections that are let out within 4 ms."""
 MAX_REQUEST_BYTES = 16 * 1024
 """Of a connection that waits, besides what its last read has brought. A connection that sends more
 is told to come again, too."""
@@ -41,8 +41,8 @@ class AdmissionControl:
     """Use it inside a running loop: `bind`, then `serve`."""
 
     def __init__(self) -> None:
-        self.entry = Pacer(LET_IN, gives_way=True)
-        self.exit = Pacer(LET_OUT)
+        self.entry = Pacer(_LET_IN)
+        self.exit = Pacer(_LET_OUT)
         self.turned_away = 0
         self._make_protocol: Callable[[], asyncio.Protocol]
         self._open_socket: OpenSocket

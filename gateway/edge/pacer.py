@@ -7,31 +7,49 @@ the turn to end.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 SECONDS = 0.004
-_LATE = 1.0
-"""A fraction of `seconds`. A timer later than that means that the loop or machine is busy."""
-_SLOWEST = 1 / 16
-"""A fraction of `most`: the slowest pace."""
-_STEPS = 128
-"""So many timers that fire on time would raise the pace from 0 to `most`."""
+"""Between two turns of a pacer."""
+LATE_SECONDS = 0.004
+"""A timer later than that means that the loop or the machine is busy."""
+_FASTER, _SLOWER = 1.05, 0.7
+"""What the pace is multiplied with after a turn that came in time, or late."""
+
+
+class Pace(NamedTuple):
+    """How many pieces of work begin in one turn, after a rest, at least and at most. Below 1, a
+    turn comes later."""
+
+    first: float
+    least: float
+    most: float
+
+    def after(self, pace: float, late: float) -> float:
+        """The next pace, if a turn came `late` seconds after it was due."""
+        if late <= LATE_SECONDS:
+            return min(self.most, pace * _FASTER)
+        return max(self.least, pace * _SLOWER)
+
+
+def always(count: int) -> Pace:
+    """A pace that does not change."""
+    return Pace(count, count, count)
 
 
 class Pacer:
-    """Starts at most `most` pieces of work within `seconds`, the first of them at once. Use it
-    inside a running loop.
+    """Starts pieces of work in turns, each `seconds` after the one before, the first of them at
+    once. Use it inside a running loop.
 
-    If it `gives_way`, its pace is halved when the loop is late, and grows slowly when it is not.
-    Accepting a device also loads Kafka and the workers. If they share the machine, the loop gets
-    late, and the pacer slows down.
+    Work that a device causes is done here, in Kafka, in Redis and in workers. If they share the
+    machine, the loop gets late, and the pace goes down; what the machine can do is found by trying.
     """
 
-    def __init__(self, most: int, seconds: float = SECONDS, gives_way: bool = False) -> None:
-        self._most = most
+    def __init__(self, pace: Pace, seconds: float = SECONDS) -> None:
+        self._limits = pace
         self._seconds = seconds
-        self._left = most
-        self._gives_way = gives_way
-        self._pace = float(most)
+        self._pace = pace.first
+        self._left = int(pace.first)
         self._waiting: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -66,7 +84,7 @@ class Pacer:
             raise
 
     def _go(self) -> None:
-        if self._timer is None and (self._waiting or self._left < self._most):
+        if self._timer is None:
             loop, seconds = asyncio.get_running_loop(), self._seconds / min(1.0, self._pace)
             self._due = loop.time() + seconds  # uvloop's timers do not tell when they are due
             self._timer = loop.call_later(seconds, self._again)
@@ -76,11 +94,12 @@ class Pacer:
             begin()
 
     def _again(self) -> None:
-        late = asyncio.get_running_loop().time() - self._due
         self._timer = None
-        if self._gives_way and late > _LATE * self._seconds:
-            self._pace = max(self._most * _SLOWEST, self._pace / 2)
+        if self._waiting:
+            late = asyncio.get_running_loop().time() - self._due
+            self._pace = self._limits.after(self._pace, late)
         else:
-            self._pace = min(self._most, self._pace + self._most / _STEPS)
+            self._pace = self._limits.first
         self._left = max(1, int(self._pace))
-        self._go()
+        if self._waiting:
+            self._go()

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import traceback
 
-from gateway.edge.pacer import Pacer
+from gateway.edge.pacer import Pacer, always
 from gateway.log_throttle import LogThrottle
 from gateway.presence.subscriptions import PresenceSubscriptions, Watcher
 from gateway.queries.conversations import ConversationQueries
@@ -38,7 +38,7 @@ class QuestionAnswerer:
         self._history = history
         self._marks = marks
         self._subscriptions = subscriptions
-        self._pacer = Pacer(_BEGUN)
+        self._pacer = Pacer(always(_BEGUN))
         self._unanswered = LogThrottle(log.info)
         self._failed = LogThrottle(log.error)
 

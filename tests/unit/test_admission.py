@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from gateway.edge.admission import MAX_REQUEST_BYTES, MAX_WAITING, AdmissionControl
-from gateway.edge.pacer import Pacer
+from gateway.edge.pacer import Pacer, always
 from schemas.codes import Code
 from tests.harness.fake_gateway import eventually
 
@@ -98,7 +98,7 @@ async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(2, _LONG)
+    admission.entry = Pacer(always(2), _LONG)
     writers = [(await come())[1] for _ in range(7)]
     for number, place in enumerate((3, 6, 0, 5, 1, 4, 2), 1):
         writers[place].write(b"%d\r\n\r\n" % place)
@@ -114,7 +114,7 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(1, _LONG)
+    admission.entry = Pacer(always(1), _LONG)
     (await come())[1].write(b"first\r\n\r\n")
     await eventually(lambda: requests == [b"first\r\n\r\n"])
     _, writer = await come()
@@ -151,7 +151,7 @@ async def test_who_goes_away_leaves_the_queue(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(1, _LONG)
+    admission.entry = Pacer(always(1), _LONG)
     writers = [(await come())[1] for _ in range(4)]
     for place, writer in enumerate(writers):
         writer.write(b"%d\r\n\r\n" % place)
@@ -171,7 +171,7 @@ async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goe
 ) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], 4 * MAX_WAITING), limit[1]))
-    admission.entry = Pacer(0)  # it is nobody's turn
+    admission.entry = Pacer(always(0))  # it is nobody's turn
     waiting = []
     for _ in range(MAX_WAITING):
         waiting.append((await come())[1])
@@ -216,7 +216,7 @@ async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_bef
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry, admission.exit = Pacer(7), Pacer(2, _LONG)
+    admission.entry, admission.exit = Pacer(always(7)), Pacer(always(2), _LONG)
     guests = [await come() for _ in range(7)]
     for place, (_, writer) in enumerate(guests):
         writer.write(b"%d\r\n\r\n" % place)
@@ -247,7 +247,7 @@ async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.exit = Pacer(1, _LONG)
+    admission.exit = Pacer(always(1), _LONG)
     for number in (1, 2):
         _, writer = await come()
         writer.write(b"GET /\r\n\r\n")

@@ -6,7 +6,7 @@ import time
 import pytest
 import uvloop
 
-from gateway.edge.pacer import Pacer
+from gateway.edge.pacer import LATE_SECONDS, Pace, Pacer, always
 from simulation.loop import Process, VirtualLoop
 
 SOON = 0.02
@@ -24,7 +24,7 @@ def pace(pacer: Pacer, count: int, begun: list[int]) -> None:
 
 
 def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
-    loop, pacer, begun = VirtualLoop(), Pacer(3, SOON), list[int]()
+    loop, pacer, begun = VirtualLoop(), Pacer(always(3), SOON), list[int]()
     loop.do(pace, pacer, 8, begun)
     assert (begun, len(pacer)) == ([0, 1, 2], 5)
     pacer.leave(4)
@@ -36,7 +36,7 @@ def test_a_few_begin_at_once_and_the_others_in_order_a_few_at_a_time() -> None:
 
 
 def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
-    loop, pacer, begun = VirtualLoop(), Pacer(2, SOON), list[int]()
+    loop, pacer, begun = VirtualLoop(), Pacer(always(2), SOON), list[int]()
     for round_ in range(3):
         loop.do(pace, pacer, 2, begun)
         assert len(begun) == 2 * round_ + 2
@@ -44,7 +44,7 @@ def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
 
 
 async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
-    pacer = Pacer(1, SOON)
+    pacer = Pacer(always(1), SOON)
     await pacer.wait()
     waiting = [asyncio.create_task(pacer.wait()) for _ in range(3)]
     await asyncio.sleep(0)
@@ -59,7 +59,7 @@ async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
 
 async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
     """It leaves a loop turn after its cancellation, and the others' turn comes in between."""
-    pacer = Pacer(1, SOON)
+    pacer = Pacer(always(1), SOON)
     await pacer.wait()
     waiting = [asyncio.create_task(pacer.wait()) for _ in range(2)]
     await asyncio.sleep(0)
@@ -71,17 +71,34 @@ async def test_who_is_cancelled_when_its_turn_comes_stops_nobody() -> None:
         await waiting[0]
 
 
-@pytest.mark.parametrize("gives_way", [True, False])
-def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_again_when_it_is_not(
-    gives_way: bool,
-) -> None:
-    loop, pacer, begun = VirtualLoop(), Pacer(8, SOON, gives_way), list[int]()
+def test_the_pace_grows_slowly_while_turns_come_in_time_and_falls_quickly_when_they_do_not() -> (
+    None
+):
+    limits, pace = Pace(8, 0.25, 50), 8.0
+    turns = 0
+    while pace < 16:
+        pace, turns = limits.after(pace, LATE_SECONDS), turns + 1
+    assert 10 <= turns <= 20
+    for _ in range(100):
+        pace = limits.after(pace, 0)
+    assert pace == limits.most
+    late = limits.after(pace, 2 * LATE_SECONDS)
+    assert late < 0.75 * pace
+    for _ in range(100):
+        late = limits.after(late, 1)
+    assert late == limits.least
+    assert always(3).after(3, 1) == always(3).after(3, 0) == 3
+
+
+def test_one_begins_fewer_while_the_loop_is_late_and_as_many_as_it_can_when_it_is_not() -> None:
+    loop, begun = VirtualLoop(), list[int]()
+    pacer = Pacer(Pace(8, 0.5, 12), SOON)
     process = Process("the node", loop)
 
-    def rounds(late: bool) -> list[int]:
+    def rounds(count: int, late: bool) -> list[int]:
         """How many begin at a time. Late: the loop stands still when the timer is due."""
         sizes: list[int] = []
-        loop.do(process.call, pace, pacer, 32, begun)
+        loop.do(process.call, pace, pacer, count, begun)
         while len(pacer):
             before = len(begun)
             if late:
@@ -94,15 +111,14 @@ def test_one_that_gives_way_begins_fewer_while_the_loop_is_late_and_more_again_w
         loop.advance(SOON * 100)
         return sizes
 
-    assert rounds(late=True) == ([4, 2, *[1] * 18] if gives_way else [8, 8, 8])
-    for _ in range(100):
-        sizes = rounds(late=False)
-    assert sizes == [8, 8, 8]
+    assert rounds(20, late=True) == [5, 3, 2, 1, 1]
+    assert rounds(100, late=False) == [8, 8, 9, 9, 10, 10, 11, 11, 12, 4]
+    assert rounds(10, late=False) == [2], "after a rest it begins as at first"
 
 
 def test_on_the_gateways_loop_everybody_has_a_turn_however_late_it_is() -> None:
     async def come() -> list[int]:
-        pacer, begun = Pacer(5, gives_way=True), list[int]()
+        pacer, begun = Pacer(Pace(5, 0.3, 5)), list[int]()
         for number in range(100):
             pacer.put(number, lambda number=number: begun.append(number))  # type: ignore[misc]
             await asyncio.sleep(0)

@@ -1,0 +1,137 @@
+"""WebSockets on real TCP connections, to a node whose ports are in memory."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from gateway.edge.pacer import Pacer, always
+from gateway.edge.socket import Sockets
+from gateway.edge.tokens import issue
+from gateway.edge.websocket import opening_key
+from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
+from schemas.ids import user_id
+from tests.harness.fake_gateway import eventually
+from tests.harness.memory_node import SECRET, MemoryNode, World
+from tests.harness.raw_socket import PING, RawSocket, raw_frame
+
+HEARTBEAT = 0.4
+Connect = Callable[..., Awaitable[RawSocket]]
+
+
+class _Front(asyncio.Protocol):
+    """Brings a connection to the sockets without admission."""
+
+    def __init__(self, sockets: Sockets, made: list[asyncio.Transport]) -> None:
+        self._sockets = sockets
+        self._made = made
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._made.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        head, _, rest = data.partition(b"\r\n\r\n")
+        key = opening_key(head)
+        assert key is not None
+        self._sockets.open(self._made[-1], key, rest)
+
+
+@pytest.fixture
+async def node() -> MemoryNode:
+    node = World().node()
+    await node.start()
+    return node
+
+
+@pytest.fixture
+def transports() -> list[asyncio.Transport]:
+    """The node's ends, in order."""
+    return []
+
+
+@pytest.fixture
+async def connect(node: MemoryNode, transports: list[asyncio.Transport]) -> AsyncIterator[Connect]:
+    sockets = Sockets(node.node, Pacer(always(100)), HEARTBEAT)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Front(sockets, transports), "127.0.0.1", 0
+    )
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with AsyncExitStack() as exits:
+
+        async def connect(**how: bool) -> RawSocket:
+            socket = await RawSocket.connect(url, **how)
+            exits.push_async_callback(socket.close)
+            return socket
+
+        yield connect
+    server.close()
+    await node.node.stop()
+
+
+def hello(node: MemoryNode, user: str) -> bytes:
+    token = issue(user_id(user), SECRET, node.now() / 1000)
+    return json.dumps(
+        {"t": "hello", "id": 1, "version": 1, "token": token, "device": "phone"}
+    ).encode()
+
+
+async def test_who_does_not_answer_pings_is_ended_and_who_does_stays(
+    node: MemoryNode, connect: Connect
+) -> None:
+    alive, silent = await connect(), await connect(reads=False)
+    for user, socket in (("alice", alive), ("bob", silent)):
+        await socket.send(hello(node, user))
+    registry = node.node.parts.registry
+    await eventually(lambda: len(registry) == 2)
+    await asyncio.sleep(HEARTBEAT * 2)
+    assert [connection.user for connection in registry] == ["alice"]
+    await alive.send(b'{"t":"ping","id":2}')
+    await alive.until(b'"id":2')
+    assert not alive.closed.is_set()
+
+
+async def test_what_comes_while_the_hello_waits_is_held_back_and_bounded(
+    node: MemoryNode, connect: Connect, transports: list[asyncio.Transport]
+) -> None:
+    greeter = node.node.parts.greeter
+    greeter._hellos = Pacer(always(1), 3600.0)
+    first, second = await connect(), await connect()
+    await first.send(hello(node, "alice"))
+    await first.until(b'"welcome"')
+    await second.send(hello(node, "bob"))
+    await eventually(lambda: len(greeter._hellos) == 1)
+    await second.send_raw(raw_frame(b"early", PING))
+    await asyncio.sleep(0.05)
+    assert (second.received, second.pongs) == ([], [])
+    flooding = asyncio.create_task(
+        second.send_raw(raw_frame(bytes(MAX_SOCKET_MESSAGE_BYTES), PING, final=False) * 40)
+    )
+    await asyncio.sleep(0.1)
+    assert not flooding.done()
+    assert not transports[1].is_reading()
+    flooding.cancel()
+    assert greeter._hellos._timer is not None
+    greeter._hellos._timer.cancel()
+    greeter._hellos._again()
+    await second.until(b'"welcome"')
+    assert second.pongs == [b"early"]
+    await eventually(second.closed.is_set)
+    assert second.code == 1002, "a ping in fragments"
+
+
+async def test_who_goes_while_its_hello_waits_is_not_greeted(
+    node: MemoryNode, connect: Connect
+) -> None:
+    greeter = node.node.parts.greeter
+    greeter._hellos = Pacer(always(1), 3600.0)
+    for user in ("alice", "bob"):
+        socket = await connect()
+        await socket.send(hello(node, user))
+    await eventually(lambda: len(greeter._hellos) == 1)
+    await socket.close()
+    await eventually(lambda: len(greeter._hellos) == 0)
+    assert greeter.arriving == 0
+    assert [connection.user for connection in node.node.parts.registry] == ["alice"]
