@@ -11,6 +11,7 @@ import re
 import socket
 import struct
 import time
+from collections.abc import Iterable, Mapping
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -71,7 +72,8 @@ class Hops:
         self._pipe.send("stop")
         packets: list[Packet] = self._pipe.recv()
         self._reader.join()
-        self.moments = _moments(packets, self._stack, self._mark)
+        owners = owners_of_ports(self._stack.pids)
+        self.moments = moments_of(packets, self._stack.base_port, owners, self._mark)
 
 
 def _read(base_port: int, pipe: Connection) -> None:
@@ -101,9 +103,12 @@ def _read(base_port: int, pipe: Connection) -> None:
     pipe.send([Packet(*packet) for packet in found])
 
 
-def _moments(packets: list[Packet], stack: System, mark: str) -> dict[bytes, list[float | None]]:
-    gateway, kafka, redis = stack.base_port, stack.base_port + 8, stack.base_port + 10
-    owners = owners_of_ports(stack.pids)
+def moments_of(
+    packets: Iterable[Packet], base_port: int, owners: Mapping[int, str], mark: str
+) -> dict[bytes, list[float | None]]:
+    """What `Hops.moments` holds. `owners`: port that a part's connection has on its own side → the
+    part."""
+    gateway, kafka, redis = base_port, base_port + 8, base_port + 10
     raw = re.compile(re.escape(bytes.fromhex(mark)) + b".{12}", re.DOTALL)
     coded = re.compile(b'"key":"(' + mark.encode() + b'[0-9a-f]{24})"')
     shown = re.compile(b'"t":"message"[^\\n]*?"key":"(' + mark.encode() + b'[0-9a-f]{24})"')
