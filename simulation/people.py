@@ -117,7 +117,7 @@ class App:
             new_id=lambda: f"{self._chance.getrandbits(128):032x}",
         )
         self._begun = client.device.begun
-        if not self._begun:  # nothing was kept
+        if not self._storage.load().log:  # nothing was kept
             self.shown, self.history, self.claims = {}, {}, {}
         self.client = client
         async with client:

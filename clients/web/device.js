@@ -21,9 +21,9 @@ import { WatchList } from "./watchlist.js";
 const TYPING = 3000; // from one `typing` frame of a conversation to the next
 
 export class Device {
-  // stored: { outbox, lanes, sends, log, shown, received, read } of an earlier life; jitter() from
-  // [0, 1); newId() gives 32 random hex digits; recent: how many messages of before the device
-  // began are shown
+  // stored: { outbox, lanes, sends, log, begun, shown, received, read } of an earlier life;
+  // jitter() from [0, 1); newId() gives 32 random hex digits; recent: how many messages of before
+  // the device began are shown
   constructor(user, stored, { jitter, newId, recent = 0 }) {
     let questions = 1;
     const nextId = () => ++questions;

@@ -8,10 +8,10 @@ import { Timelines } from "./timelines.js";
 const UNSHOWN = 1000; // messages that nobody has seen yet: with so many, no pages are asked for, and pushes are forgotten
 
 export class Inbox {
-  // stored: { log, shown, received, read } of an earlier life
+  // stored: { log, begun, shown, received, read } of an earlier life
   constructor(user, stored, { jitter, nextId, recent = 0 }) {
     this.log = stored.log ?? "";
-    this.timelines = new Timelines(this.log ? stored.shown : null, recent);
+    this.timelines = new Timelines(stored.shown, stored.begun, recent);
     this.catchUp = new CatchUp(this.timelines, jitter, nextId);
     this.marks = new Marks(jitter, nextId, stored.received, stored.read);
     this.marks.user = user;

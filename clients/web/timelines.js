@@ -19,14 +19,14 @@ class Timeline {
 }
 
 export class Timelines {
-  // shown: conversation → cursor, of a device that goes on; null for one that begins
-  constructor(shown, recent = 0) {
-    this.lines = new Map(Object.entries(shown ?? {}).map(([name, cursor]) => [name, new Timeline(cursor)]));
+  // shown: conversation → cursor, of a device that goes on; begun: it had its first heads before
+  constructor(shown = {}, begun = false, recent = 0) {
+    this.lines = new Map(Object.entries(shown).map(([name, cursor]) => [name, new Timeline(cursor)]));
     this.recent = recent;
     this.behind = new Set(); // conversations known to go on after their cursor
     this.floors = new Map(); // by the first heads: what counts as shown of conversations of which nothing was shown
     this.buffered = 0;
-    this.begun = shown !== null; // the first heads have all come
+    this.begun = begun; // the first heads have all come
   }
 
   // conversation → last seq shown, or that counts as shown.

@@ -22,7 +22,7 @@ from schemas.codes import Code
 from schemas.frames import Heads, History, Marks, Read, Received, Sync
 from tests.harness.fake_gateway import FakeGateway, Line, eventually, sent
 from tests.harness.virtual import virtual_time
-from tests.sdk.devices import A, B, C, client, message, watched
+from tests.sdk.devices import A, B, C, client, message, seqs, watched
 
 
 async def never_welcomes(line: Line) -> None:
@@ -190,6 +190,21 @@ async def test_a_device_goes_on_where_it_was(tmp_path: Path) -> None:
     counts[B] = 3
     assert await shown(Server(counts), tmp_path) == [(B, 3)]
     assert await shown(Server(counts), tmp_path) == []
+
+
+@virtual_time
+async def test_a_device_that_ends_before_its_first_heads_goes_on_after_what_it_has_shown(
+    tmp_path: Path,
+) -> None:
+    async def script(line: Line) -> None:
+        await line.welcome(log="log")
+        line.say(message(7))
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, watched(client(gateway, tmp_path)) as events:
+        await eventually(lambda: seqs(events) == [7])
+    assert await shown(Server({A: 9, B: 2}), tmp_path) == [(A, 8), (A, 9)]
+    assert await shown(Server({A: 9, B: 3}), tmp_path) == [(B, 3)]
 
 
 @virtual_time

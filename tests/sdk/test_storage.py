@@ -15,7 +15,7 @@ from messenger_sdk.storage import (
     Finished,
     LaneChanged,
     LogBegun,
-    LogForgotten,
+    LogMet,
     Numbered,
     Owned,
     ReadUpTo,
@@ -76,19 +76,22 @@ async def test_sends_are_loaded_as_they_were_saved(reopen: Reopen) -> None:
     )
 
 
-async def test_notes_never_go_back_and_count_from_the_beginning_of_the_log(reopen: Reopen) -> None:
+async def test_notes_never_go_back_and_count_in_their_log(reopen: Reopen) -> None:
     storage = reopen()
-    storage.note([ShownUpTo(A, 3, own=False)])
+    storage.note([LogMet("log"), ShownUpTo(A, 3, own=False)])
     storage = reopen()
-    assert storage.load() == Stored("", "", [], [])
-    storage.note([LogBegun("log", {A: 2, B: 2}), ShownUpTo(A, 4, own=True)])
+    assert storage.load() == Stored("", "", [], [], "log", {A: 3}, {A: 3}, {})
+    storage.note([LogBegun({A: 2, B: 2}), ShownUpTo(A, 4, own=True)])
     storage.note([ShownUpTo(B, 1, own=False), ShownUpTo(B, 2, own=True), ReadUpTo(A, 1)])
     storage = reopen()
-    assert storage.load() == Stored("", "", [], [], "log", {A: 4, B: 2}, {A: 3, B: 1}, {A: 4, B: 2})
-    storage.note([LogForgotten()])
+    assert storage.load() == Stored(
+        "", "", [], [], "log", {A: 4, B: 2}, {A: 3, B: 1}, {A: 4, B: 2}, True
+    )
+    storage.note([LogMet("another")])
     storage = reopen()
-    storage.note([LogBegun("another", {B: 1})])
-    assert reopen().load() == Stored("", "", [], [], "another", {B: 1}, {}, {})
+    assert storage.load() == Stored("", "", [], [], "another")
+    storage.note([LogBegun({B: 1})])
+    assert reopen().load() == Stored("", "", [], [], "another", {B: 1}, {}, {}, True)
 
 
 def test_one_process_a_folder(tmp_path: Path) -> None:

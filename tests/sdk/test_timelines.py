@@ -47,7 +47,7 @@ def test_a_send_answered_after_the_beginning_that_tells_of_more_leaves_no_hole()
 
 def test_what_was_shown_before_a_restart_is_not_shown_again() -> None:
     """A delivery that is repeated reaches the device after its restart."""
-    lines = Timelines({A: 3})
+    lines = Timelines({A: 3}, begun=True)
     assert [lines.accept(message(seq)) for seq in (1, 3)] == [[], []]
     assert [shown.message.seq for shown in lines.accept(message(4))] == [4]
     assert (lines.cursors(), lines.floors(), lines.behind()) == ({A: 4}, {A: 3}, [])

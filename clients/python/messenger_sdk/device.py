@@ -21,7 +21,7 @@ from messenger_sdk.events import Ended, Event, MarksChanged, MessageReceived, Ty
 from messenger_sdk.history import AT_ONCE, History
 from messenger_sdk.inbox import Inbox
 from messenger_sdk.sends import Sends
-from messenger_sdk.storage import Change, LogForgotten, Note, Owned, SavedSend, Stored
+from messenger_sdk.storage import Change, LogMet, Note, Owned, SavedSend, Stored
 from messenger_sdk.watch_list import WatchList
 from schemas import frames
 
@@ -224,10 +224,12 @@ class Device:
         if not self.user:
             self._changes.append(Owned(frame.user))
         self.user = self._sends.user = frame.user
-        if self._inbox.log and self._inbox.log != frame.log:
-            self._inbox = self._new_inbox(_NOTHING)
-            self._notes.append(LogForgotten())
-        self._inbox.log, self._inbox.marks.user = frame.log, frame.user
+        if self._inbox.log != frame.log:
+            if self._inbox.log:
+                self._inbox = self._new_inbox(_NOTHING)
+            self._inbox.log = frame.log
+            self._notes.append(LogMet(frame.log))
+        self._inbox.marks.user = frame.user
         self.online = True
         self._sends.begin()
         self._history.begin()

@@ -30,7 +30,7 @@ class Inbox:
         note: Callable[[Note], None],
     ) -> None:
         self.log = stored.log
-        self.timelines = Timelines(stored.shown if stored.log else None)
+        self.timelines = Timelines(stored.shown, stored.begun)
         self.catching_up = CatchingUp(self.timelines, jitter, ids)
         self.marks = MarkBook(jitter, ids, stored.received, stored.read)
         self.marks.user = user
@@ -70,7 +70,7 @@ class Inbox:
         self.catching_up.heads(heads, now)
         self.marks.found(heads.heads, now)
         if self.timelines.begun and not begun:
-            self._note(LogBegun(self.log, self.timelines.floors()))
+            self._note(LogBegun(self.timelines.floors()))
         return [marks for conversation in heads.heads for marks in self._marks_of(conversation)]
 
     def gone(self, error: frames.Error, now: float) -> News | None:

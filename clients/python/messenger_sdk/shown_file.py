@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from messenger_sdk.database import Database
-from messenger_sdk.storage import LogBegun, LogForgotten, Note, ShownUpTo, Stored
+from messenger_sdk.storage import LogBegun, LogMet, Note, ShownUpTo, Stored
 
 _TABLES = "shown", "received", "read"
 _SCHEMA = "".join(
@@ -18,6 +18,8 @@ _SHOW, _RECEIVE, _READ = (
     f"INSERT INTO {table} VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"
     for table in _TABLES
 )
+# An older client reads `log` alone: to it, a device without its first heads is new.
+_BEGIN = "INSERT OR REPLACE INTO about SELECT 'log', value FROM about WHERE name = 'met'"
 
 
 class ShownFile:
@@ -30,15 +32,18 @@ class ShownFile:
         self._database.close()
 
     def load(self, stored: Stored) -> Stored:
-        """`stored` with what was shown; unchanged before the first LogBegun."""
-        log = self._database.about("log")
+        """`stored` with what was shown; unchanged before the first LogMet."""
+        begun = self._database.about("log")
+        log = begun or self._database.about("met")
         if not log:
             return stored
         select = self._database.connection.execute
         shown, received, read = (
             dict(select(f"SELECT conversation, seq FROM {table}")) for table in _TABLES
         )
-        return stored._replace(log=log, shown=shown, received=received, read=read)
+        return stored._replace(
+            log=log, shown=shown, received=received, read=read, begun=bool(begun)
+        )
 
     def note(self, notes: Sequence[Note]) -> None:
         """Make notes outlive the process, all or none. It does not wait for the disk. Raises
@@ -49,11 +54,12 @@ class ShownFile:
             for note in notes:
                 if type(note) is LogBegun:
                     self._database.connection.executemany(_SHOW, note.floors.items())
-                    execute("INSERT OR REPLACE INTO about VALUES ('log', ?)", (note.log,))
-                elif type(note) is LogForgotten:
+                    execute(_BEGIN)
+                elif type(note) is LogMet:
                     for table in _TABLES:
                         execute(f"DELETE FROM {table}")
                     execute("DELETE FROM about WHERE name = 'log'")
+                    execute("INSERT OR REPLACE INTO about VALUES ('met', ?)", note)
                 elif type(note) is ShownUpTo:
                     execute(_SHOW, (note.conversation, note.seq))
                     execute(_READ if note.own else _RECEIVE, (note.conversation, note.seq))

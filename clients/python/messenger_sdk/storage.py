@@ -55,16 +55,18 @@ class LaneChanged(NamedTuple):
 Change = Begun | Owned | Added | Numbered | Finished | LaneChanged
 
 
-class LogBegun(NamedTuple):
-    """The device has its first heads of the log with this id. Up to `floors` (conversation → seq)
-    messages are history."""
+class LogMet(NamedTuple):
+    """The server has the log with this id, which the device did not know: nothing of it has been
+    shown."""
 
     log: str
+
+
+class LogBegun(NamedTuple):
+    """The device has its first heads of the log. Up to `floors` (conversation → seq) messages are
+    history."""
+
     floors: Mapping[str, int]
-
-
-class LogForgotten(NamedTuple):
-    """The server has another log: nothing of it has been shown."""
 
 
 class ShownUpTo(NamedTuple):
@@ -82,7 +84,7 @@ class ReadUpTo(NamedTuple):
     seq: int
 
 
-Note = LogBegun | LogForgotten | ShownUpTo | ReadUpTo
+Note = LogMet | LogBegun | ShownUpTo | ReadUpTo
 
 
 class SavedSend(NamedTuple):
@@ -96,8 +98,8 @@ class SavedSend(NamedTuple):
 
 class Stored(NamedTuple):
     """What a device begins with. `user` and `outbox` are empty if it is new; `sends` are in the
-    order they were written. `log` is empty before the first heads; then `shown`, `received` and
-    `read` (conversation → seq) are, too."""
+    order they were written. `log` is empty before the first welcome; then `shown`, `received` and
+    `read` (conversation → seq) are, too. `begun`: the first heads of the log have come."""
 
     user: str = ""
     outbox: str = ""
@@ -107,6 +109,7 @@ class Stored(NamedTuple):
     shown: Mapping[str, int] = {}
     received: Mapping[str, int] = {}
     read: Mapping[str, int] = {}
+    begun: bool = False
 
 
 class Storage(Protocol):
@@ -134,14 +137,15 @@ class MemoryStorage:
         self._lanes: dict[str, LaneChanged] = {}
         self._sends: dict[str, SavedSend] = {}
         self._log = ""
+        self._begun = False
         self._shown: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._read: dict[str, int] = {}
 
     def load(self) -> Stored:
-        log = (self._log, dict(self._shown), dict(self._received), dict(self._read))
         lanes, sends = list(self._lanes.values()), list(self._sends.values())
-        return Stored(self._user, self._outbox, lanes, sends, *(log if self._log else ()))
+        seqs = dict(self._shown), dict(self._received), dict(self._read)
+        return Stored(self._user, self._outbox, lanes, sends, self._log, *seqs, self._begun)
 
     async def save(self, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -161,11 +165,11 @@ class MemoryStorage:
     def note(self, notes: Sequence[Note]) -> None:
         for note in notes:
             if type(note) is LogBegun:
-                self._log = note.log
+                self._begun = True
                 for conversation, seq in note.floors.items():
                     _raise(self._shown, conversation, seq)
-            elif type(note) is LogForgotten:
-                self._log = ""
+            elif type(note) is LogMet:
+                self._log, self._begun = note.log, False
                 for seqs in (self._shown, self._received, self._read):
                     seqs.clear()
             elif type(note) is ShownUpTo:

@@ -44,10 +44,10 @@ class _Timeline:
 
 
 class Timelines:
-    """The timelines of all conversations of a device; `shown` are the cursors of one that goes on
-    after a restart."""
+    """The timelines of all conversations of a device. `shown` are the cursors of one that goes on
+    after a restart; `begun`: it had its first heads before."""
 
-    def __init__(self, shown: Mapping[str, int] | None = None) -> None:
+    def __init__(self, shown: Mapping[str, int] | None = None, begun: bool = False) -> None:
         self._lines = {
             conversation: _Timeline(cursor) for conversation, cursor in (shown or {}).items()
         }
@@ -56,7 +56,7 @@ class Timelines:
         self._floors: dict[str, int] = {}
         """conversation → head that the first heads named: up to it everything counts as shown,
         although nothing was."""
-        self.begun = shown is not None
+        self.begun = begun
         """Whether the first heads have all come."""
 
     def cursors(self) -> dict[str, int]:
