@@ -27,8 +27,9 @@ class NodeChange(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """`changed`: the new states of users. `published`: users that came online or went offline, so
-    their watchers must get it."""
+    """`changed`: the new states of users. `published`: users whose watchers must get it. They came
+    online or went offline, or a node said again that they are online: an owner before may have told
+    some of the watchers that the node is dead, and could not keep that."""
 
     changed: dict[str, PresenceState]
     published: set[str]
@@ -95,7 +96,7 @@ def _set(
         SCHEMA_VERSION, before.user, tuple(sorted(nodes)), last_seen, topic, offset
     )
     outcome.changed[before.user] = state
-    if state.online != before.online:
+    if state.online != before.online or (state.online and state.nodes == before.nodes):
         outcome.published.add(before.user)
 
 

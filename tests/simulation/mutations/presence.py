@@ -3,9 +3,12 @@
 import random
 from typing import Any
 
+import agents.presence.partition
 from agents.presence.partition import PresencePartition
+from agents.rules.presence import Outcome, fold_presence
 from gateway.presence.announcer import PresenceAnnouncer
-from schemas.topics import PRESENCE_SUBMITTED
+from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED
+from simulation.faults import TOPICS
 from simulation.history import Step
 from streams.stage import Stage
 from tests.simulation.mutations.mutation import Mutation
@@ -32,6 +35,27 @@ async def _forgets_what_was_told(self: Any, outcome: Any) -> None:
         await _deliver_and_keep(self, outcome)
     finally:
         self._unkept = {}
+
+
+def _tells_changes_only(known: Any, changes: Any, topic: str, outcome: Outcome) -> None:
+    for change in changes:
+        before = outcome.changed.get(change.change.user) or known.state(change.change.user)
+        told = set(outcome.published)
+        fold_presence(known, [change], topic, outcome)
+        after = outcome.changed.get(change.change.user)
+        if before and after and before.nodes == after.nodes:
+            outcome.published.intersection_update(told)
+
+
+def _half_told(chance: random.Random) -> list[Step]:
+    """A node is silent for so long that its users are offline. The owner of the partition can tell
+    that to one slot alone, and keeps nothing; then the partition goes back to the owner before."""
+    return [
+        *one_app_each(chance),
+        Step(0.3, "lose leader", TOPICS.index(DELIVERIES), 5 * chance.randrange(2) + AWAY_35),
+        Step(0.3, "cut from kafka", 2 + chance.randrange(2), 3 * AWAY_12 + 2),
+        Step(0.3, "pause gateway", chance.randrange(2), AWAY_12),
+    ]
 
 
 def _fact_that_fails(chance: random.Random) -> list[Step]:
@@ -83,6 +107,15 @@ MUTATIONS = [
         [(PresenceAnnouncer, "_renew", _repeats_the_old)],
         {"lose_leader": 20, "close_app": 15, "open_app": 20, "cut_from_kafka": 10},
         opening=_fact_that_fails,
+        tail=0,
+    ),
+    Mutation(
+        "what a node says again is not told",
+        "guard, seed 'kills 1'",
+        "a fact that changes nothing is kept, and nobody hears of it",
+        [(agents.presence.partition, "fold_presence", _tells_changes_only)],
+        {},
+        opening=_half_told,
         tail=0,
     ),
     Mutation(
