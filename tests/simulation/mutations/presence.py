@@ -70,25 +70,30 @@ def _fact_that_fails(chance: random.Random) -> list[Step]:
     ]
 
 
-def _node_paused(chance: random.Random) -> list[Step]:
-    """A node is silent for so long that its users are offline; meanwhile the worker that tells so
-    changes, and then the first one is back."""
+def _node_killed(chance: random.Random) -> list[Step]:
+    """The owner of a partition stands still. A node and an app die; the next owner tells that the
+    app's user is offline. The first owner is back, and then the app, on another node."""
+    app = chance.choice((0, 2, 4))
     return [
         *one_app_each(chance),
         Step(1.0, "pause worker", chance.randrange(2), AWAY_12),
-        Step(chance.uniform(1.1, 2.2), "pause gateway", chance.randrange(2), AWAY_12),
-        Step(15.0, "look around", 0, 0),
+        Step(chance.uniform(1.0, 2.0), "kill gateway", chance.randrange(2), 0),
+        Step(0.0, "kill app", app, 0),
+        Step(chance.uniform(11.5, 15.0), "open app", app, 0),
     ]
 
 
-def _full_disk_and_a_node_paused(chance: random.Random) -> list[Step]:
-    """The same, while no worker can write its tables."""
+def _node_killed_and_full_disk(chance: random.Random) -> list[Step]:
+    """A node and an app die. No worker can write its tables when it tells that the app's user is
+    offline; then the app is back, on another node."""
+    app = chance.choice((0, 2, 4))
     return [
         *one_app_each(chance),
-        Step(1.0, "pause gateway", chance.randrange(2), AWAY_12),
-        Step(chance.uniform(0.3, 2.0), "fill disk", 0, AWAY_12),
+        Step(1.0, "kill gateway", chance.randrange(2), 0),
+        Step(0.0, "kill app", app, 0),
+        Step(4.0, "fill disk", 0, AWAY_12),
         Step(0.0, "fill disk", 1, AWAY_12),
-        Step(15.0, "look around", 0, 0),
+        Step(chance.uniform(4.0, 10.0), "open app", app, 0),
     ]
 
 
@@ -123,29 +128,17 @@ MUTATIONS = [
         "guard, seed 277",
         "a worker that was expelled goes on with the tables that it had",
         [(Stage, "assigned", _keeps_what_it_has)],
-        {
-            "cut_log": 1,
-            "pause_worker": 20,
-            "kill_gateway": 8,
-            "close_app": 8,
-            "open_app": 10,
-            "look_around": 8,
-        },
-        opening=_node_paused,
+        {},
+        opening=_node_killed,
+        tail=0,
     ),
     Mutation(
         "what was told and not kept is forgotten",
         "guard, seed 112",
         "presence folds the next change into what the table has",
         [(PresencePartition, "_deliver_and_keep", _forgets_what_was_told)],
-        {
-            "cut_log": 1,
-            "fill_disk": 12,
-            "pause_gateway": 15,
-            "break_producers": 10,
-            "look_around": 8,
-        },
-        most=100,
-        opening=_full_disk_and_a_node_paused,
+        {},
+        opening=_node_killed_and_full_disk,
+        tail=0,
     ),
 ]
