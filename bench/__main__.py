@@ -77,6 +77,7 @@ def _measure(checkout: Checkout, plan: Plan, wanted: list[str]) -> dict[str, Any
     for name, figures in measure(checkout, plan, wanted):
         results["parts"][name] = figures
         print(f"{time.monotonic() - began:.0f} s: {name} is measured", file=sys.stderr)
+        print(json.dumps(figures), file=sys.stderr, flush=True)
     results["yardstick"].append(_yardstick())
     return results
 

@@ -1,6 +1,7 @@
 """The parts of the benchmark, and the stacks they run on."""
 
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -89,6 +90,10 @@ def _one_partition(plan: Plan, stack: System) -> Figures:
     return _loads(plan, stack, {**loads, _loop(1, 8): Load(None, 8)})
 
 
+def _way(plan: Plan, stack: System) -> Figures:
+    return way.measure(stack, max(10.0, plan.seconds * plan.runs))  # for a slowest hundredth
+
+
 def _logins(plan: Plan, stack: System) -> Figures:
     return combine([logins.measure(stack, plan.some(2_000)) for _ in range(plan.runs)])
 
@@ -132,7 +137,7 @@ PARTS = (
     Part("idle", _USUAL, _idle),
     Part("curve", _USUAL, _curve),
     Part("loops", _USUAL, _loops),
-    Part("way", _USUAL, lambda plan, stack: way.measure(stack, plan.seconds * plan.runs)),
+    Part("way", _USUAL, _way),
     Part("logins", _USUAL, _logins),
     Part("connections", _USUAL, _connections),
     Part("history", _USUAL, _history),
@@ -148,7 +153,8 @@ PARTS = (
 
 def measure(checkout: Checkout, plan: Plan, names: Iterable[str]) -> Iterator[tuple[str, Figures]]:
     """Each named part with its figures, or with {"left_out": the reason} if the checkout cannot do
-    it. Parts of one stack that follow each other share it."""
+    it, or if it failed: the others are measured anyway. Parts of one stack that follow each other
+    share it."""
     parts = [part for part in PARTS if part.name in set(names)]
     while parts:
         stack = parts[0].stack
@@ -156,14 +162,23 @@ def measure(checkout: Checkout, plan: Plan, names: Iterable[str]) -> Iterator[tu
         while stack is not None and parts[together:] and parts[together].stack == stack:
             together += 1
         now, parts = parts[:together], parts[together:]
+        if stack is None:
+            yield now[0].name, _one(now[0], plan, checkout)
+            continue
+        partitions = stack.partitions
         try:
-            if stack is None:
-                yield now[0].name, now[0].measure(plan, checkout)
-                continue
-            with system(checkout, gateways=stack.gateways, partitions=stack.partitions) as running:
+            with system(checkout, gateways=stack.gateways, partitions=partitions) as running:
                 curve.warm(running, plan.warm)
                 for part in now:
-                    yield part.name, part.measure(plan, running)
+                    yield part.name, _one(part, plan, running)
         except NotInCheckout as reason:
             for part in now:
                 yield part.name, {"left_out": str(reason)}
+
+
+def _one(part: Part, plan: Plan, on: Any) -> Figures:
+    try:
+        return part.measure(plan, on)
+    except Exception as error:
+        traceback.print_exc()
+        return {"left_out": f"{type(error).__name__}: {error}"}

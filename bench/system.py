@@ -3,6 +3,7 @@ with a JVM that optimises."""
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 
-_JVM = "-Xmx1g -Xms1g -XX:+UseSerialGC"
+_JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-Xmx1g -Xms1g -XX:+UseSerialGC")
+_PAUSES = "jvm-pauses.log"
+_PAUSE = re.compile(r'^\[([0-9.]+)s\] Safepoint "(\w+)",.* Total: +(\d+) ns', re.MULTILINE)
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
 
 
@@ -90,6 +93,15 @@ class System(NamedTuple):
         """What counts the threads of the parts that run now."""
         return Threads(self.pids, Home(self.home).log_of("kafka"))
 
+    def broker_pauses(self, since: float) -> list[tuple[float, float, str]]:
+        """When the JVM stood still (time.monotonic), for how many seconds, and why."""
+        began = _began(self.pids["kafka"])
+        return [
+            (began + float(ended) - int(ns) / 1e9, int(ns) / 1e9, why)
+            for ended, why, ns in _PAUSE.findall((self.home / _PAUSES).read_text())
+            if began + float(ended) >= since
+        ]
+
     def sequencer(self, worker: int = 0) -> dict[str, Any] | None:
         """The worker's page `/sequencer/`, None while it does not answer."""
         try:
@@ -100,6 +112,12 @@ class System(NamedTuple):
         except (OSError, json.JSONDecodeError):
             return None
         return page
+
+
+def _began(pid: int) -> float:
+    """When a process began (time.monotonic), to a hundredth of a second."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -130,8 +148,8 @@ def system(
             command,
             cwd=checkout.folder,
             env={
-                "MESSENGER_KAFKA_JVM": _JVM,
                 **os.environ,
+                "MESSENGER_KAFKA_JVM": f"{_JVM} -Xlog:safepoint:file={folder}/{_PAUSES}:uptime",
                 "MESSENGER_FRAME_RATE": "1000000",
                 **environment,
             },

@@ -23,7 +23,7 @@ _NOTHING = "–"
 
 def make_table(results: dict[str, Any]) -> str:
     """The page for the results of `python -m bench`; what was not measured is left out."""
-    parts = results["parts"]
+    parts = {name: part for name, part in results["parts"].items() if "left_out" not in part}
     lines = [
         f"# Measured {results['when']} (UTC), commit {results['commit']}",
         "",
@@ -96,9 +96,8 @@ def _goals(parts: Mapping[str, Any]) -> list[str]:
 
 
 def _loads(title: str, loads: Mapping[str, Any]) -> list[str]:
-    runs = {load: run for load, run in loads.items() if isinstance(run, dict)}
-    if not runs:
-        return [f"{title}: left out, {loads['left_out']}.", ""] if loads else []
+    if not loads:
+        return []
     head = (
         *("load", "messages/s", "p50 / p95 / p99 ms", "cores", "of the generator"),
         *("us a message", "Kafka requests a message", "context switches a message"),
@@ -114,7 +113,7 @@ def _loads(title: str, loads: Mapping[str, Any]) -> list[str]:
             *(_medians(run[name]) for name in ("us", "requests", "switches")),
             _slashed(run["verdict"]),
         )
-        for load, run in runs.items()
+        for load, run in loads.items()
     ]
     return [f"## {title}", "", *_rows(head, rows)]
 
@@ -160,7 +159,11 @@ def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
     shown = ("curve", "loops", "way", "one_partition")
     yardstick = " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
     what = "yardstick, per CPU-second, before / after: million additions, thousand messages found"
-    others = {name: part for name, part in results["parts"].items() if name not in shown}
+    others = {
+        name: part
+        for name, part in results["parts"].items()
+        if name not in shown or "left_out" in part
+    }
     return [(what, yardstick), *((name, figure(value)) for name, value in flat(others))]
 
 

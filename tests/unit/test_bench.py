@@ -128,7 +128,7 @@ def test_a_machine_that_is_twice_as_fast_explains_half_the_cost() -> None:
 def test_the_table_has_the_goals_beside_the_figures_and_says_what_was_left_out() -> None:
     table = make_table(_results(1000.0, 300.0))
     assert "| 200/s: p50 / p99 ms; cores | 2 / 5; 0.2 | ≤ 2.2 / ≤ 5.9; ≤ 0.43 |" in table
-    assert "One partition: left out, there is no --partitions." in table
+    assert "| one partition, left out | there is no --partitions |" in table
     assert "| kafka | request handlers | 1,000 | 1,000 |" in table
 
 
