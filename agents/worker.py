@@ -42,6 +42,7 @@ from schemas import topics
 from streams.faust_adapter.app import MountSettings, StageApp, mount
 from streams.inputs import Inputs
 from streams.restores import Restores
+from streams.slot_sender import SlotSender
 from streams.stage import Shared, StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
@@ -77,6 +78,7 @@ class WorkerPorts(NamedTuple):
     settings: WorkerSettings
     kafka: Kafka
     producer: Producer
+    sender: SlotSender
     owners: Callable[[str], Owners]
     routes: Routes
     watchers: Watchers
@@ -94,6 +96,7 @@ def build_cursors(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     io = TableIO(
         ports.kafka,
         ports.producer,
+        ports.sender,
         ports.owners(CURSORS),
         lambda partition: CursorTable(folder / f"cursors-{partition}", ports.disk),
         CURSORS,
@@ -110,7 +113,7 @@ def build_sequencer(
     folder = Path(ports.settings.state_dir)
     io = kind(
         ports.kafka,
-        ports.producer,
+        ports.sender,
         SEQUENCER,
         lambda partition: SequenceTable(folder / f"partition-{partition}", ports.disk),
         ports.routes,
@@ -127,6 +130,7 @@ def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     io = TableIO(
         ports.kafka,
         ports.producer,
+        ports.sender,
         ports.owners(PRESENCE),
         lambda partition: PresenceTable(folder / f"presence-{partition}", ports.disk),
         PRESENCE,
@@ -265,10 +269,12 @@ def _ports(
         now=lambda: int(time.time() * 1000),
         random=random.random,
     )
+    producer = kafka.producer(PRODUCER)
     return WorkerPorts(
         settings,
         kafka,
-        kafka.producer(PRODUCER),
+        producer,
+        SlotSender(producer),
         lambda stage: RedisOwners(redis, stage),
         RedisRoutes(redis),
         RedisWatchers(redis),

@@ -74,6 +74,11 @@ class CoalescingPublisher(Generic[Fact]):
             self._schedule(self._loop.time() + self._collect)
         return True
 
+    def flush(self) -> None:
+        """Send what waits now, because the node stops."""
+        while self._waiting and self._not_before <= self._loop.time():
+            self._flush()
+
     def _queue(self, key: Hashable, partition: int, fact: Fact) -> None:
         known = self._waiting.pop(key, None)
         self._waiting[key] = partition, fact if known is None else self._merge(known[1], fact)

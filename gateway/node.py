@@ -109,6 +109,7 @@ class Node:
         self.parts.greeter.drain()
         await self._close_all(Close.DRAINING)
         await self._tasks.stop()
+        self.parts.receipts.flush()
         await self.parts.producer.close(_FLUSH_SECONDS)
 
     # Devices

@@ -17,8 +17,10 @@ from schemas.events import SCHEMA_VERSION, DeviceForgotten, Receipt, ReceiptReco
 from schemas.ids import partition_of
 from schemas.topics import RECEIPTS
 
-_COLLECT_SECONDS = 0.005
-"""A device that is pushed many messages sends one receipt for them."""
+_COLLECT_SECONDS = 0.1
+"""Receipts are most of a node's facts, and nobody is in a hurry for a mark. What is collected is
+one record a partition, all sent at once, and a device that reads along gives one receipt for all
+messages of that time."""
 _FORGET_SECONDS = 120.0
 """Longer than Kafka may take to report that a record failed: until then a log-out is remembered."""
 _MAX_FORGOTTEN = 10_000
@@ -45,8 +47,13 @@ class Receipts:
         return self._publisher.submitted
 
     def submit(self, receipt: Receipt) -> bool:
-        """Queue a receipt. False: too many wait, and this one is not queued."""
-        key = receipt.conversation, receipt.user, receipt.device, receipt.read
+        """Queue a receipt. False: too many wait, and this one is not queued.
+
+        `received` is one cursor of the user, whichever device says it; `read` is one of the device,
+        too.
+        """
+        device = receipt.device if receipt.read else ""
+        key = receipt.conversation, receipt.user, device
         partition = partition_of(receipt.conversation, self._partitions)
         return self._publisher.put(key, partition, receipt)
 
@@ -61,11 +68,15 @@ class Receipts:
         ]
         return all(queued)
 
+    def flush(self) -> None:
+        """Send what waits now, because the node stops."""
+        self._publisher.flush()
+
     def _renew(self, key: Hashable, fact: _Fact, sent_at: float) -> list[tuple[Hashable, _Fact]]:
         """A device that was logged out after its receipt was sent is forgotten once more."""
         renewed = [(key, fact)]
         device = fact.user, fact.device
-        if isinstance(fact, Receipt) and self._forgotten.get(device, -1.0) >= sent_at:
+        if isinstance(fact, Receipt) and fact.read and self._forgotten.get(device, -1.0) >= sent_at:
             partition = partition_of(fact.conversation, self._partitions)
             renewed.append(((partition, *device), DeviceForgotten(*device)))
         return renewed

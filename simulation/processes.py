@@ -28,6 +28,7 @@ from simulation.loop import Process
 from simulation.network import MemoryWorkerTransport
 from streams.inputs import Inputs
 from streams.restores import Restores
+from streams.slot_sender import SlotSender
 from streams.stage import Shared
 from streams.tables.memory import MemoryDisk
 from streams.worker import Worker
@@ -177,10 +178,12 @@ class WorkerPart(Part):
             world.now,
             self._chance.random,
         )
+        producer = self.kafka.producer(PRODUCER)
         self._ports = WorkerPorts(
             settings,
             self.kafka,
-            self.kafka.producer(PRODUCER),
+            producer,
+            SlotSender(producer),
             lambda stage: MemoryOwners(redis, stage),
             MemoryRoutes(redis),
             MemoryWatchers(redis),

@@ -77,11 +77,16 @@ class Facts(NamedTuple, Generic[Fact]):
 
 
 class FactBacklog(Generic[Fact]):
-    """`Backlog` in the order of the records, done as soon as possible, a few facts at a time: a
-    block of them takes about 5 ms of the loop. A record may be cut; it is done with its last
-    fact."""
+    """`Backlog` in the order of the records, done a few facts at a time: a block of them takes
+    about 5 ms of the loop. A record may be cut; it is done with its last fact.
 
-    def __init__(self) -> None:
+    Facts wait for the next multiple of `every` seconds on the loop's clock, which is the same
+    moment for all partitions of a process; a whole block does not wait.
+    """
+
+    def __init__(self, every: float = 0.0) -> None:
+        self._every = every
+        self._due = 0.0
         self._facts: deque[Told[Fact]] = deque()
         self._added = self._done = -1
         """The last record that was added, and the last that is done."""
@@ -99,11 +104,15 @@ class FactBacklog(Generic[Fact]):
 
     def add(self, record: Record, facts: Sequence[Fact], now: float) -> None:
         offset, time = record.offset, record.timestamp
+        if self.empty and self._every:
+            self._due = (now // self._every + 1) * self._every
         self._facts.extend(Told(fact, time, offset) for fact in facts)
         self._added = offset
 
     def due(self, now: float) -> float:
-        return float("inf") if self.empty else 0.0
+        if self.empty:
+            return float("inf")
+        return 0.0 if len(self._facts) >= _BLOCK_FACTS else max(0.0, self._due - now)
 
     def take(self, now: float) -> Facts[Fact]:
         """The first facts. They count as waiting until they are done."""

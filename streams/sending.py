@@ -1,12 +1,9 @@
 """Sending to Kafka what must be acknowledged before anything else is done."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from connectors.kafka.ports import KafkaSendError, Producer, QueueFull
-from schemas.codec import encode_deliveries
-from schemas.events import Delivered
-from schemas.topics import DELIVERIES
 
 Keyed = tuple[int, bytes, bytes | None]
 """(partition, value, key) of a record."""
@@ -39,17 +36,3 @@ async def send_all(producer: Producer, topic: str, records: Sequence[Keyed]) -> 
     await done
     if failed is not None:
         raise failed
-
-
-async def deliver(producer: Producer, slots: Mapping[int, Sequence[Delivered]]) -> None:
-    """Deliver slot → events to gateways; returns when they are acknowledged. Raises as `send_all`
-    does."""
-    await send_all(
-        producer,
-        DELIVERIES,
-        [
-            (slot, value, None)
-            for slot, events in slots.items()
-            for value in encode_deliveries(events)
-        ],
-    )

@@ -18,10 +18,17 @@ from schemas.events import Delivered
 from streams.backlog import BacklogPartition, FactBacklog, Facts, Told
 from streams.inputs import InputSeen, start_at
 from streams.partition import PartitionRuntime, Stopped
-from streams.sending import deliver, send_all
+from streams.sending import send_all
+from streams.slot_sender import SlotSender
 from streams.tables.changelog import ChangelogTable, Header
 
 log = logging.getLogger(__name__)
+
+FOLD_SECONDS = 0.025
+"""All partitions of a process fold at these moments, so that what they deliver shares lookups and
+records."""
+_PATIENCE_SECONDS = 0.005
+"""Deliveries wait so long for those of other partitions; nobody is in a hurry for a mark."""
 
 Fact = TypeVar("Fact")
 Key = TypeVar("Key")
@@ -31,10 +38,12 @@ Table = TypeVar("Table", bound=ChangelogTable)
 
 class TableIO(NamedTuple, Generic[Table]):
     """The ports of such a stage. `open_table(partition)` opens a table on this worker's disk;
-    `address` is where gateways reach this worker; `group` is the stage's in Kafka."""
+    `address` is where gateways reach this worker; `group` is the stage's in Kafka; `sender`
+    is that of all stages of the process."""
 
     kafka: Kafka
     producer: Producer
+    sender: SlotSender
     owners: Owners
     open_table: Callable[[int], Table]
     group: str
@@ -48,7 +57,7 @@ class TablePartition(
     """`table` is None while it is not open."""
 
     def __init__(self, number: int, runtime: PartitionRuntime, io: TableIO[Table]) -> None:
-        super().__init__(number, runtime, FactBacklog())
+        super().__init__(number, runtime, FactBacklog(FOLD_SECONDS))
         self.table: Table | None = None
         self.input_id = ""
         """Kafka's id of the input."""
@@ -108,8 +117,8 @@ class TablePartition(
         await self.retry.acknowledged(sent, f"records of {topic}/{self.number}")
 
     async def deliver(self, slots: Mapping[int, Sequence[Delivered]]) -> None:
-        """Deliver events to gateways, by slot. Raises KafkaSendError, QueueFull."""
-        sent = deliver(self._io.producer, slots)
+        """Deliver events to gateways, by slot. Raises KafkaSendError."""
+        sent = self._io.sender.send_and_wait(slots, _PATIENCE_SECONDS)
         await self.retry.acknowledged(sent, f"deliveries to slots {sorted(slots)}")
         self.figures["told"] += sum(map(len, slots.values()))
 

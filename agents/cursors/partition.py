@@ -3,10 +3,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from agents.route_lookups import RouteLookups
 from agents.rules.cursors import Cursor, CursorId, Outcome, fold_changelog, fold_receipts, mark_of
 from agents.rules.marks import deliveries
 from connectors.kafka.record import Record
-from connectors.redis.routes import Routes
 from schemas.codec import decode_cursor, decode_receipts, encode_event
 from schemas.events import SCHEMA_VERSION, CursorRecord, DeviceForgotten, Receipt
 from schemas.frames import Mark
@@ -24,10 +24,14 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
     next owner knows the cursor, too."""
 
     def __init__(
-        self, number: int, runtime: PartitionRuntime, io: TableIO[CursorTable], routes: Routes
+        self,
+        number: int,
+        runtime: PartitionRuntime,
+        io: TableIO[CursorTable],
+        lookups: RouteLookups,
     ) -> None:
         super().__init__(number, runtime, io)
-        self._routes = routes
+        self._lookups = lookups
 
     def decode(self, record: Record) -> Sequence[Fact]:
         return decode_receipts(record.value).items
@@ -64,7 +68,7 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
             (mark_of(table, conversation, user), own) for (conversation, user), own in told.items()
         ]
         users = sorted({user for mark, _ in marks for user in members_of_valid(mark.conversation)})
-        await self.deliver(deliveries(marks, await self._routes.lookup(users)))
+        await self.deliver(deliveries(marks, await self._lookups.lookup(users)))
 
     # What gateways ask
 

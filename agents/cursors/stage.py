@@ -3,6 +3,7 @@ agents/rules/cursors.py."""
 
 from agents.claims import renew_claims
 from agents.cursors.partition import CursorsPartition
+from agents.route_lookups import RouteLookups
 from connectors.redis.routes import Routes
 from schemas.topics import RECEIPTS
 from schemas.worker_api import DevicesAnswer, DevicesQuestion, MarksAnswer, MarksQuestion
@@ -12,6 +13,8 @@ from streams.tables.cursors import CursorTable
 from streams.worker_api import Handler, Request, Response, answering, json_response
 
 GROUP = "cursors"
+_COLLECT_SECONDS = 0.005
+"""The partitions that fold at one moment look for routes together."""
 
 CursorsStage = Stage[CursorsPartition]
 
@@ -19,13 +22,14 @@ CursorsStage = Stage[CursorsPartition]
 def cursors_stage(
     io: TableIO[CursorTable], routes: Routes, partitions: int
 ) -> StageSpec[CursorsPartition]:
-    """The stage, for topics of so many partitions."""
+    """The stage, for topics of so many partitions. Make it inside a running loop."""
+    lookups = RouteLookups(routes, _COLLECT_SECONDS)
     return StageSpec(
         GROUP,
         io.group,
         RECEIPTS,
         partitions,
-        lambda number, runtime: CursorsPartition(number, runtime, io, routes),
+        lambda number, runtime: CursorsPartition(number, runtime, io, lookups),
         timers=lambda stage: [renew_claims(stage, io.owners, io.address)],
         endpoints=_endpoints,
     )

@@ -3,16 +3,21 @@ the log is read.
 
     append ─→ waiting (its dead letters first) ─→ in flight ─→ landed: applied to the state
 
+Appends are lazy: nobody waits for the log (R4), and a Kafka request costs far more than a record.
+So they wait for others, and those of all partitions of a process leave together. They leave at once
+while somebody waits until they have landed, and when many wait.
+
 Once a report was not plain, the appender waits for the other reports, reads the log to its end,
 drops what is there already, and appends the rest again from r + 1. Repeats in the log are harmless
 (R2), a hole would not be.
 """
 
 import asyncio
+import contextlib
 import logging
 import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from agents.rules.batch import Batch
 from agents.rules.fold import DeadItem
@@ -29,6 +34,10 @@ log = logging.getLogger(__name__)
 MAX_RECORDS = 200
 MAX_BYTES = 16 * 1024 * 1024
 """Appends of a partition that have not landed; beyond them it reads no more input."""
+LINGER_SECONDS = 0.05
+"""Appends leave at multiples of this on the loop's clock."""
+_MAX_HELD, _MAX_HELD_BYTES = 50, 512 * 1024
+"""Appends that wait for others; when more do, all leave."""
 _RETRY_SECONDS = 0.05
 _SLICE_BYTES = 256 * 1024
 """Of the log, decoded at once: a few milliseconds."""
@@ -44,15 +53,27 @@ class _Append:
 
 
 class Appender:
-    """Appends the batches of one partition in order."""
+    """Appends the batches of one partition in order, at multiples of `linger` seconds, or
+    at once if that is 0."""
 
     def __init__(
-        self, applier: LogApplier, io: LogPort, partition: AppendEvents, retry: Retry
+        self,
+        applier: LogApplier,
+        io: LogPort,
+        partition: AppendEvents,
+        retry: Retry,
+        linger: float = LINGER_SECONDS,
     ) -> None:
         self._applier = applier
         self._io = io
         self._partition = partition
         self._retry = retry
+        self._linger = linger
+        self._timer: asyncio.TimerHandle | None = None
+        self._held_bytes = 0
+        """Of what was appended since the timer was set."""
+        self._awaited = 0
+        """How many wait for what is appended to land."""
         self._waiting: deque[_Append] = deque()
         self._in_flight: deque[_Append] = deque()
         self._unreported = 0
@@ -77,12 +98,38 @@ class Appender:
         value = encode_event(entry)
         self._waiting.append(_Append(entry, value, batch.outcome.dead))
         self._bytes += len(value)
-        self._go_on()
+        self._held_bytes += len(value)
+        many = len(self._waiting) > _MAX_HELD or self._held_bytes > _MAX_HELD_BYTES
+        if many or self._awaited or not self._linger:
+            self._leave()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            multiple = (loop.time() // self._linger + 1) * self._linger
+            self._timer = loop.call_at(multiple, self._leave)
         return len(value)
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Appends leave at once, while somebody waits for them to land."""
+        self._awaited += 1
+        self._leave()
+        try:
+            yield
+        finally:
+            self._awaited -= 1
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        self._held_bytes = 0
+        self._go_on()
 
     def close(self) -> None:
         """Send and apply nothing more; what is in flight may still land, and harms nobody."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
         if self._task is not None:
             self._task.cancel()
 

@@ -23,9 +23,8 @@ from agents.rules.fold import OutOfStep, Repeat
 from agents.sequencer.backlog import Backlog, contents
 from agents.sequencer.ports import DeliveryPort
 from agents.sequencer.steps import STUCK_SECONDS, Step, Steps
-from connectors.kafka.ports import OffsetGone, QueueFull
+from connectors.kafka.ports import OffsetGone
 from connectors.redis.client import RedisUnavailable
-from schemas.codec import encode_deliveries
 from schemas.events import Delivered, Taken
 from streams.retry import Retry
 
@@ -129,7 +128,7 @@ class Deliverer:
         step = self._steps.begin(to, asyncio.get_running_loop().time())
         for slot, slot_events in events.items():
             if slot not in self._steps.owed:
-                await self._send(slot, slot_events, step)
+                self._send(slot, slot_events, step)
         self._steps.end(step)
         self._settled()
 
@@ -172,15 +171,10 @@ class Deliverer:
 
         await self._retry(say)
 
-    async def _send(self, slot: int, events: Sequence[Delivered], step: Step) -> None:
-        for value in encode_deliveries(events) if events else ():
+    def _send(self, slot: int, events: Sequence[Delivered], step: Step) -> None:
+        if events:
             self._steps.sending(slot, step)
-            while True:
-                try:
-                    self._io.deliver(slot, value, lambda ok: self._reported(slot, step, ok))
-                    break
-                except QueueFull:
-                    await asyncio.sleep(_FIRST_SECONDS)
+            self._io.deliver(slot, events, lambda ok: self._reported(slot, step, ok))
 
     def _reported(self, slot: int, step: Step, ok: bool) -> None:
         steps = self._steps
@@ -231,7 +225,7 @@ class Deliverer:
         step = self._steps.serve_again(slots, after, asyncio.get_running_loop().time())
         log.warning("slots %s are served again", slots)
         for slot in slots:
-            await self._send(slot, events.get(slot, ()), step)
+            self._send(slot, events.get(slot, ()), step)
         self._steps.end(step)
         self._settled()
 
@@ -270,7 +264,7 @@ class Deliverer:
         step = Step(to, 0.0)
         self._refused.clear()
         for slot in slots:
-            await self._send(slot, events.get(slot, ()), step)
+            self._send(slot, events.get(slot, ()), step)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STUCK_SECONDS):
                 while step.waiting:

@@ -6,47 +6,44 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from agents.route_lookups import RouteLookups
 from agents.rules.fanout import Routes as RoutesFound
 from agents.rules.fold import DeadItem
 from agents.sequencer.log_pages import LogPages
 from agents.sequencer.memberships import all_said_records, member_records
 from agents.sequencer.queries import TakenByConversation
 from agents.sequencer.restore import Restored, restore
-from connectors.kafka.ports import Kafka, OffsetGone, Producer, Reader
+from connectors.kafka.ports import Kafka, OffsetGone, Reader
 from connectors.kafka.record import Record
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
 from connectors.redis.user_partitions import Begun
 from schemas.codec import encode_event
-from schemas.events import SCHEMA_VERSION, DeadLetter
-from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
+from schemas.events import SCHEMA_VERSION, DeadLetter, Delivered
+from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, SUBMITTED
 from streams.sending import send_all
+from streams.slot_sender import SlotSender
 from streams.tables.sequences import SequenceTable
 
 T = TypeVar("T")
 
-_CLOSE_SECONDS = 2.0
 _LOG_SECONDS = 5.0
 """A reader of the log waits so long for Kafka."""
 _LOG_THREADS = 4
-
-LOG_PRODUCER = {"linger.ms": 5, "message.timeout.ms": 0, "batch.size": 1024 * 1024}
-"""The linger saves requests, and costs no latency: deliveries do not wait for the log. No timeout:
-a lost append is a hole (R6)."""
 
 
 class SequencerIO:
     """Shared by all partitions of a worker. Make it inside a running loop; close it.
 
-    `deliveries` sends without a linger and without a timeout. `group` is the stage's in Kafka,
-    `open_table(partition)` opens a table on this worker's disk, `address` is where gateways reach
-    this worker, and the topics have so many `partitions`.
+    The producer of `sender` sends without a linger and without a timeout. `group` is the stage's in
+    Kafka, `open_table(partition)` opens a table on this worker's disk, `address` is
+    where gateways reach this worker, and the topics have so many `partitions`.
     """
 
     def __init__(
         self,
         kafka: Kafka,
-        deliveries: Producer,
+        sender: SlotSender,
         group: str,
         open_table: Callable[[int], SequenceTable],
         routes: Routes,
@@ -61,14 +58,14 @@ class SequencerIO:
         self.owners = owners
         self.address = address
         self.partitions = partitions
-        self.log_producer = kafka.producer(LOG_PRODUCER)
-        self.delivery_producer = deliveries
+        self.producer = sender.producer
+        self.sender = sender
+        self.lookups = RouteLookups(routes)
         self.pages = LogPages(kafka)
         self._threads = ThreadPoolExecutor(_LOG_THREADS, "log")
 
     async def close(self) -> None:
-        """Wait a little for what is queued, then give it up: the input has it."""
-        await self.log_producer.close(_CLOSE_SECONDS)
+        """End the readers of the log."""
         await self.pages.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -90,29 +87,31 @@ class PartitionIO:
         self._number = number
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
-        self._io.log_producer.send(
+        self._io.producer.send(
             LOG, self._number, value, lambda error, offset: report(error is None, offset)
         )
 
-    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
-        self._io.delivery_producer.send(
-            DELIVERIES, slot, value, lambda error, _offset: report(error is None)
-        )
+    def deliver(
+        self, slot: int, events: Sequence[Delivered], report: Callable[[bool], None]
+    ) -> None:
+        self._io.sender.send(slot, events, report)
 
     async def claim(self) -> None:
         """Say that this worker has the partition. Raises RedisUnavailable."""
         await self._io.owners.take(self._number, self._io.address)
 
     async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> RoutesFound:
-        return await self._io.routes.lookup(users, Begun(self._number, begun) if begun else None)
+        if begun:
+            return await self._io.routes.lookup(users, Begun(self._number, begun))
+        return await self._io.lookups.lookup(users)
 
     async def say_members(self, users: Sequence[str]) -> None:
         records = member_records(users, self._number, self._io.partitions)
-        await send_all(self._io.delivery_producer, MEMBERSHIPS, records)
+        await send_all(self._io.producer, MEMBERSHIPS, records)
 
     async def say_all_said(self, topic: str) -> None:
         records = all_said_records(topic, self._number, self._io.partitions)
-        await send_all(self._io.delivery_producer, MEMBERSHIPS, records)
+        await send_all(self._io.producer, MEMBERSHIPS, records)
 
     async def dead_letters(self, items: list[DeadItem]) -> None:
         while items:
@@ -126,9 +125,7 @@ class PartitionIO:
                 item.code.number,
                 item.value,
             )
-            await self._io.log_producer.send_and_wait(
-                DEAD_LETTERS, self._number, encode_event(letter)
-            )
+            await self._io.producer.send_and_wait(DEAD_LETTERS, self._number, encode_event(letter))
             del items[0]
 
     async def read_log(self, start: int) -> AsyncIterator[list[Record]]:

@@ -6,6 +6,7 @@ from typing import Protocol
 from agents.rules.fanout import Routes
 from agents.rules.fold import DeadItem
 from connectors.kafka.record import Record
+from schemas.events import Delivered
 
 
 class LogPort(Protocol):
@@ -47,9 +48,11 @@ class DeliveryPort(Protocol):
         """Routes of `users`, read after it was written down which users have `begun` a
         conversation in this partition. Raises RedisUnavailable."""
 
-    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
-        """Send a delivery record to a gateway slot; `report(acknowledged)` comes once. Raises
-        QueueFull."""
+    def deliver(
+        self, slot: int, events: Sequence[Delivered], report: Callable[[bool], None]
+    ) -> None:
+        """Send events to a gateway slot, behind what was sent to it before, in a record that others
+        may share; `report(acknowledged)` comes once."""
 
     def read_log(self, start: int) -> AsyncIterator[list[Record]]:
         """Records from log offset `start` to the present end, one list for each fetch. Raises

@@ -7,18 +7,20 @@ Nothing of the worker is replaced: what its partitions send and hear passes thro
 POINT, once AFTER appends have passed, the process gets SIGKILL.
 """
 
+import asyncio
 import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.settings import WorkerSettings
 from agents.worker import build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
+from schemas.events import Delivered
 
 POINTS = {
     "folded": "folded, nothing sent",
@@ -27,6 +29,8 @@ POINTS = {
     "appended": "append in, deliveries not",
     "both": "both in, offset not committed",
 }
+
+_DELIVERED_SECONDS = 0.2
 
 
 def die() -> None:
@@ -45,6 +49,11 @@ class CrashingIO(SequencerIO):
     def armed(self) -> bool:
         return bool(self.point) and self.appends > self.after
 
+    @property
+    def armed_soon(self) -> bool:
+        """With the next append. A batch is delivered before it is appended."""
+        return bool(self.point) and self.appends >= self.after
+
 
 class CrashingPartition(PartitionIO):
     _io: CrashingIO
@@ -52,10 +61,10 @@ class CrashingPartition(PartitionIO):
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
         io = self._io
         io.appends += 1
-        if io.armed and io.point == "folded":
-            die()
         if io.armed and io.point == "delivered":
-            return  # never sent: a delivery report ends the process
+            # never sent; by then the deliveries are out
+            asyncio.get_running_loop().call_later(_DELIVERED_SECONDS, die)
+            return
 
         def reported(ok: bool, offset: int) -> None:
             if io.armed and io.point == "appended":
@@ -67,17 +76,21 @@ class CrashingPartition(PartitionIO):
 
         super().append(value, reported)
 
-    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
+    def deliver(
+        self, slot: int, events: Sequence[Delivered], report: Callable[[bool], None]
+    ) -> None:
         io = self._io
-        if io.armed and io.point == "appended":
+        if io.armed_soon and io.point == "folded":
+            die()
+        if io.armed_soon and io.point == "appended":
             return  # never sent: the append's report ends the process
 
         def reported(ok: bool) -> None:
-            if io.armed and (io.point == "delivered" or (io.point == "both" and self._appended)):
+            if io.armed and io.point == "both" and self._appended:
                 die()
             report(ok)
 
-        super().deliver(slot, value, reported)
+        super().deliver(slot, events, reported)
 
     _appended = False
 

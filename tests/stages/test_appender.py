@@ -93,12 +93,17 @@ class Parts(NamedTuple):
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Parts:
+def linger() -> float:
+    return 0.0
+
+
+@pytest.fixture
+def parts(tmp_path: Path, linger: float) -> Parts:
     log, told = Log(), Told()
     table = SequenceTable(tmp_path / "state", RocksBudget())
     applier = LogApplier(table, Header("log", "input"))
     retry = Retry("the test", Dependencies(), lambda: 0.0)
-    return Parts(log, Appender(applier, log, told, retry), applier, told, table)
+    return Parts(log, Appender(applier, log, told, retry, linger), applier, told, table)
 
 
 def batches(count: int, garbage: bool = False) -> list[Batch]:
@@ -294,3 +299,37 @@ async def test_a_full_producer_is_waited_for_and_the_partition_is_full(parts: Pa
         log.report()
     assert not appender.full
     assert is_whole(log, MAX_RECORDS + 1)
+
+
+@pytest.mark.parametrize("linger", [0.05])
+async def test_appends_wait_for_others_unless_somebody_waits_for_them(parts: Parts) -> None:
+    log, appender = parts.log, parts.appender
+    made = batches(4)
+    appender.append(made[0], -1)
+    appender.append(made[1], -1)
+    assert log.waiting == []
+    with appender.awaited():
+        assert len(log.waiting) == 2
+        appender.append(made[2], -1)
+        assert len(log.waiting) == 3, "what comes while somebody waits leaves at once, too"
+    appender.append(made[3], -1)
+    assert len(log.waiting) == 3
+    await asyncio.sleep(0.06)
+    assert len(log.waiting) == 4
+
+
+@pytest.mark.parametrize("linger", [60.0])
+async def test_appends_that_are_many_do_not_wait(parts: Parts) -> None:
+    log, appender = parts.log, parts.appender
+    for batch in batches(120):
+        appender.append(batch, -1)
+    assert len(log.waiting) == 102
+    appender.close()
+
+
+@pytest.mark.parametrize("linger", [0.02])
+async def test_a_closed_appender_sends_nothing_of_what_waits(parts: Parts) -> None:
+    parts.appender.append(batches(1)[0], -1)
+    parts.appender.close()
+    await asyncio.sleep(0.05)
+    assert parts.log.waiting == []

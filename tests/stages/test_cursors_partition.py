@@ -2,7 +2,7 @@
 taken back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from schemas.codec import decode_cursor, encode_event
 from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, Receipt, ReceiptRecord
 from schemas.topics import CURSORS, DELIVERIES, RECEIPTS
 from streams.partition import Status
+from streams.slot_sender import SlotSender
 from streams.stage import StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
@@ -50,9 +51,11 @@ async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Callab
     rocks = RocksBudget(1 << 20, 1 << 20)
 
     def spec(disk: Disk) -> StageSpec[CursorsPartition]:
+        producer = kafka.producer({"message.timeout.ms": 0})
         io = TableIO(
             kafka,
-            kafka.producer({"message.timeout.ms": 0}),
+            producer,
+            SlotSender(producer),
             MemoryOwners(redis, "cursors"),
             lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
             "cursors",
@@ -275,3 +278,44 @@ async def test_a_slot_without_a_leader_is_waited_for_and_ends_no_worker(
         kafka.broker.find_leader(DELIVERIES, SLOT)
         await run.done(1)
         assert partition.retry.problem == ""
+
+
+async def test_partitions_that_fold_at_one_moment_share_a_lookup_and_a_record(
+    redis: MemoryRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Kafka request and a call to Redis cost far more than a mark."""
+    count = 4
+    kafka = MemoryKafka(MemoryBroker({CURSORS: count, RECEIPTS: count, DELIVERIES: 2}))
+    routes = MemoryRoutes(redis)
+    await routes.write_routes([Route("alice", "phone", "node", SLOT, 0)])
+    producer = kafka.producer({"message.timeout.ms": 0})
+    disk = MemoryDisk()
+    io = TableIO(
+        kafka,
+        producer,
+        SlotSender(producer),
+        MemoryOwners(redis, "cursors"),
+        lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
+        "cursors",
+        CURSORS,
+        "here",
+    )
+    lookups: list[list[str]] = []
+    lookup = routes.lookup
+
+    async def counted(users: list[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        lookups.append(users)
+        return await lookup(users)
+
+    monkeypatch.setattr(routes, "lookup", counted)
+    async with StageRun(kafka, cursors_stage(io, routes, count), range(count)) as run:
+        await eventually(lambda: len(run.stage.here(range(count))) == count)
+        await eventually(lambda: not any(run.stage.paused(number) for number in range(count)))
+        for number in range(count):
+            item = Receipt(A, "bob", "phone", 1, False)
+            kafka.broker.append(
+                RECEIPTS, number, encode_event(ReceiptRecord(SCHEMA_VERSION, [item]))
+            )
+        await eventually(lambda: len(delivered(kafka, SLOT)) == count)
+    assert len(lookups) <= 2, "the records may have come in two fetches"
+    assert kafka.broker.log(DELIVERIES, SLOT).end <= 2

@@ -13,11 +13,11 @@ from agents.sequencer import backlog, steps
 from agents.sequencer import deliverer as module
 from agents.sequencer.deliverer import Deliverer
 from connectors.dependency import Dependencies
-from connectors.kafka.ports import KafkaSendError, QueueFull
+from connectors.kafka.ports import KafkaSendError
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
-from schemas.codec import decode_deliveries, encode_event
-from schemas.events import MessageDelivered
+from schemas.codec import encode_event
+from schemas.events import Delivered, MessageDelivered
 from streams.retry import Retry
 from tests.stages.test_appender import batches
 
@@ -26,7 +26,7 @@ RETRY = Retry("the test", Dependencies(), lambda: 0.0)
 
 class World:
     """`homes`: user → slot, else slot 0. `away`: Redis does not answer. `failing`: so many
-    deliveries fail. A slot in `stuck` acknowledges nothing; `full` ones take nothing."""
+    deliveries fail. A slot in `stuck` acknowledges nothing."""
 
     def __init__(self) -> None:
         self.log: list[bytes] = []
@@ -36,7 +36,6 @@ class World:
         self.away = False
         self.failing = 0
         self.broken: Exception | None = None
-        self.full = False
         self.stuck: set[int] = set()
         self.unreported: dict[int, list[Callable[[bool], None]]] = {}
         self.lookups = 0
@@ -64,14 +63,13 @@ class World:
         self.begun += begun
         return {user: [("one", self.homes.get(user, 0))] for user in users}
 
-    def deliver(self, slot: int, value: bytes, report: Callable[[bool], None]) -> None:
-        if self.full:
-            raise QueueFull
+    def deliver(
+        self, slot: int, events: Sequence[Delivered], report: Callable[[bool], None]
+    ) -> None:
         if self.failing:
             self.failing -= 1
             report(False)
             return
-        events = decode_deliveries(value).events
         seqs = [event.seq for event in events if isinstance(event, MessageDelivered)]
         self.delivered += seqs
         self.by_slot.setdefault(slot, []).extend(seqs)
@@ -207,20 +205,6 @@ async def test_trouble_that_no_port_names_is_waited_out(monkeypatch: pytest.Monk
             deliverer.offer(batch, 100)
         await until(lambda: world.lookups > 2)
         world.broken = None
-        await until(lambda: deliverer.delivered == 2)
-        assert world.delivered == [1, 2, 3]
-
-
-async def test_a_full_producer_is_waited_for() -> None:
-    world = World()
-    world.full = True
-    deliverer = Deliverer(world, RETRY, -1, -1, 0)
-    async with running(deliverer):
-        for batch in batches(3):
-            deliverer.offer(batch, 100)
-        await asyncio.sleep(0.02)
-        assert deliverer.delivered == -1
-        world.full = False
         await until(lambda: deliverer.delivered == 2)
         assert world.delivered == [1, 2, 3]
 

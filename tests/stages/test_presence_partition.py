@@ -27,6 +27,7 @@ from schemas.events import (
     PresenceState,
 )
 from schemas.topics import DELIVERIES, PRESENCE, PRESENCE_SUBMITTED
+from streams.slot_sender import SlotSender
 from streams.stage import SESSION_SECONDS
 from streams.table_partition import TableIO
 from streams.tables.presence import PresenceTable
@@ -55,9 +56,11 @@ async def make(kafka: MemoryKafka, tmp_path: Path) -> Make:
     budget = RocksBudget(1 << 20, 1 << 20)
 
     def new() -> Run:
+        producer = kafka.producer({"message.timeout.ms": 0})
         io = TableIO(
             kafka,
-            kafka.producer({"message.timeout.ms": 0}),
+            producer,
+            SlotSender(producer),
             MemoryOwners(redis, "presence"),
             lambda partition: PresenceTable(tmp_path / f"presence-{partition}", budget),
             "presence",

@@ -35,6 +35,7 @@ from schemas.ids import partition_of
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
 from schemas.worker_api import HeadsQuestion, HoldingQuestion, SeqsQuestion
 from streams.partition import Status
+from streams.slot_sender import SlotSender
 from streams.stage import SESSION_SECONDS, StageSpec
 from streams.tables.rocks import RocksBudget
 from streams.tables.sequences import SequenceTable
@@ -69,9 +70,10 @@ async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Make:
     budget = RocksBudget(1 << 20, 1 << 20)
 
     def spec() -> StageSpec[SequencerPartition]:
+        producer = kafka.producer({"message.timeout.ms": 0})
         io = SequencerIO(
             kafka,
-            kafka.producer({"message.timeout.ms": 0}),
+            SlotSender(producer),
             "sequencer",
             lambda partition: SequenceTable(tmp_path / f"partition-{partition}", budget),
             routes,

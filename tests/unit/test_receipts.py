@@ -13,7 +13,7 @@ from gateway.receipts import Receipts
 from schemas.codec import decode_receipts
 from schemas.events import READ, RECEIVED, Receipt
 from tests.harness.slow_kafka import Sent, SlowKafka, fail
-from tests.harness.virtual import run
+from tests.harness.virtual import run, virtual_time
 
 A = "alice:bob"
 
@@ -107,3 +107,42 @@ def test_whatever_kafka_does_not_take_the_cursors_are_the_highest(
             assert cursors.get((A, "bob", "phone"))[0] == 0
 
     run(scenario())
+
+
+def _items(kafka: SlowKafka) -> list[Receipt]:
+    items = [item for sent in kafka.take() for item in decode_receipts(sent.value).items]
+    return [item for item in items if isinstance(item, Receipt)]
+
+
+@virtual_time
+async def test_receipts_that_advance_the_same_cursor_are_one() -> None:
+    kafka = SlowKafka()
+    receipts = Receipts(kafka, 1)
+    for seq in range(1, 6):
+        for device in ("phone", "tab"):
+            receipts.submit(Receipt(A, "bob", device, seq, False))
+            receipts.submit(Receipt(A, "bob", device, seq, True))
+            await asyncio.sleep(0.001)
+    assert kafka.sent == [], "they wait for others"
+    await asyncio.sleep(0.1)
+    assert sorted((item.seq, item.read, item.device) for item in _items(kafka) if item.read) == [
+        (5, True, "phone"),
+        (5, True, "tab"),
+    ]
+    receipts.submit(Receipt(A, "bob", "phone", 7, False))
+    receipts.submit(Receipt(A, "bob", "tab", 6, False))
+    await asyncio.sleep(0.11)
+    assert [(item.seq, item.read) for item in _items(kafka)] == [(7, False)]
+
+
+@virtual_time
+async def test_a_node_that_stops_sends_the_receipts_that_wait() -> None:
+    kafka = SlowKafka()
+    receipts = Receipts(kafka, 4)
+    for seq in range(1, 100):
+        receipts.submit(Receipt(A, f"user{seq}", "phone", seq, False))
+    receipts.flush()
+    assert len(_items(kafka)) == 99
+    kafka.full = True
+    receipts.submit(Receipt(A, "bob", "phone", 1, False))
+    receipts.flush()  # ends, although nothing can be sent
