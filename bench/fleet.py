@@ -23,6 +23,9 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.1, 20.0
 _ASK_AGAIN, _ASK_AGAIN_LONGEST = 0.8, 3.2
 """The same before it asks again."""
 _PATIENCE = 120.0
+_BOTH = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+_READ = bytearray(1 << 18)
+"""More than a node sends at once to a device with one conversation: a read takes all there is."""
 
 
 class State(Enum):
@@ -146,29 +149,28 @@ class Fleet:
             raise TimeoutError(f"{len(self._devices) - self._in_step} devices are not back")
 
     def _connect(self, device: _Device) -> None:
-        device.sock = sock = socket.socket()
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        device.sock = sock = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         device.state, device.began, device.buffer = State.CONNECTING, time.monotonic(), b""
         device.after = ""
         self._away -= 1
         self._by_fd[sock.fileno()] = device
         sock.connect_ex(self._address)
-        self._epoll.register(sock.fileno(), select.EPOLLOUT)
+        self._epoll.register(sock.fileno(), _BOTH)
 
     def _serve(self, device: _Device, event: int) -> None:
         sock = device.sock
         assert sock is not None
         if device.state is State.CONNECTING:
             sock.sendall(UPGRADE)
-            self._epoll.modify(sock.fileno(), select.EPOLLIN)
             device.state = State.UPGRADING
             return
-        received = sock.recv(65536)
-        if not received:
+        if event == select.EPOLLOUT:
+            return
+        length = sock.recv_into(_READ)
+        if not length:
             self._lost(device)
             return
-        device.buffer += received
+        device.buffer += memoryview(_READ)[:length]
         if device.state is State.UPGRADING:
             head, found, device.buffer = device.buffer.partition(b"\r\n\r\n")
             if not found:
