@@ -92,7 +92,7 @@ async def _serve(settings: GatewaySettings, log_id: str) -> None:
         await runner.setup()
         assert runner.server is not None
         node.start()
-        await admission.serve(listening, runner.server, sockets.open)
+        await admission.serve(listening, runner.server, sockets)
         log.info("node %s serves %s", node.id, node.parts.urls.own)
         if settings.local:
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")

@@ -52,12 +52,12 @@ class NodeMetrics(Collector):
             _Value(
                 "requests_waiting",
                 "Connections whose HTTP requests wait for their turn.",
-                len(admission.entry),
+                admission.waiting,
             ),
             _Value(
                 "arrivals_turned_away_total",
-                "Devices and requests that were told to come again.",
-                node.turned_away + admission.turned_away,
+                "Connections that were told to come again, because too many waited.",
+                admission.turned_away,
             ),
             _Value(
                 "slow_readers_total",

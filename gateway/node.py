@@ -62,8 +62,6 @@ class Node:
         )
         self._tasks = OwnedTasks()
         self._draining = False
-        self.turned_away = 0
-        """Devices that were told to come again, because too many were arriving."""
 
     # Life
 
@@ -115,13 +113,12 @@ class Node:
     # Devices
 
     def refusal(self) -> str | None:
-        """Why no device may come now, None if one may."""
-        if not self.ready:
-            return "not ready; try another node"
-        if self.parts.greeter.arriving >= MAX_ARRIVING:
-            self.turned_away += 1
-            return "too many sessions have not said hello yet"
-        return None
+        """Why no device may come to this node, None if one may."""
+        return None if self.ready else "not ready; try another node"
+
+    def has_room(self) -> bool:
+        """Whether one more device may come now."""
+        return self.parts.greeter.arriving < MAX_ARRIVING
 
     def accept(self, transport: Transport, waited_ms: int) -> Connection:
         """A device has come; its request has waited in the kernel for `waited_ms`. Call it while

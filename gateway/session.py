@@ -52,6 +52,7 @@ _COMMANDS = (
     *get_args(frames.Question),
     frames.Ping,
 )
+_REPORTS = frames.Received, frames.Read, frames.Typing
 _TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
 
@@ -145,10 +146,7 @@ class Session:
                 command.round,
                 command.body,
             )
-        if (
-            isinstance(command, frames.Received | frames.Read | frames.Typing)
-            and self._state is State.ONLINE
-        ):
+        if isinstance(command, _REPORTS) and self._state is State.ONLINE:
             return self._report(line, command)
         if isinstance(command, frames.Question) and self._state is State.ONLINE:
             return self._ask(line, command)

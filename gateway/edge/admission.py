@@ -1,27 +1,30 @@
-"""Admission: connections are let in a few at a time, and go a few at a time.
+"""Admission: devices are let in a few at a time, and go a few at a time.
 
 When a node dies, its devices come to the others all at once; without admission all whose requests
 have come are served in one turn of the loop. Here a connection whose request has not come, or
 waits, costs a buffer, and one for which there is no room costs next to nothing. When a network is
 cut, its devices go all at once.
 
-A connection that opens a WebSocket goes to the sockets, any other one to the HTTP server.
+A connection that opens a WebSocket goes to the sockets, any other one to the HTTP server. Neither
+waits for the other: health is asked while devices wait.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
-from gateway.edge.pacer import Pace, Pacer
+from gateway.edge.pacer import Pace, Pacer, always
 from gateway.edge.unavailable import come_again
-from gateway.edge.websocket import opening_key
+from gateway.edge.websocket import PATH, opening_key
 
 MAX_WAITING = 5_000
 """Connections whose requests wait for their turn; more are told to come again."""
 _LET_IN = Pace(8, 0.25, 50)
-"""Connections that are let in within 4 ms."""
+"""Connections to the sockets' path that are let in within 4 ms."""
+_SERVED = always(5)
+"""Connections that the HTTP server gets within 4 ms."""
 _LET_OUT = Pace(10, 2, 100)
-"""Connections that are let out within 4 ms."""
+"""Connections that end within 4 ms."""
 MAX_REQUEST_BYTES = 16 * 1024
 """Of a connection that waits, besides what its last read has brought. A connection that sends more
 is told to come again, too."""
@@ -31,21 +34,31 @@ _END = b"\r\n\r\n"
 """Of a request's headers."""
 
 
+_SOCKET = f"GET {PATH}".encode()
 _COME_AGAIN = come_again("too many requests wait")
 
-OpenSocket = Callable[[asyncio.Transport, str, bytes], None]
-"""Gets a connection that opens a WebSocket, the key of its request, and what has come after it."""
+
+class OpensSockets(Protocol):
+    """The node's WebSockets, as admission brings connections to them."""
+
+    def has_room(self) -> bool:
+        """Whether one more device may come now."""
+
+    def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
+        """A connection opens a WebSocket; `key` is that of its request, `received` what has come
+        after it."""
 
 
 class AdmissionControl:
     """Use it inside a running loop: `bind`, then `serve`."""
 
     def __init__(self) -> None:
-        self.entry = Pacer(_LET_IN)
+        self.entry = Pacer(_LET_IN, room=lambda: self._sockets.has_room())
+        self.served = Pacer(_SERVED)
         self.exit = Pacer(_LET_OUT)
         self.turned_away = 0
         self._make_protocol: Callable[[], asyncio.Protocol]
-        self._open_socket: OpenSocket
+        self._sockets: OpensSockets
 
     async def bind(self, host: str, port: int) -> asyncio.Server:
         """Take the port, and let nobody connect yet. Raises OSError if the port is not free."""
@@ -58,19 +71,28 @@ class AdmissionControl:
         self,
         listening: asyncio.Server,
         make_protocol: Callable[[], asyncio.Protocol],
-        open_socket: OpenSocket,
+        sockets: OpensSockets,
     ) -> None:
         """Let devices connect; `make_protocol` makes the HTTP server's protocol of a connection."""
         self._make_protocol = make_protocol
-        self._open_socket = open_socket
+        self._sockets = sockets
         await listening.start_serving()
+
+    @property
+    def waiting(self) -> int:
+        """Connections whose requests wait for their turn."""
+        return len(self.entry) + len(self.served)
+
+    def pacer_of(self, request: bytearray) -> Pacer:
+        """Where a connection with this request waits for its turn."""
+        return self.entry if request.startswith(_SOCKET) else self.served
 
     def let_in(self, transport: asyncio.Transport, request: bytes) -> None:
         """Hand on a connection, and what it has sent so far."""
         head, _, received = request.partition(_END)
         key = opening_key(head)
         if key is not None:
-            self._open_socket(transport, key, received)
+            self._sockets.open(transport, key, received)
             return
         served = self._make_protocol()
         transport.set_protocol(_Guest(self.exit, transport, served))
@@ -90,7 +112,8 @@ class _Arrival(asyncio.Protocol):
     def __init__(self, admission: AdmissionControl) -> None:
         self._admission = admission
         self._request = bytearray()
-        self._has_come = False
+        self._pacer: Pacer | None = None
+        """Where it waits for its turn, once its request has come."""
         self._transport: asyncio.Transport
         self._patience: asyncio.TimerHandle
 
@@ -103,22 +126,27 @@ class _Arrival(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         searched = max(0, len(self._request) - len(_END))
         self._request += data
-        if not self._has_come and self._request.find(_END, searched) >= 0:
-            self._has_come = True
+        if self._pacer is None and self._request.find(_END, searched) >= 0:
             self._patience.cancel()
-            if len(self._admission.entry) < MAX_WAITING:
-                self._admission.entry.put(self, self._let_in)
-            else:
+            is_full = self._admission.waiting >= MAX_WAITING
+            self._pacer = self._admission.pacer_of(self._request)
+            if is_full:
                 self._turn_away()
+            else:
+                self._pacer.put(self, self._let_in)
         elif len(self._request) > MAX_REQUEST_BYTES:
             self._turn_away()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._patience.cancel()
-        self._admission.entry.leave(self)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._pacer is not None:
+            self._pacer.leave(self)
 
     def _turn_away(self) -> None:
-        self._admission.entry.leave(self)
+        self._leave()
         self._admission.turn_away(self._transport)
 
     def _let_in(self) -> None:

@@ -43,11 +43,18 @@ class Pacer:
 
     Work that a device causes is done here, in Kafka, in Redis and in workers. If they share the
     machine, the loop gets late, and the pace goes down; what the machine can do is found by trying.
+    Without `room` nothing begins.
     """
 
-    def __init__(self, pace: Pace, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        pace: Pace,
+        seconds: float = SECONDS,
+        room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._limits = pace
         self._seconds = seconds
+        self._room = room
         self._pace = pace.first
         self._left = int(pace.first)
         self._waiting: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
@@ -61,8 +68,7 @@ class Pacer:
     def put(self, key: Hashable, begin: Callable[[], None]) -> None:
         """Call `begin`, now or later; `leave` with the same `key` takes it back."""
         self._waiting[key] = begin
-        if self._left:
-            self._go()
+        self._go()
 
     def leave(self, key: Hashable) -> None:
         """Do not call what was put under `key`, if it still waits."""
@@ -88,18 +94,18 @@ class Pacer:
             loop, seconds = asyncio.get_running_loop(), self._seconds / min(1.0, self._pace)
             self._due = loop.time() + seconds  # uvloop's timers do not tell when they are due
             self._timer = loop.call_later(seconds, self._again)
-        while self._left and self._waiting:
+        while self._left and self._waiting and self._room():
             self._left -= 1
             _, begin = self._waiting.popitem(last=False)
             begin()
 
     def _again(self) -> None:
         self._timer = None
-        if self._waiting:
+        if not self._waiting:
+            self._pace = self._limits.first
+        elif not self._left:
             late = asyncio.get_running_loop().time() - self._due
             self._pace = self._limits.after(self._pace, late)
-        else:
-            self._pace = self._limits.first
         self._left = max(1, int(self._pace))
         if self._waiting:
             self._go()

@@ -27,7 +27,10 @@ class Accepts(Protocol):
     """The node, as the edge brings devices to it."""
 
     def refusal(self) -> str | None:
-        """Why no device may come now, None if one may."""
+        """Why no device may come to this node, None if one may."""
+
+    def has_room(self) -> bool:
+        """Whether one more may come now."""
 
     def accept(self, transport: Transport, waited_ms: int) -> Connection:
         """A device has come; its request has waited in the kernel for `waited_ms`."""
@@ -41,6 +44,10 @@ class Sockets:
         self.exit = exit_
         self.heartbeats = Heartbeats(heartbeat)
         self._node = node
+
+    def has_room(self) -> bool:
+        """Whether one more device may come now. One that is refused needs no room."""
+        return self._node.has_room() or self._node.refusal() is not None
 
     def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
         """Answer a request that opens a WebSocket, with its key; `received` is what has come after

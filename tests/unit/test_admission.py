@@ -51,13 +51,20 @@ class Served(asyncio.Protocol):
         self.gone.append(self._place)
 
 
-opened: list[tuple[str, bytes]] = []
+class Sockets:
+    """Stands for the node's WebSockets."""
 
+    def __init__(self) -> None:
+        self.opened: list[tuple[str, bytes]] = []
+        self.room = 1_000
 
-def open_socket(transport: asyncio.Transport, key: str, received: bytes) -> None:
-    """Stands for the WebSockets."""
-    opened.append((key, received))
-    transport.close()
+    def has_room(self) -> bool:
+        return self.room > 0
+
+    def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
+        self.room -= 1
+        self.opened.append((key, received))
+        transport.close()
 
 
 @pytest.fixture
@@ -74,10 +81,10 @@ async def admission() -> AdmissionControl:
 
 @pytest.fixture
 async def come(
-    admission: AdmissionControl, requests: list[bytes]
+    admission: AdmissionControl, requests: list[bytes], sockets: Sockets
 ) -> AsyncIterator[Callable[[], "asyncio.Future[Streams]"]]:
     listening = await admission.bind("127.0.0.1", 0)
-    await admission.serve(listening, Served, open_socket)
+    await admission.serve(listening, Served, sockets)
     port = listening.sockets[0].getsockname()[1]
     writers: list[asyncio.StreamWriter] = []
 
@@ -98,14 +105,14 @@ async def test_they_are_let_in_a_few_at_a_time_in_the_order_of_their_requests(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(always(2), _LONG)
+    admission.served = Pacer(always(2), _LONG)
     writers = [(await come())[1] for _ in range(7)]
     for number, place in enumerate((3, 6, 0, 5, 1, 4, 2), 1):
         writers[place].write(b"%d\r\n\r\n" % place)
-        await eventually(lambda n=number: len(requests) + len(admission.entry) == n)  # type: ignore[misc]
+        await eventually(lambda n=number: len(requests) + len(admission.served) == n)  # type: ignore[misc]
     for let_in in (2, 4, 6, 7):
         assert len(requests) == let_in
-        next_turn(admission.entry)
+        next_turn(admission.served)
     assert requests == [b"%d\r\n\r\n" % place for place in (3, 6, 0, 5, 1, 4, 2)]
 
 
@@ -114,7 +121,7 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(always(1), _LONG)
+    admission.served = Pacer(always(1), _LONG)
     (await come())[1].write(b"first\r\n\r\n")
     await eventually(lambda: requests == [b"first\r\n\r\n"])
     _, writer = await come()
@@ -123,27 +130,56 @@ async def test_a_request_in_pieces_is_whole_and_what_comes_while_it_waits_is_bou
         for one in (writer, endless):
             one.write(piece)
         await asyncio.sleep(0.02)
-    await eventually(lambda: len(admission.entry) == 2)
+    await eventually(lambda: len(admission.served) == 2)
     endless.write(b"x")
     assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
-    next_turn(admission.entry)
+    next_turn(admission.served)
     await eventually(lambda: len(requests) == 2 and len(requests[1]) == MAX_REQUEST_BYTES)
     writer.write(bytes(2 * MAX_REQUEST_BYTES))
     await eventually(lambda: len(requests[1]) == 3 * MAX_REQUEST_BYTES)
     assert len(requests) == 2
 
 
+@pytest.fixture
+def sockets() -> Sockets:
+    return Sockets()
+
+
 async def test_who_opens_a_websocket_does_not_reach_the_http_server(
-    come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+    come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes], sockets: Sockets
 ) -> None:
-    opened.clear()
     reader, writer = await come()
     writer.write(UPGRADE + b"more")
     assert await reader.read() == b""
-    assert (opened, requests) == ([("dGhlIHNhbXBsZSBub25jZQ==", b"more")], [])
+    assert (sockets.opened, requests) == ([("dGhlIHNhbXBsZSBub25jZQ==", b"more")], [])
     (await come())[1].write(UPGRADE.replace(b"Upgrade: websocket\r\n", b""))
     await eventually(lambda: len(requests) == 1)
-    assert len(opened) == 1
+    assert len(sockets.opened) == 1
+
+
+async def test_while_there_is_no_room_for_devices_they_wait_and_other_requests_do_not(
+    admission: AdmissionControl,
+    come: Callable[[], "asyncio.Future[Streams]"],
+    requests: list[bytes],
+    sockets: Sockets,
+) -> None:
+    sockets.room = 2
+    readers = []
+    for _ in range(5):
+        reader, writer = await come()
+        writer.write(UPGRADE)
+        readers.append(reader)
+    await eventually(lambda: len(admission.entry) == 3)
+    (await come())[1].write(b"GET /health HTTP/1.1\r\n\r\n")
+    await eventually(lambda: len(requests) == 1)
+    await asyncio.sleep(0.05)
+    assert (len(sockets.opened), admission.waiting) == (2, 3)
+    sockets.room = 1
+    await eventually(lambda: len(sockets.opened) == 3)
+    sockets.room = 9
+    for reader in readers:
+        assert await reader.read() == b""
+    assert (admission.waiting, admission.turned_away) == (0, 0)
 
 
 async def test_who_goes_away_leaves_the_queue(
@@ -151,16 +187,16 @@ async def test_who_goes_away_leaves_the_queue(
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry = Pacer(always(1), _LONG)
+    admission.served = Pacer(always(1), _LONG)
     writers = [(await come())[1] for _ in range(4)]
     for place, writer in enumerate(writers):
         writer.write(b"%d\r\n\r\n" % place)
-        await eventually(lambda n=place: len(requests) + len(admission.entry) == n + 1)  # type: ignore[misc]
-    await eventually(lambda: len(admission.entry) == 3)
+        await eventually(lambda n=place: len(requests) + len(admission.served) == n + 1)  # type: ignore[misc]
+    await eventually(lambda: len(admission.served) == 3)
     writers[1].close()
     writers[2].transport.abort()
-    await eventually(lambda: len(admission.entry) == 1)
-    next_turn(admission.entry)
+    await eventually(lambda: len(admission.served) == 1)
+    next_turn(admission.served)
     await eventually(lambda: requests == [b"0\r\n\r\n", b"3\r\n\r\n"])
 
 
@@ -171,23 +207,23 @@ async def test_one_too_many_is_told_to_come_again_and_there_is_room_when_one_goe
 ) -> None:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit[1], 4 * MAX_WAITING), limit[1]))
-    admission.entry = Pacer(always(0))  # it is nobody's turn
+    admission.served = Pacer(always(1), room=lambda: False)
     waiting = []
     for _ in range(MAX_WAITING):
         waiting.append((await come())[1])
         waiting[-1].write(b"GET /\r\n\r\n")
-    await eventually(lambda: len(admission.entry) == MAX_WAITING)
+    await eventually(lambda: len(admission.served) == MAX_WAITING)
     reader, writer = await come()
     writer.write(b"GET /\r\n\r\n")
     head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in head
     assert (json.loads(body)["code"], json.loads(body)["retry"]) == (Code.TRY_LATER.number, True)
-    assert (len(admission.entry), admission.turned_away, requests) == (MAX_WAITING, 1, [])
+    assert (len(admission.served), admission.turned_away, requests) == (MAX_WAITING, 1, [])
     waiting[7].close()
-    await eventually(lambda: len(admission.entry) == MAX_WAITING - 1)
+    await eventually(lambda: len(admission.served) == MAX_WAITING - 1)
     (await come())[1].write(b"GET /\r\n\r\n")
-    await eventually(lambda: len(admission.entry) == MAX_WAITING)
+    await eventually(lambda: len(admission.served) == MAX_WAITING)
     assert admission.turned_away == 1
     resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
@@ -216,7 +252,7 @@ async def test_who_go_at_once_are_let_out_a_few_at_a_time_and_what_they_said_bef
     come: Callable[[], "asyncio.Future[Streams]"],
     requests: list[bytes],
 ) -> None:
-    admission.entry, admission.exit = Pacer(always(7)), Pacer(always(2), _LONG)
+    admission.served, admission.exit = Pacer(always(7)), Pacer(always(2), _LONG)
     guests = [await come() for _ in range(7)]
     for place, (_, writer) in enumerate(guests):
         writer.write(b"%d\r\n\r\n" % place)
