@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_ARRIVING = 1_000
 """Connections that are not welcomed yet. More wait: at 2,000 logins/s there are so many whose
 hello is on its way for half a second."""
-_GREETED = Pace(8, 0.25, 50)
+_GREETED = Pace(8, 2, 32)
 """The node starts to answer so many hellos within 4 ms; more wait."""
 
 

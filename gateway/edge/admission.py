@@ -19,7 +19,7 @@ from gateway.edge.websocket import PATH, opening_key
 
 MAX_WAITING = 5_000
 """Connections whose requests wait for their turn; more are told to come again."""
-_LET_IN = Pace(8, 0.25, 50)
+_LET_IN = Pace(8, 2, 32)
 """Connections to the sockets' path that are let in within 4 ms."""
 _SERVED = always(5)
 """Connections that the HTTP server gets within 4 ms."""

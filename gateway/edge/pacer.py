@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 SECONDS = 0.004
 """Between two turns of a pacer."""
-LATE_SECONDS = 0.004
-"""A timer later than that means that the loop or the machine is busy."""
-_FASTER, _SLOWER = 1.05, 0.7
+LATE_SECONDS = 0.008
+"""A timer later than that means that the loop or the machine is busy. Less than that a process may
+wait for a processor on any machine."""
+_FASTER, _SLOWER = 1.05, 0.8
 """What the pace is multiplied with after a turn that came in time, or late."""
 
 
 class Pace(NamedTuple):
-    """How many pieces of work begin in one turn, after a rest, at least and at most. Below 1, a
-    turn comes later."""
+    """How many pieces of work begin in one turn: after a rest, at least and at most."""
 
-    first: float
-    least: float
-    most: float
+    first: int
+    least: int
+    most: int
 
     def after(self, pace: float, late: float) -> float:
         """The next pace, if a turn came `late` seconds after it was due."""
@@ -55,8 +55,8 @@ class Pacer:
         self._limits = pace
         self._seconds = seconds
         self._room = room
-        self._pace = pace.first
-        self._left = int(pace.first)
+        self._pace = float(pace.first)
+        self._left = pace.first
         self._waiting: OrderedDict[Hashable, Callable[[], None]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -91,9 +91,9 @@ class Pacer:
 
     def _go(self) -> None:
         if self._timer is None:
-            loop, seconds = asyncio.get_running_loop(), self._seconds / min(1.0, self._pace)
-            self._due = loop.time() + seconds  # uvloop's timers do not tell when they are due
-            self._timer = loop.call_later(seconds, self._again)
+            loop = asyncio.get_running_loop()
+            self._due = loop.time() + self._seconds  # uvloop's timers do not tell when they are due
+            self._timer = loop.call_later(self._seconds, self._again)
         while self._left and self._waiting and self._room():
             self._left -= 1
             _, begin = self._waiting.popitem(last=False)
@@ -106,6 +106,6 @@ class Pacer:
         elif not self._left:
             late = asyncio.get_running_loop().time() - self._due
             self._pace = self._limits.after(self._pace, late)
-        self._left = max(1, int(self._pace))
+        self._left = int(self._pace)
         if self._waiting:
             self._go()
