@@ -13,7 +13,7 @@ from typing import Any
 
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from simulation.loop import Process, current_process
+from simulation.process import Process, current_process
 from streams.intake import Intake, coalesce
 from streams.stage import Stage
 

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TextIO
 
-from simulation.faults import ACCIDENTS, ACTIONS, PEOPLE
+from simulation.faults import ACTIONS, ALL
 from simulation.trace import Trace
 from simulation.world import Shape, World
 
@@ -18,7 +18,7 @@ Weights = Mapping[str, int]
 
 
 class Step(NamedTuple):
-    """`wait` seconds, then do what `kind` names (simulation/faults.py)."""
+    """`wait` seconds, then do what `kind` names (simulation/faults)."""
 
     wait: float
     kind: str
@@ -41,7 +41,7 @@ class Played(NamedTuple):
 
 def weights(**changed: int) -> dict[str, int]:
     """How often each kind of step comes; `changed` by name, with _ for spaces."""
-    usual = {name: often for name, (often, _) in [*PEOPLE.items(), *ACCIDENTS.items()]}
+    usual = {name: often for name, (often, _) in ALL.items()}
     return {**usual, **{name.replace("_", " "): often for name, often in changed.items()}}
 
 

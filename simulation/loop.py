@@ -1,5 +1,4 @@
-"""An event loop whose time passes only when nothing is left to do, and the processes that live on
-it.
+"""An event loop whose time passes only when nothing is left to do.
 
 There is no clock, no socket and no thread: the same callbacks run in the same order every time.
 """
@@ -8,123 +7,20 @@ import asyncio
 import contextlib
 import heapq
 import itertools
-import logging
 import random
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context
 from typing import Any, TypeVar
+
+from simulation.process import Process, current_process, process_of
 
 Value = TypeVar("Value")
 
-_DROPS = 20
-_OLD_TASKS = 100
 _OLD_TIMERS = 1000
 MAX_BUSY_STEPS = 1_000_000
 """Callbacks without time passing; more are taken for a loop that never waits."""
-
-
-class Process:
-    """The tasks and callbacks that end, or stand still, together.
-
-    Whatever a callback of the process starts belongs to the process, too.
-    """
-
-    def __init__(self, name: str, loop: "VirtualLoop") -> None:
-        self.name = name
-        self.alive = True
-        self.paused = False
-        self._loop = loop
-        self._parked: list[asyncio.Handle] = []
-        self._tasks: list[asyncio.Task[Any]] = []
-        self._old_tasks = _OLD_TASKS
-        self.on_end: dict[Callable[[], None], None] = {}
-        """Called when it is killed; ordered."""
-        self.on_pause: dict[Callable[[], None], None] = {}
-        self.context = copy_context()
-        self.context.run(_process.set, self)
-        loop.processes.append(self)
-        loop.tell(f"{name} starts")
-
-    def start(self, coroutine: Coroutine[Any, Any, Value]) -> "asyncio.Task[Value]":
-        """Run a coroutine as a task of this process. Raises RuntimeError if it has ended."""
-        if not self.alive:
-            coroutine.close()
-            raise RuntimeError(f"{self.name} has ended")
-        return self._loop.create_task(coroutine, context=self.context.copy())
-
-    def call(self, function: Callable[..., Value], *args: Any) -> Value:
-        """Call a function that creates tasks or timers for this process."""
-        return self.context.run(function, *args)
-
-    def pause(self) -> None:
-        """Stand still, as after SIGSTOP: due callbacks wait until `wake`."""
-        self.paused = True
-        self._loop.tell(f"{self.name} is paused")
-        for paused in list(self.on_pause):
-            paused()
-
-    def wake(self) -> None:
-        """Go on: everything that became due meanwhile runs now, in order."""
-        self.paused = False
-        self._loop.tell(f"{self.name} wakes")
-        parked, self._parked = self._parked, []
-        self._loop.requeue(parked)
-
-    def kill(self) -> None:
-        """End at once, as after SIGKILL: no callback of the process runs again.
-
-        Python runs `finally` clauses when it drops a coroutine. They run here, where the process
-        can reach nothing any more, and not whenever the garbage collector comes by.
-        """
-        if not self.alive:
-            return
-        self.alive = False
-        self._loop.tell(f"{self.name} is killed")
-        self._parked.clear()
-        self._loop.processes.remove(self)
-        tasks, self._tasks = self._tasks, []
-        silenced = logging.root.manager.disable
-        logging.disable(logging.CRITICAL)
-        try:
-            for task in tasks:
-                coroutine = task.get_coro()
-                if not task.done() and coroutine is not None:
-                    self._drop(coroutine)
-        finally:
-            logging.disable(silenced)
-        for ended in list(self.on_end):
-            ended()
-
-    def _drop(self, coroutine: Any) -> None:
-        for _ in range(_DROPS):
-            try:
-                self.context.copy().run(coroutine.close)
-                return
-            except ValueError:  # it runs now, and has called this
-                return
-            except RuntimeError:  # it awaits in `finally`: that ends, too
-                pass
-
-    def park(self, handle: asyncio.Handle) -> None:
-        """Keep a callback of a paused process."""
-        self._parked.append(handle)
-
-    def own(self, task: "asyncio.Task[Any]") -> None:
-        """Remember a task, to end it with the process."""
-        self._tasks.append(task)
-        if len(self._tasks) > self._old_tasks:
-            self._tasks = [task for task in self._tasks if not task.done()]
-            self._old_tasks = max(_OLD_TASKS, 2 * len(self._tasks))
-
-
-_process: ContextVar[Process | None] = ContextVar("process", default=None)
-
-
-def current_process() -> Process | None:
-    """The process whose callback runs now; None outside all processes."""
-    return _process.get()
 
 
 _Loop: Any = asyncio.AbstractEventLoop
@@ -189,7 +85,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
 
     def _finalize(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Nobody reads an asynchronous generator any more: close it, if its process lives."""
-        process = _process.get()
+        process = current_process()
         if not self._closed and (process is None or process.alive):
             self.call_soon(self.create_task, generator.aclose())
 
@@ -224,7 +120,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
             handle = ready.popleft()
             if handle._cancelled:
                 continue
-            process = handle._context.get(_process)  # type: ignore[attr-defined]
+            process = process_of(handle._context)  # type: ignore[attr-defined]
             if process is not None:
                 if not process.alive:
                     continue
@@ -326,7 +222,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         context: Context | None = None,
     ) -> "asyncio.Task[Any]":
         task = asyncio.Task(coro, loop=self, name=name, context=context)
-        process = _process.get() if context is None else context.get(_process)
+        process = current_process() if context is None else process_of(context)
         if process is not None and process.alive:
             process.own(task)
         elif process is not None:

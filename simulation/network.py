@@ -17,7 +17,7 @@ from gateway.queries.worker_transport import WorkersUnavailable
 from messenger_sdk.dialer import Closed
 from schemas.codec import join_frames
 from schemas.codes import Close
-from simulation.loop import Process, current_process
+from simulation.process import Process, current_process
 from streams.worker import Worker
 from streams.worker_api import Request
 

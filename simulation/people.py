@@ -22,8 +22,8 @@ from messenger_sdk import (
 from messenger_sdk.storage import Change
 from schemas.ids import members_of_valid, user_id
 from simulation.judge import Shown, Submitted
-from simulation.loop import Process
 from simulation.network import DeviceDialer
+from simulation.process import Process
 
 if TYPE_CHECKING:
     from simulation.world import World

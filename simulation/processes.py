@@ -24,8 +24,8 @@ from gateway.parts import STAGES, NodePorts
 from gateway.settings import GatewaySettings
 from schemas.topics import SUBMITTED
 from simulation.group import Member
-from simulation.loop import Process
 from simulation.network import MemoryWorkerTransport
+from simulation.process import Process
 from streams.inputs import Inputs
 from streams.restores import Restores
 from streams.slot_sender import SlotSender

@@ -13,9 +13,10 @@ from connectors.redis.memory_server import MemoryRedisServer
 from schemas.topics import all_topics
 from simulation.group import Group
 from simulation.judge import Judge
-from simulation.loop import Process, VirtualLoop, current_process
+from simulation.loop import VirtualLoop
 from simulation.network import Network
 from simulation.people import People
+from simulation.process import Process, current_process
 from simulation.processes import Gateway, WorkerPart
 from streams.stage import Stage
 

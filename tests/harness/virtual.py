@@ -5,7 +5,8 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
-from simulation.loop import Process, VirtualLoop
+from simulation.loop import VirtualLoop
+from simulation.process import Process
 
 TEST_SECONDS = 1000.0
 """Of virtual time. A test that waits for what never comes would else run for ever."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from simulation.loop import Process, VirtualLoop, current_process
+from simulation.loop import VirtualLoop
+from simulation.process import Process, current_process
 
 
 def test_time_passes_only_while_nothing_is_to_be_done() -> None:

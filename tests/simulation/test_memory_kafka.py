@@ -9,7 +9,8 @@ from connectors.kafka.memory import MemoryKafka, MemoryProducer
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.ports import KafkaSendError, ReadTimeout
 from connectors.kafka.record import Record
-from simulation.loop import Process, VirtualLoop
+from simulation.loop import VirtualLoop
+from simulation.process import Process
 
 Reports = dict[bytes, int | None]
 

@@ -16,7 +16,8 @@ from schemas.events import (
     SlotTaken,
 )
 from schemas.topics import DELIVERIES
-from simulation.loop import Process, VirtualLoop
+from simulation.loop import VirtualLoop
+from simulation.process import Process
 from tests.harness.memory_node import Device, MemoryNode, World, message, started
 from tests.harness.virtual import virtual_time
 

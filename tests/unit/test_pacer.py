@@ -7,7 +7,8 @@ import pytest
 import uvloop
 
 from gateway.edge.pacer import LATE_SECONDS, Pace, Pacer, always
-from simulation.loop import Process, VirtualLoop
+from simulation.loop import VirtualLoop
+from simulation.process import Process
 
 SOON = 0.02
 

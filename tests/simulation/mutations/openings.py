@@ -8,7 +8,7 @@ for how long: AWAY_5 for 5 seconds.
 import random
 from typing import Any
 
-from simulation.faults import LEADERLESS, TOPICS
+from simulation.faults.kafka import LEADERLESS, TOPICS
 from simulation.history import Step
 from simulation.world import Shape
 

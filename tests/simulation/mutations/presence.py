@@ -8,7 +8,7 @@ from agents.presence.partition import PresencePartition
 from agents.rules.presence import Outcome, fold_presence
 from gateway.presence.announcer import PresenceAnnouncer
 from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED
-from simulation.faults import TOPICS
+from simulation.faults.kafka import TOPICS
 from simulation.history import Step
 from streams.stage import Stage
 from tests.simulation.mutations.mutation import Mutation

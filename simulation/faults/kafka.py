@@ -1,0 +1,102 @@
+"""Kafka, or the way to it, fails."""
+
+import random
+from functools import partial
+
+from connectors.kafka.memory import MemoryKafka
+from schemas.topics import (
+    CURSORS,
+    DELIVERIES,
+    LOG,
+    MEMBERSHIPS,
+    PRESENCE,
+    PRESENCE_SUBMITTED,
+    RECEIPTS,
+    SUBMITTED,
+)
+from simulation.faults.common import LONG, Actions, for_a_while, parts, pick
+from simulation.world import World
+
+LEADERLESS = *LONG, 35.0
+"""Seconds that a partition may have no leader: the last is longer than a gateway's producer waits
+for an acknowledgement."""
+TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE, MEMBERSHIPS
+
+
+def stop_kafka(world: World, place: int, number: int) -> str:
+    world.broker.stop()
+    return for_a_while(world, number, world.broker.go_on)
+
+
+def lose_leader(world: World, place: int, number: int) -> str:
+    topic = pick(TOPICS, place)
+    count = world.shape.slots if topic == DELIVERIES else world.shape.partitions
+    partition = number // len(LEADERLESS) % count
+    world.broker.lose_leader(topic, partition)
+    found = partial(world.broker.find_leader, topic, partition)
+    lasts = for_a_while(world, number, found, LEADERLESS)
+    return f"{topic}/{partition} {lasts}"
+
+
+def break_producers(world: World, place: int, number: int) -> str:
+    part = pick(parts(world), place)
+    part.kafka.break_producers(random.Random(number))
+    return part.name
+
+
+def cut_from_kafka(world: World, place: int, number: int) -> str:
+    part = pick(parts(world), place)
+    kafka: MemoryKafka = part.kafka
+    sends, hears = number % 3 == 1, number % 3 == 2
+    kafka.cut(sends=sends, hears=hears)
+    what = "what it sends still arrives" if sends else "it still hears" if hears else "both ways"
+    return f"{part.name}, {what}, {for_a_while(world, number // 3, kafka.mend)}"
+
+
+def fill_producers(world: World, place: int, number: int) -> str:
+    part = pick(parts(world), place)
+    kafka: MemoryKafka = part.kafka
+    kafka.full = True
+    return f"{part.name} {for_a_while(world, number, lambda: setattr(kafka, 'full', False))}"
+
+
+def expire_deliveries(world: World, place: int, number: int) -> str:
+    slot = place % world.shape.slots
+    end = world.broker.log(DELIVERIES, slot).end
+    world.broker.expire(DELIVERIES, slot, end)
+    return f"slot {slot} before offset {end}"
+
+
+def write_garbage(world: World, place: int, number: int) -> str:
+    """Somebody writes what no decoder reads into the input."""
+    value = pick((b"", b"garbage", b"\x92\x01\x91\x91\xa1?"), number)
+    partition = place % world.shape.partitions
+    offset = world.broker.append(SUBMITTED, partition, value)
+    return f"{SUBMITTED}/{partition} at offset {offset}"
+
+
+def cut_log(world: World, place: int, number: int) -> str:
+    """The log loses its tail, as when a disk lost it; the input still has it."""
+    world.accepted.append("has lost its tail")
+    partition, records = place % world.shape.partitions, 1 + number % 3
+    world.broker.cut_tail(LOG, partition, records)
+    return f"{LOG}/{partition}, {records} records"
+
+
+def compact(world: World, place: int, number: int) -> str:
+    topic = pick((CURSORS, PRESENCE, MEMBERSHIPS), place)
+    world.broker.compact(topic)
+    return topic
+
+
+KAFKA: Actions = {
+    "stop kafka": (1, stop_kafka),
+    "lose leader": (2, lose_leader),
+    "break producers": (2, break_producers),
+    "cut from kafka": (2, cut_from_kafka),
+    "fill producers": (1, fill_producers),
+    "expire deliveries": (1, expire_deliveries),
+    "compact": (1, compact),
+    "write garbage": (1, write_garbage),
+    "cut log": (1, cut_log),
+}

@@ -1,0 +1,94 @@
+"""What people do with their apps, and what becomes of those."""
+
+from collections.abc import Callable
+
+from simulation.faults.common import Action, Actions, an_app, for_a_while, pause, pick
+from simulation.people import App
+from simulation.world import World
+
+MAX_APPS = 14
+_BURST = 6
+
+
+def _app_does(what: Callable[[App], None]) -> Action:
+    def action(world: World, place: int, number: int) -> str:
+        app = an_app(world, place)
+        what(app)
+        return app.label
+
+    return action
+
+
+def _other(world: World, app: App, number: int) -> str:
+    return pick([user for user in world.people.users if user != app.user], number)
+
+
+def send(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    to = _other(world, app, number)
+    app.send(to, world.people.new_body())
+    return f"{app.label} to {to}"
+
+
+def burst(world: World, place: int, number: int) -> str:
+    count = 2 + number % _BURST
+    for _ in range(count):
+        whom = send(world, place, number)
+    return f"{whom}, {count} messages"
+
+
+def write(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    to = _other(world, app, number)
+    app.type(to)
+    return f"{app.label} to {to}"
+
+
+def look_around(world: World, place: int, number: int) -> str:
+    for app in world.people.here:
+        app.watch()
+    return "everybody"
+
+
+def go_offline(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    if not app.running:
+        return f"{app.label}, which is closed"
+    dialer = app.dialer
+    dialer.connected = False
+    (app.lose_network if number % 2 else app.reset)()
+    lasts = for_a_while(world, number // 2, lambda: setattr(dialer, "connected", True))
+    return f"{app.label} {lasts}"
+
+
+def sleep_app(world: World, place: int, number: int) -> str:
+    """The phone puts the app to sleep."""
+    app = an_app(world, place)
+    if not app.running:
+        return f"{app.label}, which is closed"
+    return pause(world, app.process, app.label, number)
+
+
+def install(world: World, place: int, number: int) -> str:
+    if len(world.people.apps) >= MAX_APPS:
+        return "nobody: there are enough"
+    user = pick(world.people.users, place)
+    app = world.people.install(user, f"new{len(world.people.apps)}", keeps=number % 2 == 0)
+    return app.label
+
+
+PEOPLE: Actions = {
+    "send": (12, send),
+    "burst": (3, burst),
+    "read": (5, _app_does(App.read)),
+    "write": (1, write),
+    "look around": (3, look_around),
+    "lose network": (2, _app_does(App.lose_network)),
+    "reset": (2, _app_does(App.reset)),
+    "go offline": (2, go_offline),
+    "close app": (2, _app_does(App.close)),
+    "kill app": (2, _app_does(App.kill)),
+    "sleep app": (1, sleep_app),
+    "open app": (5, _app_does(App.start)),
+    "install": (1, install),
+}
