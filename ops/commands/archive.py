@@ -6,11 +6,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
 
 import click
-from msgspec import Meta, Struct
 
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import ArchiveMismatch
@@ -21,43 +18,15 @@ from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from connectors.kafka.reader import Reader
 from ops.archive.compare import CursorReport, Report, compare, compare_cursors, fill, fill_cursors
 from ops.archive.months import first_kept
+from ops.archive.settings import ArchiveSettings
 from ops.exits import FAILED, exit_codes, fail
-from ops.local.home import DEFAULT_HOME, Home
-from ops.local.parts import clickhouse_url
 from schemas.archive import Migration
 from schemas.codec import NewerVersion, Undecodable
 from schemas.topics import LOG, SUBMITTED, all_topics
 
-
-class ArchiveSettings(Struct, frozen=True):
-    """MESSENGER_CLICKHOUSE_ADMIN, MESSENGER_KAFKA and MESSENGER_PARTITIONS (the local stack's by
-    default), MESSENGER_HOME and MESSENGER_BASE_PORT of that stack, MESSENGER_SLOTS."""
-
-    clickhouse_admin: str = ""
-    kafka: str = ""
-    home: str = DEFAULT_HOME
-    base_port: int | None = None
-    partitions: Annotated[int, Meta(ge=1, le=10_000)] | None = None
-    slots: Annotated[int, Meta(ge=1, le=10_000)] = 8
-
-    @property
-    def admin_url(self) -> str:
-        if self.clickhouse_admin:
-            return self.clickhouse_admin
-        if not Path(self.home).exists():
-            raise SettingsError(
-                f"not set: MESSENGER_CLICKHOUSE_ADMIN, and there is no local stack in {self.home}"
-            )
-        home = Home(Path(self.home))
-        return clickhouse_url(home, home.base_port(self.base_port), "admin")
-
-    @property
-    def kafka_address(self) -> str:
-        return self.kafka or f"127.0.0.1:{Home(Path(self.home)).base_port(self.base_port) + 8}"
-
-    @property
-    def partition_count(self) -> int:
-        return self.partitions or Home(Path(self.home)).partitions(None)
+_wait = click.option(
+    "--wait", default=10.0, show_default=True, help="seconds that the archiver may be behind"
+)
 
 
 @click.group()
@@ -120,18 +89,28 @@ def retention(months: int, yes: bool) -> None:
 
 @command.command("accept-loss")
 @click.option("--yes", is_flag=True, help="do it; else it is only said")
-def accept_loss(yes: bool) -> None:
+@_wait
+def accept_loss(yes: bool, wait: float) -> None:
     """Say that what is older than the archive's first message is lost for good: history begins
     there from now on. Until then devices are told to ask again later. `restore` a backup instead if
     there is one.
 
+    Code 1 while the archive lacks a message that the log still has: nothing is lost yet.
+
     Example: messenger archive accept-loss --yes
     """
-    with _admin() as (admin, _):
-        late, months = admin.begin_late(), admin.months()
+    with _admin() as (admin, settings), _reading(settings) as (reader, progress):
+        report = compare(reader, admin, settings.partition_count, wait, progress)
+        if missing := report.figures["missing"]:
+            fail(
+                f"{missing:,} messages of the log are not in the archive yet; wait for the "
+                "archiver, or `messenger archive rebuild --from-log`"
+            )
+        late = admin.begin_late()
+        months = [month.name for month in admin.months() if month.table == "messages"]
         click.echo(f"conversations that do not begin with their first message: {late:,}")
         if yes and months:
-            admin.say_dropped(months[0].name)
+            admin.say_dropped(months[0])
             click.echo("accepted: history begins with what there is")
 
 
@@ -195,9 +174,7 @@ def restore(folder: str) -> None:
 
 
 @command.command()
-@click.option(
-    "--wait", default=10.0, show_default=True, help="seconds that the archiver may be behind"
-)
+@_wait
 def check(wait: float) -> None:
     """Compare every message of the log, and every cursor that is not older, with the archive, also
     under load. Code 1 if one is missing, there twice, or different, or if a conversation has a

@@ -3,6 +3,7 @@ months dropped."""
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -189,11 +190,11 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
 def test_a_lost_beginning_is_told_until_an_operator_accepts_it(
     own: Stack, admin: ArchiveAdmin
 ) -> None:
+    """Of a conversation that the log does not have any more."""
+    now = int(time.time() * 1000)
+    late = Row("alice:zoe", 9, bytes(16), "alice", "phone", "the ninth", now, 0, 0, 0)
     admin.run("TRUNCATE TABLE archive.dropped")
-    admin.run(
-        "ALTER TABLE archive.messages DELETE WHERE conversation = 'arch-a1:arch-b1' AND seq < 9 "
-        "SETTINGS mutations_sync = 2"
-    )
+    admin.insert([late])
     told = own.run("archive", "check", "--wait", "0")
     assert (told.returncode, "without their beginning: 1 " in told.stdout) == (1, True)
     planned = own.run("archive", "accept-loss")
@@ -201,7 +202,35 @@ def test_a_lost_beginning_is_told_until_an_operator_accepts_it(
     assert not admin.has_dropped()
     assert own.run("archive", "accept-loss", "--yes").returncode == 0
     assert admin.has_dropped()
-    assert own.run("archive", "rebuild", "--from-log").returncode == 0
+    assert own.run("archive", "check").returncode == 0
+    for table in ("messages", "user_conversations"):
+        admin.run(
+            f"ALTER TABLE archive.{table} DELETE WHERE conversation = 'alice:zoe' "
+            "SETTINGS mutations_sync = 2"
+        )
+    admin.run("TRUNCATE TABLE archive.dropped")
+
+
+def test_an_emptied_archive_is_read_again_and_no_loss_is_accepted_before_that(
+    own: Stack, admin: ArchiveAdmin
+) -> None:
+    """Else devices would take what has been read so far for the beginning."""
+    before = sorted(in_archive(admin))
+    own.kill("archiver-1", signal.SIGSTOP)
+    for table in ("messages", "user_conversations", "cursors", "dropped"):
+        admin.run(f"TRUNCATE TABLE archive.{table}")
+    refused = own.run("archive", "accept-loss", "--yes", "--wait", "0")
+    assert refused.returncode == 1
+    assert f"{len(before):,} messages of the log are not in the archive yet" in refused.stderr
+    assert not admin.has_dropped()
+    own.replace("archiver-1")
+    own.run("send", "--as", "alice", "--to", "bob", "and it goes on", check=True)
+    wait_for(lambda: equal(own, admin), 40)
+    assert set(before) < set(in_archive(admin))
+    accepted = own.run("archive", "accept-loss", "--yes")
+    assert "do not begin with their first message: 0\naccepted" in accepted.stdout, accepted.stderr
+    assert admin.has_dropped()
+    assert own.run("archive", "check").returncode == 0
     admin.run("TRUNCATE TABLE archive.dropped")
 
 

@@ -17,8 +17,8 @@ import yaml
 from agents.settings import WorkerSettings
 from connectors.environment import PREFIX, load
 from gateway.settings import GatewaySettings
+from ops.archive.settings import ArchiveSettings
 from ops.cli import main
-from ops.commands.archive import ArchiveSettings
 from ops.commands.topics import TopicsSettings
 from ops.local.home import Home
 from ops.local.kafka import kafka_properties
