@@ -25,7 +25,7 @@ from typing import Any
 
 _CONFIG = Path(__file__).resolve().parents[1] / "clickhouse"
 _STOPS = {signal.SIGTERM, signal.SIGINT}
-_WAIT = "SELECT sleepEachRow(0.1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null"
+_WAIT = "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null"
 _KILL_SECONDS = 2.0
 
 

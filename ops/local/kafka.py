@@ -23,9 +23,9 @@ from ops.local.process import die_with_parent
 from ops.local.tools import MissingTool, find_tool
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 """A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply.
-Benchmarks set their own."""
+UsePerfData would wake a thread every 50 ms. Benchmarks set their own."""
 _STOP_SECONDS = 60.0
 
 _SERVER_PROPERTIES = """\
@@ -43,8 +43,15 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1500
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=300
-num.network.threads=2
-num.io.threads=4
+num.network.threads=1
+num.io.threads=1
+background.threads=2
+group.coordinator.threads=1
+share.coordinator.threads=1
+group.coordinator.rebalance.protocols=classic
+metadata.max.idle.interval.ms=10000
+replica.high.watermark.checkpoint.interval.ms=30000
+metric.reporters=
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1

@@ -200,6 +200,7 @@ class Layout(NamedTuple):
             "yes",
         ]
         options += ["--maxmemory-policy", "noeviction"]
+        options += ["--save", "", "--hz", "1"]  # its appended file is enough; it wakes less often
         return Part(
             Kind.SERVICE,
             "redis",

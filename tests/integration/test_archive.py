@@ -84,7 +84,7 @@ async def test_what_people_said_is_in_the_archive(
         assert await archive.last_seq(name) == 300
 
 
-async def test_a_message_is_archived_within_two_seconds(
+async def test_a_message_is_archived_within_three_seconds(
     own: Stack, archive: ClickHouseArchive
 ) -> None:
     async with Talk(own, "fresh") as talk:
@@ -98,7 +98,7 @@ async def test_a_message_is_archived_within_two_seconds(
             longest = max(longest, time.monotonic() - began)
             await asyncio.sleep(0.13)
         print(f"archived at most {longest:.2f} s after `sent`")
-        assert longest < 2
+        assert longest < 3
 
 
 def test_check_finds_what_is_missing_twice_and_different(own: Stack, admin: ArchiveAdmin) -> None:

@@ -127,7 +127,18 @@ def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask
         "advertised.listeners",
         "log.dirs",
     }  # of names and places
-    small = {"num.network.threads", "num.io.threads", "offsets.topic.num.partitions"}
+    small = {
+        "num.network.threads",
+        "num.io.threads",
+        "background.threads",
+        "group.coordinator.threads",
+        "share.coordinator.threads",
+        "group.coordinator.rebalance.protocols",
+        "metadata.max.idle.interval.ms",
+        "replica.high.watermark.checkpoint.interval.ms",
+        "metric.reporters",
+        "offsets.topic.num.partitions",
+    }
     assert {key: local[key] for key in local.keys() - own - small} == {
         key: value
         for key, value in theirs.items()
