@@ -123,5 +123,13 @@ class Inputs:
             except ReadTimeout:
                 failures += 1
                 if failures >= min(_MAX_FAILURES, len(partitions)):
+                    self._forget_reader()
                     raise
         return found
+
+    def _forget_reader(self) -> None:
+        """The next look is by a new client. A broker that is the only one, and was paused, names no
+        broker when it wakes up; librdkafka then forgets it, and may not look for it again."""
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None

@@ -25,9 +25,12 @@ class TopicsAdmin:
         self._servers = servers
         self._counts: Mapping[str, int] = {"conversations": partitions, "slots": slots}
         self._timeout = timeout
-        self._admin = AdminClient(
+        self._admin = self._connect()
+
+    def _connect(self) -> AdminClient:
+        return AdminClient(
             {
-                "bootstrap.servers": servers,
+                "bootstrap.servers": self._servers,
                 "socket.connection.setup.timeout.ms": 2000,
                 "log_level": 2,  # it would log 20 lines a second of what it raises as well
             }
@@ -113,6 +116,7 @@ class TopicsAdmin:
         try:
             metadata = self._admin.list_topics(timeout=timeout or self._timeout)
         except KafkaException as error:
+            self._admin = self._connect()  # this client may have forgotten the only broker
             raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
         return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -14,11 +15,12 @@ from connectors.dependency import Dependency
 from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.fetcher import Fetcher
-from connectors.kafka.ports import KafkaSendError, QueueFull, ReadTimeout
+from connectors.kafka.ports import KafkaSendError, KafkaUnreachable, QueueFull, ReadTimeout
 from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
 from connectors.kafka.recovering_producer import RecoveringProducer
 from schemas.topics import LOG
+from streams.inputs import Inputs
 from tests.harness.kafka_server import KafkaServer
 
 pytestmark = pytest.mark.real
@@ -102,6 +104,36 @@ async def until(condition: Callable[[], object], seconds: float) -> float:
         assert time.monotonic() < began + seconds
         await asyncio.sleep(0.02)
     return time.monotonic() - began
+
+
+async def test_the_only_broker_is_found_again_after_its_cluster_had_none(
+    server: KafkaServer,
+) -> None:
+    """A broker that was paused for longer than its session names no broker when it wakes up."""
+    several = [Inputs(KafkaCluster(server.servers, server.admin)) for _ in range(4)]
+
+    async def look(inputs: Inputs) -> None:
+        with contextlib.suppress(KafkaUnreachable, ReadTimeout):
+            await inputs.look(LOG, range(4))
+            answered.append(inputs)
+
+    answered: list[Inputs] = []
+    await asyncio.gather(*map(look, several))
+    assert len(answered) == len(several)
+    for _ in range(2):
+        os.kill(server.process.pid, signal.SIGSTOP)
+        until_awake = time.monotonic() + 4
+        while time.monotonic() < until_awake:
+            await asyncio.gather(*map(look, several))
+        os.kill(server.process.pid, signal.SIGCONT)
+        answered.clear()
+        began = time.monotonic()
+        while not {*several} <= {*answered}:
+            assert time.monotonic() < began + 10
+            await asyncio.gather(*map(look, several))
+            await asyncio.sleep(0.1)
+    for inputs in several:
+        await inputs.close()
 
 
 async def test_a_silent_broker_is_reported_within_5_s_and_its_return_too(
