@@ -17,34 +17,49 @@ class _Waiting(NamedTuple, Generic[_Question, _Answer]):
 
 class RequestBatcher(Generic[_Question, _Answer]):
     """`ask(questions)` returns the answers in the same order, or raises for all of them. At most
-    `most` questions go together, and at most `at_once` groups at the same time. A question whose
-    asker has given up is left out."""
+    `most` questions go together, and at most `at_once` groups at the same time; with `patience` (s)
+    a question that has waited for so long goes all the same. A question whose asker has given up is
+    left out."""
 
     def __init__(
         self,
         ask: Callable[[Sequence[_Question]], Awaitable[Sequence[_Answer]]],
         at_once: int,
         most: int,
+        patience: float | None = None,
     ) -> None:
         self._ask = ask
         self._most = most
-        self._waiting: deque[_Waiting[_Question, _Answer]] = deque()
         self._free = at_once
+        self._patience = patience
+        self._waiting: deque[_Waiting[_Question, _Answer]] = deque()
         self._asking: set[asyncio.Task[None]] = set()
 
     async def __call__(self, question: _Question) -> _Answer:
-        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_Answer] = loop.create_future()
         self._waiting.append(_Waiting(question, answer))
-        if self._free:
-            self._free -= 1
-            task = asyncio.create_task(self._work())
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+        if self._free > 0:
+            self._begin()
+        elif self._patience is not None and len(self._waiting) == 1:
+            loop.call_later(self._patience, self._go_all_the_same)
         return await answer
+
+    def _begin(self) -> None:
+        self._free -= 1
+        task = asyncio.create_task(self._work())
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    def _go_all_the_same(self) -> None:
+        if self._waiting:
+            self._begin()
+            if len(self._waiting) > self._most and self._patience is not None:
+                asyncio.get_running_loop().call_later(self._patience, self._go_all_the_same)
 
     async def _work(self) -> None:
         try:
-            while self._waiting:
+            while self._waiting and self._free >= 0:
                 group = [
                     self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))
                 ]

@@ -22,7 +22,6 @@ from connectors.redis.client import RedisClient
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
-from connectors.redis.user_partitions import RedisUserPartitions
 from connectors.redis.watchers import RedisWatchers
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
@@ -151,7 +150,6 @@ def _ports(settings: GatewaySettings, closing: AsyncExitStack) -> NodePorts:
         RedisNodes(redis),
         RedisWatchers(redis),
         {stage: RedisOwners(redis, stage) for stage in STAGES},
-        RedisUserPartitions(redis),
         archive,
         workers,
         lambda: int(time.time() * 1000),

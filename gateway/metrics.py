@@ -44,7 +44,6 @@ class NodeMetrics(Collector):
     def _values(self) -> list[_Value]:
         node, parts, admission = self._node, self._node.parts, self._admission
         asking = sum(workers.under_way for workers in parts.queries.workers.values())
-        lookup = parts.queries.lookup
         return [
             _Value("ready", "1 while devices may come, else 0.", float(node.ready)),
             _Value("connections", "Devices that are connected.", len(parts.registry)),
@@ -80,19 +79,4 @@ class NodeMetrics(Collector):
                 "receipts_total", "Receipts that were handed to Kafka.", parts.receipts.submitted
             ),
             _Value("questions", "Questions to workers that are under way.", asking),
-            _Value(
-                "users_known_total",
-                "Questions about users whose partitions Redis knew.",
-                lookup.known,
-            ),
-            _Value(
-                "users_asked_for_everywhere_total",
-                "Questions about users whose partitions Redis did not know.",
-                lookup.asked_everywhere,
-            ),
-            _Value(
-                "users_filled_total",
-                "Users whose partitions were written to Redis after that.",
-                lookup.filled,
-            ),
         ]

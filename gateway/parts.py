@@ -10,7 +10,6 @@ from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.nodes import Nodes
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
-from connectors.redis.user_partitions import UserPartitions
 from connectors.redis.watchers import Watchers
 from gateway.greeter import Greeter, NodeIdentity
 from gateway.node_urls import NodeUrls
@@ -23,7 +22,7 @@ from gateway.queries.conversations import ConversationQueries
 from gateway.queries.devices import DeviceQueries
 from gateway.queries.history import History
 from gateway.queries.marks import MarkQueries
-from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.memberships import MembershipQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkerTransport
 from gateway.receipts import Receipts
@@ -34,7 +33,7 @@ from gateway.settings import GatewaySettings
 from gateway.submit import PRODUCER, Submitter
 from gateway.turn_writer import TurnWriter
 
-STAGES = ("sequencer", "cursors", "presence")
+STAGES = ("sequencer", "cursors", "presence", "memberships")
 """The stages whose workers a node asks."""
 
 
@@ -47,7 +46,6 @@ class NodePorts(NamedTuple):
     nodes: Nodes
     watchers: Watchers
     owners: Mapping[str, Owners]
-    user_partitions: UserPartitions
     archive: Archive | None
     workers: WorkerTransport
     now: Callable[[], int]
@@ -67,7 +65,6 @@ class Queries(NamedTuple):
     """What is answered from the workers and the archive."""
 
     workers: Mapping[str, WorkerClient]
-    lookup: PartitionLookup
     history: History
     devices: DeviceQueries
     answerer: QuestionAnswerer
@@ -112,8 +109,8 @@ def make_parts(
         stage: WorkerClient(stage, partitions, ports.owners[stage], ports.workers)
         for stage in STAGES
     }
-    lookup = PartitionLookup(ports.user_partitions, workers["sequencer"])
-    conversations = ConversationQueries(workers["sequencer"], lookup)
+    memberships = MembershipQueries(workers["memberships"])
+    conversations = ConversationQueries(workers["sequencer"], memberships)
     history = History(conversations, ports.archive)
     subscriptions = PresenceSubscriptions(workers["presence"], conversations, ports.watchers)
     presence = Presence(
@@ -123,7 +120,6 @@ def make_parts(
     )
     queries = Queries(
         workers,
-        lookup,
         history,
         DeviceQueries(ports.routes, workers["cursors"], receipts, producer, settings.slots),
         QuestionAnswerer(conversations, history, MarkQueries(workers["cursors"]), subscriptions),

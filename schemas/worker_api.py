@@ -1,8 +1,9 @@
 """Questions of gateways to workers, and the answers: JSON over HTTP, by conversation partition.
 
 A gateway asks the worker that owns a partition (its claim in Redis names it). Every question names
-partitions, so a gateway asks one worker once for all the partitions it owns. An answer leaves out
-the partitions that this worker does not own or cannot answer for now.
+partitions, so a gateway asks one worker once for all the partitions it owns. A request has a list
+of questions of one kind, and gets a list of their answers. An answer leaves out the partitions that
+this worker does not own or cannot answer for now.
 """
 
 from msgspec import Struct
@@ -34,18 +35,6 @@ class HeadsQuestion(Struct):
 
 HeadsAnswer = dict[int, dict[str, int]]
 """partition → conversation → last seq: the first MAX_HEADS of each partition, by id."""
-
-
-class HoldingQuestion(Struct):
-    """In which of these partitions does `user` have conversations? Everything that is in a
-    partition's input when the worker gets the question counts."""
-
-    user: str
-    partitions: list[int]
-
-
-HoldingAnswer = dict[int, bool]
-"""partition → whether the user has conversations there."""
 
 
 class NewestQuestion(Struct):

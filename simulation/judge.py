@@ -2,10 +2,11 @@
 
 The log is dense, each message stands in it once and in its sender's order, and it is the fold of
 the input. Every device shows what the log says: messages, marks, unread counts, who is there. The
-archive equals the log. Everything drains, and no task has died unseen.
+archive equals the log, and `memberships` has everybody who has a conversation. Everything drains,
+and no task has died unseen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,10 +15,10 @@ from agents.rules.fold import FoldState
 from agents.rules.fold_view import InMemoryFoldView
 from connectors.kafka.memory_broker import MemoryBroker
 from messenger_sdk import SentMessage
-from schemas.codec import decode_log, decode_receipts
-from schemas.events import Receipt, Taken
-from schemas.ids import members_of_valid
-from schemas.topics import DEAD_LETTERS, LOG, RECEIPTS, SUBMITTED
+from schemas.codec import decode_log, decode_membership, decode_receipts
+from schemas.events import Membership, Receipt, Taken
+from schemas.ids import members_of_valid, partition_of
+from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS, SUBMITTED
 
 if TYPE_CHECKING:
     from simulation.people import App
@@ -134,6 +135,7 @@ class Judge:
             marks = self._marks()
             for app in self._world.people.here:
                 wrong += self._app(app, truth, marks)
+            wrong += self._memberships(truth)
             wrong += self._presence()
             wrong += self._archive(truth)
         return wrong
@@ -162,6 +164,26 @@ class Judge:
                 done = world.broker.committed(group, topic, number) or 0
                 if done < end:
                     yield f"{group} has committed {topic}/{number} up to {done}; its end is {end}"
+
+    def _memberships(self, conversations: Iterable[str]) -> Iterator[str]:
+        broker, partitions = self._world.broker, self._world.shape.partitions
+        said: dict[str, set[int]] = {}
+        all_said: dict[int, int] = {}
+        for number in range(partitions):
+            for record in broker.read_all(MEMBERSHIPS, number):
+                fact = decode_membership(record.value).fact
+                if isinstance(fact, Membership):
+                    said.setdefault(fact.user, set()).add(fact.partition)
+                elif fact.topic == broker.topic_ids()[MEMBERSHIPS]:
+                    all_said[fact.partition] = all_said.get(fact.partition, 0) + 1
+        for number in range(partitions):
+            if all_said.get(number, 0) < partitions:
+                yield f"{LOG}/{number} has not said who all its members are"
+        for conversation in conversations:
+            number = partition_of(conversation, partitions)
+            for user in members_of_valid(conversation):
+                if number not in said.get(user, ()):
+                    yield f"{MEMBERSHIPS} does not have {user} in {LOG}/{number}"
 
     def _sends(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
         places: dict[str, tuple[str, int]] = {}

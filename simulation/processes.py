@@ -15,7 +15,6 @@ from connectors.redis.memory import (
     MemoryNodes,
     MemoryOwners,
     MemoryRoutes,
-    MemoryUserPartitions,
     MemoryWatchers,
 )
 from connectors.redis.memory_server import MemoryRedis
@@ -123,7 +122,6 @@ class Gateway(Part):
             MemoryNodes(redis),
             MemoryWatchers(redis),
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
-            MemoryUserPartitions(redis),
             world.archive if "archiver" in world.shape.stages else None,
             self.transport,
             world.now,

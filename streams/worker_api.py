@@ -1,8 +1,9 @@
 """What gateways and people ask a worker: requests and responses as plain bytes, without a web
 server. streams/faust_adapter serves it over HTTP; the simulation calls it."""
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -41,19 +42,32 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(status, encode_json(value))
 
 
-def answering(kind: type[Question], answer: Callable[[Question], Awaitable[Any]]) -> Handler:
-    """A handler for questions of this kind (schemas/worker_api.py), which come as a JSON body; 400
-    for anything else."""
-    decode = msgspec.json.Decoder(kind).decode
+Answer = Callable[[Sequence[Question]], Awaitable[Sequence[Any]]]
+"""Answers questions, in order."""
+
+
+def answering(kind: type[Question], answer: "Answer[Question]") -> Handler:
+    """A handler for questions of this kind (schemas/worker_api.py), which come as a JSON array and
+    are answered with one; 400 for anything else."""
+    decode = msgspec.json.Decoder(list[kind]).decode  # type: ignore[valid-type]
 
     async def handle(request: Request) -> Response:
         try:
-            question = decode(request.body)
+            questions = decode(request.body)
         except UNDECODABLE as error:
             return json_response({"error": str(error)}, 400)
-        return json_response(await answer(question))
+        return json_response(await answer(questions))
 
     return handle
+
+
+def each(answer: Callable[[Question], Awaitable[Any]]) -> "Answer[Question]":
+    """Answers every question by itself."""
+
+    async def answer_each(questions: Sequence[Question]) -> Sequence[Any]:
+        return await asyncio.gather(*map(answer, questions))
+
+    return answer_each
 
 
 class WorkerApi:

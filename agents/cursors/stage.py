@@ -10,7 +10,7 @@ from schemas.worker_api import DevicesAnswer, DevicesQuestion, MarksAnswer, Mark
 from streams.stage import Stage, StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
-from streams.worker_api import Handler, Request, Response, answering, json_response
+from streams.worker_api import Handler, Request, Response, answering, each, json_response
 
 GROUP = "cursors"
 _COLLECT_SECONDS = 0.005
@@ -50,6 +50,6 @@ def _endpoints(stage: CursorsStage) -> dict[str, Handler]:
 
     return {
         "/cursors/": status,
-        "/cursors/marks/": answering(MarksQuestion, marks),
-        "/cursors/devices/": answering(DevicesQuestion, devices),
+        "/cursors/marks/": answering(MarksQuestion, each(marks)),
+        "/cursors/devices/": answering(DevicesQuestion, each(devices)),
     }

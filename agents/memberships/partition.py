@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from connectors.kafka.ports import Kafka, KafkaUnreachable, ReadTimeout
 from connectors.kafka.record import Record
@@ -14,7 +14,7 @@ from schemas.events import AllSaid, Membership
 from schemas.topics import MEMBERSHIPS
 from streams.backlog import BacklogPartition, FactBacklog, Facts
 from streams.inputs import InputSeen
-from streams.partition import PartitionRuntime, Status
+from streams.partition import PartitionRuntime
 from streams.tables.changelog import Header
 from streams.tables.memberships import MembershipTable
 
@@ -113,20 +113,30 @@ class MembershipsPartition(BacklogPartition[Fact, Facts[Fact]]):
     async def partitions_of(self, users: Sequence[str]) -> list[list[int]] | None:
         """In which partitions of the log each user may have conversations, in order: from all that
         is in the input now, whoever answers. None if this partition is not as far."""
+        folded = self._folded
         with contextlib.suppress(ReadTimeout, TimeoutError):
             end = await self.runtime.inputs.end(MEMBERSHIPS, self.number)
-            async with asyncio.timeout(_FOLDING_SECONDS):
-                while (table := self.table) is not None and self._is_behind(table, end):
-                    if self.status is Status.HALTED:
-                        return None
-                    await self._moved.wait()
-            if table is not None:
-                unsaid = set(range(self._io.partitions)) - table.said
-                return [sorted(unsaid.union(table.partitions(user))) for user in users]
+            if end >= folded:  # else it is another topic, or has lost its tail
+                async with asyncio.timeout(_FOLDING_SECONDS):
+                    while self._is_behind(end):
+                        await self._moved.wait()
+                if self.table is not None:
+                    unsaid = set(range(self._io.partitions)) - self.table.said
+                    return [sorted(unsaid.union(self.table.partitions(user))) for user in users]
         return None
 
-    def _is_behind(self, table: MembershipTable, end: int) -> bool:
-        return table.header is None or table.header.offset < end
+    def _is_behind(self, end: int) -> bool:
+        return self.table is not None and self._folded < end
+
+    @property
+    def _folded(self) -> int:
+        """The offset up to which the input is in the table."""
+        header = self.table.header if self.table is not None else None
+        return header.offset if header is not None else -1
+
+    def report(self) -> dict[str, Any]:
+        said = len(self.table.said) if self.table is not None else None
+        return super().report() | {"said": said}
 
     def _wake_questions(self) -> None:
         self._moved.set()

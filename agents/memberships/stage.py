@@ -1,6 +1,7 @@
 """The memberships: whom to ask about a user, from `memberships` (R11)."""
 
 import asyncio
+from collections.abc import Sequence
 
 from agents.claims import renew_claims
 from agents.memberships.partition import MembershipsIO, MembershipsPartition
@@ -32,15 +33,21 @@ def _endpoints(stage: MembershipsStage) -> dict[str, Handler]:
         figures = "facts", "unreadable", "events", "questions", "users_asked"
         return json_response(stage.status(*figures, rate="facts"))
 
-    async def partitions(question: MembershipsQuestion) -> MembershipsAnswer:
-        here = stage.here(question.users)
+    async def partitions(questions: Sequence[MembershipsQuestion]) -> Sequence[MembershipsAnswer]:
+        """What is asked together costs one look at each partition's end."""
+        asked: dict[int, list[str]] = {}
+        for question in questions:
+            for number, users in question.users.items():
+                asked.setdefault(number, []).extend(users)
+        here = stage.here(asked)
         stage.figures["questions"] += 1
-        stage.figures["users_asked"] += sum(map(len, question.users.values()))
-        found = await asyncio.gather(
-            *(one.partitions_of(question.users[number]) for number, one in here.items())
-        )
-        answers = zip(here, found, strict=True)
-        return {number: answer for number, answer in answers if answer is not None}
+        stage.figures["users_asked"] += sum(map(len, asked.values()))
+        found = await asyncio.gather(*(one.partitions_of(asked[n]) for n, one in here.items()))
+        answers = {n: iter(answer) for n, answer in zip(here, found, strict=True) if answer}
+        return [
+            {n: [next(answers[n]) for _ in users] for n, users in one.users.items() if n in answers}
+            for one in questions
+        ]
 
     return {
         "/memberships/": status,

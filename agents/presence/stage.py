@@ -12,7 +12,7 @@ from schemas.worker_api import PresenceAnswer, PresenceQuestion
 from streams.stage import Stage, StageSpec, Timer
 from streams.table_partition import TableIO
 from streams.tables.presence import PresenceTable
-from streams.worker_api import Handler, Request, Response, answering, json_response
+from streams.worker_api import Handler, Request, Response, answering, each, json_response
 
 GROUP = "presence"
 _LOOK_SECONDS = 0.5
@@ -58,4 +58,4 @@ def _endpoints(stage: PresenceStage) -> dict[str, Handler]:
         here = stage.here(question.users)
         return {n: partition.presence(question.users[n]) for n, partition in here.items()}
 
-    return {"/presence/": status, "/presence/users/": answering(PresenceQuestion, users)}
+    return {"/presence/": status, "/presence/users/": answering(PresenceQuestion, each(users))}

@@ -5,7 +5,7 @@ A partition that is not here, or cannot tell now, is left out of an answer.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from agents.sequencer.partition import SequencerPartition
@@ -14,8 +14,6 @@ from connectors.kafka.ports import ReadTimeout
 from schemas.worker_api import (
     HeadsAnswer,
     HeadsQuestion,
-    HoldingAnswer,
-    HoldingQuestion,
     Newest,
     NewestAnswer,
     NewestQuestion,
@@ -23,8 +21,12 @@ from schemas.worker_api import (
     SeqsQuestion,
 )
 from streams.stage import Stage
+from streams.tables.sequences import SequenceTable
 
 T = TypeVar("T")
+
+_QUESTIONS_AT_ONCE = 50
+"""A user's conversations are looked up in some 20 us; more than so many would hold the loop up."""
 
 
 class Answers:
@@ -33,16 +35,21 @@ class Answers:
     def __init__(self, stage: Stage[SequencerPartition]) -> None:
         self._stage = stage
 
-    async def heads(self, question: HeadsQuestion) -> HeadsAnswer:
-        """What is new to a device."""
-        span = question.after, question.until
-        asked = self._asked(question.cursors)
-        return await self._gather(
-            {
-                number: _heads(owned, question.user, span, question.cursors[number])
-                for number, owned in asked.items()
-            }
-        )
+    async def heads(self, questions: Sequence[HeadsQuestion]) -> Sequence[HeadsAnswer]:
+        """What is new to devices. A partition that has not landed is waited for once."""
+        asked = self._asked({number for question in questions for number in question.cursors})
+        tables = await self._gather({number: owned.current() for number, owned in asked.items()})
+        answers: list[HeadsAnswer] = []
+        for index, question in enumerate(questions):
+            answers.append({})
+            for number in question.cursors.keys() & tables.keys():
+                gone = asked[number].gone(tables[number])
+                if not gone():
+                    with contextlib.suppress(TableGone):
+                        answers[-1][number] = await _heads(tables[number], gone, question, number)
+            if index % _QUESTIONS_AT_ONCE == _QUESTIONS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return answers
 
     async def seqs(self, question: SeqsQuestion) -> SeqsAnswer:
         """Last seqs of conversations."""
@@ -64,13 +71,6 @@ class Answers:
             }
         )
 
-    async def holding(self, question: HoldingQuestion) -> HoldingAnswer:
-        """Whether a user has conversations."""
-        asked = self._asked(question.partitions)
-        return await self._gather(
-            {number: _holds(owned, question.user) for number, owned in asked.items()}
-        )
-
     def _asked(self, numbers: Iterable[int]) -> Mapping[int, SequencerPartition]:
         owned = self._stage.here(numbers)
         self._stage.figures["questions"] += 1
@@ -87,13 +87,10 @@ class Answers:
 
 
 async def _heads(
-    owned: SequencerPartition, user: str, span: tuple[str, str], cursors: Mapping[str, int]
-) -> dict[str, int] | None:
-    table = await owned.current()
-    if table is not None:
-        with contextlib.suppress(TableGone):
-            return await find_heads(table, owned.gone(table), user, span, cursors)
-    return None
+    table: SequenceTable, gone: Callable[[], bool], question: HeadsQuestion, number: int
+) -> dict[str, int]:
+    span = question.after, question.until
+    return await find_heads(table, gone, question.user, span, question.cursors[number])
 
 
 async def _seqs(owned: SequencerPartition, conversations: Iterable[str]) -> dict[str, int] | None:
@@ -119,17 +116,6 @@ async def _newest(
     if table is not None:
         with contextlib.suppress(TableGone):
             return await find_newest(table, owned.gone(table), user, limit, before)
-    return None
-
-
-async def _holds(owned: SequencerPartition, user: str) -> bool | None:
-    """The answer covers all that was in the input before the question. For what comes later, routes
-    are looked up after the question, and with them the conversation is added to the user's
-    partitions."""
-    with contextlib.suppress(ReadTimeout):
-        table = await owned.complete()
-        if table is not None:
-            return any(True for _ in table.conversations(user, "", ""))
     return None
 
 

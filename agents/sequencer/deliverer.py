@@ -153,14 +153,14 @@ class Deliverer:
         users = users_of(taken, answers)
         if not users:
             return {}
-        asked, begun = list(users), begun_in(taken)
-        if begun:  # before the look for routes (R11)
+        asked = list(users)
+        if begun := begun_in(taken):  # before the look for routes (R11)
             await self._say_members(begun)
         try:
-            routes = await self._io.lookup(asked, begun)
+            routes = await self._io.lookup(asked)
         except RedisUnavailable:
             self.waiting_for_redis = True
-            routes = await self._retry(lambda: self._io.lookup(asked, begun))
+            routes = await self._retry(lambda: self._io.lookup(asked))
             self.waiting_for_redis = False
         return deliveries(taken, answers, routes)
 

@@ -10,7 +10,6 @@ from connectors.kafka.ports import ReadTimeout
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.worker_api import (
     HeadsQuestion,
-    HoldingQuestion,
     NewestQuestion,
     PageHead,
     RangeGone,
@@ -23,6 +22,7 @@ from streams.worker_api import (
     Request,
     Response,
     answering,
+    each,
     encode_json,
     json_response,
 )
@@ -37,9 +37,8 @@ def sequencer_endpoints(stage: Stage[SequencerPartition]) -> Mapping[str, Handle
         "/sequencer/counters/{partition}/": endpoints.counters,
         "/sequencer/page/{partition}/": endpoints.page,
         "/sequencer/heads/": answering(HeadsQuestion, answers.heads),
-        "/sequencer/holding/": answering(HoldingQuestion, answers.holding),
-        "/sequencer/seqs/": answering(SeqsQuestion, answers.seqs),
-        "/sequencer/newest/": answering(NewestQuestion, answers.newest),
+        "/sequencer/seqs/": answering(SeqsQuestion, each(answers.seqs)),
+        "/sequencer/newest/": answering(NewestQuestion, each(answers.newest)),
     }
 
 

@@ -17,7 +17,6 @@ from connectors.kafka.ports import Kafka, OffsetGone, Reader
 from connectors.kafka.record import Record
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
-from connectors.redis.user_partitions import Begun
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter, Delivered
 from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, SUBMITTED
@@ -36,8 +35,8 @@ class SequencerIO:
     """Shared by all partitions of a worker. Make it inside a running loop; close it.
 
     The producer of `sender` sends without a linger and without a timeout. `group` is the stage's in
-    Kafka, `open_table(partition)` opens a table on this worker's disk, `address` is
-    where gateways reach this worker, and the topics have so many `partitions`.
+    Kafka, `open_table(partition)` opens a table on this worker's disk, `address` is where
+    gateways reach this worker, and the topics have so many `partitions`.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class SequencerIO:
         self.kafka = kafka
         self.group = group
         self.open_table = open_table
-        self.routes = routes
         self.owners = owners
         self.address = address
         self.partitions = partitions
@@ -100,9 +98,7 @@ class PartitionIO:
         """Say that this worker has the partition. Raises RedisUnavailable."""
         await self._io.owners.take(self._number, self._io.address)
 
-    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> RoutesFound:
-        if begun:
-            return await self._io.routes.lookup(users, Begun(self._number, begun))
+    async def lookup(self, users: Sequence[str]) -> RoutesFound:
         return await self._io.lookups.lookup(users)
 
     async def say_members(self, users: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """What the sequencer says in `memberships` (R11): who has conversations in which partition."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from agents.sequencer.log_applier import LogApplier
@@ -10,6 +10,7 @@ from schemas.events import SCHEMA_VERSION, AllSaid, Membership, MembershipRecord
 from schemas.ids import partition_of
 from streams.retry import Retry
 from streams.sending import Keyed
+from streams.tables.sequences import SequenceTable
 
 
 def member_records(users: Iterable[str], partition: int, partitions: int) -> list[Keyed]:
@@ -30,10 +31,12 @@ def all_said_records(topic: str, partition: int, partitions: int) -> list[Keyed]
     return [(number, value, f"\0{partition}".encode()) for number in range(partitions)]
 
 
-class Members(Protocol):
-    """What the table knows; see streams/tables/sequences.py."""
+class Owned(Protocol):
+    """The partition; see agents/sequencer/partition.py."""
 
-    def users(self) -> Iterator[str]: ...
+    async def current(self) -> SequenceTable | None: ...
+
+    def gone(self, table: SequenceTable) -> Callable[[], bool]: ...
 
 
 class MembershipPort(Protocol):
@@ -61,14 +64,17 @@ class MemberSayer:
         """Whether the `memberships` with this id have not heard it, and nobody is saying it."""
         return bool(topic) and not self._saying and self._applier.header.members_said != topic
 
-    async def say(self, table: Members, gone: Callable[[], bool], topic: str) -> None:
-        """Say it. It ends early if the table is `gone`."""
+    async def say(self, owned: Owned, topic: str) -> None:
+        """Say it, unless the table cannot be had now. It has whatever was said to another topic:
+        that was folded before now."""
         self._saying = True
         try:
-            async for users in in_slices(table.users(), gone):
-                await self._acknowledged(lambda users=users: self._io.say_members(users))  # type: ignore[misc]
-            await self._acknowledged(lambda: self._io.say_all_said(topic))
-            self._applier.members_said(topic)
+            table = await owned.current()
+            if table is not None:
+                async for users in in_slices(table.users(), owned.gone(table)):
+                    await self._acknowledged(lambda users=users: self._io.say_members(users))  # type: ignore[misc]
+                await self._acknowledged(lambda: self._io.say_all_said(topic))
+                self._applier.members_said(topic)
         except TableGone:
             pass
         finally:

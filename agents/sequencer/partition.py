@@ -242,9 +242,8 @@ class SequencerPartition(Partition):
 
     def memberships_are(self, topic: str) -> None:
         """`memberships` has this id: it must hear once who has conversations here."""
-        table = self.table
-        if table is not None and not self._begins_anew and self._members.owes(topic):
-            self.spawn(self._members.say(table, self.gone(table), topic))
+        if self.table is not None and not self._begins_anew and self._members.owes(topic):
+            self.spawn(self._members.say(self, topic))
 
     # What the answers need
 

@@ -44,9 +44,8 @@ class DeliveryPort(Protocol):
         """Say in `memberships` that these users have conversations in this partition; returns once
         Kafka has acknowledged it. Raises KafkaSendError, QueueFull."""
 
-    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
-        """Routes of `users`, read after it was written down which users have `begun` a
-        conversation in this partition. Raises RedisUnavailable."""
+    async def lookup(self, users: Sequence[str]) -> Routes:
+        """Routes of `users`. Raises RedisUnavailable."""
 
     def deliver(
         self, slot: int, events: Sequence[Delivered], report: Callable[[bool], None]

@@ -1,21 +1,10 @@
--- Find the routes of many users. ARGV: msgpack list of user ids and, if conversations begin, their
--- partition and the msgpack list of their users.
+-- Find the routes of many users. ARGV: msgpack list of user ids.
 --
--- The partition is added to those users' entries first, as far as there are entries. So a device
--- that comes too late to be found here finds the partition in its user's entry.
 -- Returns, in the order of the users, each one's {device, slot} pairs, packed: decoding the replies
 -- of a thousand users would cost the client more than the rest of its batch.
 -- A route counts unless the slot's lease names another node. A lease that has merely run out (Redis
 -- was paused, or the gateway is late) must not cost a delivery; a delivery to a dead slot costs one
 -- record.
-if ARGV[2] then
-  for _, user in ipairs(cmsgpack.unpack(ARGV[3])) do
-    local key = 'directory:' .. user
-    if redis.call('EXISTS', key) == 1 then
-      redis.call('HSET', key, ARGV[2], '')
-    end
-  end
-end
 local holders = {}
 local found = {}
 for i, user in ipairs(cmsgpack.unpack(ARGV[1])) do

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
+from connectors.redis.memory_server import MemoryRedis
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.routes import CLOCKS_MS, LEASE_SECONDS, Holders, Lease, Route, Written
-from connectors.redis.user_partitions import ENTRY_SECONDS, Begun, Entry
 from connectors.redis.watchers import WATCH_SECONDS
 
 
@@ -20,70 +19,6 @@ class _Port:
 
     def _table(self, name: str) -> dict[Any, Any]:
         return self._server.tables[name]
-
-
-class _Filling:
-    """An entry of a user, until `until`. `fill_token` None: it is complete."""
-
-    def __init__(self, epoch: str, fill_token: str, until: float) -> None:
-        self.epoch = epoch
-        self.fill_token: str | None = fill_token
-        self.partitions: set[int] = set()
-        self.until = until
-
-
-class MemoryUserPartitions(_Port):
-    """`UserPartitions`."""
-
-    def __init__(self, redis: MemoryRedis, entry_seconds: float = ENTRY_SECONDS) -> None:
-        super().__init__(redis)
-        self._seconds = entry_seconds
-
-    async def find(self, user: str) -> Entry:
-        return await self._call(lambda: self._find(user))
-
-    async def complete(self, user: str, fill_token: str, partitions: Sequence[int]) -> bool:
-        return await self._call(lambda: self._complete(user, fill_token, partitions))
-
-    def add(self, begun: Begun) -> None:
-        """As `Routes.lookup` does."""
-        _add(self._server, begun)
-
-    def _find(self, user: str) -> Entry:
-        name, until = self._server.new_name(), self._now() + self._seconds
-        run, epoch = self._table("names").get("epoch", (None, ""))
-        if run != self._server.run:
-            epoch = name
-            self._table("names")["epoch"] = self._server.run, epoch
-        entry = _held(self._server, user)
-        if entry is None or entry.epoch != epoch:
-            entry = self._table("user_partitions")[user] = _Filling(epoch, name, until)
-        entry.until = until
-        return (
-            Entry((), entry.fill_token)
-            if entry.fill_token is not None
-            else Entry(sorted(entry.partitions))
-        )
-
-    def _complete(self, user: str, fill_token: str, partitions: Sequence[int]) -> bool:
-        entry = _held(self._server, user)
-        if entry is None or entry.fill_token != fill_token:
-            return False
-        entry.partitions.update(partitions)
-        entry.fill_token = None
-        return True
-
-
-def _held(server: MemoryRedisServer, user: str) -> _Filling | None:
-    entry: _Filling | None = server.tables["user_partitions"].get(user)
-    return entry if entry is not None and entry.until > server.clock() else None
-
-
-def _add(server: MemoryRedisServer, begun: Begun) -> None:
-    for user in begun.users:
-        entry = _held(server, user)
-        if entry is not None:
-            entry.partitions.add(begun.partition)
 
 
 class MemoryRoutes(_Port):
@@ -100,16 +35,10 @@ class MemoryRoutes(_Port):
         node, until = self._table("slots").get(slot, ("", 0.0))
         return node if until > self._now() else None
 
-    async def lookup(
-        self, users: Sequence[str], begun: Begun | None = None
-    ) -> Mapping[str, Sequence[tuple[str, int]]]:
-        return await self._call(lambda: self._lookup(users, begun))
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        return await self._call(lambda: self._lookup(users))
 
-    def _lookup(
-        self, users: Sequence[str], begun: Begun | None
-    ) -> Mapping[str, Sequence[tuple[str, int]]]:
-        if begun is not None:
-            _add(self._server, begun)
+    def _lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         return {
             user: [
                 (route.device, route.slot)

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import itertools
 import random
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,7 +13,7 @@ Value = TypeVar("Value")
 Tables = dict[str, dict[Any, Any]]
 """Name of a table → what stands in it, by key."""
 
-_TABLES = ("slots", "routes", "owners", "nodes", "watchers", "user_partitions", "names")
+_TABLES = ("slots", "routes", "owners", "nodes", "watchers", "names")
 _TIMEOUT_SECONDS = 1.0
 _FIRST_LATENCY, _LAST_LATENCY = 0.0001, 0.001
 _SLOW, _SLOW_SECONDS = 0.01, 0.1
@@ -34,11 +33,6 @@ class MemoryRedisServer:
         """Seconds that every answer takes longer."""
         self.tables: Tables = {name: {} for name in _TABLES}
         self._chance = chance
-        self._names = itertools.count()
-
-    def new_name(self) -> str:
-        """A name nobody has had."""
-        return f"name{next(self._names)}"
 
     def latency(self) -> float:
         """How long the next step of the network takes, in seconds."""

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from connectors.redis.client import RedisClient
-from connectors.redis.user_partitions import Begun
 
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
@@ -69,11 +68,8 @@ class Holders(NamedTuple):
 class Routes(Protocol):
     """All methods raise RedisUnavailable."""
 
-    async def lookup(
-        self, users: Sequence[str], begun: Begun | None = None
-    ) -> Mapping[str, Sequence[tuple[str, int]]]:
-        """user → (device, slot) of each connected device, for every user, in one round trip. In the
-        same step, and before, the partition that `begun` names is added to its users' entries."""
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        """user → (device, slot) of each connected device, for every user, in one round trip."""
 
     def now(self) -> int:
         """The time in ms, the same on all nodes, whatever their own clocks say. It is known once a
@@ -126,16 +122,8 @@ class RedisRoutes:
         self._write = client.script("write_routes", repeatable=False)
         self._holders = client.script("slot_holders")
 
-    async def lookup(
-        self, users: Sequence[str], begun: Begun | None = None
-    ) -> Mapping[str, Sequence[tuple[str, int]]]:
-        if begun is None:
-            answer = await self._lookup(args=[_encode(users)])
-        else:
-            answer = await self._lookup(
-                args=[_encode(users), begun.partition, _encode(begun.users)]
-            )
-        found = _found.decode(answer)
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
+        found = _found.decode(await self._lookup(args=[_encode(users)]))
         return dict(zip(users, found, strict=True))
 
     def now(self) -> int:

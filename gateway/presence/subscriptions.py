@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _USERS_A_CALL = 1000
 _RETRY_SECONDS = 1.0
 
-_presence = msgspec.json.Decoder(PresenceAnswer)
+_presence = msgspec.json.Decoder(list[PresenceAnswer])
 
 
 class Watcher(Hashable, Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.memberships import MembershipQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import UNDECODABLE, split_frames
@@ -23,9 +23,9 @@ from schemas.worker_api import (
     SeqsQuestion,
 )
 
-_heads = msgspec.json.Decoder(HeadsAnswer)
-_seqs = msgspec.json.Decoder(SeqsAnswer)
-_newest = msgspec.json.Decoder(NewestAnswer)
+_heads = msgspec.json.Decoder(list[HeadsAnswer])
+_seqs = msgspec.json.Decoder(list[SeqsAnswer])
+_newest = msgspec.json.Decoder(list[NewestAnswer])
 _page_head = msgspec.json.Decoder(PageHead)
 
 
@@ -48,15 +48,15 @@ def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> 
 class ConversationQueries:
     """`workers` are the sequencers."""
 
-    def __init__(self, workers: WorkerClient, lookup: PartitionLookup) -> None:
+    def __init__(self, workers: WorkerClient, memberships: MembershipQueries) -> None:
         self._workers = workers
-        self._lookup = lookup
+        self._memberships = memberships
 
     async def heads(self, user: str, sync: Sync) -> Heads:
         """What is new to a device, from all partitions with conversations of the user; `pending` if
         some do not answer. Raises WorkersUnavailable."""
         cursors: dict[int, dict[str, int]] = {
-            partition: {} for partition in await self._lookup.find(user)
+            partition: {} for partition in await self._memberships.partitions(user)
         }
         for conversation, cursor in sync.cursors.items():
             partition = partition_of(conversation, self._workers.partitions)
@@ -83,7 +83,7 @@ class ConversationQueries:
         def question(partitions: list[int]) -> NewestQuestion:
             return NewestQuestion(user, limit, before, partitions)
 
-        partitions = await self._lookup.find(user)
+        partitions = await self._memberships.partitions(user)
         found, complete = await self._workers.ask_owners("newest", _newest, partitions, question)
         if not complete:
             raise WorkersUnavailable("not all partitions answer")

@@ -11,7 +11,7 @@ from schemas.events import DeviceLoggedOut
 from schemas.topics import DELIVERIES
 from schemas.worker_api import DevicesAnswer, DevicesQuestion
 
-_devices = msgspec.json.Decoder(DevicesAnswer)
+_devices = msgspec.json.Decoder(list[DevicesAnswer])
 
 
 class Device(msgspec.Struct):

@@ -6,7 +6,7 @@ from gateway.queries.worker_client import WorkerClient
 from schemas.frames import GetMarks, Marks
 from schemas.worker_api import MarksAnswer, MarksQuestion
 
-_marks = msgspec.json.Decoder(MarksAnswer)
+_marks = msgspec.json.Decoder(list[MarksAnswer])
 
 
 class MarkQueries:

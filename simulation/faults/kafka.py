@@ -83,6 +83,16 @@ def cut_log(world: World, place: int, number: int) -> str:
     return f"{LOG}/{partition}, {records} records"
 
 
+def recreate_memberships(world: World, place: int, number: int) -> str:
+    """The topic is created again, empty, while nobody runs its stage, as docs/OPERATIONS.md has
+    it."""
+    for worker in world.workers:
+        if "memberships" in worker.stages:
+            worker.kill()
+    world.broker.recreate(MEMBERSHIPS)
+    return MEMBERSHIPS
+
+
 def compact(world: World, place: int, number: int) -> str:
     topic = pick((CURSORS, PRESENCE, MEMBERSHIPS), place)
     world.broker.compact(topic)
@@ -97,6 +107,7 @@ KAFKA: Actions = {
     "fill producers": (1, fill_producers),
     "expire deliveries": (1, expire_deliveries),
     "compact": (1, compact),
+    "recreate memberships": (1, recreate_memberships),
     "write garbage": (1, write_garbage),
     "cut log": (1, cut_log),
 }

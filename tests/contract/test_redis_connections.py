@@ -18,7 +18,6 @@ from connectors.redis.client import (
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import Lease, RedisRoutes, Route
-from connectors.redis.user_partitions import Begun, RedisUserPartitions
 from connectors.redis.watchers import RedisWatchers
 from tests.harness.proxy import Proxy
 
@@ -41,11 +40,10 @@ def run(request: pytest.FixtureRequest, redis_port: int) -> Run:
 def _methods(client: RedisClient) -> list[Callable[[], Awaitable[Any]]]:
     """Every method of the ports, each as one call."""
     routes, owners, nodes = RedisRoutes(client), RedisOwners(client, "cursors"), RedisNodes(client)
-    watchers, partitions = RedisWatchers(client), RedisUserPartitions(client)
+    watchers = RedisWatchers(client)
     route = Route("alice", "phone", "n1", 0, 1)
     return [
         lambda: routes.lookup(["alice"]),
-        lambda: routes.lookup(["alice"], Begun(1, ["alice", "bob"])),
         lambda: routes.acquire_slot("n1", 2),
         lambda: routes.renew_slot("n1", 0),
         lambda: routes.nodes(2),
@@ -59,8 +57,6 @@ def _methods(client: RedisClient) -> list[Callable[[], Awaitable[Any]]]:
         lambda: nodes.find(2),
         lambda: watchers.watch(["alice"], 0),
         lambda: watchers.find(["alice"]),
-        lambda: partitions.find("alice"),
-        lambda: partitions.complete("alice", "mark", [1]),
     ]
 
 

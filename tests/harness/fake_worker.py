@@ -1,5 +1,5 @@
-"""A worker's answers to gateways, without a network: one worker with all partitions, as a
-`WorkerTransport`."""
+"""A worker's answers to gateways, without a network: one worker with all partitions of the
+sequencer and the memberships, as a `WorkerTransport`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,7 +8,13 @@ import msgspec
 
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.ids import partition_of
-from schemas.worker_api import HeadsAnswer, HeadsQuestion, HoldingQuestion, PageHead
+from schemas.worker_api import (
+    HeadsAnswer,
+    HeadsQuestion,
+    MembershipsAnswer,
+    MembershipsQuestion,
+    PageHead,
+)
 
 PARTITIONS = 4
 A, B = "alice:bob", "alice:carol"
@@ -31,13 +37,13 @@ class FakeWorker:
             THERE: {B: 5},
         }
         self.asked: list[HeadsQuestion] = []
-        self.asked_whether: list[HoldingQuestion] = []
+        self.requests = 0
+        self.asked_where: list[MembershipsQuestion] = []
         self.pages = 0
         self.stuck: set[int] = set()
-        self.behind: set[int] = set()
-        """Partitions that cannot tell now whether they have conversations of a user."""
+        self.unsaid: set[int] = set()
+        """Partitions of the log that have not said all their members."""
         self.before_answer: Callable[[], Awaitable[None]] | None = None
-        self.before_holding: Callable[[], Awaitable[None]] | None = None
         self.answer: bytes | None = None
 
     async def request(
@@ -48,12 +54,17 @@ class FakeWorker:
         params: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
         address, stage, endpoint, *rest = url.removeprefix("http://").strip("/").split("/")
-        if address != ADDRESS or stage != "sequencer":
+        if address != ADDRESS:
             raise WorkersUnavailable(f"nobody is at {address}/{stage}")
         if endpoint == "heads":
-            return 200, await self._heads(msgspec.json.decode(body or b"", type=HeadsQuestion))
-        if endpoint == "holding":
-            return 200, await self._holding(msgspec.json.decode(body or b"", type=HoldingQuestion))
+            self.requests += 1
+            heads = msgspec.json.decode(body or b"", type=list[HeadsQuestion])
+            return 200, self.answer or msgspec.json.encode(
+                [await self._heads(one) for one in heads]
+            )
+        if endpoint == "partitions":
+            asked = msgspec.json.decode(body or b"", type=list[MembershipsQuestion])
+            return 200, msgspec.json.encode([self._where(one) for one in asked])
         assert endpoint == "page"
         self.pages += 1
         await self._stick([int(rest[0])])
@@ -67,26 +78,21 @@ class FakeWorker:
         if self.stuck & set(partitions):
             await asyncio.get_running_loop().create_future()
 
-    async def _heads(self, question: HeadsQuestion) -> bytes:
+    async def _heads(self, question: HeadsQuestion) -> HeadsAnswer:
         self.asked.append(question)
         await self._stick(list(question.cursors))
         if self.before_answer is not None:
             await self.before_answer()
-        found = {
+        return {
             partition: heads
             for partition, heads in self.heads.items()
             if partition in question.cursors
         }
-        return self.answer or msgspec.json.encode(found)
 
-    async def _holding(self, question: HoldingQuestion) -> bytes:
-        self.asked_whether.append(question)
-        await self._stick(question.partitions)
-        found = {
-            number: bool(heads)
-            for number, heads in self.heads.items()
-            if number in question.partitions and number not in self.behind
+    def _where(self, question: MembershipsQuestion) -> MembershipsAnswer:
+        self.asked_where.append(question)
+        everywhere = {number for number, heads in self.heads.items() if heads}
+        return {
+            number: [sorted(everywhere | self.unsaid) for _ in users]
+            for number, users in question.users.items()
         }
-        if self.before_holding is not None:
-            await self.before_holding()
-        return self.answer or msgspec.json.encode(found)

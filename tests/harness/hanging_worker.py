@@ -51,10 +51,10 @@ class HangingPartition(PartitionIO):
             threading.Event().wait()
         return super().restore(stopped)
 
-    async def lookup(self, users: Sequence[str], begun: Sequence[str]) -> Routes:
+    async def lookup(self, users: Sequence[str]) -> Routes:
         if self._io.where == "loop":
             time.sleep(3600)  # noqa: ASYNC251  (that is the point)
-        return await super().lookup(users, begun)
+        return await super().lookup(users)
 
 
 async def hang(app: StageApp) -> None:

@@ -13,7 +13,6 @@ from connectors.redis.memory import (
     MemoryNodes,
     MemoryOwners,
     MemoryRoutes,
-    MemoryUserPartitions,
     MemoryWatchers,
 )
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
@@ -176,7 +175,6 @@ class MemoryNode:
             MemoryNodes(redis),
             MemoryWatchers(redis),
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
-            MemoryUserPartitions(redis),
             None,
             NoWorkers(),
             self.now,

@@ -196,6 +196,10 @@ class Stack:
         """The worker's own page, None while it does not answer."""
         return self._page(f"{self.worker_urls[worker]}/sequencer/")
 
+    def memberships(self, worker: int = 0) -> dict[str, Any] | None:
+        """The same of the memberships."""
+        return self._page(f"{self.worker_urls[worker]}/memberships/")
+
     def archiver(self, topic: str = LOG) -> dict[str, Any] | None:
         """What the first archiver's own page says of a topic, None while it does not answer."""
         page = self._page(f"http://127.0.0.1:{self.base_port + 13}/archiver/")

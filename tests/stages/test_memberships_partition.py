@@ -66,9 +66,11 @@ def all_said(kafka: MemoryKafka) -> list[AllSaid]:
 
 async def asked(run: Run, *users: str) -> list[list[int]] | None:
     """What the worker answers; None if it cannot tell."""
-    question = msgspec.json.encode(MembershipsQuestion({0: list(users)}))
+    question = msgspec.json.encode([MembershipsQuestion({0: [user]}) for user in users])
     response = await run.worker.api.handle(Request("/memberships/partitions/", body=question))
-    return msgspec.json.decode(response.body, type=MembershipsAnswer).get(0)
+    answers = msgspec.json.decode(response.body, type=list[MembershipsAnswer])
+    found = [answer[0][0] for answer in answers if answer]
+    return found if len(found) == len(users) else None
 
 
 async def test_users_are_asked_for_where_they_have_conversations(

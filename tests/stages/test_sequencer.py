@@ -33,7 +33,7 @@ from schemas.events import (
 )
 from schemas.ids import partition_of
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
-from schemas.worker_api import HeadsQuestion, HoldingQuestion, SeqsQuestion
+from schemas.worker_api import HeadsQuestion, SeqsQuestion
 from streams.partition import Status
 from streams.slot_sender import SlotSender
 from streams.stage import SESSION_SECONDS, StageSpec
@@ -121,15 +121,16 @@ async def ask(run: Run, path: str, question: Any = None, **query: str) -> Respon
 
 async def heads(run: Run) -> Mapping[str, Mapping[str, int]]:
     question = HeadsQuestion("alice", "", "", {0: {}})
-    answer = await ask(run, "/sequencer/heads/", question)
-    found: Mapping[str, Mapping[str, int]] = msgspec.json.decode(answer.body)
-    return found
+    answer = await ask(run, "/sequencer/heads/", [question])
+    found: list[Mapping[str, Mapping[str, int]]] = msgspec.json.decode(answer.body)
+    return found[0]
 
 
-async def holds(run: Run, user: str) -> bool | None:
-    answer = await ask(run, "/sequencer/holding/", HoldingQuestion(user, [0]))
-    found: Mapping[str, bool] = msgspec.json.decode(answer.body)
-    return found.get("0")
+async def has(run: Run, conversation: str = A) -> bool | None:
+    """Whether there is such a conversation; None if the partition cannot tell."""
+    answer = await ask(run, "/sequencer/seqs/", [SeqsQuestion({0: [conversation]})])
+    found: list[Mapping[str, Mapping[str, int]]] = msgspec.json.decode(answer.body)
+    return conversation in found[0]["0"] if found[0] else None
 
 
 async def test_messages_are_numbered_appended_and_delivered(kafka: MemoryKafka, make: Make) -> None:
@@ -206,23 +207,22 @@ async def test_without_its_disk_the_state_is_built_again(
         assert logged(kafka) == [1, 2, 3]
 
 
-async def test_whether_a_user_has_conversations_is_answered_when_all_of_the_input_has_landed(
+async def test_whether_there_is_a_conversation_is_answered_when_all_of_the_input_has_landed(
     kafka: MemoryKafka, make: Make
 ) -> None:
     async with make() as run:
         partition = await run.running()
-        assert await holds(run, "alice") is False
+        assert await has(run) is False
         kafka.broker.lose_leader(LOG, 0)
         send(kafka, 1)
-        asking = asyncio.create_task(holds(run, "alice"))
+        asking = asyncio.create_task(has(run))
         await asyncio.sleep(0.1)
         assert not asking.done(), "another worker may have delivered what is in the input"
         kafka.broker.find_leader(LOG, 0)
         assert await asking is True
-        assert await holds(run, "bob") is True
-        assert await holds(run, "carol") is False
+        assert await has(run, "alice:carol") is False
         await run.stage.stop()
-        assert await holds(run, "alice") is None
+        assert await has(run) is None
         assert partition.table is None
 
 
@@ -263,15 +263,15 @@ async def test_a_partition_that_is_behind_does_not_answer(
         partition = await run.running()
         kafka.broker.lose_leader(LOG, 0)
         send(kafka, 1)
-        assert await holds(run, "alice") is None
+        assert await has(run) is None
         kafka.broker.find_leader(LOG, 0)
         await run.done(1)
         monkeypatch.setattr(module, "_FOLDING_SECONDS", 60)
         partition.halt("for good")
-        assert await holds(run, "alice") is True, "it is as far as its input"
+        assert await has(run, "alice:carol") is False, "it is as far as its input"
         send(kafka, 2)
         async with asyncio.timeout(1):
-            assert await holds(run, "alice") is None, "it will not come"
+            assert await has(run, "alice:carol") is None, "it will not come"
 
 
 async def test_an_input_that_cannot_be_looked_at_is_not_answered_for(
@@ -280,7 +280,7 @@ async def test_an_input_that_cannot_be_looked_at_is_not_answered_for(
     async with make() as run:
         await run.running()
         kafka.broker.lose_leader(SUBMITTED, 0)
-        assert await holds(run, "alice") is None
+        assert await has(run) is None
 
 
 async def test_that_there_is_no_conversation_is_said_when_all_of_the_input_is_folded(
@@ -290,8 +290,7 @@ async def test_that_there_is_no_conversation_is_said_when_all_of_the_input_is_fo
     async with make() as run:
         await run.running()
         send(kafka, 1)
-        answer = await ask(run, "/sequencer/seqs/", SeqsQuestion({0: [A]}))
-        assert msgspec.json.decode(answer.body) == {"0": {A: 1}}
+        assert await has(run) is True
 
 
 # Trouble outside (faults 4 and 20)
@@ -531,11 +530,11 @@ async def test_a_worker_that_may_have_lost_its_partitions_answers_nothing(
         confirmed = loop.time()
         run.stage.confirmed_at = lambda: confirmed
         assert await heads(run) == {"0": {A: 1}}
-        assert await holds(run, "alice") is True
+        assert await has(run) is True
         confirmed -= SESSION_SECONDS  # it was paused; another worker has the partition
         redis.server.wipe()
         assert await heads(run) == {}
-        assert await holds(run, "alice") is None
+        assert await has(run) is None
         await asyncio.sleep(1.2)
         assert await owners.find([0]) == {}, "it claims nothing that it may have lost"
         confirmed = loop.time()  # the group has answered a heartbeat: nobody else has it

@@ -1,20 +1,43 @@
 """What a gateway makes of the workers' answers: complete, or `pending` and why."""
 
-from collections.abc import Sequence
+import asyncio
 
 import pytest
 
 from connectors.redis.client import RedisUnavailable
-from connectors.redis.memory import MemoryOwners, MemoryUserPartitions
+from connectors.redis.memory import MemoryOwners
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
-from connectors.redis.user_partitions import Begun, Entry
 from gateway.queries.conversations import ConversationQueries
-from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.memberships import MembershipQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.frames import Sync
-from schemas.worker_api import HeadsQuestion, HoldingQuestion
+from schemas.ids import partition_of
+from schemas.worker_api import HeadsQuestion, MembershipsQuestion
 from tests.harness.fake_worker import ADDRESS, ELSEWHERE, HERE, PARTITIONS, THERE, A, B, FakeWorker
+
+ANOTHER = "another:1"
+
+
+class Claims(MemoryOwners):
+    """All partitions are claimed by one worker. `looks`: how often somebody asked whose they
+    are."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(MemoryRedis(MemoryRedisServer(lambda: 0.0)), stage)
+        self.looks = 0
+        self.away = False
+
+    async def all_taken(self) -> "Claims":
+        for partition in range(PARTITIONS):
+            await self.take(partition, ADDRESS)
+        return self
+
+    async def find(self, partitions):  # type: ignore[no-untyped-def]
+        self.looks += 1
+        if self.away:
+            raise RedisUnavailable("away")
+        return await super().find(partitions)
 
 
 @pytest.fixture
@@ -23,146 +46,137 @@ def worker() -> FakeWorker:
 
 
 @pytest.fixture
-async def owners() -> MemoryOwners:
-    owners = MemoryOwners(MemoryRedis(MemoryRedisServer(lambda: 0.0)), "sequencer")
-    for partition in range(PARTITIONS):
-        await owners.take(partition, ADDRESS)
-    return owners
+async def owners() -> Claims:
+    return await Claims("sequencer").all_taken()
 
 
 @pytest.fixture
-def user_partitions() -> MemoryUserPartitions:
-    return MemoryUserPartitions(MemoryRedis(MemoryRedisServer(lambda: 0.0)))
+async def membership_owners() -> Claims:
+    return await Claims("memberships").all_taken()
 
 
 @pytest.fixture
-async def workers(owners: MemoryOwners, worker: FakeWorker) -> WorkerClient:
-    return WorkerClient("sequencer", PARTITIONS, owners, worker)
+async def conversations(
+    owners: Claims, membership_owners: Claims, worker: FakeWorker
+) -> ConversationQueries:
+    memberships = WorkerClient("memberships", PARTITIONS, membership_owners, worker)
+    sequencers = WorkerClient("sequencer", PARTITIONS, owners, worker)
+    return ConversationQueries(sequencers, MembershipQueries(memberships))
 
 
-@pytest.fixture
-def lookup(workers: WorkerClient, user_partitions: MemoryUserPartitions) -> PartitionLookup:
-    return PartitionLookup(user_partitions, workers)
-
-
-@pytest.fixture
-def conversations(workers: WorkerClient, lookup: PartitionLookup) -> ConversationQueries:
-    return ConversationQueries(workers, lookup)
-
-
-async def test_a_worker_is_asked_once_for_all_its_partitions(
+async def test_one_owner_is_asked_where_and_a_worker_once_for_all_its_partitions(
     conversations: ConversationQueries, worker: FakeWorker
 ) -> None:
-    heads = await conversations.heads("alice", Sync(7, {A: 2}, "alice:a", "alice:z"))
+    heads = await conversations.heads("alice", Sync(7, {A: 2, ELSEWHERE: 1}, "alice:a", "alice:z"))
     assert (heads.id, heads.heads, heads.pending) == (7, {A: 3, B: 5}, False)
-    assert worker.asked_whether == [HoldingQuestion("alice", list(range(PARTITIONS)))]
+    assert worker.asked_where == [MembershipsQuestion({partition_of("alice", 4): ["alice"]})]
     assert worker.asked == [HeadsQuestion("alice", "alice:a", "alice:z", {HERE: {A: 2}, THERE: {}})]
 
 
-async def test_a_user_who_is_known_costs_only_what_has_the_users_conversations(
-    conversations: ConversationQueries, worker: FakeWorker, lookup: PartitionLookup
-) -> None:
-    for _ in range(3):
-        heads = await conversations.heads("alice", Sync(7, {ELSEWHERE: 1}))
-        assert heads.heads == {A: 3, B: 5}
-    assert len(worker.asked_whether) == 1
-    assert [question.cursors for question in worker.asked] == [{HERE: {}, THERE: {}}] * 3
-    assert (lookup.asked_everywhere, lookup.filled, lookup.known) == (1, 1, 2)
-
-
-async def test_a_user_without_conversations_costs_the_workers_nothing(
-    conversations: ConversationQueries, worker: FakeWorker, user_partitions: MemoryUserPartitions
+async def test_a_user_without_conversations_costs_no_sequencer_anything(
+    conversations: ConversationQueries, worker: FakeWorker
 ) -> None:
     worker.heads = {partition: {} for partition in range(PARTITIONS)}
-    for _ in range(2):
-        heads = await conversations.heads("alice", Sync(7, {}))
-        assert (heads.heads, heads.pending) == ({}, False)
-    assert worker.asked == []
-    user_partitions.add(Begun(HERE, ["alice", "bob"]))
-    worker.heads[HERE] = {A: 1}
-    assert (await conversations.heads("alice", Sync(7, {}))).heads == {A: 1}
+    heads = await conversations.heads("alice", Sync(7, {}))
+    assert (heads.heads, heads.pending, worker.asked) == ({}, False, [])
 
 
-async def test_what_begins_while_everywhere_is_asked_is_kept(
-    conversations: ConversationQueries, worker: FakeWorker, user_partitions: MemoryUserPartitions
+async def test_a_partition_that_has_not_said_all_is_asked(
+    conversations: ConversationQueries, worker: FakeWorker
 ) -> None:
-    async def begin() -> None:
-        worker.heads[THERE] = {B: 5}
-        user_partitions.add(Begun(THERE, ["alice", "carol"]))
-
-    worker.heads[THERE] = {}
-    worker.before_holding = begin
-    assert (await conversations.heads("alice", Sync(7, {}))).heads == {A: 3}, (
-        "a message that comes later finds the route"
-    )
-    assert (await conversations.heads("alice", Sync(8, {}))).heads == {A: 3, B: 5}
+    elsewhere = partition_of(ELSEWHERE, PARTITIONS)
+    worker.unsaid = {elsewhere}
+    await conversations.heads("alice", Sync(7, {}))
+    assert sorted(worker.asked[0].cursors) == sorted({HERE, THERE, elsewhere})
 
 
-async def test_a_partition_that_is_behind_is_asked_all_the_same_and_the_user_stays_unknown(
-    conversations: ConversationQueries, worker: FakeWorker, lookup: PartitionLookup
+async def test_questions_at_the_same_time_share_requests_and_looks_at_the_claims(
+    conversations: ConversationQueries, worker: FakeWorker, owners: Claims
 ) -> None:
-    worker.heads[THERE] = {}
-    worker.behind = {THERE}
-    for _ in range(2):
-        heads = await conversations.heads("alice", Sync(7, {}))
-        assert (heads.heads, heads.pending) == ({A: 3}, False)
-    assert [sorted(question.cursors) for question in worker.asked] == [sorted((HERE, THERE))] * 2
-    assert (lookup.asked_everywhere, lookup.filled) == (2, 0)
+    asking = [conversations.heads(f"user{number}", Sync(number, {})) for number in range(100)]
+    answers = await asyncio.gather(*asking)
+    assert [answer.id for answer in answers] == list(range(100))
+    assert all(answer.heads == {A: 3, B: 5} and not answer.pending for answer in answers)
+    assert worker.requests < 10
+    assert owners.looks < 10
 
 
-async def test_a_redis_that_is_away_is_to_be_tried_later(workers: WorkerClient) -> None:
-    class Away(MemoryUserPartitions):
-        async def find(self, user: str) -> Entry:
-            raise RedisUnavailable("away")
+async def test_claims_that_are_known_are_looked_at_after_an_answer_only(
+    conversations: ConversationQueries, owners: Claims, membership_owners: Claims
+) -> None:
+    await conversations.heads("alice", Sync(1, {}))
+    owners.looks = membership_owners.looks = 0
+    for _ in range(3):
+        await conversations.heads("alice", Sync(1, {}))
+    assert (owners.looks, membership_owners.looks) == (3, 0)
 
-    lookup = PartitionLookup(Away(MemoryRedis(MemoryRedisServer(lambda: 0.0))), workers)
+
+async def test_a_partition_with_another_owner_is_asked_for_there(
+    conversations: ConversationQueries,
+    owners: Claims,
+    membership_owners: Claims,
+    worker: FakeWorker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when all workers have been replaced: nobody has to ask again."""
+    await conversations.heads("alice", Sync(1, {}))
+    monkeypatch.setattr("tests.harness.fake_worker.ADDRESS", ANOTHER)
+    for partition in range(PARTITIONS):
+        await owners.take(partition, ANOTHER)
+        await membership_owners.take(partition, ANOTHER)
+    heads = await conversations.heads("alice", Sync(1, {}))
+    assert (heads.heads, heads.pending) == ({A: 3, B: 5}, False)
+    assert await conversations.page(A, 0, 1) == (3, [])
+
+
+async def test_a_redis_that_is_away_is_to_be_tried_later(
+    conversations: ConversationQueries, owners: Claims, membership_owners: Claims
+) -> None:
+    await conversations.heads("alice", Sync(7, {}))
+    owners.away = membership_owners.away = True
     with pytest.raises(WorkersUnavailable):
-        await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
+        await conversations.heads("alice", Sync(7, {}))
 
 
-async def test_a_redis_that_goes_before_the_entry_is_complete_keeps_nobody_from_the_answer(
-    workers: WorkerClient,
+async def test_a_membership_owner_that_is_away_is_to_be_tried_later(
+    conversations: ConversationQueries, membership_owners: Claims
 ) -> None:
-    class Leaving(MemoryUserPartitions):
-        async def complete(self, user: str, mark: str, partitions: Sequence[int]) -> bool:
-            raise RedisUnavailable("away")
-
-    lookup = PartitionLookup(Leaving(MemoryRedis(MemoryRedisServer(lambda: 0.0))), workers)
-    heads = await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
-    assert (heads.heads, lookup.filled) == ({A: 3, B: 5}, 0)
+    for partition in range(PARTITIONS):
+        await membership_owners.take(partition, ANOTHER)
+    with pytest.raises(WorkersUnavailable):
+        await conversations.heads("alice", Sync(7, {}))
 
 
 async def test_a_partition_that_its_worker_cannot_tell_of_is_pending(
     conversations: ConversationQueries, worker: FakeWorker
 ) -> None:
     del worker.heads[THERE]
+    worker.unsaid = {THERE}
     heads = await conversations.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({A: 3}, True)
 
 
 async def test_a_partition_without_an_owner_is_pending(
-    worker: FakeWorker, user_partitions: MemoryUserPartitions
+    conversations: ConversationQueries, owners: Claims
 ) -> None:
-    owners = MemoryOwners(MemoryRedis(MemoryRedisServer(lambda: 0.0)), "sequencer")
-    await owners.take(HERE, ADDRESS)
-    workers = WorkerClient("sequencer", PARTITIONS, owners, worker)
-    lookup = PartitionLookup(user_partitions, workers)
-    heads = await ConversationQueries(workers, lookup).heads("alice", Sync(7, {}))
+    owners._table("owners").pop(("sequencer", THERE))
+    heads = await conversations.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({A: 3}, True)
 
 
 async def test_an_owner_that_is_not_there_is_pending(
-    conversations: ConversationQueries, owners: MemoryOwners
+    conversations: ConversationQueries, owners: Claims
 ) -> None:
     await owners.take(THERE, "nobody:1")
     heads = await conversations.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({A: 3}, True)
 
 
+@pytest.mark.parametrize("answer", [b'{"0": ', b"[]", b"[{},{}]"])
 async def test_an_answer_that_cannot_be_read_is_pending(
-    conversations: ConversationQueries, worker: FakeWorker
+    conversations: ConversationQueries, worker: FakeWorker, answer: bytes
 ) -> None:
-    worker.answer = b'{"0": '
+    worker.answer = answer
     heads = await conversations.heads("alice", Sync(7, {}))
     assert (heads.heads, heads.pending) == ({}, True)
 
@@ -183,10 +197,10 @@ async def test_a_page_that_cannot_be_read_is_to_be_asked_for_again(
 
 
 async def test_an_owner_that_has_lost_the_partition_meanwhile_may_know_too_little(
-    conversations: ConversationQueries, owners: MemoryOwners, worker: FakeWorker
+    conversations: ConversationQueries, owners: Claims, worker: FakeWorker
 ) -> None:
     async def taken_over() -> None:
-        await owners.take(THERE, "another:1")
+        await owners.take(THERE, ANOTHER)
 
     worker.before_answer = taken_over
     heads = await conversations.heads("alice", Sync(7, {}))

@@ -10,7 +10,6 @@ from connectors.redis.client import RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
-from connectors.redis.user_partitions import Begun
 from tests.harness.virtual import virtual_time
 
 
@@ -21,12 +20,10 @@ class CountedRoutes(MemoryRoutes):
         super().__init__(redis)
         self.calls: list[Sequence[str]] = []
 
-    async def lookup(
-        self, users: Sequence[str], begun: Begun | None = None
-    ) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         self.calls.append(users)
         await asyncio.sleep(1)
-        return await super().lookup(users, begun)
+        return await super().lookup(users)
 
 
 async def rig() -> tuple[MemoryRedis, CountedRoutes]:

@@ -8,7 +8,6 @@ from connectors.redis.client import RedisUnavailable
 from connectors.redis.memory import MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
-from connectors.redis.user_partitions import Begun
 from gateway.presence.typing import TYPING_SECONDS, TypingRelay
 from schemas.codec import decode_deliveries
 from schemas.events import TypingDelivered
@@ -25,9 +24,7 @@ class SlowRoutes(MemoryRoutes):
         self.looks = self.under_way = self.most = 0
         self.away = False
 
-    async def lookup(
-        self, users: Sequence[str], begun: Begun | None = None
-    ) -> Mapping[str, Sequence[tuple[str, int]]]:
+    async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
         self.looks += 1
         self.under_way += 1
         self.most = max(self.most, self.under_way)
@@ -35,7 +32,7 @@ class SlowRoutes(MemoryRoutes):
         self.under_way -= 1
         if self.away:
             raise RedisUnavailable("away")
-        return await super().lookup(users, begun)
+        return await super().lookup(users)
 
 
 class Subscriptions:

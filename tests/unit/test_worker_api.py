@@ -8,7 +8,7 @@ import pytest
 
 from schemas.worker_api import MarksQuestion
 from streams.rates import Rates
-from streams.worker_api import Request, Response, WorkerApi, answering, json_response
+from streams.worker_api import Request, Response, WorkerApi, answering, each, json_response
 
 
 async def marks(question: MarksQuestion) -> dict[int, list[str]]:
@@ -26,7 +26,7 @@ async def fails(request: Request) -> Response:
 @pytest.fixture
 def api() -> WorkerApi:
     api = WorkerApi()
-    api.add({"/marks/": answering(MarksQuestion, marks), "/fails/": fails})
+    api.add({"/marks/": answering(MarksQuestion, each(marks)), "/fails/": fails})
     api.add({"/page/{partition}/": partition})
     return api
 
@@ -34,7 +34,7 @@ def api() -> WorkerApi:
 @pytest.mark.parametrize(
     ("request_", "status", "body"),
     [
-        (Request("/marks/", {}, b'{"conversations":{"3":["a:b"]}}'), 200, {"3": ["a:b"]}),
+        (Request("/marks/", {}, b'[{"conversations":{"3":["a:b"]}}]'), 200, [{"3": ["a:b"]}]),
         (Request("/page/3/", {"after": "5"}), 200, {"partition": "3", "after": "5"}),
         (Request("/page/3/4/"), 404, None),
         (Request("/other/"), 404, None),

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from connectors.redis.memory import MemoryOwners, MemoryUserPartitions
+from connectors.redis.memory import MemoryOwners
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from gateway.queries.conversations import ConversationQueries
-from gateway.queries.partition_lookup import PartitionLookup
+from gateway.queries.memberships import MembershipQueries
 from gateway.queries.worker_client import MAX_UNDER_WAY, WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.frames import Heads, Sync
@@ -24,14 +24,15 @@ class Lab:
         redis = MemoryRedis(MemoryRedisServer(lambda: 0.0))
         self.owners = MemoryOwners(redis, "sequencer")
         self.client = WorkerClient("sequencer", PARTITIONS, self.owners, self.worker)
-        lookup = PartitionLookup(MemoryUserPartitions(redis), self.client)
-        self.conversations = ConversationQueries(self.client, lookup)
+        self.memberships = MemoryOwners(redis, "memberships")
+        asked = WorkerClient("memberships", PARTITIONS, self.memberships, self.worker)
+        self.conversations = ConversationQueries(self.client, MembershipQueries(asked))
         self._clock = loop.time
 
     async def begin(self) -> None:
         for partition in range(PARTITIONS):
             await self.owners.take(partition, ADDRESS)
-        await self.heads()  # alice's partitions are known from now on
+            await self.memberships.take(partition, ADDRESS)
 
     async def heads(self) -> tuple[Heads, float]:
         """The answer, and how many seconds it took."""

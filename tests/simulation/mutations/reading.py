@@ -1,13 +1,10 @@
-"""R9 to R13: what devices ask, and what they say of themselves."""
+"""R9, R10, R13: what devices ask, and what they say of themselves."""
 
 import random
 from typing import Any
 
 import agents.cursors.partition
-import connectors.redis.memory
 from agents.rules.cursors import fold_receipts
-from connectors.redis.memory import MemoryUserPartitions
-from connectors.redis.user_partitions import Entry
 from gateway.queries.worker_client import WorkerClient
 from messenger_sdk.marks import MarkBook
 from schemas.topics import SUBMITTED
@@ -16,12 +13,9 @@ from streams.stage import Stage
 from streams.tables.sequences import SequenceTable
 from tests.simulation.mutations.mutation import Mutation
 from tests.simulation.mutations.openings import (
-    AWAY_2,
     AWAY_5,
     AWAY_12,
     NO_ARCHIVE,
-    REDIS,
-    ignored,
     lose_both,
 )
 
@@ -42,47 +36,12 @@ def _says_nothing_again(self: Any, marks: Any, now: float) -> Any:
     return news
 
 
-_find = MemoryUserPartitions._find
-
-
-def _any_epoch(self: Any, user: str) -> Entry:
-    entry = connectors.redis.memory._held(self._server, user)
-    if entry is not None:
-        entry.until = self._now() + self._seconds
-        token = entry.fill_token
-        return Entry((), token) if token is not None else Entry(sorted(entry.partitions))
-    return _find(self, user)
-
-
-def _completes_any(self: Any, user: str, mark: str, partitions: Any) -> bool:
-    entry = connectors.redis.memory._held(self._server, user)
-    if entry is None:
-        return False
-    entry.partitions = set(partitions)
-    entry.fill_token = None
-    return True
-
-
 _ask_owners = WorkerClient.ask_owners
 
 
 async def _always_complete(self: Any, *args: Any) -> Any:
     found, _ = await _ask_owners(self, *args)
     return found, True
-
-
-def _two_fills(chance: random.Random) -> list[Step]:
-    """An app asks everybody for its conversations, and one worker is slow. Redis begins anew,
-    another app asks, and a conversation begins with a worker that has answered."""
-    return [
-        Step(0.5, "restart redis", 0, 1),
-        Step(1.5, "pause worker", chance.randrange(2), AWAY_2),
-        Step(0.01, "reset", 0, 0),
-        Step(0.4, "restart redis", 0, 1),
-        Step(0.01, "reset", 1, 0),
-        Step(chance.uniform(0.8, 1.4), "send", 4, 0),
-        Step(4.0, "install", 0, 0),
-    ]
 
 
 _ALICE, _BOB = 0, 2  # their phones
@@ -128,32 +87,6 @@ MUTATIONS = [
         [(MarkBook, "answer", _says_nothing_again)],
         {"kill_gateway": 15, "fill_producers": 8, "cut_from_kafka": 12, "read": 15, "send": 20},
         200,
-    ),
-    Mutation(
-        "a lookup adds no partitions",
-        "R11",
-        "a conversation that begins is not added to its users' entries",
-        [(connectors.redis.memory, "_add", ignored)],
-        {"lose_network": 10, "reset": 10, "install": 8, "send": 20},
-    ),
-    Mutation(
-        "entries outlive their Redis",
-        "R12",
-        "an entry of another run counts",
-        [(MemoryUserPartitions, "_find", _any_epoch)],
-        {**REDIS, "install": 6, "reset": 12},
-        200,
-    ),
-    Mutation(
-        "an entry is completed whatever its fill token",
-        "R13.1",
-        "whoever has asked all owners completes the entry, also one that began anew",
-        [
-            (MemoryUserPartitions, "_complete", _completes_any),
-        ],
-        {**REDIS, "cut_log": 1, "reset": 20, "install": 8, "send": 40, "slow_redis": 10},
-        200,
-        opening=_two_fills,
     ),
     Mutation(
         "a part counts as the whole",
