@@ -115,11 +115,11 @@ def _presence(plan: Plan, stack: System) -> Figures:
 
 
 def _growth(plan: Plan, checkout: Checkout) -> Figures:
-    return growth.measure(checkout, plan.some(2_000), 1 if plan.quick else 5)
+    return growth.measure(checkout, plan.some(1_000), plan.runs)
 
 
 def _redis_emptied(plan: Plan, checkout: Checkout) -> Figures:
-    return growth.redis_emptied(checkout, plan.some(5_000))
+    return growth.redis_emptied(checkout, plan.some(5_000), plan.runs)
 
 
 def _sequencer(plan: Plan, checkout: Checkout) -> Figures:
