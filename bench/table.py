@@ -30,6 +30,7 @@ def make_table(results: dict[str, Any]) -> str:
         f"{results['machine']}. `{results['command']}`. {results['conditions']}",
         "",
         *_goals(parts),
+        *("![Latency](latency.svg) ![Cores](cores.svg) ![CPU a message](cpu.svg)", ""),
         *_loads("Four partitions", {**parts.get("curve", {}), **parts.get("loops", {})}),
         *_loads("One partition", parts.get("one_partition", {})),
         *_threads({**parts.get("curve", {}), **parts.get("loops", {})}),
