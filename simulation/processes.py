@@ -3,6 +3,7 @@ that starts what has ended."""
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ _HTTP_PORT = 8400
 _FLUSH_SECONDS = 2.0
 
 
-class Part:
+class Part(ABC):
     """A process that is started again whenever it has ended."""
 
     def __init__(self, world: "World", name: str) -> None:
@@ -87,12 +88,13 @@ class Part:
         self.process.kill()
         self.kafka.forget()
 
+    @abstractmethod
     def _start(self) -> None:
         """Make everything that the process has, in its context."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _stop(self) -> None:
-        raise NotImplementedError
+        """End in good order."""
 
     def _new_redis(self) -> MemoryRedis:
         redis = MemoryRedis(self._world.redis)

@@ -7,28 +7,21 @@ process that stands still appends late what it had not sent, and what it had sen
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 from connectors.kafka.memory_broker import MemoryBroker, PartitionLog
+from connectors.kafka.memory_producer import MemoryProducer
 from connectors.kafka.ports import (
-    KafkaSendError,
     KafkaUnreachable,
     OffsetGone,
-    QueueFull,
     ReadTimeout,
-    Report,
 )
 from connectors.kafka.record import Record
 
 _MAX_BATCH = 500
-_MAX_QUEUED = 100_000
-_MAX_QUEUED_KBYTES = 1024 * 1024
-_TIMEOUT_MS = 300_000
-"""librdkafka's defaults."""
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 
 
@@ -44,7 +37,8 @@ class MemoryKafka:
         self.full = False
         self._connected = True
         self._hears = True
-        self._context = copy_context()
+        self.context = copy_context()
+        """The process'."""
         self._network = Context()
         self._producers: list[MemoryProducer] = []
         self._changed: dict[Callable[[], None], None] = {}
@@ -91,12 +85,12 @@ class MemoryKafka:
     def later(self, function: Callable[..., object], *args: Any) -> None:
         """After a step of the network, in the process."""
         asyncio.get_running_loop().call_later(
-            self.broker.latency(), function, *args, context=self._context
+            self.broker.latency(), function, *args, context=self.context
         )
 
     def in_process(self, function: Callable[..., object], *args: Any) -> None:
         """Now, in the process."""
-        self._context.copy().run(function, *args)
+        self.context.copy().run(function, *args)
 
     def on_network(self, when: float, function: Callable[..., object], *args: Any) -> None:
         """At a time, whatever the process does."""
@@ -110,7 +104,7 @@ class MemoryKafka:
 
     # Kafka
 
-    def producer(self, conf: Mapping[str, Any]) -> "MemoryProducer":
+    def producer(self, conf: Mapping[str, Any]) -> MemoryProducer:
         producer = MemoryProducer(self, conf)
         self._producers.append(producer)
         return producer
@@ -136,214 +130,6 @@ class MemoryKafka:
             self.broker.spend(15.0)
             raise KafkaUnreachable("Kafka in memory does not answer")
         return self.broker.topic_ids()
-
-
-class _Sent:
-    """A record on its way. `done` once it is reported; one that is `lost` does not land."""
-
-    __slots__ = ("done", "due", "key", "lost", "number", "on_report", "value")
-
-    def __init__(
-        self, number: int, value: bytes, key: bytes | None, on_report: Report | None, due: float
-    ) -> None:
-        self.number = number
-        self.value = value
-        self.key = key
-        self.on_report = on_report
-        self.due = due
-        self.done = False
-        self.lost = False
-
-
-class MemoryProducer:
-    """`Producer`. Of `conf` it knows linger.ms, message.timeout.ms, delivery.report.only.error and
-    the bounds of the queue."""
-
-    def __init__(self, kafka: MemoryKafka, conf: Mapping[str, Any]) -> None:
-        self._kafka = kafka
-        self._linger = conf.get("linger.ms", 0) / 1000
-        self._seconds = conf.get("message.timeout.ms", _TIMEOUT_MS) / 1000
-        self._errors_only = bool(conf.get("delivery.report.only.error"))
-        self._most = conf.get("queue.buffering.max.messages", _MAX_QUEUED)
-        self._most_bytes = conf.get("queue.buffering.max.kbytes", _MAX_QUEUED_KBYTES) * 1024
-        self._queued: dict[tuple[str, int], deque[_Sent]] = {}
-        self._landing: dict[tuple[str, int], float] = {}
-        """Of each partition, when the last that was sent lands."""
-        self._sent: dict[_Sent, tuple[str, int]] = {}
-        """All that is not reported, in order."""
-        self._numbers = 0
-        self._rounds: dict[tuple[str, int], int] = {}
-        """How often records of a partition came back; what was sent before goes after them."""
-        self._clients = 0
-        """How many clients there were before, that failed."""
-        self._unheard: list[tuple[list[_Sent], list[int]]] = []
-        """Acknowledgements that the network lost; the client asks again."""
-        self._bytes = 0
-        self._transmitting = False
-        self._expiring = False
-        self._idle: asyncio.Event | None = None
-        kafka.watch(self._changed)
-
-    def __len__(self) -> int:
-        return len(self._sent)
-
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        value: bytes,
-        on_report: Report | None = None,
-        key: bytes | None = None,
-    ) -> None:
-        if (
-            self._kafka.full
-            or len(self._sent) >= self._most
-            or (self._bytes + len(value) > self._most_bytes and self._sent)
-        ):
-            raise QueueFull
-        now = asyncio.get_running_loop().time()
-        due = now + self._seconds if self._seconds else float("inf")
-        self._numbers += 1
-        sent = _Sent(self._numbers, value, key, on_report, due)
-        self._sent[sent] = topic, partition
-        self._bytes += len(value)
-        if self._kafka.broker.record_watch is not None:
-            self._kafka.broker.record_watch.sent(topic, partition, value)
-        self._queued.setdefault((topic, partition), deque()).append(sent)
-        self._transmit_soon()
-
-    async def send_and_wait(
-        self, topic: str, partition: int, value: bytes, key: bytes | None = None
-    ) -> int:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-        def report(error: Exception | None, offset: int) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(offset)
-            else:
-                done.set_exception(KafkaSendError(str(error)))
-
-        self.send(topic, partition, value, report, key)
-        return await done
-
-    async def close(self, flush_seconds: float) -> None:
-        if flush_seconds and self._sent:
-            self._idle = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(flush_seconds):
-                    await self._idle.wait()
-        self._queued.clear()
-        for sent in list(self._sent):
-            self._report(sent, KafkaSendError("the producer is closed"), -1)
-        self._kafka.unwatch(self._changed)
-
-    def break_(self, chance: random.Random) -> None:
-        """See MemoryKafka.break_producers."""
-        self._clients += 1
-        self._queued.clear()
-        self._landing.clear()
-        self._unheard.clear()
-        ends: dict[tuple[str, int], bool] = {}
-        failed = list(self._sent)
-        for sent in failed:
-            place = self._sent[sent]
-            sent.lost = ends[place] = ends.get(place, False) or chance.random() < 0.4
-        self._kafka.later(self._fail, failed)
-
-    def _fail(self, failed: list[_Sent]) -> None:
-        for sent in failed:
-            self._report(sent, KafkaSendError("a fatal error of the client"), -1)
-
-    def _changed(self) -> None:
-        self._kafka.later(self._resume)
-
-    def _resume(self) -> None:
-        unheard, self._unheard = self._unheard, []
-        for batch, offsets in unheard:
-            self._acknowledge(batch, offsets)
-        self._transmit_soon()
-
-    def _transmit_soon(self) -> None:
-        if self._queued and not self._transmitting:
-            self._transmitting = True
-            asyncio.get_running_loop().call_later(
-                self._linger, self._transmit, context=self._kafka._context
-            )
-        if self._sent and self._seconds and not self._expiring:
-            self._expiring = True
-            asyncio.get_running_loop().call_at(
-                next(iter(self._sent)).due, self._expire, context=self._kafka._context
-            )
-
-    def _transmit(self) -> None:
-        """Put what is queued on the network."""
-        self._transmitting = False
-        if not self._kafka.writes:
-            return
-        now = asyncio.get_running_loop().time()
-        for place in list(self._queued):
-            batch = [sent for sent in self._queued.pop(place) if not sent.done]
-            landing = max(self._landing.get(place, 0.0), now + self._kafka.broker.latency())
-            self._landing[place] = landing
-            if batch:
-                turn = self._clients, self._rounds.get(place, 0)
-                self._kafka.on_network(landing, self._land, place, batch, turn)
-
-    def _land(self, place: tuple[str, int], batch: list[_Sent], turn: tuple[int, int]) -> None:
-        log = self._kafka.broker.log(*place)
-        batch = [sent for sent in batch if not sent.lost]
-        can = self._kafka.writes and log.leader
-        if turn[0] == self._clients:
-            if not can or turn[1] != self._rounds.get(place, 0):
-                self._back(place, batch)
-                return
-            log.waiting.pop(self._changed, None)
-        elif not can:
-            return
-        now = self._kafka.broker.now()
-        offsets = [log.append(now, sent.value, sent.key) for sent in batch]
-        watch = self._kafka.broker.record_watch
-        if watch is not None:
-            for sent, offset in zip(batch, offsets, strict=True):
-                self._kafka.in_process(watch.landed, *place, offset, sent.value)
-        log.poke()
-        self._kafka.later(self._acknowledge, batch, offsets)
-
-    def _back(self, place: tuple[str, int], batch: list[_Sent]) -> None:
-        """There is no leader now, or what was sent before is here again: the client keeps them."""
-        queued = [*batch, *self._queued.get(place, ())]
-        self._queued[place] = deque(sorted(queued, key=lambda sent: sent.number))
-        self._rounds[place] = self._rounds.get(place, 0) + 1
-        self._kafka.broker.log(*place).waiting[self._changed] = None
-        if self._kafka.writes and self._kafka.broker.log(*place).leader:
-            self._changed()
-
-    def _acknowledge(self, batch: list[_Sent], offsets: list[int]) -> None:
-        if not self._kafka.hears:
-            self._unheard.append((batch, offsets))
-            return
-        for sent, offset in zip(batch, offsets, strict=True):
-            self._report(sent, None, offset)
-
-    def _expire(self) -> None:
-        self._expiring = False
-        now = asyncio.get_running_loop().time()
-        for sent in [sent for sent in self._sent if sent.due <= now]:
-            self._report(sent, KafkaSendError("Kafka did not acknowledge it in time"), -1)
-        self._transmit_soon()
-
-    def _report(self, sent: _Sent, error: Exception | None, offset: int) -> None:
-        if sent.done:
-            return
-        sent.done = True
-        del self._sent[sent]
-        self._bytes -= len(sent.value)
-        if sent.on_report is not None and (error is not None or not self._errors_only):
-            sent.on_report(error, offset)
-        if not self._sent and self._idle is not None:
-            self._idle.set()
 
 
 class MemoryReader:

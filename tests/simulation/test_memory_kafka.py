@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from connectors.kafka.memory import MemoryKafka, MemoryProducer
+from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
+from connectors.kafka.memory_producer import MemoryProducer
 from connectors.kafka.ports import KafkaSendError, ReadTimeout
 from connectors.kafka.record import Record
 from simulation.loop import VirtualLoop
