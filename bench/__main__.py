@@ -48,12 +48,12 @@ def main() -> None:
     if unknown := set(wanted) - set(names.split(",")):
         parser.error(f"no part {', '.join(sorted(unknown))}; there are {names}")
     results = _measure(Checkout.at(options.checkout), plan, wanted)
-    print(make_table(results))
-    if options.compare is not None:
-        print(compare(results, json.loads(options.compare.read_text())))
     text = json.dumps(results, indent=1) + "\n"
     if options.save is not None:
         options.save.write_text(text)
+    print(make_table(results))
+    if options.compare is not None:
+        print(compare(results, json.loads(options.compare.read_text())))
     if not (options.quick or options.only or options.checkout):
         _RESULTS.mkdir(exist_ok=True)
         (_RESULTS / "latest.json").write_text(text)

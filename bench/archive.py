@@ -51,7 +51,9 @@ def measure(checkout: Checkout, messages: int, rows: int, seconds: float) -> dic
         results["fill_seconds"] = round(time.monotonic() - began, 1)
         admin.close()
         results["pages"] = {
-            readers: asyncio.run(_read(stack.clickhouse("gateway"), rows, readers, seconds))
+            f"{readers}_at_once": asyncio.run(
+                _read(stack.clickhouse("gateway"), rows, readers, seconds)
+            )
             for readers in (1, 8)
         }
         return results

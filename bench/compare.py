@@ -6,7 +6,15 @@ from typing import Any
 from bench.table import figure, flat
 
 _COSTS, _RATES = ("us", "cores"), ("per second", "per cpu second", "per worker cpu second")
-_NOT_COMPARED = ("generator", "verdict", "up to ms", "seconds", "resyncs", "marks per message")
+_NOT_COMPARED = (
+    "generator",
+    "verdict",
+    "up to ms",
+    "seconds",
+    "slowest",
+    "resyncs",
+    "marks per message",
+)
 
 
 def compare(now: dict[str, Any], then: dict[str, Any]) -> str:
@@ -41,9 +49,8 @@ def compare(now: dict[str, Any], then: dict[str, Any]) -> str:
 
 
 def _median(value: Any) -> float | None:
-    if isinstance(value, list):
-        value = value[0]
-    return value if isinstance(value, int | float) else None
+    median = value[0] if isinstance(value, list) and value else value
+    return median if isinstance(median, int | float) else None
 
 
 def _yardstick(results: dict[str, Any]) -> float:

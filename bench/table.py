@@ -18,6 +18,8 @@ _LOOP_GOALS = (
     ("3 devices, window 8", "≥ 15,000; ≥ 12,000", "2,778; 2,136 (WuKongIM)"),
 )
 _THREADS_AT = ("200/s", "2,000/s", "1 device, window 8")
+_LEAST_US = 5.0
+"""Threads that use less CPU a message have no row."""
 _NOTHING = "–"
 
 
@@ -127,7 +129,7 @@ def _threads(loads: Mapping[str, Any]) -> list[str]:
     rows = [
         (part, kind, *(figure(run.get(part, {}).get(kind, 0)) for run in shown.values()))
         for part, kind in kinds
-        if any(run.get(part, {}).get(kind, [0])[0] >= 1 for run in shown.values())
+        if any(run.get(part, {}).get(kind, [0])[0] >= _LEAST_US for run in shown.values())
     ]
     head = ("process", "threads", *(f"us a message, {load}" for load in shown))
     return ["## By thread", "", *_rows(head, sorted(rows, key=lambda row: row[0]))] if rows else []
@@ -137,12 +139,7 @@ def _way(way: dict[str, Any] | None) -> list[str]:
     if way is None:
         return []
     bounds = next(iter(way["hops"].values()))["up_to_ms"]
-    head = (
-        "hop",
-        "p50 / p95 / p99 ms",
-        "mean of the slowest hundredth",
-        *(f"≤ {b}" for b in bounds),
-    )
+    head = ("hop", "p50 / p95 / p99 ms", "mean of the slowest hundredth")
     rows = [
         (
             hop,
@@ -153,7 +150,11 @@ def _way(way: dict[str, Any] | None) -> list[str]:
         for hop, of in way["hops"].items()
     ]
     title = f"## Where {way['seen_whole']:,} messages wait at 200/s (in ms; how many by hop)"
-    return [title, "", *_rows((*head, *(f"≤ {bound}" for bound in bounds)), rows)]
+    return [
+        title,
+        "",
+        *_rows((*head, *(f"≤ {bound}" if bound != "more" else bound for bound in bounds)), rows),
+    ]
 
 
 def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
@@ -165,7 +166,19 @@ def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
         for name, part in results["parts"].items()
         if name not in shown or "left_out" in part
     }
-    return [(what, yardstick), *((name, figure(value)) for name, value in flat(others))]
+    return [(what, yardstick), *_joined(others, ())]
+
+
+def _joined(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """As `flat`, but what a hop, a login … has of one kind is one figure."""
+    for name, value in tree.items():
+        here = (*path, name.replace("_", " "))
+        if isinstance(value, dict) and not set(value) & {"p50", "kafka", "lost"}:
+            yield from _joined(value, here)
+        elif isinstance(value, dict):
+            yield ", ".join(here), _medians(value)
+        else:
+            yield ", ".join(here), figure(value)
 
 
 def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
@@ -175,7 +188,11 @@ def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _medians(figures: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_number(value[0])}" for name, value in figures.items())
+    """Without their spread."""
+    return ", ".join(
+        f"{name} {_number(value[0] if isinstance(value, list) else value)}"
+        for name, value in figures.items()
+    )
 
 
 def _slashed(figures: Mapping[str, Any]) -> str:
