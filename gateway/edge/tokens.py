@@ -1,6 +1,9 @@
 """Login tokens: JWTs signed with HS256. `sub` is the user, `exp` the end in Unix seconds. Anybody
 with the secret can make them."""
 
+from base64 import urlsafe_b64encode
+from functools import lru_cache
+
 import jwt
 
 from schemas.ids import InvalidId, UserId, user_id
@@ -33,12 +36,19 @@ def verify(token: str, secret: str, now: float) -> UserId:
         "require": ["sub", "exp"],
     }
     try:
-        claims = jwt.decode(token, secret, algorithms=[_ALGORITHM], options=unchecked_times)  # type: ignore[arg-type]
+        claims = jwt.decode(token, _key(secret), algorithms=[_ALGORITHM], options=unchecked_times)  # type: ignore[arg-type]
         if not isinstance(claims["exp"], int | float) or not claims["exp"] > now:  # also if NaN
             raise BadToken("the token has expired")
         return user_id(claims["sub"])
     except (jwt.InvalidTokenError, InvalidId, TypeError):
         raise BadToken("the token is not one that this server takes") from None
+
+
+@lru_cache(1)
+def _key(secret: str) -> jwt.PyJWK:
+    """The secret as a key that PyJWT has looked at already, which is a third of a check."""
+    octets = urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
+    return jwt.PyJWK({"kty": "oct", "k": octets, "alg": _ALGORITHM})
 
 
 def issue_operator(secret: str, now: float) -> str:
