@@ -22,7 +22,7 @@ def log_error(error: KafkaError) -> None:
 
 
 def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
-    """Settings of every client. librdkafka calls `on_error` in the thread that polls."""
+    """Settings of every client. librdkafka calls `on_error` when the client is polled."""
     return {
         "bootstrap.servers": servers,
         "socket.nagle.disable": True,
@@ -35,8 +35,8 @@ def consumer(
     servers: str, watch: ClientWatch | None, conf: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Settings of a consumer that is assigned its partitions; `conf` overrides them. Once a second
-    the thread that polls gives its statistics to `watch`, which costs some 10 us for each partition
-    of the topic."""
+    a poll gives its statistics to `watch`, which costs some 10 us for each partition of the
+    topic."""
     watched = (
         {}
         if watch is None

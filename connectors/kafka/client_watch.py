@@ -69,7 +69,7 @@ _decode = msgspec.json.Decoder(Statistics).decode
 class ClientWatch:
     """Watches one consumer, called `name` in the log. `clock` is in seconds.
 
-    `stuck` is called in the polling thread with the partitions that have had no fetch for
+    `stuck` is called while the client is polled, with the partitions that have had no fetch for
     STUCK_SECONDS although the brokers answer.
     """
 
@@ -95,7 +95,7 @@ class ClientWatch:
         log.debug("%s: %s", self.name, error)
 
     def statistics(self, text: str) -> None:
-        """librdkafka's `stats_cb`. Whatever is in it, the polling thread goes on."""
+        """librdkafka's `stats_cb`. Whatever is in it, polling goes on."""
         try:
             self.look(_decode(text))
         except msgspec.DecodeError as error:

@@ -240,7 +240,6 @@ class MemoryFetcher:
         self._subscriptions: dict[int, _Subscription] = {}
         self._waiting: dict[int, list[Record]] = {}
         self._bytes: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
         self._come = asyncio.Event()
 
     def read(self, offsets: Mapping[int, int]) -> None:
@@ -276,12 +275,6 @@ class MemoryFetcher:
                 self._subscriptions[partition].changed()
         return taken
 
-    def end(self, partition: int) -> int | None:
-        subscription = self._subscriptions.get(partition)
-        if partition in self._ends and subscription is not None:
-            self._ends[partition] = subscription.end() or self._ends[partition]
-        return self._ends.get(partition)
-
     async def close(self) -> None:
         for partition in list(self._subscriptions):
             self._stop(partition)
@@ -291,10 +284,8 @@ class MemoryFetcher:
             self._subscriptions.pop(partition).close()
         self._waiting.pop(partition, None)
         self._bytes.pop(partition, None)
-        self._ends.pop(partition, None)
 
     def _fetch(self, partition: int, log: PartitionLog) -> None:
-        self._ends[partition] = log.end
         if self._bytes.get(partition, 0) > MAX_WAITING_BYTES:
             return
         subscription = self._subscriptions[partition]

@@ -95,7 +95,8 @@ class Fetcher(Protocol):
     must not jump compares offsets."""
 
     def read(self, offsets: Mapping[int, int]) -> None:
-        """Read these partitions and no others, each from its offset. What waits is dropped."""
+        """Read these partitions and no others, each from its offset. What waits of other offsets is
+        dropped."""
 
     def seek(self, partition: int, offset: int) -> None:
         """Read a partition from `offset`. What waits of it is dropped."""
@@ -109,9 +110,6 @@ class Fetcher(Protocol):
     def take(self, partitions: Collection[int]) -> dict[int, list[Record]]:
         """partition → all that waits of it, in order, of those of `partitions` that have
         something."""
-
-    def end(self, partition: int) -> int | None:
-        """The offset after the last record that Kafka had when it last answered, if known."""
 
     async def close(self) -> None: ...
 

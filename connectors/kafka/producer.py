@@ -1,13 +1,9 @@
-"""Idempotent producer whose reports reach the event loop once a burst.
-
-librdkafka's reports come on a poll thread. One `call_soon_threadsafe` per burst carries them over,
-because a hand-over per record costs more than the record.
-"""
+"""Idempotent producer that the event loop polls for its reports, once a burst."""
 
 import asyncio
+import contextlib
 import itertools
 import logging
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,10 +13,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from connectors.dependency import Dependency
 from connectors.kafka import client_config
 from connectors.kafka.ports import KafkaSendError, QueueFull, Report
+from connectors.kafka.queue_wakeups import wakeups
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.5
+_PURGE_SECONDS = 1.0
+"""The longest that reports of purged records are waited for."""
 _AWAY = (
     KafkaError._MSG_TIMED_OUT,
     KafkaError._TIMED_OUT,
@@ -48,9 +46,8 @@ class KafkaProducer:
         self._loop = asyncio.get_running_loop()
         self._on_fatal = on_fatal
         self._reports: deque[tuple[Report, KafkaError | None, int]] = deque()
-        self._scheduled = False
+        self._polled = asyncio.Event()
         self._fatal = False
-        self._closed = False
         self._dependency = dependency or Dependency("kafka")
         self._name = f"producer {next(_numbers)}"
         self._producer = Producer(
@@ -66,8 +63,7 @@ class KafkaProducer:
                 **conf,
             }
         )
-        self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
-        self._thread.start()
+        self._wakeups = wakeups(self._producer, self._poll)
 
     def send(
         self,
@@ -121,16 +117,18 @@ class KafkaProducer:
     async def close(self, flush_seconds: float) -> None:
         """Wait up to `flush_seconds` for what is queued, then purge the rest (its reports come as
         errors)."""
-        await asyncio.to_thread(self._close, flush_seconds)
-
-    def _close(self, flush_seconds: float) -> None:
-        if flush_seconds:
-            self._producer.flush(flush_seconds)
-        self._producer.purge()
-        self._closed = True
-        self._thread.join()
-        self._producer.poll(0)
+        await self._all_reported(flush_seconds)
+        await asyncio.to_thread(self._producer.purge)
+        await self._all_reported(_PURGE_SECONDS)
+        self._wakeups.close()
         self._dependency.succeeded(self._name)
+
+    async def _all_reported(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self._producer):
+                    self._polled.clear()
+                    await self._polled.wait()
 
     def _refused(self, error: KafkaError, on_report: Report | None) -> None:
         if error.fatal() or error.code() == KafkaError._FATAL:
@@ -141,11 +139,9 @@ class KafkaProducer:
             self._loop.call_soon(on_report, KafkaSendError(str(error)), -1)
 
     def _poll(self) -> None:
-        while not self._closed:
-            try:
-                self._producer.poll(_POLL_SECONDS)
-            except Exception:  # what a callback raised; without this thread no report would come
-                log.exception("a report of Kafka fails")
+        self._producer.poll(0)
+        self._hand_over()
+        self._polled.set()
 
     def _reported(self, on_report: Report, error: KafkaError | None, message: Message) -> None:
         if error is None:
@@ -154,31 +150,23 @@ class KafkaProducer:
             self._dependency.failed(f"a record could not be sent: {error.str()}", self._name)
         offset = message.offset()
         self._reports.append((on_report, error, -1 if error or offset is None else offset))
-        if not self._scheduled:
-            self._scheduled = True
-            self._in_loop(self._hand_over)
 
     def _hand_over(self) -> None:
-        self._scheduled = (
-            False  # before the loop: what comes meanwhile schedules again, or is taken here
-        )
         reports = self._reports
-        while reports:
-            on_report, error, offset = reports.popleft()
-            on_report(error, offset)
+        try:
+            while reports:
+                on_report, error, offset = reports.popleft()
+                on_report(error, offset)
+        finally:  # one that raises keeps back nobody else's
+            if reports:
+                self._loop.call_soon(self._hand_over)
 
     def _on_error(self, error: KafkaError) -> None:
         client_config.log_error(error)
         if error.fatal():
-            self._in_loop(lambda: self._fail(str(error)))
+            self._loop.call_soon(self._fail, str(error))
 
     def _fail(self, reason: str) -> None:
         if not self._fatal:
             self._fatal = True
             self._on_fatal(reason)
-
-    def _in_loop(self, callback: Callable[[], None]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:  # the loop is closed: nobody waits for the report any more
-            self._closed = True

@@ -13,8 +13,7 @@ from confluent_kafka import Producer
 
 from connectors.dependency import Dependency
 from connectors.kafka.cluster import KafkaCluster
-from connectors.kafka.consumer import PartitionConsumer
-from connectors.kafka.fetcher import Fetcher
+from connectors.kafka.healing_consumer import HealingConsumer
 from connectors.kafka.ports import KafkaSendError, KafkaUnreachable, QueueFull, ReadTimeout
 from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
@@ -160,22 +159,21 @@ async def test_clients_that_have_nothing_to_do_are_no_problem(clients: _Clients)
     assert clients.dependency.problem() is None
 
 
-async def test_a_thread_that_fails_begins_anew(
+async def test_a_client_that_fails_is_replaced(
     clients: _Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures: list[object] = []
 
-    def fails_once(original: Callable[..., None]) -> Callable[..., None]:
-        def fails(self: object) -> None:
+    def fails_once(original: Callable[..., object]) -> Callable[..., object]:
+        def fails(self: object) -> object:
             if self not in failures:
                 failures.append(self)
                 raise RuntimeError("the client is broken")
-            original(self)
+            return original(self)
 
         return fails
 
-    monkeypatch.setattr(Fetcher, "_step", fails_once(Fetcher._step))
-    monkeypatch.setattr(PartitionConsumer, "_read", fails_once(PartitionConsumer._read))
+    monkeypatch.setattr(HealingConsumer, "_fetch", fails_once(HealingConsumer._fetch))
     await until(lambda: len(failures) == 2, 5)
     await clients.round_trip(15)
     await until(lambda: clients.dependency.problem() is None, 5)
@@ -184,8 +182,7 @@ async def test_a_thread_that_fails_begins_anew(
 async def test_a_partition_that_gets_nothing_is_read_by_a_new_client(clients: _Clients) -> None:
     """As after a pause of Kafka, when the client no longer asked for the partition (fault 21)."""
     for client in (clients.fetcher, clients.consumer):
-        assert isinstance(client, Fetcher | PartitionConsumer)
-        client._stuck([_FETCHED])
+        client._consumer._stuck([_FETCHED])
     await clients.round_trip(15)
 
 

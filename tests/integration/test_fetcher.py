@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Collection
 
 import pytest
 
-from connectors.kafka.fetcher import MAX_LEFT_BYTES, MAX_QUEUED_KIB, MAX_WAITING_BYTES, Fetcher
+from connectors.kafka import queue_wakeups
+from connectors.kafka.fetcher import MAX_LEFT_BYTES, MAX_WAITING_BYTES, Fetcher
+from connectors.kafka.healing_consumer import MAX_QUEUED_KIB
 from connectors.kafka.record import Record
 from schemas.topics import DELIVERIES
 from tests.harness import kafka
@@ -18,8 +20,13 @@ _ONE, _OTHER = 5, 6
 _SIZE = 10_000
 
 
-@pytest.fixture
-async def fetcher(stack: Stack) -> AsyncIterator[Fetcher]:
+@pytest.fixture(params=["descriptor", "timer"])
+async def fetcher(
+    stack: Stack, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Fetcher]:
+    """Woken in either way."""
+    if request.param == "timer":
+        monkeypatch.setattr(queue_wakeups, "_library", None)
     running = Fetcher(stack.kafka, DELIVERIES)
     yield running
     await running.close()
@@ -45,6 +52,12 @@ async def taken(fetcher: Fetcher, partition: int, count: int) -> list[int]:
     return [record.offset for record in records]
 
 
+async def taken_in(fetcher: Fetcher, seconds: float) -> list[int]:
+    """The offsets of what comes of `_ONE` meanwhile."""
+    await asyncio.sleep(seconds)
+    return [record.offset for record in fetcher.take([_ONE]).get(_ONE, [])]
+
+
 async def grown(fetcher: Fetcher, partitions: Collection[int]) -> None:
     """Wait until something waits, and no more comes."""
     async with asyncio.timeout(20):
@@ -68,7 +81,6 @@ async def test_each_partition_is_read_from_its_position_on(stack: Stack, fetcher
     fetcher.read({_ONE: one[10], _OTHER: other[20]})
     assert await taken(fetcher, _ONE, 40) == list(one[10:])
     assert await taken(fetcher, _OTHER, 30) == list(other[20:])
-    assert (fetcher.end(_ONE), fetcher.end(_OTHER)) == (one[-1] + 1, other[-1] + 1)
     more = await written(stack, _ONE, 1)
     assert await taken(fetcher, _ONE, 1) == list(more)
 
@@ -104,6 +116,60 @@ async def test_a_partition_that_is_left_out_is_held_at_its_bound_and_holds_up_no
     assert await taken(fetcher, _OTHER, 2000) == list(other)
     await grown(fetcher, [_ONE])
     await came_so_far(fetcher, left, MAX_LEFT_BYTES)
+
+
+async def test_a_partition_that_was_held_goes_on_without_new_input(
+    stack: Stack, fetcher: Fetcher
+) -> None:
+    """It was left out until it was paused. Then it is taken, or sought, or no longer read, while
+    nothing is written."""
+    left = await written(stack, _ONE, 2000)
+
+    async def hold() -> None:
+        fetcher.read({_ONE: left[0]})
+        fetcher.take([_OTHER])
+        while not fetcher._paused:
+            await fetcher.wait(0.1)
+            fetcher.take([_OTHER])
+
+    async with asyncio.timeout(30):
+        await hold()
+    assert await taken(fetcher, _ONE, 2000) == list(left), "taken"
+    async with asyncio.timeout(30):
+        await hold()
+    fetcher.seek(_ONE, left[10])
+    assert await taken(fetcher, _ONE, 1990) == list(left[10:]), "sought"
+    async with asyncio.timeout(30):
+        await hold()
+    fetcher.read({})
+    assert await taken_in(fetcher, 0.5) == [], "no longer read"
+    fetcher.read({_ONE: left[1990]})
+    assert await taken(fetcher, _ONE, 10) == list(left[1990:]), "read again"
+
+
+async def test_seeks_and_revokes_in_a_burst_lose_and_repeat_nothing(
+    stack: Stack, fetcher: Fetcher
+) -> None:
+    """As a rebalance does, while records come all the time and the loop has room or has none."""
+    before = kafka.watermarks(stack, DELIVERIES, _ONE)[1]
+    writing = asyncio.create_task(written(stack, _ONE, 6000))
+    offset, came = before, []
+    fetcher.read({_ONE: offset})
+    for turn in range(60):
+        await asyncio.sleep(0.02)
+        if turn % 4 == 0:
+            fetcher.read({_OTHER: 0})
+        if turn % 4 == 1:
+            fetcher.read({_ONE: offset, _OTHER: 0})
+        if turn % 4 == 2:
+            fetcher.seek(_ONE, offset)
+        for record in fetcher.take([_ONE] if turn % 3 else []).get(_ONE, []):
+            came.append(record.offset)
+            offset = record.offset + 1
+    offsets = await writing
+    fetcher.read({_ONE: offset})
+    came += await taken(fetcher, _ONE, len(offsets) - len(came))
+    assert came == list(offsets)
 
 
 async def test_what_nobody_takes_waits_in_kafka(stack: Stack, fetcher: Fetcher) -> None:
