@@ -16,9 +16,10 @@ MAX_BYTES = 512 * 1024
 """Bounds of one event. A log record is at most half as large again as the input it covers, so it
 stays below 1 MiB."""
 
-POLL_SECONDS = 0.1
-"""The longest that Faust waits for records: it does not hear that a partition may be read again."""
+POLL_SECONDS = 1.0
+"""The longest that one wait for records takes."""
 PAUSE_SECONDS = 0.02
+"""How soon it is seen that a partition with records that wait may be read again."""
 _MANY, _COLLECT_SECONDS = 8, 0.002
 """After a fetch of many records the next one is waited for a moment: under load fewer, larger
 events cost half and come no later; at light load nothing waits."""
@@ -71,13 +72,11 @@ class Intake:
     async def next(self, active: Collection[int], seconds: float) -> dict[int, list[Record]]:
         """partition → what has come, of those of the `active` partitions that may be read. It waits
         up to `seconds`, and returns nothing if nothing comes."""
-        if not (reading := self._reading(active)):
-            await asyncio.sleep(PAUSE_SECONDS)
-            return {}
         if self._fetched_many:
             await asyncio.sleep(_COLLECT_SECONDS)
-        if not self._fetcher.has(reading):
-            await self._fetcher.wait(seconds)
+        if not self._fetcher.has(self._reading(active)):
+            held = self._fetcher.has(self._assigned)
+            await self._fetcher.wait(min(seconds, PAUSE_SECONDS) if held else seconds)
         # A partition may have been paused meanwhile.
         records = self._fetcher.take(self._reading(active))
         self._fetched_many = sum(map(len, records.values())) >= _MANY

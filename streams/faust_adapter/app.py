@@ -16,7 +16,7 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 
 from connectors.kafka.ports import Kafka
-from streams.faust_adapter.consumer import SCHEME, EventScheduler, PassSchema
+from streams.faust_adapter.consumer import SCHEME, PassSchema
 from streams.faust_adapter.monitor import LightMonitor
 from streams.faust_adapter.pages import serve
 from streams.intake import Intake
@@ -110,7 +110,6 @@ def _app(
         store="memory://",
         datadir=folder,
         Monitor=LightMonitor,
-        ConsumerScheduler=EventScheduler,
         TableManager=NoTables,
         cython_optimizations=True,
         topic_allow_declare=False,

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
 from faust.sensors import Monitor
+from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
+from faust.transport.consumer import Fetcher as FaustFetcher
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP
 
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.record import Record
 from streams.faust_adapter.app import MountSettings, NoTables, mount
-from streams.faust_adapter.consumer import EventScheduler, StageConsumer
+from streams.faust_adapter.consumer import StageConsumer, in_turns
 from streams.faust_adapter.monitor import LightMonitor
 from streams.intake import MAX_BYTES, MAX_RECORDS, coalesce
 from streams.partition import PartitionRuntime
@@ -38,23 +39,34 @@ def test_the_version_is_the_one_that_was_read() -> None:
 
 def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
     for name in (
-        "_getmany",
-        "_wait_next_records",
+        "_drain_messages",
         "perform_seek",
         "highwater",
         "ack",
-        "_add_gap",
+        "verify_all_partitions_active",
         "_new_offset",
     ):
         assert name in StageConsumer.__dict__
         assert hasattr(driver.Consumer, name)
-    assert "self._getmany(" in inspect.getsource(Consumer._wait_next_records)
+    assert "await consumer._drain_messages(self)" in inspect.getsource(FaustFetcher)
     assert "self._new_offset(tp)" in inspect.getsource(Consumer._filter_committable_offsets)
     assert "self._filter_tps_with_pending_acks(topics)" in inspect.getsource(Consumer.force_commit)
     assert "consumer.perform_seek()" in inspect.getsource(Recovery.on_recovery_completed)
-    assert "self.perform_seek()" in inspect.getsource(Consumer.getmany)
-    assert "self.scheduler.iterate(records)" in inspect.getsource(Consumer.getmany)
-    assert "r_offset is None or offset >= r_offset" in inspect.getsource(Consumer._drain_messages)
+    assert "self.verify_all_partitions_active()" in inspect.getsource(
+        Consumer._commit_livelock_detector.fun
+    )
+
+
+def test_what_draining_leaves_out_of_faust_is_still_what_it_was() -> None:
+    """Faust's own way: a seek when the flow has stopped, `_to_message`, then the callback."""
+    drain, getmany = (inspect.getsource(f) for f in (Consumer._drain_messages, Consumer.getmany))
+    assert "callback(message), self.suspend_flow.wait()" in drain
+    assert "self.perform_seek()" in getmany
+    assert "self.app.monitor.track_tp_end_offset(tp, highwater_mark)" in getmany
+    assert "yield tp, to_message(tp, record)" in getmany
+    assert "message.generation_id != self.app.consumer_generation_id" in inspect.getsource(
+        Stream._py_aiter
+    )
 
 
 def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
@@ -114,9 +126,9 @@ def never(number: int, runtime: PartitionRuntime) -> Any:
     raise AssertionError
 
 
-def test_the_scheduler_takes_turns_between_partitions() -> None:
+def test_partitions_take_turns() -> None:
     records = {
-        TP("t", 0): [record(n) for n in range(MAX_RECORDS * 2)],
-        TP("t", 1): [record(0, partition=1)],
+        0: [record(n) for n in range(MAX_RECORDS * 2)],
+        1: [record(0, partition=1)],
     }
-    assert [tp.partition for tp, _ in EventScheduler().iterate(records)] == [0, 1, 0]
+    assert [event.partition for event in in_turns("t", records)] == [0, 1, 0]
