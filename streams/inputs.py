@@ -2,6 +2,7 @@
 consumer remembers of the end of a partition may be as wrong as the consumer."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,9 +112,11 @@ class Inputs:
             raise ReadTimeout(f"there is no topic {topic} now")
         return {number: InputSeen(topic_id, *seen) for number, seen in found.items()}
 
-    def _watermarks(self, topic: str, partitions: Sequence[int]) -> dict[int, tuple[int, int]]:
+    def _watermarks(self, topic: str, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:
         if self._reader is None:
             self._reader = self._kafka.reader(_TIMEOUT_SECONDS)
+        with contextlib.suppress(ReadTimeout):  # one has no leader, perhaps: ask each by itself
+            return self._reader.all_watermarks(topic, partitions)
         found: dict[int, tuple[int, int]] = {}
         failures = 0
         turn = next(self._rounds) % max(1, len(partitions))  # begin with another one each time

@@ -144,6 +144,11 @@ class MemoryReader:
         log = self._log(topic, partition)
         return log.start, log.end
 
+    def all_watermarks(
+        self, topic: str, partitions: Collection[int]
+    ) -> Mapping[int, tuple[int, int]]:
+        return {partition: self.watermarks(topic, partition) for partition in partitions}
+
     def committed(self, topic: str, partition: int) -> int | None:
         if not self._kafka.reads:
             self._time_out(f"{topic}/{partition}")

@@ -69,6 +69,12 @@ class Reader(Protocol):
     def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """(first offset, offset after the last). Raises ReadTimeout."""
 
+    def all_watermarks(
+        self, topic: str, partitions: Collection[int]
+    ) -> Mapping[int, tuple[int, int]]:
+        """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
+        not answer."""
+
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset that the group has committed, None if it has none. Raises ReadTimeout."""
 

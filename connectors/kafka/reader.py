@@ -1,9 +1,16 @@
 """Reading a partition by offset: recovery, re-delivery, the judge. Blocking; run it in a thread."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from connectors.kafka import client_config
 from connectors.kafka.consumer import to_record
@@ -42,6 +49,28 @@ class Reader:
         except KafkaException as error:
             raise ReadTimeout(f"{topic}/{partition}: {error}") from None
         return low, high
+
+    def all_watermarks(
+        self, topic: str, partitions: Collection[int]
+    ) -> Mapping[int, tuple[int, int]]:
+        """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
+        not answer."""
+        starts = self._offsets(topic, partitions, OFFSET_BEGINNING)
+        ends = self._offsets(topic, partitions, OFFSET_END)
+        return {partition: (starts[partition], ends[partition]) for partition in partitions}
+
+    def _offsets(self, topic: str, partitions: Collection[int], at: int) -> dict[int, int]:
+        """By Kafka's request for the offset at a time, in which -2 and -1 stand for the first
+        offset and the one after the last: librdkafka passes them on."""
+        asked = [TopicPartition(topic, partition, at) for partition in partitions]
+        try:
+            found = self._consumer.offsets_for_times(asked, timeout=self._timeout)
+        except KafkaException as error:
+            raise ReadTimeout(f"{topic}: {error}") from None
+        for one in found:
+            if one.error is not None or one.offset < 0:
+                raise ReadTimeout(f"{topic}/{one.partition}: {one.error}")
+        return {one.partition: one.offset for one in found}
 
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset the group has committed, None if it has none. Raises ReadTimeout."""
