@@ -22,6 +22,8 @@ from streams.intake import PAUSE_SECONDS, POLL_SECONDS, Intake, coalesce
 from streams.stage import Stage
 
 SCHEME = "messenger-stages"
+_FETCHER_SECONDS = 60.0
+"""How often aiokafka's fetcher looks whether it may fetch, which it never may."""
 
 
 class Event:
@@ -85,6 +87,7 @@ class _Listener(driver.ConsumerRebalanceListener):
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         consumer = self._thread._ensure_consumer()
         consumer.pause(*assigned)
+        consumer._fetcher._fetcher_timeout = _FETCHER_SECONDS
         note_heartbeats(consumer._coordinator, self._thread.app)
         await super().on_partitions_assigned(assigned)
 

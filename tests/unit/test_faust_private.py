@@ -76,6 +76,7 @@ def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
         driver.AIOKafkaConsumerThread
     )
     assert "tp_state.paused" in inspect.getsource(Fetcher._get_actions_per_node)
+    assert "backoff = self._fetcher_timeout" in inspect.getsource(Fetcher._get_actions_per_node)
 
 
 def test_recovery_has_nothing_to_do_and_still_reports() -> None:
