@@ -14,6 +14,8 @@ from connectors.request_batcher import RequestBatcher
 T = TypeVar("T")
 
 _TIMEOUT_SECONDS = 1.5
+_TOGETHER_SECONDS = 1.0
+"""For the answer about all partitions together."""
 _IDS_SECONDS = 2.0
 _MAX_FAILURES = 2
 """Partitions that do not answer, one after the other, before the look is given up: each costs a
@@ -116,7 +118,7 @@ class Inputs:
         if self._reader is None:
             self._reader = self._kafka.reader(_TIMEOUT_SECONDS)
         with contextlib.suppress(ReadTimeout):  # one has no leader, perhaps: ask each by itself
-            return self._reader.all_watermarks(topic, partitions)
+            return self._reader.all_watermarks(topic, partitions, _TOGETHER_SECONDS)
         found: dict[int, tuple[int, int]] = {}
         failures = 0
         turn = next(self._rounds) % max(1, len(partitions))  # begin with another one each time

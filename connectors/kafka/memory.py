@@ -145,9 +145,10 @@ class MemoryReader:
         return log.start, log.end
 
     def all_watermarks(
-        self, topic: str, partitions: Collection[int]
+        self, topic: str, partitions: Collection[int], seconds: float
     ) -> Mapping[int, tuple[int, int]]:
-        return {partition: self.watermarks(topic, partition) for partition in partitions}
+        reader = MemoryReader(self._kafka, seconds, self._group)
+        return {partition: reader.watermarks(topic, partition) for partition in partitions}
 
     def committed(self, topic: str, partition: int) -> int | None:
         if not self._kafka.reads:

@@ -70,10 +70,10 @@ class Reader(Protocol):
         """(first offset, offset after the last). Raises ReadTimeout."""
 
     def all_watermarks(
-        self, topic: str, partitions: Collection[int]
+        self, topic: str, partitions: Collection[int], seconds: float
     ) -> Mapping[int, tuple[int, int]]:
         """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
-        not answer."""
+        not answer within `seconds`."""
 
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset that the group has committed, None if it has none. Raises ReadTimeout."""

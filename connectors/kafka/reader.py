@@ -51,20 +51,22 @@ class Reader:
         return low, high
 
     def all_watermarks(
-        self, topic: str, partitions: Collection[int]
+        self, topic: str, partitions: Collection[int], seconds: float
     ) -> Mapping[int, tuple[int, int]]:
         """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
-        not answer."""
-        starts = self._offsets(topic, partitions, OFFSET_BEGINNING)
-        ends = self._offsets(topic, partitions, OFFSET_END)
+        not answer within `seconds`."""
+        starts = self._offsets(topic, partitions, OFFSET_BEGINNING, seconds / 2)
+        ends = self._offsets(topic, partitions, OFFSET_END, seconds / 2)
         return {partition: (starts[partition], ends[partition]) for partition in partitions}
 
-    def _offsets(self, topic: str, partitions: Collection[int], at: int) -> dict[int, int]:
+    def _offsets(
+        self, topic: str, partitions: Collection[int], at: int, seconds: float
+    ) -> dict[int, int]:
         """By Kafka's request for the offset at a time, in which -2 and -1 stand for the first
         offset and the one after the last: librdkafka passes them on."""
         asked = [TopicPartition(topic, partition, at) for partition in partitions]
         try:
-            found = self._consumer.offsets_for_times(asked, timeout=self._timeout)
+            found = self._consumer.offsets_for_times(asked, timeout=seconds)
         except KafkaException as error:
             raise ReadTimeout(f"{topic}: {error}") from None
         for one in found:

@@ -169,7 +169,7 @@ async def test_who_reads_what_is_not_there_hears_so(rig: Rig) -> None:
     rig.expire(LOG, 3)
     reader = rig.kafka.reader(1.0)
     assert await asyncio.to_thread(reader.watermarks, LOG, rig.partition) == (3, 5)
-    everywhere = await asyncio.to_thread(reader.all_watermarks, LOG, [rig.partition, 1])
+    everywhere = await asyncio.to_thread(reader.all_watermarks, LOG, [rig.partition, 1], SECONDS)
     assert everywhere[rig.partition] == (3, 5)
     assert everywhere.keys() == {rig.partition, 1}
     for start, error in ((2, OffsetGone), (6, OffsetGone), (5, ReadTimeout)):
