@@ -25,17 +25,20 @@ _MANY, _COLLECT_SECONDS = 8, 0.002
 events cost half and come no later; at light load nothing waits."""
 
 
-def coalesce(records: Sequence[Record]) -> Iterator[list[Record]]:
+def coalesce(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
     """Cut fetched records into events of at most MAX_RECORDS and MAX_BYTES; one record alone may be
     larger."""
+    if len(records) <= MAX_RECORDS and sum(len(record.value) for record in records) <= MAX_BYTES:
+        if records:
+            yield records
+        return
     start = size = 0
     for index, record in enumerate(records):
         if index > start and (index - start == MAX_RECORDS or size + len(record.value) > MAX_BYTES):
             yield list(records[start:index])
             start, size = index, 0
         size += len(record.value)
-    if records:
-        yield list(records[start:])
+    yield list(records[start:])
 
 
 class Intake:

@@ -139,15 +139,18 @@ class Fetcher:
         return [TopicPartition(self._topic, p, self._offsets[p]) for p in partitions]
 
     def _let_in(self, messages: Sequence[Message]) -> None:
+        fetched: dict[int, list[Record]] = {}
         for message in messages:
-            if (error := message.error()) is not None:
+            if (error := message.error()) is None:
+                record = to_record(message)
+                fetched.setdefault(record.partition, []).append(record)
+            else:
                 log.debug("%s: %s", self._consumer.name, error)
-                continue
-            record = to_record(message)
-            if record.partition in self._offsets:
-                self._offsets[record.partition] = record.offset + 1
-                self._waiting.setdefault(record.partition, []).append(record)
-                self._bytes[record.partition] += len(record.value)
+        for partition in fetched.keys() & self._offsets.keys():
+            records = fetched[partition]
+            self._offsets[partition] = records[-1].offset + 1
+            self._waiting.setdefault(partition, []).extend(records)
+            self._bytes[partition] += sum(len(record.value) for record in records)
         self._pause()
         self._come.set()
 

@@ -30,12 +30,13 @@ class Event:
     """Consecutive records of one partition, posing as one aiokafka record at the offset of the
     last."""
 
-    __slots__ = ("offset", "partition", "serialized_value_size", "timestamp", "topic", "value")
+    __slots__ = ("offset", "partition", "timestamp", "topic", "value")
     timestamp_type = 1
     headers = ()
     key = None
     checksum = None
     serialized_key_size = 0
+    serialized_value_size = 0
 
     def __init__(self, topic: str, records: Sequence[Record]) -> None:
         last = records[-1]
@@ -44,7 +45,6 @@ class Event:
         self.offset = last.offset
         self.timestamp = last.timestamp
         self.value = records
-        self.serialized_value_size = sum(len(record.value) for record in records)
 
 
 def in_turns(topic: str, records: Mapping[int, Sequence[Record]]) -> Iterator[Event]:
