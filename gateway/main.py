@@ -14,13 +14,14 @@ from aiohttp import web
 
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
-from connectors.dependency import Dependencies
+from connectors.dependency import Dependencies, Dependency
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
 from connectors.redis.client import RedisClient
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
+from connectors.redis.recent import RedisRecentWindows
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from gateway.edge.admission import AdmissionControl
@@ -81,7 +82,7 @@ async def _serve(settings: GatewaySettings, log_id: str) -> None:
     except OSError as error:
         raise SettingsError(f"MESSENGER_HTTP_HOST, MESSENGER_HTTP_PORT: {error}") from None
     async with AsyncExitStack() as closing:
-        node = Node(settings, _ports(settings, closing), log_id)
+        node = Node(settings, _ports(settings, log_id, closing), log_id)
         sockets = Sockets(node, admission.exit, settings.heartbeat)
         runner = web.AppRunner(
             make_web_app(node, NodeMetrics(node, admission), sockets, signals.stop),
@@ -120,7 +121,7 @@ def _setting(name: str) -> Iterator[None]:
         raise SettingsError(f"{name}: {error}") from None
 
 
-def _ports(settings: GatewaySettings, closing: AsyncExitStack) -> NodePorts:
+def _ports(settings: GatewaySettings, log_id: str, closing: AsyncExitStack) -> NodePorts:
     """The real ones; `closing` closes them."""
     dependencies = Dependencies()
     reports_to = dependencies.get("redis", "messages and logins wait")
@@ -130,6 +131,9 @@ def _ports(settings: GatewaySettings, closing: AsyncExitStack) -> NodePorts:
         # Beside it, so that a node keeps its slot however many questions wait for a connection.
         lease_redis = RedisClient(settings.redis, reports_to, "leases and routes")
         closing.push_async_callback(lease_redis.close)
+        # And a third, whose calls are given up early. Its trouble is no problem of the node's.
+        recent_redis = RedisClient(settings.redis, Dependency("redis, for recent windows,"))
+        closing.push_async_callback(recent_redis.close)
     workers = HttpWorkerTransport()
     closing.push_async_callback(workers.close)
     archive = None
@@ -150,6 +154,7 @@ def _ports(settings: GatewaySettings, closing: AsyncExitStack) -> NodePorts:
         RedisNodes(redis),
         RedisWatchers(redis),
         {stage: RedisOwners(redis, stage) for stage in STAGES},
+        RedisRecentWindows(recent_redis, log_id),
         archive,
         workers,
         lambda: int(time.time() * 1000),

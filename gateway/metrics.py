@@ -44,6 +44,7 @@ class NodeMetrics(Collector):
     def _values(self) -> list[_Value]:
         node, parts, admission = self._node, self._node.parts, self._admission
         asking = sum(workers.under_way for workers in parts.queries.workers.values())
+        recent = parts.queries.recent
         return [
             _Value("ready", "1 while devices may come, else 0.", float(node.ready)),
             _Value("connections", "Devices that are connected.", len(parts.registry)),
@@ -79,4 +80,19 @@ class NodeMetrics(Collector):
                 "receipts_total", "Receipts that were handed to Kafka.", parts.receipts.submitted
             ),
             _Value("questions", "Questions to workers that are under way.", asking),
+            _Value(
+                "recent_hits_total",
+                "Pages of messages that were read from a window in Redis.",
+                recent.hits,
+            ),
+            _Value(
+                "recent_misses_total",
+                "Pages of messages that workers or the archive were asked for.",
+                recent.misses,
+            ),
+            _Value(
+                "recent_fills_total", "Windows that were written to Redis anew.", recent.written
+            ),
+            _Value("recent_windows", "Windows in Redis that this node keeps.", len(recent.live)),
+            _Value("recent_bytes", "Messages in these windows, in bytes.", recent.live_bytes),
         ]

@@ -71,6 +71,7 @@ class Node:
         self._tasks.start("renewing routes", self.parts.routes.renew)
         self._tasks.start("resyncing devices", self.parts.resyncer.run)
         self._tasks.start("watching users", self.parts.presence.subscriptions.keep_watching)
+        self._tasks.start("keeping recent windows", self.parts.queries.recent.run)
         self._tasks.start("announcing the node", self.parts.urls.announce)
         self._tasks.start("watching what the node depends on", self._health.watch)
         self._tasks.start("leasing a slot", self._lease.run)

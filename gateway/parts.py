@@ -9,6 +9,7 @@ from connectors.dependency import Dependencies
 from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.nodes import Nodes
 from connectors.redis.owners import Owners
+from connectors.redis.recent import RecentWindows
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
 from gateway.greeter import Greeter, NodeIdentity
@@ -23,6 +24,7 @@ from gateway.queries.devices import DeviceQueries
 from gateway.queries.history import History
 from gateway.queries.marks import MarkQueries
 from gateway.queries.memberships import MembershipQueries
+from gateway.queries.recent import RecentPages
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkerTransport
 from gateway.receipts import Receipts
@@ -46,6 +48,7 @@ class NodePorts(NamedTuple):
     nodes: Nodes
     watchers: Watchers
     owners: Mapping[str, Owners]
+    recent: RecentWindows
     archive: Archive | None
     workers: WorkerTransport
     now: Callable[[], int]
@@ -65,6 +68,7 @@ class Queries(NamedTuple):
     """What is answered from the workers and the archive."""
 
     workers: Mapping[str, WorkerClient]
+    recent: RecentPages
     history: History
     devices: DeviceQueries
     answerer: QuestionAnswerer
@@ -111,7 +115,8 @@ def make_parts(
     }
     memberships = MembershipQueries(workers["memberships"])
     conversations = ConversationQueries(workers["sequencer"], memberships)
-    history = History(conversations, ports.archive)
+    recent = RecentPages(ports.recent)
+    history = History(conversations, ports.archive, recent)
     subscriptions = PresenceSubscriptions(workers["presence"], conversations, ports.watchers)
     presence = Presence(
         PresenceAnnouncer(identity.node, partitions, producer),
@@ -120,6 +125,7 @@ def make_parts(
     )
     queries = Queries(
         workers,
+        recent,
         history,
         DeviceQueries(ports.routes, workers["cursors"], receipts, producer, settings.slots),
         QuestionAnswerer(conversations, history, MarkQueries(workers["cursors"]), subscriptions),
@@ -134,7 +140,7 @@ def make_parts(
         ports.now,
     )
     pusher = Pusher(
-        registry, subscriptions, presence.typing, writer.write, resyncer.request, slot_taken
+        registry, subscriptions, presence.typing, recent, writer.write, resyncer.request, slot_taken
     )
     submitter = Submitter(producer, partitions)
     return NodeParts(

@@ -7,9 +7,16 @@ from connectors.kafka.record import Record
 from gateway.log_throttle import LogThrottle
 from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.presence.typing import TypingRelay
+from gateway.queries.recent import RecentPages
 from gateway.registry import ConnectionRegistry
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries, salvage_deliveries
-from schemas.events import Delivered, PresenceDelivered, SlotTaken, TypingDelivered
+from schemas.events import (
+    Delivered,
+    MessageDelivered,
+    PresenceDelivered,
+    SlotTaken,
+    TypingDelivered,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +30,7 @@ class Pusher:
         registry: ConnectionRegistry,
         subscriptions: PresenceSubscriptions,
         typing: TypingRelay,
+        recent: RecentPages,
         write: Callable[[], None],
         resync: Callable[[], None],
         slot_taken: Callable[[str], None],
@@ -30,6 +38,7 @@ class Pusher:
         self._registry = registry
         self._subscriptions = subscriptions
         self._typing = typing
+        self._recent = recent
         self._write = write
         self._resync = resync
         self._slot_taken = slot_taken
@@ -48,8 +57,13 @@ class Pusher:
         self._write()
 
     def _push(self, events: Sequence[Delivered]) -> None:
+        live = self._recent.live
         for event in events:
-            if isinstance(event, PresenceDelivered):
+            if type(event) is MessageDelivered:
+                if event.conversation in live:
+                    self._recent.passed(event)
+                self._registry.deliver(event)
+            elif isinstance(event, PresenceDelivered):
                 self._subscriptions.deliver(event)
             elif isinstance(event, TypingDelivered):
                 self._typing.deliver(event)

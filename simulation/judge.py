@@ -148,6 +148,8 @@ class Judge:
                 yield f"{app.label} is not online"
             elif app.client is not None and app.client.device.waits:
                 yield f"{app.label} still waits for an answer of the server"
+            elif app.opening:
+                yield f"{app.label} still waits for {app.opening} pages"
         for number, log in enumerate(self._logs):
             if len(log.taken) != len(log.expected):
                 missing = len(log.expected) - len(log.taken)
@@ -247,6 +249,7 @@ class Judge:
         for name, messages in mine.items():
             other = next(user for user in members_of_valid(name) if user != app.user)
             yield from _shown(app, name, messages)
+            yield from _opened(app, name, messages)
             mark = device.mark(name, other)
             true = marks.get((name, other), (0, 0))
             if (mark.received, mark.read) != true:
@@ -335,6 +338,17 @@ def _shown(app: "App", name: str, messages: Sequence[Shown]) -> Iterator[str]:
         else:
             continue
         return
+
+
+def _opened(app: "App", name: str, messages: Sequence[Shown]) -> Iterator[str]:
+    """A conversation that was opened when nobody wrote any more."""
+    known, shown = app.opened.get(name, (len(messages), messages))
+    if known != len(messages):
+        yield f"{app.label} opens {name}, and hears that its last seq is {known}"
+    must = list(messages)[len(messages) - len(shown) :]
+    if list(shown) != must or not shown:
+        seqs = [one.seq for one in shown]
+        yield f"{app.label} opens {name}, and sees {seqs} or not what the log has there"
 
 
 def _span(first: int, last: int) -> str:

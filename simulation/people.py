@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 0.2
 """The longest that a person looks at a message before the next."""
 _SAVE_SECONDS = 0.01
+_OPENED = 5
+"""Messages in the page with which a conversation opens."""
 
 
 class FlashStorage(MemoryStorage):
@@ -59,6 +61,11 @@ class App:
         """conversation → the last seq that was there before the app was first opened."""
         self.claims: dict[tuple[str, bool], int] = {}
         """(conversation, read) → the highest seq that this app has reported, or will report."""
+        self.opening = 0
+        """Conversations that it opens and does not show yet."""
+        self.opened: dict[str, tuple[int, list[Shown]]] = {}
+        """conversation → the last seq there is and the messages that were shown, when it was opened
+        the last time."""
         self.client: Client | None = None
         self.process: Process
         self.dialer: DeviceDialer
@@ -177,6 +184,27 @@ class App:
                 self.process.call(self.client.read, conversation, shown[-1].seq)
                 self._claim(conversation, shown[-1].seq, read=True)
 
+    def open(self, conversation: str) -> None:
+        """The person opens a conversation at its end, and scrolls back once."""
+        if self.running and self.client is not None:
+            self.process.start(self._open(conversation, self.client))
+
+    async def _open(self, conversation: str, client: Client) -> None:
+        self.opening += 1
+        try:
+            newest = await client.history(conversation, limit=_OPENED)
+            before = newest.messages[0].seq if newest.messages else 1
+            older = await client.history(conversation, before=before, limit=_OPENED)
+        except MessengerError:
+            return
+        finally:
+            self.opening -= 1
+        shown = [*older.messages, *newest.messages]
+        self.opened[conversation] = (
+            newest.known,
+            [Shown(message.seq, message.sender, message.key, message.body) for message in shown],
+        )
+
     def type(self, to: str) -> None:
         """The person is writing."""
         if self.running and self.client is not None:
@@ -277,6 +305,13 @@ class People:
             app.start()
         for user in self.users:
             self.install(user, "last", keeps=False)
+
+    def open_all(self) -> None:
+        """Whoever is here opens all their conversations."""
+        for app in self.here:
+            for user in self.users:
+                if user != app.user:
+                    app.open(":".join(sorted((app.user, user))))
 
     def new_body(self) -> str:
         self._sent += 1

@@ -18,6 +18,7 @@ from connectors.redis.memory import (
     MemoryRoutes,
     MemoryWatchers,
 )
+from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis
 from gateway.node import Node
 from gateway.parts import STAGES, NodePorts
@@ -117,6 +118,7 @@ class Gateway(Part):
         self.redis = []
         redis, lease_redis = self._new_redis(), self._new_redis()
         self.kafka = MemoryKafka(world.broker)
+        log_id = world.broker.topic_ids()[SUBMITTED]
         self.transport = MemoryWorkerTransport(world.network)
         ports = NodePorts(
             self.kafka,
@@ -124,6 +126,7 @@ class Gateway(Part):
             MemoryNodes(redis),
             MemoryWatchers(redis),
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
+            MemoryRecentWindows(redis, log_id),
             world.archive if "archiver" in world.shape.stages else None,
             self.transport,
             world.now,
@@ -141,7 +144,7 @@ class Gateway(Part):
             redirect=world.shape.redirect,
             drain_seconds=2.0,
         )
-        self.node = Node(settings, ports, world.broker.topic_ids()[SUBMITTED])
+        self.node = Node(settings, ports, log_id)
         self.node.start()
 
     async def _stop(self) -> None:

@@ -1,6 +1,8 @@
 """A whole system in one process: brokers, workers, gateways, people, and the judge."""
 
+import itertools
 import logging
+import math
 import random
 from collections.abc import Sequence
 from contextvars import Context
@@ -10,6 +12,9 @@ from agents.worker import BUILDERS
 from connectors.clickhouse.memory import MemoryArchive
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.redis.memory_server import MemoryRedisServer
+from connectors.redis.recent import Window, window_key
+from schemas.codec import encode_frame
+from schemas.frames import Message
 from schemas.topics import all_topics
 from simulation.group import Group
 from simulation.judge import Judge
@@ -89,6 +94,7 @@ class World:
             self.loop.spend,
         )
         self.redis = MemoryRedisServer(lambda: self.now() / 1000, self.source("redis"))
+        self._fill_redis_with_another_log()
         self.archive = MemoryArchive(self.source("archive"))
         self.network = Network(self.loop, self.source("network"))
         self.judge = Judge(self)
@@ -110,6 +116,18 @@ class World:
         for number, stages in enumerate(self.shape.workers):
             self.workers.append(WorkerPart(self, f"worker-{number}", stages))
         self.people.come()
+
+    def _fill_redis_with_another_log(self) -> None:
+        """Redis has a file from before the topics were created anew: windows of the same
+        conversations and numbers, with other messages."""
+        for one, other in itertools.combinations(sorted(self.shape.users), 2):
+            name = f"{one}:{other}"
+            frames = [
+                encode_frame(Message(name, seq, one, "0" * 32, 1, "of another log"))
+                for seq in range(1, 200)
+            ]
+            key = window_key("another log", name)
+            self.redis.tables["recent"][key] = Window(1, frames), math.inf
 
     def source(self, name: str) -> random.Random:
         """A random source of its own, so that one part's numbers do not shift another's."""

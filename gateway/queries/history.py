@@ -1,4 +1,5 @@
-"""Messages from any time. The log by number (R9) gives what it holds, the archive what is older.
+"""Messages from any time. A window in Redis may have the newest (R16), the log by number (R9) gives
+what it holds, the archive what is older.
 
 Numbers are dense, so a page can be proven whole, and one that is not whole is not sent. The device
 asks again later for what neither source gives now, unless the archive shows that nothing older is
@@ -11,6 +12,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from gateway.queries.recent import Frames, RecentPages
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.frames import MAX_PAGE_MESSAGES, Message
@@ -19,6 +21,8 @@ from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
 _MAX_READS = 16
 """Questions under way at the archive; more wait."""
 _LAST_SEQ = 2**53 - 1
+
+_NOTHING: Frames = {}
 
 _Answer = TypeVar("_Answer")
 
@@ -58,9 +62,10 @@ class LogByNumber(Protocol):
 class History:
     """Without an `archive`, history reaches back as far as the log does."""
 
-    def __init__(self, log: LogByNumber, archive: Archive | None) -> None:
+    def __init__(self, log: LogByNumber, archive: Archive | None, recent: RecentPages) -> None:
         self._log = log
         self._archive = archive
+        self._recent = recent
         self._reads = asyncio.Semaphore(_MAX_READS)
 
     async def page(
@@ -70,24 +75,53 @@ class History:
         the newest. Fewer if they are large. `after` counts if both are given. Raises
         HistoryUnavailable, and RangeGone if the log no longer holds the page's end and there is no
         archive, or if nothing of the conversation is kept."""
+        if after is None and (before is None or before > _LAST_SEQ):
+            window, known = await asyncio.gather(
+                self._recent.read(conversation), self._known(conversation)
+            )
+            known = reaching(known, window)
+            return await self._page(conversation, known + 1, None, limit, window, known)
+        window = await self._recent.read(conversation)
+        return await self._page(conversation, before, after, limit, window)
+
+    async def _page(
+        self,
+        conversation: str,
+        before: int | None,
+        after: int | None,
+        limit: int,
+        window: Frames | None,
+        known: int | None = None,
+    ) -> Page:
+        """`window` None: this page neither uses nor makes one. `known` None: it is asked for."""
         limit = min(limit, MAX_PAGE_MESSAGES)
-        known: int | None = None
         if after is not None:
             low, high = after + 1, after + limit
         else:
-            if before is None or before > _LAST_SEQ:
-                known = await self._known(conversation)
-                before = known + 1
+            assert before is not None
             low, high = max(1, before - limit), before - 1
         if low > high:
             return Page(await self._known(conversation) if known is None else known, [], first=True)
-        log = await self._from_log(conversation, low, high)
-        known = log.known if known is None else known
+        found = (
+            {seq: window[seq] for seq in range(low, high + 1) if seq in window} if window else {}
+        )
+        asked_from = low
+        while asked_from in found:
+            asked_from += 1
+        if asked_from <= high:
+            log = await self._from_log(conversation, asked_from, high, found)
+            self._recent.misses += 1
+            known = log.known if known is None else known
+        else:
+            log = _Log(None, found, gone=False)
+            self._recent.hits += 1
+            known = await self._known(conversation) if known is None else known
         found = log.found
         if known is None or any(seq not in found for seq in range(low, min(high, known) + 1)):
             known, found = await self._complete(conversation, low, high, known, log)
+        known = reaching(known, window)
         if after is None and high > known:
-            return await self.page(conversation, known + 1, None, limit)
+            return await self._page(conversation, known + 1, None, limit, window, known)
         high = min(high, known)
         if low > high:
             return Page(known, [], first=low == 1)
@@ -99,13 +133,14 @@ class History:
                 )
             kept_from = await self._kept_from(conversation)
             if after is not None and kept_from > high:
-                return (await self.page(conversation, None, kept_from - 1, limit))._replace(
-                    first=True
-                )
+                page_ = await self._page(conversation, None, kept_from - 1, limit, window)
+                return page_._replace(first=True)
             if kept_from == 0 and await self._nothing_kept(conversation, known):
                 raise RangeGone(f"{conversation}: nothing is kept")
             if kept_from != lowest if page else kept_from <= high:
                 raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")
+        if asked_from <= high and window is not None:
+            self._recent.opened(conversation, window, dict(enumerate(page, lowest)), known)
         kept = fitting(page, newest=after is None)
         return Page(
             known,
@@ -128,7 +163,7 @@ class History:
 
     async def _last_message(self, newest: Newest) -> bytes | None:
         try:
-            page = await self.page(newest.conversation, None, newest.seq - 1, 1)
+            page = await self._page(newest.conversation, None, newest.seq - 1, 1, window=None)
         except RangeGone:
             return None
         return page.frames[0] if page.frames else None
@@ -140,9 +175,12 @@ class History:
         except (WorkersUnavailable, RangeGone):
             return await self._last_seq(conversation)
 
-    async def _from_log(self, conversation: str, low: int, high: int) -> _Log:
+    async def _from_log(
+        self, conversation: str, low: int, high: int, have: Frames = _NOTHING
+    ) -> _Log:
+        """What it has of a range, and `have`."""
         known: int | None = None
-        found: dict[int, bytes] = {}
+        found = dict(have)
         gone = False
         try:
             while low <= high:
@@ -227,6 +265,12 @@ class History:
                 return await question
         except (ArchiveUnavailable, ArchiveRefused) as error:
             raise HistoryUnavailable(str(error)) from None
+
+
+def reaching(known: int, window: Frames | None) -> int:
+    """The last seq of a conversation, of which `known` are known. A message in a window is there,
+    though the worker that was asked does not know it yet."""
+    return max(window) if window and known + 1 in window else known
 
 
 def gapless(found: Mapping[int, bytes], low: int, high: int) -> tuple[list[bytes], int]:

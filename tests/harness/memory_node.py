@@ -15,6 +15,7 @@ from connectors.redis.memory import (
     MemoryRoutes,
     MemoryWatchers,
 )
+from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Routes
 from gateway.edge.connection import Connection
@@ -175,6 +176,7 @@ class MemoryNode:
             MemoryNodes(redis),
             MemoryWatchers(redis),
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
+            MemoryRecentWindows(redis, "log"),
             None,
             NoWorkers(),
             self.now,

@@ -9,7 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.clickhouse.memory import MemoryArchive
+from connectors.redis.memory_recent import MemoryRecentWindows
+from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
+from connectors.redis.recent import Window
 from gateway.queries.history import History, HistoryUnavailable, Page
+from gateway.queries.recent import RecentPages
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.archive import Row
 from schemas.codec import encode_frame
@@ -57,6 +61,20 @@ async def archive_of(first: int, last: int, hole: int = 0, dropped: bool = True)
     return archive
 
 
+def no_windows() -> RecentPages:
+    server = MemoryRedisServer(asyncio.get_running_loop().time)
+    return RecentPages(MemoryRecentWindows(MemoryRedis(server), "log"))
+
+
+async def windows_with(first: int, last: int) -> RecentPages:
+    """Redis has a window of these messages, if there are any."""
+    server = MemoryRedisServer(asyncio.get_running_loop().time)
+    windows = MemoryRecentWindows(MemoryRedis(server), "log")
+    if first <= last:
+        await windows.keep({A: Window(first, [frame(seq) for seq in range(first, last + 1)])}, {})
+    return RecentPages(windows)
+
+
 def seqs(page: Page) -> list[int]:
     return [json.loads(frame)["seq"] for frame in page.frames]
 
@@ -74,6 +92,7 @@ def seqs(page: Page) -> list[int]:
     log_away=st.booleans(),
     archive_away=st.booleans(),
     dropped=st.booleans(),
+    window=st.tuples(st.integers(1, 40), st.integers(0, 40)),
 )
 @example(
     kept_from=1,
@@ -88,6 +107,7 @@ def seqs(page: Page) -> list[int]:
     log_away=True,
     archive_away=False,
     dropped=True,
+    window=(1, 0),
 )
 @example(
     kept_from=1,
@@ -102,6 +122,7 @@ def seqs(page: Page) -> list[int]:
     log_away=True,
     archive_away=False,
     dropped=True,
+    window=(1, 0),
 )
 def test_a_page_is_whole_or_not_sent(
     kept_from: int,
@@ -116,14 +137,17 @@ def test_a_page_is_whole_or_not_sent(
     log_away: bool,
     archive_away: bool,
     dropped: bool,
+    window: tuple[int, int],
 ) -> None:
     async def ask() -> None:
         archive = await archive_of(kept_from, min(archived, end), hole, dropped)
         log = Log(log_start, end, most)
         log.away = log_away
         archive.away = "away" if archive_away else None
+        windowed = range(window[0], min(window[1], end) + 1)
+        recent = await windows_with(windowed.start, windowed.stop - 1)
         try:
-            page = await History(log, archive).page(
+            page = await History(log, archive, recent).page(
                 A, before if after is None else None, after, limit
             )
         except RangeGone:
@@ -169,7 +193,7 @@ def test_a_page_is_whole_or_not_sent(
 
 
 async def test_large_messages_make_small_pages_at_the_right_end() -> None:
-    history = History(Log(1, 30, body="x" * 16_000), None)
+    history = History(Log(1, 30, body="x" * 16_000), None, no_windows())
     newest = await history.page(A, None, None, 100)
     assert seqs(newest) == list(range(23, 31))
     assert not newest.first
@@ -180,7 +204,7 @@ async def test_large_messages_make_small_pages_at_the_right_end() -> None:
 
 
 async def test_without_an_archive_the_log_is_all_there_is() -> None:
-    history = History(Log(10, 30), None)
+    history = History(Log(10, 30), None, no_windows())
     assert seqs(await history.page(A, None, None, 10)) == list(range(21, 31))
     with pytest.raises(RangeGone):
         await history.page(A, 15, None, 10)
@@ -189,14 +213,14 @@ async def test_without_an_archive_the_log_is_all_there_is() -> None:
 async def test_an_erased_message_says_so() -> None:
     archive = await archive_of(1, 3)
     await archive.insert([Row(A, 2, b"k" * 16, "alice", "d", "", 2, 1, 0, 0)], "e")
-    page = await History(Log(4, 3), archive).page(A, 4, None, 3)
+    page = await History(Log(4, 3), archive, no_windows()).page(A, 4, None, 3)
     assert [json.loads(frame).get("erased", False) for frame in page.frames] == [False, True, False]
 
 
 async def test_what_a_lost_archive_lacks_is_not_passed_over_before_it_is_restored() -> None:
     """Fault 18: the log holds 50 and up, the new archive what was written since."""
     archive, log = await archive_of(60, 90, dropped=False), Log(50, 90)
-    history = History(log, archive)
+    history = History(log, archive, no_windows())
     for before, after in ((None, 0), (55, None), (None, 20)):
         with pytest.raises(HistoryUnavailable):
             await history.page(A, before, after, 40)
@@ -206,21 +230,25 @@ async def test_what_a_lost_archive_lacks_is_not_passed_over_before_it_is_restore
 
 
 async def test_where_history_begins_after_retention_or_an_accepted_loss() -> None:
-    history = History(Log(50, 90), await archive_of(60, 90, dropped=True))
+    history = History(Log(50, 90), await archive_of(60, 90, dropped=True), no_windows())
     page = await history.page(A, None, 0, 40)
     assert (seqs(page), page.first) == (list(range(60, 91)), True)
 
 
 async def test_a_conversation_of_which_retention_has_left_nothing_is_gone() -> None:
-    history = History(Log(10, 9), await archive_of(1, 0, dropped=True))
+    history = History(Log(10, 9), await archive_of(1, 0, dropped=True), no_windows())
     for before, after in ((None, 0), (None, None), (5, None)):
         with pytest.raises(RangeGone):
             await history.page(A, before, after, 40)
     for log, dropped in ((Log(10, 9), False), (Log(10, 20), True)):
         with pytest.raises(HistoryUnavailable):
-            await History(log, await archive_of(1, 0, dropped=dropped)).page(A, None, 0, 5)
+            await History(log, await archive_of(1, 0, dropped=dropped), no_windows()).page(
+                A, None, 0, 5
+            )
 
 
 async def test_a_conversation_whose_last_message_is_not_kept_is_listed() -> None:
-    ((newest, last),) = await History(Log(10, 9), None).conversations("alice", 5, None)
+    ((newest, last),) = await History(Log(10, 9), None, no_windows()).conversations(
+        "alice", 5, None
+    )
     assert (newest.conversation, newest.seq, last) == (A, 9, None)
