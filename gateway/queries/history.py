@@ -137,7 +137,7 @@ class History:
                 return page_._replace(first=True)
             if kept_from == 0 and await self._nothing_kept(conversation, known):
                 raise RangeGone(f"{conversation}: nothing is kept")
-            if kept_from != lowest if page else kept_from <= high:
+            if kept_from < lowest if page else kept_from <= high:
                 raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")
         if asked_from <= high and window is not None:
             self._recent.opened(conversation, window, dict(enumerate(page, lowest)), known)
