@@ -59,13 +59,15 @@ class RequestBatcher(Generic[_Question, _Answer]):
 
     async def _work(self) -> None:
         try:
-            while self._waiting and self._free >= 0:
+            while self._waiting:
                 group = [
                     self._waiting.popleft() for _ in range(min(len(self._waiting), self._most))
                 ]
                 group = [one for one in group if not one.answer.done()]
                 if group:
                     await self._ask_for(group)
+                if self._free < 0:  # one more than `at_once`, for those who had lost patience
+                    break
         finally:
             self._free += 1
 

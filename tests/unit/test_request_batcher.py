@@ -49,6 +49,24 @@ async def test_who_asks_when_the_last_has_just_been_answered_is_asked_for() -> N
             assert await together(n) == 2 * n
 
 
+async def test_who_has_waited_for_long_goes_although_others_are_under_way() -> None:
+    asked = Asked()
+    together = RequestBatcher(asked, at_once=1, most=4, patience=0.02)
+    answers = [asyncio.create_task(together(n)) for n in range(3)]
+    await asyncio.sleep(0)
+    answers += [asyncio.create_task(together(n)) for n in (3, 4)]
+    await asyncio.sleep(0.01)
+    assert asked.groups == [[0, 1, 2]]
+    await asyncio.sleep(0.03)
+    assert asked.groups == [[0, 1, 2], [3, 4]]
+    asked.may.set()
+    assert await asyncio.gather(*answers) == [2 * n for n in range(5)]
+    answers = [asyncio.create_task(together(n)) for n in range(2)]
+    await asyncio.gather(*answers)
+    assert asked.most_under_way == 2
+    assert asked.groups[2:] == [[0, 1]], "one at once again"
+
+
 async def test_an_error_is_everybodys_and_passes() -> None:
     asked = Asked()
     asked.error = ValueError("no")
