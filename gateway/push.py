@@ -12,6 +12,7 @@ from gateway.registry import ConnectionRegistry
 from schemas.codec import NewerVersion, Undecodable, decode_deliveries, salvage_deliveries
 from schemas.events import (
     Delivered,
+    DeliveriesMissed,
     MessageDelivered,
     PresenceDelivered,
     SlotTaken,
@@ -69,6 +70,8 @@ class Pusher:
                 self._typing.deliver(event)
             elif isinstance(event, SlotTaken):
                 self._slot_taken(event.node)
+            elif isinstance(event, DeliveriesMissed):
+                self._resync()
             else:
                 self._registry.deliver(event)
         self.pushed += len(events)

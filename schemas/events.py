@@ -309,6 +309,11 @@ class SlotTaken(_Event, tag=7, frozen=True):
     node: str
 
 
+class DeliveriesMissed(_Event, tag=8, frozen=True):
+    """Marks or presence for devices of this gateway were dropped, while the slot did not
+    acknowledge what was sent to it. All its devices have to ask what they have missed."""
+
+
 Delivered = (
     MessageDelivered
     | AnswerDelivered
@@ -318,6 +323,7 @@ Delivered = (
     | TypingDelivered
     | SessionReplaced
     | SlotTaken
+    | DeliveriesMissed
 )
 
 

@@ -7,9 +7,9 @@ are one record, and deliveries that are not urgent wait a little for others.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from connectors.kafka.ports import KafkaSendError, Producer, QueueFull, Report
+from connectors.kafka.ports import Producer, QueueFull, Report
 from schemas.codec import encode_deliveries
 from schemas.events import Delivered
 from schemas.topics import DELIVERIES
@@ -47,26 +47,6 @@ class SlotSender:
         if not self._urgent:
             self._loop.call_soon(self._turn_ends)
         self._urgent.add(slot)
-
-    async def send_and_wait(
-        self, slots: Mapping[int, Sequence[Delivered]], patience: float
-    ) -> None:
-        """Send slot → events; returns once Kafka has reported on all. Raises KafkaSendError: send
-        all of them again."""
-        done: asyncio.Future[bool] = self._loop.create_future()
-        left, acknowledged = len(slots), True
-
-        def told(ok: bool) -> None:
-            nonlocal left, acknowledged
-            left -= 1
-            acknowledged = acknowledged and ok
-            if not left and not done.done():
-                done.set_result(acknowledged)
-
-        for slot, events in slots.items():
-            self.send(slot, events, told, patience)
-        if slots and not await done:
-            raise KafkaSendError(f"deliveries to slots {sorted(slots)} were lost")
 
     def _turn_ends(self) -> None:
         urgent, self._urgent = self._urgent, set()

@@ -19,7 +19,9 @@ from streams.backlog import BacklogPartition, FactBacklog, Facts, Told
 from streams.inputs import InputSeen, start_at
 from streams.partition import PartitionRuntime, Stopped
 from streams.sending import send_all
+from streams.slot_news import SlotNews
 from streams.slot_sender import SlotSender
+from streams.steps import Step
 from streams.tables.changelog import ChangelogTable, Header
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,6 @@ log = logging.getLogger(__name__)
 FOLD_SECONDS = 0.025
 """All partitions of a process fold at these moments, so that what they deliver shares lookups and
 records."""
-_PATIENCE_SECONDS = 0.005
-"""Deliveries wait so long for those of other partitions; nobody is in a hurry for a mark."""
 
 Fact = TypeVar("Fact")
 Key = TypeVar("Key")
@@ -59,6 +59,8 @@ class TablePartition(
     def __init__(self, number: int, runtime: PartitionRuntime, io: TableIO[Table]) -> None:
         super().__init__(number, runtime, FactBacklog(FOLD_SECONDS))
         self.table: Table | None = None
+        self.news: SlotNews
+        """There is one once the state is restored."""
         self.input_id = ""
         """Kafka's id of the input."""
         self._io = io
@@ -84,14 +86,26 @@ class TablePartition(
 
     @abc.abstractmethod
     async def fold(self, facts: Sequence[Told[Fact]]) -> None:
-        """Fold facts; return when the changelog has the changes and gateways have them delivered.
-        After trouble outside the runtime calls it again with the same facts."""
+        """Fold facts; return when the changelog and the table have the changes, and deliveries are
+        sent. It is called again with the same facts after trouble outside, and by the next owner if
+        not all deliveries were acknowledged: it must deliver then what is known already."""
 
     # What it does itself
 
     async def apply(self, block: Facts[Fact]) -> None:
         await self.fold(block.facts)
+        self.news.reach(block.last)
         self.figures["facts"] += len(block.facts)
+
+    async def run(self) -> None:
+        self.spawn(self.news.run())
+        await super().run()
+
+    @property
+    def committable(self) -> int | None:
+        if self._committable is not None:  # it is restored
+            self._committable = self.news.delivered + 1
+        return self._committable
 
     @property
     def readable(self) -> bool:
@@ -103,6 +117,7 @@ class TablePartition(
         # An owner that was paused may have written, late, what its successor has superseded, and
         # compaction would keep that.
         await self.append(self._superseded)
+        self.news = SlotNews(self.name, self._io.sender, self._start - 1)
         return self._start
 
     async def begin(self) -> None:
@@ -116,11 +131,10 @@ class TablePartition(
         sent = send_all(self._io.producer, topic, records)
         await self.retry.acknowledged(sent, f"records of {topic}/{self.number}")
 
-    async def deliver(self, slots: Mapping[int, Sequence[Delivered]]) -> None:
-        """Deliver events to gateways, by slot. Raises KafkaSendError."""
-        sent = self._io.sender.send_and_wait(slots, _PATIENCE_SECONDS)
-        await self.retry.acknowledged(sent, f"deliveries to slots {sorted(slots)}")
+    async def deliver(self, slots: Mapping[int, Sequence[Delivered]]) -> Step:
+        """Send events to gateways, by slot; they may not be acknowledged yet."""
         self.figures["told"] += sum(map(len, slots.values()))
+        return await self.news.send(slots)
 
     def input_is(self, seen: InputSeen, position: int) -> None:
         if seen.topic != self.input_id:

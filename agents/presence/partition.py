@@ -2,7 +2,7 @@
 not."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from agents.rules.presence import (
     Absences,
@@ -25,6 +25,7 @@ from schemas.codec import (
 from schemas.events import PresenceChange, PresenceDelivered, PresenceState
 from streams.backlog import Told
 from streams.partition import PartitionRuntime
+from streams.steps import Step
 from streams.table_partition import TableIO, TablePartition
 from streams.tables.presence import PresenceTable
 
@@ -38,10 +39,10 @@ _USERS_AT_ONCE = 200
 class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, PresenceState]):
     """`watchers` know who wants to hear of whom.
 
-    What is in the topic or in the table has been delivered. So whoever folds a fact again, or finds
-    a node dead again, either changes something and delivers it, or has nothing to deliver. An owner
-    that was paused may deliver and append what its successor has superseded: nodes, and the next
-    restore, leave it out.
+    What nodes say is in the topic and in the table before it is delivered; the next owner folds
+    again, and tells again, what was not. That a node is dead nobody says again: that is delivered
+    before it is kept, and found again if it was not kept. An owner that was paused may deliver and
+    append what its successor has superseded: nodes, and the next restore, leave it out.
     """
 
     def __init__(
@@ -54,9 +55,10 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
         super().__init__(number, runtime, io)
         self._watchers = watchers
         self._delivering: Mapping[str, PresenceState] = {}
-        """What is being delivered."""
+        """What is being delivered before it is kept."""
         self._unkept: dict[str, PresenceState] = {}
-        """What has been delivered, and is not in the topic and the table yet."""
+        """What is not in the topic and the table yet. Some of it may have been delivered, so what
+        comes next changes this, and not what the table has."""
         self._absences = Absences(LEASE_SECONDS, GONE_SECONDS)
         self._turn = asyncio.Lock()
 
@@ -81,7 +83,9 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
                 self._absences.heard(node)
             outcome = Outcome({}, set())
             fold_presence(self, (NodeChange(*told) for told in facts), self.input_id, outcome)
-            await self._deliver_and_keep(outcome)
+            self._unkept |= outcome.changed
+            await self._keep()
+            await self._deliver(outcome.published)
 
     async def look(self, asked: float, holders: Holders) -> None:
         """These nodes hold a slot, asked at that time (the loop's, in seconds); the users of those
@@ -95,6 +99,8 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
                     # it may have said something meanwhile, or the partition may have gone
                     if self.table is not table or not self._absences.is_dead(node, asked):
                         break
+                    if self.news.stuck:
+                        return  # it could not be kept
                     users = table.users_of(node, _USERS_AT_ONCE)
                     if not users:
                         break
@@ -103,33 +109,37 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
                     await self._deliver_and_keep(outcome)
 
     async def _deliver_and_keep(self, outcome: Outcome) -> None:
-        table = self.table
-        if table is None or not (outcome.changed or self._unkept):
-            return
         self._delivering = outcome.changed
         try:
-            await self._deliver(sorted(outcome.published))
-            # Watchers know it now. If it cannot be kept, what comes next changes this, and not what
-            # the table has: else nobody would be told of a change back.
+            step = await self._deliver(outcome.published)
+            if step is not None and not await self.news.acknowledged(step):
+                return
             self._unkept |= outcome.changed
         finally:
             self._delivering = {}
+        await self._keep()
+
+    async def _keep(self) -> None:
+        table = self.table
+        if table is None or not self._unkept:
+            return
         await self.append(self._unkept)
         if self.table is table:
             table.write(self._unkept)
             self.figures["changed"] += len(self._unkept)
             self._unkept = {}
 
-    async def _deliver(self, users: list[str]) -> None:
-        if not users:
-            return
+    async def _deliver(self, users: Set[str]) -> Step | None:
         slots: dict[int, list[PresenceDelivered]] = {}
-        for user, watching in (await self._watchers.find(users)).items():
-            state = self._delivering[user]
+        known = {user: state for user in sorted(users) if (state := self.state(user)) is not None}
+        if not known:
+            return None
+        for user, watching in (await self._watchers.find(list(known))).items():
+            state = known[user]
             event = PresenceDelivered(user, encode_frame(presence_of(user, state)), state)
             for slot in watching:
                 slots.setdefault(slot, []).append(event)
-        await self.deliver(slots)
+        return await self.deliver(slots)
 
     # What gateways, and the rules, ask
 

@@ -29,7 +29,7 @@ class NodeChange(NamedTuple):
 class Outcome(NamedTuple):
     """`changed`: the new states of users. `published`: users whose watchers must get it. They came
     online or went offline, or a node said again that they are online: an owner before may have told
-    some of the watchers that the node is dead, and could not keep that."""
+    some of the watchers that the node is dead, and could not keep that. They may have no change."""
 
     changed: dict[str, PresenceState]
     published: set[str]
@@ -38,11 +38,13 @@ class Outcome(NamedTuple):
 def fold_presence(
     known: PresenceView, changes: Iterable[NodeChange], topic: str, outcome: Outcome
 ) -> None:
-    """Fold changes from the input topic with id `topic` into `outcome`, without those that a user's
-    state covers already."""
+    """Fold changes from the input topic with id `topic` into `outcome`. What a user's state covers
+    already changes nothing, and is published again: an owner that kept it may have ended before it
+    was delivered."""
     for change, time, offset in changes:
         before = _before(known, change.user, outcome)
         if before.topic == topic and offset <= before.offset:
+            outcome.published.add(change.user)
             continue
         nodes = {*before.nodes, change.node} if change.online else {*before.nodes} - {change.node}
         _set(before, nodes, time, topic, offset, outcome)

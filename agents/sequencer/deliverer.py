@@ -22,11 +22,11 @@ from agents.rules.fanout import begun_in, deliveries, users_of
 from agents.rules.fold import OutOfStep, Repeat
 from agents.sequencer.backlog import Backlog, contents
 from agents.sequencer.ports import DeliveryPort
-from agents.sequencer.steps import STUCK_SECONDS, Step, Steps
 from connectors.kafka.ports import OffsetGone
 from connectors.redis.client import RedisUnavailable
 from schemas.events import Delivered, Taken
 from streams.retry import Retry
+from streams.steps import STUCK_SECONDS, Step, Steps
 
 log = logging.getLogger(__name__)
 

@@ -283,7 +283,7 @@ class SequencerPartition(Partition):
     async def _lands(self, position: int, seconds: float) -> bool:
         """Wait until everything up to an input offset has landed; False if it has not within
         `seconds`."""
-        if self.table is not None and self._applier.header.position >= position:
+        if self.table is None or self._applier.header.position >= position:
             return True
         with self._appender.awaited(), contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -128,3 +129,10 @@ def delivered(kafka: MemoryKafka, slot: int) -> list[Delivered]:
     """What was delivered to a gateway slot."""
     records = kafka.broker.read_all(DELIVERIES, slot)
     return [event for record in records for event in decode_deliveries(record.value).events]
+
+
+class Loses(random.Random):
+    """For `MemoryKafka.break_producers`: all that was on its way is lost."""
+
+    def random(self) -> float:
+        return 0.0

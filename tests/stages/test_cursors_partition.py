@@ -15,7 +15,17 @@ from connectors.redis.memory import MemoryOwners, MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
 from schemas.codec import decode_cursor, encode_event
-from schemas.events import READ, RECEIVED, SCHEMA_VERSION, CursorRecord, Receipt, ReceiptRecord
+from schemas.events import (
+    READ,
+    RECEIVED,
+    SCHEMA_VERSION,
+    CursorRecord,
+    Delivered,
+    DeliveriesMissed,
+    MarkDelivered,
+    Receipt,
+    ReceiptRecord,
+)
 from schemas.topics import CURSORS, DELIVERIES, RECEIPTS
 from streams.partition import Status
 from streams.slot_sender import SlotSender
@@ -25,7 +35,7 @@ from streams.tables.cursors import CursorTable
 from streams.tables.memory import MemoryDisk
 from streams.tables.rocks import Disk, RocksBudget
 from tests.harness.fake_gateway import eventually
-from tests.harness.stage_run import StageRun, delivered
+from tests.harness.stage_run import Loses, StageRun, delivered
 
 A = "alice:bob"
 SLOT = 1
@@ -264,20 +274,80 @@ async def test_a_full_disk_is_waited_for(kafka: MemoryKafka, make: Callable[...,
         assert (marks(partition), await run.health()) == ([(1, 0)], (200, []))
 
 
-async def test_a_slot_without_a_leader_is_waited_for_and_ends_no_worker(
-    kafka: MemoryKafka, make: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+async def test_a_slot_without_a_leader_ends_no_worker_and_is_served_later(
+    kafka: MemoryKafka, make: Callable[[], Run]
 ) -> None:
     """Of fault 14: the watchdog took a delivery that nobody acknowledges for a hang."""
-    monkeypatch.setattr("streams.retry.LATE_SECONDS", 0.2)
     async with make() as run:
         partition = await run.running()
         kafka.broker.lose_leader(DELIVERIES, SLOT)
         say(kafka, 1)
-        await eventually(lambda: "deliveries to slots [1]" in partition.retry.problem)
+        await eventually(lambda: marks(partition) == [(1, 0)] and partition.idle)
         assert not any(probe.owed for probe in run.stage.probes())
+        assert run.stage.committable(0) == 0, "another owner would have to tell it"
         kafka.broker.find_leader(DELIVERIES, SLOT)
         await run.done(1)
-        assert partition.retry.problem == ""
+        assert len(delivered(kafka, SLOT)) == 1
+
+
+async def test_a_mark_that_was_not_delivered_when_the_worker_ended_is_delivered_by_the_next(
+    kafka: MemoryKafka, make: Callable[[], Run]
+) -> None:
+    async with make() as first:
+        partition = await first.running()
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        say(kafka, 1)
+        await eventually(lambda: marks(partition) == [(1, 0)])
+        await asyncio.sleep(0.05)
+        first.commit()
+        kafka.cut(hears=True)
+    kafka.break_producers(Loses())
+    await asyncio.sleep(0)
+    kafka.mend()
+    kafka.broker.find_leader(DELIVERIES, SLOT)
+    async with make() as second:
+        await second.done(1)
+        assert len(delivered(kafka, SLOT)) == 1
+
+
+def _says(event: Delivered, received: int) -> bool:
+    return isinstance(event, MarkDelivered) and b'"received":%d,' % received in event.frame
+
+
+@pytest.mark.parametrize("acknowledged", [True, False])
+async def test_a_slot_that_does_not_acknowledge_stops_no_other(
+    kafka: MemoryKafka,
+    redis: MemoryRedis,
+    make: Callable[[], Run],
+    monkeypatch: pytest.MonkeyPatch,
+    acknowledged: bool,
+) -> None:
+    """Fault 14: nobody got a mark until the slot had a leader again."""
+    monkeypatch.setattr("streams.steps.MAX_UNDER_WAY", 4)
+    monkeypatch.setattr("streams.steps.STUCK_SECONDS", 0.05)
+    routes = MemoryRoutes(redis)
+    await routes.write_routes([Route("alice", "tab", "other node", 0, 0)])
+    async with make() as run:
+        partition = await run.running()
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        for seq in range(1, 31):
+            say(kafka, seq)
+            await eventually(lambda seq=seq: marks(partition) == [(seq, 0)])  # type: ignore[misc]
+        await eventually(lambda: partition.idle)
+        assert partition.news.behind == [SLOT]
+        await eventually(lambda: any(_says(event, 30) for event in delivered(kafka, 0)))
+        assert run.stage.committable(0) == 0
+        if not acknowledged:
+            kafka.break_producers(Loses())
+        kafka.broker.find_leader(DELIVERIES, SLOT)
+        await run.done(30)
+        assert partition.news.behind == []
+        *late, last = delivered(kafka, SLOT)
+        assert isinstance(last, DeliveriesMissed)
+        assert len(late) <= 6, "what waits is bounded"
+        say(kafka, 31)
+        await run.done(31)
+        assert isinstance(delivered(kafka, SLOT)[-1], MarkDelivered)
 
 
 async def test_partitions_that_fold_at_one_moment_share_a_lookup_and_a_record(

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agents.rules.batch import Batch
-from agents.sequencer import backlog, steps
+from agents.sequencer import backlog
 from agents.sequencer import deliverer as module
 from agents.sequencer.deliverer import Deliverer
 from connectors.dependency import Dependencies
@@ -18,6 +18,7 @@ from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import encode_event
 from schemas.events import Delivered, MessageDelivered
+from streams import steps
 from streams.retry import Retry
 from tests.stages.test_appender import batches
 

@@ -33,7 +33,7 @@ from streams.table_partition import TableIO
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
-from tests.harness.stage_run import StageRun, delivered
+from tests.harness.stage_run import Loses, StageRun, delivered
 
 SLOT = 1
 
@@ -97,41 +97,59 @@ def told(kafka: MemoryKafka) -> list[bool]:
     ]
 
 
-async def test_a_change_that_was_not_kept_when_the_worker_ended_is_folded_again(
+async def test_a_change_that_was_kept_and_not_delivered_is_delivered_by_the_next_owner(
     kafka: MemoryKafka, make: Make
 ) -> None:
-    """Though its disk is the same: what only the table knew would be no change any more, and never
-    reach the topic."""
+    """Or watchers have the old for good: what is kept changes nothing when it is folded again."""
     async with make() as first:
         await first.running()
-        kafka.broker.lose_leader(PRESENCE, 0)
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
         say(kafka, True)
-        await eventually(lambda: told(kafka) == [True])
-        kafka.cut(hears=True)  # what it had sent to the topic never arrives
-    kafka.break_producers(_Loses())  # type: ignore[arg-type]
+        await eventually(lambda: kept(kafka) == [["n1"]])
+        await asyncio.sleep(0.05)
+        first.commit()
+        kafka.cut(hears=True)
+    kafka.break_producers(Loses())
     await asyncio.sleep(0)
     kafka.mend()
-    kafka.broker.find_leader(PRESENCE, 0)
+    kafka.broker.find_leader(DELIVERIES, SLOT)
     async with make() as second:
         partition = await second.running()
-        await eventually(lambda: kept(kafka) == [["n1"]])
-        assert (online(partition), told(kafka)) == (True, [True, True])
+        await second.done(1)
+        assert (online(partition), kept(kafka), told(kafka)) == (True, [["n1"]], [True])
 
 
-async def test_a_change_is_delivered_before_it_is_kept_and_answered_before_it_is_delivered(
+async def test_a_change_is_answered_and_kept_before_it_is_delivered(
     kafka: MemoryKafka, make: Make
 ) -> None:
-    """Or a worker that ends in between leaves watchers with the old for good."""
+    """A slot without a leader holds nobody up. The next owner tells what was not delivered."""
     async with make() as run:
         partition = await run.running()
         kafka.broker.lose_leader(DELIVERIES, SLOT)
         say(kafka, True)
         await eventually(lambda: online(partition))
-        await asyncio.sleep(0.05)
-        assert (told(kafka), kept(kafka)) == ([], [])
-        kafka.broker.find_leader(DELIVERIES, SLOT)
         await eventually(lambda: kept(kafka) == [["n1"]])
+        assert (told(kafka), run.stage.committable(0)) == ([], 0)
+        kafka.broker.find_leader(DELIVERIES, SLOT)
+        await run.done(1)
         assert told(kafka) == [True]
+
+
+async def test_no_node_is_found_dead_while_that_cannot_be_told(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """Nobody says it again, if it was kept and not told."""
+    async with make() as run:
+        partition = await run.running()
+        say(kafka, True)
+        await run.done(1)
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        await look_until_dead(partition)
+        assert (online(partition), kept(kafka), told(kafka)) == (True, [["n1"]], [True])
+        kafka.broker.find_leader(DELIVERIES, SLOT)
+        await eventually(lambda: not partition.news.stuck)
+        await look_until_dead(partition, 20.0)
+        assert (online(partition), kept(kafka)) == (False, [["n1"], []])
 
 
 async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_found_again(
@@ -148,7 +166,7 @@ async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_foun
         await eventually(lambda: not online(partition))
         looking.cancel()
         kafka.cut(hears=True)
-    kafka.break_producers(_Loses())  # type: ignore[arg-type]
+    kafka.break_producers(Loses())
     await asyncio.sleep(0)
     kafka.mend()
     kafka.broker.find_leader(DELIVERIES, SLOT)
@@ -182,8 +200,8 @@ async def test_what_an_owner_that_was_paused_kept_late_is_outdone_and_written_ag
         assert not online(partition)
         assert kept(kafka) == [["n1"], [], ["n1"], []]
         await second.done(2)
-        assert (len(kept(kafka)), told(kafka)) == (4, [True, False]), (
-            "what is known is not folded again"
+        assert (len(kept(kafka)), told(kafka)) == (4, [True, False, False]), (
+            "what is known is not folded again, and told as it is now"
         )
 
 
@@ -252,18 +270,11 @@ async def test_the_users_of_a_dead_node_go_a_few_at_a_time(kafka: MemoryKafka, m
         assert told(kafka) == [True, False]
 
 
-async def look_until_dead(partition: PresencePartition) -> None:
-    """Nobody has a lease, for long."""
-    now = asyncio.get_running_loop().time()
+async def look_until_dead(partition: PresencePartition, after: float = 0.0) -> None:
+    """Nobody has a lease, for long, `after` seconds from now."""
+    now = asyncio.get_running_loop().time() + after
     for asked in itertools.takewhile(lambda seconds: seconds < 10, itertools.count(0, 0.5)):
         await partition.look(now + asked, Holders(set(), 1000.0))
-
-
-class _Loses:
-    """All that was on its way is lost."""
-
-    def random(self) -> float:
-        return 0.0
 
 
 async def test_who_comes_back_is_told_of_although_the_end_before_could_not_be_kept(
@@ -277,7 +288,7 @@ async def test_who_comes_back_is_told_of_although_the_end_before_could_not_be_ke
         kafka.broker.lose_leader(PRESENCE, 0)
         looking = asyncio.create_task(look_until_dead(partition))
         await eventually(lambda: told(kafka) == [True, False])
-        kafka.break_producers(_Loses())  # type: ignore[arg-type]
+        kafka.break_producers(Loses())
         await asyncio.gather(looking, return_exceptions=True)
         kafka.broker.find_leader(PRESENCE, 0)
         change = PresenceChange("alice", "n2", True)

@@ -36,4 +36,13 @@ def test_what_a_node_says_again_is_told_again() -> None:
     assert lost.published == {"alice"}
     assert known.says("n1", True, 1) == {"alice"}
     assert known["alice"].supersedes(lost.changed["alice"])
-    assert known.says("n1", True, 1) == set()  # its state covers this
+
+
+def test_what_a_state_covers_changes_nothing_and_is_told_again() -> None:
+    """An owner that kept it may have ended before all slots had it."""
+    known = Known()
+    known.says("n1", True, 0)
+    known.says("n1", False, 1)
+    before = known["alice"]
+    assert known.says("n1", True, 0) == {"alice"}
+    assert known["alice"] is before

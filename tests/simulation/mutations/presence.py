@@ -27,12 +27,12 @@ def _keeps_what_it_has(self: Any, partitions: Any, generation: int) -> Any:
     return _assigned(self, partitions, generation)
 
 
-_deliver_and_keep = PresencePartition._deliver_and_keep
+_keep = PresencePartition._keep
 
 
-async def _forgets_what_was_told(self: Any, outcome: Any) -> None:
+async def _forgets_what_was_told(self: Any) -> None:
     try:
-        await _deliver_and_keep(self, outcome)
+        await _keep(self)
     finally:
         self._unkept = {}
 
@@ -136,7 +136,7 @@ MUTATIONS = [
         "what was told and not kept is forgotten",
         "guard, seed 112",
         "presence folds the next change into what the table has",
-        [(PresencePartition, "_deliver_and_keep", _forgets_what_was_told)],
+        [(PresencePartition, "_keep", _forgets_what_was_told)],
         {},
         opening=_node_killed_and_full_disk,
         tail=0,

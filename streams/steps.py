@@ -1,7 +1,7 @@
 """The deliveries of a partition that Kafka has not acknowledged yet, and how far everything is
 delivered.
 
-A step is what one lookup of routes has brought: the deliveries of some input offsets. d moves over
+A step is what is sent together: the deliveries of some input offsets. d moves over
 a step once Kafka has acknowledged all of it. A slot that does not acknowledge is left behind, so
 that it does not stop the others: it is in no step, and is owed everything after an input offset.
 """
@@ -62,6 +62,11 @@ class Steps:
         self._steps.append(step)
         self.sent = to
         return step
+
+    def reach(self, to: int) -> None:
+        """Everything up to input offset `to` is sent; what had to be is in the steps before."""
+        self.sent = to
+        self._settle()
 
     def serve_again(self, slots: list[int], after: int, now: float) -> Step:
         """The step in which slots left behind get what follows `after`, up to `sent`."""
