@@ -130,14 +130,14 @@ def system(
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
-    `archivers` None means without ClickHouse; `partitions` None means as many as the checkout
-    takes by itself. Raises NotInCheckout."""
+    `archivers` None means without ClickHouse; `partitions` None means four, which a checkout
+    without the option has. Raises NotInCheckout."""
     checkout = checkout or Checkout.at(None)
     counts = {"workers": workers, "gateways": gateways, "archivers": archivers}
-    if partitions is not None:
-        if "--partitions" not in checkout.options():
-            raise NotInCheckout("its `messenger local up` has no --partitions")
-        counts["partitions"] = partitions
+    if "--partitions" in checkout.options():
+        counts["partitions"] = partitions or 4
+    elif partitions is not None:
+        raise NotInCheckout("its `messenger local up` has no --partitions")
     arguments = [f"--{name}={count}" for name, count in counts.items() if count is not None]
     arguments += ["--no-archive"] if archivers is None else []
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:

@@ -14,7 +14,13 @@ import click
 from connectors.environment import SettingsError
 from ops.exits import FAILED, USAGE, fail
 from ops.local.health import look
-from ops.local.home import DEFAULT_BASE_PORT, DEFAULT_HOME, Home
+from ops.local.home import (
+    DEFAULT_BASE_PORT,
+    DEFAULT_HOME,
+    DEFAULT_PARTITIONS,
+    SHARED_PARTITIONS,
+    Home,
+)
 from ops.local.parts import (
     MAX_ARCHIVERS,
     MAX_CURSORS,
@@ -64,7 +70,13 @@ def _counts(up: _Command) -> _Command:
         count("archivers", 0, MAX_ARCHIVERS, 1, "archivers"),
         count("cursors", 0, MAX_CURSORS, None, "workers of their own for the cursors"),
         count("presence", 0, MAX_PRESENCE, None, "workers of their own for presence"),
-        count("partitions", 1, 1000, None, "of a new stack's topics, for ever (4)"),
+        count(
+            "partitions",
+            1,
+            1000,
+            None,
+            "of a new stack's topics, for ever  [1; 4 for several workers]",
+        ),
     ]
     for option in reversed(options):
         up = option(up)
@@ -106,11 +118,16 @@ def up(home: Path, base_port: int, no_archive: bool, detach: bool, **counts: int
     place = Home(home)
     try:
         place.create()
-        counts["partitions"] = place.begin_with(counts["partitions"])
+        workers = counts["workers"] or 0
+        usual = DEFAULT_PARTITIONS if workers <= 1 else SHARED_PARTITIONS
+        partitions = place.begin_with(counts["partitions"], usual)
+        counts["partitions"] = partitions
     except OSError as error:
         fail(f"MESSENGER_HOME: {error}", USAGE)
     except SettingsError as error:
         fail(str(error), USAGE)
+    if workers > partitions:
+        _say(f"{place.folder} has {partitions} partition(s): more workers have nothing to do")
     if no_archive:
         counts["archivers"] = None
     if detach:

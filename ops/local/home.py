@@ -11,7 +11,10 @@ from connectors.environment import SettingsError
 
 DEFAULT_HOME = ".local/stack"
 DEFAULT_BASE_PORT = 8400
-DEFAULT_PARTITIONS = 4
+DEFAULT_PARTITIONS = 1
+"""On one machine each partition more splits the same messages into more and smaller batches."""
+SHARED_PARTITIONS = 4
+"""For several workers. So many had every stack that was begun when there was no choice."""
 
 
 class Home:
@@ -47,9 +50,9 @@ class Home:
             lambda: urlsafe_b64encode(b"\0" + secrets.token_bytes(15)).decode().rstrip("="),
         )
 
-    def partitions(self, wanted: int | None) -> int:
+    def partitions(self, wanted: int | None, usual: int = DEFAULT_PARTITIONS) -> int:
         """How many partitions its topics have: as many as when it was begun, else `wanted`, else
-        DEFAULT_PARTITIONS.
+        `usual`.
 
         Raises SettingsError if `wanted` is another number than it was begun with.
         """
@@ -59,19 +62,18 @@ class Home:
                 f"the stack in {self.folder} has {kept} partitions for ever, not {wanted}; another "
                 "number needs another MESSENGER_HOME"
             )
-        return kept or wanted or DEFAULT_PARTITIONS
+        return kept or wanted or usual
 
-    def begin_with(self, wanted: int | None) -> int:
+    def begin_with(self, wanted: int | None, usual: int = DEFAULT_PARTITIONS) -> int:
         """The same, and keep it from now on."""
-        count = self.partitions(wanted)
+        count = self.partitions(wanted, usual)
         self.once("partitions", lambda: str(count))
         return count
 
     def _begun_with(self) -> int | None:
         if (self.folder / "partitions").exists():
             return int((self.folder / "partitions").read_text())
-        # before the number was a file there was no choice
-        return 4 if (self.folder / "kafka" / "data").exists() else None
+        return SHARED_PARTITIONS if (self.folder / "kafka" / "data").exists() else None
 
     def read_state(self) -> dict[str, Any]:
         """What the last supervisor wrote; empty if there was none."""

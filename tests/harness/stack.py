@@ -47,6 +47,8 @@ class Stack:
             str(workers),
             "--gateways",
             str(gateways),
+            "--partitions",
+            "4",
         ]
         self._counts += [] if cursors is None else ["--cursors", str(cursors)]
         self._counts += [] if presence is None else ["--presence", str(presence)]

@@ -36,6 +36,8 @@ def test_a_day_in_the_life_of_a_stack(tmp_path: Path) -> None:
         assert f"http://127.0.0.1:{stack.base_port}/ (chat page)" in output
         assert "without a password" in output
 
+        other = stack.run("local", "up", "--partitions", "5")
+        assert (other.returncode, "has 4 partitions for ever" in other.stderr) == (2, True)
         again = stack.run("local", "up")
         assert (again.returncode, "already running" in again.stderr) == (1, True)
         taken = stack.run("local", "up", "--home", str(tmp_path / "other"))
