@@ -25,6 +25,8 @@ from tests.harness.kafka_server import KafkaServer
 pytestmark = pytest.mark.real
 _FETCHED, _CONSUMED = 30, 31
 """Partitions of the fetcher and of the consumer."""
+_PAUSED_SECONDS = 5.0
+"""Longer than a broker's session (ops/local/kafka.py)."""
 
 
 @pytest.fixture(scope="module")
@@ -111,26 +113,27 @@ async def test_the_only_broker_is_found_again_after_its_cluster_had_none(
     """A broker that was paused for longer than its session names no broker when it wakes up."""
     several = [Inputs(KafkaCluster(server.servers, server.admin)) for _ in range(4)]
 
-    async def look(inputs: Inputs) -> None:
+    async def look(inputs: Inputs) -> Inputs | None:
         with contextlib.suppress(KafkaUnreachable, ReadTimeout):
-            await inputs.look(LOG, range(4))
-            answered.append(inputs)
+            if len(await inputs.look(LOG, range(4))) == 4:
+                return inputs
+        return None
 
-    answered: list[Inputs] = []
-    await asyncio.gather(*map(look, several))
-    assert len(answered) == len(several)
+    async def all_see(seconds: float) -> None:
+        began, seeing = time.monotonic(), set[Inputs | None]()
+        while not seeing >= {*several}:
+            assert time.monotonic() < began + seconds
+            seeing.update(await asyncio.gather(*map(look, several)))
+            await asyncio.sleep(0.1)
+
+    await all_see(30)
     for _ in range(2):
         os.kill(server.process.pid, signal.SIGSTOP)
-        until_awake = time.monotonic() + 4
-        while time.monotonic() < until_awake:
+        awake = time.monotonic() + _PAUSED_SECONDS
+        while time.monotonic() < awake:
             await asyncio.gather(*map(look, several))
         os.kill(server.process.pid, signal.SIGCONT)
-        answered.clear()
-        began = time.monotonic()
-        while not {*several} <= {*answered}:
-            assert time.monotonic() < began + 10
-            await asyncio.gather(*map(look, several))
-            await asyncio.sleep(0.1)
+        await all_see(10)
     for inputs in several:
         await inputs.close()
 
