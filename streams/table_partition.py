@@ -9,7 +9,7 @@ next owner, who may not have this disk, knows it too.
 import abc
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from connectors.kafka.ports import Kafka, Producer, Reader
@@ -70,15 +70,17 @@ class TablePartition(
     # What a stage says
 
     @abc.abstractmethod
-    def fold_changelog(
-        self,
-        table: Table,
-        values: Iterable[bytes],
-        changed: dict[Key, Value],
-        superseded: dict[Key, Value],
-    ) -> None:
-        """Fold records of the changelog. Put into `changed` what the table lacks. Put into
-        `superseded` what the table knows better than the last record of the same key."""
+    def change(self, value: bytes) -> tuple[Key, Value]:
+        """What a record of the changelog says."""
+
+    @abc.abstractmethod
+    def known(self, table: Table, key: Key) -> Value | None:
+        """What a table has of a key."""
+
+    @abc.abstractmethod
+    def is_late(self, value: Value, known: Value) -> bool:
+        """Whether a record of the changelog comes from an owner that was paused: another value of
+        the key, which is known, is later."""
 
     @abc.abstractmethod
     def record(self, key: Key, value: Value) -> tuple[bytes, bytes]:
@@ -200,7 +202,13 @@ class TablePartition(
             self._io.changelog, self.number, first, end, lambda: self.stopped
         ):
             changed: dict[Key, Value] = {}
-            self.fold_changelog(table, [record.value for record in batch], changed, superseded)
+            for key, value in (self.change(record.value) for record in batch):
+                before = changed.get(key) or self.known(table, key)
+                if before is not None and self.is_late(value, before):
+                    superseded[key] = before
+                else:
+                    changed[key] = value
+                    superseded.pop(key, None)
             table.write(changed, Header(topic_id, batch[-1].offset + 1, self.input_id))
         if self.stopped:
             raise Stopped

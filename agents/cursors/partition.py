@@ -1,10 +1,10 @@
 """One partition of the receipts: what devices say they have received and read, into cursors
 (R10)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from agents.route_lookups import RouteLookups
-from agents.rules.cursors import Cursor, CursorId, Outcome, fold_changelog, fold_receipts, mark_of
+from agents.rules.cursors import Cursor, CursorId, Outcome, fold_receipts, is_late, mark_of
 from agents.rules.marks import deliveries
 from connectors.kafka.record import Record
 from schemas.codec import decode_cursor, decode_receipts, encode_event
@@ -36,14 +36,16 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
     def decode(self, record: Record) -> Sequence[Fact]:
         return decode_receipts(record.value).items
 
-    def fold_changelog(
-        self,
-        table: CursorTable,
-        values: Iterable[bytes],
-        changed: dict[CursorId, Cursor],
-        superseded: dict[CursorId, Cursor],
-    ) -> None:
-        fold_changelog(table, map(decode_cursor, values), changed, superseded)
+    def change(self, value: bytes) -> tuple[CursorId, Cursor]:
+        record = decode_cursor(value)
+        cursor = record.conversation, record.user, record.device
+        return cursor, Cursor(record.seq, record.time)
+
+    def known(self, table: CursorTable, key: CursorId) -> Cursor:
+        return Cursor(*table.get(key))
+
+    def is_late(self, value: Cursor, known: Cursor) -> bool:
+        return is_late(value, known)
 
     def record(self, key: CursorId, value: Cursor) -> tuple[bytes, bytes]:
         cursor = CursorRecord(SCHEMA_VERSION, *key, *value)

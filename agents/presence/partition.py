@@ -2,14 +2,14 @@
 not."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 
 from agents.rules.presence import (
     Absences,
     NodeChange,
     Outcome,
-    fold_changelog,
     fold_presence,
+    is_late,
     node_gone,
 )
 from connectors.kafka.record import Record
@@ -65,14 +65,15 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
     def decode(self, record: Record) -> Sequence[PresenceChange]:
         return decode_presence(record.value).items
 
-    def fold_changelog(
-        self,
-        table: PresenceTable,
-        values: Iterable[bytes],
-        changed: dict[str, PresenceState],
-        superseded: dict[str, PresenceState],
-    ) -> None:
-        fold_changelog(table, map(decode_presence_state, values), changed, superseded)
+    def change(self, value: bytes) -> tuple[str, PresenceState]:
+        state = decode_presence_state(value)
+        return state.user, state
+
+    def known(self, table: PresenceTable, key: str) -> PresenceState | None:
+        return table.state(key)
+
+    def is_late(self, value: PresenceState, known: PresenceState) -> bool:
+        return is_late(value, known)
 
     def record(self, key: str, value: PresenceState) -> tuple[bytes, bytes]:
         return encode_event(value), key.encode()

@@ -8,7 +8,7 @@ have been lost. A lower receipt changes nothing and is dropped.
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from schemas.events import READ, RECEIVED, CursorRecord, DeviceForgotten, Receipt
+from schemas.events import READ, RECEIVED, DeviceForgotten, Receipt
 from schemas.frames import Mark
 
 CursorId = tuple[str, str, str]
@@ -67,29 +67,10 @@ def fold_receipts(
                 published[place] = published.get(place, False) or name == READ
 
 
-def fold_changelog(
-    known: CursorView,
-    records: Iterable[CursorRecord],
-    changed: dict[CursorId, Cursor],
-    superseded: dict[CursorId, Cursor],
-) -> None:
-    """Fold records of the topic `cursors` into `changed`, for a restore.
-
-    A paused owner may wake and append a cursor that is lower than its successor's, and compaction
-    would keep the lower one. `superseded` collects the higher cursors that a lower record followed;
-    the caller writes those that remain to the topic again.
-    """
-    for record in records:
-        cursor, value = (
-            (record.conversation, record.user, record.device),
-            Cursor(record.seq, record.time),
-        )
-        now = changed.get(cursor) or Cursor(*known.get(cursor))
-        if 0 < value.seq < now.seq:
-            superseded[cursor] = now
-        else:
-            changed[cursor] = value
-            superseded.pop(cursor, None)
+def is_late(cursor: Cursor, known: Cursor) -> bool:
+    """Whether a record of the topic `cursors` is to be left out, because a later one is known. A
+    paused owner may wake and append a cursor that is lower than its successor's."""
+    return 0 < cursor.seq < known.seq
 
 
 def mark_of(known: CursorView, conversation: str, user: str) -> Mark:

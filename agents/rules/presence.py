@@ -59,27 +59,10 @@ def node_gone(
         _set(before, {*before.nodes} - {node}, time, before.topic, before.offset, outcome)
 
 
-def fold_changelog(
-    known: PresenceView,
-    states: Iterable[PresenceState],
-    changed: dict[str, PresenceState],
-    superseded: dict[str, PresenceState],
-) -> None:
-    """Fold records of the topic `presence` into `changed`, for a restore.
-
-    A paused owner may wake and append a state that is earlier than its successor's, and compaction
-    would keep the earlier one. `superseded` collects the later states that an earlier record
-    followed; the caller writes those that remain to the topic again.
-    """
-    for state in states:
-        before = changed.get(state.user) or known.state(state.user)
-        if before is None or state.supersedes(before):
-            changed[state.user] = state
-            superseded.pop(state.user, None)
-        elif state == before:
-            superseded.pop(state.user, None)
-        else:
-            superseded[state.user] = before
+def is_late(state: PresenceState, known: PresenceState) -> bool:
+    """Whether a record of the topic `presence` is to be left out, because a later one is known. A
+    paused owner may wake and append a state that is earlier than its successor's."""
+    return state != known and not state.supersedes(known)
 
 
 def _before(known: PresenceView, user: str, outcome: Outcome) -> PresenceState:
