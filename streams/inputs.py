@@ -72,8 +72,7 @@ class Inputs:
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """The same without the topic's id: partition → the offset after its last record."""
-        found = await self._ask(lambda: self._watermarks(topic, sorted(partitions)))
-        return {partition: end for partition, (_, end) in found.items()}
+        return await self._ask(lambda: self._all_ends(topic, sorted(partitions)))
 
     async def end(self, topic: str, partition: int) -> int:
         """The offset after the last record now. Questions that wait are asked together. Raises
@@ -114,17 +113,30 @@ class Inputs:
             raise ReadTimeout(f"there is no topic {topic} now")
         return {number: InputSeen(topic_id, *seen) for number, seen in found.items()}
 
+    def _all_ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        with contextlib.suppress(ReadTimeout):
+            return self._client().all_ends(topic, partitions, _TOGETHER_SECONDS)
+        return {number: end for number, (_, end) in self._one_by_one(topic, partitions).items()}
+
     def _watermarks(self, topic: str, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        with contextlib.suppress(ReadTimeout):
+            return self._client().all_watermarks(topic, partitions, _TOGETHER_SECONDS)
+        return self._one_by_one(topic, partitions)
+
+    def _client(self) -> Reader:
         if self._reader is None:
             self._reader = self._kafka.reader(_TIMEOUT_SECONDS)
-        with contextlib.suppress(ReadTimeout):  # one has no leader, perhaps: ask each by itself
-            return self._reader.all_watermarks(topic, partitions, _TOGETHER_SECONDS)
+        return self._reader
+
+    def _one_by_one(self, topic: str, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:
+        """One has no leader, perhaps."""
+        reader = self._client()
         found: dict[int, tuple[int, int]] = {}
         failures = 0
         turn = next(self._rounds) % max(1, len(partitions))  # begin with another one each time
         for partition in (*partitions[turn:], *partitions[:turn]):
             try:
-                found[partition] = self._reader.watermarks(topic, partition)
+                found[partition] = reader.watermarks(topic, partition)
             except ReadTimeout:
                 failures += 1
                 if failures >= min(_MAX_FAILURES, len(partitions)):

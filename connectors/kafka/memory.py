@@ -150,6 +150,12 @@ class MemoryReader:
         reader = MemoryReader(self._kafka, seconds, self._group)
         return {partition: reader.watermarks(topic, partition) for partition in partitions}
 
+    def all_ends(
+        self, topic: str, partitions: Collection[int], seconds: float
+    ) -> Mapping[int, int]:
+        found = self.all_watermarks(topic, partitions, seconds)
+        return {partition: end for partition, (_, end) in found.items()}
+
     def committed(self, topic: str, partition: int) -> int | None:
         if not self._kafka.reads:
             self._time_out(f"{topic}/{partition}")

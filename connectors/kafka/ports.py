@@ -75,6 +75,12 @@ class Reader(Protocol):
         """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
         not answer within `seconds`."""
 
+    def all_ends(
+        self, topic: str, partitions: Collection[int], seconds: float
+    ) -> Mapping[int, int]:
+        """partition → the offset after the last, with one request for all. Raises ReadTimeout if it
+        is not answered within `seconds`."""
+
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset that the group has committed, None if it has none. Raises ReadTimeout."""
 

@@ -56,8 +56,15 @@ class Reader:
         """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
         not answer within `seconds`."""
         starts = self._offsets(topic, partitions, OFFSET_BEGINNING, seconds / 2)
-        ends = self._offsets(topic, partitions, OFFSET_END, seconds / 2)
+        ends = self.all_ends(topic, partitions, seconds / 2)
         return {partition: (starts[partition], ends[partition]) for partition in partitions}
+
+    def all_ends(
+        self, topic: str, partitions: Collection[int], seconds: float
+    ) -> Mapping[int, int]:
+        """partition → the offset after the last, with one request for all. Raises ReadTimeout if it
+        is not answered within `seconds`."""
+        return self._offsets(topic, partitions, OFFSET_END, seconds)
 
     def _offsets(
         self, topic: str, partitions: Collection[int], at: int, seconds: float

@@ -190,14 +190,14 @@ class WorkerClient:
         asked: Mapping[int, str] = {n: known[n] for n in wanted if n in known}
         for again in (True, False):
             parts = self._parts(endpoint, asked)
-            answers = await asyncio.gather(
-                *(self._ask(way, answer, _Part(some, question(some))) for way, some in parts)
-            )
+            asking = [self._ask(way, answer, _Part(some, question(some))) for way, some in parts]
+            # mostly there is one, and a task of its own would cost more than the question
+            answers = [await asking[0]] if len(asking) == 1 else await asyncio.gather(*asking)
             for (way, _), some_found in zip(parts, answers, strict=True):
                 found |= some_found
                 told |= dict.fromkeys(some_found, way.address)
             missing = [number for number in wanted if number not in found]
-            if again and missing:
+            if missing and again:
                 owners, before = await self._claims.find(missing), asked
                 asked = {
                     number: owners[number]

@@ -172,6 +172,8 @@ async def test_who_reads_what_is_not_there_hears_so(rig: Rig) -> None:
     everywhere = await asyncio.to_thread(reader.all_watermarks, LOG, [rig.partition, 1], SECONDS)
     assert everywhere[rig.partition] == (3, 5)
     assert everywhere.keys() == {rig.partition, 1}
+    ends = await asyncio.to_thread(reader.all_ends, LOG, [rig.partition, 1], SECONDS)
+    assert ends == {partition: end for partition, (_, end) in everywhere.items()}
     for start, error in ((2, OffsetGone), (6, OffsetGone), (5, ReadTimeout)):
         with pytest.raises(error):
             await asyncio.to_thread(list, reader.read(LOG, rig.partition, start, 9))
