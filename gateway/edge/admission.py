@@ -18,7 +18,8 @@ from gateway.edge.unavailable import come_again
 from gateway.edge.websocket import PATH, opening_key
 
 MAX_WAITING = 5_000
-"""Connections whose requests wait for their turn; more are told to come again."""
+"""Connections whose requests for a socket, or for something else, wait for their turn; more are
+told to come again."""
 _LET_IN = Pace(8, 2, 32)
 """Connections to the sockets' path that are let in within 4 ms."""
 _SERVED = always(5)
@@ -32,8 +33,6 @@ REQUEST_SECONDS = 10.0
 """A connection whose request has not come by then is closed."""
 _END = b"\r\n\r\n"
 """Of a request's headers."""
-
-
 _SOCKET = f"GET {PATH}".encode()
 _COME_AGAIN = come_again("too many requests wait")
 
@@ -128,12 +127,11 @@ class _Arrival(asyncio.Protocol):
         self._request += data
         if self._pacer is None and self._request.find(_END, searched) >= 0:
             self._patience.cancel()
-            is_full = self._admission.waiting >= MAX_WAITING
             self._pacer = self._admission.pacer_of(self._request)
-            if is_full:
-                self._turn_away()
-            else:
+            if len(self._pacer) < MAX_WAITING:
                 self._pacer.put(self, self._let_in)
+            else:
+                self._turn_away()
         elif len(self._request) > MAX_REQUEST_BYTES:
             self._turn_away()
 

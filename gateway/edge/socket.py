@@ -53,6 +53,8 @@ class Sockets:
         """Answer a request that opens a WebSocket, with its key; `received` is what has come after
         it."""
         refusal = self._node.refusal()
+        if refusal is None and not self._node.has_room():  # it has not waited: HTTP had it before
+            refusal = "too many devices are arriving"
         if refusal is not None:
             transport.write(come_again(refusal))
             transport.close()

@@ -11,6 +11,7 @@ from gateway.edge.pacer import Pacer, always
 from gateway.edge.socket import Sockets
 from gateway.edge.tokens import issue
 from gateway.edge.websocket import opening_key
+from gateway.greeter import MAX_ARRIVING
 from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
 from schemas.ids import user_id
 from tests.harness.fake_gateway import eventually
@@ -120,6 +121,16 @@ async def test_what_comes_while_the_hello_waits_is_held_back_and_bounded(
     assert second.pongs == [b"early"]
     await eventually(second.closed.is_set)
     assert second.code == 1002, "a ping in fragments"
+
+
+async def test_no_more_arrive_than_there_is_room_for(node: MemoryNode, connect: Connect) -> None:
+    """Admission keeps a new connection waiting; one that HTTP had before does not come by it."""
+    node.node.parts.greeter.arriving = MAX_ARRIVING - 1
+    await connect()
+    with pytest.raises(AssertionError, match="503"):
+        await connect()
+    node.node.parts.greeter.arriving -= 1
+    await connect()
 
 
 async def test_who_goes_while_its_hello_waits_is_not_greeted(
