@@ -14,6 +14,9 @@ from schemas.frames import Mark
 MAX_PAGE_BYTES = 128 * 1024
 """A page of messages stays below what a socket message may hold."""
 
+LAST_SEQ = 2**53 - 1
+"""No message has a larger number."""
+
 
 class RangeGone(Exception):
     """The log, or what is kept of it, no longer holds the beginning of the wanted range."""

@@ -17,6 +17,7 @@ from schemas.worker_api import (
     Newest,
     NewestAnswer,
     NewestQuestion,
+    RangeGone,
     SeqsAnswer,
     SeqsQuestion,
 )
@@ -129,6 +130,21 @@ async def page(owned: SequencerPartition, conversation: str, after: int, limit: 
     if table is None:
         return None
     return await read_page(table, owned.io, conversation, after, limit)
+
+
+async def newest_page(owned: SequencerPartition, conversation: str, limit: int) -> Page | None:
+    """The last `limit` messages of a conversation, or the first of these if they are large; no
+    message if the log no longer holds them. None if the partition is not here. Raises
+    ReadTimeout."""
+    await owned.current()
+    table = owned.written()
+    if table is None:
+        return None
+    known = table.seq(conversation)
+    try:
+        return await read_page(table, owned.io, conversation, max(0, known - limit), limit)
+    except RangeGone:
+        return Page(known, [])
 
 
 async def counters(

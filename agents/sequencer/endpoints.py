@@ -4,7 +4,7 @@ others for gateways."""
 import asyncio
 from collections.abc import Mapping
 
-from agents.sequencer.answers import Answers, counters, page
+from agents.sequencer.answers import Answers, counters, newest_page, page
 from agents.sequencer.partition import SequencerPartition
 from connectors.kafka.ports import ReadTimeout
 from schemas.frames import MAX_PAGE_MESSAGES
@@ -71,7 +71,7 @@ class _Endpoints:
 
     async def page(self, request: Request) -> Response:
         """?conversation=&after=&limit= : {"known": last seq} and the `message` frames that follow
-        `after`, one a line.
+        `after`, one a line. With &newest=1 as well: those that follow known - limit.
 
         404: not here, ask the worker that has the partition; 410: older than the log; 503: Kafka
         does not answer.
@@ -83,7 +83,12 @@ class _Endpoints:
         owned = self._owned(request)
         conversation = request.query.get("conversation", "")
         try:
-            found = None if owned is None else await page(owned, conversation, after, limit)
+            if owned is None:
+                found = None
+            elif "newest" in request.query:
+                found = await newest_page(owned, conversation, limit)
+            else:
+                found = await page(owned, conversation, after, limit)
         except RangeGone as error:
             return json_response({"error": f"the log no longer holds {error}"}, 410)
         except ReadTimeout as error:

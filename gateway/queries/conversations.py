@@ -12,6 +12,7 @@ from schemas.codec import UNDECODABLE, split_frames
 from schemas.frames import MAX_HEADS, Heads, Sync
 from schemas.ids import partition_of
 from schemas.worker_api import (
+    LAST_SEQ,
     HeadsAnswer,
     HeadsQuestion,
     Newest,
@@ -92,7 +93,19 @@ class ConversationQueries:
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
         """(last seq known, `message` frames after+1, after+2 …). Raises WorkersUnavailable,
         RangeGone."""
-        query = {"conversation": conversation, "after": str(after), "limit": str(limit)}
+        return await self._page(conversation, after, limit)
+
+    async def newest_page(self, conversation: str, limit: int) -> tuple[int, dict[int, bytes]]:
+        """(last seq known, seq → `message` frame of the last `limit`, or of the first of these if
+        they are large or the log does not hold all). Raises WorkersUnavailable, RangeGone."""
+        # A worker that does not know `newest` has nothing after the last number there can be.
+        known, frames = await self._page(conversation, LAST_SEQ, limit, newest="1")
+        return known, dict(enumerate(frames, max(1, known - limit + 1)))
+
+    async def _page(
+        self, conversation: str, after: int, limit: int, **more: str
+    ) -> tuple[int, list[bytes]]:
+        query = {"conversation": conversation, "after": str(after), "limit": str(limit), **more}
         status, answer = await self._workers.ask_owner(conversation, "page", query)
         if status == 410:
             raise RangeGone(f"{conversation} after {after}")

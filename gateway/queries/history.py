@@ -7,6 +7,7 @@ kept.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -16,11 +17,10 @@ from gateway.queries.recent import Frames, RecentPages
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame
 from schemas.frames import MAX_PAGE_MESSAGES, Message
-from schemas.worker_api import MAX_PAGE_BYTES, Newest, RangeGone
+from schemas.worker_api import LAST_SEQ, MAX_PAGE_BYTES, Newest, RangeGone
 
 _MAX_READS = 16
 """Questions under way at the archive; more wait."""
-_LAST_SEQ = 2**53 - 1
 
 _NOTHING: Frames = {}
 
@@ -54,6 +54,10 @@ class LogByNumber(Protocol):
 
     async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]: ...
 
+    async def newest_page(
+        self, conversation: str, limit: int
+    ) -> tuple[int, Mapping[int, bytes]]: ...
+
     async def newest(
         self, user: str, limit: int, before: tuple[int, str] | None
     ) -> Sequence[Newest]: ...
@@ -75,12 +79,13 @@ class History:
         the newest. Fewer if they are large. `after` counts if both are given. Raises
         HistoryUnavailable, and RangeGone if the log no longer holds the page's end and there is no
         archive, or if nothing of the conversation is kept."""
-        if after is None and (before is None or before > _LAST_SEQ):
-            window, known = await asyncio.gather(
-                self._recent.read(conversation), self._known(conversation)
+        if after is None and (before is None or before > LAST_SEQ):
+            limit = min(limit, MAX_PAGE_MESSAGES)
+            window, (known, come) = await asyncio.gather(
+                self._recent.read(conversation), self._newest(conversation, limit)
             )
             known = reaching(known, window)
-            return await self._page(conversation, known + 1, None, limit, window, known)
+            return await self._page(conversation, known + 1, None, limit, window, known, come)
         window = await self._recent.read(conversation)
         return await self._page(conversation, before, after, limit, window)
 
@@ -92,8 +97,10 @@ class History:
         limit: int,
         window: Frames | None,
         known: int | None = None,
+        come: Frames = _NOTHING,
     ) -> Page:
-        """`window` None: this page neither uses nor makes one. `known` None: it is asked for."""
+        """`window` None: this page neither uses nor makes one. `known` None: it is asked for.
+        `come`: what came with it."""
         limit = min(limit, MAX_PAGE_MESSAGES)
         if after is not None:
             low, high = after + 1, after + limit
@@ -102,20 +109,19 @@ class History:
             low, high = max(1, before - limit), before - 1
         if low > high:
             return Page(await self._known(conversation) if known is None else known, [], first=True)
-        found = (
-            {seq: window[seq] for seq in range(low, high + 1) if seq in window} if window else {}
-        )
+        have = {**(window or _NOTHING), **come}
+        found = {seq: have[seq] for seq in range(low, high + 1) if seq in have}
         asked_from = low
         while asked_from in found:
             asked_from += 1
         if asked_from <= high:
             log = await self._from_log(conversation, asked_from, high, found)
-            self._recent.misses += 1
             known = log.known if known is None else known
         else:
             log = _Log(None, found, gone=False)
-            self._recent.hits += 1
             known = await self._known(conversation) if known is None else known
+        from_window = asked_from > high and not come
+        self._recent.count(from_window)
         found = log.found
         if known is None or any(seq not in found for seq in range(low, min(high, known) + 1)):
             known, found = await self._complete(conversation, low, high, known, log)
@@ -139,7 +145,7 @@ class History:
                 raise RangeGone(f"{conversation}: nothing is kept")
             if kept_from < lowest if page else kept_from <= high:
                 raise HistoryUnavailable(f"{conversation}: {low} to {high} is not whole yet")
-        if asked_from <= high and window is not None:
+        if window is not None and not from_window:
             self._recent.opened(conversation, window, dict(enumerate(page, lowest)), known)
         kept = fitting(page, newest=after is None)
         return Page(
@@ -168,10 +174,18 @@ class History:
             return None
         return page.frames[0] if page.frames else None
 
+    async def _newest(self, conversation: str, limit: int) -> tuple[int, Frames]:
+        """(the last seq of a conversation, and as many messages up to it as the log gives with it).
+        No messages if a window will have them."""
+        if conversation not in self._recent.live:
+            with contextlib.suppress(WorkersUnavailable, RangeGone):
+                return await self._log.newest_page(conversation, limit)
+        return await self._known(conversation), _NOTHING
+
     async def _known(self, conversation: str) -> int:
         """The last seq of a conversation."""
         try:
-            return (await self._log.page(conversation, _LAST_SEQ, 1))[0]
+            return (await self._log.page(conversation, LAST_SEQ, 1))[0]
         except (WorkersUnavailable, RangeGone):
             return await self._last_seq(conversation)
 

@@ -72,6 +72,11 @@ class RecentPages:
         """Pages whose messages all stood in a window; pages that asked for some; windows that were
         written."""
 
+    def count(self, hit: bool) -> None:
+        """A page was read; `hit`: all its messages stood in a window."""
+        self.hits += hit
+        self.misses += not hit
+
     async def read(self, conversation: str) -> Frames:
         """What the conversation's window has; nothing if Redis does not answer soon."""
         if self._clock() < self._away_until:

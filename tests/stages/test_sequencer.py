@@ -33,7 +33,7 @@ from schemas.events import (
 )
 from schemas.ids import partition_of
 from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
-from schemas.worker_api import HeadsQuestion, SeqsQuestion
+from schemas.worker_api import LAST_SEQ, HeadsQuestion, SeqsQuestion
 from streams.partition import Status
 from streams.slot_sender import SlotSender
 from streams.stage import SESSION_SECONDS, StageSpec
@@ -142,6 +142,18 @@ async def test_messages_are_numbered_appended_and_delivered(kafka: MemoryKafka, 
         assert await heads(run) == {"0": {A: 3}}
         page = await ask(run, "/sequencer/page/0/", conversation=A, after="1", limit="1")
         assert msgspec.json.decode(page.body.split(b"\n")[0]) == {"known": 3}
+        for conversation, limit, newest in (
+            (A, 2, [2, 3]),
+            (A, 5, [1, 2, 3]),
+            ("alice:zoe", 5, []),
+        ):
+            asked = {"conversation": conversation, "limit": str(limit), "newest": "1"}
+            page = await ask(run, "/sequencer/page/0/", after=str(LAST_SEQ), **asked)
+            head, *frames = map(msgspec.json.decode, page.body.split(b"\n"))
+            assert (head["known"], [frame["seq"] for frame in frames]) == (
+                len(newest and [1, 2, 3]),
+                newest,
+            )
         counters = await ask(run, "/sequencer/counters/0/")
         assert counters.body.split(b"\n")[1:] == [b'["alice:bob",3]', b""]
         report = run.partition.report()

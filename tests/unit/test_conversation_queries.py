@@ -196,6 +196,31 @@ async def test_a_page_that_cannot_be_read_is_to_be_asked_for_again(
         await conversations.page(A, 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("answer", "frames"),
+    [
+        (b'{"known":7}\nfive\nsix\nseven', {5: b"five", 6: b"six", 7: b"seven"}),
+        (b'{"known":7}\nfive', {5: b"five"}),
+        (b'{"known":2}\none\ntwo', {1: b"one", 2: b"two"}),
+        (b'{"known":7}\n', {}),
+    ],
+)
+async def test_the_newest_page_begins_as_far_before_the_last_message_as_was_asked(
+    conversations: ConversationQueries,
+    worker: FakeWorker,
+    answer: bytes,
+    frames: dict[int, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last answer is that of a worker that does not know the question."""
+
+    async def request(*_: object) -> tuple[int, bytes]:
+        return 200, answer
+
+    monkeypatch.setattr(worker, "request", request)
+    assert await conversations.newest_page(A, 3) == (2 if b":2" in answer else 7, frames)
+
+
 async def test_an_owner_that_has_lost_the_partition_meanwhile_may_know_too_little(
     conversations: ConversationQueries, owners: Claims, worker: FakeWorker
 ) -> None:

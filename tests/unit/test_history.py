@@ -38,6 +38,11 @@ class Log:
         last = min(self.end, after + min(limit, self.most))
         return self.end, [frame(seq, self.body) for seq in range(after + 1, last + 1)]
 
+    async def newest_page(self, conversation: str, limit: int) -> tuple[int, dict[int, bytes]]:
+        first = max(1, self.end - limit + 1)
+        known, frames = await self.page(conversation, first - 1, limit)
+        return known, dict(enumerate(frames, first))
+
     async def newest(
         self, user: str, limit: int, before: tuple[int, str] | None
     ) -> Sequence[Newest]:
