@@ -45,6 +45,49 @@ async def test_an_answer_is_its_status_and_its_bytes(
     assert await transport.request("POST", worker, b"old") == (410, b"old")
 
 
+async def test_a_connection_serves_one_question_after_another(
+    transport: HttpWorkerTransport,
+) -> None:
+    accepted = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        while request := await reader.readuntil(b"\r\n\r\n"):
+            last = b"/last" in request
+            closes = b"Connection: close\r\n" if last else b""
+            writer.write(b"HTTP/1.1 200 OK\r\n" + closes + b"Content-Length: 300000\r\n\r\n")
+            writer.write(b"x" * 300_000)
+            if last:
+                writer.close()
+                return
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    for path, connections in (("/", 1), ("/", 1), ("/last", 1), ("/", 2), ("/last", 2)):
+        answer = await transport.request("GET", f"http://{host}:{port}{path}")
+        assert answer == (200, b"x" * 300_000)
+        assert accepted == connections
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_worker_that_does_not_speak_http_is_unavailable(
+    transport: HttpWorkerTransport,
+) -> None:
+    def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    for _ in range(2):
+        with pytest.raises(WorkersUnavailable):
+            await transport.request("GET", f"http://{host}:{port}/")
+    server.close()
+    await server.wait_closed()
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:{port}", "nonsense", "127.0.0.1:99999", "[::1"])
 async def test_a_worker_that_cannot_be_reached_is_unavailable(
     transport: HttpWorkerTransport, unused_tcp_port: int, address: str
