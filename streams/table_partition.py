@@ -10,7 +10,7 @@ import abc
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from connectors.kafka.ports import Kafka, Producer, Reader
 from connectors.redis.owners import Owners
@@ -137,6 +137,10 @@ class TablePartition(
         """Send events to gateways, by slot; they may not be acknowledged yet."""
         self.figures["told"] += sum(map(len, slots.values()))
         return await self.news.send(slots)
+
+    def report(self) -> dict[str, Any]:
+        behind = self.news.behind if self.committable is not None else []
+        return super().report() | {"slots_left_behind": behind}
 
     def input_is(self, seen: InputSeen, position: int) -> None:
         if seen.topic != self.input_id:

@@ -334,7 +334,7 @@ async def test_a_slot_that_does_not_acknowledge_stops_no_other(
             say(kafka, seq)
             await eventually(lambda seq=seq: marks(partition) == [(seq, 0)])  # type: ignore[misc]
         await eventually(lambda: partition.idle)
-        assert partition.news.behind == [SLOT]
+        assert partition.report()["slots_left_behind"] == [SLOT]
         await eventually(lambda: any(_says(event, 30) for event in delivered(kafka, 0)))
         assert run.stage.committable(0) == 0
         if not acknowledged:
