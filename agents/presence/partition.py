@@ -2,7 +2,7 @@
 not."""
 
 import asyncio
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Sequence, Set
 
 from agents.rules.presence import (
     Absences,
@@ -54,8 +54,9 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
     ) -> None:
         super().__init__(number, runtime, io)
         self._watchers = watchers
-        self._delivering: Mapping[str, PresenceState] = {}
-        """What is being delivered before it is kept."""
+        self._told: dict[str, PresenceState] = {}
+        """That a node is dead, as it was told to some slots and may not be kept yet, because a slot
+        has not acknowledged it. What comes next changes this."""
         self._unkept: dict[str, PresenceState] = {}
         """What is not in the topic and the table yet. Some of it may have been delivered, so what
         comes next changes this, and not what the table has."""
@@ -85,6 +86,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
             outcome = Outcome({}, set())
             fold_presence(self, (NodeChange(*told) for told in facts), self.input_id, outcome)
             self._unkept |= outcome.changed
+            self._forget(outcome)
             await self._keep()
             await self._deliver(outcome.published)
 
@@ -110,15 +112,18 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
                     await self._deliver_and_keep(outcome)
 
     async def _deliver_and_keep(self, outcome: Outcome) -> None:
-        self._delivering = outcome.changed
-        try:
-            step = await self._deliver(outcome.published)
-            if step is not None and not await self.news.acknowledged(step):
-                return
+        """What was told before, and not to all, is told again."""
+        outcome.published.update(self._told.keys() & outcome.changed.keys())
+        self._told |= outcome.changed
+        step = await self._deliver(outcome.published)
+        if step is None or await self.news.acknowledged(step):
             self._unkept |= outcome.changed
-        finally:
-            self._delivering = {}
-        await self._keep()
+            self._forget(outcome)
+            await self._keep()
+
+    def _forget(self, outcome: Outcome) -> None:
+        for user in outcome.changed:
+            self._told.pop(user, None)
 
     async def _keep(self) -> None:
         table = self.table
@@ -146,7 +151,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
 
     def state(self, user: str) -> PresenceState | None:
         """`PresenceView` of the rule."""
-        for states in (self._delivering, self._unkept):
+        for states in (self._told, self._unkept):
             if user in states:
                 return states[user]
         return self.table.state(user) if self.table is not None else None

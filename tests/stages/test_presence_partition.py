@@ -145,11 +145,31 @@ async def test_no_node_is_found_dead_while_that_cannot_be_told(
         await run.done(1)
         kafka.broker.lose_leader(DELIVERIES, SLOT)
         await look_until_dead(partition)
-        assert (online(partition), kept(kafka), told(kafka)) == (True, [["n1"]], [True])
+        assert (kept(kafka), told(kafka)) == ([["n1"]], [True])
         kafka.broker.find_leader(DELIVERIES, SLOT)
         await eventually(lambda: not partition.news.stuck)
         await look_until_dead(partition, 20.0)
         assert (online(partition), kept(kafka)) == (False, [["n1"], []])
+
+
+async def test_who_comes_back_is_told_of_although_the_end_before_was_told_to_some_only(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    """Seed 880058 of the simulation: by what was kept, nothing had changed for them."""
+    async with make() as run:
+        partition = await run.running()
+        say(kafka, True)
+        await run.done(1)
+        kafka.broker.lose_leader(DELIVERIES, SLOT)
+        await look_until_dead(partition)
+        assert (online(partition), kept(kafka)) == (False, [["n1"]])
+        change = PresenceChange("alice", "n2", True)
+        record = PresenceRecord(SCHEMA_VERSION, [change])
+        kafka.broker.append(PRESENCE_SUBMITTED, 0, encode_event(record))
+        await eventually(lambda: kept(kafka) == [["n1"], ["n2"]])
+        kafka.broker.find_leader(DELIVERIES, SLOT)
+        await run.done(2)
+        assert told(kafka) == [True, False, True]
 
 
 async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_found_again(

@@ -146,6 +146,17 @@ def _append_of_a_dead_owner(chance: random.Random) -> list[Step]:
     ]
 
 
+def _appended_and_not_delivered(chance: random.Random) -> list[Step]:
+    """Workers cannot look for routes; they append what people say, and die."""
+    return [
+        *sends(chance, 3),
+        *(Step(0.5, "cut from redis", worker, AWAY_12) for worker in (2, 3)),
+        *sends(chance, 4),
+        Step(1.0, "kill worker", 0, 0),
+        Step(0.0, "kill worker", 1, 0),
+    ]
+
+
 MUTATIONS = [
     Mutation(
         "repeats leave no log record",
@@ -186,6 +197,7 @@ MUTATIONS = [
         "a new owner takes what is in the log for delivered",
         [(SequencerPartition, "_restore", _delivers_nothing_again)],
         {**KILLS, "stop_redis": 6, "lose_leader": 6},
+        opening=_appended_and_not_delivered,
     ),
     Mutation(
         "d moves without deliveries",

@@ -37,6 +37,29 @@ async def _forgets_what_was_told(self: Any) -> None:
         self._unkept = {}
 
 
+_deliver_and_keep = PresencePartition._deliver_and_keep
+
+
+async def _forgets_whom_it_told(self: Any, outcome: Any) -> None:
+    try:
+        await _deliver_and_keep(self, outcome)
+    finally:
+        self._told.clear()
+
+
+def _node_killed_and_a_slot_away(chance: random.Random) -> list[Step]:
+    """A slot has no leader. A node and an app die; the other slots are told that the app's user is
+    offline; then the app is back, on another node."""
+    app = chance.choice((0, 2, 4))
+    return [
+        *one_app_each(chance),
+        Step(0.3, "lose leader", TOPICS.index(DELIVERIES), 5 * chance.randrange(2) + AWAY_35),
+        Step(1.0, "kill gateway", chance.randrange(2), 0),
+        Step(0.0, "kill app", app, 0),
+        Step(chance.uniform(9.5, 12.0), "open app", app, 0),
+    ]
+
+
 def _tells_changes_only(known: Any, changes: Any, topic: str, outcome: Outcome) -> None:
     for change in changes:
         before = outcome.changed.get(change.change.user) or known.state(change.change.user)
@@ -139,6 +162,15 @@ MUTATIONS = [
         [(PresencePartition, "_keep", _forgets_what_was_told)],
         {},
         opening=_node_killed_and_full_disk,
+        tail=0,
+    ),
+    Mutation(
+        "who was told of a node's end, and not all, is forgotten",
+        "guard, seed 880058",
+        "presence folds the next change into what it kept",
+        [(PresencePartition, "_deliver_and_keep", _forgets_whom_it_told)],
+        {},
+        opening=_node_killed_and_a_slot_away,
         tail=0,
     ),
 ]
