@@ -29,7 +29,7 @@ async def _nothing(self: Any, users: Sequence[str]) -> None:
 async def _does_not_wait(self: Any, users: Sequence[str]) -> None:
     for record in member_records(users, self._number, self._io.partitions):
         partition, value, key = record
-        self._io.delivery_producer.send(MEMBERSHIPS, partition, value, None, key)
+        self._io.producer.send(MEMBERSHIPS, partition, value, None, key)
 
 
 async def _looks_first(self: Any, taken: Any, answers: Any) -> Any:
