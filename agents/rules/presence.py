@@ -28,8 +28,9 @@ class NodeChange(NamedTuple):
 
 class Outcome(NamedTuple):
     """`changed`: the new states of users. `published`: users whose watchers must get it. They came
-    online or went offline, or a node said again that they are online: an owner before may have told
-    some of the watchers that the node is dead, and could not keep that. They may have no change."""
+    online or went offline, or a node says that they are online, though they were: an owner before
+    may have told some of the watchers that another node, or this one, is dead, and could not keep
+    that. They may have no change."""
 
     changed: dict[str, PresenceState]
     published: set[str]
@@ -48,6 +49,8 @@ def fold_presence(
             continue
         nodes = {*before.nodes, change.node} if change.online else {*before.nodes} - {change.node}
         _set(before, nodes, time, topic, offset, outcome)
+        if change.online:
+            outcome.published.add(change.user)
 
 
 def node_gone(
@@ -81,7 +84,7 @@ def _set(
         SCHEMA_VERSION, before.user, tuple(sorted(nodes)), last_seen, topic, offset
     )
     outcome.changed[before.user] = state
-    if state.online != before.online or (state.online and state.nodes == before.nodes):
+    if state.online != before.online:
         outcome.published.add(before.user)
 
 

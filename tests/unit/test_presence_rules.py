@@ -22,7 +22,7 @@ class Known(dict[str, PresenceState]):
 def test_what_changes_for_the_watchers_is_told() -> None:
     known = Known()
     assert known.says("n1", True, 0) == {"alice"}
-    assert known.says("n2", True, 1) == set()
+    assert known.says("n2", True, 1) == {"alice"}
     assert known.says("n1", False, 2) == set()
     assert known.says("n2", False, 3) == {"alice"}
 
