@@ -21,7 +21,7 @@ from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 
-_JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-Xmx1g -Xms1g -XX:+UseSerialGC")
+_JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-Xmx1g -Xms1g -XX:+UseSerialGC -XX:-UsePerfData")
 _PAUSES = "jvm-pauses.log"
 _PAUSE = re.compile(r'^\[([0-9.]+)s\] Safepoint "(\w+)",.* Total: +(\d+) ns', re.MULTILINE)
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))

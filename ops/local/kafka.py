@@ -52,6 +52,7 @@ group.coordinator.rebalance.protocols=classic
 metadata.max.idle.interval.ms=10000
 replica.high.watermark.checkpoint.interval.ms=30000
 metric.reporters=
+log.cleaner.dedupe.buffer.size=16777216
 offsets.topic.num.partitions=4
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1

@@ -137,6 +137,7 @@ def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask
         "metadata.max.idle.interval.ms",
         "replica.high.watermark.checkpoint.interval.ms",
         "metric.reporters",
+        "log.cleaner.dedupe.buffer.size",
         "offsets.topic.num.partitions",
     }
     assert {key: local[key] for key in local.keys() - own - small} == {
