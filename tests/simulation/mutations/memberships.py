@@ -16,7 +16,7 @@ from simulation.world import Shape
 from streams.tables.changelog import Header
 from streams.tables.memberships import MembershipTable
 from tests.simulation.mutations.mutation import Mutation
-from tests.simulation.mutations.openings import AWAY_2, STAGES
+from tests.simulation.mutations.openings import AWAY_2, STAGES, lose_both, sends
 
 _ALONE = Shape(workers=(STAGES[:-1], STAGES[-1:]))
 """The memberships have a worker of their own."""
@@ -91,8 +91,14 @@ def _first_messages(
     return steps
 
 
-def _comes_as_it_begins(chance: random.Random) -> list[Step]:
-    return _first_messages(chance, 0.06)
+def _lost_on_the_way(chance: random.Random) -> list[Step]:
+    """When all members have been said, `memberships` has no leader for a while, and the sequencer's
+    producer loses what is on its way there."""
+    return [
+        *lose_both(9.0, MEMBERSHIPS, AWAY_2),
+        *sends(chance, 3),
+        *(Step(0.3, "break producers", 2, number) for number in range(3)),
+    ]
 
 
 def _comes_as_its_worker_begins(chance: random.Random) -> list[Step]:
@@ -142,7 +148,7 @@ MUTATIONS = [
         "the sequencer does not wait for the acknowledgement of what it says",
         [(PartitionIO, "say_members", _does_not_wait)],
         {"send": 20, "kill_worker": 10, "break_producers": 10, "install": 6},
-        opening=_comes_as_it_begins,
+        opening=_lost_on_the_way,
         shape=_ALONE_SIX,
     ),
     Mutation(
