@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ HANGS = """
 import os, pathlib, subprocess, time, pytest
 @pytest.fixture
 def service():
-    running = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    running = subprocess.Popen(["sleep", "1000"], start_new_session=True)
     yield running
     running.kill()
     running.wait()
@@ -42,35 +44,46 @@ def test_hangs(service):
     pids = pathlib.Path(__file__).with_suffix(".tmp")
     pids.write_text(f"{os.getpid()} {service.pid}")
     pids.rename(pids.with_suffix(".pids"))
-    time.sleep(100)
+    time.sleep(1000)
 """
 
 
-def lanes(folder: Path, **tests: str) -> "subprocess.Popen[str]":
+_SECONDS = 240.0
+"""Three processes start one after the other; the machine may be busy."""
+
+
+@contextmanager
+def lanes(folder: Path, **tests: str) -> Iterator["subprocess.Popen[str]"]:
+    """Running; it is ended at the end."""
     for name, text in tests.items():
         (folder / f"{name}_test.py").write_text(text)
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder), *tests],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
 
 
 def test_two_layers_run_at_once_and_a_third_after_them(tmp_path: Path) -> None:
     """The first two wait for each other."""
     third = "def test_third():\n    pass\n"
-    running = lanes(tmp_path, a=MEETS.format(other="b"), b=MEETS.format(other="a"), c=third)
-    said, _ = running.communicate(timeout=60)
+    first, second = MEETS.format(other="b"), MEETS.format(other="a")
+    with lanes(tmp_path, a=first, b=second, c=third) as running:
+        said, _ = running.communicate(timeout=_SECONDS)
     assert running.returncode == 0
     assert said.count("1 passed") == 3
 
 
 def test_a_layer_that_fails_is_told_whole_and_at_the_end(tmp_path: Path) -> None:
     wrong = "def test_wrong():\n    assert 1 == 2, 'the reason'\n"
-    running = lanes(tmp_path, wrong=wrong, right="def test_right():\n    pass\n")
-    said, _ = running.communicate(timeout=60)
+    with lanes(tmp_path, wrong=wrong, right="def test_right():\n    pass\n") as running:
+        said, _ = running.communicate(timeout=_SECONDS)
     assert running.returncode == FAILED
     assert "the reason" in said
     assert "1 passed" in said
@@ -82,14 +95,14 @@ def test_a_layer_that_fails_is_told_whole_and_at_the_end(tmp_path: Path) -> None
 def test_told_to_end_it_ends_both_lanes_and_their_services(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    running = lanes(tmp_path, a=HANGS, b=HANGS, c=HANGS)
     files = [tmp_path / f"{name}_test.pids" for name in "ab"]
-    until = time.monotonic() + 60
-    while not all(file.exists() for file in files):
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.kill(running.pid, number)
-    running.communicate(timeout=30)
+    with lanes(tmp_path, a=HANGS, b=HANGS, c=HANGS) as running:
+        until = time.monotonic() + _SECONDS
+        while not all(file.exists() for file in files):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        os.kill(running.pid, number)
+        running.communicate(timeout=_SECONDS)
     assert running.returncode == INTERRUPTED
     assert [start_time(int(pid)) for file in files for pid in file.read_text().split()] == [
         None
