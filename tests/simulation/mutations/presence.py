@@ -121,7 +121,7 @@ def _node_killed_and_full_disk(chance: random.Random) -> list[Step]:
 
 
 _COMINGS_ONLY = agents.presence.partition, "fold_presence", _tells_comings_only
-"""The second guard of who was told of a node's end."""
+"""The second guard, which hides that others are off."""
 
 MUTATIONS = [
     Mutation(
@@ -144,7 +144,7 @@ MUTATIONS = [
         "a missed generation changes nothing",
         "guard, seed 277",
         "a worker that was expelled goes on with the tables that it had",
-        [(Stage, "assigned", _keeps_what_it_has)],
+        [(Stage, "assigned", _keeps_what_it_has), _COMINGS_ONLY],
         {},
         opening=_node_killed,
         tail=0,
