@@ -3,7 +3,6 @@ closes with any code. It is the Dialer of a client."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -85,6 +84,13 @@ class Line:
         self.say(frames.Welcome(hello.id, 1, user, hello.device, "node", log, 0, 25.0))
         return hello
 
+    async def welcome_and_sync(self, log: str = LOG) -> frames.Sync:
+        """Welcome the device; returns its first question."""
+        await self.welcome(log=log)
+        sync = await self.receive()
+        assert isinstance(sync, frames.Sync)
+        return sync
+
     def close(self, code: int, reason: str = "") -> None:
         if not self.ended:
             self.ended = True
@@ -151,12 +157,7 @@ class FakeGateway:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for line in self.lines:
             line.close(_AWAY)
         await asyncio.gather(*self._tasks)

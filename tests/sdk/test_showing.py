@@ -21,9 +21,7 @@ from tests.sdk.devices import A, client, message, page, seqs, watched
 @virtual_time
 async def test_what_was_missed_while_away_is_shown_after_coming_back() -> None:
     async def script(line: Line) -> None:
-        await line.welcome()
-        sync = await line.receive()
-        assert isinstance(sync, Sync)
+        sync = await line.welcome_and_sync()
         if line.number == 0:
             assert sync.cursors == {}
             line.say(message(1), message(2), Heads(sync.id, {A: 2, "alice:zoe": 4}))
@@ -113,9 +111,7 @@ async def begin(storage: MemoryStorage, gateway: FakeGateway) -> None:
     """A device that has begun, and has shown nothing."""
 
     async def script(line: Line) -> None:
-        await line.welcome()
-        sync = await line.receive()
-        assert isinstance(sync, Sync)
+        sync = await line.welcome_and_sync()
         line.say(Heads(sync.id, {}))
         await line.stay()
 
@@ -173,9 +169,7 @@ async def test_a_mark_beyond_the_messages_is_told_again_when_they_come() -> None
     """Once it was told as far as the messages went, and never again."""
 
     async def script(line: Line) -> None:
-        await line.welcome()
-        sync = await line.receive()
-        assert isinstance(sync, Sync)
+        sync = await line.welcome_and_sync()
         line.say(Heads(sync.id, {}), message(1), frames.Mark(A, "bob", 2, 8, 2, 9))
         await asyncio.sleep(1)
         line.say(message(2))
@@ -217,9 +211,7 @@ async def test_an_event_of_another_log_that_is_taken_late_is_not_noted_in_this_o
     storage = MemoryStorage()
 
     async def script(line: Line) -> None:
-        await line.welcome(log=f"log-{line.number}")
-        sync = await line.receive()
-        assert isinstance(sync, Sync)
+        sync = await line.welcome_and_sync(log=f"log-{line.number}")
         line.say(Heads(sync.id, {}))
         if line.number == 0:
             line.say(*(message(seq) for seq in range(1, 10)))
@@ -244,9 +236,7 @@ async def test_what_was_read_of_a_conversation_that_began_while_away_is_known() 
     """It began, and was read on another device, before this one came back."""
 
     async def script(line: Line) -> None:
-        await line.welcome()
-        sync = await line.receive()
-        assert isinstance(sync, Sync)
+        sync = await line.welcome_and_sync()
         line.say(Heads(sync.id, {} if line.number == 0 else {A: 2}))
         if line.number == 0:
             await asyncio.sleep(0.05)

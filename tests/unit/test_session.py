@@ -13,17 +13,9 @@ from schemas import ids
 from schemas.codes import Close, Code
 from schemas.events import MessageSubmitted, RefusalSubmitted
 from schemas.frames import MAX_FRAMES
+from tests.harness.memory_node import SEND
 
 HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"}
-SEND = {
-    "t": "send",
-    "to": "bob",
-    "outbox": "0" * 32,
-    "ordinal": 1,
-    "key": "f" * 32,
-    "body": "hi",
-    "round": 1,
-}
 
 
 def check_token(token: str) -> ids.UserId:
