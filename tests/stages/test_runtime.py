@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from connectors.kafka.memory import MemoryFetcher, MemoryKafka
+from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
+from connectors.kafka.memory_readers import MemoryFetcher
 from connectors.kafka.ports import KafkaSendError, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from streams.backlog import BacklogPartition, FactBacklog, Facts

@@ -1,0 +1,53 @@
+"""What is said of the members of conversations."""
+
+import asyncio
+
+from agents.sequencer.stage import look_at_logs
+from connectors.kafka.memory import MemoryKafka
+from schemas.events import (
+    AllSaid,
+    Membership,
+)
+from schemas.ids import partition_of
+from schemas.topics import MEMBERSHIPS
+from tests.harness.fake_gateway import eventually
+from tests.harness.sequencing import Make, logged, pushed, said, send
+
+
+async def test_members_are_said_before_the_first_look_for_their_routes(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    async with make() as run:
+        await run.running()
+        lost = partition_of("alice", 2)
+        kafka.broker.lose_leader(MEMBERSHIPS, lost)
+        send(kafka, 1, 2)
+        await eventually(lambda: logged(kafka) == [1, 2])
+        await asyncio.sleep(0.1)
+        assert pushed(kafka) == []
+        assert run.stage.committable(0) == 0
+        kafka.broker.find_leader(MEMBERSHIPS, lost)
+        await run.done(2)
+        assert pushed(kafka) == [1, 2]
+        assert {Membership("alice", 0), Membership("bob", 0)} <= set(said(kafka))
+
+
+async def test_a_partition_says_once_to_each_topic_who_all_its_members_are(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    async with make() as run:
+        await run.running()
+        send(kafka, 1, 2)
+        await run.done(2)
+    for _ in range(2):
+        kafka.broker.recreate(MEMBERSHIPS)
+        topic = kafka.broker.topic_ids()[MEMBERSHIPS]
+        everybody = [Membership("alice", 0), Membership("bob", 0), *[AllSaid(0, topic)] * 2]
+        for _ in range(2):  # its disk remembers it
+            async with make() as run:
+                await run.running()
+                for _ in range(2):
+                    await look_at_logs(run.stage)
+                    await eventually(lambda: len(said(kafka)) >= 4)
+                    await asyncio.sleep(0.05)
+            assert sorted(said(kafka), key=repr) == sorted(everybody, key=repr)
