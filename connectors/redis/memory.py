@@ -105,7 +105,12 @@ class MemoryRoutes(_Port):
             held = devices.get(route.device)
             if held == route:
                 continue
-            if held is None or held.since <= route.since or held.since > self.now() + CLOCKS_MS:
+            if (
+                held is None
+                or held.since <= route.since
+                or held.since > self.now() + CLOCKS_MS
+                or (held.since <= route.since + CLOCKS_MS and self._holder(held.slot) != held.node)
+            ):
                 devices[route.device] = route
                 anew.append(route)
                 if (

@@ -92,8 +92,9 @@ class Routes(Protocol):
 
     async def write_routes(self, routes: Sequence[Route]) -> Written:
         """Write routes that are missing or of earlier sessions, in one round trip, and prolong all
-        for a day. A device that has moved on keeps its later route. Routes of the same users that
-        lead to dead nodes are removed."""
+        for a day. A device that has moved on keeps its later route, but not one that came within
+        CLOCKS_MS and whose node does not hold its slot. Routes of the same users that lead to dead
+        nodes are removed."""
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
         """Remove those routes that are still these, in one round trip."""

@@ -2,7 +2,8 @@
 -- live in seconds, and by how many ms clocks may differ.
 --
 -- A later session's route stays: a node that was late must not take a device back. A route from
--- the future is replaced: another Redis, whose clock was ahead of this one's, ordered it.
+-- the future is replaced: another Redis, whose clock was ahead of this one's, ordered it. So is one
+-- that may as well be the earlier, if its node does not hold its slot.
 -- A new route of a user also removes the user's dead ones: those whose slot another node holds, and
 -- those older than the time to live whose slot nobody holds.
 --
@@ -38,7 +39,8 @@ for i, route in ipairs(cmsgpack.unpack(ARGV[1])) do
   if held ~= route[3] then
     local node, slot, since = string.match(held or '', '^(%S+) (%d+) (%d+)$')
     since = tonumber(since) or 0
-    if since <= route[4] or since > now + apart then
+    if since <= route[4] or since > now + apart or
+        (since <= route[4] + apart and holder_of(slot) ~= node) then
       if not held then
         sweep(key)
       end

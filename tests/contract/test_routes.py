@@ -183,6 +183,26 @@ async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(
     assert await routes.write_routes([later]) == Written([], [], [])
 
 
+async def test_of_two_sessions_that_came_together_the_one_on_a_living_node_has_the_route(
+    routes: Routes,
+) -> None:
+    """Else it would hear nothing until its device connects again."""
+    await routes.acquire_slot("n1", 2)
+    await routes.acquire_slot("n2", 2)
+    now = routes.now()
+    first, second = (
+        Route("alice", "web", "n1", 0, now),
+        Route("alice", "web", "n2", 1, now - CLOCKS_MS // 2),
+    )
+    assert await routes.write_routes([first]) == Written([first], [], [])
+    assert await routes.write_routes([second]) == Written([], [], []), "both nodes live"
+    await routes.release_slot("n1", 0)
+    assert await routes.write_routes([second]) == Written([second], [], [])
+    assert list((await routes.lookup(["alice"]))["alice"]) == [("web", 1)]
+    assert await routes.acquire_slot("n1", 1) == 0
+    assert await routes.write_routes([first]) == Written([first], [], []), "its node is back"
+
+
 async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_told(
     routes: Routes,
 ) -> None:

@@ -41,3 +41,36 @@ def test_a_partition_that_failed_begins_anew_whenever_that_was() -> None:
             assert stage.readable == sorted(stage._assigned), stage.problems()
     finally:
         world.close()
+
+
+def test_a_node_that_is_cut_off_from_redis_serves_its_users_and_shows_them_offline() -> None:
+    """As designed (decision 28): presence knows a node by its lease."""
+    world = World(1)
+    try:
+        world.advance(3)
+        alice, *others = (app for app in world.people.apps if app.user == "alice")
+        bob = next(app for app in world.people.apps if app.label == "bob/phone")
+        for app in others:
+            world.loop.do(app.close)
+        world.loop.do(alice.send, "bob", "one")
+        world.advance(2)
+        (cut,) = (
+            gateway
+            for gateway in world.gateways
+            if gateway.node.parts.registry.has("alice", "phone")
+        )
+        for redis in cut.redis:
+            redis.connected = False
+        world.advance(20)
+        assert bob.client is not None
+        assert not bob.client.device.presence["alice"].online
+        world.loop.do(bob.send, "alice", "two")
+        world.advance(1)
+        assert [shown.body for shown in alice.shown["alice:bob"]] == ["one", "two"]
+        for redis in cut.redis:
+            redis.connected = True
+        world.advance(5)
+        assert bob.client.device.presence["alice"].online
+        assert world.rest() == []
+    finally:
+        world.close()
