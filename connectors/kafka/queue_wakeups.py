@@ -9,13 +9,17 @@ and where there is no eventfd, a timer polls.
 
 import asyncio
 import ctypes
+import logging
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import confluent_kafka
 from confluent_kafka import Consumer, Producer
+
+log = logging.getLogger(__name__)
 
 READ_VERSIONS = ("2.16.1", "2.16.0")
 """Of confluent-kafka and librdkafka. Before you change them, read in confluent_kafka.h that `rk` is
@@ -33,7 +37,10 @@ class Wakeups(Protocol):
 def wakeups(client: Consumer | Producer, poll: Callable[[], None]) -> Wakeups:
     """Call `poll` in the running loop when the client has something that was not there when it was
     polled last. `poll` takes all there is, or sees to it that it is called again."""
-    return _Timer(poll) if _library is None else _Descriptor(_library, client, poll)
+    if _library is None:
+        _warn()
+        return _Timer(poll)
+    return _Descriptor(_library, client, poll)
 
 
 class _Descriptor:
@@ -77,6 +84,15 @@ class _Timer:
     def _tick(self) -> None:
         self._next = self._loop.call_later(TIMER_SECONDS, self._tick)
         self._poll()
+
+
+@cache
+def _warn() -> None:
+    log.warning(
+        "librdkafka is polled every %.0f ms: confluent-kafka %s cannot wake the loop here",
+        TIMER_SECONDS * 1000,
+        confluent_kafka.version(),
+    )
 
 
 def _load() -> ctypes.CDLL | None:
