@@ -139,9 +139,11 @@ class KafkaProducer:
             self._loop.call_soon(on_report, KafkaSendError(str(error)), -1)
 
     def _poll(self) -> None:
-        self._producer.poll(0)
-        self._hand_over()
-        self._polled.set()
+        try:
+            self._producer.poll(0)
+        finally:  # what a callback raises keeps back no report
+            self._hand_over()
+            self._polled.set()
 
     def _reported(self, on_report: Report, error: KafkaError | None, message: Message) -> None:
         if error is None:
