@@ -97,8 +97,10 @@ def _read(devices: list[Device], readers: int, seconds: float, recent: bool) -> 
                     if kind != TEXT:
                         device.sock.sendall(PONG)
                         continue
+                    page = msgspec.json.decode(payload)
+                    if page["t"] != "page":  # a mark, or the word to ask again
+                        continue
                     latencies.append(time.monotonic() - began.pop(device))
                     idle.append(device)
-                    page = msgspec.json.decode(payload)
                     assert len(page["messages"]) == 50, page
     return latencies
