@@ -102,10 +102,12 @@ async def test_without_a_worker_it_is_to_be_tried_later(
 ) -> None:
     with Stack(tmp_path / "stack", workers=0) as lonely:
         device = await connect(http, lonely, "alice")
-        heads = await device.ask("sync", cursors={"alice:bob": 0})
-        assert (heads["heads"], heads["pending"]) == ({}, True)
-        page = await device.ask("history", conversation="alice:bob", after=0)
-        assert (page["code"], page["retry"]) == (Code.TRY_LATER.number, True)
+        for kind, question in (
+            ("sync", {"cursors": {"alice:bob": 0}}),
+            ("history", {"conversation": "alice:bob", "after": 0}),
+        ):
+            answer = await device.ask(kind, **question)
+            assert (answer["code"], answer["retry"]) == (Code.TRY_LATER.number, True), kind
 
 
 async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None:
