@@ -55,7 +55,7 @@ def cut_from_redis(world: World, place: int, number: int) -> str:
 
 def take_slot(world: World, place: int, number: int) -> str:
     """A gateway reaches no Redis until it is started again. When its lease has run out, another
-    gateway starts and takes its slot."""
+    gateway starts and takes its slot; if it does not, the gateway reaches Redis again."""
     gateway = pick(world.gateways, place)
     if not all(redis.connected for other in world.gateways for redis in other.redis):
         return "nobody: a gateway is cut off already"
@@ -64,12 +64,14 @@ def take_slot(world: World, place: int, number: int) -> str:
         redis.connected = False
 
     def mend_unless_taken() -> None:
+        # A lease alone tells the gateway nothing: SlotTaken may not have come to Kafka.
         holder, _ = world.redis.tables["slots"].get(slot, ("", 0.0))
-        if holder in ("", node):
+        others = {(one.node.id, one.node.slot) for one in world.gateways if one is not gateway}
+        if (holder, slot) not in others:
             for redis in cut:
                 redis.connected = True
 
-    node, slot = gateway.node.id, gateway.node.slot
+    slot = gateway.node.slot
     after = LEASE_SECONDS + _RENEWED_WITHIN
     other = pick(world.gateways, place + 1)
     world.loop.call_later(after, other.kill, context=world.context)
