@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
 from agents.sequencer.log_applier import LogApplier
 from connectors.kafka.ports import KafkaUnreachable, Reader
@@ -68,6 +70,8 @@ def restore(
                 table.wipe()
                 table, known = open_table(), None
         header = known or Header(topic_ids[LOG], topic_ids[SUBMITTED], format=FORMAT)
+        if header.position < 0:  # nothing is folded yet, so nothing contradicts another input
+            known, header = None, replace(header, input_topic=topic_ids[SUBMITTED])
         reason = cannot_rebuild(header.log_offset + 1, found)
         if reason is not None:
             raise Halt(reason)

@@ -9,7 +9,7 @@ from schemas.events import (
     Membership,
 )
 from schemas.ids import partition_of
-from schemas.topics import MEMBERSHIPS
+from schemas.topics import MEMBERSHIPS, SUBMITTED
 from tests.harness.fake_gateway import eventually
 from tests.harness.sequencing import Make, logged, pushed, said, send
 
@@ -51,3 +51,19 @@ async def test_a_partition_says_once_to_each_topic_who_all_its_members_are(
                     await eventually(lambda: len(said(kafka)) >= 4)
                     await asyncio.sleep(0.05)
             assert sorted(said(kafka), key=repr) == sorted(everybody, key=repr)
+
+
+async def test_a_partition_that_has_folded_nothing_takes_any_input(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    async with make() as run:
+        await run.running()
+        await look_at_logs(run.stage)
+        await eventually(lambda: len(said(kafka)) >= 2)
+        await asyncio.sleep(0.05)
+    kafka.broker.recreate(SUBMITTED)
+    async with make() as run:
+        await run.running()
+        send(kafka, 1)
+        await run.done(1)
+        assert logged(kafka) == [1]
