@@ -56,7 +56,7 @@ class PresencePartition(TablePartition[PresenceChange, PresenceTable, str, Prese
         self._watchers = watchers
         self._told: dict[str, PresenceState] = {}
         """That a node is dead, as it was told to some slots and may not be kept yet, because a slot
-        has not acknowledged it. What comes next changes this."""
+        has not acknowledged it. The next fact is folded into this."""
         self._unkept: dict[str, PresenceState] = {}
         """What is not in the topic and the table yet. Some of it may have been delivered, so what
         comes next changes this, and not what the table has."""

@@ -57,8 +57,8 @@ class Fetcher:
         )
 
     def read(self, offsets: Mapping[int, int]) -> None:
-        """Read these partitions and no others, each from its offset. What waits is dropped, unless
-        it is what comes from there: then nothing is fetched again after a rebalance."""
+        """Read these partitions and no others, each from its offset. Drops records that
+        wait, unless they begin there: then nothing is fetched again after a rebalance."""
         moved = {p: offset for p, offset in offsets.items() if self._begins_at(p) != offset}
         stopped = self._offsets.keys() - offsets.keys()
         again = self._offsets.keys() & moved.keys()

@@ -107,11 +107,11 @@ class Fetcher(Protocol):
     must not jump compares offsets."""
 
     def read(self, offsets: Mapping[int, int]) -> None:
-        """Read these partitions and no others, each from its offset. What waits of other offsets is
-        dropped."""
+        """Read these partitions and no others, each from its offset. Drops the records
+        that wait of other offsets."""
 
     def seek(self, partition: int, offset: int) -> None:
-        """Read a partition from `offset`. What waits of it is dropped."""
+        """Read a partition from `offset`. Drops the records of it that wait."""
 
     async def wait(self, seconds: float) -> None:
         """Return when something has come since this call, or the time is over."""
