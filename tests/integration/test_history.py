@@ -18,6 +18,7 @@ from schemas.codes import Code
 from schemas.ids import partition_of
 from schemas.topics import LOG
 from tests.harness import kafka
+from tests.harness.archive import in_log
 from tests.harness.device import connect, seqs, token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -191,6 +192,9 @@ def test_without_an_archive_old_pages_are_gone(tmp_path: Path) -> None:
             alice = await talk.join("alice")
             conversation = f"{talk.user('alice')}:{talk.user('bob')}"
             await talk.say(alice, "bob", ["one", "two"])
+            async with asyncio.timeout(20):
+                while len(await asyncio.to_thread(in_log, stack)) < 2:  # "sent" is earlier (R4)
+                    await asyncio.sleep(0.05)
             await asyncio.to_thread(kafka.expire, stack, LOG, partition_of(conversation, 4))
             await talk.say(alice, "bob", ["three"])
             page = await alice.history(conversation, limit=1)
