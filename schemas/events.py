@@ -92,6 +92,8 @@ class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
     `time` is the log time after the fold; `delivered` is the delivered offset d at the append (R5).
     `input_time` and `input_crc` are the broker time and the CRC-32 of input record `to`: a worker
     that rebuilds its state from the log alone still notices that the input was replaced (R3).
+    `partitions`: how many the log has; a conversation is in one of them (0: an older version did
+    not say it).
     """
 
     version: int
@@ -103,6 +105,7 @@ class LogRecord(_Event, rename={"from_": "from"}, frozen=True):
     input_time: int
     input_crc: int
     taken: list[Taken]
+    partitions: int = 0
 
 
 # receipts.submitted

@@ -6,6 +6,7 @@ archive equals the log, and `memberships` has everybody who has a conversation. 
 and no task has died unseen.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,6 +47,13 @@ class Submitted:
         self.sent: SentMessage | None = None
 
 
+class _Covered(NamedTuple):
+    """The last input record that a log record covers, and its fingerprint."""
+
+    offset: int
+    fingerprint: tuple[int, int]
+
+
 class _Log:
     """One partition: what the log says (R2), and what the fold of the input says."""
 
@@ -58,7 +66,13 @@ class _Log:
         self._broker = broker
         self._partition = partition
         self._offset = 0
-        self._cuts = 0
+        self._cuts = self._input_cuts = 0
+        self._covered: list[_Covered] = []
+        self._begin_fold()
+
+    def _begin_fold(self) -> None:
+        self.expected = []
+        self.dead = 0
         self._view = InMemoryFoldView()
         self._fold = FoldState(self._view)
 
@@ -67,6 +81,7 @@ class _Log:
         log = self._broker.log(LOG, self._partition)
         if log.cuts != self._cuts:
             self._cuts, self._offset, self.position, self.taken = log.cuts, 0, -1, []
+            self._covered = []
         for record in log.read(self._offset, log.end):
             self._offset = record.offset + 1
             entry = decode_log(record.value)
@@ -75,7 +90,14 @@ class _Log:
             fresh = [item for item in entry.taken if item.offset > self.position]
             self.taken += fresh
             self.position = entry.to
+            self._covered.append(_Covered(entry.to, (entry.input_time, entry.input_crc)))
         source = self._broker.log(SUBMITTED, self._partition)
+        if source.cuts != self._input_cuts:
+            self._input_cuts = source.cuts
+            self._begin_fold()
+        if self.lacks_input:
+            yield from self._goes_on()
+            return
         start = self._fold.position + 1
         for batch in fold_records(self._fold, source.read(start, source.end)):
             self.expected += batch.outcome.taken
@@ -85,6 +107,30 @@ class _Log:
         common = min(len(self.taken), len(self.expected))
         if self.taken[:common] != self.expected[:common]:
             yield _not_the_fold(self._partition, self.taken, self.expected)
+
+    def _is_there(self, covered: _Covered) -> bool:
+        """Whether the input has the record that was folded."""
+        found = self._broker.log(SUBMITTED, self._partition).read(
+            covered.offset, covered.offset + 1
+        )
+        return [(one.timestamp, zlib.crc32(one.value)) for one in found] == [covered.fingerprint]
+
+    @property
+    def lacks_input(self) -> bool:
+        """The input has lost records of which the log has the fold."""
+        return self._input_cuts > 0 and not all(map(self._is_there, self._covered))
+
+    def _goes_on(self) -> Iterator[str]:
+        lost = False
+        for covered in self._covered:
+            if not self._is_there(covered):
+                lost = True
+            elif lost:
+                yield (
+                    f"{LOG}/{self._partition} goes on with {SUBMITTED} offset {covered.offset},"
+                    " although the input has lost what was folded before it"
+                )
+                return
 
 
 class Judge:
@@ -126,6 +172,8 @@ class Judge:
     def wrong(self) -> list[str]:
         """What is not as it must be when nothing is left to do."""
         wrong = list(self.look())
+        if any(log.lacks_input for log in self._logs):
+            return wrong + _contradictions(self._world, self.messages())
         if not wrong:
             wrong += self._undone()
         if not wrong:
@@ -313,6 +361,20 @@ def _numbers(truth: dict[str, list[Shown]]) -> Iterator[str]:
         seqs = [message.seq for message in messages]
         if seqs != list(range(1, len(messages) + 1)):
             yield f"the log numbers {conversation} {seqs}, and not 1, 2, 3 …"
+
+
+def _contradictions(world: "World", truth: dict[str, list[Shown]]) -> list[str]:
+    """What can never become right, of a log that waits for an operator."""
+    wrong = list(_numbers(truth))
+    for app in world.people.here:
+        for name, shown in app.shown.items():
+            logged = {message.seq: message for message in truth.get(name, ())}
+            wrong += [
+                f"{app.label} shows {name} {one.seq} {one.body!r}; the log has {logged[one.seq]}"
+                for one in shown
+                if one.seq in logged and logged[one.seq] != one
+            ]
+    return wrong
 
 
 def _shown(app: "App", name: str, messages: Sequence[Shown]) -> Iterator[str]:

@@ -139,6 +139,11 @@ class Partition(abc.ABC):
         """Kafka has this input, looked at when `position` was the offset to read next. A stage that
         cannot live with a topic that was created anew, or has lost its tail, says so."""
 
+    def joins(self, record: Record) -> bool:
+        """Whether the next record follows what was accepted. False: the stage sees to it that it is
+        read again."""
+        return True
+
     def skipped(self, expected: int, first: int) -> bool:
         """The records from `expected` up to `first` are not there. True: accept what follows."""
         return True
@@ -195,6 +200,8 @@ class Partition(abc.ABC):
                 return
         elif first > expected and not self.skipped(expected, first):
             return
+        if not self.joins(records[0]):
+            return
         try:
             self.accept(records)
         except NewerVersion as error:
@@ -213,9 +220,11 @@ class Partition(abc.ABC):
 
     def read_from(self, offset: int, why: str) -> None:
         """Read on from another offset; before that, see whether Kafka's input still joins on."""
-        if self._seeking or self.status is not Status.RUNNING:
+        if self.status is not Status.RUNNING:
             return
         self._next = offset
+        if self._seeking:  # then it reads on from there
+            return
         self._seeking = True
         log.warning("%s: %s; reading from offset %d", self.name, why, offset)
         self.spawn(self._seek())

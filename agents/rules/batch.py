@@ -37,8 +37,9 @@ class Batch(NamedTuple):
     input_crc: int
     outcome: Outcome
 
-    def log_record(self, delivered: int) -> LogRecord:
-        """The record to append for the batch; `delivered` is d of R5."""
+    def log_record(self, delivered: int, partitions: int = 0) -> LogRecord:
+        """The record to append for the batch; `delivered` is d of R5, and the log has so many
+        `partitions`."""
         return LogRecord(
             SCHEMA_VERSION,
             self.version,
@@ -49,6 +50,7 @@ class Batch(NamedTuple):
             self.input_time,
             self.input_crc,
             self.outcome.taken,
+            partitions,
         )
 
 

@@ -82,9 +82,17 @@ def input_differs(
             f"the input begins at offset {found.start}, but offset {position + 1} has not been "
             "folded: it expired unread"
         )
-    if position >= 0 and found.fingerprint is not None and found.fingerprint != fingerprint:
-        return (
-            f"input record {position} is not the one that was folded: the input was re-created or "
-            "lost its tail"
-        )
+    if position >= 0 and found.fingerprint is not None:
+        return record_differs(position, fingerprint, found.fingerprint)
     return None
+
+
+def record_differs(position: int, folded: tuple[int, int], found: tuple[int, int]) -> str | None:
+    """Why the input record at `position` is not the one that was folded, or None if it is. Both by
+    their fingerprints."""
+    if found == folded:
+        return None
+    return (
+        f"input record {position} is not the one that was folded: the input was re-created or "
+        "lost its tail"
+    )

@@ -94,7 +94,7 @@ class Appender:
 
     def append(self, batch: Batch, delivered: int) -> int:
         """Append a batch, `delivered` being d of R5 now; returns the record's size in bytes."""
-        entry = batch.log_record(delivered)
+        entry = batch.log_record(delivered, self._applier.header.partitions)
         value = encode_event(entry)
         self._waiting.append(_Append(entry, value, batch.outcome.dead))
         self._bytes += len(value)

@@ -2,6 +2,7 @@
 the claims, and the tables on this worker's disk."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -137,6 +138,19 @@ class PartitionIO:
         finally:
             await in_thread(reader.close)
 
+    async def read_input(self, offset: int) -> Record | None:
+        """The input record at an offset, None if the input does not have it (any more). Raises
+        ReadTimeout, OffsetGone."""
+
+        def read() -> Record | None:
+            with contextlib.closing(self._io.kafka.reader(_LOG_SECONDS)) as reader:
+                start, end = reader.watermarks(SUBMITTED, self._number)
+                if not start <= offset < end:
+                    return None
+                return next(reader.read(SUBMITTED, self._number, offset, offset + 1))
+
+        return await self._io.in_thread(read)
+
     async def read_records(self, offsets: Sequence[int]) -> list[TakenByConversation]:
         """The log's records at these offsets, in order. Raises ReadTimeout, OffsetGone."""
         return await self._io.pages.read(self._number, offsets)
@@ -155,6 +169,7 @@ class PartitionIO:
                 lambda: io.open_table(self._number),
                 reader,
                 io.kafka.topic_ids(),
+                io.partitions,
                 stopped,
             )
         finally:

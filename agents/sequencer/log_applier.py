@@ -10,6 +10,7 @@ from agents.rules.log import Verdict, judge, news
 from connectors.kafka.record import Record
 from schemas.codec import NewerVersion, Undecodable, decode_log
 from schemas.events import LogRecord, Taken
+from schemas.numbering import partitions_differ
 from streams.partition import Halt
 from streams.tables.sequences import Header, SequenceTable
 
@@ -54,6 +55,7 @@ class LogApplier:
             )
         if judge(header.position, entry) is Verdict.TAKE:
             _check_fold_version(entry.fold_version, f"log record {offset}")
+            _check_partitions(entry.partitions, header.partitions, f"log record {offset}")
             taken = news(header.position, entry)
             self._records.append((offset, taken))
             self.unwritten += len(taken)
@@ -87,6 +89,12 @@ class LogApplier:
         self._records = []
         self.unwritten = 0
         self._changed = False
+
+
+def _check_partitions(kept: int, partitions: int, what: str) -> None:
+    reason = partitions_differ(kept, partitions) if partitions else None
+    if reason is not None:
+        raise Halt(f"{what} {reason}")
 
 
 def _check_fold_version(version: int, what: str) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState
+from agents.rules.folded_input import FoldedInput
 from agents.rules.position import FoundInput, FoundLog, input_differs, log_differs
 from agents.sequencer.appender import Appender
 from agents.sequencer.deliverer import Deliverer, LogExpired
@@ -21,7 +22,7 @@ from schemas.topics import SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Halt, Partition, PartitionRuntime, Status
 from streams.tables.rocks import DiskUnavailable
-from streams.tables.sequences import SequenceTable
+from streams.tables.sequences import Header, SequenceTable
 
 MAX_CLOCK_LEAD = 3600 * 1000
 """A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward
@@ -55,6 +56,7 @@ class SequencerPartition(Partition):
         """Set, and replaced, when something has landed."""
         # While the table is open there are:
         self._state: FoldState
+        self._input: FoldedInput
         self._applier: LogApplier
         self._appender: Appender
         self._deliverer: Deliverer
@@ -69,10 +71,10 @@ class SequencerPartition(Partition):
     def _restore(self) -> int:
         """In a thread. Whatever becomes of the task that waits for it, `detach` closes the
         table."""
-        table, self._applier, delivered, end = self.io.restore(lambda: self.stopped)
+        table, self._applier, delivered, end, epoch = self.io.restore(lambda: self.stopped)
         self._owed_to_questions = end - 1
         header = self._applier.header
-        self._state = FoldState(table, header.position, header.time, header.version)
+        self._go_on_from(header, table, epoch)
         self._appender = Appender(self._applier, self.io, self, self.retry)
         self._deliverer = Deliverer(
             self.io, self.retry, header.position, delivered, header.redeliver_from
@@ -109,6 +111,27 @@ class SequencerPartition(Partition):
             self.figures["dead_letters"] += len(batch.outcome.dead)
             appended = self._appender.append(batch, self._done)
             self._deliverer.offer(batch, appended)
+            self._input = FoldedInput(
+                batch.last, batch.input_time, batch.input_crc, records[-1].epoch
+            )
+
+    def joins(self, record: Record) -> bool:
+        if self._input.joins(record):
+            return True
+        self._input = self._input.ask(record)
+        self.read_from(record.offset, f"the input has another leader (epoch {record.epoch})")
+        return False
+
+    async def check_input(self) -> None:
+        folded = self._input
+        record = await self.retry(lambda: self.io.read_input(folded.position))
+        reason = folded.differs(record)
+        if reason is not None:
+            self.halt(reason)
+            return
+        await super().check_input()
+        if self._input is folded:
+            self._input = folded.confirmed()
 
     def input_is(self, seen: InputSeen, position: int) -> None:
         header = self._applier.header
@@ -206,9 +229,14 @@ class SequencerPartition(Partition):
             self.begin_anew(f"disk: {error}")
             return
         header = self._applier.header
-        self._state = FoldState(self.table, header.position, header.time, header.version)
+        self._go_on_from(header, self.table, -1)
         self._deliverer.owe(header.position)
         self.read_from(header.position + 1, "the log is ahead")
+
+    def _go_on_from(self, header: Header, table: SequenceTable, epoch: int) -> None:
+        """Fold on from the state; its last input record was written by the leader with `epoch`."""
+        self._state = FoldState(table, header.position, header.time, header.version)
+        self._input = FoldedInput(header.position, header.input_time, header.input_crc, epoch)
 
     # The table
 

@@ -16,6 +16,7 @@ from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_di
 from agents.sequencer.log_applier import LogApplier
 from connectors.kafka.ports import KafkaUnreachable, Reader
 from schemas.codec import decode_log
+from schemas.numbering import partitions_differ
 from schemas.topics import LOG, SUBMITTED
 from streams.partition import Halt, Stopped
 from streams.tables.sequences import FORMAT, Header, SequenceTable
@@ -27,12 +28,14 @@ _WRITE_EVERY = 4000
 
 class Restored(NamedTuple):
     """`table` holds the log up to `applier.header`; everything up to input offset `delivered` has
-    been delivered (R5). The input ended at offset `input_end`."""
+    been delivered (R5). The input ended at offset `input_end`; `input_epoch` is the leader epoch of
+    its last record that is folded, −1 if not known."""
 
     table: SequenceTable
     applier: LogApplier
     delivered: int
     input_end: int = 0
+    input_epoch: int = -1
 
 
 def restore(
@@ -40,12 +43,14 @@ def restore(
     open_table: Callable[[], SequenceTable],
     reader: Reader,
     topic_ids: Mapping[str, str],
+    partitions: int,
     stopped: Callable[[], bool],
 ) -> Restored:
     """The state of `partition` up to the end of the log.
 
-    `topic_ids` are Kafka's by topic name; `reader` is of the worker's group, whose committed input
-    offset is d + 1. Raises Halt, Stopped, or trouble outside: try again.
+    `topic_ids` are Kafka's by topic name, of topics with so many `partitions`; `reader` is of the
+    worker's group, whose committed input offset is d + 1. Raises Halt, Stopped, or trouble outside:
+    try again.
     """
     for topic in (LOG, SUBMITTED):
         if topic not in topic_ids:
@@ -72,6 +77,10 @@ def restore(
         header = known or Header(topic_ids[LOG], topic_ids[SUBMITTED], format=FORMAT)
         if header.position < 0:  # nothing is folded yet, so nothing contradicts another input
             known, header = None, replace(header, input_topic=topic_ids[SUBMITTED])
+        reason = partitions_differ(known.partitions, partitions) if known else None
+        if reason is not None:
+            raise Halt(f"the state {reason}")
+        header = replace(header, partitions=partitions)
         reason = cannot_rebuild(header.log_offset + 1, found)
         if reason is not None:
             raise Halt(reason)
@@ -79,11 +88,13 @@ def restore(
         committed = reader.committed(SUBMITTED, partition) or 0
         delivered = max(committed - 1, header.delivered)
         delivered = _apply_log(reader, partition, applier, (start, end), delivered, stopped)
-        input_end = _check_input(reader, partition, applier.header, known, topic_ids[SUBMITTED])
+        input_end, epoch = _check_input(
+            reader, partition, applier.header, known, topic_ids[SUBMITTED]
+        )
     except BaseException:
         table.close()
         raise
-    return Restored(table, applier, delivered, input_end)
+    return Restored(table, applier, delivered, input_end, epoch)
 
 
 def _differs(reader: Reader, partition: int, header: Header, found: FoundLog) -> str | None:
@@ -149,13 +160,14 @@ def _expired(reader: Reader, partition: int, found: tuple[int, int], delivered: 
 
 def _check_input(
     reader: Reader, partition: int, header: Header, known: Header | None, topic: str
-) -> int:
-    """Raises Halt if the state cannot go on from this input; returns where the input ends."""
+) -> tuple[int, int]:
+    """Raises Halt if the state cannot go on from this input; returns where the input ends, and the
+    leader epoch of the last record that was folded."""
     start, end = reader.watermarks(SUBMITTED, partition)
-    fingerprint = None
+    fingerprint, epoch = None, -1
     if start <= header.position < end:
         record = next(reader.read(SUBMITTED, partition, header.position, header.position + 1))
-        fingerprint = record.timestamp, zlib.crc32(record.value)
+        fingerprint, epoch = (record.timestamp, zlib.crc32(record.value)), record.epoch
     reason = input_differs(
         known.input_topic if known else None,
         header.position,
@@ -167,4 +179,4 @@ def _check_input(
             f"{reason}; numbers given from it would contradict the log. Restore {SUBMITTED}, or"
             " begin a new numbering: see docs/OPERATIONS.md"
         )
-    return end
+    return end, epoch

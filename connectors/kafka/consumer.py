@@ -73,9 +73,11 @@ class PartitionConsumer:
 
 def to_record(message: Message) -> Record:
     """A confluent message without error as ours."""
+    epoch = message.leader_epoch()
     return Record(
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
         message.value() or b"",
+        -1 if epoch is None else epoch,
     )

@@ -29,6 +29,8 @@ class PartitionLog:
         self.end = 0
         self.cuts = 0
         """How often it has lost its tail."""
+        self.epoch = 0
+        """Of its leader."""
         self.leader = True
         """Whether a broker leads it now; without one it is neither read nor written."""
         self.waiting: dict[Callable[[], None], None] = {}
@@ -38,7 +40,7 @@ class PartitionLog:
     def append(self, timestamp: int, value: bytes, key: bytes | None) -> int:
         """Returns the new record's offset."""
         offset = self.end
-        self._entries.append(_Entry(key, Record(self.number, offset, timestamp, value)))
+        self._entries.append(_Entry(key, Record(self.number, offset, timestamp, value, self.epoch)))
         self.end += 1
         return offset
 
@@ -54,8 +56,9 @@ class PartitionLog:
         self._entries = [entry for entry in self._entries if entry.record.offset >= self.start]
 
     def cut(self, records: int) -> None:
-        """The last records are lost; their offsets are given again."""
+        """A leader comes that lacks the last records; it gives their offsets again."""
         self.cuts += 1
+        self.epoch += 1
         self.end = max(self.start, self.end - records)
         self._entries = [entry for entry in self._entries if entry.record.offset < self.end]
 
@@ -169,6 +172,8 @@ class MemoryBroker:
 
     def go_on(self) -> None:
         self.up = True
+        for log in self._logs.values():
+            log.epoch += 1
         for changed in list(self.clients):
             changed()
 
@@ -178,6 +183,7 @@ class MemoryBroker:
     def find_leader(self, topic: str, partition: int) -> None:
         log = self._logs[topic, partition]
         log.leader = True
+        log.epoch += 1
         log.poke()
 
     def expire(self, topic: str, partition: int, before: int) -> None:
@@ -185,7 +191,7 @@ class MemoryBroker:
         self._logs[topic, partition].expire(before)
 
     def cut_tail(self, topic: str, partition: int, records: int) -> None:
-        """The last records are lost, as when a disk lost them."""
+        """The last records are lost, as when a disk lost them: a leader comes without them."""
         log = self._logs[topic, partition]
         log.cut(records)
         log.poke()

@@ -83,6 +83,15 @@ def cut_log(world: World, place: int, number: int) -> str:
     return f"{LOG}/{partition}, {records} records"
 
 
+def lose_acknowledged(world: World, place: int, number: int) -> str:
+    """The input gets a leader that lacks what its predecessor had acknowledged, as if one in-sync
+    replica were enough: what Kafka is told never to do."""
+    world.accepted += ["is not the one that was folded", "its tail was lost"]
+    partition, records = place % world.shape.partitions, 1 + number % 3
+    world.broker.cut_tail(SUBMITTED, partition, records)
+    return f"{SUBMITTED}/{partition}, {records} records"
+
+
 def recreate_memberships(world: World, place: int, number: int) -> str:
     """The topic is created again, empty, while nobody runs its stage, as docs/OPERATIONS.md has
     it."""
@@ -110,4 +119,5 @@ KAFKA: Actions = {
     "recreate memberships": (1, recreate_memberships),
     "write garbage": (1, write_garbage),
     "cut log": (1, cut_log),
+    "lose acknowledged": (0, lose_acknowledged),  # nobody can heal that
 }

@@ -49,6 +49,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     `version` are the fold's after it. Everything up to input offset `delivered` had been delivered;
     the log has what follows from offset `redeliver_from` on. The topic ids are Kafka's.
     Everybody who has a conversation here was named in the `memberships` with the id `members_said`.
+    The topics have so many `partitions` (0: an older version did not say it).
     """
 
     log_topic: str
@@ -64,6 +65,7 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     delivered: int = -1
     format: int = 1
     members_said: str = ""
+    partitions: int = 0
 
 
 class SequenceTable(Rocks[Header]):

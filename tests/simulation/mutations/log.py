@@ -10,6 +10,7 @@ import agents.sequencer.log_applier
 import agents.sequencer.partition
 from agents.rules.batch import Batch, fold_records
 from agents.rules.fold import FoldState
+from agents.rules.folded_input import FoldedInput
 from agents.rules.log import Verdict
 from agents.sequencer.appender import Appender
 from agents.sequencer.deliverer import Deliverer
@@ -157,6 +158,17 @@ def _appended_and_not_delivered(chance: random.Random) -> list[Step]:
     ]
 
 
+def _leader_without_acknowledged(chance: random.Random) -> list[Step]:
+    """A leader comes that lacks the last input, and gives its offset to another message before
+    anybody has looked."""
+    return [
+        *sends(chance, 8),
+        Step(0.5, "lose acknowledged", 0, 0),
+        Step(0.0, "lose acknowledged", 1, 0),
+        *(Step(0.0, "burst", chance.randrange(6), chance.randrange(1000)) for _ in range(4)),
+    ]
+
+
 MUTATIONS = [
     Mutation(
         "repeats leave no log record",
@@ -190,6 +202,14 @@ MUTATIONS = [
         "the position is where Kafka is, not where the state is",
         [(SequencerPartition, "_restore", _jumps_to_the_end)],
         KILLS,
+    ),
+    Mutation(
+        "whatever follows is folded",
+        "R3.5",
+        "a new leader's records are folded without a look at the record before them",
+        [(FoldedInput, "joins", lambda self, record: True)],
+        {**CALM, "lose_acknowledged": 1, "send": 30, "burst": 10},
+        opening=_leader_without_acknowledged,
     ),
     Mutation(
         "nothing is delivered again",
