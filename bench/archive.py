@@ -63,6 +63,7 @@ def _catch_up(checkout: Checkout, stack: System, messages: int) -> dict[str, Any
     environment = {
         **os.environ,
         "MESSENGER_KAFKA": stack.kafka,
+        "MESSENGER_LOCAL": "1",
         "MESSENGER_REDIS": stack.redis,
         "MESSENGER_CLICKHOUSE": stack.clickhouse("archiver"),
         "MESSENGER_STATE_DIR": str(stack.home / "bench-archiver"),

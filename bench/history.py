@@ -15,6 +15,7 @@ from bench.generator import PONG, TEXT, Device, Generator, masked, websocket_mes
 from bench.system import System
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.reader import Reader
+from connectors.kafka.wanted_topics import WantedTopics
 from schemas.topics import LOG
 
 _PARTITIONS = 4
@@ -66,11 +67,9 @@ def _wait_archived(stack: System) -> None:
 
 def _expire(stack: System) -> None:
     """Delete all of the log, as retention would."""
-    reader = Reader(stack.kafka)
+    reader, admin = Reader(stack.kafka), TopicsAdmin(stack.kafka, WantedTopics(_PARTITIONS, 8))
     for number in range(_PARTITIONS):
-        TopicsAdmin(stack.kafka, _PARTITIONS, 8).expire(
-            LOG, number, reader.watermarks(LOG, number)[1]
-        )
+        admin.expire(LOG, number, reader.watermarks(LOG, number)[1])
     reader.close()
 
 

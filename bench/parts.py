@@ -42,6 +42,7 @@ class Stack(NamedTuple):
 
     gateways: int = 1
     partitions: int | None = None
+    flushed: bool = False
 
 
 class Part(NamedTuple):
@@ -142,6 +143,7 @@ PARTS = (
     Part("connections", _USUAL, _connections),
     Part("history", _USUAL, _history),
     Part("one_partition", Stack(partitions=1), _one_partition),
+    Part("flushed", Stack(partitions=1, flushed=True), _one_partition),
     Part("storm", _TWO_NODES, _storm),
     Part("presence", _TWO_NODES, _presence),
     Part("growth", None, _growth),
@@ -165,9 +167,11 @@ def measure(checkout: Checkout, plan: Plan, names: Iterable[str]) -> Iterator[tu
         if stack is None:
             yield now[0].name, _one(now[0], plan, checkout)
             continue
-        partitions = stack.partitions
+        partitions, flushed = stack.partitions, stack.flushed
         try:
-            with system(checkout, gateways=stack.gateways, partitions=partitions) as running:
+            with system(
+                checkout, gateways=stack.gateways, partitions=partitions, flushed=flushed
+            ) as running:
                 curve.warm(running, plan.warm)
                 for part in now:
                     yield part.name, _one(part, plan, running)

@@ -20,6 +20,7 @@ def measure(checkout: Checkout, messages: int, conversations: int) -> dict[str, 
         environment = {
             **os.environ,
             "MESSENGER_KAFKA": stack.kafka,
+            "MESSENGER_LOCAL": "1",
             "MESSENGER_REDIS": stack.redis,
             "MESSENGER_STATE_DIR": str(stack.home / "bench-worker"),
             "MESSENGER_WEB_PORT": str(stack.base_port + 16),

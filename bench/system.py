@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from bench.processes import cpu_seconds
 from bench.threads import Threads
+from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.wanted_topics import WantedTopics
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
@@ -24,6 +26,7 @@ from ops.local.process import die_with_parent
 _JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-Xmx1g -Xms1g -XX:+UseSerialGC -XX:-UsePerfData")
 _PAUSES = "jvm-pauses.log"
 _PAUSE = re.compile(r'^\[([0-9.]+)s\] Safepoint "(\w+)",.* Total: +(\d+) ns', re.MULTILINE)
+_SLOTS = 8
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
 
 
@@ -114,6 +117,13 @@ class System(NamedTuple):
         return page
 
 
+def _require_flush(stack: System, partitions: int) -> None:
+    """Raises NotInCheckout unless the broker flushes before it acknowledges."""
+    wanted = WantedTopics(partitions, _SLOTS, 1, flush=True)
+    if any("flush.messages" in line for line in TopicsAdmin(stack.kafka, wanted).check().problems):
+        raise NotInCheckout("it has no MESSENGER_FLUSH")
+
+
 def _began(pid: int) -> float:
     """When a process began (time.monotonic), to a hundredth of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -127,11 +137,12 @@ def system(
     gateways: int = 1,
     archivers: int | None = 1,
     partitions: int | None = None,
+    flushed: bool = False,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
     `archivers` None means without ClickHouse; `partitions` None means four, which a checkout
-    without the option has. Raises NotInCheckout."""
+    without the option has. `flushed`: with MESSENGER_FLUSH=always. Raises NotInCheckout."""
     checkout = checkout or Checkout.at(None)
     counts = {"workers": workers, "gateways": gateways, "archivers": archivers}
     if "--partitions" in checkout.options():
@@ -151,6 +162,7 @@ def system(
                 **os.environ,
                 "MESSENGER_KAFKA_JVM": f"{_JVM} -Xlog:safepoint:file={folder}/{_PAUSES}:uptime",
                 "MESSENGER_FRAME_RATE": "1000000",
+                **({"MESSENGER_FLUSH": "always"} if flushed else {}),
                 **environment,
             },
             stdout=subprocess.PIPE,
@@ -160,6 +172,8 @@ def system(
                 assert stack.stdout is not None
                 if not any(b"Ctrl-C" in line for line in stack.stdout):
                     raise RuntimeError(f"the stack did not start (exit code {stack.wait()})")
+                if flushed:
+                    _require_flush(running, partitions or 4)
                 yield running
             finally:
                 stack.send_signal(signal.SIGINT)

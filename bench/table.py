@@ -35,6 +35,7 @@ def make_table(results: dict[str, Any]) -> str:
         *("![Latency](latency.svg) ![Cores](cores.svg) ![CPU a message](cpu.svg)", ""),
         *_loads("Four partitions", {**parts.get("curve", {}), **parts.get("loops", {})}),
         *_loads("One partition", parts.get("one_partition", {})),
+        *_loads("One partition, MESSENGER_FLUSH=always", parts.get("flushed", {})),
         *_threads({**parts.get("curve", {}), **parts.get("loops", {})}),
         *_way(parts.get("way")),
         "## All other figures",
@@ -158,7 +159,7 @@ def _way(way: dict[str, Any] | None) -> list[str]:
 
 
 def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = ("curve", "loops", "way", "one_partition")
+    shown = ("curve", "loops", "way", "one_partition", "flushed")
     yardstick = " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
     what = "yardstick, per CPU-second, before / after: million additions, thousand messages found"
     others = {
