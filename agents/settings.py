@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from connectors.kafka.wanted_topics import Flush, Replication
+
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -13,7 +15,7 @@ class WorkerSettings(Struct, frozen=True):
     folder, MESSENGER_WEB_PORT and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its monitor,
     MESSENGER_WEB_HOST the name by which gateways reach it, MESSENGER_PARTITIONS of conversation
     topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
-    http://user:password@host:port."""
+    http://user:password@host:port, and what connectors/kafka/wanted_topics.py asks."""
 
     kafka: str
     redis: str
@@ -24,6 +26,9 @@ class WorkerSettings(Struct, frozen=True):
     partitions: Count = 4
     slots: Count = 8
     clickhouse: str = ""
+    replication: Replication | None = None
+    flush: Flush = "later"
+    local: bool = False
 
     @property
     def web_address(self) -> str:

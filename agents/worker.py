@@ -34,6 +34,8 @@ from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.ports import Kafka, Producer
+from connectors.kafka.start_checks import require_topics
+from connectors.kafka.wanted_topics import one_copy, wanted_topics
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import Owners, RedisOwners
 from connectors.redis.routes import RedisRoutes, Routes
@@ -174,14 +176,18 @@ BUILDERS: Mapping[str, Build] = {
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     """Run stages until SIGTERM or SIGINT (0), or until one ends by itself (1). Raises
     SettingsError, TopicsWrong, KafkaUnreachable."""
+    wanted = wanted_topics(settings)
     require_folder(settings)
     require_port(settings)
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
     # also for the loop of Faust's consumer thread
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
-    admin.require()
+    for note in require_topics(settings.kafka, wanted):
+        log.warning("%s", note)
+    if loud := one_copy(wanted):
+        log.warning("%s", loud)
+    admin = TopicsAdmin(settings.kafka, wanted)
     code = asyncio.Runner().run(_run(settings, admin, builders))
     # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation
     # ends, must not keep a worker that has said goodbye.

@@ -18,6 +18,8 @@ from connectors.dependency import Dependencies, Dependency
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
+from connectors.kafka.start_checks import require_topics
+from connectors.kafka.wanted_topics import one_copy, wanted_topics
 from connectors.redis.client import RedisClient
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
@@ -53,9 +55,12 @@ def run(settings: GatewaySettings) -> int:
     # Few objects at a time: messages wait while the garbage collector looks at them, and for
     # thousands of new connections it would take 15 ms.
     gc.set_threshold(5_000, 1, 25_000)
-    admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots)
-    admin.require()
-    uvloop.run(_serve(settings, admin.ids()[SUBMITTED]))
+    wanted = wanted_topics(settings)
+    for note in require_topics(settings.kafka, wanted):
+        log.warning("%s", note)
+    if loud := one_copy(wanted):
+        log.warning("%s", loud)
+    uvloop.run(_serve(settings, TopicsAdmin(settings.kafka, wanted).ids()[SUBMITTED]))
     return 0
 
 
@@ -147,7 +152,7 @@ def _ports(settings: GatewaySettings, log_id: str, closing: AsyncExitStack) -> N
                 )
             )
         closing.push_async_callback(archive.close)
-    topics = TopicsAdmin(settings.kafka, settings.partitions, settings.slots, _KAFKA_SECONDS)
+    topics = TopicsAdmin(settings.kafka, wanted_topics(settings), _KAFKA_SECONDS)
     return NodePorts(
         KafkaCluster(settings.kafka, topics, dependencies.get("kafka", "messages wait")),
         RedisRoutes(lease_redis),

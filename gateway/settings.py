@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from connectors.kafka.wanted_topics import Flush, Replication
+
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
@@ -20,7 +22,7 @@ class GatewaySettings(Struct, frozen=True):
     partitions: Count = 4
     slots: Count = 8
     local: bool = False
-    """Anybody logs in as anybody."""
+    """Anybody logs in as anybody, and one copy of each record is enough."""
     heartbeat: Annotated[float, Meta(ge=1, le=300)] = 25.0
     """Seconds between pings."""
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
@@ -34,3 +36,7 @@ class GatewaySettings(Struct, frozen=True):
     """Send devices to the right node for their user."""
     drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     """Over how long connections are sent away when the node is to end."""
+    replication: Replication | None = None
+    """Brokers that keep each record (connectors/kafka/wanted_topics.py)."""
+    flush: Flush = "later"
+    """always: a record is on a broker's disk before it is acknowledged."""

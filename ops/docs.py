@@ -3,7 +3,7 @@
 from pathlib import Path
 from textwrap import wrap
 
-from schemas.topics import all_topics
+from schemas.topics import Topic, all_topics
 
 _PAGE = Path(__file__).resolve().parents[1] / "docs" / "TOPICS.md"
 
@@ -34,12 +34,21 @@ def topics_page() -> str:
             f"| record | {topic.packed} |",
             f"| partitions | as many as {topic.partitions} ({setting}) |",
             f"| kept | {_kept(topic.retention_ms)} |",
+            f"| copies | {topic.replication} brokers (MESSENGER_REPLICATION); {_copies(topic)} |",
             f"| written by | {', '.join(topic.writers)} |",
             f"| read by | {', '.join(topic.readers)} |",
             f"| settings | {settings} |",
             "",
         ]
     return "\n".join(lines)
+
+
+def _copies(topic: Topic) -> str:
+    flushed = "on their disks by then" if topic.flushed else "no difference"
+    return (
+        f"{topic.min_insync_replicas} have a record before it is acknowledged; with"
+        f" MESSENGER_FLUSH=always: {flushed}"
+    )
 
 
 def _kept(retention_ms: int) -> str:

@@ -21,7 +21,10 @@ MEMBERSHIPS = "memberships"
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One topic file. `partitions` names the setting that gives the partition count:
-    MESSENGER_PARTITIONS for "conversations", MESSENGER_SLOTS for "slots"."""
+    MESSENGER_PARTITIONS for "conversations", MESSENGER_SLOTS for "slots". So many brokers keep each
+    record (`replication`), and so many of them have it before it is acknowledged
+    (`min_insync_replicas`). `flushed`: with MESSENGER_FLUSH=always it is on their disks by then;
+    so it is with every topic whose records nobody says again."""
 
     name: str
     about: str
@@ -31,13 +34,16 @@ class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lowest_version: int
     packed: str
     partitions: Literal["conversations", "slots"]
+    replication: int
+    min_insync_replicas: int
+    flushed: bool
     retention_ms: int
     config: dict[str, str]
     writers: list[str]
     readers: list[str]
 
     def settings(self) -> dict[str, str]:
-        """Kafka's topic settings, retention included."""
+        """Kafka's topic settings that do not depend on the cluster, retention included."""
         return {**self.config, "retention.ms": str(self.retention_ms)}
 
 

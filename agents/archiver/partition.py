@@ -11,12 +11,14 @@ from agents.archiver.content import Content
 from agents.archiver.inserts import Inserts, Tokened
 from agents.archiver.tail import Tail, is_replaced, read_tail, row_before
 from agents.rules.archive import Block, R
+from agents.rules.fold import VERSIONS
 from connectors.clickhouse.archive import Archive, ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.ports import Kafka, Reader
 from connectors.kafka.record import Record
 from schemas.archive import Row
-from schemas.topics import SUBMITTED
+from schemas.numbering import Numbering
+from schemas.topics import LOG, SUBMITTED
 from streams.backlog import BacklogPartition
 from streams.inputs import InputSeen, Start, start_at
 from streams.partition import Halt, PartitionRuntime, Status
@@ -32,17 +34,22 @@ _LOOK_SECONDS = 10.0
 
 class ArchiverIO(NamedTuple, Generic[R]):
     """What the partitions of a topic share. `topic_id` is Kafka's of the topic when the worker
-    began: the group's offsets are of that topic. `holes`: partition → the last record of the log
-    that was met with something missing before it."""
+    began: the group's offsets are of that topic, which has so many `partitions`. `holes`: partition
+    → the last record of the log that was met with something missing before it."""
 
     kafka: Kafka
-    group: str
     topic_id: str
+    partitions: int
     content: Content[R]
     archive: Archive
     inserts: Inserts[R]
     budget: Budget
     holes: dict[int, int]
+
+    @property
+    def group(self) -> str:
+        """A topic that is created anew has another group, and is read from its start."""
+        return f"archiver-{self.topic_id}"
 
 
 class _Replaced(Exception):
@@ -93,7 +100,8 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
             self._begin_anew(str(error))
 
     async def restore(self) -> int:
-        numbering = (await self.runtime.inputs.topic_ids())[SUBMITTED]
+        ids = await self.runtime.inputs.topic_ids()
+        numbering = Numbering(ids[SUBMITTED], ids[LOG], self._io.partitions, max(VERSIONS))
         try:
             await self._io.archive.prepare(numbering)
         except ArchiveMismatch as error:

@@ -40,11 +40,9 @@ def archiver_stages(
         return json_response({topic: _status(*stage) for topic, stage in stages.items()})
 
     def spec(content: Content[Any]) -> Spec:
-        # Positions are of one topic id: a topic that is created anew has another group, and is
-        # read from its start.
-        group = f"archiver-{began[content.topic]}"
         inserts = Inserts(content, archive, budget.turns)
-        io = ArchiverIO(kafka, group, began[content.topic], content, archive, inserts, budget, {})
+        topic_id = began[content.topic]
+        io = ArchiverIO(kafka, topic_id, partitions, content, archive, inserts, budget, {})
 
         def endpoints(stage: ArchiverStage) -> Mapping[str, Handler]:
             stages[content.topic] = stage, inserts
@@ -55,7 +53,7 @@ def archiver_stages(
 
         return StageSpec(
             f"archiver-{content.topic}",
-            group,
+            io.group,
             content.topic,
             partitions,
             make,

@@ -19,7 +19,14 @@ from connectors.clickhouse.client import FAILURES, Address, translated
 from schemas.archive import CursorRow, Migration, Row, migrations
 
 _TIMEOUT = 6 * 3600.0
-_ADDED = {"numbering": 1, "messages": 1, "daily_counts": 3, "cursors": 4, "dropped": 6}
+_ADDED = {
+    "numbering": 1,
+    "made_for": 7,
+    "messages": 1,
+    "daily_counts": 3,
+    "cursors": 4,
+    "dropped": 6,
+}
 """Tables that a backup adds to, and the migration that made each: an older backup lacks some.
 `dropped` is the last: until it is there, readers do not take what they find for all there is."""
 _COLUMNS = (

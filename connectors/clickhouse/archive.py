@@ -1,6 +1,6 @@
 """Messages and cursors in the archive: the port, and ClickHouse behind it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
@@ -9,6 +9,7 @@ from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
 from connectors.request_batcher import RequestBatcher
 from schemas.archive import ERASURE, CursorRow, Row, migrations
 from schemas.ids import members_of_valid
+from schemas.numbering import Numbering, partitions_differ
 
 TABLE = "archive.messages"
 TYPES = {
@@ -32,6 +33,14 @@ CURSOR_TYPES = {
     "up_to": "UInt64",
     "time": "DateTime64(3, 'UTC')",
 }
+_MADE_FOR = "archive.made_for"
+MADE_FOR = {
+    "submitted": "String",
+    "log": "String",
+    "partitions": "UInt32",
+    "fold_version": "UInt32",
+}
+"""The columns that a `Numbering` is kept in."""
 _AT_ONCE, _TOGETHER = 2, 16
 """Queries for pages at the same time, and pages in one query."""
 _MESSAGE = "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, version"
@@ -65,9 +74,9 @@ class _Stretch(NamedTuple):
 class Archive(Protocol):
     """All methods raise ArchiveUnavailable, and ArchiveRefused when an operator must act."""
 
-    async def prepare(self, numbering: str) -> None:
-        """Check that the tables are as this code needs them, and that they hold this numbering
-        (Kafka's topic id of `messages.submitted`), or none yet. Raises ArchiveMismatch."""
+    async def prepare(self, numbering: Numbering) -> None:
+        """Check that the tables are as this code needs them, and that they hold this numbering, or
+        none yet. Raises ArchiveMismatch."""
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
         """Insert rows in one block; they are durable when it returns. A repeat with the same token
@@ -105,7 +114,7 @@ class ClickHouseArchive:
         self._client = client
         self._pages = RequestBatcher(self._read, _AT_ONCE, _TOGETHER)
 
-    async def prepare(self, numbering: str) -> None:
+    async def prepare(self, numbering: Numbering) -> None:
         try:
             applied = await self._client.call(
                 lambda client: client.query("SELECT max(number) FROM archive.migrations")
@@ -118,13 +127,30 @@ class ClickHouseArchive:
         found = await self._client.call(
             lambda client: client.query("SELECT DISTINCT submitted FROM archive.numbering")
         )
-        reason = numbering_differs({str(row[0]) for row in found.result_rows}, numbering)
+        topic = numbering.input_topic
+        reason = numbering_differs({str(row[0]) for row in found.result_rows}, topic)
         if reason is not None:
             raise ArchiveMismatch(reason)
         if not found.result_rows:
             await self._client.call(
                 lambda client: client.insert(
-                    "archive.numbering", [[numbering]], ["submitted"], column_type_names=["String"]
+                    "archive.numbering", [[topic]], ["submitted"], column_type_names=["String"]
+                )
+            )
+        made_for = await self._client.call(
+            lambda client: client.query(f"SELECT DISTINCT {', '.join(MADE_FOR)} FROM {_MADE_FOR}")
+        )
+        kept = {Numbering(*row) for row in made_for.result_rows}
+        reason = made_for_differs(kept, numbering)
+        if reason is not None:
+            raise ArchiveMismatch(reason)
+        if numbering not in kept:
+            await self._client.call(
+                lambda client: client.insert(
+                    _MADE_FOR,
+                    [list(numbering)],
+                    list(MADE_FOR),
+                    column_type_names=list(MADE_FOR.values()),
                 )
             )
 
@@ -253,3 +279,12 @@ def numbering_differs(found: set[str], numbering: str) -> str | None:
         f"{numbering}: the same numbers "
         "would mean other messages. Back the archive up, drop its database, migrate again"
     )
+
+
+def made_for_differs(kept: Set[Numbering], numbering: Numbering) -> str | None:
+    """Why an archive that was made for these may not take messages of `numbering`, or None."""
+    for one in sorted(kept):
+        reason = partitions_differ(one.partitions, numbering.partitions)
+        if reason is not None:
+            return f"the archive {reason}"
+    return None

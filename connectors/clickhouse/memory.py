@@ -6,9 +6,15 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 
-from connectors.clickhouse.archive import ArchivedMessage, ArchiveMismatch, numbering_differs
+from connectors.clickhouse.archive import (
+    ArchivedMessage,
+    ArchiveMismatch,
+    made_for_differs,
+    numbering_differs,
+)
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from schemas.archive import ERASURE, CursorRow, Row
+from schemas.numbering import Numbering
 
 _LATENCY_SECONDS = 0.02
 
@@ -39,14 +45,17 @@ class MemoryArchive:
         self.fates: deque[Fate] = deque()
         self._chance = chance
         self.dropped = False
-        self._numbering: set[str] = set()
+        self._made_for: set[Numbering] = set()
 
-    async def prepare(self, numbering: str) -> None:
+    async def prepare(self, numbering: Numbering) -> None:
         await self._answer()
-        reason = numbering_differs(self._numbering, numbering)
+        inputs = {one.input_topic for one in self._made_for}
+        reason = numbering_differs(inputs, numbering.input_topic) or made_for_differs(
+            self._made_for, numbering
+        )
         if reason is not None:
             raise ArchiveMismatch(reason)
-        self._numbering.add(numbering)
+        self._made_for.add(numbering)
 
     async def insert(self, rows: Sequence[Row], token: str) -> None:
         fate = await self._insert(token)

@@ -1,12 +1,23 @@
 """Topics in Kafka: created from schemas/topics/*.yaml, and checked against them before a process
-starts."""
+starts. What is wrong, and what may be changed, connectors/kafka/topic_rules.py says."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
+from connectors.kafka import topic_rules
 from connectors.kafka.ports import KafkaUnreachable
+from connectors.kafka.topic_rules import FoundTopic
+from connectors.kafka.wanted_topics import WantedTopics
 from schemas.topics import Topic, all_topics
 
 _IDS_SECONDS = 3.0
@@ -14,16 +25,27 @@ _IDS_SECONDS = 3.0
 learns it with the next question, and not before."""
 
 
-class TopicsWrong(Exception):
-    """The topics in Kafka are not those of schemas/topics; the text lists what differs."""
+class TooFewBrokers(KafkaUnreachable):
+    """Kafka has not (yet) as many brokers as each record needs."""
+
+
+class Checked(NamedTuple):
+    """Lines: what keeps processes from starting; which topics have too many partitions, which does
+    so, too, unless the log says that the number wanted is in use; what is otherwise than the files
+    say and stops nobody; and what each topic is like."""
+
+    problems: list[str]
+    too_many: list[str]
+    notes: list[str]
+    topics: list[str]
 
 
 class TopicsAdmin:
-    """`partitions` and `slots` are the counts for conversation topics and for `deliveries`."""
+    """Topics as `wanted`, in Kafka at `servers`."""
 
-    def __init__(self, servers: str, partitions: int, slots: int, timeout: float = 15.0) -> None:
+    def __init__(self, servers: str, wanted: WantedTopics, timeout: float = 15.0) -> None:
         self._servers = servers
-        self._counts: Mapping[str, int] = {"conversations": partitions, "slots": slots}
+        self._wanted = wanted
         self._timeout = timeout
         self._admin = self._connect()
 
@@ -47,64 +69,91 @@ class TopicsAdmin:
             except KafkaException as error:
                 raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
-    def create(self, replication: int) -> list[str]:
-        """Create what is missing and return its names. Raises KafkaUnreachable."""
-        existing = self._existing()
-        missing = [topic for topic in all_topics().values() if topic.name not in existing]
+    def create(self) -> list[str]:
+        """Create what is missing, and set what may be set of what is there. Returns a line for each
+        change. Raises TooFewBrokers, KafkaUnreachable."""
+        found = self._found()
+        missing = [topic for topic in all_topics().values() if topic.name not in found]
+        self._create(missing)
+        changes = {
+            topic.name: topic_rules.changes(topic, self._wanted, found[topic.name])
+            for topic in all_topics().values()
+            if topic.name in found
+        }
+        self._change({name: change for name, change in changes.items() if change})
+        return [
+            *(f"created {topic.name}" for topic in missing),
+            *(
+                f"{name}: {setting} is {value} now"
+                for name, change in changes.items()
+                for setting, value in change.items()
+            ),
+        ]
+
+    def _create(self, missing: list[Topic]) -> None:
         wanted = [
             NewTopic(
-                topic.name, self._counts[topic.partitions], replication, config=topic.settings()
+                topic.name,
+                self._wanted.count(topic),
+                self._wanted.copies(topic).replicas,
+                config=self._wanted.settings(topic),
             )
             for topic in missing
         ]
-        if wanted:
-            for future in self._admin.create_topics(
-                wanted, operation_timeout=self._timeout
-            ).values():
-                try:
-                    future.result()
-                except KafkaException as error:
-                    if "TOPIC_ALREADY_EXISTS" not in str(error):  # somebody else was faster
-                        # a broker that listens may not have joined its cluster yet, and has no
-                        # replica to offer
-                        raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
-        return [topic.name for topic in missing]
+        if not wanted:
+            return
+        for future in self._admin.create_topics(wanted, operation_timeout=self._timeout).values():
+            try:
+                future.result()
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code == KafkaError.INVALID_REPLICATION_FACTOR:
+                    # or a broker that listens has not joined its cluster yet
+                    raise TooFewBrokers(
+                        f"Kafka at {self._servers} has too few brokers:"
+                        f" {error.args[0].str()} MESSENGER_REPLICATION says how many each record"
+                        " needs (docs/OPERATIONS.md)"
+                    ) from None
+                if code != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
+                    raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
-    def check(self) -> list[str]:
-        """What is wrong, one line each; empty when every topic is as its file says. Raises
-        KafkaUnreachable."""
-        try:
-            return self._problems()
-        except KafkaException as error:
-            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+    def _change(self, changes: Mapping[str, Mapping[str, str]]) -> None:
+        resources = [
+            ConfigResource(
+                ResourceType.TOPIC,
+                name,
+                incremental_configs=[
+                    ConfigEntry(setting, value, incremental_operation=AlterConfigOpType.SET)
+                    for setting, value in change.items()
+                ],
+            )
+            for name, change in changes.items()
+        ]
+        if not resources:
+            return
+        for future in self._admin.incremental_alter_configs(resources).values():
+            try:
+                future.result()
+            except KafkaException as error:
+                raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
-    def require(self) -> None:
-        """Raises TopicsWrong unless every topic is as its file says, KafkaUnreachable."""
-        problems = self.check()
-        if problems:
-            raise TopicsWrong("\n".join(problems))
-
-    def _problems(self) -> list[str]:
-        existing = self._existing()
-        problems = []
-        present = []
+    def check(self) -> Checked:
+        """Raises KafkaUnreachable."""
+        found = self._found()
+        checked = Checked([], [], [], [])
         for topic in all_topics().values():
-            count = existing.get(topic.name)
-            wanted = self._counts[topic.partitions]
-            if count is None:
-                problems.append(f"{topic.name}: missing; `messenger topics create` makes it")
-            else:
-                present.append(topic)
-                if count != wanted:
-                    problems.append(
-                        f"{topic.name}: {count} partitions, not {wanted}; the number can never be "
-                        "changed"
-                    )
-        return problems + self._wrong_settings(present)
+            one = found.get(topic.name)
+            checked.problems.extend(topic_rules.problems(topic, self._wanted, one))
+            if one is not None:
+                checked.notes.extend(topic_rules.notes(topic, self._wanted, one))
+                if more := topic_rules.too_many(topic, self._wanted, one):
+                    checked.too_many.append(more)
+                checked.topics.append(topic_rules.describe(topic, one))
+        return checked
 
     def ids(self) -> dict[str, str]:
         """Kafka's topic id of every topic of ours that exists. Raises KafkaUnreachable."""
-        existing = self._existing(_IDS_SECONDS)
+        existing = self._replicas(_IDS_SECONDS)
         names = [name for name in all_topics() if name in existing]
         futures = self._admin.describe_topics(TopicCollection(names), request_timeout=_IDS_SECONDS)
         try:
@@ -112,27 +161,33 @@ class TopicsAdmin:
         except KafkaException as error:
             raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
 
-    def _existing(self, timeout: float | None = None) -> dict[str, int]:
+    def _replicas(self, timeout: float | None = None) -> dict[str, dict[int, int]]:
+        """topic → partition → how many replicas, of all that exist. Raises KafkaUnreachable."""
         try:
             metadata = self._admin.list_topics(timeout=timeout or self._timeout)
         except KafkaException as error:
             self._admin = self._connect()  # this client may have forgotten the only broker
             raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
-        return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
-
-    def _wrong_settings(self, topics: list[Topic]) -> list[str]:
-        if not topics:
-            return []
-        resources = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
-        found = {
-            resource.name: {name: entry.value for name, entry in future.result().items()}
-            for resource, future in self._admin.describe_configs(
-                resources, request_timeout=self._timeout
-            ).items()
+        return {
+            name: {number: len(one.replicas) for number, one in topic.partitions.items()}
+            for name, topic in metadata.topics.items()
         }
-        return [
-            f"{topic.name}: {name} is {found[topic.name].get(name)}, not {wanted}"
-            for topic in topics
-            for name, wanted in topic.settings().items()
-            if found[topic.name].get(name) != wanted
-        ]
+
+    def _found(self) -> dict[str, FoundTopic]:
+        """Our topics as Kafka has them, by name. Raises KafkaUnreachable."""
+        replicas = self._replicas()
+        names = [name for name in all_topics() if replicas.get(name)]
+        if not names:
+            return {}
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        asked = self._admin.describe_configs(resources, request_timeout=self._timeout)
+        try:
+            return {
+                resource.name: FoundTopic(
+                    replicas[resource.name],
+                    {name: entry.value for name, entry in future.result().items()},
+                )
+                for resource, future in asked.items()
+            }
+        except KafkaException as error:
+            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None

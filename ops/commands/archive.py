@@ -16,6 +16,7 @@ from connectors.environment import SettingsError, load
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from connectors.kafka.reader import Reader
+from connectors.kafka.wanted_topics import WantedTopics
 from ops.archive.compare import CursorReport, Report, compare, compare_cursors, fill, fill_cursors
 from ops.archive.months import first_kept
 from ops.archive.settings import ArchiveSettings
@@ -243,9 +244,8 @@ def _migrate(admin: ArchiveAdmin) -> None:
 
 
 def _numbering(settings: ArchiveSettings) -> str:
-    return TopicsAdmin(settings.kafka_address, settings.partition_count, settings.slots).ids()[
-        SUBMITTED
-    ]
+    wanted = WantedTopics(settings.partition_count, settings.slots)
+    return TopicsAdmin(settings.kafka_address, wanted).ids()[SUBMITTED]
 
 
 def _log_began() -> int:

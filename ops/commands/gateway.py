@@ -22,7 +22,8 @@ def command(context: click.Context) -> None:
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_TOKEN_SECRET (at least 32 characters),
     MESSENGER_HTTP_HOST (127.0.0.1), MESSENGER_HTTP_PORT (8400), MESSENGER_PARTITIONS (4),
     MESSENGER_SLOTS (8), MESSENGER_HEARTBEAT (25 s), MESSENGER_FRAME_RATE (2000/s a device),
-    MESSENGER_DRAIN_SECONDS (10), MESSENGER_LOCAL=1 (login without a password; never in production).
+    MESSENGER_DRAIN_SECONDS (10), MESSENGER_REPLICATION (3), MESSENGER_FLUSH, MESSENGER_LOCAL=1
+    (login without a password, and one copy of each record is enough; never in production).
 
     \b
     Example:
@@ -32,18 +33,15 @@ def command(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from connectors.environment import SettingsError, load
-    from connectors.kafka.admin import TopicsWrong
     from connectors.kafka.ports import KafkaUnreachable
+    from connectors.kafka.start_checks import TopicsWrong
     from gateway.main import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging
 
     set_up_logging(logging.INFO)
-    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
-        try:
-            sys.exit(run(load(GatewaySettings, os.environ)))
-        except TopicsWrong as error:
-            fail(f"the topics are not as schemas/topics says:\n{error}")
+    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
+        sys.exit(run(load(GatewaySettings, os.environ)))
 
 
 @command.command()

@@ -8,19 +8,25 @@ import click
 from msgspec import Meta, Struct
 
 from connectors.environment import SettingsError, load
-from connectors.kafka.admin import TopicsAdmin
+from connectors.kafka.admin import TooFewBrokers, TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable
-from ops.exits import FAILED, exit_codes
+from connectors.kafka.start_checks import check_topics
+from connectors.kafka.wanted_topics import Flush, Replication, one_copy, wanted_topics
+from ops.exits import FAILED, USAGE, exit_codes, fail
 
 _SETTLE_SECONDS = 10.0
 
 
 class TopicsSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA, MESSENGER_PARTITIONS, MESSENGER_SLOTS."""
+    """MESSENGER_KAFKA, MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_REPLICATION,
+    MESSENGER_FLUSH, MESSENGER_LOCAL."""
 
     kafka: str
     partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 8
+    replication: Replication | None = None
+    flush: Flush = "later"
+    local: bool = False
 
 
 @click.group()
@@ -28,7 +34,9 @@ def command() -> None:
     """Create or check the topics of schemas/topics in Kafka.
 
     Settings: MESSENGER_KAFKA; MESSENGER_PARTITIONS (4) of conversation topics, which can never be
-    changed; MESSENGER_SLOTS (8), the most gateway nodes there can be.
+    changed; MESSENGER_SLOTS (8), the most gateway nodes there can be; MESSENGER_REPLICATION (3),
+    the brokers that keep each record; MESSENGER_FLUSH (later; always: a record is on disk before it
+    is acknowledged); MESSENGER_LOCAL=1 (one copy is enough).
 
     \b
     Example:
@@ -37,48 +45,62 @@ def command() -> None:
 
 
 @command.command()
-@click.option(
-    "--replication",
-    default=1,
-    show_default=True,
-    help="replicas of each partition; 3 in production",
-)
 @click.option("--wait", default=0.0, show_default=True, help="seconds to wait for Kafka to answer")
-def create(replication: int, wait: float) -> None:
-    """Create what is missing; safe to repeat. Example: messenger topics create --replication 3"""
-    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
+def create(wait: float) -> None:
+    """Create what is missing, and set what a topic has less of than it must; safe to repeat.
+    Example: messenger topics create"""
+    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TooFewBrokers)):
         settings = load(TopicsSettings, os.environ)
+        wanted = wanted_topics(settings)
+        admin = TopicsAdmin(settings.kafka, wanted, timeout=5.0)
         until = time.monotonic() + wait
         while True:
-            admin = TopicsAdmin(settings.kafka, settings.partitions, settings.slots, timeout=5.0)
             try:
-                created = admin.create(replication)
+                done = admin.create()
                 break
             except KafkaUnreachable:
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.2)
-        for name in created:
-            click.echo(f"created {name}")
+                admin = TopicsAdmin(settings.kafka, wanted, timeout=5.0)
+        for line in done:
+            click.echo(line)
         settled = time.monotonic() + _SETTLE_SECONDS
-        while created and admin.check() and time.monotonic() < settled:
-            time.sleep(0.1)  # the brokers tell each other of new topics
-        _check(admin)
+        while done and admin.check().problems and time.monotonic() < settled:
+            time.sleep(0.1)  # the brokers tell each other of what has changed
+        _check(settings)
 
 
 @command.command()
 def check() -> None:
-    """Compare Kafka's topics with their files; exit code 1 if anything differs. Example: messenger
-    topics check"""
+    """Compare Kafka's topics with their files; exit code 1 if anything keeps processes from
+    starting. Example: messenger topics check"""
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
-        settings = load(TopicsSettings, os.environ)
-        _check(TopicsAdmin(settings.kafka, settings.partitions, settings.slots))
+        _check(load(TopicsSettings, os.environ))
 
 
-def _check(admin: TopicsAdmin) -> None:
-    problems = admin.check()
-    for problem in problems:
-        click.echo(problem, err=True)
-    if problems:
+@command.command()
+@click.option("--partitions", required=True, type=click.IntRange(1, 10_000), help="how many")
+def reshape(partitions: int) -> None:
+    """Refuse to change the number of partitions of a numbering. Example: messenger topics reshape
+    --partitions 8"""
+    fail(
+        f"the number of partitions cannot be changed to {partitions}: conversations that another"
+        " partition gets would be numbered from 1 again, on devices and in an archive that have"
+        " other messages under these numbers; docs/OPERATIONS.md says how many to choose at the"
+        " start, docs/decisions/0037-the-number-of-partitions-is-for-ever.md what a change would"
+        " take",
+        USAGE,
+    )
+
+
+def _check(settings: TopicsSettings) -> None:
+    checked = check_topics(settings.kafka, wanted_topics(settings))
+    for line in checked.topics:
+        click.echo(line)
+    loud = one_copy(wanted_topics(settings))
+    for line in (*checked.notes, *([loud] if loud else ()), *checked.problems):
+        click.echo(line, err=True)
+    if checked.problems:
         raise SystemExit(FAILED)
     click.echo("topics are as schemas/topics says")

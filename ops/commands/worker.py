@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from ops.exits import exit_codes, fail
+from ops.exits import exit_codes
 
 
 @click.command()
@@ -23,8 +23,9 @@ def command(stages: tuple[str, ...]) -> None:
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder),
     MESSENGER_WEB_PORT (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no
-    login), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8). The archiver: MESSENGER_CLICKHOUSE too
-    (http://archiver:password@host:8123).
+    login), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8), MESSENGER_REPLICATION (3),
+    MESSENGER_FLUSH, MESSENGER_LOCAL=1 (one copy of each record is enough). The archiver:
+    MESSENGER_CLICKHOUSE too (http://archiver:password@host:8123).
 
     \b
     Example:
@@ -35,14 +36,11 @@ def command(stages: tuple[str, ...]) -> None:
     from agents.settings import WorkerSettings
     from agents.worker import BUILDERS, run
     from connectors.environment import SettingsError, load
-    from connectors.kafka.admin import TopicsWrong
     from connectors.kafka.ports import KafkaUnreachable
+    from connectors.kafka.start_checks import TopicsWrong
     from ops.logs import set_up_logging
 
     set_up_logging(logging.INFO)
-    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
+    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
         settings = load(WorkerSettings, os.environ)
-        try:
-            sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))
-        except TopicsWrong as error:
-            fail(f"the topics are not as schemas/topics says:\n{error}")
+        sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))

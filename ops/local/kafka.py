@@ -123,7 +123,11 @@ def archive_classes() -> None:
         with subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent) as kafka:
             try:
                 create = [sys.executable, "-m", "ops", "topics", "create", "--wait", "60"]
-                environment = {**os.environ, "MESSENGER_KAFKA": f"127.0.0.1:{port}"}
+                environment = {
+                    **os.environ,
+                    "MESSENGER_KAFKA": f"127.0.0.1:{port}",
+                    "MESSENGER_LOCAL": "1",
+                }
                 subprocess.run(create, check=True, env=environment, stdout=log, stderr=log)
                 kafka.terminate()
                 kafka.wait(_STOP_SECONDS)

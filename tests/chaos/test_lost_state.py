@@ -4,6 +4,7 @@ others run (R3, R8)."""
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,28 @@ def halts(worker: Worker, partition: int, reason: str) -> None:
 
 async def test_data_directory_deleted(worker: Worker, talk: Talk, judged: Judged) -> None:
     worker.forget_state()
+    await goes_on(worker, talk)
+    await judged()
+
+
+@pytest.mark.alone
+async def test_more_partitions_in_kafka_change_no_number_and_are_refused_as_a_setting(
+    worker: Worker, lab: Stack, talk: Talk, judged: Judged, tmp_path: Path
+) -> None:
+    """Fault 13: with MESSENGER_PARTITIONS=8 conversations that moved were numbered from 1 again;
+    with 4 nothing started any more."""
+    kafka.add_partitions(lab, 8)
+    more = {
+        **lab.environment(),
+        "MESSENGER_PARTITIONS": "8",
+        "MESSENGER_STATE_DIR": str(tmp_path),
+        "MESSENGER_TOKEN_SECRET": "s" * 32,
+    }
+    for command in (["worker", "sequencer"], ["gateway"], ["topics", "check"]):
+        ended = await asyncio.to_thread(lab.run, *command, environment=more)
+        assert ended.returncode == (1 if "check" in command else 2), ended.stderr
+        assert "the log was made for 4 partitions, and MESSENGER_PARTITIONS is 8" in ended.stderr
+    assert (await asyncio.to_thread(lab.run, "topics", "check")).returncode == 0
     await goes_on(worker, talk)
     await judged()
 

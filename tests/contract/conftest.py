@@ -14,6 +14,7 @@ from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.redis.client import RedisClient
 from ops.local.process import die_with_parent
 from tests.harness.clickhouse import ClickHouse
+from tests.harness.kafka_server import KafkaServer
 from tests.harness.ports import free_base_port
 
 
@@ -41,6 +42,14 @@ async def redis(redis_port: int) -> AsyncIterator[RedisClient]:
     await client.command("FLUSHALL")
     yield client
     await client.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """A Kafka with all topics."""
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

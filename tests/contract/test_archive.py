@@ -19,6 +19,7 @@ from connectors.clickhouse.client import (
 )
 from connectors.clickhouse.memory import MemoryArchive
 from schemas.archive import ERASURE, READ, CursorRow, Row, migrations
+from schemas.numbering import Numbering
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.ports import free_base_port
 
@@ -26,7 +27,8 @@ pytestmark = pytest.mark.real
 
 DAY = 24 * 3600 * 1000
 START = 1_790_000_000_000
-TABLES = ("messages", "user_conversations", "numbering", "dropped")
+TABLES = ("messages", "user_conversations", "numbering", "dropped", "made_for")
+ONE = Numbering("one", "log", 4, 1)
 _tokens = (f"token {number}" for number in itertools.count())
 
 
@@ -129,11 +131,18 @@ async def test_the_first_and_the_last_number(archive: Archive) -> None:
     )
 
 
-async def test_an_archive_holds_one_numbering(archive: Archive) -> None:
-    await archive.prepare("one")
-    await archive.prepare("one")
+async def test_an_archive_holds_one_numbering_of_one_number_of_partitions(
+    archive: Archive,
+) -> None:
+    await archive.prepare(ONE)
+    await archive.prepare(ONE)
     with pytest.raises(ArchiveMismatch, match="two"):
-        await archive.prepare("two")
+        await archive.prepare(ONE._replace(input_topic="two"))
+    with pytest.raises(ArchiveMismatch, match="was made for 4 partitions"):
+        await archive.prepare(ONE._replace(partitions=8))
+    # a log that was folded again from the same input, by newer code
+    await archive.prepare(ONE._replace(log_topic="another log", fold_version=2))
+    await archive.prepare(ONE)
 
 
 async def test_many_pages_at_once_each_gets_its_own(archive: Archive) -> None:
@@ -200,7 +209,7 @@ async def test_an_archive_away_is_said_so_soon() -> None:
         archive.insert([row(1)], "t"),
         archive.insert_cursors([CursorRow("a:b", "a", READ, 1, START)], "t"),
         archive.last_seq("a:b"),
-        archive.prepare("one"),
+        archive.prepare(ONE),
     ):
         began = time.monotonic()
         with pytest.raises(ArchiveUnavailable, match="ClickHouse at"):
@@ -318,7 +327,7 @@ def test_migrations_by_two_at_once_and_a_newer_archive(clickhouse: ClickHouse) -
         async def write() -> None:
             archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 5))
             with pytest.raises(ArchiveMismatch, match="newer code"):
-                await archive.prepare("one")
+                await archive.prepare(ONE)
             await archive.close()
 
         asyncio.run(write())
@@ -334,7 +343,7 @@ async def test_tables_that_were_never_made_say_what_to_run(clickhouse: ClickHous
     archive = ClickHouseArchive(ClickHouseClient(clickhouse.url("archiver"), 5))
     try:
         with pytest.raises(ArchiveRefused, match="messenger archive migrate"):
-            await archive.prepare("one")
+            await archive.prepare(ONE)
     finally:
         clickhouse.ask("admin", "RENAME DATABASE archive_restored TO archive")
         await archive.close()

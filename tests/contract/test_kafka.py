@@ -6,7 +6,7 @@ Each test takes partitions of its own, or reads from where they end.
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -61,13 +61,6 @@ class Rig:
             return found
 
         return await asyncio.to_thread(read)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
-    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["memory", "real"])
@@ -215,6 +208,23 @@ async def test_a_fetcher_reads_on_from_where_it_is_told(rig: Rig) -> None:
     assert time.monotonic() - began >= 0.29
     assert not fetcher.has([rig.partition])
     await fetcher.close()
+
+
+async def test_records_name_the_epoch_of_the_leader_that_took_them(rig: Rig) -> None:
+    await rig.write(LOG, b"one", b"two")
+    fetcher = rig.kafka.fetcher(LOG)
+    fetcher.read({rig.partition: 0})
+    fetched = list[Record]()
+    while len(fetched) < 2:
+        await fetcher.wait(SECONDS)
+        fetched += fetcher.take([rig.partition]).get(rig.partition, [])
+    await fetcher.close()
+    reader = rig.kafka.reader(SECONDS)
+    read = await asyncio.to_thread(lambda: list(reader.read(LOG, rig.partition, 0, 2)))
+    reader.close()
+    first, *others = [record.epoch for record in (*fetched, *read)]
+    assert first >= 0
+    assert others == [first] * 3
 
 
 async def test_a_fetcher_goes_to_the_first_offset_that_there_is(rig: Rig) -> None:

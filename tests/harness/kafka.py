@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewPartitions
 
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
+from connectors.kafka.wanted_topics import WantedTopics
+from schemas.topics import DELIVERIES, all_topics
 from tests.harness.stack import Stack
 
 
@@ -86,12 +88,23 @@ def recreate(stack: Stack, topic: str, partitions: int = 4) -> None:
     while topic in admin.list_topics(timeout=5).topics:
         assert time.monotonic() < until
         time.sleep(0.2)
-    TopicsAdmin(stack.kafka, partitions, 8).create(1)
+    TopicsAdmin(stack.kafka, WantedTopics(partitions, 8, 1)).create()
+
+
+def add_partitions(stack: Stack, partitions: int) -> None:
+    """As an operator may by mistake: Kafka can never take them back."""
+    admin = AdminClient({"bootstrap.servers": stack.kafka})
+    names = [name for name in all_topics() if name != DELIVERIES]
+    for done in admin.create_partitions(
+        [NewPartitions(name, partitions) for name in names]
+    ).values():
+        done.result()
 
 
 def expire(stack: Stack, topic: str, partition: int) -> None:
     """All records of a partition expire, as by retention."""
-    TopicsAdmin(stack.kafka, 4, 8).expire(topic, partition, watermarks(stack, topic, partition)[1])
+    admin = TopicsAdmin(stack.kafka, WantedTopics(4, 8))
+    admin.expire(topic, partition, watermarks(stack, topic, partition)[1])
 
 
 def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable
+from connectors.kafka.wanted_topics import WantedTopics
 from ops.local.kafka import format_data, kafka_properties, serve
 from ops.local.process import die_with_parent
 from tests.harness.ports import free_base_port
@@ -20,7 +21,7 @@ class KafkaServer:
     def __init__(self, folder: Path) -> None:
         port = free_base_port()
         self.servers = f"127.0.0.1:{port}"
-        self.admin = TopicsAdmin(self.servers, PARTITIONS, SLOTS)
+        self.admin = TopicsAdmin(self.servers, WantedTopics(PARTITIONS, SLOTS, 1))
         self._folder = folder
         properties = folder / "server.properties"
         properties.write_text(kafka_properties(port, port + 1, folder))
@@ -37,7 +38,7 @@ class KafkaServer:
         until = time.monotonic() + _START_SECONDS
         while True:
             try:
-                self.admin.create(1)
+                self.admin.create()
                 return
             except KafkaUnreachable:
                 if time.monotonic() > until:

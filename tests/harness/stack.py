@@ -73,8 +73,14 @@ class Stack:
 
     def environment(self) -> dict[str, str]:
         """What `messenger` needs to find this stack."""
-        ours = {"MESSENGER_HOME": str(self.home), "MESSENGER_BASE_PORT": str(self.base_port)}
-        return {**os.environ, **ours, "MESSENGER_KAFKA": self.kafka, "MESSENGER_REDIS": self.redis}
+        ours = {
+            "MESSENGER_HOME": str(self.home),
+            "MESSENGER_BASE_PORT": str(self.base_port),
+            "MESSENGER_KAFKA": self.kafka,
+            "MESSENGER_REDIS": self.redis,
+            "MESSENGER_LOCAL": "1",
+        }
+        return {**os.environ, **ours}
 
     def clickhouse(self, user: str) -> str:
         """ClickHouse's address for a user."""

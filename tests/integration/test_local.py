@@ -102,10 +102,14 @@ def test_topics_that_are_not_as_their_files_say_stop_every_process(stack: Stack)
         "MESSENGER_STATE_DIR": "/nonexistent",
     }
     wrong |= {"MESSENGER_TOKEN_SECRET": "s" * 32, "MESSENGER_HTTP_PORT": "1"}
-    for command in (["topics", "check"], ["worker", "sequencer"], ["gateway"]):
+    ended = stack.run("topics", "check", environment=wrong)
+    assert ended.returncode == 1, ended.stderr
+    assert "messages.submitted: 4 partitions, not 5" in ended.stderr
+    for command in (["worker", "sequencer"], ["worker", "archiver"], ["gateway"]):
         ended = stack.run(*command, environment=wrong)
-        assert ended.returncode == 1, ended.stderr
-        assert "messages.submitted: 4 partitions, not 5" in ended.stderr
+        assert ended.returncode == 2, ended.stderr
+        (line,) = ended.stderr.splitlines()
+        assert "cursors: 4 partitions, not 5; the number can never be changed" in line
 
 
 def test_a_missing_setting_is_named(stack: Stack) -> None:

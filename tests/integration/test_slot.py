@@ -7,6 +7,7 @@ import pytest
 from connectors.dependency import Dependency
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
+from connectors.kafka.wanted_topics import WantedTopics
 from connectors.redis.client import RedisClient
 from connectors.redis.routes import CLOCKS_MS, RedisRoutes, Route
 from gateway.owned_tasks import OwnedTasks
@@ -26,7 +27,7 @@ class Slot:
     """A slot and the routes of a node that renews its routes five times in a second."""
 
     def __init__(self, stack: Stack, routes: RedisRoutes) -> None:
-        kafka = KafkaCluster(stack.kafka, TopicsAdmin(stack.kafka, 4, 8))
+        kafka = KafkaCluster(stack.kafka, TopicsAdmin(stack.kafka, WantedTopics(4, 8)))
         self._producer = kafka.producer({})
         self.registry = ConnectionRegistry()
         self.writer = RouteWriter(

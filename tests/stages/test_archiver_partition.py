@@ -21,6 +21,7 @@ from schemas.archive import DELIVERED, READ, Row
 from schemas.codec import decode_log, encode_event
 from schemas.events import READ as READ_CURSOR
 from schemas.events import RECEIVED, SCHEMA_VERSION, CursorRecord, LogRecord, Taken
+from schemas.numbering import Numbering
 from streams.inputs import Inputs
 from streams.partition import Status
 from tests.harness.fake_gateway import eventually
@@ -194,11 +195,20 @@ async def test_what_expired_unarchived_is_an_alarm(lab: Lab) -> None:
 
 
 async def test_another_numbering_halts(lab: Lab) -> None:
-    await lab.archive.prepare("another")
+    await lab.archive.prepare(Numbering("another", "log", 1, 1))
     async with lab.worker() as run:
         await eventually(lambda: run.partition.status is Status.HALTED)
         assert "another" in run.partition.reason
         assert run.partition.next_offset is None
+
+
+async def test_an_archive_of_another_number_of_partitions_halts(lab: Lab) -> None:
+    async with lab.worker() as run:
+        await run.running()
+    lab.partitions = 2
+    async with lab.worker() as run:
+        await eventually(lambda: run.partition.status is Status.HALTED)
+        assert "the archive was made for 1 partitions" in run.partition.reason
 
 
 async def test_cursors_of_users_become_rows_and_those_of_devices_none(lab: Lab) -> None:

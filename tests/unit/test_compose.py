@@ -68,7 +68,7 @@ def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where
     kind, environment = SETTINGS[service["command"][0]], service["environment"]
     assert {variable.removeprefix(PREFIX).lower() for variable in environment} <= {
         *kind.__struct_fields__,
-        *("redis", "slots", "partitions"),  # every process of ours is told these
+        *("redis", "slots", "partitions", "local"),  # every process of ours is told these
     }
     settings = load(kind, environment)
     listens = None

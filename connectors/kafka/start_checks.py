@@ -1,0 +1,52 @@
+"""What every process looks at in Kafka before it starts."""
+
+import contextlib
+from collections.abc import Sequence
+
+from connectors.kafka.admin import Checked, TopicsAdmin
+from connectors.kafka.numbering import LogDiffers, require_partitions
+from connectors.kafka.reader import Reader
+from connectors.kafka.wanted_topics import WantedTopics
+
+_SECONDS = 5.0
+_SAID = 3
+"""Problems that one line names."""
+
+
+class TopicsWrong(Exception):
+    """The topics in Kafka are not as they must be; the text says in one line what differs."""
+
+
+def check_topics(servers: str, wanted: WantedTopics, timeout: float = 15.0) -> Checked:
+    """What is wrong with the topics, and with the number of partitions that the log was made for.
+    Raises KafkaUnreachable."""
+    checked = TopicsAdmin(servers, wanted, timeout).check()
+    if checked.problems:
+        return checked
+    with contextlib.closing(Reader(servers, _SECONDS)) as reader:
+        try:
+            certain = require_partitions(reader, wanted.partitions)
+        except LogDiffers as error:
+            return checked._replace(problems=[str(error)])
+    if certain:
+        return checked._replace(notes=[*checked.notes, *map(_harmless, checked.too_many)])
+    return checked._replace(problems=checked.too_many)
+
+
+def require_topics(servers: str, wanted: WantedTopics) -> Sequence[str]:
+    """What is otherwise than the files say, and stops nobody. Raises TopicsWrong if anything does,
+    KafkaUnreachable."""
+    checked = check_topics(servers, wanted)
+    if checked.problems:
+        said = "; ".join(checked.problems[:_SAID])
+        more = len(checked.problems) - _SAID
+        raise TopicsWrong(
+            f"the topics are not as they must be: {said}"
+            + (f"; and {more} more, which `messenger topics check` lists" if more > 0 else "")
+        )
+    return checked.notes
+
+
+def _harmless(too_many: str) -> str:
+    said, _, _ = too_many.partition(";")
+    return f"{said}; nobody uses the others"
