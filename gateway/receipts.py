@@ -17,7 +17,7 @@ from schemas.events import SCHEMA_VERSION, DeviceForgotten, Receipt, ReceiptReco
 from schemas.ids import partition_of
 from schemas.topics import RECEIPTS
 
-_COLLECT_SECONDS = 0.1
+COLLECT_SECONDS = 0.2
 """Receipts are most of a node's facts, and nobody is in a hurry for a mark. What is collected is
 one record a partition, all sent at once, and a device that reads along gives one receipt for all
 messages of that time."""
@@ -39,7 +39,7 @@ class Receipts:
         )
         """(user, device) → loop time of the last log-out."""
         self._publisher = CoalescingPublisher[_Fact](
-            producer, RECEIPTS, _encode, _higher, self._renew, _COLLECT_SECONDS
+            producer, RECEIPTS, _encode, _higher, self._renew, COLLECT_SECONDS
         )
 
     @property

@@ -17,7 +17,7 @@ from streams.steps import STUCK_SECONDS, Step, Steps
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 0.005
+PATIENCE_SECONDS = 0.02
 """Deliveries wait so long for those of other partitions; nobody is in a hurry for a mark."""
 _REST_SECONDS = 1.0
 """Between two times that devices are told to ask."""
@@ -94,9 +94,7 @@ class SlotNews:
 
     def _send(self, slot: int, events: Sequence[Delivered], step: Step) -> None:
         self._steps.sending(slot, step)
-        self._sender.send(
-            slot, events, lambda ok: self._reported(slot, step, ok), _PATIENCE_SECONDS
-        )
+        self._sender.send(slot, events, lambda ok: self._reported(slot, step, ok), PATIENCE_SECONDS)
 
     def _reported(self, slot: int, step: Step, ok: bool) -> None:
         if self._steps.reported(slot, step, ok):

@@ -27,6 +27,7 @@ from schemas.events import (
     PresenceState,
 )
 from schemas.topics import DELIVERIES, PRESENCE, PRESENCE_SUBMITTED
+from streams.slot_news import PATIENCE_SECONDS
 from streams.slot_sender import SlotSender
 from streams.stage import SESSION_SECONDS
 from streams.table_partition import TableIO
@@ -184,6 +185,7 @@ async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_foun
         kafka.broker.lose_leader(DELIVERIES, SLOT)
         looking = asyncio.create_task(look_until_dead(partition))
         await eventually(lambda: not online(partition))
+        await asyncio.sleep(PATIENCE_SECONDS * 1.5)  # until it is on its way
         looking.cancel()
         kafka.cut(hears=True)
     kafka.break_producers(Loses())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.rules.cursors import NONE, Cursor, CursorId, Outcome, fold_receipts
-from gateway.receipts import Receipts
+from gateway.receipts import COLLECT_SECONDS, Receipts
 from schemas.codec import decode_receipts
 from schemas.events import READ, RECEIVED, Receipt
 from tests.harness.slow_kafka import Sent, SlowKafka, fail
@@ -124,14 +124,14 @@ async def test_receipts_that_advance_the_same_cursor_are_one() -> None:
             receipts.submit(Receipt(A, "bob", device, seq, True))
             await asyncio.sleep(0.001)
     assert kafka.sent == [], "they wait for others"
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(COLLECT_SECONDS)
     assert sorted((item.seq, item.read, item.device) for item in _items(kafka) if item.read) == [
         (5, True, "phone"),
         (5, True, "tab"),
     ]
     receipts.submit(Receipt(A, "bob", "phone", 7, False))
     receipts.submit(Receipt(A, "bob", "tab", 6, False))
-    await asyncio.sleep(0.11)
+    await asyncio.sleep(COLLECT_SECONDS * 1.1)
     assert [(item.seq, item.read) for item in _items(kafka)] == [(7, False)]
 
 
