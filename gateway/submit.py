@@ -1,10 +1,16 @@
-"""Devices' sends go to `messages.submitted`: one record a partition and loop turn."""
+"""Devices' sends go to `messages.submitted`: one record a partition and departure.
+
+At light load a departure is the end of a loop turn. On a busy node departures keep a distance:
+what is sent together stays together at every hop to its recipients, so a message costs the less,
+the more others go with it.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
 
 from connectors.kafka.ports import Producer, QueueFull
+from connectors.kafka.traffic import Traffic
 from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, pack
 from schemas.codes import Code
 from schemas.events import SCHEMA_VERSION, SubmittedItem, SubmittedRecord
@@ -20,9 +26,10 @@ keep the order."""
 MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
 """The bytes of these records. librdkafka counts them: it reports only errors to us."""
 
-_MANY, _COLLECT_SECONDS = 8, 0.001
-"""If the last record's turn had so many items, the next ones are collected for a moment: fewer and
-larger records are less work for Kafka, the workers and the gateways."""
+BUSY = 500
+"""Items a second from which on departures keep a distance."""
+DISTANCE_SECONDS = 0.003
+"""Of a busy node's departures. A message waits half of it, and leaves with those of a departure."""
 
 Failed = Callable[[Code], None]
 """Called once if an item could not be handed to Kafka."""
@@ -36,19 +43,23 @@ PRODUCER = {
 
 
 class Submitter:
-    """Collects the items of a loop turn, and sends them at its end."""
+    """Collects items, and sends them at the next departure. Use it inside a running loop."""
 
     def __init__(self, producer: Producer, partitions: int) -> None:
         self._producer = producer
         self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
         self._partition_of: dict[str, int] = {}
+        self._loop = asyncio.get_running_loop()
         self._scheduled = False
-        self._last = 0
+        self._departed = 0.0
+        """Loop time of the last departure."""
+        self._traffic = Traffic()
         self.submitted = 0
         self.turned_away = 0
 
     def submit(self, item: SubmittedItem, failed: Failed) -> None:
-        """Queue an item; it leaves at the end of this loop turn."""
+        """Queue an item; it leaves at the end of this loop turn, or DISTANCE_SECONDS later at
+        most."""
         partition = self._partition_of.get(item.conversation)
         if partition is None:
             if len(self._partition_of) >= 100_000:
@@ -59,15 +70,16 @@ class Submitter:
         self._pending[partition].append((item, failed))
         if not self._scheduled:
             self._scheduled = True
-            loop = asyncio.get_running_loop()
-            if self._last < _MANY:
-                loop.call_soon(self._flush)
+            now, next_ = self._loop.time(), self._departed + DISTANCE_SECONDS
+            if now >= next_ or self._traffic.per_second(now) < BUSY:
+                self._loop.call_soon(self._flush)
             else:
-                loop.call_later(_COLLECT_SECONDS, self._flush)
+                self._loop.call_at(next_, self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
-        self._last = sum(map(len, self._pending))
+        self._departed = self._loop.time()
+        self._traffic.passed(sum(map(len, self._pending)), self._departed)
         for partition, pending in enumerate(self._pending):
             if pending:
                 self._pending[partition] = []

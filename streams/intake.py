@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from connectors.kafka.ports import Fetcher
 from connectors.kafka.record import Record
+from connectors.kafka.traffic import Traffic
 from streams.positions import PartitionPositions
 
 log = logging.getLogger(__name__)
@@ -20,9 +21,14 @@ POLL_SECONDS = 1.0
 """The longest that one wait for records takes."""
 PAUSE_SECONDS = 0.02
 """How soon it is seen that a partition with records that wait may be read again."""
-_MANY, _COLLECT_SECONDS = 8, 0.002
+_MANY, _MANY_SECONDS = 8, 0.002
 """After a fetch of many records the next one is waited for a moment: under load fewer, larger
 events cost half and come no later; at light load nothing waits."""
+BUSY = 200
+"""Records a second from which on those of several partitions are waited for."""
+GATHER_SECONDS = 0.001
+"""A gateway sends the records of all partitions together, and Kafka answers after the first. So on
+a busy worker the first one waits so long for the others: they share lookups and deliveries."""
 
 
 def coalesce(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
@@ -50,6 +56,7 @@ class Intake:
         self._positions = positions
         self._assigned: Collection[int] = ()
         self._fetched_many = False
+        self._traffic = Traffic()
         self._closing: set[asyncio.Task[None]] = set()
 
     def assign(self, partitions: Collection[int]) -> None:
@@ -75,14 +82,19 @@ class Intake:
     async def next(self, active: Collection[int], seconds: float) -> dict[int, list[Record]]:
         """partition → what has come, of those of the `active` partitions that may be read. It waits
         up to `seconds`, and returns nothing if nothing comes."""
+        loop = asyncio.get_running_loop()
         if self._fetched_many:
-            await asyncio.sleep(_COLLECT_SECONDS)
+            await asyncio.sleep(_MANY_SECONDS)
         if not self._fetcher.has(self._reading(active)):
             held = self._fetcher.has(self._assigned)
             await self._fetcher.wait(min(seconds, PAUSE_SECONDS) if held else seconds)
+            if len(active) > 1 and self._traffic.per_second(loop.time()) >= BUSY:
+                await asyncio.sleep(GATHER_SECONDS)
         # A partition may have been paused meanwhile.
         records = self._fetcher.take(self._reading(active))
-        self._fetched_many = sum(map(len, records.values())) >= _MANY
+        count = sum(map(len, records.values()))
+        self._traffic.passed(count, loop.time())
+        self._fetched_many = count >= _MANY
         return records
 
     def _reading(self, active: Collection[int]) -> list[int]:

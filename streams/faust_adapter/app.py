@@ -153,6 +153,7 @@ def _app(
     )
     async def agent(stream: Any) -> None:
         async for event in stream.events():
-            stage.feed(event.message.partition, event.value)
+            for records in event.value:
+                stage.feed(records[0].partition, records)
 
     return app

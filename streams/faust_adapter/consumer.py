@@ -1,5 +1,5 @@
-"""Faust made to read in batches: all records fetched for a partition become one event, and the
-stage keeps the positions.
+"""Faust made to read in batches: all records that were fetched become one event, and the stage
+keeps the positions.
 
 A Faust event costs 0.13-0.7 ms whatever it carries, so one event per message would cap a core near
 1,500 messages/s. Everything here that touches what is private in Faust 0.15.3 is covered by
@@ -18,7 +18,14 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from connectors.kafka.record import Record
-from streams.intake import PAUSE_SECONDS, POLL_SECONDS, Intake, coalesce
+from streams.intake import (
+    MAX_BYTES,
+    MAX_RECORDS,
+    PAUSE_SECONDS,
+    POLL_SECONDS,
+    Intake,
+    coalesce,
+)
 from streams.stage import Stage
 
 SCHEME = "messenger-stages"
@@ -27,8 +34,8 @@ _FETCHER_SECONDS = 60.0
 
 
 class Event:
-    """Consecutive records of one partition, posing as one aiokafka record at the offset of the
-    last."""
+    """Consecutive records of each of some partitions, posing as one aiokafka record: the last one
+    of the first partition."""
 
     __slots__ = ("offset", "partition", "timestamp", "topic", "value")
     timestamp_type = 1
@@ -38,20 +45,32 @@ class Event:
     serialized_key_size = 0
     serialized_value_size = 0
 
-    def __init__(self, topic: str, records: Sequence[Record]) -> None:
-        last = records[-1]
+    def __init__(self, topic: str, parts: Sequence[Sequence[Record]]) -> None:
+        last = parts[0][-1]
         self.topic = topic
         self.partition = last.partition
         self.offset = last.offset
         self.timestamp = last.timestamp
-        self.value = records
+        self.value = parts
 
 
 def in_turns(topic: str, records: Mapping[int, Sequence[Record]]) -> Iterator[Event]:
-    """What was fetched of each partition as events, the partitions in turns."""
-    events = ([Event(topic, some) for some in coalesce(found)] for found in records.values())
-    for turn in itertools.zip_longest(*events):
-        yield from (event for event in turn if event is not None)
+    """What was fetched as events within the bounds of streams/intake.py, the partitions in
+    turns."""
+    parts: list[Sequence[Record]] = []
+    full = 0.0
+    for turn in itertools.zip_longest(*(coalesce(found) for found in records.values())):
+        for part in turn:
+            if part is None:
+                continue
+            size = max(len(part) / MAX_RECORDS, sum(len(r.value) for r in part) / MAX_BYTES)
+            if parts and full + size > 1:
+                yield Event(topic, parts)
+                parts, full = [], 0.0
+            parts.append(part)
+            full += size
+    if parts:
+        yield Event(topic, parts)
 
 
 class PassSchema(faust.Schema):
@@ -141,9 +160,11 @@ class StageConsumer(driver.Consumer):
                 # a rebalance has begun while records, or the agent, were waited for
                 await self.perform_seek()
                 return
-            tp = TP(event.topic, event.partition)
-            self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-            await self.callback(self._to_message(tp, event))
+            for part in event.value:
+                tp = TP(event.topic, part[-1].partition)
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                self.app.monitor.tp_read_offsets[tp] = part[-1].offset
+            await self.callback(self._to_message(TP(event.topic, event.partition), event))
 
     async def perform_seek(self) -> None:
         """Go to the positions of the stage."""

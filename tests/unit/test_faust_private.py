@@ -127,9 +127,24 @@ def never(number: int, runtime: PartitionRuntime) -> Any:
     raise AssertionError
 
 
-def test_partitions_take_turns() -> None:
-    records = {
-        0: [record(n) for n in range(MAX_RECORDS * 2)],
-        1: [record(0, partition=1)],
-    }
-    assert [event.partition for event in in_turns("t", records)] == [0, 1, 0]
+def test_what_was_fetched_of_several_partitions_is_one_event_within_its_bounds() -> None:
+    def events(*fetched: list[Record]) -> list[list[tuple[int, int]]]:
+        """(partition, records) of the parts of each event."""
+        records = {some[0].partition: some for some in fetched}
+        made = list(in_turns("t", records))
+        assert all(
+            (e.partition, e.offset) == (e.value[0][-1].partition, e.value[0][-1].offset)
+            for e in made
+        )
+        return [[(part[0].partition, len(part)) for part in event.value] for event in made]
+
+    def some(partition: int, count: int, size: int = 10) -> list[Record]:
+        return [record(n, size, partition) for n in range(count)]
+
+    assert events(some(0, 3), some(2, 1), some(1, 2)) == [[(0, 3), (2, 1), (1, 2)]]
+    assert events(some(0, 600), some(1, 600), some(2, 300)) == [[(0, 600)], [(1, 600), (2, 300)]]
+    assert events(some(0, 2, MAX_BYTES // 4), some(1, 3, MAX_BYTES // 4)) == [[(0, 2)], [(1, 3)]]
+    assert events(some(0, 1, MAX_BYTES * 2), some(1, 1)) == [[(0, 1)], [(1, 1)]]
+    turns = events(some(0, MAX_RECORDS * 2), some(1, 1))
+    assert turns == [[(0, MAX_RECORDS)], [(1, 1)], [(0, MAX_RECORDS)]], "they take turns"
+    assert not list(in_turns("t", {}))

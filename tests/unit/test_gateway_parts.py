@@ -1,16 +1,24 @@
 """Registry, submitter and drain."""
 
 import asyncio
+from itertools import pairwise
 
 from connectors.kafka.recovering_producer import RecoveringProducer
 from gateway.edge.drain import drain
 from gateway.registry import MAX_REMEMBERED, ConnectionRegistry
-from gateway.submit import MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, PRODUCER, Submitter
+from gateway.submit import (
+    BUSY,
+    DISTANCE_SECONDS,
+    MAX_UNACKNOWLEDGED,
+    MAX_UNACKNOWLEDGED_BYTES,
+    PRODUCER,
+    Submitter,
+)
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
 from schemas.codes import Close, Code
 from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted, SessionReplaced
 from schemas.ids import partition_of
-from tests.harness.slow_kafka import SlowKafka, fail
+from tests.harness.slow_kafka import Sent, SlowKafka, fail
 from tests.harness.virtual import run
 
 
@@ -145,6 +153,42 @@ async def test_a_loop_turn_is_one_record_a_partition() -> None:
         partition_of("alice:bob", 4),
         partition_of("alice:dave", 4),
     }
+
+
+def test_on_a_busy_node_records_leave_at_a_distance_and_nobody_waits_longer() -> None:
+    async def scenario() -> None:
+        loop, left = asyncio.get_running_loop(), list[tuple[float, list[int]]]()
+
+        def leaves(sent: Sent) -> None:
+            items = decode_submitted(sent.value)
+            ordinals = [one.ordinal for one in items if isinstance(one, MessageSubmitted)]
+            left.append((loop.time(), ordinals))
+
+        submitter = Submitter(SlowKafka(leaves), 1)
+        came: dict[int, float] = {}
+
+        async def submit(ordinals: range, every: float) -> None:
+            left.clear()
+            for ordinal in ordinals:
+                came[ordinal] = loop.time()
+                submitter.submit(item(ordinal), lambda code: None)
+                await asyncio.sleep(every)
+            await asyncio.sleep(DISTANCE_SECONDS)
+            assert [n for _, some in left for n in some] == list(ordinals), "in order, each once"
+
+        await submit(range(1, 100), 2 / BUSY)
+        assert [at for at, _ in left] == [came[n] for n in range(1, 100)], "at once"
+        await submit(range(100, 500), DISTANCE_SECONDS / 6)
+        busy = left[-40:]
+        assert all(b - a > DISTANCE_SECONDS * 0.99 for (a, _), (b, _) in pairwise(busy))
+        assert min(len(some) for _, some in busy[:-1]) >= 5
+        waits = [at - came[n] for at, some in left for n in some]
+        assert max(waits) < DISTANCE_SECONDS * 1.01
+        await asyncio.sleep(1.0)
+        await submit(range(500, 600), 0.02)
+        assert [at for at, _ in left] == [came[n] for n in range(500, 600)], "at once again"
+
+    run(scenario())
 
 
 async def test_records_stay_below_their_bound_and_in_order() -> None:
