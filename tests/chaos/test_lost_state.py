@@ -169,3 +169,27 @@ async def test_input_recreated_under_a_running_worker_halts(
     )
     assert "the input was re-created" in worker.partitions()[place(talk)]["reason"]
     lost.cancel()
+
+
+@pytest.mark.alone
+@pytest.mark.soak
+async def test_a_leader_without_acknowledged_inputs_halts_the_partition_that_has_folded_them(
+    workers: list[Worker], lab: Stack, talk: Talk
+) -> None:
+    """Fault 1: what Kafka does with one in-sync replica. Others have the offsets by then."""
+    worker = workers[0]
+    worker.start()
+    worker.wait_healthy()
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    for number in range(5):
+        await talk.say(alice, "bob", [f"before {number}"])
+    await talk.settle()
+    lab.kill("kafka", signal.SIGKILL)
+    kafka.cut_tail(lab, SUBMITTED, place(talk), batches=2)
+    await asyncio.to_thread(kafka.produce, lab, SUBMITTED, place(talk), *[b"other"] * 4)
+    worker.wait_for(
+        lambda: worker.partitions().get(place(talk), {}).get("status") == "halted", timeout=60
+    )
+    reason = worker.partitions()[place(talk)]["reason"]
+    assert "is not the one that was folded" in reason or "its tail was lost" in reason
+    print(reason)

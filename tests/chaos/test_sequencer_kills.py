@@ -111,5 +111,6 @@ async def test_broker_killed_and_started_again(
         await asyncio.sleep(0.5)
         print(f"dark for {await load.dark():.1f} s")
         await asyncio.to_thread(lab.wait_healthy)
+    assert "the input has another leader" in workers[0].log.read_text()  # R3.5
     await load.stop()
     await judged()
