@@ -1,15 +1,21 @@
 """What a process demands of the topics in Kafka, and what it only reports."""
 
+import re
+from pathlib import Path
+
 import pytest
+from click.testing import CliRunner
 from msgspec.structs import replace
 
 from connectors.environment import SettingsError, load
 from connectors.kafka import topic_rules
 from connectors.kafka.topic_rules import FoundTopic
 from connectors.kafka.wanted_topics import WantedTopics, one_copy, wanted_topics
+from ops.cli import main
 from ops.commands.topics import TopicsSettings
 from schemas.topics import CURSORS, DELIVERIES, LOG, RECEIPTS, SUBMITTED, Topic, all_topics
 
+ROOT = Path(__file__).parents[2]
 THREE = WantedTopics(4, 8)
 TOPICS = list(all_topics().values())
 FOR_EVER = str(2**63 - 1)
@@ -156,3 +162,13 @@ def test_a_missing_topic_and_another_number_of_partitions_stop_a_process() -> No
         topic_rules.too_many(topic, THREE._replace(slots=7), found(topic)) or ""
     )
     assert topic_rules.too_many(topic, THREE, found(topic)) is None
+
+
+def test_the_number_of_partitions_cannot_be_changed_and_the_command_says_why() -> None:
+    asked = CliRunner().invoke(main, ["topics", "reshape", "--partitions", "8"])
+    assert asked.exit_code == 2
+    (line,) = asked.output.splitlines()
+    assert "cannot be changed to 8" in line
+    assert "numbered from 1 again" in line
+    for document in re.findall(r"docs/[\w/.-]+\.md", line):
+        assert (ROOT / document).exists()
