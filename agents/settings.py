@@ -8,6 +8,7 @@ from connectors.kafka.wanted_topics import Flush, Replication
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class WorkerSettings(Struct, frozen=True):
@@ -15,7 +16,8 @@ class WorkerSettings(Struct, frozen=True):
     folder, MESSENGER_WEB_PORT and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its monitor,
     MESSENGER_WEB_HOST the name by which gateways reach it, MESSENGER_PARTITIONS of conversation
     topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
-    http://user:password@host:port, and what connectors/kafka/wanted_topics.py asks."""
+    http://user:password@host:port, MESSENGER_START_SECONDS how long it waits at its start for Kafka
+    and its topics, and what connectors/kafka/wanted_topics.py asks."""
 
     kafka: str
     redis: str
@@ -29,6 +31,7 @@ class WorkerSettings(Struct, frozen=True):
     replication: Replication | None = None
     flush: Flush = "later"
     local: bool = False
+    start_seconds: Seconds = 0.0
 
     @property
     def web_address(self) -> str:

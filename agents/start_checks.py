@@ -1,5 +1,7 @@
 """What a worker looks at before it starts, so that it can say in one line what is wrong."""
 
+import re
+import secrets
 import socket
 from pathlib import Path
 
@@ -32,3 +34,19 @@ def require_port(settings: WorkerSettings) -> None:
                 f"MESSENGER_WEB_PORT: cannot listen on {settings.web_bind}:{settings.web_port}:"
                 f" {error.strerror}"
             ) from None
+
+
+def group_member(settings: WorkerSettings) -> str:
+    """The worker's name in Kafka's groups, the same after each start. By it a group gives a worker
+    that was killed its partitions back at once, and not when its old session is over (decision 39).
+
+    It is kept in the state directory. A copy of that has another name on another machine, and
+    beside the first worker, which has the port.
+    """
+    file = Path(settings.state_dir) / "member"
+    if not file.exists():
+        new = file.with_suffix(".new")
+        new.write_text(secrets.token_hex(8))
+        new.replace(file)
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100]  # what Kafka takes
+    return f"{host}-{settings.web_port}-{file.read_text()}"

@@ -26,7 +26,7 @@ from agents.sequencer.io import SequencerIO
 from agents.sequencer.stage import GROUP as SEQUENCER
 from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
-from agents.start_checks import require_folder, require_port
+from agents.start_checks import group_member, require_folder, require_port
 from connectors.clickhouse.archive import Archive, ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies, Dependency
@@ -183,7 +183,7 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     gc.set_threshold(100_000, 50, 100)
     # also for the loop of Faust's consumer thread
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    for note in require_topics(settings.kafka, wanted):
+    for note in require_topics(settings.kafka, wanted, settings.start_seconds):
         log.warning("%s", note)
     if loud := one_copy(wanted):
         log.warning("%s", loud)
@@ -240,7 +240,9 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     specs = [spec for build in builders for spec in build(ports)]
     worker = Worker(specs, ports.shared, ending.failed)
     folder = Path(settings.state_dir) / "faust"
-    web = MountSettings(settings.kafka, folder, settings.web_bind, settings.web_port)
+    web = MountSettings(
+        settings.kafka, folder, settings.web_bind, settings.web_port, group_member(settings)
+    )
     apps = mount(worker, kafka, web, ending.failed)
     worker.start()
     tasks = [
@@ -299,8 +301,7 @@ def _archive(settings: WorkerSettings, dependency: Dependency) -> ClickHouseArch
 
 
 async def _start(apps: Sequence[StageApp]) -> None:
-    for app in apps:
-        await app.start()
+    await asyncio.gather(*(app.start() for app in apps))  # each waits for its group
 
 
 async def _stop(

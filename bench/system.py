@@ -98,7 +98,7 @@ class System(NamedTuple):
 
     def broker_pauses(self, since: float) -> list[tuple[float, float, str]]:
         """When the JVM stood still (time.monotonic), for how many seconds, and why."""
-        began = _began(self.pids["kafka"])
+        began = began_at(self.pids["kafka"])
         return [
             (began + float(ended) - int(ns) / 1e9, int(ns) / 1e9, why)
             for ended, why, ns in _PAUSE.findall((self.home / _PAUSES).read_text())
@@ -124,7 +124,7 @@ def _require_flush(stack: System, partitions: int) -> None:
         raise NotInCheckout("it has no MESSENGER_FLUSH")
 
 
-def _began(pid: int) -> float:
+def began_at(pid: int) -> float:
     """When a process began (time.monotonic), to a hundredth of a second."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -56,7 +56,7 @@ def run(settings: GatewaySettings) -> int:
     # thousands of new connections it would take 15 ms.
     gc.set_threshold(5_000, 1, 25_000)
     wanted = wanted_topics(settings)
-    for note in require_topics(settings.kafka, wanted):
+    for note in require_topics(settings.kafka, wanted, settings.start_seconds):
         log.warning("%s", note)
     if loud := one_copy(wanted):
         log.warning("%s", loud)

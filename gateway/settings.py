@@ -40,3 +40,5 @@ class GatewaySettings(Struct, frozen=True):
     """Brokers that keep each record (connectors/kafka/wanted_topics.py)."""
     flush: Flush = "later"
     """always: a record is on a broker's disk before it is acknowledged."""
+    start_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    """How long it waits at its start for Kafka and its topics."""

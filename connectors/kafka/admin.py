@@ -54,6 +54,7 @@ class TopicsAdmin:
             {
                 "bootstrap.servers": self._servers,
                 "socket.connection.setup.timeout.ms": 2000,
+                "reconnect.backoff.max.ms": 200,  # somebody waits for each question
                 "log_level": 2,  # it would log 20 lines a second of what it raises as well
             }
         )

@@ -1,14 +1,17 @@
 """What every process looks at in Kafka before it starts."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 
 from connectors.kafka.admin import Checked, TopicsAdmin
 from connectors.kafka.numbering import LogDiffers, require_partitions
+from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.reader import Reader
 from connectors.kafka.wanted_topics import WantedTopics
 
 _SECONDS = 5.0
+_AGAIN_SECONDS = 0.05
 _SAID = 3
 """Problems that one line names."""
 
@@ -33,10 +36,11 @@ def check_topics(servers: str, wanted: WantedTopics, timeout: float = 15.0) -> C
     return checked._replace(problems=checked.too_many)
 
 
-def require_topics(servers: str, wanted: WantedTopics) -> Sequence[str]:
+def require_topics(servers: str, wanted: WantedTopics, wait: float = 0.0) -> Sequence[str]:
     """What is otherwise than the files say, and stops nobody. Raises TopicsWrong if anything does,
-    KafkaUnreachable."""
-    checked = check_topics(servers, wanted)
+    KafkaUnreachable. Up to `wait` seconds it waits until neither is so: who starts together with
+    Kafka is early."""
+    checked = _patiently(servers, wanted, time.monotonic() + wait)
     if checked.problems:
         said = "; ".join(checked.problems[:_SAID])
         more = len(checked.problems) - _SAID
@@ -45,6 +49,18 @@ def require_topics(servers: str, wanted: WantedTopics) -> Sequence[str]:
             + (f"; and {more} more, which `messenger topics check` lists" if more > 0 else "")
         )
     return checked.notes
+
+
+def _patiently(servers: str, wanted: WantedTopics, until: float) -> Checked:
+    while True:
+        try:
+            checked = check_topics(servers, wanted)
+            if not checked.problems or time.monotonic() >= until:
+                return checked
+        except KafkaUnreachable:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_AGAIN_SECONDS)
 
 
 def _harmless(too_many: str) -> str:

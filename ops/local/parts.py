@@ -33,7 +33,8 @@ class Kind(Enum):
 class Part(NamedTuple):
     """`check` says how health is asked: ("kafka" | "redis" | "http", port, path). `before` are
     commands run before it starts, `after` when it has become healthy for the first time. What does
-    not answer for `hung` seconds is killed and started again."""
+    not answer for `hung` seconds is killed and started again. `follows` names the parts that
+    must be healthy before it begins."""
 
     kind: Kind
     name: str
@@ -46,6 +47,7 @@ class Part(NamedTuple):
     after: list[list[str]]
     address: str
     hung: float | None = None
+    follows: Sequence[str] = ()
 
 
 class Layout(NamedTuple):
@@ -83,6 +85,7 @@ class Layout(NamedTuple):
             "MESSENGER_PARTITIONS": str(self.partitions),
             "MESSENGER_LOCAL": "1",
             "MESSENGER_TOKEN_SECRET": self.home.token_secret(),
+            "MESSENGER_START_SECONDS": "60",
         }
 
     def parts(self) -> list[Part]:
@@ -93,8 +96,6 @@ class Layout(NamedTuple):
             {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
         )
         parts = [self._kafka([[*messenger, "topics", "create", "--wait", "60"]]), self._redis()]
-        if self.archivers is not None:
-            parts.append(self._clickhouse([[*messenger, "archive", "migrate"]]))
         together = ["sequencer"]
         together += ["cursors"] if self.cursors is None else []
         together += ["presence"] if self.presence is None else []
@@ -102,9 +103,15 @@ class Layout(NamedTuple):
         parts += self._workers("worker", together, self.workers, _WORKERS)
         parts += self._workers("cursors", ["cursors"], self.cursors or 0, _CURSORS)
         parts += self._workers("presence", ["presence"], self.presence or 0, _PRESENCE)
+        if self.archivers is not None:
+            # on a small machine it would keep the others from being there sooner
+            talking = [part.name for part in parts]
+            parts.append(self._clickhouse([[*messenger, "archive", "migrate"]], talking))
         archiving = {"MESSENGER_CLICKHOUSE": self.clickhouse("archiver")}
         archivers = self.archivers or 0
-        parts += self._workers("archiver", ["archiver"], archivers, _ARCHIVERS, archiving)
+        parts += self._workers(
+            "archiver", ["archiver"], archivers, _ARCHIVERS, archiving, ["clickhouse"]
+        )
         for number in range(1, self.gateways + 1):
             port = self.base_port + number - 1
             parts.append(
@@ -135,6 +142,7 @@ class Layout(NamedTuple):
         count: int,
         first_port: int,
         more: Mapping[str, str] = MappingProxyType({}),
+        follows: Sequence[str] = (),
     ) -> list[Part]:
         """`count` workers, each with all of these stages."""
         endpoints = ", ".join(f"/{stage}/" for stage in stages)
@@ -159,6 +167,7 @@ class Layout(NamedTuple):
                     [],
                     [],
                     f"http://127.0.0.1:{port}/ (Faust monitor; {endpoints})",
+                    follows=follows,
                 )
             )
         return parts
@@ -214,7 +223,7 @@ class Layout(NamedTuple):
             self.redis,
         )
 
-    def _clickhouse(self, after: list[list[str]]) -> Part:
+    def _clickhouse(self, after: list[list[str]], follows: Sequence[str]) -> Part:
         if importlib.util.find_spec("chdb") is None:
             raise MissingTool(
                 'chdb-core is not installed: pip install -e ".[local]" -c constraints.txt, '
@@ -238,6 +247,7 @@ class Layout(NamedTuple):
             f"http://127.0.0.1:{port}/ (users and passwords: {self.home.folder}/clickhouse-*; "
             "docs/ARCHIVE.md)",
             hung=_HUNG_SECONDS,
+            follows=follows,
         )
 
 

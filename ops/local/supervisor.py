@@ -1,5 +1,5 @@
-"""Starts the parts of a local stack, services first; restarts parts that end; stops all in reverse
-order."""
+"""Starts the parts of a local stack; restarts parts that end; stops gateways, then workers, then
+services."""
 
 import asyncio
 import contextlib
@@ -67,17 +67,16 @@ class Supervisor:
             _check_port(running.part)
         self._write_state()
         try:
-            if await self._start_all(Kind.SERVICE) and await self._start_all(
-                Kind.STAGE, Kind.GATEWAY
-            ):
+            if await self._start_all():
                 on_ready()
                 await self._stop.wait()
         finally:
             await self._stop_all()
 
-    async def _start_all(self, *kinds: Kind) -> bool:
-        """Start parts at once and wait until they are healthy; False if asked to stop meanwhile."""
-        starting = [asyncio.create_task(self._start(running)) for running in self._of(*kinds)]
+    async def _start_all(self) -> bool:
+        """Start all parts and wait until they are healthy; False if asked to stop meanwhile. Ours
+        begin together with the services, and wait for Kafka themselves."""
+        starting = [asyncio.create_task(self._start(running)) for running in self._parts]
         try:
             return all(await asyncio.gather(*starting))
         finally:  # the others do not go on when one cannot start
@@ -85,12 +84,19 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*starting, return_exceptions=True)
 
-    def _of(self, *kinds: Kind) -> list[_Running]:
-        return [running for running in self._parts if running.part.kind in kinds]
+    def _of(self, kind: Kind) -> list[_Running]:
+        return [running for running in self._parts if running.part.kind is kind]
+
+    def _state(self, name: str) -> str:
+        return next(running.state for running in self._parts if running.part.name == name)
 
     async def _start(self, running: _Running) -> bool:
         """Start a part and wait until it is healthy; False if asked to stop meanwhile."""
         part = running.part
+        while any(self._state(name) == "starting" for name in part.follows):
+            if self._stop.is_set():
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
         for command in part.before:
             await self._run_once(part, command)
         await self._spawn(running)

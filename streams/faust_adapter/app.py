@@ -33,12 +33,13 @@ Ended = Callable[[str], None]
 
 class MountSettings(NamedTuple):
     """`servers` of Kafka, host:port[,…]; `folder` for what Faust keeps; where the web server
-    listens."""
+    listens; `member`, this process's name in its groups, which no other living one has."""
 
     servers: str
     folder: Path
     web_bind: str
     web_port: int
+    member: str
 
 
 class StageApp(faust.App):
@@ -84,6 +85,11 @@ class NoTables(TableManager):
             )
         return recovery
 
+    async def on_start(self) -> None:
+        """Without the second in which Faust waits for tables to be made: there are none."""
+        await self._update_channels()
+        await self.recovery.start()
+
 
 def mount(worker: Worker, kafka: Kafka, settings: MountSettings, ended: Ended) -> list[StageApp]:
     """An app for each stage of the worker. Call it inside the loop they will run in; stop them in
@@ -123,6 +129,7 @@ def _app(
         broker_commit_interval=1.0,
         broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; see streams/watchdog.py
         consumer_metadata_max_age_ms=10_000,
+        consumer_group_instance_id=settings.member,
         web_enabled=has_web,
         web_bind=settings.web_bind,
         web_host="127.0.0.1",

@@ -100,14 +100,33 @@ def note_heartbeats(coordinator: Any, app: Any) -> None:
     coordinator._do_heartbeat = noted
 
 
+def leave_when_stopped(coordinator: Any) -> None:
+    """A process that stops gives its partitions away at once. aiokafka would let a member with a
+    name of its own keep them for a session: it may come back."""
+    if "_maybe_leave_group" in vars(coordinator):
+        return
+    leave = coordinator._maybe_leave_group
+
+    async def leave_by_id() -> None:
+        name, coordinator._group_instance_id = coordinator._group_instance_id, None
+        try:
+            await leave()
+        finally:
+            coordinator._group_instance_id = name
+
+    coordinator._maybe_leave_group = leave_by_id
+
+
 class _Listener(driver.ConsumerRebalanceListener):
-    """Keeps aiokafka from fetching: the records come from elsewhere. Notes its heartbeats."""
+    """Keeps aiokafka from fetching: the records come from elsewhere. Notes its heartbeats, and
+    sees to it that it leaves its group."""
 
     async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         consumer = self._thread._ensure_consumer()
         consumer.pause(*assigned)
         consumer._fetcher._fetcher_timeout = _FETCHER_SECONDS
         note_heartbeats(consumer._coordinator, self._thread.app)
+        leave_when_stopped(consumer._coordinator)
         await super().on_partitions_assigned(assigned)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.sensors import Monitor
 from faust.streams import Stream
 from faust.tables.manager import TableManager
@@ -20,7 +21,7 @@ from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.record import Record
 from streams.faust_adapter.app import MountSettings, NoTables, mount
-from streams.faust_adapter.consumer import StageConsumer, in_turns
+from streams.faust_adapter.consumer import StageConsumer, in_turns, leave_when_stopped
 from streams.faust_adapter.monitor import LightMonitor
 from streams.intake import MAX_BYTES, MAX_RECORDS, coalesce
 from streams.partition import PartitionRuntime
@@ -79,12 +80,39 @@ def test_aiokafka_keeps_the_group_and_fetches_nothing() -> None:
     assert "backoff = self._fetcher_timeout" in inspect.getsource(Fetcher._get_actions_per_node)
 
 
+async def test_a_member_with_a_name_leaves_its_group_when_it_stops() -> None:
+    """aiokafka leaves the group only without a name."""
+    assert "self._group_instance_id is None" in inspect.getsource(
+        GroupCoordinator._maybe_leave_group
+    )
+    assert "self._maybe_leave_group()" in inspect.getsource(GroupCoordinator.close)
+    names: list[str | None] = []
+
+    class Coordinator:
+        _group_instance_id: str | None = "worker-1"
+
+        async def _maybe_leave_group(self) -> None:
+            names.append(self._group_instance_id)
+
+    coordinator = Coordinator()
+    for _ in range(2):
+        leave_when_stopped(coordinator)
+    await coordinator._maybe_leave_group()
+    assert names == [None]
+    assert coordinator._group_instance_id == "worker-1"
+
+
 def test_recovery_has_nothing_to_do_and_still_reports() -> None:
     assert "self.need_recovery()" in inspect.getsource(Recovery)
     assert isinstance(TableManager.recovery, property)
     assert isinstance(NoTables.recovery, property)
     assert "table.on_recovery_completed" in inspect.getsource(Recovery.on_recovery_completed)
     assert "table.on_rebalance" in inspect.getsource(TableManager.on_rebalance)
+    start = inspect.getsource(TableManager.on_start)
+    assert "self.sleep(1.0)" in start  # which NoTables leaves out
+    assert start.count("await ") == 3
+    assert "self._update_channels()" in start
+    assert "self.recovery.start()" in start
 
 
 def test_the_monitor_still_has_the_sensors_that_are_silenced() -> None:
@@ -115,7 +143,7 @@ async def test_what_crashes_in_faust_ends_the_process_and_says_why(tmp_path: Pat
     kafka = MemoryKafka(MemoryBroker({"t": 1}))
     worker = Worker([StageSpec("s", "s", "t", 1, never)], shared(kafka), pytest.fail)
     ended: list[str] = []
-    settings = MountSettings("127.0.0.1:1", tmp_path, "127.0.0.1", 1)
+    settings = MountSettings("127.0.0.1:1", tmp_path, "127.0.0.1", 1, "member")
     [app] = mount(worker, kafka, settings, ended.append)
     await app.consumer.crash(RuntimeError("a timer of Faust's"))
     assert ended
