@@ -33,9 +33,10 @@ bench: ## measure and write bench/results (20 minutes, on an idle machine)
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 
-docs: ## write docs/TOPICS.md from schemas/topics
+docs: ## write docs/TOPICS.md from schemas/topics, and the table of faults in docs/AUDIT.md
 	@ops/setup.sh lint
 	$(PYTHON) -m ops.docs
+	$(PYTHON) -m tests.planted
 
 clean: ## stop the local stack, delete its data and everything else that git ignores
 	@if [ -x .venv/bin/messenger ]; then .venv/bin/messenger local down; fi

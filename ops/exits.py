@@ -9,6 +9,8 @@ import click
 
 FAILED = 1
 USAGE = 2
+CANNOT_JUDGE = 2
+"""`messenger audit` has no verdict: to it a wrong setting and a service that is away are alike."""
 UNREACHABLE = 3
 
 

@@ -68,7 +68,7 @@ class RedisRecentWindows:
 
     async def read(self, conversation: str) -> Window | None:
         value = await self._client.command("GETEX", self._key(conversation), "PX", self._ms)
-        return None if value is None else _window(value)
+        return None if value is None else parse_window(value)
 
     async def keep(self, whole: Mapping[str, Window], more: Mapping[str, Window]) -> None:
         told: list[Argument] = [self._ms, WINDOW_MESSAGES, SLACK_MESSAGES, WINDOW_BYTES]
@@ -86,8 +86,8 @@ class RedisRecentWindows:
         return window_key(self._log_id, conversation)
 
 
-def _window(value: bytes) -> Window | None:
-    """None for what this code has not written."""
+def parse_window(value: bytes) -> Window | None:
+    """The window that a key holds, None for what this code has not written."""
     head, *frames = value.split(b"\n")
     first, _, last = head.partition(b" ")
     if not (first.isdigit() and last.isdigit() and frames and frames.pop() == b""):

@@ -1,32 +1,41 @@
-"""Judges a partition: the log must be the fold of the input, number for number, and deliveries and
-counters must agree with it.
+"""Judges a partition: the log must be the fold of the input, number for number, and the counters of
+the worker must be the fold of the log.
 
-The caller reads the later parts of the pipeline first (counters, deliveries) and the input last.
-So under load nothing looks missing that merely came in between.
+The fold here is the judge's own (ops/audit/fold.py). It goes as far as the log does, so after each
+record it is what the log must have come to. The caller reads the log's end before the input's, so
+under load nothing looks missing that merely came in between.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import NamedTuple, Protocol
 
-from agents.rules.batch import Batch, InputRecord, fold_records
-from agents.rules.fold import FoldState
-from agents.rules.fold_view import InMemoryFoldView
-from agents.rules.log import Verdict as Reading
-from agents.rules.log import judge, news
-from ops.audit.verdict import Verdict
-from schemas.codec import decode_log, decode_server_frames
-from schemas.events import AnswerDelivered, Delivered, LogRecord, MessageDelivered, Taken
-from schemas.frames import Message, Sent
+import msgspec
 
-_BATCH = 500
+from ops.audit.fold import SecondFold
+from ops.audit.recent import RecentMessages, content
+from ops.audit.submitted import NewerRecord
+from ops.audit.verdict import Place, Verdict
+from schemas.codec import NewerVersion, Undecodable, decode_log
+from schemas.events import LogRecord, Taken
+from schemas.ids import partition_of
+from schemas.topics import LOG, SUBMITTED
+
+_MAX_EARLY = 100_000
+_CONTENT = ("offset", "time", "device", "ordinal", "key", "code", "body")
+"""Fields of a taken ordinal that must be as by the input, beside its name and number."""
 
 
-class Numbered(NamedTuple):
-    """The content of a (conversation, seq). `body` is a hash, None where the source has no body."""
+class KafkaRecord(Protocol):
+    """A record as any Kafka client gives it. `timestamp` is the broker's, in ms."""
 
-    key: str
-    time: int
-    body: int | None
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes: ...
 
 
 class CountersSeen(NamedTuple):
@@ -36,212 +45,326 @@ class CountersSeen(NamedTuple):
     seqs: Mapping[str, int]
 
 
+class CannotJudge(Exception):
+    """Something that the judge needs is gone, or newer than the judge. The text says what."""
+
+
+class PartitionState(msgspec.Struct):
+    """How far a partition has been judged, and what the fold has come to there.
+
+    `position`: the last input offset that the log covers. `log_end`: the log offset to read next.
+    `furthest`: the last input offset that any record of the log names. `differ`: conversation →
+    last number by the log, where it is not the fold's.
+    """
+
+    fold: SecondFold = msgspec.field(default_factory=SecondFold)
+    position: int = -1
+    log_end: int = 0
+    furthest: int = -1
+    differ: dict[str, int] = msgspec.field(default_factory=dict)
+
+
 class PartitionJudge:
-    """Judges one partition and adds deviations to `verdict`. Afterwards `numbered` holds every
-    message of the input."""
+    """Judges one partition of `partitions`, from `state` on, and adds findings to `verdict`. The
+    messages of the input go to `recent`, and to `logged`, when the log has come to them."""
 
-    def __init__(self, partition: int, verdict: Verdict) -> None:
-        self._partition = partition
-        self._verdict = verdict
-        self._known = InMemoryFoldView()
-        self._state = FoldState(self._known)
-        self.numbered: dict[tuple[str, int], Numbered] = {}
-        self.waiting = False
-        """The log goes on beyond a hole, which may still close (R2)."""
-        self._seqs: dict[str, int] = {}
-        self._ordinals: dict[tuple[str, str, bytes], int] = {}
-        self._keys: set[int] = set()
-        self._read = -1
-
-    def log(
+    def __init__(
         self,
-        inputs: Iterable[InputRecord],
-        records: Iterable[InputRecord],
-        counters: CountersSeen | None,
+        partition: int,
+        partitions: int,
+        verdict: Verdict,
+        recent: RecentMessages,
+        state: PartitionState | None = None,
+        logged: Callable[[Taken], None] | None = None,
     ) -> None:
-        """Compare the log's records, in order, with the fold of the input records."""
-        rest = iter(inputs)
-        position, furthest, log_offset = -1, -1, -1
-        others: list[Taken] = []
-        late = 0
-        if counters is not None and counters.log_offset < 0:
-            self._counters(counters)
+        self.state = state or PartitionState()
+        self._logged = logged
+        self._partition = partition
+        self._partitions = partitions
+        self._verdict = verdict
+        self._recent = recent
+        self._early: list[tuple[int, Taken]] = []
+        """(log offset, ordinal) of records that come after a part that is missing."""
+        self._judged: CountersSeen | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the log goes on beyond a hole, which may still close (R2)."""
+        return self.state.furthest > self.state.position
+
+    def last(self, conversation: str) -> int:
+        """The last number of a conversation by the input, as far as the log goes."""
+        return self.state.fold.numbers.get(conversation, 0)
+
+    def read_on(
+        self,
+        inputs: Iterator[KafkaRecord],
+        records: Iterable[KafkaRecord],
+        counters: CountersSeen | None = None,
+    ) -> None:
+        """Judge the log's next records. `inputs` are the input's, from the fold's position on. The
+        counters are judged where the log comes to their offset. Raises CannotJudge."""
+        if counters is not None and counters.log_offset == self.state.log_end - 1:
+            self._judge_counters(counters)
         for record in records:
-            entry = decode_log(record.value or b"")
-            reading = judge(position, entry)
-            fresh = news(position, entry) if reading is Reading.TAKE else []
-            if len(fresh) < len(entry.taken):
-                others += [
-                    item
-                    for item in entry.taken
-                    if reading is not Reading.TAKE or item.offset <= position
-                ]
-            late += reading is not Reading.TAKE
-            furthest = max(furthest, entry.to)
-            if reading is Reading.TAKE:
-                folded = self._fold(rest, entry.to)
-                self._ends(record.offset, entry, folded[-1] if folded else None)
-                expected = (item for batch in folded for item in batch.outcome.taken)
-                for item in fresh:
-                    self._compare(item, self._next(expected, item.offset))
-                    self._follows(item)
-                self._next(expected, entry.to + 1)
-                position = entry.to
-            if counters is not None and record.offset == counters.log_offset:
-                self._counters(counters)
-            log_offset = record.offset
-        while self._fold(rest, self._state.position + _BATCH):
-            pass
-        for item in others:
-            if item.seq:
-                self._stands("in the log again", item.conversation, item.seq, _numbered(item))
-        self.waiting = furthest > position
+            self._read(record, inputs)
+            self.state.log_end = record.offset + 1
+            if counters is not None and counters.log_offset == record.offset:
+                self._judge_counters(counters)
+        self._judge_early()
+
+    def ends(self, counters: CountersSeen | None) -> None:
+        """Call this when the log has been read to its end, and holes have had time to close."""
         if self.waiting:
-            self._verdict.add(
-                "lost-write",
-                f"the log goes on to input {self._at(furthest)} without {self._at(position + 1)}",
-            )
-        if counters is not None and counters.log_offset > log_offset:
-            self._verdict.add(
-                "unseen",
-                f"the worker has folded log {self._at(counters.log_offset)}, "
-                f"it ends at {log_offset}",
-            )
-        self._verdict.figures["messages"] += len(self.numbered)
-        self._verdict.figures["not yet in the log"] += max(0, self._state.position - position)
-        self._verdict.figures["late appends"] += late
+            self._check_hole()
+        if counters is not None and counters.log_offset >= self.state.log_end:
+            self._check_ahead(counters)
 
-    def deliveries(self, events: Iterable[Delivered]) -> None:
-        """Compare delivery events with the input's messages. Call it after `log`."""
-        for event in events:
-            if type(event) is MessageDelivered:
-                self._verdict.figures["deliveries"] += 1
-                self._delivered(event.conversation, event.seq, event.frame)
-            elif isinstance(event, AnswerDelivered):
-                for frame in decode_server_frames(event.frame):
-                    if isinstance(frame, Sent):
-                        self._delivered(frame.conversation, frame.seq, event.frame)
-
-    def _fold(self, inputs: Iterator[InputRecord], to: int) -> list[Batch]:
-        """Fold further, up to input offset `to` or to the end of the input."""
-        batches = list(fold_records(self._state, self._until(inputs, to)))
-        for batch in batches:
-            self._known.take(batch.outcome.taken)
-            for item in batch.outcome.taken:
-                if item.seq:
-                    self.numbered[item.conversation, item.seq] = _numbered(item)
-        self._state.folded(self._state.position)
-        return batches
-
-    def _until(self, inputs: Iterator[InputRecord], to: int) -> Iterator[InputRecord]:
-        while self._read < to and (record := next(inputs, None)) is not None:
-            self._read = record.offset
-            yield record
-
-    def _ends(self, log_offset: int, entry: LogRecord, folded: Batch | None) -> None:
-        """Compare the state that a log record states with the fold's."""
-        if folded is None or folded.last < entry.to:
-            self._verdict.add(
-                "phantom", f"log record {self._at(log_offset)} covers input that does not exist"
-            )
+    def _read(self, record: KafkaRecord, inputs: Iterator[KafkaRecord]) -> None:
+        state = self.state
+        try:
+            entry = decode_log(record.value)
+        except NewerVersion as error:
+            raise CannotJudge(f"{self._place(LOG, record.offset)}: {error}") from None
+        except Undecodable as error:
+            self._check_readable(record.offset, error)
             return
-        expected = folded.log_record(entry.delivered)
-        for field in ("fold_version", "time", "input_time", "input_crc"):
-            if getattr(entry, field) != getattr(expected, field):
-                self._verdict.add(
-                    "inconsistent-offsets", f"log record {self._at(log_offset)} has another {field}"
-                )
+        state.furthest = max(state.furthest, entry.to)
+        if entry.to <= state.position:
+            self._verdict.figures["late appends"] += 1
+            for item in entry.taken:
+                self._check_again(record.offset, item)
+        elif entry.from_ > state.position + 1:
+            self._early += [(record.offset, item) for item in entry.taken]
+            del self._early[_MAX_EARLY:]
+        else:
+            for item in entry.taken:
+                if item.offset <= state.position:
+                    self._check_again(record.offset, item)
+            self._take(record.offset, entry, inputs)
 
-    def _next(self, expected: Iterator[Taken], offset: int) -> Taken | None:
-        """The next expected ordinal from input offset `offset` on. Those before it are missing in
-        the log."""
+    def _take(self, offset: int, entry: LogRecord, inputs: Iterator[KafkaRecord]) -> None:
+        expected, last = self._fold(inputs, entry.to)
+        self._check_state(offset, entry, last)
+        found = [item for item in entry.taken if item.offset > self.state.position]
+        self.state.position = entry.to
+        if found != expected:
+            self._match_items(offset, found, expected)
+        self._keep_numbers(found, expected)
         for item in expected:
-            if item.offset >= offset:
-                return item
-            self._verdict.add(
-                "lost-write", f"{_name(item)} of input {self._at(item.offset)} is not in the log"
-            )
-        return None
+            if item.seq:
+                if item.seq == 1:
+                    self._check_partition(offset, item)
+                self._recent.add(item)
+                if self._logged is not None:
+                    self._logged(item)
+                self._verdict.figures["messages"] += 1
 
-    def _follows(self, item: Taken) -> None:
-        """Check what must hold independently of the fold, since the worker uses the same fold."""
-        outbox = item.conversation, item.sender, item.outbox
-        last = self._ordinals.get(outbox, 0)
-        if item.ordinal not in (1, last + 1):
-            self._verdict.add(
-                "nonmonotonic-send",
-                f"{_name(item)}: ordinal {item.ordinal} of its outbox after {last}",
-            )
-        self._ordinals[outbox] = item.ordinal
-        if not item.seq:
-            return
-        seq = self._seqs.get(item.conversation, 0)
-        if item.seq != seq + 1:
-            self._verdict.add("poll-skip", f"{_name(item)} comes after {seq} in the log")
-        self._seqs[item.conversation] = item.seq
-        key = hash((item.conversation, item.sender, item.key))
-        if key in self._keys:
-            self._verdict.add(
-                "duplicate", f"{_name(item)} has the key of an earlier message of its sender"
-            )
-        self._keys.add(key)
+    def _fold(
+        self, inputs: Iterator[KafkaRecord], to: int
+    ) -> tuple[list[Taken], KafkaRecord | None]:
+        """Fold the input up to offset `to`: what it takes, and the last record."""
+        fold, taken, wanted = self.state.fold, list[Taken](), to - self.state.fold.position
+        sources = list(islice(inputs, max(0, wanted)))  # if Kafka fails now, nothing has changed
+        for record in sources:
+            try:
+                taken += fold.record(record.offset, record.timestamp, record.value)
+            except NewerRecord as error:
+                raise CannotJudge(f"{self._place(SUBMITTED, record.offset)}: {error}") from None
+        return taken, sources[-1] if sources else None
 
-    def _compare(self, item: Taken, expected: Taken | None) -> None:
-        if item == expected:
+    def _keep_numbers(self, found: list[Taken], expected: list[Taken]) -> None:
+        """Remember which numbers the log has come to, where they are not the fold's."""
+        if found == expected and not self.state.differ:
             return
-        where = f"{_name(item)} at input {self._at(item.offset)}"
-        if expected is None or item.offset < expected.offset:
-            self._verdict.add("phantom", f"{where}: the input does not come to it")
-        elif (item.conversation, item.seq) == (expected.conversation, expected.seq):
+        logged = {item.conversation: item.seq for item in found if item.seq}
+        for conversation in {item.conversation for item in (*found, *expected)}:
+            before = self.state.differ.pop(conversation, None)
+            here = sum(1 for item in expected if item.seq and item.conversation == conversation)
+            if before is None:
+                before = self.last(conversation) - here
+            number = logged.get(conversation, before)
+            if number != self.last(conversation):
+                self.state.differ[conversation] = number
+
+    # Each check adds to the verdict what it finds, and nothing else depends on it.
+
+    def _check_readable(self, offset: int, error: Undecodable) -> None:
+        self._verdict.add("phantom", f"no log record: {error}", self._place(LOG, offset))
+
+    def _check_hole(self) -> None:
+        missing = self.state.position + 1
+        self._verdict.add(
+            "lost-write",
+            f"the log goes on to input offset {self.state.furthest} without this one",
+            self._place(SUBMITTED, missing),
+        )
+
+    def _check_ahead(self, counters: CountersSeen) -> None:
+        self._verdict.add(
+            "lost-write",
+            f"a worker has folded the log up to here; it ends at {self.state.log_end}",
+            self._place(LOG, counters.log_offset),
+        )
+
+    def _check_state(self, offset: int, entry: LogRecord, last: KafkaRecord | None) -> None:
+        """The state after a record, as the record states it."""
+        fold, place = self.state.fold, self._place(LOG, offset)
+        if last is None or last.offset < entry.to:
+            self._verdict.add("phantom", f"it covers input up to {entry.to}; there is none", place)
+            return
+        for name, said, true in (
+            ("fold version", entry.fold_version, fold.version),
+            ("log time", entry.time, fold.time),
+            ("broker time of the input", entry.input_time, last.timestamp),
+            ("CRC of the input", entry.input_crc, zlib.crc32(last.value)),
+            ("number of partitions", entry.partitions or self._partitions, self._partitions),
+        ):
+            if said != true:
+                self._verdict.add("inconsistent-offsets", f"it states another {name}", place)
+
+    def _check_partition(self, offset: int, item: Taken) -> None:
+        """A conversation that is sent to two partitions has two numberings."""
+        true = partition_of(item.conversation, self._partitions)
+        if true != self._partition:
             self._verdict.add(
                 "inconsistent-offsets",
-                f"{where} is {_name(expected)} by the input, with other content",
+                f"its conversation belongs to partition {true}",
+                self._place(LOG, offset, item),
+            )
+
+    def _match_items(self, offset: int, found: list[Taken], expected: list[Taken]) -> None:
+        """What a log record has taken, against what its input takes."""
+        wanted = {_send(item): item for item in expected}
+        order: dict[str, int] = {}
+        for item in found:
+            true = wanted.pop(_send(item), None) or _of_key(item, wanted)
+            if true is None:
+                self._check_unasked(offset, item, expected)
+                continue
+            self._check_number(offset, item, true)
+            self._check_content(offset, item, true)
+            if true.seq and true.seq < order.get(item.conversation, 0):
+                self._check_order(offset, item, true)
+            order[item.conversation] = max(order.get(item.conversation, 0), true.seq)
+        for item in wanted.values():
+            self._check_missing(offset, item)
+
+    def _check_number(self, offset: int, item: Taken, true: Taken) -> None:
+        if item.seq == true.seq:
+            return
+        where = self._place(LOG, offset, item)
+        if not item.seq or not true.seq:
+            said, meant = _answer(item), _answer(true)
+            self._verdict.add(
+                "inconsistent-offsets", f"it is {said}; by the input it is {meant}", where
             )
         else:
-            self._verdict.add("poll-skip", f"{where} is {_name(expected)} by the input")
+            kind = "inconsistent-offsets" if item.seq < true.seq else "poll-skip"
+            self._verdict.add(kind, f"by the input the message is number {true.seq}", where)
 
-    def _counters(self, counters: CountersSeen) -> None:
+    def _check_content(self, offset: int, item: Taken, true: Taken) -> None:
+        other = [name for name in _CONTENT if getattr(item, name) != getattr(true, name)]
+        if other and bool(item.seq) == bool(true.seq):
+            self._verdict.add(
+                "inconsistent-offsets",
+                f"{', '.join(other)} {'is' if len(other) == 1 else 'are'} not the input's",
+                self._place(LOG, offset, item),
+            )
+
+    def _check_order(self, offset: int, item: Taken, true: Taken) -> None:
+        self._verdict.add(
+            "nonmonotonic-send",
+            f"by the input it is {true.seq}, before what stands before it here",
+            self._place(LOG, offset, item),
+        )
+
+    def _check_missing(self, offset: int, item: Taken) -> None:
+        self._verdict.add(
+            "lost-write",
+            f"the input has it at offset {item.offset}; this record covers that, and lacks it",
+            self._place(LOG, offset, item),
+        )
+
+    def _check_unasked(self, offset: int, item: Taken, expected: list[Taken]) -> None:
+        key = item.key.hex()
+        first = self._recent.number_of(item.conversation, item.sender, key) or next(
+            (one.seq for one in expected if one.seq and one.key == item.key), 0
+        )
+        place = self._place(LOG, offset, item)
+        if first:
+            self._verdict.add("duplicate", f"the message is number {first} already", place)
+        else:
+            self._verdict.add(
+                "phantom", f"the input at offset {item.offset} does not come to it", place
+            )
+
+    def _check_again(self, offset: int, item: Taken) -> None:
+        """An ordinal that stands in the log a second time."""
+        if not item.seq:
+            return
+        true = self._recent.find(item.conversation, item.seq)
+        place = self._place(LOG, offset, item)
+        if true is None:
+            if item.seq > self.last(item.conversation):
+                self._verdict.add("phantom", "it is in the log again; the input lacks it", place)
+            else:
+                self._verdict.figures["too old to compare"] += 1
+        elif true != content(item.key.hex(), item.time, item.sender, item.body):
+            self._verdict.add(
+                "inconsistent-offsets", "it is in the log again with other content", place
+            )
+
+    def _judge_early(self) -> None:
+        """What stood beyond a hole that has closed."""
+        position = self.state.position
+        for offset, item in self._early:
+            if item.offset <= position:
+                self._check_again(offset, item)
+        self._early = [(offset, item) for offset, item in self._early if item.offset > position]
+
+    def _judge_counters(self, counters: CountersSeen) -> None:
+        if counters is self._judged:  # the log has not gone on since
+            return
+        self._judged = counters
         self._verdict.figures["counters"] += len(counters.seqs)
-        for conversation in counters.seqs.keys() | self._seqs.keys():
-            ours, theirs = self._seqs.get(conversation, 0), counters.seqs.get(conversation, 0)
+        self._check_counters(counters)
+
+    def _check_counters(self, counters: CountersSeen) -> None:
+        """A worker's counters, at the log offset that they are of."""
+        numbers, differ = self.state.fold.numbers, self.state.differ
+        if counters.seqs == numbers and not differ:
+            return
+        for conversation in sorted(counters.seqs.keys() | numbers.keys() | differ.keys()):
+            ours = differ.get(conversation, numbers.get(conversation, 0))
+            theirs = counters.seqs.get(conversation, 0)
             if ours != theirs:
                 self._verdict.add(
-                    "unseen", f"{conversation}: the worker counts {theirs}, the log {ours}"
+                    "unseen",
+                    f"the worker's table counts {theirs}, the log {ours}",
+                    Place("table of the sequencer", self._partition, -1, conversation, ours),
                 )
 
-    def _delivered(self, conversation: str, seq: int, frame: bytes) -> None:
-        for decoded in decode_server_frames(frame):
-            if isinstance(decoded, Message):
-                self._stands(
-                    "delivered",
-                    conversation,
-                    seq,
-                    Numbered(decoded.key, decoded.time, hash(decoded.body)),
-                )
-            elif isinstance(decoded, Sent):
-                self._stands(
-                    "answered", conversation, seq, Numbered(decoded.key, decoded.time, None)
-                )
-
-    def _stands(self, where: str, conversation: str, seq: int, found: Numbered) -> None:
-        """Check that a message found elsewhere is the message of the input."""
-        expected = self.numbered.get((conversation, seq))
-        if expected is None:
-            self._verdict.add(
-                "phantom", f"{conversation}/{seq} is {where}; the input does not come to it"
-            )
-        elif found != (expected if found.body is not None else expected._replace(body=None)):
-            self._verdict.add(
-                "inconsistent-offsets", f"{conversation}/{seq} is {where} with other content"
-            )
-
-    def _at(self, offset: int) -> str:
-        return f"{self._partition}/{offset}"
+    def _place(self, topic: str, offset: int, item: Taken | None = None) -> Place:
+        if item is None:
+            return Place(topic, self._partition, offset)
+        return Place(topic, self._partition, offset, item.conversation, item.seq)
 
 
-def _numbered(item: Taken) -> Numbered:
-    return Numbered(item.key.hex(), item.time, hash(item.body))
+_Send = tuple[str, str, bytes, int]
 
 
-def _name(item: Taken) -> str:
-    return f"{item.conversation}/{item.seq}" if item.seq else f"a refusal in {item.conversation}"
+def _send(item: Taken) -> _Send:
+    return item.conversation, item.sender, item.outbox, item.ordinal
+
+
+def _of_key(item: Taken, wanted: dict[_Send, Taken]) -> Taken | None:
+    """Remove and return the ordinal that is the same message under another ordinal."""
+    for name, one in wanted.items():
+        if (one.conversation, one.sender, one.key) == (item.conversation, item.sender, item.key):
+            return wanted.pop(name)
+    return None
+
+
+def _answer(item: Taken) -> str:
+    return f"number {item.seq}" if item.seq else f"a refusal with code {item.code}"

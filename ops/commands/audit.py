@@ -1,24 +1,39 @@
 """`messenger audit`: the judge."""
 
+import json
 import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 from msgspec import Meta, Struct
 
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError, load
-from connectors.kafka.ports import ReadTimeout
-from ops.audit.collect import CannotJudge, audit
-from ops.exits import FAILED, exit_codes, fail
+from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
+from connectors.redis.client import RedisUnavailable
+from ops.audit.audit import Audit, Sources, Terms
+from ops.audit.checkpoint import CheckpointRefused
+from ops.audit.log import CannotJudge
+from ops.audit.verdict import Verdict
+from ops.exits import CANNOT_JUDGE, FAILED
 from ops.local.home import DEFAULT_HOME, Home
+from ops.local.parts import clickhouse_url
+
+_AWAY = (ReadTimeout, KafkaUnreachable, RedisUnavailable, ArchiveUnavailable)
+_CANNOT = (SettingsError, CannotJudge, CheckpointRefused, ArchiveRefused, ValueError, OSError)
 
 
 class AuditSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA and MESSENGER_PARTITIONS (by default those of the local stack in
-    MESSENGER_HOME), MESSENGER_BASE_PORT, MESSENGER_SLOTS."""
+    """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_CLICKHOUSE and MESSENGER_PARTITIONS (by default
+    those of the local stack in MESSENGER_HOME), MESSENGER_BASE_PORT, MESSENGER_SLOTS."""
 
     kafka: str = ""
+    redis: str = ""
+    clickhouse: str = ""
     home: str = DEFAULT_HOME
     base_port: int | None = None
     partitions: Annotated[int, Meta(ge=1)] | None = None
@@ -37,41 +52,160 @@ class AuditSettings(Struct, frozen=True):
     help="a worker's monitor; the local stack's by default",
 )
 @click.option("--without-workers", is_flag=True, help="do not judge the workers' counters")
-def command(kafka: str | None, workers: tuple[str, ...], without_workers: bool) -> None:
-    """Judge the input, the log, the retained deliveries and the workers' counters, also under load.
+@click.option("--without-redis", is_flag=True, help="do not judge windows and routes")
+@click.option("--without-archive", is_flag=True, help="do not judge ClickHouse")
+@click.option(
+    "--rate",
+    default=0,
+    metavar="N",
+    type=click.IntRange(0),
+    help="read at most N records a second  [as many as there are]",
+)
+@click.option(
+    "--wait",
+    default=30.0,
+    show_default=True,
+    help="seconds that a hole may need to close, a worker to answer, the archive to come",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="go on from this file, if it is there, and keep there how far the judge has come",
+)
+@click.option("--follow", is_flag=True, help="go on until Ctrl-C or SIGTERM")
+@click.option(
+    "--every", default=60.0, show_default=True, help="with --follow: seconds between two passes"
+)
+@click.option("--json", "as_json", is_flag=True, help="print JSON, a line for each finding")
+def command(
+    checkpoint: Path | None,
+    follow: bool,
+    every: float,
+    as_json: bool,
+    rate: int,
+    wait: float,
+    **where: Any,
+) -> None:
+    """Judge the input, the log, the retained deliveries, the workers' counters, Redis and the
+    archive (docs/AUDIT.md), also under load.
 
-    Says "dense, once, in order, equal everywhere" (exit code 0), or names each deviation in
-    Jepsen's words (1).
+    Says "dense, once, in order, equal everywhere" (exit code 0), or has a line for each finding, in
+    Jepsen's words, with topic, partition, offset, conversation and number (1). Code 2 if it cannot
+    judge: something does not answer, is gone, or is of newer code.
 
     \b
     Example:
       messenger audit
       messenger audit --kafka kafka:9092 --worker http://worker-1:6066 --worker http://worker-2:6066
+      messenger audit --follow --every 60 --rate 5000 --checkpoint /var/lib/messenger/audit
     """
-    with exit_codes(unreachable=(ReadTimeout,), usage=(SettingsError,)):
-        settings = load(AuditSettings, os.environ)
-        partitions = settings.partitions or Home(Path(settings.home)).partitions(None)
-        address, urls = kafka or settings.kafka, () if without_workers else workers
-        if not address or not (urls or without_workers):
-            base_port = Home(Path(settings.home)).base_port(settings.base_port)
-            address = address or f"127.0.0.1:{base_port + 8}"
-            if not without_workers:
-                urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
-        with click.progressbar(
-            length=0, label="records read", show_percent=False, show_eta=False, show_pos=True
-        ) as bar:
+    verdict = Verdict()
+    try:
+        terms = Terms(rate, wait, in_turn=follow)
+        with Audit(_sources(**where), terms, verdict, checkpoint) as audit:
+            if follow:
+                _follow(audit, verdict, every, as_json)
+            else:
+                _once(audit, verdict, as_json)
+    except (*_CANNOT, *_AWAY) as error:
+        if verdict.findings:
+            _tell(verdict, as_json)
+        click.echo(f"messenger: {error}", err=True)
+        raise SystemExit(CANNOT_JUDGE if verdict.clean else FAILED) from None
+    if not verdict.clean:
+        raise SystemExit(FAILED)
 
-            def progress(records: int) -> None:
-                bar.length = (bar.length or 0) + records
-                bar.update(records)
 
+def _sources(
+    kafka: str | None,
+    workers: tuple[str, ...],
+    without_workers: bool,
+    without_redis: bool,
+    without_archive: bool,
+) -> Sources:
+    """What the options and settings name. Of a local stack, what they do not name. Raises
+    SettingsError."""
+    settings = load(AuditSettings, os.environ)
+    home = Home(Path(settings.home))
+    partitions = settings.partitions or home.partitions(None)
+    address, urls = kafka or settings.kafka, () if without_workers else workers
+    redis, archive = settings.redis, settings.clickhouse
+    if not address or not (urls or without_workers):
+        base_port = home.base_port(settings.base_port)
+        address = address or f"127.0.0.1:{base_port + 8}"
+        redis = redis or f"redis://127.0.0.1:{base_port + 10}/0"
+        if not archive and "clickhouse" in home.read_state().get("parts", {}):
+            archive = clickhouse_url(home, base_port, "gateway")
+        if not without_workers:
+            urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
+    return Sources(
+        address,
+        partitions,
+        settings.slots,
+        urls,
+        "" if without_redis else redis,
+        "" if without_archive else archive,
+    )
+
+
+def _once(audit: Audit, verdict: Verdict, as_json: bool) -> None:
+    measured = _measure(audit, verdict)
+    while not audit.read_on():
+        audit.save()
+    audit.finish()
+    audit.save()
+    measured()
+    _tell(verdict, as_json)
+
+
+def _follow(audit: Audit, verdict: Verdict, every: float, as_json: bool) -> None:
+    """Pass after pass. What is away is waited for."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        while True:
+            began = time.monotonic()
+            measured = _measure(audit, verdict)
             try:
-                verdict = audit(address, urls, partitions, settings.slots, progress)
-            except CannotJudge as error:
-                fail(str(error))
+                while not audit.read_on():
+                    audit.save()
+                audit.save()
+            except _AWAY as error:
+                click.echo(f"messenger: not judged now: {error}", err=True)
+            measured()
+            _tell(verdict, as_json)
+            time.sleep(max(0.0, began + every - time.monotonic()))
+    except KeyboardInterrupt:
+        return
+
+
+def _measure(audit: Audit, verdict: Verdict) -> Callable[[], None]:
+    """Call what it returns when the pass has ended."""
+    began, cpu, records = time.monotonic(), time.process_time(), audit.pace.records
+
+    def measured() -> None:
+        seconds = time.monotonic() - began
+        figures, read = verdict.figures, audit.pace.records - records
+        figures["records read"] = read
+        figures["records a second"] = round(read / max(seconds, 0.001))
+        figures["CPU ms"] = round((time.process_time() - cpu) * 1000)
+
+    return measured
+
+
+def _tell(verdict: Verdict, as_json: bool) -> None:
+    """Print what has been found since the last call, and the figures."""
+    if as_json:
+        for finding in verdict.findings:
+            click.echo(json.dumps(finding.fields()))
+        verdict.take()
+        whole = {
+            "clean": verdict.clean,
+            "findings": dict(verdict.counts),
+            "figures": dict(verdict.figures),
+        }
+        click.echo(json.dumps(whole))
+        return
     for figure, count in verdict.figures.items():
         click.echo(f"{figure}: {count}")
     for line in verdict.lines():
         click.echo(line)
-    if not verdict.clean:
-        raise SystemExit(FAILED)

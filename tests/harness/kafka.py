@@ -1,5 +1,6 @@
 """What an accident or an operator may do to Kafka."""
 
+import itertools
 import struct
 import time
 from collections.abc import Iterable
@@ -30,8 +31,14 @@ def produce(stack: Stack, topic: str, partition: int, *values: bytes) -> None:
     assert errors == [None] * len(values), errors
 
 
-def produce_many(stack: Stack, topic: str, partition: int, values: Iterable[bytes]) -> None:
-    """The same, as fast as may be."""
+def produce_many(
+    stack: Stack,
+    topic: str,
+    partition: int,
+    values: Iterable[bytes],
+    keys: Iterable[bytes | None] = itertools.repeat(None),
+) -> None:
+    """The same, as fast as may be, with keys if there are any."""
     producer = Producer(
         {
             "bootstrap.servers": stack.kafka,
@@ -41,12 +48,16 @@ def produce_many(stack: Stack, topic: str, partition: int, values: Iterable[byte
         }
     )
     errors: list[object] = []
-    for value in values:
+    for value, key in zip(values, keys, strict=False):
         producer.produce(
-            topic, value, partition=partition, on_delivery=lambda error, _: errors.append(error)
+            topic,
+            value,
+            key,
+            partition=partition,
+            on_delivery=lambda error, _: errors.append(error),
         )
     producer.flush(60)
-    assert set(errors) == {None}, set(errors)
+    assert set(errors) <= {None}, set(errors)
 
 
 def read_all(stack: Stack, topic: str, partition: int) -> list[Record]:

@@ -1,0 +1,123 @@
+"""The judge's own fold of `messages.submitted`: which number each message must have.
+
+It was written from docs/RULES.md (R1.4 to R1.6, R7), without a line of the sequencer's
+`agents/rules/fold.py`, and shares none with it (`make lint` checks that). It keeps less: it answers
+nobody, so it needs no answers of earlier sends.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from ops.audit.submitted import NewerRecord, Send, Switch, read_submitted
+from schemas.events import Taken
+
+_DAY_MS = 24 * 3600 * 1000
+_USER = r"[a-z0-9][a-z0-9._-]{0,63}"
+_CONVERSATION = re.compile(f"({_USER}):({_USER})")
+_BODY_EMPTY, _BODY_TOO_LARGE = 110, 111
+
+
+class Limits(NamedTuple):
+    """What a fold version fixes. `body` in bytes of UTF-8. An outbox from which nothing was taken
+    for more than `silence` ms of log time counts as new."""
+
+    body: int
+    silence: int
+
+
+VERSIONS = {1: Limits(16 * 1024, 90 * _DAY_MS)}
+
+
+class SecondFold(msgspec.Struct):
+    """The fold of one partition's input up to offset `position`. `time` is the log time there, and
+    `version` the fold version.
+
+    `numbers`: conversation → its last number. `outboxes`: the name of an outbox in a conversation →
+    its last ordinal, and the log time of that.
+    """
+
+    position: int = -1
+    time: int = 0
+    version: int = 1
+    numbers: dict[str, int] = msgspec.field(default_factory=dict)
+    outboxes: dict[bytes, tuple[int, int]] = msgspec.field(default_factory=dict)
+
+    def record(
+        self,
+        offset: int,
+        time: int,
+        value: bytes,
+        limits: Callable[[int], Limits | None] = VERSIONS.get,
+    ) -> list[Taken]:
+        """Fold the input record at `offset`, which follows `position`, and return what it takes.
+        `time` is the broker's. Raises NewerRecord, and has changed nothing then."""
+        if offset != self.position + 1:
+            raise ValueError(f"input offset {offset} does not follow {self.position}")
+        asked = read_submitted(value)
+        if isinstance(asked, Switch):
+            if limits(asked.version) is None and asked.version > self.version:
+                raise NewerRecord(
+                    f"fold version {asked.version}; this code folds up to {max(VERSIONS)}"
+                )
+            self.version = max(self.version, asked.version)
+            asked = []
+        now = limits(self.version)
+        assert now is not None
+        self.position = offset
+        self.time = max(self.time, time)
+        taken = (self._take(offset, send, now) for send in asked)
+        return [item for item in taken if item is not None]
+
+    def _take(self, offset: int, send: Send, limits: Limits) -> Taken | None:
+        conversation, sender, device, outbox, ordinal, key, code, body = send
+        if not _may_send(conversation, sender):
+            return None
+        name = f"{conversation}\0{sender}\0".encode() + outbox
+        last, when = self.outboxes.get(name, (0, 0))
+        if self.time - when > limits.silence:
+            last = 0
+        if ordinal != last + 1:
+            return None
+        if not code:
+            code = _refused(body, limits)
+        number = 0
+        if not code:
+            number = self.numbers[conversation] = self.numbers.get(conversation, 0) + 1
+        self.outboxes[name] = ordinal, self.time
+        return Taken(
+            offset,
+            self.time,
+            conversation,
+            sender,
+            device,
+            outbox,
+            ordinal,
+            key,
+            number,
+            code,
+            "" if code else body,
+        )
+
+    def forget_silent(self) -> None:
+        """Forget the outboxes that count as new anyway."""
+        limits = VERSIONS[self.version]
+        self.outboxes = {
+            name: (last, when)
+            for name, (last, when) in self.outboxes.items()
+            if self.time - when <= limits.silence
+        }
+
+
+def _may_send(conversation: str, sender: str) -> bool:
+    users = _CONVERSATION.fullmatch(conversation)
+    return users is not None and users[1] < users[2] and sender in (users[1], users[2])
+
+
+def _refused(body: str, limits: Limits) -> int:
+    """The code by which the fold refuses a body, 0 if it does not."""
+    if not body:
+        return _BODY_EMPTY
+    return _BODY_TOO_LARGE if len(body.encode()) > limits.body else 0
