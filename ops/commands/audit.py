@@ -133,11 +133,13 @@ def _sources(
     if not address or not (urls or without_workers):
         base_port = home.base_port(settings.base_port)
         address = address or f"127.0.0.1:{base_port + 8}"
-        redis = redis or f"redis://127.0.0.1:{base_port + 10}/0"
-        if not archive and "clickhouse" in home.read_state().get("parts", {}):
-            archive = clickhouse_url(home, base_port, "gateway")
         if not without_workers:
             urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
+    state = home.read_state()
+    if (base := state.get("base_port")) and address == f"127.0.0.1:{base + 8}":
+        redis = redis or f"redis://127.0.0.1:{base + 10}/0"
+        if "clickhouse" in state.get("parts", {}):
+            archive = archive or clickhouse_url(home, base, "gateway")
     return Sources(
         address,
         partitions,

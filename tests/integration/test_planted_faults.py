@@ -99,7 +99,9 @@ def fill_archive(stack: Stack, stores: dict[str, Store]) -> None:
     admin.require_numbering(
         TopicsAdmin(stack.kafka, WantedTopics(PARTITIONS, SLOTS)).ids()[SUBMITTED]
     )
-    admin.insert([row for store in stores.values() for row in store.rows])
+    admin.run("SYSTEM STOP MERGES archive.messages")  # of two contents one would vanish
+    admin.insert([row for store in stores.values() for row in store.rows[:3]])
+    admin.insert([row for store in stores.values() for row in store.rows[3:]])
     admin.insert_cursors([row for store in stores.values() for row in store.archived_cursors])
     admin.close()
 
