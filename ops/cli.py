@@ -17,6 +17,7 @@ COMMANDS = {
     "archive": "look after the archive in ClickHouse",
     "simulate": "play random histories of a whole system, on virtual time",
     "audit": "judge what Kafka and the workers hold",
+    "partition": "list partitions, and decide about halted ones",
 }
 
 

@@ -161,7 +161,7 @@ def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
         items = record.items
     except UNDECODABLE:
         items = _decode_one_by_one(value)
-    if len(items) > 1 and any(type(item) is events.FoldSwitched for item in items):
+    if len(items) > 1 and any(type(item) in events.CONTROLS for item in items):
         raise Undecodable(Code.CONTROL_INVALID, "a control record stands alone")
     return items
 

@@ -43,6 +43,7 @@ class Code(_Code):
         False,
         "a control record stands alone and names a fold version that is not older",
     )
+    SET_ASIDE = 118, False, "an operator has set the record aside; what was in it is not numbered"
     TRY_LATER = 120, True, "the server cannot do this now"
     RATE_LIMITED = 121, True, "too many frames from this device"
     RANGE_GONE = 122, False, "the server no longer holds these messages"

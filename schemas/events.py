@@ -54,8 +54,29 @@ class FoldSwitched(_Event, tag=2, frozen=True):
     fold_version: int
 
 
+class InputSkipped(_Event, tag=3, frozen=True):
+    """A control record, alone in its record: an operator sets the input offsets `first` to `last`,
+    which come before it, aside. The partition was halted there. `at` is the time of day in ms."""
+
+    first: int
+    last: int
+    who: str
+    why: str
+    at: int
+
+
+class PartitionResumed(_Event, tag=4, frozen=True):
+    """A control record, alone in its record: an operator lets a halted partition try again."""
+
+    who: str
+    why: str
+    at: int
+
+
 SubmittedItem = MessageSubmitted | RefusalSubmitted
-Submitted = MessageSubmitted | RefusalSubmitted | FoldSwitched
+CONTROLS = frozenset((FoldSwitched, InputSkipped, PartitionResumed))
+"""They stand alone, and take no ordinal."""
+Submitted = MessageSubmitted | RefusalSubmitted | FoldSwitched | InputSkipped | PartitionResumed
 
 
 class SubmittedRecord(_Event, frozen=True):

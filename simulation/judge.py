@@ -66,6 +66,8 @@ class _Log:
         self._broker = broker
         self._partition = partition
         self._offset = 0
+        self.aside: set[int] = set()
+        """Input offsets that halt the partition, until an operator sets them aside."""
         self._cuts = self._input_cuts = 0
         self._covered: list[_Covered] = []
         self._begin_fold()
@@ -99,7 +101,8 @@ class _Log:
             yield from self._goes_on()
             return
         start = self._fold.position + 1
-        for batch in fold_records(self._fold, source.read(start, source.end)):
+        records = source.read(start, source.end)
+        for batch in fold_records(self._fold, records, self.aside.__contains__):
             self.expected += batch.outcome.taken
             self.dead += len(batch.outcome.dead)
             self._view.take(batch.outcome.taken)
@@ -146,6 +149,10 @@ class Judge:
         """Something is wrong that can never become right."""
         self._world.loop.tell(f"the judge finds: {what}")
         self.faults.append(what)
+
+    def set_aside(self, partition: int, offset: int) -> None:
+        """An operator will set this input record aside: nobody can fold it."""
+        self._logs[partition].aside.add(offset)
 
     def look(self) -> list[str]:
         """What can never become right, so far."""

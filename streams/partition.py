@@ -47,7 +47,11 @@ class Status(Enum):
 
 class Halt(Exception):
     """What the partition has read contradicts its state, or needs a person; the text says which and
-    what to do."""
+    what to do. `skips` are the input offsets, first and last, that an operator may set aside."""
+
+    def __init__(self, text: str, skips: tuple[int, int] | None = None) -> None:
+        super().__init__(text)
+        self.skips = skips
 
 
 class Stopped(Exception):
@@ -82,6 +86,8 @@ class Partition(abc.ABC):
         self.status = Status.ASSIGNED
         self.reason = ""
         """Why it is halted."""
+        self.skips: tuple[int, int] | None = None
+        """The input offsets, first and last, that an operator may set aside, so that it goes on."""
         self.progress = 0
         """Grows with whatever this partition gets done; the watchdog looks at it."""
         self.seen: InputSeen | None = None
@@ -207,7 +213,7 @@ class Partition(abc.ABC):
         except NewerVersion as error:
             self.halt(f"input: {error}; deploy that version and restart")
         except Halt as error:
-            self.halt(str(error))
+            self.halt(str(error), error.skips)
         except Exception as error:  # skips no message, and takes no other partition down
             log.exception("%s: a record cannot be done", self.name)
             self.halt(f"offsets {first} to {records[-1].offset} cannot be done: {error!r}")
@@ -248,10 +254,10 @@ class Partition(abc.ABC):
     async def _look(self) -> InputSeen | None:
         return (await self.runtime.inputs.look(self.runtime.topic, [self.number])).get(self.number)
 
-    def halt(self, reason: str) -> None:
+    def halt(self, reason: str, skips: tuple[int, int] | None = None) -> None:
         """Read nothing more. What was read is still done."""
         if self.status not in (Status.RELEASED, Status.HALTED):
-            self.status, self.reason = Status.HALTED, reason
+            self.status, self.reason, self.skips = Status.HALTED, reason, skips
             log.critical("%s is halted: %s", self.name, reason)
 
     # Life
@@ -317,7 +323,7 @@ class Partition(abc.ABC):
         if self.status is Status.RELEASED or isinstance(error, Stopped):
             return
         if isinstance(error, Halt):
-            self.halt(str(error))
+            self.halt(str(error), error.skips)
             return
         log.error("%s failed", self.name, exc_info=error)
         if self.status is not Status.HALTED:
@@ -341,6 +347,7 @@ class Partition(abc.ABC):
         by the last look at the input."""
         report: dict[str, Any] = {"partition": self.number, "status": self.status.value}
         report["reason"] = self.reason
+        report["skips"] = self.skips
         report["waiting_for"] = self.retry.problem
         done = self.committable
         known = self.seen is not None and done is not None

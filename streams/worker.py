@@ -30,7 +30,7 @@ class Worker:
         for stage in self.stages:
             stage.end = expired
         self.api = WorkerApi()
-        self.api.add({"/health/": self._health})
+        self.api.add({"/health/": self._health, "/partitions/": self._partitions})
         for stage in self.stages:
             self.api.add(stage.spec.endpoints(stage))
         self._looks = 0
@@ -61,6 +61,15 @@ class Worker:
         """200 when everything that this worker has runs, else 503; lists what does not."""
         found = self.problems()
         return json_response({"healthy": not found, "problems": found}, 503 if found else 200)
+
+    async def _partitions(self, request: Request) -> Response:
+        """stage → report of each of its partitions here."""
+        return json_response(
+            {
+                stage.name: [owned.report() for _, owned in sorted(stage.partitions.items())]
+                for stage in self.stages
+            }
+        )
 
     # Watched
 

@@ -5,12 +5,13 @@ A cut lies between two input records (R1). A control record is a batch of its ow
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from agents.rules.fold import DeadItem, FoldState, Outcome
 from schemas.codec import Undecodable, decode_submitted
-from schemas.events import SCHEMA_VERSION, FoldSwitched, LogRecord
+from schemas.codes import Code
+from schemas.events import CONTROLS, SCHEMA_VERSION, LogRecord
 
 
 class InputRecord(Protocol):
@@ -54,8 +55,14 @@ class Batch(NamedTuple):
         )
 
 
-def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[Batch]:
-    """Fold records in order, and yield the batches they make.
+def fold_records(
+    state: FoldState,
+    records: Iterable[InputRecord],
+    skip: Callable[[int], bool] = lambda offset: False,
+) -> Iterator[Batch]:
+    """Fold records in order, and yield the batches they make. A record whose offset an operator
+    lets `skip` is set aside as a whole, and its time does not count; but none that newer code has
+    written.
 
     If folding a record raises (see FoldState.fold, and NewerVersion of the decoder), the batch of
     the records before it is yielded first. The state must not be used after that.
@@ -69,11 +76,17 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
             except Undecodable as error:
                 items = ()
                 outcome.dead.append(DeadItem(record.offset, -1, error.code, value))
-            control = bool(items) and type(items[0]) is FoldSwitched
+            control = bool(items) and type(items[0]) in CONTROLS
             if control and done is not None:
                 yield _batch(first, done, outcome)
                 first, done, outcome = state.position + 1, None, Outcome([], [], [])
-            state.fold(record.offset, record.timestamp, items, outcome)
+            if skip(record.offset):
+                state.require(record.offset, items)
+                state.skip(record.offset, record.offset)
+                if items:
+                    outcome.dead.append(DeadItem(record.offset, -1, Code.SET_ASIDE, value))
+            else:
+                state.fold(record.offset, record.timestamp, items, outcome)
         except Exception:
             if done is not None:
                 yield _batch(first, done, _before(record.offset, outcome))
@@ -84,6 +97,13 @@ def fold_records(state: FoldState, records: Iterable[InputRecord]) -> Iterator[B
             first, done, outcome = state.position + 1, None, Outcome([], [], [])
     if done is not None:
         yield _batch(first, done, outcome)
+
+
+def fold_gap(state: FoldState, last: int) -> Batch:
+    """The batch of records up to offset `last` that are gone, and that an operator has given up."""
+    first = state.position + 1
+    state.skip(first, last)
+    return Batch(first, last, state.time, state.version, 0, 0, Outcome([], [], []))
 
 
 def _batch(first: int, done: tuple[InputRecord, int, int], outcome: Outcome) -> Batch:

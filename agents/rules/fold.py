@@ -136,6 +136,7 @@ class FoldState:
         """
         if offset != self.position + 1:
             raise StateIncomplete(f"input record {offset} after {self.position}")
+        self.require(offset, items)
         if items and type(items[0]) is FoldSwitched:
             self._switch(offset, items[0], outcome)
         if time > self.time:
@@ -149,6 +150,24 @@ class FoldState:
                 if item.refusal is not None:
                     self._submit(offset, index, item.refusal, outcome)
         self.position = offset
+
+    def require(self, offset: int, items: Sequence[Submitted | SetAside]) -> None:
+        """Raises NewerVersion if they are for newer code than this."""
+        first = items[0] if items else None
+        if type(first) is not FoldSwitched or first.fold_version < self.version:
+            return
+        if first.fold_version not in self._versions:
+            raise NewerVersion(
+                f"offset {offset} switches to fold version {first.fold_version}; this code folds "
+                f"up to {max(self._versions)}"
+            )
+
+    def skip(self, first: int, last: int) -> None:
+        """Go on after the input offsets `first` (= position + 1) to `last`, which an operator has
+        set aside. Raises StateIncomplete."""
+        if first != self.position + 1:
+            raise StateIncomplete(f"input record {first} after {self.position}")
+        self.position = last
 
     def folded(self, position: int) -> None:
         """`FoldView` holds everything up to input offset `position` now."""
@@ -174,11 +193,6 @@ class FoldState:
     def _switch(self, offset: int, item: FoldSwitched, outcome: Outcome) -> None:
         if item.fold_version < self.version:
             outcome.dead.append(DeadItem(offset, 0, Code.CONTROL_INVALID, encode_event(item)))
-        elif item.fold_version not in self._versions:
-            raise NewerVersion(
-                f"offset {offset} switches to fold version {item.fold_version}; this code folds up "
-                f"to {max(self._versions)}"
-            )
         else:
             self.version = item.fold_version
             self._max_body, self._forget_after = self._versions[self.version]

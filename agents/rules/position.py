@@ -65,6 +65,20 @@ def cannot_rebuild(next_offset: int, log: FoundLog) -> str | None:
     )
 
 
+def may_be_given_up(
+    state_topic: str | None, position: int, fingerprint: tuple[int, int], found: FoundInput
+) -> tuple[int, int] | None:
+    """The input offsets, first and last, that expired before they were folded, if nothing else
+    differs: an operator may give them up. None if there are none."""
+    first = position + 1
+    if found.start <= first:
+        return None
+    rest = found._replace(start=first)
+    if input_differs(state_topic, position, fingerprint, rest) is not None:
+        return None
+    return first, found.start - 1
+
+
 def input_differs(
     state_topic: str | None, position: int, fingerprint: tuple[int, int], found: FoundInput
 ) -> str | None:

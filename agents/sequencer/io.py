@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from agents.route_lookups import RouteLookups
+from agents.rules.decisions import Decisions
 from agents.rules.fanout import Routes as RoutesFound
 from agents.rules.fold import DeadItem
 from agents.sequencer.log_pages import LogPages
 from agents.sequencer.memberships import all_said_records, member_records
 from agents.sequencer.queries import TakenByConversation
-from agents.sequencer.restore import Restored, restore
+from agents.sequencer.restore import Restored, decisions_from, restore
 from connectors.kafka.ports import Kafka, OffsetGone, Reader
 from connectors.kafka.record import Record
 from connectors.redis.owners import Owners
@@ -150,6 +151,15 @@ class PartitionIO:
                 return next(reader.read(SUBMITTED, self._number, offset, offset + 1))
 
         return await self._io.in_thread(read)
+
+    async def read_decisions(self, first: int) -> tuple[Decisions, int]:
+        """What operators have decided in the input from offset `first` on, and where it ends."""
+        reader: Reader = self._io.kafka.reader(_LOG_SECONDS)
+        in_thread = self._io.in_thread
+        try:
+            return await in_thread(lambda: decisions_from(reader, self._number, first))
+        finally:
+            await in_thread(reader.close)
 
     async def read_records(self, offsets: Sequence[int]) -> list[TakenByConversation]:
         """The log's records at these offsets, in order. Raises ReadTimeout, OffsetGone."""

@@ -3,26 +3,37 @@ delivers it. streams/partition.py has its life cycle."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
-from agents.rules.batch import fold_records
+from agents.rules.batch import Batch, fold_gap, fold_records
+from agents.rules.decisions import Decisions
 from agents.rules.fold import FoldState
 from agents.rules.folded_input import FoldedInput
-from agents.rules.position import FoundInput, FoundLog, input_differs, log_differs
+from agents.rules.position import (
+    FoundInput,
+    FoundLog,
+    input_differs,
+    log_differs,
+    may_be_given_up,
+)
 from agents.sequencer.appender import Appender
 from agents.sequencer.deliverer import Deliverer, LogExpired
 from agents.sequencer.io import PartitionIO
 from agents.sequencer.log_applier import LogApplier
 from agents.sequencer.memberships import MemberSayer
 from connectors.kafka.record import Record
+from schemas.codec import NewerVersion
 from schemas.topics import SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Halt, Partition, PartitionRuntime, Status
 from streams.tables.rocks import DiskUnavailable
 from streams.tables.sequences import Header, SequenceTable
+
+log = logging.getLogger(__name__)
 
 MAX_CLOCK_LEAD = 3600 * 1000
 """A broker time further ahead of the worker's clock, in ms, halts: log time would be pushed forward
@@ -49,6 +60,8 @@ class SequencerPartition(Partition):
         self._log_start = 0
         self._checking = False
         self._begins_anew = False
+        self._looked = 0
+        """The input offset from which on decisions of operators have not been looked for."""
         self._owed_to_questions = -1
         """The last input offset that the owner before may have delivered: nobody is answered
         without it."""
@@ -61,17 +74,25 @@ class SequencerPartition(Partition):
         self._appender: Appender
         self._deliverer: Deliverer
         self._members: MemberSayer
+        self._decisions: Decisions
+        self._given_up: int | None
 
     # What the runtime asks
 
     async def restore(self) -> int:
         self.io.forget_pages()
-        return await self.in_restores(self._restore)
+        self._looked = await self.runtime.inputs.end(SUBMITTED, self.number)
+        position = await self.in_restores(self._restore)
+        if self._given_up is None:
+            return position
+        self._take_up(fold_gap(self._state, self._given_up), -1)
+        return self._given_up + 1
 
     def _restore(self) -> int:
         """In a thread. Whatever becomes of the task that waits for it, `detach` closes the
         table."""
-        table, self._applier, delivered, end, epoch = self.io.restore(lambda: self.stopped)
+        restored = self.io.restore(lambda: self.stopped)
+        table, self._applier, delivered, end, epoch, self._decisions, self._given_up = restored
         self._owed_to_questions = end - 1
         header = self._applier.header
         self._go_on_from(header, table, epoch)
@@ -99,21 +120,51 @@ class SequencerPartition(Partition):
             self.begin_anew(f"the log does not hold what is to be delivered: {error}")
 
     def accept(self, records: Sequence[Record]) -> None:
-        if max(record.timestamp for record in records) > self.runtime.now() + MAX_CLOCK_LEAD:
-            raise Halt(
-                "a broker time is more than an hour ahead of this worker's clock: set the clocks"
-                " right and restart"
-            )
+        latest = self.runtime.now() + MAX_CLOCK_LEAD
+        early = None
+        if max(record.timestamp for record in records) > latest:
+            ahead = (record.offset for record in records if record.timestamp > latest)
+            early = next((one for one in ahead if not self._decisions.skip(one)), None)
         self.figures["events"] += 1
-        for batch in fold_records(self._state, records):
-            self.figures["messages"] += len(batch.outcome.taken)
-            self.figures["repeats"] += len(batch.outcome.answers)
-            self.figures["dead_letters"] += len(batch.outcome.dead)
-            appended = self._appender.append(batch, self._done)
-            self._deliverer.offer(batch, appended)
-            self._input = FoldedInput(
-                batch.last, batch.input_time, batch.input_crc, records[-1].epoch
+        for batch in self._fold(records if early is None else records[: early - records[0].offset]):
+            self._take_up(batch, records[-1].epoch)
+        if early is not None:
+            raise Halt(
+                f"the broker time of input record {early} is more than an hour ahead of this"
+                " worker's clock: set the clocks right and restart",
+                (early, early),
             )
+
+    def _fold(self, records: Sequence[Record]) -> Iterator[Batch]:
+        try:
+            yield from fold_records(self._state, records, self._decisions.skip)
+        except NewerVersion:
+            raise
+        except Exception as error:  # skips no message, and takes no other partition down
+            offset = self._state.position + 1
+            log.exception("%s: input record %d cannot be folded", self.name, offset)
+            raise Halt(
+                f"input record {offset} cannot be folded: {error!r}", (offset, offset)
+            ) from error
+
+    def _take_up(self, batch: Batch, epoch: int) -> None:
+        self.figures["messages"] += len(batch.outcome.taken)
+        self.figures["repeats"] += len(batch.outcome.answers)
+        self.figures["dead_letters"] += len(batch.outcome.dead)
+        appended = self._appender.append(batch, self._done)
+        self._deliverer.offer(batch, appended)
+        self._input = FoldedInput(batch.last, batch.input_time, batch.input_crc, epoch)
+
+    async def look_for_decisions(self) -> None:
+        """See whether an operator has decided about this partition since it was halted. Raises
+        ReadTimeout, OffsetGone."""
+        if self.status is not Status.HALTED:
+            return
+        decisions, end = await self.io.read_decisions(self._looked)
+        self._looked = end
+        if decisions.last >= 0 and self.status is Status.HALTED:
+            log.warning("%s: an operator has decided: %s", self.name, decisions.why)
+            self.runtime.restart(self.number, f"a decision of {decisions.why}")
 
     def joins(self, record: Record) -> bool:
         if self._input.joins(record):
@@ -139,7 +190,8 @@ class SequencerPartition(Partition):
         fingerprint = header.input_time, header.input_crc
         reason = input_differs(header.input_topic, position - 1, fingerprint, found)
         if reason is not None:
-            self.halt(reason)
+            gone = may_be_given_up(header.input_topic, position - 1, fingerprint, found)
+            self.halt(reason, gone)
 
     def skipped(self, expected: int, first: int) -> bool:
         self.read_from(expected, f"the input jumps to offset {first}")

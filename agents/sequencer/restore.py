@@ -12,7 +12,15 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from agents.rules.position import FoundInput, FoundLog, cannot_rebuild, input_differs, log_differs
+from agents.rules.decisions import Decisions
+from agents.rules.position import (
+    FoundInput,
+    FoundLog,
+    cannot_rebuild,
+    input_differs,
+    log_differs,
+    may_be_given_up,
+)
 from agents.sequencer.log_applier import LogApplier
 from connectors.kafka.ports import KafkaUnreachable, Reader
 from schemas.codec import decode_log
@@ -29,13 +37,16 @@ _WRITE_EVERY = 4000
 class Restored(NamedTuple):
     """`table` holds the log up to `applier.header`; everything up to input offset `delivered` has
     been delivered (R5). The input ended at offset `input_end`; `input_epoch` is the leader epoch of
-    its last record that is folded, −1 if not known."""
+    its last record that is folded, −1 if not known. The input offsets up to `given_up` are gone,
+    and an operator has given them up, by one of the `decisions`."""
 
     table: SequenceTable
     applier: LogApplier
     delivered: int
-    input_end: int = 0
-    input_epoch: int = -1
+    input_end: int
+    input_epoch: int
+    decisions: Decisions
+    given_up: int | None
 
 
 def restore(
@@ -88,13 +99,14 @@ def restore(
         committed = reader.committed(SUBMITTED, partition) or 0
         delivered = max(committed - 1, header.delivered)
         delivered = _apply_log(reader, partition, applier, (start, end), delivered, stopped)
-        input_end, epoch = _check_input(
-            reader, partition, applier.header, known, topic_ids[SUBMITTED]
+        decisions, _ = decisions_from(reader, partition, applier.header.position + 1, stopped)
+        given_up, input_end, epoch = _check_input(
+            reader, partition, applier.header, known, topic_ids[SUBMITTED], decisions
         )
     except BaseException:
         table.close()
         raise
-    return Restored(table, applier, delivered, input_end, epoch)
+    return Restored(table, applier, delivered, input_end, epoch, decisions, given_up)
 
 
 def _differs(reader: Reader, partition: int, header: Header, found: FoundLog) -> str | None:
@@ -158,25 +170,47 @@ def _expired(reader: Reader, partition: int, found: tuple[int, int], delivered: 
     return last
 
 
+def decisions_from(
+    reader: Reader, partition: int, first: int, stopped: Callable[[], bool] = lambda: False
+) -> tuple[Decisions, int]:
+    """What operators have decided in the input from offset `first` on, and where it ends. Raises
+    Stopped, or trouble outside."""
+    start, end = reader.watermarks(SUBMITTED, partition)
+    decisions = Decisions()
+    if max(start, first) < end:
+        for batch in reader.batches(SUBMITTED, partition, max(start, first), end, stopped):
+            decisions = decisions.and_then(batch)
+    if stopped():
+        raise Stopped
+    return decisions, end
+
+
 def _check_input(
-    reader: Reader, partition: int, header: Header, known: Header | None, topic: str
-) -> tuple[int, int]:
-    """Raises Halt if the state cannot go on from this input; returns where the input ends, and the
-    leader epoch of the last record that was folded."""
+    reader: Reader,
+    partition: int,
+    header: Header,
+    known: Header | None,
+    topic: str,
+    decisions: Decisions,
+) -> tuple[int | None, int, int]:
+    """Raises Halt if the state cannot go on from this input; returns up to where it is given up,
+    where it ends, and the leader epoch of the last record that was folded."""
     start, end = reader.watermarks(SUBMITTED, partition)
     fingerprint, epoch = None, -1
     if start <= header.position < end:
         record = next(reader.read(SUBMITTED, partition, header.position, header.position + 1))
         fingerprint, epoch = (record.timestamp, zlib.crc32(record.value)), record.epoch
-    reason = input_differs(
-        known.input_topic if known else None,
-        header.position,
-        (header.input_time, header.input_crc),
-        FoundInput(topic, start, end, fingerprint),
-    )
+    state_topic = known.input_topic if known else None
+    folded = header.input_time, header.input_crc
+    found = FoundInput(topic, start, end, fingerprint)
+    gone = may_be_given_up(state_topic, header.position, folded, found)
+    if gone is not None and decisions.skip_to(*gone):
+        return gone[1], end, -1
+    reason = input_differs(state_topic, header.position, folded, found)
     if reason is not None:
         raise Halt(
             f"{reason}; numbers given from it would contradict the log. Restore {SUBMITTED}, or"
-            " begin a new numbering: see docs/OPERATIONS.md"
+            " begin a new numbering: see docs/OPERATIONS.md",
+            gone,
         )
-    return end, epoch
+    return None, end, epoch

@@ -17,6 +17,7 @@ from streams.stage import Stage, StageSpec, Timer
 
 GROUP = "sequencer"
 _LOOK_SECONDS = 10.0
+_DECIDED_SECONDS = 2.0
 
 
 def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPartition]:
@@ -26,6 +27,7 @@ def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPart
         return (
             Timer(_LOOK_SECONDS, lambda: look_at_logs(stage)),
             renew_claims(stage, io.owners, io.address),
+            Timer(_DECIDED_SECONDS, lambda: look_for_decisions(stage)),
         )
 
     return StageSpec(
@@ -38,6 +40,14 @@ def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPart
         sequencer_endpoints,
         close=io.close,
     )
+
+
+async def look_for_decisions(stage: Stage[SequencerPartition]) -> None:
+    """See what operators have decided about halted partitions. Only for one that no other worker
+    can have: who restores it later knows the decision, too. Raises ReadTimeout, OffsetGone."""
+    for owned in list(stage.partitions.values()):
+        if stage.confirmed:
+            await owned.look_for_decisions()
 
 
 async def look_at_logs(stage: Stage[SequencerPartition]) -> None:

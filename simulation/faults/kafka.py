@@ -4,6 +4,8 @@ import random
 from functools import partial
 
 from connectors.kafka.memory import MemoryKafka
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, InputSkipped, SubmittedRecord
 from schemas.topics import (
     CURSORS,
     DELIVERIES,
@@ -20,6 +22,7 @@ from simulation.world import World
 LEADERLESS = *LONG, 35.0
 """Seconds that a partition may have no leader: the last is longer than a gateway's producer waits
 for an acknowledgement."""
+_AHEAD_MS = 2 * 3600 * 1000
 TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE, MEMBERSHIPS
 
 
@@ -75,6 +78,24 @@ def write_garbage(world: World, place: int, number: int) -> str:
     return f"{SUBMITTED}/{partition} at offset {offset}"
 
 
+def write_ahead(world: World, place: int, number: int) -> str:
+    """A broker whose clock is two hours ahead takes a record, and halts a partition. After a while
+    an operator sets the record aside."""
+    world.accepted.append("is more than an hour ahead")
+    partition = place % world.shape.partitions
+    log = world.broker.log(SUBMITTED, partition)
+    offset = log.append(world.broker.now() + _AHEAD_MS, b"garbage", None)
+    world.judge.set_aside(partition, offset)
+    log.poke()
+
+    def decide() -> None:
+        skipped = InputSkipped(offset, offset, "operator", "the clock was wrong", 0)
+        value = encode_event(SubmittedRecord(SCHEMA_VERSION, [skipped]))
+        world.broker.append(SUBMITTED, partition, value)
+
+    return f"{SUBMITTED}/{partition} at offset {offset}, {for_a_while(world, number, decide)}"
+
+
 def cut_log(world: World, place: int, number: int) -> str:
     """The log loses its tail, as when a disk lost it; the input still has it."""
     world.accepted.append("has lost its tail")
@@ -119,5 +140,6 @@ KAFKA: Actions = {
     "recreate memberships": (1, recreate_memberships),
     "write garbage": (1, write_garbage),
     "cut log": (1, cut_log),
+    "write ahead": (1, write_ahead),
     "lose acknowledged": (0, lose_acknowledged),  # nobody can heal that
 }

@@ -1,6 +1,7 @@
 """Garbage, oversized and newer records; Redis away (R5, R7)."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable
@@ -106,3 +107,40 @@ async def test_redis_away_during_a_rebalance(
     print(f"Redis away for {away} s: dark for {await load.dark():.1f} s")
     await load.stop()
     await judged()
+
+
+@pytest.mark.alone
+async def test_an_operator_gives_up_what_expired_unread(
+    lab: Stack, talk: Talk, workers: list[Worker]
+) -> None:
+    worker = workers[0]
+    worker.start()
+    worker.wait_healthy()
+    alice, _ = await talk.join("alice"), await talk.join("bob")
+    await talk.say(alice, "bob", ["before"])
+    partition = partition_of(f"{talk.user('alice')}:{talk.user('bob')}", 4)
+    worker.stop()
+    waiting = talk.begin(alice, "bob", "it expires, and is sent again")
+    while kafka.watermarks(lab, SUBMITTED, partition)[1] < 2:
+        await asyncio.sleep(0.1)
+    kafka.expire(lab, SUBMITTED, partition)
+    worker.start()
+    await asyncio.to_thread(
+        worker.wait_for, lambda: worker.partitions().get(partition, {}).get("status") == "halted"
+    )
+    listed = await asyncio.to_thread(lab.run, "partition", "list", "--halted", "--json")
+    assert listed.returncode == 1, listed.stderr
+    found = [json.loads(line) for line in listed.stdout.splitlines()]
+    (place,) = (one for one in found if one["stage"] == "sequencer" and one["state"] == "halted")
+    assert place["partition"] == partition
+    assert "expired unread" in place["why"]
+    skip = ["partition", "skip", "sequencer", str(partition), "--reason", "a test"]
+    said = await asyncio.to_thread(lab.run, *skip)
+    assert (said.returncode, "would set aside" in said.stdout) == (0, True), said.stderr
+    done = await asyncio.to_thread(lab.run, *skip, "--yes")
+    assert done.returncode == 0, done.stderr
+    await asyncio.wait_for(waiting, 30)
+    again = await asyncio.to_thread(lab.run, *skip, "--yes")
+    assert (again.returncode, "is not halted" in again.stderr) == (1, True), again.stderr
+    await talk.settle(60)
+    assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]

@@ -97,7 +97,7 @@ class Devices:
             return []
         if kind < 0.7 and lane:
             wrong = chance.choice(lane)
-            assert not isinstance(wrong, FoldSwitched)
+            assert isinstance(wrong, MessageSubmitted | RefusalSubmitted)
             head = conversation, sender, "device", outbox, wrong.ordinal, b"?" * 16, 0
             return [MessageSubmitted(*head, "reused")]
         if lane:

@@ -8,7 +8,10 @@ from msgspec.structs import replace
 
 import agents.sequencer.log_applier
 import agents.sequencer.partition
+import agents.sequencer.restore
+import agents.sequencer.stage
 from agents.rules.batch import Batch, fold_records
+from agents.rules.decisions import Decisions
 from agents.rules.fold import FoldState
 from agents.rules.folded_input import FoldedInput
 from agents.rules.log import Verdict
@@ -29,12 +32,13 @@ from tests.simulation.mutations.openings import (
     STAGES,
     ignored,
     lose_both,
+    returns_true,
     sends,
 )
 
 
-def _drops_repeats(state: FoldState, records: Any) -> Iterator[Batch]:
-    for batch in fold_records(state, records):
+def _drops_repeats(state: FoldState, records: Any, skip: Any) -> Iterator[Batch]:
+    for batch in fold_records(state, records, skip):
         if batch.outcome.taken or batch.outcome.dead:
             yield batch
 
@@ -86,15 +90,30 @@ def _believes_every_report(self: Any, item: Any, ok: bool, offset: int) -> None:
     self._partition.landed(max(offset, following), item.entry.to)
 
 
-def _stops_at_poison(state: FoldState, records: Any) -> Iterator[Batch]:
-    for batch in fold_records(state, records):
+def _stops_at_poison(state: FoldState, records: Any, skip: Any) -> Iterator[Batch]:
+    for batch in fold_records(state, records, skip):
         if batch.outcome.dead:
             raise ValueError("it cannot be read")
         yield batch
 
 
+def _skips_nothing(state: FoldState, records: Any, skip: Any) -> Iterator[Batch]:
+    return fold_records(state, records)
+
+
 async def _clears(dead: list[Any]) -> None:
     dead.clear()
+
+
+def _halted(chance: random.Random) -> list[Step]:
+    """Both partitions take a record that halts them, then messages; an operator decides."""
+    return [
+        *sends(chance, 6),
+        Step(0.5, "write ahead", 0, AWAY_2),
+        Step(0.0, "write ahead", 1, AWAY_2),
+        *sends(chance, 6),
+        Step(6.0, "send", 0, 0),
+    ]
 
 
 def _late_append(chance: random.Random) -> list[Step]:
@@ -250,6 +269,30 @@ MUTATIONS = [
         "what cannot be read is covered by the log and not set aside",
         [(Appender, "_set_aside", lambda self, dead: _clears(dead))],
         {"write_garbage": 10},
+    ),
+    Mutation(
+        "nobody looks behind a halt",
+        "R7.8",
+        "a halted partition does not look for what an operator has decided",
+        [(agents.sequencer.stage, "look_for_decisions", returns_true)],
+        {**CALM, "write_ahead": 10},
+        opening=_halted,
+    ),
+    Mutation(
+        "a restored partition does not know decisions",
+        "R7.8",
+        "an owner folds before it has looked for what an operator has decided",
+        [(agents.sequencer.restore, "decisions_from", lambda *_: (Decisions(), 0))],
+        {**KILLS, "write_ahead": 10},
+        opening=_halted,
+    ),
+    Mutation(
+        "what is skipped is folded",
+        "R7.7",
+        "a record that an operator has set aside counts like any other",
+        [(agents.sequencer.partition, "fold_records", _skips_nothing)],
+        {**CALM, "write_ahead": 10},
+        opening=_halted,
     ),
     Mutation(
         "the log ahead is not delivered",

@@ -55,7 +55,7 @@ def mutated(mutation: Mutation) -> Iterator[None]:
 def find(mutation: Mutation) -> tuple[int, str] | None:
     """How many histories were played until one went wrong, and what was wrong; None if none
     did."""
-    kinds = history.weights(**{"cut_log": 0, **mutation.kinds})
+    kinds = history.weights(**{"cut_log": 0, "write_ahead": 0, **mutation.kinds})
     with mutated(mutation):
         for seed in range(mutation.most):
             name = f"{mutation.name} {seed}"

@@ -1,0 +1,78 @@
+"""The partitions of all stages, asked of the workers that have them."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from connectors.redis.client import RedisClient
+from connectors.redis.owners import RedisOwners
+
+CLAIMED = ("sequencer", "cursors", "presence", "memberships")
+"""The stages whose partitions workers claim in Redis. The archiver's nobody asks."""
+_ANSWER_SECONDS = 3.0
+
+
+class Place(NamedTuple):
+    """A partition as its worker reports it; `worker` is host:port. Without a report: nobody has it,
+    or `problem` says why it is not known."""
+
+    stage: str
+    number: int
+    worker: str
+    report: Mapping[str, Any]
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        return str(self.report.get("status", "unknown"))
+
+    @property
+    def skips(self) -> tuple[int, int] | None:
+        """The input offsets, first and last, that an operator may set aside."""
+        skips = self.report.get("skips")
+        return (skips[0], skips[1]) if skips else None
+
+
+async def look(redis: RedisClient, partitions: int, workers: Iterable[str]) -> list[Place]:
+    """All partitions, by stage and number. Beside the workers that claim partitions it asks
+    `workers` (host:port). Raises RedisUnavailable."""
+    claims = {stage: await RedisOwners(redis, stage).find(range(partitions)) for stage in CLAIMED}
+    addresses = {address for found in claims.values() for address in found.values()}
+    addresses |= set(workers)
+    pages = await _pages(sorted(addresses))
+    places: dict[tuple[str, int], Place] = {}
+    for address, page in pages.items():
+        for stage, reports in (page if isinstance(page, dict) else {}).items():
+            for report in reports:
+                name = stage, int(report["partition"])
+                place = Place(*name, address, report)
+                if name not in places or claims.get(stage, {}).get(name[1]) == address:
+                    places[name] = place
+    for stage, found in claims.items():
+        for number in range(partitions):
+            if (stage, number) not in places:
+                address = found.get(number, "")
+                page = pages.get(address, {})
+                why = page if isinstance(page, str) else "no worker says that it has it"
+                places[stage, number] = Place(stage, number, address, {}, why)
+    return [places[name] for name in sorted(places)]
+
+
+async def _pages(addresses: Collection[str]) -> dict[str, dict[str, Any] | str]:
+    """address → its page, or why there is none."""
+    timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+
+        async def page(address: str) -> dict[str, Any] | str:
+            try:
+                async with session.get(f"http://{address}/partitions/") as answer:
+                    answer.raise_for_status()
+                    found: dict[str, Any] = await answer.json()
+                    return found
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                return f"its worker does not answer: {error or type(error).__name__}"
+
+        found = await asyncio.gather(*map(page, addresses))
+    return dict(zip(addresses, found, strict=True))
