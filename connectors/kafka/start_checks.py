@@ -10,7 +10,8 @@ from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.reader import Reader
 from connectors.kafka.wanted_topics import WantedTopics
 
-_SECONDS = 5.0
+_SECONDS = 3.0
+"""For a partition of the log."""
 _AGAIN_SECONDS = 0.05
 _SAID = 3
 """Problems that one line names."""

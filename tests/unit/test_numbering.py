@@ -9,6 +9,7 @@ from agents.rules.folded_input import FoldedInput
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.numbering import LogDiffers, require_partitions
+from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.record import Record
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
@@ -61,6 +62,14 @@ async def test_a_partition_without_a_leader_is_passed_over() -> None:
         require_partitions(cluster.reader(0.1), 8)
     cluster.broker.lose_leader(LOG, 2)
     assert not require_partitions(cluster.reader(0.1), 8)
+
+
+async def test_a_log_for_which_nobody_answers_is_not_taken_for_one_that_says_nothing() -> None:
+    cluster = kafka(entry(4))
+    for number in range(8):
+        cluster.broker.lose_leader(LOG, number)
+    with pytest.raises(KafkaUnreachable, match="nobody answers for the log"):
+        require_partitions(cluster.reader(0.1), 8)
 
 
 def test_only_another_leaders_record_is_asked_about() -> None:
