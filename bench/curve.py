@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from bench.generator import Generator
-from bench.requests import requests_sent
 from bench.system import System
 
 PAIRS = 100
@@ -71,16 +70,15 @@ class _Watch:
     """What the stack uses from now on."""
 
     def __init__(self, stack: System) -> None:
-        self._pids, self._port = stack.pids, stack.base_port + 8
-        self._threads = stack.threads()
-        self._requests = requests_sent(self._port, self._pids)
+        self._stack, self._threads = stack, stack.threads()
+        self._requests = stack.requests()
         self._own, self._began = time.process_time(), time.monotonic()
         self._usage = self._threads.usage()
 
     def figures(self, messages: int) -> dict[str, Any]:
         usage, elapsed = self._threads.usage(), time.monotonic() - self._began
         own = time.process_time() - self._own
-        requests = requests_sent(self._port, self._pids) - self._requests
+        requests = self._stack.requests() - self._requests
         cpu = {part: usage.cpu[part] - self._usage.cpu[part] for part in usage.cpu}
         threads = usage.threads - self._usage.threads
         switches = usage.switches - self._usage.switches

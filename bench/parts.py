@@ -56,10 +56,16 @@ class Part(NamedTuple):
 
 def _idle(plan: Plan, stack: System) -> Figures:
     def one() -> Figures:
-        seconds, before = plan.seconds, stack.cpu()
+        seconds, before, asked = plan.seconds, stack.cpu(), stack.requests()
         time.sleep(seconds)
         used = {part: (cpu - before[part]) / seconds for part, cpu in stack.cpu().items()}
-        return {"cores": sum(used.values()), "cores_by_part": used}
+        requests = {part: n / seconds for part, n in (stack.requests() - asked).items()}
+        return {
+            "cores": sum(used.values()),
+            "cores_by_part": used,
+            "requests_a_second": sum(requests.values()),
+            "requests_a_second_by_part": requests,
+        }
 
     return combine([one() for _ in range(plan.runs)])
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from bench.processes import cpu_seconds
+from bench.requests import requests_sent
 from bench.threads import Threads
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.wanted_topics import WantedTopics
@@ -91,6 +93,10 @@ class System(NamedTuple):
     def cpu(self) -> dict[str, float]:
         """CPU seconds used so far, by part."""
         return {name: cpu_seconds(pid) for name, pid in self.pids.items()}
+
+    def requests(self) -> Counter[str]:
+        """Requests that each part has sent to Kafka so far (bench/requests.py)."""
+        return requests_sent(self.base_port + 8, self.pids)
 
     def threads(self) -> Threads:
         """What counts the threads of the parts that run now."""

@@ -15,13 +15,12 @@ from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from simulation.process import Process, current_process
 from streams.intake import Intake, coalesce
-from streams.stage import Stage
+from streams.stage import HEARTBEATS, SESSION_SECONDS, Stage
 
 log = logging.getLogger(__name__)
 
-SESSION_SECONDS = 3.0
 REBALANCE_SECONDS = 10.0
-HEARTBEAT_SECONDS = 0.5
+HEARTBEAT_SECONDS = SESSION_SECONDS / HEARTBEATS
 COMMIT_SECONDS = 1.0
 _CHECK_SECONDS = 0.5
 _READ_SECONDS = 5.0
@@ -157,9 +156,7 @@ class Member:
         self._stage = stage
         self._kafka = kafka
         self._chance = chance
-        self._intake = Intake(
-            lambda: kafka.fetcher(stage.spec.topic, stage.spec.fetch_bytes), stage
-        )
+        self._intake = Intake(lambda: kafka.fetcher(stage.spec.topic, stage.spec.fetch), stage)
         self._generation = -1
         self._rebalances = 0
         self._joining = True

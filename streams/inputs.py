@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from connectors.kafka.ports import Kafka, Reader, ReadTimeout
+from connectors.kafka.ports import Kafka, Place, Reader, ReadTimeout
 from connectors.request_batcher import RequestBatcher
 
 T = TypeVar("T")
@@ -17,6 +17,9 @@ _TIMEOUT_SECONDS = 1.5
 _TOGETHER_SECONDS = 1.0
 """For the answer about all partitions together."""
 _IDS_SECONDS = 2.0
+_STARTS_SECONDS = 10.0
+"""How old what a look at many topics says of first offsets may be. Whoever has fallen behind them
+sees a gap."""
 _MAX_FAILURES = 2
 """Partitions that do not answer, one after the other, before the look is given up: each costs a
 timeout."""
@@ -57,6 +60,8 @@ class Inputs:
         self._rounds = itertools.count()
         self._ids: Mapping[str, str] = {}
         self._ids_asked = float("-inf")
+        self._starts: Mapping[Place, int] = {}
+        self._starts_asked = float("-inf")
         self._end = RequestBatcher(self._ends, at_once=1, most=10_000)
 
     async def look(
@@ -64,11 +69,17 @@ class Inputs:
     ) -> Mapping[int, InputSeen]:
         """partition → its input, of those whose leader answers. Raises ReadTimeout if none does,
         KafkaUnreachable. Unless `fresh`, the topic's id may be that of two seconds ago."""
-        now = asyncio.get_running_loop().time()
-        if fresh or now - self._ids_asked > _IDS_SECONDS:
-            self._ids = {}
-            self._ids_asked = now
+        if fresh:
+            self._ids_asked = float("-inf")
+        self._forget_old()
         return await self._ask(lambda: self._look(topic, sorted(partitions)))
+
+    async def look_at_all(self, places: Collection[Place]) -> Mapping[Place, InputSeen]:
+        """place → its input, with one request for all ends. First offsets may be those of ten
+        seconds ago, topic ids of two. Raises ReadTimeout if one place does not answer,
+        KafkaUnreachable."""
+        self._forget_old()
+        return await self._ask(lambda: self._look_at_all(sorted(places))) if places else {}
 
     async def ends(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
         """The same without the topic's id: partition → the offset after its last record."""
@@ -102,20 +113,42 @@ class Inputs:
         except KeyError as error:
             raise ReadTimeout(f"partition {error} has no leader") from None
 
+    def _forget_old(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._ids_asked > _IDS_SECONDS:
+            self._ids, self._ids_asked = {}, now
+        if now - self._starts_asked > _STARTS_SECONDS:
+            self._starts, self._starts_asked = {}, now
+
     # In the thread
 
     def _look(self, topic: str, partitions: Sequence[int]) -> Mapping[int, InputSeen]:
         found = self._watermarks(topic, partitions)
-        ids = self._ids or self._kafka.topic_ids()
-        self._ids = ids
-        topic_id = ids.get(topic)
-        if topic_id is None:
-            raise ReadTimeout(f"there is no topic {topic} now")
+        topic_id = self._id(topic)
         return {number: InputSeen(topic_id, *seen) for number, seen in found.items()}
 
+    def _look_at_all(self, places: Sequence[Place]) -> Mapping[Place, InputSeen]:
+        client = self._client()
+        if not self._starts.keys() >= {*places}:
+            self._starts = client.all_starts(places, _TOGETHER_SECONDS / 2)
+        ends = client.all_ends(places, _TOGETHER_SECONDS / 2)
+        starts = self._starts
+        return {
+            place: InputSeen(self._id(place[0]), starts[place], ends[place]) for place in places
+        }
+
+    def _id(self, topic: str) -> str:
+        ids = self._ids or self._kafka.topic_ids()
+        self._ids = ids
+        if topic not in ids:
+            raise ReadTimeout(f"there is no topic {topic} now")
+        return ids[topic]
+
     def _all_ends(self, topic: str, partitions: Sequence[int]) -> Mapping[int, int]:
+        places = [(topic, partition) for partition in partitions]
         with contextlib.suppress(ReadTimeout):
-            return self._client().all_ends(topic, partitions, _TOGETHER_SECONDS)
+            ends = self._client().all_ends(places, _TOGETHER_SECONDS)
+            return {partition: end for (_, partition), end in ends.items()}
         return {number: end for number, (_, end) in self._one_by_one(topic, partitions).items()}
 
     def _watermarks(self, topic: str, partitions: Sequence[int]) -> Mapping[int, tuple[int, int]]:

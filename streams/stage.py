@@ -12,8 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from connectors.dependency import Dependencies
+from connectors.kafka.ports import AT_ONCE, Fetch
 from connectors.kafka.record import Record
-from streams.inputs import Inputs
+from streams.inputs import Inputs, InputSeen
 from streams.partition import Partition, PartitionRuntime, Status
 from streams.progress import ProgressProbe
 from streams.rates import Rates
@@ -27,7 +28,9 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=Partition)
 
 SESSION_SECONDS = 3.0
-"""The group gives away the partitions of a worker whose heartbeats have stopped for so long."""
+"""Of stages for which somebody waits."""
+HEARTBEATS = 3
+"""In a session: with each, a worker says that it lives, and hears of a rebalance."""
 
 _SAMPLE_SECONDS = 1.0
 _MAX_UNSEEN = 3
@@ -48,7 +51,8 @@ async def _nothing(*arguments: object) -> None:
 class StageSpec(NamedTuple, Generic[P]):
     """`group` reads `topic`, of `partitions` partitions. `timers` and `endpoints` (pattern →
     handler) are of a stage that has been made; `close` ends the stage's own clients after its
-    partitions. `fetch_bytes` as connectors/kafka/ports.py has it for fetchers."""
+    partitions. The group gives away the partitions of a worker whose heartbeats have stopped for
+    `session_seconds`."""
 
     name: str
     group: str
@@ -59,7 +63,8 @@ class StageSpec(NamedTuple, Generic[P]):
     endpoints: Callable[["Stage[P]"], Mapping[str, Handler]] = lambda stage: {}
     problems: Callable[["Stage[P]"], Sequence[str]] = lambda stage: ()
     close: Callable[[], Awaitable[None]] = _nothing
-    fetch_bytes: int = 1
+    fetch: Fetch = AT_ONCE
+    session_seconds: float = SESSION_SECONDS
 
 
 class Shared(NamedTuple):
@@ -228,11 +233,11 @@ class Stage(Generic[P]):
     @property
     def confirmed(self) -> bool:
         """No other worker can have these partitions: the group gives them away after a rebalance,
-        or SESSION_SECONDS after the last heartbeat. A worker that was paused may have lost them,
+        or a session's time after the last heartbeat. A worker that was paused may have lost them,
         and not know it yet."""
         _, joining = self.membership()
         age = asyncio.get_running_loop().time() - self.confirmed_at()
-        return not joining and age < SESSION_SECONDS
+        return not joining and age < self.spec.session_seconds
 
     def here(self, numbers: Iterable[int]) -> dict[int, P]:
         """Those of these partitions that this worker can be asked about: what it knows of them is
@@ -240,19 +245,28 @@ class Stage(Generic[P]):
         owned = self.partitions if self.confirmed else {}
         return {n: owned[n] for n in numbers if n in owned and owned[n].readable}
 
-    async def look(self) -> None:
-        """See the inputs as Kafka has them now. Raises ReadTimeout, KafkaUnreachable."""
-        running = {
+    def running(self) -> dict[int, tuple[P, int | None]]:
+        """The partitions that run, each with the offset that it reads next."""
+        return {
             number: (partition, partition.next_offset)
             for number, partition in self.partitions.items()
             if partition.status is Status.RUNNING
         }
+
+    async def look(
+        self,
+        running: Mapping[int, tuple[P, int | None]],
+        found: Mapping[int, InputSeen] | None = None,
+    ) -> None:
+        """See the inputs of the partitions `running` as Kafka has them now; `found` is what it has
+        said since then, None if it must be asked. Raises ReadTimeout, KafkaUnreachable."""
         if not running:
             return
         look, topic = self._shared.inputs.look, self.spec.topic
-        found = await look(topic, list(running), fresh=False)
+        if found is None:
+            found = await look(topic, running, fresh=False)
         if any(seen.end < (running[number][1] or 0) for number, seen in found.items()):
-            found = await look(topic, list(running))
+            found = await look(topic, running)
         for number, (partition, position) in running.items():
             seen = found.get(number)
             if seen is None:

@@ -3,9 +3,11 @@ answers."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from connectors.kafka.ports import ReadTimeout
+from streams.inputs import InputSeen
 from streams.progress import ProgressProbe
 from streams.retry import TROUBLE_OUTSIDE, system_of
 from streams.stage import Shared, Stage, StageSpec
@@ -75,11 +77,14 @@ class Worker:
 
     async def look(self) -> bool:
         self._looks += 1
+        running = {stage.name: stage.running() for stage in self.stages}
+        found: Mapping[str, Mapping[int, InputSeen]] | None = None
         first = self._looks % len(self.stages)  # one that fails must not hide the others for good
         for stage in (*self.stages[first:], *self.stages[:first]):
             try:
                 async with asyncio.timeout(_LOOK_SECONDS):
-                    await stage.look()
+                    found = await self._look_at_all(running) if found is None else found
+                    await stage.look(running[stage.name], found.get(stage.name))
             except TimeoutError:
                 why = f"no answer for {_LOOK_SECONDS:.0f} s"
                 self.shared.dependencies.get("kafka").failed(why, _CLIENT)
@@ -89,6 +94,23 @@ class Worker:
                 return False
         self.shared.dependencies.get("kafka").succeeded(_CLIENT)
         return True
+
+    async def _look_at_all(
+        self, running: Mapping[str, Collection[int]]
+    ) -> Mapping[str, Mapping[int, InputSeen]]:
+        """Stage → partition → its input, asked of all together. Empty if some do not answer: then
+        each stage asks for itself. Raises KafkaUnreachable."""
+        places = {
+            stage.name: [(stage.spec.topic, number) for number in running[stage.name]]
+            for stage in self.stages
+        }
+        try:
+            seen = await self.shared.inputs.look_at_all(
+                {place for some in places.values() for place in some}
+            )
+        except ReadTimeout:
+            return {}
+        return {name: {p[1]: seen[p] for p in some} for name, some in places.items()}
 
     def probes(self) -> Iterable[ProgressProbe]:
         for stage in self.stages:

@@ -39,9 +39,9 @@ def _cursors(partition: int, offset: int, value: bytes) -> Found[CursorRow]:
     return Found(cursor_rows(decode_cursor(value)), None)
 
 
-_LINGER_SECONDS = 2.2
-"""With Kafka's half second (`fetch_bytes`) and the insert, a message is in the archive within 3 s.
-Nobody waits for it, and each insert costs ClickHouse as much as thousands of rows."""
+_LINGER_SECONDS = 0.2
+"""Kafka has collected what comes (FETCH in agents/archiver/stage.py): each insert costs ClickHouse
+as much as thousands of rows. This brings the partitions of a fetch together."""
 
 MESSAGES = Content(
     topics.LOG,

@@ -9,7 +9,7 @@ from agents.archiver.content import CURSORS, MESSAGES, Content
 from agents.archiver.inserts import Inserts
 from agents.archiver.partition import ArchiverIO, ArchiverPartition
 from connectors.clickhouse.archive import Archive
-from connectors.kafka.ports import Kafka
+from connectors.kafka.ports import Fetch, Kafka
 from schemas.topics import SUBMITTED
 from streams.inputs import Inputs
 from streams.partition import PartitionRuntime
@@ -17,9 +17,12 @@ from streams.stage import Stage, StageSpec, Timer
 from streams.worker_api import Handler, Request, Response, json_response
 
 _LOOK_SECONDS = 10.0
-_FETCH_BYTES = 256 * 1024
+FETCH = Fetch(256 * 1024, 2.4)
 """Nobody waits for the archive, and reading each message as it comes would cost more than all the
-rest."""
+rest. With the append (50 ms), the linger of agents/archiver/content.py and the insert, a message is
+in the archive within 3 s."""
+_SESSION_SECONDS = 6.0
+"""Nobody waits for the successor of an archiver that was killed."""
 
 ArchiverStage = Stage[ArchiverPartition[Any]]
 Spec = StageSpec[ArchiverPartition[Any]]
@@ -61,7 +64,8 @@ def archiver_stages(
             endpoints=endpoints,
             problems=_problems,
             close=inserts.close,
-            fetch_bytes=_FETCH_BYTES,
+            fetch=FETCH,
+            session_seconds=_SESSION_SECONDS,
         )
 
     first, *others = map(spec, contents)

@@ -15,7 +15,7 @@ from streams.tables.presence import PresenceTable
 from streams.worker_api import Handler, Request, Response, answering, each, json_response
 
 GROUP = "presence"
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 
 PresenceStage = Stage[PresencePartition]
 

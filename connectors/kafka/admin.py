@@ -153,22 +153,29 @@ class TopicsAdmin:
         return checked
 
     def ids(self) -> dict[str, str]:
-        """Kafka's topic id of every topic of ours that exists. Raises KafkaUnreachable."""
-        existing = self._replicas(_IDS_SECONDS)
-        names = [name for name in all_topics() if name in existing]
-        futures = self._admin.describe_topics(TopicCollection(names), request_timeout=_IDS_SECONDS)
-        try:
-            return {name: str(future.result().topic_id) for name, future in futures.items()}
-        except KafkaException as error:
-            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+        """Kafka's topic id of every topic of ours that exists, with one request. Raises
+        KafkaUnreachable."""
+        found = {}
+        names = TopicCollection(list(all_topics()))
+        asked = self._admin.describe_topics(names, request_timeout=_IDS_SECONDS)
+        for name, future in asked.items():
+            try:
+                found[name] = str(future.result().topic_id)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise self._unreachable(error) from None
+        return found
 
-    def _replicas(self, timeout: float | None = None) -> dict[str, dict[int, int]]:
+    def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
+        self._admin = self._connect()  # this client may have forgotten the only broker
+        return KafkaUnreachable(f"Kafka at {self._servers}: {error}")
+
+    def _replicas(self) -> dict[str, dict[int, int]]:
         """topic → partition → how many replicas, of all that exist. Raises KafkaUnreachable."""
         try:
-            metadata = self._admin.list_topics(timeout=timeout or self._timeout)
+            metadata = self._admin.list_topics(timeout=self._timeout)
         except KafkaException as error:
-            self._admin = self._connect()  # this client may have forgotten the only broker
-            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+            raise self._unreachable(error) from None
         return {
             name: {number: len(one.replicas) for number, one in topic.partitions.items()}
             for name, topic in metadata.topics.items()

@@ -8,6 +8,7 @@ from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.client_config import NO_GROUP
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.fetcher import Fetcher
+from connectors.kafka.ports import AT_ONCE, Fetch
 from connectors.kafka.reader import Reader
 from connectors.kafka.record import Record
 from connectors.kafka.recovering_producer import RecoveringProducer
@@ -30,8 +31,8 @@ class KafkaCluster:
     def reader(self, timeout: float = 30.0, group: str = "") -> Reader:
         return Reader(self.servers, timeout, group or NO_GROUP)
 
-    def fetcher(self, topic: str, fetch_bytes: int = 1) -> Fetcher:
-        return Fetcher(self.servers, topic, fetch_bytes, self._dependency)
+    def fetcher(self, topic: str, fetch: Fetch = AT_ONCE) -> Fetcher:
+        return Fetcher(self.servers, topic, fetch, self._dependency)
 
     def partition_consumer(
         self,

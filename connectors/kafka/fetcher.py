@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 from connectors.dependency import Dependency
 from connectors.kafka.consumer import to_record
 from connectors.kafka.healing_consumer import HealingConsumer
+from connectors.kafka.ports import AT_ONCE, Fetch
 from connectors.kafka.record import Record
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,22 @@ MAX_LEFT_BYTES = 1024 * 1024
 others go on."""
 
 
+_UNDER_WAY_SECONDS = 0.05
+"""A request that Kafka keeps is of the partitions that were read when it was sent, and librdkafka
+sends no other one meanwhile. If nothing comes for so long after a partition was begun, a new client
+reads on."""
+
+
 class Fetcher:
     """`Fetcher` (connectors/kafka/ports.py). Make it inside the loop that uses it, and close it.
-    Kafka answers when it has `fetch_bytes`, or after half a second. It heals itself."""
+    It heals itself."""
 
     def __init__(
-        self, servers: str, topic: str, fetch_bytes: int = 1, dependency: Dependency | None = None
+        self,
+        servers: str,
+        topic: str,
+        fetch: Fetch = AT_ONCE,
+        dependency: Dependency | None = None,
     ) -> None:
         self._topic = topic
         self._offsets: dict[int, int] = {}
@@ -40,13 +51,18 @@ class Fetcher:
         self._left: Collection[int] = ()
         """What the last `take` left out."""
         self._paused: set[int] = set()
+        self._reads = False
+        """The client has been told of something to read."""
+        self._under_way: asyncio.TimerHandle | None = None
+        """Set while a request may be under way that does not name all that is read."""
         self._come = asyncio.Event()
         self._consumer = HealingConsumer(
             servers,
             f"the fetcher of {topic}",
             {
                 "auto.offset.reset": "earliest",
-                "fetch.min.bytes": fetch_bytes,
+                "fetch.min.bytes": fetch.bytes,
+                "fetch.wait.max.ms": int(fetch.wait_seconds * 1000),
                 # how soon a topic that was re-created is noticed
                 "topic.metadata.refresh.interval.ms": 10_000,
             },
@@ -104,6 +120,7 @@ class Fetcher:
 
     async def close(self) -> None:
         """Stop reading."""
+        self._answered()
         await self._consumer.close()
 
     def _begins_at(self, partition: int) -> int | None:
@@ -128,8 +145,24 @@ class Fetcher:
                 consumer.incremental_assign(self._positions(begun))
 
         self._consumer.change(change)
+        if begun and self._reads:
+            self._asked_late()
+        self._reads = bool(self._offsets)
         if not had_room:
             self._consumer.go_on()
+
+    def _asked_late(self) -> None:
+        """Something is to be read that a request under way may not name."""
+        self._answered()
+        self._under_way = asyncio.get_running_loop().call_later(
+            _UNDER_WAY_SECONDS, self._consumer.begin_anew
+        )
+
+    def _answered(self) -> None:
+        """Nothing is under way that could keep back what is read."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            self._under_way = None
 
     def _all_positions(self) -> list[TopicPartition]:
         self._paused.clear()  # a new client has paused nothing
@@ -139,6 +172,7 @@ class Fetcher:
         return [TopicPartition(self._topic, p, self._offsets[p]) for p in partitions]
 
     def _let_in(self, messages: Sequence[Message]) -> None:
+        self._answered()
         fetched: dict[int, list[Record]] = {}
         for message in messages:
             if (error := message.error()) is None:
@@ -161,6 +195,8 @@ class Fetcher:
         if grown or taken:
             self._paused = self._paused - taken | grown
             self._consumer.change(lambda consumer: self._pause_at(consumer, grown, taken))
+            if taken:
+                self._asked_late()
 
     def _pause_at(self, consumer: Consumer, grown: Iterable[int], taken: Iterable[int]) -> None:
         consumer.pause([TopicPartition(self._topic, partition) for partition in grown])

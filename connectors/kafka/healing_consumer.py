@@ -70,6 +70,10 @@ class HealingConsumer:
             self._going_on = True
             self._loop.call_soon(self._gone_on)
 
+    def begin_anew(self) -> None:
+        """Read the positions by another client."""
+        self._begin_anew_in(0)
+
     async def close(self) -> None:
         """Stop reading; `take` is not called any more."""
         if not self._closed:

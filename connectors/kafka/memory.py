@@ -13,9 +13,7 @@ from typing import Any
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.memory_producer import MemoryProducer
 from connectors.kafka.memory_readers import MemoryFetcher, MemoryPartitionConsumer, MemoryReader
-from connectors.kafka.ports import (
-    KafkaUnreachable,
-)
+from connectors.kafka.ports import AT_ONCE, Fetch, KafkaUnreachable
 from connectors.kafka.record import Record
 
 
@@ -106,7 +104,7 @@ class MemoryKafka:
     def reader(self, timeout: float = 30.0, group: str = "") -> MemoryReader:
         return MemoryReader(self, timeout, group)
 
-    def fetcher(self, topic: str, fetch_bytes: int = 1) -> MemoryFetcher:
+    def fetcher(self, topic: str, fetch: Fetch = AT_ONCE) -> MemoryFetcher:
         return MemoryFetcher(self, topic)
 
     def partition_consumer(

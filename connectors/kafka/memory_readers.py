@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from connectors.kafka.memory_broker import PartitionLog
-from connectors.kafka.ports import OffsetGone, ReadTimeout
+from connectors.kafka.ports import OffsetGone, Place, ReadTimeout
 from connectors.kafka.record import Record
 
 if TYPE_CHECKING:
@@ -35,11 +35,13 @@ class MemoryReader:
         reader = MemoryReader(self._kafka, seconds, self._group)
         return {partition: reader.watermarks(topic, partition) for partition in partitions}
 
-    def all_ends(
-        self, topic: str, partitions: Collection[int], seconds: float
-    ) -> Mapping[int, int]:
-        found = self.all_watermarks(topic, partitions, seconds)
-        return {partition: end for partition, (_, end) in found.items()}
+    def all_starts(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+        reader = MemoryReader(self._kafka, seconds, self._group)
+        return {place: reader.watermarks(*place)[0] for place in places}
+
+    def all_ends(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+        reader = MemoryReader(self._kafka, seconds, self._group)
+        return {place: reader.watermarks(*place)[1] for place in places}
 
     def committed(self, topic: str, partition: int) -> int | None:
         if not self._kafka.reads:

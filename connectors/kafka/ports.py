@@ -4,12 +4,26 @@ Both pass the same contract suite (tests/contract/test_kafka.py).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from connectors.kafka.record import Record
 
+Place = tuple[str, int]
+"""A topic and a partition of it."""
 Report = Callable[[Exception | None, int], None]
 """Called in the loop with an error and -1, or with None and the record's offset."""
+
+
+class Fetch(NamedTuple):
+    """When Kafka answers a fetcher: when it has so many bytes, or after so long. That is below
+    SILENT_SECONDS of connectors/kafka/client_watch.py."""
+
+    bytes: int = 1
+    wait_seconds: float = 2.0
+
+
+AT_ONCE = Fetch()
+"""Something comes as soon as it is there."""
 
 
 class QueueFull(Exception):
@@ -75,11 +89,12 @@ class Reader(Protocol):
         """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
         not answer within `seconds`."""
 
-    def all_ends(
-        self, topic: str, partitions: Collection[int], seconds: float
-    ) -> Mapping[int, int]:
-        """partition → the offset after the last, with one request for all. Raises ReadTimeout if it
-        is not answered within `seconds`."""
+    def all_starts(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+        """place → the first offset, with one request for all. Raises ReadTimeout if it is not
+        answered within `seconds`."""
+
+    def all_ends(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+        """place → the offset after the last, likewise."""
 
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset that the group has committed, None if it has none. Raises ReadTimeout."""
@@ -142,8 +157,7 @@ class Kafka(Protocol):
     def reader(self, timeout: float = 30.0, group: str = "") -> Reader:
         """`timeout` in seconds; `group` is the consumer group whose offsets it reads."""
 
-    def fetcher(self, topic: str, fetch_bytes: int = 1) -> Fetcher:
-        """Kafka answers when it has `fetch_bytes`, or after half a second."""
+    def fetcher(self, topic: str, fetch: Fetch = AT_ONCE) -> Fetcher: ...
 
     def partition_consumer(
         self,

@@ -14,7 +14,7 @@ from confluent_kafka import (
 
 from connectors.kafka import client_config
 from connectors.kafka.consumer import to_record
-from connectors.kafka.ports import OffsetGone, ReadTimeout
+from connectors.kafka.ports import OffsetGone, Place, ReadTimeout
 from connectors.kafka.record import Record
 
 _BATCH = 500
@@ -55,31 +55,32 @@ class Reader:
     ) -> Mapping[int, tuple[int, int]]:
         """partition → the same, with two requests for all. Raises ReadTimeout if one of them does
         not answer within `seconds`."""
-        starts = self._offsets(topic, partitions, OFFSET_BEGINNING, seconds / 2)
-        ends = self.all_ends(topic, partitions, seconds / 2)
-        return {partition: (starts[partition], ends[partition]) for partition in partitions}
+        places = [(topic, partition) for partition in partitions]
+        starts = self.all_starts(places, seconds / 2)
+        ends = self.all_ends(places, seconds / 2)
+        return {place[1]: (starts[place], ends[place]) for place in places}
 
-    def all_ends(
-        self, topic: str, partitions: Collection[int], seconds: float
-    ) -> Mapping[int, int]:
-        """partition → the offset after the last, with one request for all. Raises ReadTimeout if it
-        is not answered within `seconds`."""
-        return self._offsets(topic, partitions, OFFSET_END, seconds)
+    def all_starts(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+        """place → the first offset, with one request a broker. Raises ReadTimeout if one is not
+        answered within `seconds`."""
+        return self._offsets(places, OFFSET_BEGINNING, seconds)
 
-    def _offsets(
-        self, topic: str, partitions: Collection[int], at: int, seconds: float
-    ) -> dict[int, int]:
+    def all_ends(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+        """place → the offset after the last, likewise."""
+        return self._offsets(places, OFFSET_END, seconds)
+
+    def _offsets(self, places: Collection[Place], at: int, seconds: float) -> dict[Place, int]:
         """By Kafka's request for the offset at a time, in which -2 and -1 stand for the first
         offset and the one after the last: librdkafka passes them on."""
-        asked = [TopicPartition(topic, partition, at) for partition in partitions]
+        asked = [TopicPartition(topic, partition, at) for topic, partition in places]
         try:
             found = self._consumer.offsets_for_times(asked, timeout=seconds)
         except KafkaException as error:
-            raise ReadTimeout(f"{topic}: {error}") from None
+            raise ReadTimeout(f"{asked[0].topic} and others: {error}") from None
         for one in found:
             if one.error is not None or one.offset < 0:
-                raise ReadTimeout(f"{topic}/{one.partition}: {one.error}")
-        return {one.partition: one.offset for one in found}
+                raise ReadTimeout(f"{one.topic}/{one.partition}: {one.error}")
+        return {(one.topic, one.partition): one.offset for one in found}
 
     def committed(self, topic: str, partition: int) -> int | None:
         """The offset the group has committed, None if it has none. Raises ReadTimeout."""

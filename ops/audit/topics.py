@@ -89,12 +89,13 @@ class TopicsAudit:
         ReadTimeout."""
         if self._counters is None:
             self._counters = self._ask() if with_counters else {}
-        ends = self._records.all_ends(DELIVERIES, range(self._slots), _KAFKA_SECONDS)
+        slots = [(DELIVERIES, slot) for slot in range(self._slots)]
+        ends = self._records.all_ends(slots, _KAFKA_SECONDS)
         if not self._read_logs(self._counters):
             return False
         counters, self._counters = self._counters, None
         self.claims.look_again()
-        for slot, end in ends.items():
+        for (_, slot), end in ends.items():
             self._read_deliveries(slot, end)
         until = time.monotonic() + self._patience
         pause = 0.1

@@ -20,7 +20,7 @@ from streams.faust_adapter.consumer import SCHEME, PassSchema
 from streams.faust_adapter.monitor import LightMonitor
 from streams.faust_adapter.pages import serve
 from streams.intake import Intake
-from streams.stage import SESSION_SECONDS, Stage
+from streams.stage import HEARTBEATS, Stage
 from streams.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ def _app(
         stream_buffer_maxsize=64,
         stream_wait_empty=False,  # or one halted partition would hang every rebalance
         stream_recovery_delay=0.0,
-        broker_session_timeout=SESSION_SECONDS,
-        broker_heartbeat_interval=0.5,
+        broker_session_timeout=spec.session_seconds,
+        broker_heartbeat_interval=spec.session_seconds / HEARTBEATS,
         broker_rebalance_timeout=10.0,
         broker_commit_interval=1.0,
         broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; see streams/watchdog.py
@@ -138,7 +138,7 @@ def _app(
         web_metrics_enabled=True,
     )
     app.stage = stage
-    app.make_intake = lambda: Intake(lambda: kafka.fetcher(spec.topic, spec.fetch_bytes), stage)
+    app.make_intake = lambda: Intake(lambda: kafka.fetcher(spec.topic, spec.fetch), stage)
     app.ended = ended
     stage.membership = lambda: (app.rebalancing_count, app.joining)
     stage.confirmed_at = lambda: app.confirmed_at

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.ports import Kafka, KafkaSendError, OffsetGone, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
-from schemas.topics import CURSORS, DEAD_LETTERS, LOG, RECEIPTS
+from schemas.topics import CURSORS, DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS
 from tests.harness.kafka_server import PARTITIONS, SLOTS, KafkaServer
 
 SECONDS = 15.0
@@ -38,6 +39,12 @@ class Rig:
             self._broker.expire(topic, self.partition, before)
         else:
             self._server.admin.expire(topic, self.partition, before)
+
+    def delete(self, topic: str) -> None:
+        """Only one that the twin never has."""
+        if self._server is not None:
+            admin = AdminClient({"bootstrap.servers": self._server.servers})
+            admin.delete_topics([topic], operation_timeout=SECONDS)[topic].result()
 
     def commit(self, group: str, topic: str, offset: int) -> None:
         if self._server is None:
@@ -165,8 +172,13 @@ async def test_who_reads_what_is_not_there_hears_so(rig: Rig) -> None:
     everywhere = await asyncio.to_thread(reader.all_watermarks, LOG, [rig.partition, 1], SECONDS)
     assert everywhere[rig.partition] == (3, 5)
     assert everywhere.keys() == {rig.partition, 1}
-    ends = await asyncio.to_thread(reader.all_ends, LOG, [rig.partition, 1], SECONDS)
-    assert ends == {partition: end for partition, (_, end) in everywhere.items()}
+    places = [(LOG, rig.partition), (LOG, 1), (RECEIPTS, 1)]
+    starts = await asyncio.to_thread(reader.all_starts, places, SECONDS)
+    ends = await asyncio.to_thread(reader.all_ends, places, SECONDS)
+    found = {place: (starts[place], ends[place]) for place in places}
+    assert found[LOG, rig.partition] == (3, 5)
+    assert found[LOG, 1] == everywhere[1]
+    assert found[RECEIPTS, 1] == await asyncio.to_thread(reader.watermarks, RECEIPTS, 1)
     for start, error in ((2, OffsetGone), (6, OffsetGone), (5, ReadTimeout)):
         with pytest.raises(error):
             await asyncio.to_thread(list, reader.read(LOG, rig.partition, start, 9))
@@ -271,7 +283,10 @@ async def test_a_consumer_whose_offset_is_gone_says_so_once(rig: Rig, offset: in
 
 
 async def test_topics_have_ids(rig: Rig) -> None:
-    ids = await asyncio.to_thread(rig.kafka.topic_ids)
+    ids = dict(await asyncio.to_thread(rig.kafka.topic_ids))
     assert {LOG, CURSORS} <= ids.keys()
     assert ids[LOG] != ids[CURSORS]
+    assert await asyncio.to_thread(rig.kafka.topic_ids) == ids
+    rig.delete(MEMBERSHIPS)
+    ids.pop(MEMBERSHIPS, None)
     assert await asyncio.to_thread(rig.kafka.topic_ids) == ids

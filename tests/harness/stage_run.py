@@ -50,7 +50,7 @@ class StageRun(Generic[P]):
         self.expired: list[str] = []
         self.worker = Worker([spec], shared(kafka), self.expired.append)
         self.stage = self.worker.stages[0]
-        self.intake = Intake(lambda: kafka.fetcher(spec.topic, spec.fetch_bytes), self.stage)
+        self.intake = Intake(lambda: kafka.fetcher(spec.topic, spec.fetch), self.stage)
         self.stage.renew = self.intake.renew
         self.stage.seek = self._seek
         self._assigned = set(partitions)

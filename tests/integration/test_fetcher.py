@@ -9,6 +9,7 @@ import pytest
 from connectors.kafka import queue_wakeups
 from connectors.kafka.fetcher import MAX_LEFT_BYTES, MAX_WAITING_BYTES, Fetcher
 from connectors.kafka.healing_consumer import MAX_QUEUED_KIB
+from connectors.kafka.ports import Fetch
 from connectors.kafka.record import Record
 from schemas.topics import DELIVERIES
 from tests.harness import kafka
@@ -83,6 +84,30 @@ async def test_each_partition_is_read_from_its_position_on(stack: Stack, fetcher
     assert await taken(fetcher, _OTHER, 30) == list(other[20:])
     more = await written(stack, _ONE, 1)
     assert await taken(fetcher, _ONE, 1) == list(more)
+
+
+async def test_what_is_begun_does_not_wait_for_what_kafka_has_been_asked(stack: Stack) -> None:
+    """Kafka keeps a request for minutes if nothing comes, and it names what was read before. A
+    partition is begun, is sought, or is taken after it was held."""
+    one, other = await written(stack, _ONE, 2000), await written(stack, _OTHER, 30)
+    fetcher = Fetcher(stack.kafka, DELIVERIES, Fetch(1, 50.0))
+    fetcher.read({_ONE: one.stop})
+    await asyncio.sleep(0.5)  # it has asked
+    fetcher.seek(_OTHER, other[10])
+    assert await taken(fetcher, _OTHER, 20) == list(other[10:])
+    await asyncio.sleep(0.2)
+    fetcher.seek(_OTHER, other[20])
+    assert await taken(fetcher, _OTHER, 10) == list(other[20:])
+    fetcher.seek(_ONE, one[0])
+    async with asyncio.timeout(20):
+        while not fetcher._paused:
+            await fetcher.wait(0.1)
+            fetcher.take([_OTHER])
+    await asyncio.sleep(0.5)
+    assert await taken(fetcher, _ONE, 2000) == list(one)
+    await fetcher.close()
+    for partition in (_ONE, _OTHER):
+        await asyncio.to_thread(kafka.expire, stack, DELIVERIES, partition)
 
 
 async def test_after_a_new_position_nothing_comes_that_was_read_before_it(

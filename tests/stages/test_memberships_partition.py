@@ -156,7 +156,7 @@ async def test_a_topic_that_was_created_anew_is_believed_and_nothing_else(
         await run.done(5)
         old = run.partition
         kafka.broker.recreate(MEMBERSHIPS)
-        await run.stage.look()
+        await run.stage.look(run.stage.running())
         await eventually(lambda: run.stage.partitions.get(0, old) is not old)
         await run.running()
         assert await asked(run, "bob") == [[0, 1, 2, 3]]
@@ -168,7 +168,7 @@ async def test_a_topic_without_its_tail_is_read_on(kafka: MemoryKafka, make: Mak
         await run.running()
         await run.done(5)
         kafka.broker.cut_tail(MEMBERSHIPS, 0, 1)
-        await run.stage.look()
+        await run.stage.look(run.stage.running())
         await eventually(lambda: run.stage.committable(0) == 4)
         await run.running()
         say(kafka, Membership("bob", 0))

@@ -2,22 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pytest
 
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from connectors.kafka.memory_readers import MemoryFetcher
-from connectors.kafka.ports import KafkaSendError, QueueFull, ReadTimeout
+from connectors.kafka.memory_readers import MemoryFetcher, MemoryReader
+from connectors.kafka.ports import KafkaSendError, Place, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from streams.backlog import BacklogPartition, FactBacklog, Facts
+from streams.inputs import InputSeen
 from streams.partition import PartitionRuntime, Status
 from streams.restores import Restores
 from streams.sending import send_all
 from streams.stage import Stage, StageSpec, Timer
+from streams.worker import Worker
 from tests.harness.fake_gateway import eventually
-from tests.harness.stage_run import StageRun
+from tests.harness.stage_run import StageRun, shared
 from tests.harness.virtual import run as virtual
 
 TOPIC = "numbers"
@@ -183,6 +186,57 @@ async def test_health_says_that_kafka_does_not_answer_and_that_it_is_back() -> N
         async with asyncio.timeout(5):
             while await said():
                 await asyncio.sleep(0.05)
+
+
+def test_a_worker_asks_once_for_the_inputs_of_all_its_stages() -> None:
+    """And for each stage alone while a partition of another one has no leader."""
+    asked: Counter[str] = Counter()
+
+    class Asked(MemoryReader):
+        def all_starts(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+            asked["starts"] += 1
+            return super().all_starts(places, seconds)
+
+        def all_ends(self, places: Collection[Place], seconds: float) -> Mapping[Place, int]:
+            asked["ends"] += 1
+            return super().all_ends(places, seconds)
+
+        def all_watermarks(
+            self, topic: str, partitions: Collection[int], seconds: float
+        ) -> Mapping[int, tuple[int, int]]:
+            asked[topic] += 1
+            return super().all_watermarks(topic, partitions, seconds)
+
+    class AskedKafka(MemoryKafka):
+        def reader(self, timeout: float = 30.0, group: str = "") -> MemoryReader:
+            return Asked(self, timeout, group)
+
+    async def history() -> None:
+        kafka = AskedKafka(MemoryBroker({TOPIC: 3, "others": 2}))
+        others = counting(2)._replace(name="others", group="others", topic="others")
+        worker = Worker([counting(3), others], shared(kafka), pytest.fail)
+        for stage in worker.stages:
+            await stage.assigned(range(stage.spec.partitions), 1)
+        stages = {stage.name: stage.partitions for stage in worker.stages}
+        owned = [one for partitions in stages.values() for one in partitions.values()]
+        await eventually(lambda: all(not one.paused for one in owned))
+        for look in range(5):
+            kafka.broker.append("others", 1, b"one")
+            assert await worker.look()
+            assert [one.seen.end if one.seen else None for one in owned] == [0, 0, 0, 0, look + 1]
+            await asyncio.sleep(1)
+        assert asked == {"ends": 5, "starts": 1}
+        kafka.broker.lose_leader(TOPIC, 1)
+        kafka.broker.append(TOPIC, 0, b"one")
+        assert await worker.look()
+        assert asked == {"ends": 6, "starts": 1, TOPIC: 1, "others": 1}
+        assert [one.unseen for one in owned] == [0, 1, 0, 0, 0]
+        assert stages["counting"][0].seen == InputSeen(kafka.broker.topic_ids()[TOPIC], 0, 1)
+        for stage in worker.stages:
+            await stage.stop()
+        await worker.close()
+
+    virtual(history())
 
 
 def test_health_names_a_partition_without_a_leader() -> None:
