@@ -15,6 +15,19 @@ NO_GROUP = "unused-assign-only"
 and commit nothing, so Kafka never sees it."""
 _STATISTICS_MS = 1000
 
+# Decision 38 says which figures these come from.
+_ANSWER_MS = 3000
+"""A broker that has owed an answer for so long counts as gone, and its connection is closed. It
+must be a second longer than a broker may keep a fetch without records."""
+_ACKNOWLEDGED_MS = 2000
+"""How long a broker may wait for the others to have a record before it says that they do not. It
+must be below _ANSWER_MS, or a broker that lacks the others would count as gone itself."""
+_RECONNECT_MS = 1000
+"""The longest wait before a broker that could not be reached is tried again."""
+_LEADERS_MS = 1000
+"""How often a client of several brokers asks which leads what. One whose leader stands still, and
+does not close its connections, learns of the next leader by this."""
+
 
 def log_error(error: KafkaError) -> None:
     """For errors after which librdkafka tries again by itself."""
@@ -26,8 +39,23 @@ def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, An
     return {
         "bootstrap.servers": servers,
         "socket.nagle.disable": True,
+        "socket.timeout.ms": _ANSWER_MS,
+        "socket.connection.setup.timeout.ms": _ACKNOWLEDGED_MS,
+        "reconnect.backoff.max.ms": _RECONNECT_MS,
+        **_leaders(servers),
         "logger": logging.getLogger("rdkafka"),
         "error_cb": on_error,
+    }
+
+
+def producer(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
+    """Settings of an idempotent producer whose records all replicas in step must have."""
+    return {
+        **client(servers, on_error),
+        "acks": "all",
+        "enable.idempotence": True,
+        "request.timeout.ms": _ACKNOWLEDGED_MS,
+        "retry.backoff.max.ms": _RECONNECT_MS,
     }
 
 
@@ -56,4 +84,10 @@ def consumer(
         "fetch.queue.backoff.ms": 1,
         "fetch.error.backoff.ms": 20,
         **(conf or {}),
+        **_leaders(servers),
     }
+
+
+def _leaders(servers: str) -> dict[str, int]:
+    """One broker leads everything whenever it is there."""
+    return {"topic.metadata.refresh.interval.ms": _LEADERS_MS} if "," in servers else {}

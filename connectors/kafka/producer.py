@@ -25,6 +25,8 @@ _AWAY = (
     KafkaError._TRANSPORT,
     KafkaError._ALL_BROKERS_DOWN,
 )
+_LOOK_SECONDS = 0.5
+"""How often a client that reports only failures is looked at after one."""
 _numbers = itertools.count()
 
 
@@ -50,11 +52,13 @@ class KafkaProducer:
         self._fatal = False
         self._dependency = dependency or Dependency("kafka")
         self._name = f"producer {next(_numbers)}"
+        self._errors_only = bool(conf.get("delivery.report.only.error"))
+        self._sent = self._failed = 0
+        """Records: queued, and reported as failed."""
+        self._looking: asyncio.Handle | None = None
         self._producer = Producer(
             {
-                **client_config.client(servers, self._on_error),
-                "acks": "all",
-                "enable.idempotence": True,
+                **client_config.producer(servers, self._on_error),
                 "linger.ms": 0,
                 "sticky.partitioning.linger.ms": 0,
                 "message.max.bytes": 8 * 1024 * 1024,
@@ -77,7 +81,7 @@ class KafkaProducer:
         has been called by then. A record that librdkafka refuses for another reason is reported as
         failed."""
         try:
-            if on_report is None:
+            if on_report is None and not self._errors_only:
                 self._producer.produce(topic, value, key, partition)
             else:
                 self._producer.produce(
@@ -87,6 +91,7 @@ class KafkaProducer:
                     partition,
                     on_delivery=lambda error, m: self._reported(on_report, error, m),
                 )
+            self._sent += 1
         except BufferError:
             raise QueueFull from None
         except KafkaException as error:
@@ -121,6 +126,8 @@ class KafkaProducer:
         await asyncio.to_thread(self._producer.purge)
         await self._all_reported(_PURGE_SECONDS)
         self._wakeups.close()
+        if self._looking is not None:
+            self._looking.cancel()
         self._dependency.succeeded(self._name)
 
     async def _all_reported(self, seconds: float) -> None:
@@ -145,13 +152,39 @@ class KafkaProducer:
             self._hand_over()
             self._polled.set()
 
-    def _reported(self, on_report: Report, error: KafkaError | None, message: Message) -> None:
+    def _reported(
+        self, on_report: Report | None, error: KafkaError | None, message: Message
+    ) -> None:
         if error is None:
             self._dependency.succeeded(self._name)
-        elif error.code() in _AWAY:
-            self._dependency.failed(f"a record could not be sent: {error.str()}", self._name)
+        else:
+            self._failed += 1
+            if error.code() in _AWAY:
+                self._dependency.failed(f"a record could not be sent: {error.str()}", self._name)
+                if self._errors_only and self._looking is None:
+                    # not here: the client still counts this record among those that wait
+                    self._looking = self._loop.call_soon(self._begin_to_look)
         offset = message.offset()
-        self._reports.append((on_report, error, -1 if error or offset is None else offset))
+        if on_report is not None:
+            self._reports.append((on_report, error, -1 if error or offset is None else offset))
+
+    def _acknowledged(self) -> int:
+        """How many records are, of a client that reports all its failures."""
+        return self._sent - self._failed - len(self._producer)
+
+    def _begin_to_look(self) -> None:
+        self._look_later(self._acknowledged())
+
+    def _look_later(self, before: int) -> None:
+        self._looking = self._loop.call_later(_LOOK_SECONDS, self._look, before)
+
+    def _look(self, before: int) -> None:
+        """A client that reports only failures does not say that records get through again."""
+        self._looking = None
+        if self._acknowledged() > before:
+            self._dependency.succeeded(self._name)
+        else:
+            self._look_later(before)
 
     def _hand_over(self) -> None:
         reports = self._reports

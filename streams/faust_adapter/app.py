@@ -126,6 +126,7 @@ def _app(
         broker_session_timeout=spec.session_seconds,
         broker_heartbeat_interval=spec.session_seconds / HEARTBEATS,
         broker_rebalance_timeout=10.0,
+        broker_request_timeout=15.0,  # longer than a rebalance, in which requests wait
         broker_commit_interval=1.0,
         broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; see streams/watchdog.py
         consumer_metadata_max_age_ms=10_000,

@@ -7,6 +7,7 @@ tests/unit/test_faust_private.py; the version is pinned.
 """
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ from streams.intake import (
 from streams.stage import Stage
 
 SCHEME = "messenger-stages"
+ANSWER_SECONDS = 1.0
+"""How long the group's coordinator may owe an answer to a heartbeat."""
 _FETCHER_SECONDS = 60.0
 """How often aiokafka's fetcher looks whether it may fetch, which it never may."""
 
@@ -85,14 +88,20 @@ class PassSchema(faust.Schema):
 
 def note_heartbeats(coordinator: Any, app: Any) -> None:
     """Write down in `app.confirmed_at` when each heartbeat was sent that the group has
-    acknowledged."""
+    acknowledged. A coordinator that owes an answer for ANSWER_SECONDS is looked for anew: aiokafka
+    would wait for its request timeout, which must be longer than a rebalance."""
     if "_do_heartbeat" in vars(coordinator):
         return
     beat = coordinator._do_heartbeat
 
     async def noted() -> bool:
         sent = time.monotonic()
-        acknowledged = bool(await beat())
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                acknowledged = bool(await beat())
+        except TimeoutError:
+            coordinator.coordinator_dead()
+            return False
         if acknowledged:
             app.confirmed_at = sent
         return acknowledged
@@ -117,6 +126,22 @@ def leave_when_stopped(coordinator: Any) -> None:
     coordinator._maybe_leave_group = leave_by_id
 
 
+def ask_another(client: Any) -> None:
+    """Make aiokafka's client look for a coordinator by other brokers while one stands still. It
+    asks any broker, each time."""
+    if "coordinator_lookup" in vars(client):
+        return
+    lookup = client.coordinator_lookup
+
+    async def looked_up(*arguments: Any) -> Any:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await lookup(*arguments)
+
+    client.coordinator_lookup = looked_up
+
+
 class _Listener(driver.ConsumerRebalanceListener):
     """Keeps aiokafka from fetching: the records come from elsewhere. Notes its heartbeats, and
     sees to it that it leaves its group."""
@@ -127,6 +152,7 @@ class _Listener(driver.ConsumerRebalanceListener):
         consumer._fetcher._fetcher_timeout = _FETCHER_SECONDS
         note_heartbeats(consumer._coordinator, self._thread.app)
         leave_when_stopped(consumer._coordinator)
+        ask_another(consumer._client)
         await super().on_partitions_assigned(assigned)
 
 

@@ -157,6 +157,38 @@ async def test_a_silent_broker_is_reported_within_5_s_and_its_return_too(
     assert lines[1].startswith("kafka is reachable again after ")
 
 
+async def test_a_producer_that_reports_only_failures_says_when_records_get_through_again(
+    server: KafkaServer,
+) -> None:
+    dependency = Dependency("kafka")
+    conf = {"message.timeout.ms": 3000, "delivery.report.only.error": True}
+    producer = RecoveringProducer(server.servers, conf, dependency)
+    failures: list[Exception | None] = []
+
+    def send() -> None:
+        producer.send(LOG, 28, b"one", lambda error, offset: failures.append(error))
+
+    await asyncio.to_thread(_wait_for_leader, server, 28)
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        send()
+        await until(dependency.problem, 5)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    await asyncio.to_thread(_wait_for_leader, server, 28)
+    assert len(failures) == 1
+    await asyncio.sleep(1.0)
+    assert dependency.problem() is not None, "nothing has got through"
+    send()
+    await until(lambda: dependency.problem() is None, 10)
+    await producer.close(5)
+
+
+def _wait_for_leader(server: KafkaServer, partition: int) -> None:
+    with contextlib.closing(Reader(server.servers, 1.0)) as reader:
+        _end(reader, partition)
+
+
 async def test_clients_that_have_nothing_to_do_are_no_problem(clients: _Clients) -> None:
     await asyncio.sleep(6)
     assert clients.dependency.problem() is None

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from schemas.codec import encode_event
-from schemas.codes import Close
+from schemas.codes import Close, Code
 from schemas.events import (
     SCHEMA_VERSION,
     AnswerDelivered,
@@ -99,12 +99,14 @@ async def test_health_says_that_kafka_is_away_and_that_it_is_back(
     await asyncio.sleep(5)
     (problem,) = node.node.problems()
     assert problem.startswith("kafka is unreachable for")
-    assert node.node.ready, "devices may come; what they send waits"
+    assert node.node.ready, "devices may come"
+    told = [frame["code"] for frame in alice.frames if frame["t"] == "error"]
+    assert told == [Code.TRY_LATER.number] * sends
     await asyncio.sleep(5)
     world.broker.go_on()
     await asyncio.sleep(20)
     assert node.node.problems() == []
-    assert len(world.broker.read_all(SUBMITTED, 0)) == sends
+    assert world.broker.read_all(SUBMITTED, 0) == [], "the device sends again, if it wants to"
     lines = [record.getMessage() for record in caplog.records]
     assert [line.split(" after ")[0].split(":")[0] for line in lines if "kafka is" in line] == [
         "kafka is unreachable",
