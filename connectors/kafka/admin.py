@@ -189,13 +189,13 @@ class TopicsAdmin:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         asked = self._admin.describe_configs(resources, request_timeout=self._timeout)
-        try:
-            return {
-                resource.name: FoundTopic(
-                    replicas[resource.name],
-                    {name: entry.value for name, entry in future.result().items()},
-                )
-                for resource, future in asked.items()
-            }
-        except KafkaException as error:
-            raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+        found = {}
+        for resource, future in asked.items():
+            try:
+                settings = {name: entry.value for name, entry in future.result().items()}
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    continue  # another broker has told of it, and the one that is asked now not yet
+                raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+            found[resource.name] = FoundTopic(replicas[resource.name], settings)
+        return found

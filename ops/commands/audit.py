@@ -20,6 +20,7 @@ from ops.audit.checkpoint import CheckpointRefused
 from ops.audit.log import CannotJudge
 from ops.audit.verdict import Verdict
 from ops.exits import CANNOT_JUDGE, FAILED
+from ops.local.brokers import addresses
 from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
 
@@ -132,11 +133,11 @@ def _sources(
     redis, archive = settings.redis, settings.clickhouse
     if not address or not (urls or without_workers):
         base_port = home.base_port(settings.base_port)
-        address = address or f"127.0.0.1:{base_port + 8}"
+        address = address or addresses(base_port, home.brokers(None))
         if not without_workers:
             urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
     state = home.read_state()
-    if (base := state.get("base_port")) and address == f"127.0.0.1:{base + 8}":
+    if (base := state.get("base_port")) and address == addresses(base, home.brokers(None)):
         redis = redis or f"redis://127.0.0.1:{base + 10}/0"
         if "clickhouse" in state.get("parts", {}):
             archive = archive or clickhouse_url(home, base, "gateway")

@@ -13,6 +13,7 @@ import click
 
 from connectors.environment import SettingsError
 from ops.exits import FAILED, USAGE, fail
+from ops.local.brokers import COUNTS
 from ops.local.health import look
 from ops.local.home import (
     DEFAULT_BASE_PORT,
@@ -78,6 +79,16 @@ def _counts(up: _Command) -> _Command:
             "of a new stack's topics, for ever  [1; 4 for several workers]",
         ),
     ]
+    options.append(
+        click.option(
+            "--brokers",
+            envvar="BROKERS",
+            default=None,
+            type=click.Choice(list(map(str, COUNTS))),
+            callback=lambda context, option, chosen: chosen and int(chosen),
+            help="of a new stack's Kafka, for ever  [1]; with 3, one may be away",
+        )
+    )
     for option in reversed(options):
         up = option(up)
     return up
@@ -102,8 +113,8 @@ def command() -> None:
     default=DEFAULT_BASE_PORT,
     show_default=True,
     type=click.IntRange(1024, 65000),
-    help="gateways from here, Kafka +8, Redis +10, ClickHouse +11, monitors from +13 "
-    "(MESSENGER_BASE_PORT)",
+    help="gateways from here, Kafka +8 (and +26, +29), Redis +10, ClickHouse +11, monitors from "
+    "+13 (MESSENGER_BASE_PORT)",
 )
 @_counts
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
@@ -120,8 +131,8 @@ def up(home: Path, base_port: int, no_archive: bool, detach: bool, **counts: int
         place.create()
         workers = counts["workers"] or 0
         usual = DEFAULT_PARTITIONS if workers <= 1 else SHARED_PARTITIONS
-        partitions = place.begin_with(counts["partitions"], usual)
-        counts["partitions"] = partitions
+        partitions, brokers = place.begin_with(counts["partitions"], counts["brokers"], usual)
+        counts |= {"partitions": partitions, "brokers": brokers}
     except OSError as error:
         fail(f"MESSENGER_HOME: {error}", USAGE)
     except SettingsError as error:

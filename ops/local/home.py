@@ -15,6 +15,7 @@ DEFAULT_PARTITIONS = 1
 """On one machine each partition more splits the same messages into more and smaller batches."""
 SHARED_PARTITIONS = 4
 """For several workers. So many had every stack that was begun when there was no choice."""
+DEFAULT_BROKERS = 1
 
 
 class Home:
@@ -56,7 +57,7 @@ class Home:
 
         Raises SettingsError if `wanted` is another number than it was begun with.
         """
-        kept = self._begun_with()
+        kept = self._begun_with("partitions", SHARED_PARTITIONS)
         if wanted is not None and kept not in (None, wanted):
             raise SettingsError(
                 f"the stack in {self.folder} has {kept} partitions for ever, not {wanted}; another "
@@ -64,16 +65,33 @@ class Home:
             )
         return kept or wanted or usual
 
-    def begin_with(self, wanted: int | None, usual: int = DEFAULT_PARTITIONS) -> int:
-        """The same, and keep it from now on."""
-        count = self.partitions(wanted, usual)
-        self.once("partitions", lambda: str(count))
-        return count
+    def brokers(self, wanted: int | None) -> int:
+        """How many brokers its Kafka has: as many as when it was begun, else `wanted`, else one.
 
-    def _begun_with(self) -> int | None:
-        if (self.folder / "partitions").exists():
-            return int((self.folder / "partitions").read_text())
-        return SHARED_PARTITIONS if (self.folder / "kafka" / "data").exists() else None
+        Raises SettingsError if `wanted` is another number than it was begun with.
+        """
+        kept = self._begun_with("brokers", DEFAULT_BROKERS)
+        if wanted is not None and kept not in (None, wanted):
+            raise SettingsError(
+                f"the stack in {self.folder} was begun with BROKERS={kept} and keeps that number, "
+                f"not {wanted}; another number needs another MESSENGER_HOME"
+            )
+        return kept or wanted or DEFAULT_BROKERS
+
+    def begin_with(
+        self, partitions: int | None, brokers: int | None, usual: int = DEFAULT_PARTITIONS
+    ) -> tuple[int, int]:
+        """Both, and keep them from now on."""
+        counts = self.partitions(partitions, usual), self.brokers(brokers)
+        self.once("partitions", lambda: str(counts[0]))
+        self.once("brokers", lambda: str(counts[1]))
+        return counts
+
+    def _begun_with(self, name: str, before: int) -> int | None:
+        """A number that it was begun with; `before` there was a choice; None if it is new."""
+        if (self.folder / name).exists():
+            return int((self.folder / name).read_text())
+        return before if (self.folder / "kafka" / "data").exists() else None
 
     def read_state(self) -> dict[str, Any]:
         """What the last supervisor wrote; empty if there was none."""

@@ -1,4 +1,4 @@
-"""Kafka of the local stack: its program and its properties.
+"""Kafka of the local stack: its program. ops/local/brokers.py has its properties.
 
     python -m ops.local.kafka
 
@@ -19,55 +19,23 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ops.local.brokers import Broker, kafka_properties
 from ops.local.process import die_with_parent
 from ops.local.tools import MissingTool, find_tool
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_JVM = "-Xmx512m -Xms256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
+_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
 """A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply.
 UsePerfData would wake a thread every 50 ms. Benchmarks set their own."""
+_HEAP, _SMALL_HEAP = "-Xmx512m -Xms256m", "-Xmx256m -Xms128m"
+"""Of a broker alone, and of one of several."""
 _STOP_SECONDS = 60.0
 
-_SERVER_PROPERTIES = """\
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-log.dirs={folder}/data
-auto.create.topics.enable=false
-message.max.bytes=8388608
-replica.fetch.max.bytes=8388608
-group.initial.rebalance.delay.ms=0
-group.min.session.timeout.ms=1500
-broker.session.timeout.ms=3000
-broker.heartbeat.interval.ms=1000
-num.network.threads=1
-num.io.threads=1
-background.threads=2
-group.coordinator.threads=1
-share.coordinator.threads=1
-group.coordinator.rebalance.protocols=classic
-metadata.max.idle.interval.ms=10000
-replica.high.watermark.checkpoint.interval.ms=30000
-metric.reporters=
-log.cleaner.dedupe.buffer.size=16777216
-offsets.topic.num.partitions=4
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-"""
 
-
-def kafka_properties(port: int, controller: int, folder: Path) -> str:
-    """Its server.properties."""
-    return _SERVER_PROPERTIES.format(port=port, controller=controller, folder=folder)
-
-
-def serve(properties: Path) -> list[str]:
-    """The command that runs it. Raises MissingTool."""
-    return [*_java(_archived()), "kafka.Kafka", str(properties)]
+def serve(properties: Path, alone: bool = True) -> list[str]:
+    """The command that runs a broker, alone or one of several. Raises MissingTool."""
+    heap = _HEAP if alone else _SMALL_HEAP
+    return [*_java(_archived(), heap), "kafka.Kafka", str(properties)]
 
 
 def format_data(properties: Path, cluster_id: str) -> list[str]:
@@ -95,7 +63,7 @@ def _archived() -> list[str]:
     return [f"-XX:SharedArchiveFile={_archive()}"] if _archive().exists() else []
 
 
-def _java(flags: Sequence[str]) -> list[str]:
+def _java(flags: Sequence[str], heap: str = _HEAP) -> list[str]:
     java = find_tool("java", ": a JRE of version 17 or later (Debian: default-jre-headless)")
     jars = _jars()
     if not any(jars.glob("kafka_*.jar")):
@@ -104,7 +72,7 @@ def _java(flags: Sequence[str]) -> list[str]:
         )
     return [
         java,
-        *shlex.split(os.environ.get("MESSENGER_KAFKA_JVM", _JVM)),
+        *shlex.split(os.environ.get("MESSENGER_KAFKA_JVM", f"{heap} {_JVM}")),
         *flags,
         "-cp",
         f"{jars}/*",
@@ -117,7 +85,8 @@ def archive_classes() -> None:
     port, controller = _free_ports(2)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         properties = Path(folder) / "server.properties"
-        properties.write_text(kafka_properties(port, controller, Path(folder)))
+        broker = Broker("kafka", 1, port, controller, Path(folder))
+        properties.write_text(kafka_properties(broker, [broker]))
         subprocess.run(format_data(properties, "A" * 22), check=True, stdout=log, stderr=log)
         command = [*_java([f"-XX:ArchiveClassesAtExit={made}"]), "kafka.Kafka", str(properties)]
         with subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent) as kafka:
@@ -125,7 +94,7 @@ def archive_classes() -> None:
                 create = [sys.executable, "-m", "ops", "topics", "create", "--wait", "60"]
                 environment = {
                     **os.environ,
-                    "MESSENGER_KAFKA": f"127.0.0.1:{port}",
+                    "MESSENGER_KAFKA": broker.address,
                     "MESSENGER_LOCAL": "1",
                 }
                 subprocess.run(create, check=True, env=environment, stdout=log, stderr=log)

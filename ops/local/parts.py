@@ -8,8 +8,9 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from ops.local.brokers import Broker, addresses, brokers, kafka_properties
 from ops.local.home import Home
-from ops.local.kafka import format_data, kafka_properties, serve
+from ops.local.kafka import format_data, serve
 from ops.local.tools import MissingTool, find_tool
 
 MAX_GATEWAYS = 8
@@ -17,7 +18,7 @@ MAX_WORKERS = 8
 MAX_ARCHIVERS = 2
 MAX_CURSORS = 1
 MAX_PRESENCE = 1
-_KAFKA, _CONTROLLER, _REDIS, _CLICKHOUSE = 8, 9, 10, 11
+_REDIS, _CLICKHOUSE = 10, 11
 _ARCHIVERS, _CURSORS, _WORKERS, _PRESENCE = 13, 15, 16, 28
 _HUNG_SECONDS = 20.0
 
@@ -32,7 +33,7 @@ class Kind(Enum):
 
 class Part(NamedTuple):
     """`check` says how health is asked: ("kafka" | "redis" | "http", port, path). `before` are
-    commands run before it starts, `after` when it has become healthy for the first time. What does
+    commands run before each start, `after` when it has become healthy for the first time. What does
     not answer for `hung` seconds is killed and started again. `follows` names the parts that
     must be healthy before it begins."""
 
@@ -64,10 +65,12 @@ class Layout(NamedTuple):
     presence: int | None = None
     """The same."""
     partitions: int = 4
+    brokers: int = 1
+    """Of Kafka: 1 or 3."""
 
     @property
     def kafka(self) -> str:
-        return f"127.0.0.1:{self.base_port + _KAFKA}"
+        return addresses(self.base_port, self.brokers)
 
     @property
     def redis(self) -> str:
@@ -83,6 +86,7 @@ class Layout(NamedTuple):
             "MESSENGER_KAFKA": self.kafka,
             "MESSENGER_REDIS": self.redis,
             "MESSENGER_PARTITIONS": str(self.partitions),
+            "MESSENGER_REPLICATION": str(self.brokers),
             "MESSENGER_LOCAL": "1",
             "MESSENGER_TOKEN_SECRET": self.home.token_secret(),
             "MESSENGER_START_SECONDS": "60",
@@ -95,7 +99,8 @@ class Layout(NamedTuple):
         reading = (
             {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
         )
-        parts = [self._kafka([[*messenger, "topics", "create", "--wait", "60"]]), self._redis()]
+        parts = self._kafka([[*messenger, "topics", "create", "--wait", "60"]])
+        parts.append(self._redis())
         together = ["sequencer"]
         together += ["cursors"] if self.cursors is None else []
         together += ["presence"] if self.presence is None else []
@@ -172,25 +177,31 @@ class Layout(NamedTuple):
             )
         return parts
 
-    def _kafka(self, after: list[list[str]]) -> Part:
-        folder = self.home.folder / "kafka"
-        folder.mkdir(parents=True, exist_ok=True)
-        properties = folder / "server.properties"
-        port = self.base_port + _KAFKA
-        properties.write_text(kafka_properties(port, self.base_port + _CONTROLLER, folder))
-        formatted = (folder / "data/meta.properties").exists()
-        before = [] if formatted else [format_data(properties, self.home.cluster_id())]
+    def _kafka(self, after: list[list[str]]) -> list[Part]:
+        """Its brokers; the first of them runs `after`."""
+        cluster = brokers(self.home.folder, self.base_port, self.brokers)
+        return [
+            self._broker(broker, cluster, after if broker is cluster[0] else [])
+            for broker in cluster
+        ]
+
+    def _broker(self, broker: Broker, cluster: Sequence[Broker], after: list[list[str]]) -> Part:
+        broker.folder.mkdir(parents=True, exist_ok=True)
+        properties = broker.folder / "server.properties"
+        properties.write_text(kafka_properties(broker, cluster))
+        make = format_data(properties, self.home.cluster_id())
         return Part(
             Kind.SERVICE,
-            "kafka",
-            serve(properties),
+            broker.name,
+            serve(properties, alone=len(cluster) == 1),
             self.environment(),
-            port,
-            ("kafka", port, ""),
+            broker.port,
+            ("kafka", broker.port, ""),
             4.0,
-            before,
+            # a broker that has lost its disk begins anew, and gets all from the others
+            [["sh", "-c", 'test -e "$0" || exec "$@"', str(broker.formatted), *make]],
             after,
-            self.kafka,
+            broker.address,
         )
 
     def _redis(self) -> Part:

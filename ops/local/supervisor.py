@@ -97,8 +97,7 @@ class Supervisor:
             if self._stop.is_set():
                 return False
             await asyncio.sleep(_POLL_SECONDS)
-        for command in part.before:
-            await self._run_once(part, command)
+        await self._prepare(part)
         await self._spawn(running)
         until = time.monotonic() + _START_SECONDS
         while (problem := await problem_of(part.check)) is not None:
@@ -118,6 +117,10 @@ class Supervisor:
         self._watchers.append(asyncio.create_task(self._watch(running)))
         self._write_state()
         return True
+
+    async def _prepare(self, part: Part) -> None:
+        for command in part.before:
+            await self._run_once(part, command)
 
     async def _spawn(self, running: _Running) -> None:
         part = running.part
@@ -179,6 +182,11 @@ class Supervisor:
                 f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}"
             )
             await asyncio.sleep(delay)
+            try:
+                await self._prepare(running.part)
+            except CannotStart as error:
+                self._say(str(error))
+                continue
             running.state = "running"
             await self._spawn(running)
 

@@ -11,7 +11,6 @@ kill is done (1 by default, 10 in `make chaos`). Times are printed with -s.
 """
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -21,8 +20,7 @@ from typing import Any
 import pytest
 
 from connectors.redis.client import RedisClient
-from schemas.ids import partition_of
-from tests.harness.load import PAIRS, Load
+from tests.harness.load import Load, prefixes
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 from tests.harness.worker import Worker
@@ -113,18 +111,7 @@ async def redis(lab: Stack) -> AsyncIterator[RedisClient]:
     await client.close()
 
 
-def _prefixes() -> Iterator[str]:
-    """Prefixes by which the pairs of `Load` have conversations in every partition."""
-    for number in itertools.count():
-        prefix = f"t{number}"
-        found = {
-            partition_of(f"{prefix}-a{pair}:{prefix}-b{pair}", PARTITIONS) for pair in range(PAIRS)
-        }
-        if len(found) == PARTITIONS:
-            yield prefix
-
-
-_prefix = _prefixes()
+_prefix = prefixes(PARTITIONS)
 
 
 @pytest.fixture

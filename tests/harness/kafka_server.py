@@ -7,7 +7,8 @@ from pathlib import Path
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.wanted_topics import WantedTopics
-from ops.local.kafka import format_data, kafka_properties, serve
+from ops.local.brokers import Broker, kafka_properties
+from ops.local.kafka import format_data, serve
 from ops.local.process import die_with_parent
 from tests.harness.ports import free_base_port
 
@@ -24,7 +25,8 @@ class KafkaServer:
         self.admin = TopicsAdmin(self.servers, WantedTopics(PARTITIONS, SLOTS, 1))
         self._folder = folder
         properties = folder / "server.properties"
-        properties.write_text(kafka_properties(port, port + 1, folder))
+        broker = Broker("kafka", 1, port, port + 1, folder)
+        properties.write_text(kafka_properties(broker, [broker]))
         subprocess.run(
             format_data(properties, "AAAAAAAAAAAAAAAAAAAAAA"),
             check=True,

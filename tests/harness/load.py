@@ -3,20 +3,35 @@ middle of something."""
 
 import asyncio
 import contextlib
+import itertools
+from collections.abc import Iterator
 
 from messenger_sdk import Client
+from schemas.ids import partition_of
 from tests.harness.talk import Talk
 
 PAIRS = 8
 _PAUSE_SECONDS = 0.02
 
 
+def prefixes(partitions: int) -> Iterator[str]:
+    """Prefixes of talks in which the pairs of `Load` have conversations in every partition."""
+    for number in itertools.count():
+        prefix = f"t{number}"
+        found = {
+            partition_of(f"{prefix}-a{pair}:{prefix}-b{pair}", partitions) for pair in range(PAIRS)
+        }
+        if len(found) == partitions:
+            yield prefix
+
+
 class Load:
     """`start` it, do something terrible, `stop` it: it returns when everything that was said is
-    sent."""
+    sent. Each of the sixteen says something every `pause_seconds`."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: Talk, pause_seconds: float = _PAUSE_SECONDS) -> None:
         self._talk = talk
+        self._pause = pause_seconds
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.said = 0
@@ -67,6 +82,6 @@ class Load:
             sending.add(task)
             task.add_done_callback(sending.discard)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PAUSE_SECONDS):
+                async with asyncio.timeout(self._pause):
                     await self._stopping.wait()
         await asyncio.gather(*sending)

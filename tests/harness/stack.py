@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
+from ops.local.brokers import addresses
 from ops.local.health import look
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
@@ -38,6 +39,7 @@ class Stack:
         archivers: int | None = None,
         cursors: int | None = 0,
         presence: int | None = 0,
+        brokers: int = 1,
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
@@ -48,13 +50,16 @@ class Stack:
             str(gateways),
             "--partitions",
             "4",
+            "--brokers",
+            str(brokers),
         ]
         self._counts += [] if cursors is None else ["--cursors", str(cursors)]
         self._counts += [] if presence is None else ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"
-        self.kafka = f"127.0.0.1:{self.base_port + 8}"
+        self.brokers = brokers
+        self.kafka = addresses(self.base_port, brokers)
         self.redis_port = self.base_port + 10
         self.redis = f"redis://127.0.0.1:{self.redis_port}/0"
         self.gateway_urls = [f"http://127.0.0.1:{self.base_port + n}" for n in range(gateways)]
@@ -79,6 +84,7 @@ class Stack:
             "MESSENGER_KAFKA": self.kafka,
             "MESSENGER_REDIS": self.redis,
             "MESSENGER_LOCAL": "1",
+            "MESSENGER_REPLICATION": str(self.brokers),
         }
         return {**os.environ, **ours}
 

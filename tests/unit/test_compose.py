@@ -6,6 +6,7 @@ There is no Docker where the tests run; this is what can be known without it.
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from gateway.settings import GatewaySettings
 from ops.archive.settings import ArchiveSettings
 from ops.cli import main
 from ops.commands.topics import TopicsSettings
+from ops.local.brokers import Broker, kafka_properties
 from ops.local.home import Home
-from ops.local.kafka import kafka_properties
 from ops.local.parts import Kind, Layout
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,19 @@ SETTINGS: dict[str, type[msgspec.Struct]] = {
     "archive": ArchiveSettings,
 }
 """Of our commands, by their first word."""
+
+
+_OF_NAMES_AND_PLACES = {
+    "controller.quorum.voters",
+    "listeners",
+    "advertised.listeners",
+    "log.dirs",
+}
+
+
+def _properties(broker: Broker, cluster: Sequence[Broker]) -> dict[str, str]:
+    lines = kafka_properties(broker, cluster).splitlines()
+    return dict(line.split("=", 1) for line in lines)
 
 
 def parse(command: click.Command, arguments: list[str]) -> None:
@@ -114,19 +128,12 @@ def test_what_is_waited_for_says_when_it_is_there_and_what_is_mounted_exists() -
 
 
 def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask_for() -> None:
-    local = dict(
-        line.split("=", 1) for line in kafka_properties(9092, 9093, Path("/")).splitlines()
-    )
+    broker = Broker("kafka", 1, 9092, 9093, Path("/"))
+    local = _properties(broker, [broker])
     theirs = {
         key.removeprefix("KAFKA_").replace("_", ".").lower(): value
         for key, value in SERVICES["kafka"]["environment"].items()
     }
-    own = {
-        "controller.quorum.voters",
-        "listeners",
-        "advertised.listeners",
-        "log.dirs",
-    }  # of names and places
     small = {
         "num.network.threads",
         "num.io.threads",
@@ -140,10 +147,10 @@ def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask
         "log.cleaner.dedupe.buffer.size",
         "offsets.topic.num.partitions",
     }
-    assert {key: local[key] for key in local.keys() - own - small} == {
+    assert {key: local[key] for key in local.keys() - _OF_NAMES_AND_PLACES - small} == {
         key: value
         for key, value in theirs.items()
-        if key not in own | {"listener.security.protocol.map"}
+        if key not in _OF_NAMES_AND_PLACES | {"listener.security.protocol.map"}
     }
     asked = {
         name
@@ -151,6 +158,47 @@ def test_kafka_has_the_local_stacks_properties_and_clickhouse_what_its_files_ask
         for name in re.findall(r'from_env="(\w+)"', file.read_text())
     }
     assert asked <= SERVICES["clickhouse"]["environment"].keys()
+
+
+class _Loader(yaml.SafeLoader):
+    """Knows Compose's `!override`: the list replaces that of the file before."""
+
+
+def _sequence(loader: _Loader, node: yaml.SequenceNode) -> list[Any]:
+    return loader.construct_sequence(node)
+
+
+_Loader.add_constructor("!override", _sequence)
+
+
+def test_the_file_with_three_brokers_says_the_same_as_a_local_stack_of_three() -> None:
+    more: dict[str, Any] = yaml.load(
+        (ROOT / "docker-compose.brokers.yml").read_text(), Loader=_Loader
+    )
+    names = ["kafka", "kafka-2", "kafka-3"]
+    cluster = [Broker(name, n, 9092, 9093, Path("/")) for n, name in enumerate(names, 1)]
+    alone = _properties(cluster[0], cluster[:1])
+    for broker in cluster:
+        service = more["services"][broker.name]
+        theirs = {**SERVICES["kafka"]["environment"], **service["environment"]}
+        local = _properties(broker, cluster)
+        for key in (key for key in local if local[key] != alone.get(key)):
+            if key not in _OF_NAMES_AND_PLACES:
+                assert theirs[f"KAFKA_{key.replace('.', '_').upper()}"] == local[key], key
+        assert theirs["KAFKA_NODE_ID"] == str(broker.number)
+        assert f"//{broker.name}:9092" in theirs["KAFKA_ADVERTISED_LISTENERS"]
+        voters = ",".join(f"{one.number}@{one.name}:9093" for one in cluster)
+        assert theirs["KAFKA_CONTROLLER_QUORUM_VOTERS"] == voters
+        if broker is not cluster[0]:
+            assert service["extends"] == {"file": "docker-compose.yml", "service": "kafka"}
+            (volume,) = service["volumes"]
+            assert volume.split(":")[0] in more["volumes"]
+    asking = {name for name, one in OURS.items() if one["command"][0] != "archive"}
+    assert asking == more["services"].keys() - set(names)
+    for name in asking:
+        environment = more["services"][name]["environment"]
+        assert environment["MESSENGER_KAFKA"] == ",".join(f"{name}:9092" for name in names)
+        assert environment["MESSENGER_REPLICATION"] == "3"
 
 
 def test_the_image_holds_every_package() -> None:

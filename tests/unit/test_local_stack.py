@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.environment import SettingsError
+from ops.local.brokers import brokers, kafka_properties
 from ops.local.health import look, problem_of
 from ops.local.home import DEFAULT_PARTITIONS, Home
 from ops.local.parts import Layout
@@ -28,18 +29,54 @@ def test_a_home_keeps_the_number_of_partitions_that_it_was_begun_with(tmp_path: 
     fresh = Home(tmp_path / "fresh")
     fresh.create()
     assert fresh.partitions(None) == DEFAULT_PARTITIONS
-    assert fresh.begin_with(2) == 2
-    assert fresh.partitions(None) == fresh.begin_with(None) == fresh.begin_with(2) == 2
+    assert fresh.begin_with(2, None) == (2, 1)
+    assert fresh.begin_with(None, None) == fresh.begin_with(2, 1) == (2, 1)
+    assert fresh.partitions(None) == 2
     with pytest.raises(SettingsError, match="has 2 partitions for ever, not 1; another number"):
-        fresh.begin_with(1)
+        fresh.begin_with(1, None)
+
+
+def test_a_home_keeps_the_number_of_brokers_that_it_was_begun_with(tmp_path: Path) -> None:
+    fresh = Home(tmp_path / "fresh")
+    fresh.create()
+    assert fresh.begin_with(None, 3) == (DEFAULT_PARTITIONS, 3)
+    assert fresh.begin_with(None, None)[1] == fresh.brokers(None) == fresh.brokers(3) == 3
+    with pytest.raises(SettingsError, match="was begun with BROKERS=3 and keeps that number, not"):
+        fresh.begin_with(None, 1)
 
 
 def test_a_home_of_before_there_was_a_choice_has_four_partitions(tmp_path: Path) -> None:
     old = Home(tmp_path)
     (tmp_path / "kafka" / "data").mkdir(parents=True)
     with pytest.raises(SettingsError, match="has 4 partitions"):
-        old.begin_with(1)
-    assert old.begin_with(None) == 4
+        old.begin_with(1, None)
+    with pytest.raises(SettingsError, match="was begun with BROKERS=1"):
+        old.begin_with(None, 3)
+    assert old.begin_with(None, None) == (4, 1)
+
+
+def test_three_brokers_have_ports_of_their_own_and_clients_know_them_all(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    layout = Layout(home, 8400, 8, 8, archivers=2, cursors=1, presence=1, brokers=3)
+    parts = layout.parts()
+    names = [part.name for part in parts if part.name.startswith("kafka")]
+    assert names == ["kafka-1", "kafka-2", "kafka-3"]
+    cluster = brokers(tmp_path, 8400, 3)
+    assert layout.kafka == "127.0.0.1:8408,127.0.0.1:8426,127.0.0.1:8429"
+    taken = [*(part.port for part in parts), *(broker.controller for broker in cluster)]
+    assert len(set(taken)) == len(taken)
+    assert max(taken) <= 8430
+    assert [bool(part.after) for part in parts if part.name in names] == [True, False, False]
+
+
+def test_brokers_agree_on_who_votes_and_two_of_three_must_have_a_record(tmp_path: Path) -> None:
+    cluster = brokers(tmp_path, 8400, 3)
+    voters = "controller.quorum.voters=1@127.0.0.1:8409,2@127.0.0.1:8427,3@127.0.0.1:8430"
+    for broker in cluster:
+        lines = kafka_properties(broker, cluster).splitlines()
+        assert {voters, f"node.id={broker.number}", "min.insync.replicas=2"} <= set(lines)
+        assert f"log.dirs={tmp_path}/kafka-{broker.number}/data" in lines
 
 
 async def test_a_part_that_cannot_be_prepared_says_why(tmp_path: Path) -> None:
