@@ -17,8 +17,8 @@ from connectors.redis.nodes import Nodes
 _LOOK_SECONDS = 0.5
 _ASK_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
-_STILL_SECONDS = 4.0
-"""Without an acknowledgement, while records wait for one."""
+_STILL_SECONDS = 3.0
+"""Without an acknowledgement, while records wait for one: they wait for 4 s (gateway/submit.py)."""
 _QUESTIONS, _ACKNOWLEDGEMENTS = "health's question", "acknowledgements"
 """Who reports to a dependency."""
 

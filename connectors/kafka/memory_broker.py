@@ -30,12 +30,19 @@ class PartitionLog:
         self.cuts = 0
         """How often it has lost its tail."""
         self.epoch = 0
-        """Of its leader."""
+        """Of its leader. What was on its way to the leader before, or from it, is lost."""
         self.leader = True
         """Whether a broker leads it now; without one it is neither read nor written."""
+        self.enough = True
+        """Whether enough brokers have it; without them it is read and not written."""
         self.waiting: dict[Callable[[], None], None] = {}
-        """Called when it has grown, was changed, or has a leader again; ordered."""
+        """Called when it has grown, was changed, or may be read or written again; ordered."""
         self._entries: list[_Entry] = []
+
+    @property
+    def writable(self) -> bool:
+        """Whether records are taken now."""
+        return self.leader and self.enough
 
     def append(self, timestamp: int, value: bytes, key: bytes | None) -> int:
         """Returns the new record's offset."""
@@ -144,6 +151,10 @@ class MemoryBroker:
     def log(self, topic: str, partition: int) -> PartitionLog:
         return self._logs[topic, partition]
 
+    def places(self) -> list[tuple[str, int]]:
+        """Every partition of every topic."""
+        return list(self._logs)
+
     def topic_ids(self) -> dict[str, str]:
         return dict(self._ids)
 
@@ -184,6 +195,21 @@ class MemoryBroker:
         log = self._logs[topic, partition]
         log.leader = True
         log.epoch += 1
+        log.poke()
+
+    def change_leader(self, topic: str, partition: int) -> None:
+        """Another broker leads it now."""
+        log = self._logs[topic, partition]
+        log.epoch += 1
+        log.poke()
+
+    def lose_replicas(self, topic: str, partition: int) -> None:
+        """Too few brokers have it: what is sent is refused, and sent again."""
+        self._logs[topic, partition].enough = False
+
+    def find_replicas(self, topic: str, partition: int) -> None:
+        log = self._logs[topic, partition]
+        log.enough = True
         log.poke()
 
     def expire(self, topic: str, partition: int, before: int) -> None:

@@ -56,8 +56,8 @@ class MemoryProducer:
         """How often records of a partition came back; what was sent before goes after them."""
         self._clients = 0
         """How many clients there were before, that failed."""
-        self._unheard: list[tuple[list[_Sent], list[int]]] = []
-        """Acknowledgements that the network lost; the client asks again."""
+        self._unheard: list[tuple[tuple[str, int], list[_Sent], list[int]]] = []
+        """Acknowledgements that the network lost, or an old leader; the client asks again."""
         self._bytes = 0
         self._transmitting = False
         self._expiring = False
@@ -141,8 +141,8 @@ class MemoryProducer:
 
     def _resume(self) -> None:
         unheard, self._unheard = self._unheard, []
-        for batch, offsets in unheard:
-            self._acknowledge(batch, offsets)
+        for place, batch, offsets in unheard:
+            self._acknowledge(place, batch, offsets, self._kafka.broker.log(*place).epoch)
         self._transmit_soon()
 
     def _transmit_soon(self) -> None:
@@ -169,12 +169,15 @@ class MemoryProducer:
             self._landing[place] = landing
             if batch:
                 turn = self._clients, self._rounds.get(place, 0)
-                self._kafka.on_network(landing, self._land, place, batch, turn)
+                epoch = self._kafka.broker.log(*place).epoch
+                self._kafka.on_network(landing, self._land, place, batch, turn, epoch)
 
-    def _land(self, place: tuple[str, int], batch: list[_Sent], turn: tuple[int, int]) -> None:
+    def _land(
+        self, place: tuple[str, int], batch: list[_Sent], turn: tuple[int, int], epoch: int
+    ) -> None:
         log = self._kafka.broker.log(*place)
         batch = [sent for sent in batch if not sent.lost]
-        can = self._kafka.writes and log.leader
+        can = self._kafka.writes and log.writable and log.epoch == epoch
         if turn[0] == self._clients:
             if not can or turn[1] != self._rounds.get(place, 0):
                 self._back(place, batch)
@@ -189,20 +192,27 @@ class MemoryProducer:
             for sent, offset in zip(batch, offsets, strict=True):
                 self._kafka.in_process(watch.landed, *place, offset, sent.value)
         log.poke()
-        self._kafka.later(self._acknowledge, batch, offsets)
+        self._kafka.later(self._acknowledge, place, batch, offsets, log.epoch)
 
     def _back(self, place: tuple[str, int], batch: list[_Sent]) -> None:
-        """There is no leader now, or what was sent before is here again: the client keeps them."""
+        """The leader is another one, or takes nothing, or what was sent before is here again: the
+        client keeps them."""
         queued = [*batch, *self._queued.get(place, ())]
         self._queued[place] = deque(sorted(queued, key=lambda sent: sent.number))
         self._rounds[place] = self._rounds.get(place, 0) + 1
         self._kafka.broker.log(*place).waiting[self._changed] = None
-        if self._kafka.writes and self._kafka.broker.log(*place).leader:
+        if self._kafka.writes and self._kafka.broker.log(*place).writable:
             self._changed()
 
-    def _acknowledge(self, batch: list[_Sent], offsets: list[int]) -> None:
+    def _acknowledge(
+        self, place: tuple[str, int], batch: list[_Sent], offsets: list[int], epoch: int
+    ) -> None:
         if not self._kafka.hears:
-            self._unheard.append((batch, offsets))
+            self._unheard.append((place, batch, offsets))
+            return
+        if self._kafka.broker.log(*place).epoch != epoch:
+            self._unheard.append((place, batch, offsets))
+            self._changed()
             return
         for sent, offset in zip(batch, offsets, strict=True):
             self._report(sent, None, offset)

@@ -20,9 +20,12 @@ from simulation.faults.common import LONG, Actions, for_a_while, parts, pick
 from simulation.world import World
 
 LEADERLESS = *LONG, 35.0
-"""Seconds that a partition may have no leader: the last is longer than a gateway's producer waits
+"""Seconds that a partition may have no leader: the last are longer than a gateway's producer waits
 for an acknowledgement."""
 _AHEAD_MS = 2 * 3600 * 1000
+BROKERS = 3
+SESSIONS = 1.5, 2.0, 4.0
+"""Seconds until the others have noticed that a broker is gone, and have chosen other leaders."""
 TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE, MEMBERSHIPS
 
 
@@ -39,6 +42,47 @@ def lose_leader(world: World, place: int, number: int) -> str:
     found = partial(world.broker.find_leader, topic, partition)
     lasts = for_a_while(world, number, found, LEADERLESS)
     return f"{topic}/{partition} {lasts}"
+
+
+def change_leader(world: World, place: int, number: int) -> str:
+    """Another broker leads a partition; the last one takes with it what it had not acknowledged."""
+    topic = pick(TOPICS, place)
+    count = world.shape.slots if topic == DELIVERIES else world.shape.partitions
+    partition = number % count
+    world.broker.change_leader(topic, partition)
+    return f"{topic}/{partition}"
+
+
+def lose_broker(world: World, place: int, number: int) -> str:
+    """One of three brokers is gone. Nothing is written until its session is over; what it led has
+    another leader then."""
+    seconds = pick(SESSIONS, number)
+    _lose_brokers(world, {place % BROKERS}, seconds)
+    return f"broker {place % BROKERS + 1}, noticed after {seconds:g} s"
+
+
+def lose_two_brokers(world: World, place: int, number: int) -> str:
+    """Two of three brokers are away: what they led nobody leads, and nothing is written."""
+    seconds = pick(LEADERLESS, number)
+    _lose_brokers(world, {place % BROKERS, (place + 1) % BROKERS}, seconds)
+    return f"all but broker {(place + 2) % BROKERS + 1}, for {seconds:g} s"
+
+
+def _lose_brokers(world: World, away: set[int], seconds: float) -> None:
+    broker = world.broker
+    led = [at for turn, at in enumerate(broker.places()) if turn % BROKERS in away]
+    for at in broker.places():
+        broker.lose_replicas(*at)
+    for at in led:
+        broker.lose_leader(*at)
+
+    def find() -> None:
+        for at in led:
+            broker.find_leader(*at)
+        for at in broker.places():
+            broker.find_replicas(*at)
+
+    world.loop.call_later(seconds, find, context=world.context)
 
 
 def break_producers(world: World, place: int, number: int) -> str:
@@ -132,6 +176,9 @@ def compact(world: World, place: int, number: int) -> str:
 KAFKA: Actions = {
     "stop kafka": (1, stop_kafka),
     "lose leader": (2, lose_leader),
+    "change leader": (2, change_leader),
+    "lose broker": (2, lose_broker),
+    "lose two brokers": (1, lose_two_brokers),
     "break producers": (2, break_producers),
     "cut from kafka": (2, cut_from_kafka),
     "fill producers": (1, fill_producers),

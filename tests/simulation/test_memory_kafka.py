@@ -84,6 +84,37 @@ def test_a_partition_without_a_leader_waits_and_keeps_the_order() -> None:
     assert [rig.reports[b"%d" % number] for number in range(5)] == list(range(5))
 
 
+def test_what_is_on_its_way_when_the_leader_changes_lands_once_and_in_order() -> None:
+    """Before it has landed, and before its acknowledgement is heard."""
+    for seed in range(30):
+        rig = Rig(seed)
+        producer = rig.producer()
+        for number in range(5):
+            rig.send(producer, b"%d" % number)
+            rig.loop.advance(0.001)
+            rig.loop.do(rig.broker.change_leader, "log", 0)
+        rig.loop.advance(5)
+        assert rig.log() == [b"%d" % number for number in range(5)]
+        assert rig.reports == {b"%d" % number: number for number in range(5)}
+
+
+def test_without_enough_brokers_a_partition_is_read_and_not_written() -> None:
+    rig = Rig()
+    patient, other = rig.producer(), rig.producer(3.0)
+    rig.send(patient, b"before")
+    rig.loop.advance(1)
+    rig.loop.do(rig.broker.lose_replicas, "log", 0)
+    rig.send(patient, b"waits")
+    rig.send(other, b"is given up")
+    rig.loop.advance(5)
+    assert rig.kafka.reader(1.0).watermarks("log", 0) == (0, 1)
+    assert rig.reports == {b"before": 0, b"is given up": None}
+    rig.loop.do(rig.broker.find_replicas, "log", 0)
+    rig.loop.advance(1)
+    assert rig.log() == [b"before", b"waits"]
+    assert rig.reports[b"waits"] == 1
+
+
 def test_a_record_that_waits_too_long_is_reported_and_does_not_land() -> None:
     rig = Rig()
     rig.loop.do(rig.broker.lose_leader, "log", 0)
@@ -148,8 +179,13 @@ def test_whatever_happens_records_land_once_and_in_order(seed: int) -> None:
             sent += 1
         elif kind < 0.65:
             rig.loop.do(rig.broker.lose_leader, "log", 0)
-        elif kind < 0.75:
+        elif kind < 0.72:
             rig.loop.do(rig.broker.find_leader, "log", 0)
+        elif kind < 0.73:
+            rig.loop.do(rig.broker.lose_replicas, "log", 0)
+        elif kind < 0.75:
+            rig.loop.do(rig.broker.find_replicas, "log", 0)
+            rig.loop.do(rig.broker.change_leader, "log", 0)
         elif kind < 0.8:
             rig.kafka.cut(sends=chance.random() < 0.5, hears=chance.random() < 0.5)
         elif kind < 0.9:
@@ -163,6 +199,7 @@ def test_whatever_happens_records_land_once_and_in_order(seed: int) -> None:
         rig.loop.advance(chance.choice([0.0, 0.001, 0.5]))
     rig.loop.do(rig.broker.go_on)
     rig.loop.do(rig.broker.find_leader, "log", 0)
+    rig.loop.do(rig.broker.find_replicas, "log", 0)
     rig.loop.do(rig.kafka.mend)
     rig.process.wake()
     rig.loop.advance(5)

@@ -121,7 +121,7 @@ async def test_health_says_that_one_partition_acknowledges_nothing() -> None:
     alice = await node.welcomed("alice")
     world.broker.lose_leader(SUBMITTED, 0)
     await alice.send(SEND)
-    await asyncio.sleep(5)
+    await asyncio.sleep(3.7)
     (problem,) = node.node.problems()
     assert "1 records are not acknowledged" in problem
     world.broker.find_leader(SUBMITTED, 0)

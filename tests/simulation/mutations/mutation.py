@@ -14,6 +14,8 @@ Patch = tuple[Any, str, Any]
 Opening = Callable[[random.Random], list[Step]]
 
 _FEW = 60
+_NONE = "cut_log", "write_ahead", "change_leader", "lose_broker", "lose_two_brokers"
+"""Steps that come only with the mutations that ask for them."""
 
 
 class Mutation(NamedTuple):
@@ -55,7 +57,8 @@ def mutated(mutation: Mutation) -> Iterator[None]:
 def find(mutation: Mutation) -> tuple[int, str] | None:
     """How many histories were played until one went wrong, and what was wrong; None if none
     did."""
-    kinds = history.weights(**{"cut_log": 0, "write_ahead": 0, **mutation.kinds})
+    none = dict.fromkeys(_NONE, 0)
+    kinds = history.weights(**{**none, **mutation.kinds})
     with mutated(mutation):
         for seed in range(mutation.most):
             name = f"{mutation.name} {seed}"
