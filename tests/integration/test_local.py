@@ -118,7 +118,19 @@ def test_a_missing_setting_is_named(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["local", "gateway", "worker", "topics", "token", "send", "tail", "archive", "audit"]
+    "command",
+    [
+        "local",
+        "gateway",
+        "worker",
+        "topics",
+        "token",
+        "send",
+        "tail",
+        "archive",
+        "audit",
+        "partition",
+    ],
 )
 def test_every_command_explains_itself_with_an_example(stack: Stack, command: str) -> None:
     assert "Example:" in stack.run(command, "--help", check=True).stdout
