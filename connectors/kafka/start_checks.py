@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from connectors.kafka.admin import Checked, TopicsAdmin
 from connectors.kafka.numbering import LogDiffers, require_partitions
@@ -12,6 +12,7 @@ from connectors.kafka.wanted_topics import WantedTopics
 
 _SECONDS = 3.0
 """For a partition of the log."""
+_SETTLE_SECONDS = 10.0
 _AGAIN_SECONDS = 0.05
 _SAID = 3
 """Problems that one line names."""
@@ -29,12 +30,28 @@ def check_topics(servers: str, wanted: WantedTopics, timeout: float = 15.0) -> C
         return checked
     with contextlib.closing(Reader(servers, _SECONDS)) as reader:
         try:
-            certain = require_partitions(reader, wanted.partitions)
+            certain = ask_until(
+                lambda: require_partitions(reader, wanted.partitions), _SETTLE_SECONDS
+            )
         except LogDiffers as error:
             return checked._replace(problems=[str(error)])
     if certain:
         return checked._replace(notes=[*checked.notes, *map(_harmless, checked.too_many)])
     return checked._replace(problems=checked.too_many)
+
+
+def ask_until(ask: Callable[[], bool], seconds: float) -> bool:
+    """Its answer. While nobody answers, ask again for so many seconds: a partition that was created
+    a moment ago, or whose broker has just come back, has no leader yet, and says so at once. Raises
+    KafkaUnreachable."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except KafkaUnreachable:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_AGAIN_SECONDS)
 
 
 def require_topics(servers: str, wanted: WantedTopics, wait: float = 0.0) -> Sequence[str]:

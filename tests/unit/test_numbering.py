@@ -11,6 +11,7 @@ from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.numbering import LogDiffers, require_partitions
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.record import Record
+from connectors.kafka.start_checks import ask_until
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, LogRecord, Taken
 from schemas.ids import partition_of
@@ -70,6 +71,26 @@ async def test_a_log_for_which_nobody_answers_is_not_taken_for_one_that_says_not
         cluster.broker.lose_leader(LOG, number)
     with pytest.raises(KafkaUnreachable, match="nobody answers for the log"):
         require_partitions(cluster.reader(0.1), 8)
+
+
+async def test_partitions_without_a_leader_yet_are_asked_again() -> None:
+    """A topic that was just created refuses at once: a fresh stack did not start."""
+    cluster = kafka(entry(8, taken=False))
+    for number in range(8):
+        cluster.broker.lose_leader(LOG, number)
+    asked = list[int]()
+
+    def ask() -> bool:
+        asked.append(1)
+        if len(asked) == 4:
+            cluster.broker.find_leader(LOG, 2)
+        return require_partitions(cluster.reader(0.1), 8)
+
+    assert ask_until(ask, 60.0)
+    assert len(asked) == 4
+    cluster.broker.lose_leader(LOG, 2)
+    with pytest.raises(KafkaUnreachable):
+        ask_until(ask, 0.0)
 
 
 def test_only_another_leaders_record_is_asked_about() -> None:
