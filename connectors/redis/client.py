@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from typing import Any, Protocol
 
-from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio.connection import Connection as TcpConnection
+from redis.asyncio.connection import parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from connectors.dependency import Dependency
+from connectors.redis.connection import Argument, Connection
 
 CALL_SECONDS = 1.0
 """The longest that a call takes: waiting for a connection, connecting, and the answer."""
 MAX_CONNECTIONS = 16
 MAX_CALLS = 10_000
 """Calls at once, most of which wait for a connection; one more is refused."""
-
-Argument = bytes | str | int | float
 
 
 class RedisUnavailable(Exception):
@@ -48,7 +48,7 @@ class RedisClient:
     def __init__(self, url: str, dependency: Dependency | None = None, name: str = "") -> None:
         try:
             options: dict[str, Any] = dict(parse_url(url))
-            self._connection_class = options.pop("connection_class", Connection)
+            self._connection_class = options.pop("connection_class", TcpConnection)
             self._options = {
                 **options,
                 "protocol": 2,
@@ -61,7 +61,7 @@ class RedisClient:
             raise ValueError(f"not an address like redis://host:6379/0: {error}") from None
         self._dependency = dependency or Dependency("redis")
         self._name = name
-        self._idle: list[Any] = [self._connection() for _ in range(MAX_CONNECTIONS)]
+        self._idle: list[Connection] = [self._connection() for _ in range(MAX_CONNECTIONS)]
         """Each connects when it is first used. The last one is used next: few are open."""
         self._room = asyncio.Semaphore(MAX_CONNECTIONS)
         self._calls = 0
@@ -88,7 +88,7 @@ class RedisClient:
     async def close(self) -> None:
         """Close the connections that are idle."""
         for connection in self._idle:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
 
     async def _call(
         self,
@@ -124,25 +124,27 @@ class RedisClient:
         self._dependency.failed(why, self._name)
         return RedisUnavailable(f"Redis: {why}")
 
-    async def _ask(self, connection: Any, command: Sequence[Argument], repeatable: bool) -> Any:
-        used, sent = connection.is_connected, False
+    async def _ask(
+        self, connection: Connection, command: Sequence[Argument], repeatable: bool
+    ) -> Any:
+        used, sent = connection.connected, False
         try:
-            packed = connection.pack_command(*command)
-            await connection.send_packed_command(packed, check_health=False)
+            if not used:
+                await connection.connect()
             sent = True
-            return await connection.read_response()
+            return await connection.ask(command)
         except ResponseError:  # Redis says no; the connection is sound
             raise
         except Exception:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
             await self.close()  # the idle ones lead to the same server
             if not used or (sent and not repeatable):
                 raise
             return await self._ask(connection, command, repeatable)
         except asyncio.CancelledError:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
             await self.close()
             raise
 
-    def _connection(self) -> Any:
-        return self._connection_class(**self._options)
+    def _connection(self) -> Connection:
+        return Connection(self._connection_class(**self._options))

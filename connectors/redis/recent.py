@@ -7,7 +7,8 @@ says is true however old it is; it may only lack what is newer.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from connectors.redis.client import Argument, RedisClient
+from connectors.redis.client import RedisClient
+from connectors.redis.connection import Argument
 
 WINDOW_SECONDS = 3600.0
 """A window that nobody has read for so long ends: who opens a conversation mostly comes back to it

@@ -176,6 +176,15 @@ def test_many_calls_at_once_share_few_connections(run: Run) -> None:
     run(scenario)
 
 
+def test_a_large_answer_comes_whole(run: Run) -> None:
+    async def scenario(client: RedisClient, proxy: Proxy) -> None:
+        text = "".join(map(str, range(500_000)))
+        assert await client.command("ECHO", text) == text.encode()
+        assert await client.command("ECHO", "next") == b"next"
+
+    run(scenario)
+
+
 def test_what_redis_refuses_is_unavailable_and_keeps_the_connection(run: Run) -> None:
     async def scenario(client: RedisClient, proxy: Proxy) -> None:
         before = proxy.accepted
