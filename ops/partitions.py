@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from connectors.redis.client import RedisClient
-from connectors.redis.owners import RedisOwners
+from connectors.redis.owners import Owners
 
 CLAIMED = ("sequencer", "cursors", "presence", "memberships")
 """The stages whose partitions workers claim in Redis. The archiver's nobody asks."""
@@ -35,10 +34,12 @@ class Place(NamedTuple):
         return (skips[0], skips[1]) if skips else None
 
 
-async def look(redis: RedisClient, partitions: int, workers: Iterable[str]) -> list[Place]:
-    """All partitions, by stage and number. Beside the workers that claim partitions it asks
-    `workers` (host:port). Raises RedisUnavailable."""
-    claims = {stage: await RedisOwners(redis, stage).find(range(partitions)) for stage in CLAIMED}
+async def look(
+    owners: Mapping[str, Owners], partitions: int, workers: Iterable[str]
+) -> list[Place]:
+    """All partitions, by stage and number. `owners` are those of each stage in CLAIMED. Beside the
+    workers that claim partitions it asks `workers` (host:port). Raises RedisUnavailable."""
+    claims = {stage: await one.find(range(partitions)) for stage, one in owners.items()}
     addresses = {address for found in claims.values() for address in found.values()}
     addresses |= set(workers)
     pages = await _pages(sorted(addresses))

@@ -16,6 +16,7 @@ from connectors.environment import SettingsError, load
 from connectors.kafka.ports import KafkaSendError
 from connectors.kafka.recovering_producer import RecoveringProducer
 from connectors.redis.client import RedisClient, RedisUnavailable
+from connectors.redis.owners import RedisOwners
 from ops.exits import FAILED, exit_codes, fail
 from ops.local.brokers import addresses
 from ops.local.home import DEFAULT_HOME, Home
@@ -51,7 +52,8 @@ class _Fleet(Struct, frozen=True):
         """Raises RedisUnavailable."""
         redis = RedisClient(self.redis)
         try:
-            return await look(redis, self.partitions, self.workers)
+            owners = {stage: RedisOwners(redis, stage) for stage in CLAIMED}
+            return await look(owners, self.partitions, self.workers)
         finally:
             await redis.close()
 
