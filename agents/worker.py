@@ -35,7 +35,7 @@ from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.ports import Kafka, Producer
 from connectors.kafka.start_checks import require_topics
-from connectors.kafka.wanted_topics import one_copy, wanted_topics
+from connectors.kafka.wanted_topics import wanted_topics
 from connectors.redis.client import RedisClient
 from connectors.redis.owners import Owners, RedisOwners
 from connectors.redis.routes import RedisRoutes, Routes
@@ -183,12 +183,9 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     gc.set_threshold(100_000, 50, 100)
     # also for the loop of Faust's consumer thread
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    for note in require_topics(settings.kafka, wanted, settings.start_seconds):
-        log.warning("%s", note)
-    if loud := one_copy(wanted):
-        log.warning("%s", loud)
+    warnings = require_topics(settings.kafka, wanted, settings.start_seconds)
     admin = TopicsAdmin(settings.kafka, wanted)
-    code = asyncio.Runner().run(_run(settings, admin, builders))
+    code = asyncio.Runner().run(_run(settings, admin, builders, warnings))
     # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation
     # ends, must not keep a worker that has said goodbye.
     logging.shutdown()
@@ -224,7 +221,12 @@ class _Ending:
         return task
 
 
-async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[Build]) -> int:
+async def _run(
+    settings: WorkerSettings,
+    admin: TopicsAdmin,
+    builders: Sequence[Build],
+    warnings: Sequence[str],
+) -> int:
     ending = _Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.signalled)
@@ -245,6 +247,8 @@ async def _run(settings: WorkerSettings, admin: TopicsAdmin, builders: Sequence[
     )
     apps = mount(worker, kafka, web, ending.failed)
     worker.start()
+    for warning in warnings:  # not before: what keeps it from starting is one line
+        log.warning("%s", warning)
     tasks = [
         ending.own(asyncio.create_task(work), what)
         for work, what in (

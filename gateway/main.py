@@ -6,7 +6,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
 import uvloop
@@ -19,7 +19,7 @@ from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.start_checks import require_topics
-from connectors.kafka.wanted_topics import one_copy, wanted_topics
+from connectors.kafka.wanted_topics import wanted_topics
 from connectors.redis.client import RedisClient
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
@@ -56,11 +56,8 @@ def run(settings: GatewaySettings) -> int:
     # thousands of new connections it would take 15 ms.
     gc.set_threshold(5_000, 1, 25_000)
     wanted = wanted_topics(settings)
-    for note in require_topics(settings.kafka, wanted, settings.start_seconds):
-        log.warning("%s", note)
-    if loud := one_copy(wanted):
-        log.warning("%s", loud)
-    uvloop.run(_serve(settings, TopicsAdmin(settings.kafka, wanted).ids()[SUBMITTED]))
+    warnings = require_topics(settings.kafka, wanted, settings.start_seconds)
+    uvloop.run(_serve(settings, TopicsAdmin(settings.kafka, wanted).ids()[SUBMITTED], warnings))
     return 0
 
 
@@ -79,7 +76,7 @@ class _Signals:
         self.stopping.set()
 
 
-async def _serve(settings: GatewaySettings, log_id: str) -> None:
+async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]) -> None:
     signals = _Signals()
     admission = AdmissionControl()
     try:
@@ -99,6 +96,8 @@ async def _serve(settings: GatewaySettings, log_id: str) -> None:
         node.start()
         await admission.serve(listening, runner.server, sockets)
         log.info("node %s serves %s", node.id, node.parts.urls.own)
+        for warning in warnings:
+            log.warning("%s", warning)
         if settings.local:
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
         await signals.stopping.wait()

@@ -8,7 +8,7 @@ from connectors.kafka.admin import Checked, TopicsAdmin
 from connectors.kafka.numbering import LogDiffers, require_partitions
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.reader import Reader
-from connectors.kafka.wanted_topics import WantedTopics
+from connectors.kafka.wanted_topics import WantedTopics, one_copy
 
 _SECONDS = 3.0
 """For a partition of the log."""
@@ -55,7 +55,8 @@ def ask_until(ask: Callable[[], bool], seconds: float) -> bool:
 
 
 def require_topics(servers: str, wanted: WantedTopics, wait: float = 0.0) -> Sequence[str]:
-    """What is otherwise than the files say, and stops nobody. Raises TopicsWrong if anything does,
+    """What to say loudly once the process runs: that there is one copy of each record, and what is
+    otherwise than the files say and stops nobody. Raises TopicsWrong if anything does,
     KafkaUnreachable. Up to `wait` seconds it waits until neither is so: who starts together with
     Kafka is early."""
     checked = _patiently(servers, wanted, time.monotonic() + wait)
@@ -66,7 +67,8 @@ def require_topics(servers: str, wanted: WantedTopics, wait: float = 0.0) -> Seq
             f"the topics are not as they must be: {said}"
             + (f"; and {more} more, which `messenger topics check` lists" if more > 0 else "")
         )
-    return checked.notes
+    loud = one_copy(wanted)
+    return [*([loud] if loud else ()), *checked.notes]
 
 
 def _patiently(servers: str, wanted: WantedTopics, until: float) -> Checked:

@@ -96,7 +96,8 @@ def test_what_is_less_than_it_must_be_is_named_and_mended_and_nothing_more_is_ch
     while admin.check().problems:  # until it is in force
         assert time.monotonic() < until
         time.sleep(0.05)
-    (note,) = require_topics(server.servers, LOCAL)
+    loud, note = require_topics(server.servers, LOCAL)
+    assert loud.startswith("ONE COPY")
     assert note == "presence: max.message.bytes is 9000000, and its file says 307200"
     set_(server, PRESENCE, max__message__bytes="307200")
 
