@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from ops.audit.fold import SecondFold
+from ops.audit.items import ItemJudge
 from ops.audit.recent import RecentMessages, content
 from ops.audit.submitted import NewerRecord
 from ops.audit.verdict import Place, Verdict
@@ -23,8 +24,6 @@ from schemas.ids import partition_of
 from schemas.topics import LOG, SUBMITTED
 
 _MAX_EARLY = 100_000
-_CONTENT = ("offset", "time", "device", "ordinal", "key", "code", "body")
-"""Fields of a taken ordinal that must be as by the input, beside its name and number."""
 
 
 class KafkaRecord(Protocol):
@@ -83,6 +82,7 @@ class PartitionJudge:
         self._partitions = partitions
         self._verdict = verdict
         self._recent = recent
+        self._items = ItemJudge(partition, verdict, recent)
         self._early: list[tuple[int, Taken]] = []
         """(log offset, ordinal) of records that come after a part that is missing."""
         self._judged: CountersSeen | None = None
@@ -149,7 +149,7 @@ class PartitionJudge:
         found = [item for item in entry.taken if item.offset > self.state.position]
         self.state.position = entry.to
         if found != expected:
-            self._match_items(offset, found, expected)
+            self._items.match(offset, found, expected)
         self._keep_numbers(found, expected)
         for item in expected:
             if item.seq:
@@ -233,72 +233,6 @@ class PartitionJudge:
                 self._place(LOG, offset, item),
             )
 
-    def _match_items(self, offset: int, found: list[Taken], expected: list[Taken]) -> None:
-        """What a log record has taken, against what its input takes."""
-        wanted = {_send(item): item for item in expected}
-        order: dict[str, int] = {}
-        for item in found:
-            true = wanted.pop(_send(item), None) or _of_key(item, wanted)
-            if true is None:
-                self._check_unasked(offset, item, expected)
-                continue
-            self._check_number(offset, item, true)
-            self._check_content(offset, item, true)
-            if true.seq and true.seq < order.get(item.conversation, 0):
-                self._check_order(offset, item, true)
-            order[item.conversation] = max(order.get(item.conversation, 0), true.seq)
-        for item in wanted.values():
-            self._check_missing(offset, item)
-
-    def _check_number(self, offset: int, item: Taken, true: Taken) -> None:
-        if item.seq == true.seq:
-            return
-        where = self._place(LOG, offset, item)
-        if not item.seq or not true.seq:
-            said, meant = _answer(item), _answer(true)
-            self._verdict.add(
-                "inconsistent-offsets", f"it is {said}; by the input it is {meant}", where
-            )
-        else:
-            kind = "inconsistent-offsets" if item.seq < true.seq else "poll-skip"
-            self._verdict.add(kind, f"by the input the message is number {true.seq}", where)
-
-    def _check_content(self, offset: int, item: Taken, true: Taken) -> None:
-        other = [name for name in _CONTENT if getattr(item, name) != getattr(true, name)]
-        if other and bool(item.seq) == bool(true.seq):
-            self._verdict.add(
-                "inconsistent-offsets",
-                f"{', '.join(other)} {'is' if len(other) == 1 else 'are'} not the input's",
-                self._place(LOG, offset, item),
-            )
-
-    def _check_order(self, offset: int, item: Taken, true: Taken) -> None:
-        self._verdict.add(
-            "nonmonotonic-send",
-            f"by the input it is {true.seq}, before what stands before it here",
-            self._place(LOG, offset, item),
-        )
-
-    def _check_missing(self, offset: int, item: Taken) -> None:
-        self._verdict.add(
-            "lost-write",
-            f"the input has it at offset {item.offset}; this record covers that, and lacks it",
-            self._place(LOG, offset, item),
-        )
-
-    def _check_unasked(self, offset: int, item: Taken, expected: list[Taken]) -> None:
-        key = item.key.hex()
-        first = self._recent.number_of(item.conversation, item.sender, key) or next(
-            (one.seq for one in expected if one.seq and one.key == item.key), 0
-        )
-        place = self._place(LOG, offset, item)
-        if first:
-            self._verdict.add("duplicate", f"the message is number {first} already", place)
-        else:
-            self._verdict.add(
-                "phantom", f"the input at offset {item.offset} does not come to it", place
-            )
-
     def _check_again(self, offset: int, item: Taken) -> None:
         """An ordinal that stands in the log a second time."""
         if not item.seq:
@@ -349,22 +283,3 @@ class PartitionJudge:
         if item is None:
             return Place(topic, self._partition, offset)
         return Place(topic, self._partition, offset, item.conversation, item.seq)
-
-
-_Send = tuple[str, str, bytes, int]
-
-
-def _send(item: Taken) -> _Send:
-    return item.conversation, item.sender, item.outbox, item.ordinal
-
-
-def _of_key(item: Taken, wanted: dict[_Send, Taken]) -> Taken | None:
-    """Remove and return the ordinal that is the same message under another ordinal."""
-    for name, one in wanted.items():
-        if (one.conversation, one.sender, one.key) == (item.conversation, item.sender, item.key):
-            return wanted.pop(name)
-    return None
-
-
-def _answer(item: Taken) -> str:
-    return f"number {item.seq}" if item.seq else f"a refusal with code {item.code}"

@@ -116,14 +116,14 @@ def answered_at_another_time(log: Log) -> Sequence[Delivered]:
 KAFKA_PLANTS: Sequence[Plant] = (
     Plant(
         "dedupe is off: a send that comes again is numbered again",
-        "PartitionJudge._check_unasked",
+        "ItemJudge._check_unasked",
         in_log("duplicate", 1, 2, "the message is number 1 already"),
         sent=twice,
         log=without_dedupe,
     ),
     Plant(
         "a second numbering: a conversation begins at 1 again",
-        "PartitionJudge._check_number",
+        "ItemJudge._check_number",
         in_log("inconsistent-offsets", 2, 1, "by the input the message is number 3"),
         log=lambda log: [*log[:2], changed(log[2], seq=1)],
     ),
@@ -151,7 +151,7 @@ KAFKA_PLANTS: Sequence[Plant] = (
     ),
     Plant(
         "a swapped pair: the second message of a sender is numbered before the first",
-        "PartitionJudge._check_order",
+        "ItemJudge._check_order",
         in_log(
             "nonmonotonic-send",
             0,
@@ -163,19 +163,19 @@ KAFKA_PLANTS: Sequence[Plant] = (
     ),
     Plant(
         "a changed body in the log",
-        "PartitionJudge._check_content",
+        "ItemJudge._check_content",
         in_log("inconsistent-offsets", 1, 2, "body is not the input's"),
         log=lambda log: [log[0], changed(log[1], body="other"), log[2]],
     ),
     Plant(
         "another key in the log",
-        "PartitionJudge._check_content",
+        "ItemJudge._check_content",
         in_log("inconsistent-offsets", 1, 2, "key is not the input's"),
         log=lambda log: [log[0], changed(log[1], key=b"k" * 16), log[2]],
     ),
     Plant(
         "a message is missing in the log",
-        "PartitionJudge._check_missing",
+        "ItemJudge._check_missing",
         in_log(
             "lost-write",
             1,
@@ -186,19 +186,19 @@ KAFKA_PLANTS: Sequence[Plant] = (
     ),
     Plant(
         "a number is skipped",
-        "PartitionJudge._check_number",
+        "ItemJudge._check_number",
         in_log("poll-skip", 2, 4, "by the input the message is number 3"),
         log=lambda log: [*log[:2], changed(log[2], seq=4)],
     ),
     Plant(
         "a message that nobody has sent",
-        "PartitionJudge._check_unasked",
+        "ItemJudge._check_unasked",
         in_log("phantom", 2, 4, "the input at offset {third} does not come to it"),
         log=out_of_nothing,
     ),
     Plant(
         "a refusal instead of a number",
-        "PartitionJudge._check_number",
+        "ItemJudge._check_number",
         Finder(
             "inconsistent-offsets",
             LOG,

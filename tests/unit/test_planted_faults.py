@@ -9,6 +9,7 @@ import pytest
 
 from ops.audit.claims import Claims
 from ops.audit.deliveries import DeliveryJudge
+from ops.audit.items import ItemJudge
 from ops.audit.log import PartitionJudge
 from ops.audit.verdict import CLEAN
 from tests.planted.counters import COUNTER_PLANTS, CounterPlant
@@ -17,7 +18,7 @@ from tests.planted.memory import judged, planted
 from tests.planted.plant import HONEST, Plant
 from tests.planted.table import PAGE, page
 
-JUDGES = {judge.__name__: judge for judge in (PartitionJudge, DeliveryJudge, Claims)}
+JUDGES = {judge.__name__: judge for judge in (PartitionJudge, ItemJudge, DeliveryJudge, Claims)}
 
 each = pytest.mark.parametrize("plant", KAFKA_PLANTS, ids=lambda plant: plant.fault)
 
