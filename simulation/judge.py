@@ -1,9 +1,9 @@
 """What must hold, whatever happened: on the way, and when nothing is left to do.
 
 The log is dense, each message stands in it once and in its sender's order, and it is the fold of
-the input. Every device shows what the log says: messages, marks, unread counts, who is there. The
-archive equals the log, and `memberships` has everybody who has a conversation. Everything drains,
-and no task has died unseen.
+the input, by the fold that `messenger audit` has of its own. Every device shows what the log says:
+messages, marks, unread counts, who is there. The archive equals the log, and `memberships` has
+everybody who has a conversation. Everything drains, and no task has died unseen.
 """
 
 import zlib
@@ -11,11 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from agents.rules.batch import fold_records
-from agents.rules.fold import FoldState
-from agents.rules.fold_view import InMemoryFoldView
 from connectors.kafka.memory_broker import MemoryBroker
 from messenger_sdk import SentMessage
+from ops.audit.fold import SecondFold
 from schemas.codec import decode_log, decode_membership, decode_receipts
 from schemas.events import Membership, Receipt, Taken
 from schemas.ids import members_of_valid, partition_of
@@ -60,8 +58,6 @@ class _Log:
     def __init__(self, broker: MemoryBroker, partition: int) -> None:
         self.taken: list[Taken] = []
         self.expected: list[Taken] = []
-        self.dead = 0
-        """Items of the input that no decoder reads."""
         self.position = -1
         self._broker = broker
         self._partition = partition
@@ -74,9 +70,12 @@ class _Log:
 
     def _begin_fold(self) -> None:
         self.expected = []
-        self.dead = 0
-        self._view = InMemoryFoldView()
-        self._fold = FoldState(self._view)
+        self._fold = SecondFold()
+
+    @property
+    def dead(self) -> int:
+        """Items of the input that no decoder reads."""
+        return self._fold.set_aside
 
     def read(self) -> Iterator[str]:
         """Read on in both; yields what is wrong with the log."""
@@ -101,14 +100,13 @@ class _Log:
             yield from self._goes_on()
             return
         start = self._fold.position + 1
-        records = source.read(start, source.end)
-        for batch in fold_records(self._fold, records, self.aside.__contains__):
-            self.expected += batch.outcome.taken
-            self.dead += len(batch.outcome.dead)
-            self._view.take(batch.outcome.taken)
-            self._fold.folded(batch.last)
-        common = min(len(self.taken), len(self.expected))
-        if self.taken[:common] != self.expected[:common]:
+        for record in source.read(start, source.end):
+            if record.offset in self.aside:
+                self._fold.skip(record.offset, record.value)
+            else:
+                self.expected += self._fold.record(record.offset, record.timestamp, record.value)
+        # the log was read first, so the fold has come at least as far
+        if self.taken != self.expected[: len(self.taken)]:
             yield _not_the_fold(self._partition, self.taken, self.expected)
 
     def _is_there(self, covered: _Covered) -> bool:
@@ -431,10 +429,11 @@ def _twice(body: str, one: tuple[str, int], two: tuple[str, int]) -> str:
 
 
 def _not_the_fold(partition: int, taken: Sequence[Taken], expected: Sequence[Taken]) -> str:
-    is_, must = next(pair for pair in zip(taken, expected, strict=False) if pair[0] != pair[1])
+    is_, must = next(pair for pair in zip_longest(taken, expected) if pair[0] != pair[1])
+    gives = _place(must) if must else "nothing more"
     return (
         f"{LOG}/{partition} is not the fold of its input: it has {_place(is_)}, and the fold gives"
-        f" {_place(must)}"
+        f" {gives}"
     )
 
 

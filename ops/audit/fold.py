@@ -7,11 +7,11 @@ nobody, so it needs no answers of earlier sends.
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ops.audit.submitted import NewerRecord, Send, Switch, read_submitted
+from ops.audit.submitted import Control, NewerRecord, Send, Switch, read_submitted
 from schemas.events import Taken
 
 _DAY_MS = 24 * 3600 * 1000
@@ -31,9 +31,13 @@ class Limits(NamedTuple):
 VERSIONS = {1: Limits(16 * 1024, 90 * _DAY_MS)}
 
 
+Change = tuple[dict[Any, Any], Any, Any]
+"""A mapping, its key that has changed, and what was there before; None for nothing."""
+
+
 class SecondFold(msgspec.Struct):
     """The fold of one partition's input up to offset `position`. `time` is the log time there, and
-    `version` the fold version.
+    `version` the fold version. So many items or records were `set_aside`.
 
     `numbers`: conversation → its last number. `outboxes`: the name of an outbox in a conversation →
     its last ordinal, and the log time of that.
@@ -42,6 +46,7 @@ class SecondFold(msgspec.Struct):
     position: int = -1
     time: int = 0
     version: int = 1
+    set_aside: int = 0
     numbers: dict[str, int] = msgspec.field(default_factory=dict)
     outboxes: dict[bytes, tuple[int, int]] = msgspec.field(default_factory=dict)
 
@@ -51,29 +56,67 @@ class SecondFold(msgspec.Struct):
         time: int,
         value: bytes,
         limits: Callable[[int], Limits | None] = VERSIONS.get,
+        changes: list[Change] | None = None,
     ) -> list[Taken]:
         """Fold the input record at `offset`, which follows `position`, and return what it takes.
-        `time` is the broker's. Raises NewerRecord, and has changed nothing then."""
-        if offset != self.position + 1:
-            raise ValueError(f"input offset {offset} does not follow {self.position}")
+        `time` is the broker's. `changes` gets what was there before. Raises NewerRecord, and has
+        changed nothing then."""
+        self._require_next(offset)
         asked = read_submitted(value)
-        if isinstance(asked, Switch):
-            if limits(asked.version) is None and asked.version > self.version:
-                raise NewerRecord(
-                    f"fold version {asked.version}; this code folds up to {max(VERSIONS)}"
-                )
-            self.version = max(self.version, asked.version)
-            asked = []
+        self._require_known(asked.control, limits)
+        self.set_aside += asked.set_aside
+        if isinstance(asked.control, Switch):
+            self._switch(asked.control)
         now = limits(self.version)
         assert now is not None
         self.position = offset
         self.time = max(self.time, time)
-        taken = (self._take(offset, send, now) for send in asked)
+        taken = (self._take(offset, send, now, changes) for send in asked.sends)
         return [item for item in taken if item is not None]
 
-    def _take(self, offset: int, send: Send, limits: Limits) -> Taken | None:
-        conversation, sender, device, outbox, ordinal, key, code, body = send
+    def skip(
+        self,
+        offset: int,
+        value: bytes,
+        limits: Callable[[int], Limits | None] = VERSIONS.get,
+    ) -> None:
+        """Go on after the input record at `offset`, which an operator has set aside: it takes
+        nothing, and no time (R7.7). Raises NewerRecord."""
+        self._require_next(offset)
+        asked = read_submitted(value)
+        self._require_known(asked.control, limits)
+        if asked.sends or asked.control or asked.set_aside:
+            self.set_aside += 1
+        self.position = offset
+
+    def _require_next(self, offset: int) -> None:
+        if offset != self.position + 1:
+            raise ValueError(f"input offset {offset} does not follow {self.position}")
+
+    def _require_known(
+        self, control: Control | None, limits: Callable[[int], Limits | None]
+    ) -> None:
+        if (
+            isinstance(control, Switch)
+            and control.version >= self.version
+            and limits(control.version) is None
+        ):
+            raise NewerRecord(
+                f"fold version {control.version}; this code folds up to {max(VERSIONS)}"
+            )
+
+    def _switch(self, asked: Switch) -> None:
+        if asked.version < self.version:
+            self.set_aside += 1
+        else:
+            self.version = asked.version
+
+    def _take(
+        self, offset: int, send: Send, limits: Limits, changes: list[Change] | None
+    ) -> Taken | None:
+        conversation, sender, device, outbox, ordinal, key, code, body, _ = send
         if not _may_send(conversation, sender):
+            self.set_aside += 1
             return None
         name = f"{conversation}\0{sender}\0".encode() + outbox
         last, when = self.outboxes.get(name, (0, 0))
@@ -83,6 +126,9 @@ class SecondFold(msgspec.Struct):
             return None
         if not code:
             code = _refused(body, limits)
+        if changes is not None:
+            changes.append((self.numbers, conversation, self.numbers.get(conversation)))
+            changes.append((self.outboxes, name, self.outboxes.get(name)))
         number = 0
         if not code:
             number = self.numbers[conversation] = self.numbers.get(conversation, 0) + 1

@@ -6,7 +6,6 @@ no fault of one program that its judge repeats. tests/property/test_second_fold.
 against each other.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +17,7 @@ ITEM_INVALID = 114
 
 _MAX_ORDINAL = 2**53 - 1
 _ID_BYTES = 16
-_MESSAGE, _REFUSAL, _SWITCH = 0, 1, 2
+_MESSAGE, _REFUSAL, _SWITCH, _SKIP, _RESUME = range(5)
 _SEND_FIELDS = 9
 """Kind, conversation, sender, device, outbox, ordinal, key, round, and a body or a code."""
 
@@ -32,8 +31,8 @@ class NewerRecord(Exception):
 
 
 class Send(NamedTuple):
-    """What a record asks of the fold: the next ordinal of an outbox. A message has `code` 0, a
-    refusal a reply code and no body."""
+    """The next ordinal of an outbox. A message has `code` 0, a refusal a reply code and no body.
+    `set_aside`: it was meant as a message, and its body cannot be read."""
 
     conversation: str
     sender: str
@@ -43,6 +42,7 @@ class Send(NamedTuple):
     key: bytes
     code: int
     body: str
+    set_aside: bool = False
 
 
 class Switch(NamedTuple):
@@ -51,47 +51,85 @@ class Switch(NamedTuple):
     version: int
 
 
-def read_submitted(value: bytes) -> list[Send] | Switch:
-    """What the record asks for, in order, without what nobody can read. Raises NewerRecord."""
+class Skip(NamedTuple):
+    """An operator sets the input offsets `first` to `last` aside."""
+
+    first: int
+    last: int
+
+
+class Resume(NamedTuple):
+    """An operator lets a halted partition try again. It asks nothing of the fold."""
+
+
+Control = Switch | Skip | Resume
+
+
+class Asked(NamedTuple):
+    """What a record asks of the fold: sends in order, or a control alone. So many items of it, or
+    the record as a whole, are `set_aside`."""
+
+    sends: list[Send]
+    control: Control | None
+    set_aside: int
+
+
+_NOTHING = Asked([], None, 1)
+
+
+def read_submitted(value: bytes) -> Asked:
+    """What the value of a record asks for. Raises NewerRecord."""
     if len(value) > MAX_RECORD_BYTES:
-        return []
+        return _NOTHING
     try:
         record = _whole.decode(value)
-        items = _items(record[0], record[1:2])
+        items = _items(record[0], record[1])
     except NewerRecord:
         raise
     except Exception:  # a part of it is not msgpack, or not of this form: look at each part alone
         items = _items_by_parts(value)
-    if len(items) == 1 and isinstance(items[0], Switch):
-        return items[0]
-    if any(isinstance(item, Switch) for item in items):
-        return []  # a control record stands alone
-    return [item for item in items if isinstance(item, Send)]
+    if items is None:
+        return _NOTHING
+    sends = [item for item in items if isinstance(item, Send)]
+    if len(sends) == len(items):
+        return Asked(sends, None, sum(send.set_aside for send in sends))
+    if any(isinstance(item, Control) for item in items):
+        first = items[0]
+        # a control record stands alone
+        return Asked([], first, 0) if isinstance(first, Control) and len(items) == 1 else _NOTHING
+    lost = len(items) - len(sends)
+    return Asked(sends, None, lost + sum(send.set_aside for send in sends))
 
 
-def _items(version: object, rest: Sequence[object]) -> list[Send | Switch | None]:
+def _items(version: object, items: object) -> list[Send | Control | None] | None:
+    """None for a record that is set aside as a whole."""
     if type(version) is not int or version < 1:
-        return []
+        return None
     if version > NEWEST_VERSION:
         raise NewerRecord(f"schema version {version}; this code reads up to {NEWEST_VERSION}")
-    if not rest or type(rest[0]) is not list:
-        return []
-    return [_item(item) for item in rest[0]]
+    return [_item(item) for item in items] if type(items) is list else None
 
 
-def _items_by_parts(value: bytes) -> list[Send | Switch | None]:
+def _items_by_parts(value: bytes) -> list[Send | Control | None] | None:
     record = _split(value)
-    version = _read(record[0]) if record else None
-    items = _split(record[1]) if len(record) > 1 else []
-    return _items(version, [[[_read(field) for field in _split(item)] for item in items]])
+    if not record:
+        return None
+    items = _split(record[1]) if len(record) > 1 else None
+    readable = None if items is None else [_fields(item) for item in items]
+    return _items(_read(record[0]), readable)
 
 
-def _split(value: bytes | msgspec.Raw) -> list[msgspec.Raw]:
-    """The elements of an array; none if it is no array."""
+def _fields(item: msgspec.Raw) -> list[object] | None:
+    fields = _split(item)
+    return None if fields is None else [_read(field) for field in fields]
+
+
+def _split(value: bytes | msgspec.Raw) -> list[msgspec.Raw] | None:
+    """The elements of an array; None if it is no array."""
     try:
         return _parts.decode(value)
     except Exception:
-        return []
+        return None
 
 
 def _read(value: msgspec.Raw) -> object:
@@ -101,13 +139,13 @@ def _read(value: msgspec.Raw) -> object:
         return _UNREADABLE
 
 
-def _item(fields: object) -> Send | Switch | None:
+def _item(fields: object) -> Send | Control | None:
     """None for an item that is set aside, and takes no ordinal."""
     if type(fields) is not list or not fields or type(fields[0]) is not int:
         return None
     kind = fields[0]
-    if kind == _SWITCH:
-        return Switch(fields[1]) if len(fields) > 1 and type(fields[1]) is int else None
+    if kind in (_SWITCH, _SKIP, _RESUME):
+        return _control(kind, fields)
     if kind not in (_MESSAGE, _REFUSAL) or len(fields) < _SEND_FIELDS:
         return None
     _, conversation, sender, device, outbox, ordinal, key, round_, last = fields[:_SEND_FIELDS]
@@ -130,8 +168,19 @@ def _item(fields: object) -> Send | Switch | None:
             return None
         return Send(conversation, sender, device, outbox, ordinal, key, last, "")
     if type(last) is not str:
-        return Send(conversation, sender, device, outbox, ordinal, key, ITEM_INVALID, "")
+        return Send(conversation, sender, device, outbox, ordinal, key, ITEM_INVALID, "", True)
     return Send(conversation, sender, device, outbox, ordinal, key, 0, last)
+
+
+def _control(kind: int, fields: list[object]) -> Control | None:
+    kinds = [type(field) for field in fields]
+    if kind == _SWITCH and kinds[1:2] == [int]:
+        return Switch(fields[1])  # type: ignore[arg-type]
+    if kind == _SKIP and kinds[1:6] == [int, int, str, str, int]:
+        return Skip(fields[1], fields[2])  # type: ignore[arg-type]
+    if kind == _RESUME and kinds[1:4] == [str, str, int]:
+        return Resume()
+    return None
 
 
 def _is_text(field: object) -> bool:

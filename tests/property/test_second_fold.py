@@ -30,8 +30,8 @@ LIMITS = {
     version: ops.audit.fold.Limits(body=one.max_body, silence=one.forget_after)
     for version, one in VERSIONS.items()
 }
-Folded = list[Taken] | str
-"""What an input takes, or "newer"."""
+Folded = tuple[list[Taken], int] | str
+"""What an input record takes, and how many of its items are set aside; or "newer"."""
 
 
 def by_the_sequencer(inputs: list[Input], fold: ModuleType = agents.rules.fold) -> list[Folded]:
@@ -46,7 +46,7 @@ def by_the_sequencer(inputs: list[Input], fold: ModuleType = agents.rules.fold) 
             return [*found, "newer"]
         view.take(batch.outcome.taken)
         state.folded(batch.last)
-        found.append(batch.outcome.taken)
+        found.append((batch.outcome.taken, len(batch.outcome.dead)))
     return found
 
 
@@ -54,12 +54,12 @@ def by_the_judge(inputs: list[Input], fold: ModuleType = ops.audit.fold) -> list
     state = fold.SecondFold()
     found: list[Folded] = []
     for record in inputs:
+        before = state.set_aside
         try:
-            found.append(
-                state.record(record.offset, record.timestamp, record.value or b"", LIMITS.get)
-            )
+            taken = state.record(record.offset, record.timestamp, record.value or b"", LIMITS.get)
         except NewerRecord:
             return [*found, "newer"]
+        found.append((taken, state.set_aside - before))
     return found
 
 
@@ -155,7 +155,11 @@ JUDGES_LINES = {
     "a body may be a byte less": ("> limits.body else 0", ">= limits.body else 0"),
     "strangers may write": ("and sender in (users[1], users[2])", ""),
     "members in any order": ("and users[1] < users[2] ", ""),
-    "goes back to an older fold": ("max(self.version, asked.version)", "asked.version"),
+    "goes back to an older fold": ("if asked.version < self.version:", "if not asked.version:"),
+    "strangers are not counted": (
+        "            self.set_aside += 1\n            return",
+        "            return",
+    ),
     "a refusal takes nothing": ("if ordinal != last + 1:", "if ordinal != last + 1 or code:"),
 }
 
