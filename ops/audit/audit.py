@@ -15,8 +15,8 @@ from ops.audit import workers
 from ops.audit.archive import ArchiveAudit
 from ops.audit.checkpoint import Checkpoint, load, save
 from ops.audit.cursors import CursorAudit
-from ops.audit.log import CannotJudge, CountersSeen, PartitionState
 from ops.audit.pace import Pace
+from ops.audit.partition_state import CannotJudge, CountersSeen, PartitionState
 from ops.audit.soft_state import RedisAudit
 from ops.audit.topics import TopicsAudit, TopicsState
 from ops.audit.verdict import Place, Verdict

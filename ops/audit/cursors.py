@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from connectors.clickhouse.survey import ArchiveSurvey, CursorKey
-from ops.audit.log import CannotJudge, KafkaRecord
+from ops.audit.partition_state import CannotJudge, KafkaRecord
 from ops.audit.verdict import Place, Verdict
 from schemas.archive import DELIVERED
 from schemas.archive import READ as READ_KIND

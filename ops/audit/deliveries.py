@@ -1,7 +1,7 @@
 """Judges what gateways were told to push: each message and each `sent` must be the input's."""
 
 from ops.audit.claims import Claim, Claims
-from ops.audit.log import CannotJudge, KafkaRecord
+from ops.audit.partition_state import CannotJudge, KafkaRecord
 from ops.audit.recent import content
 from ops.audit.verdict import Place, Verdict
 from schemas.codec import (

@@ -6,7 +6,7 @@ nobody, so it needs no answers of earlier sends.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -89,6 +89,28 @@ class SecondFold(msgspec.Struct):
             self.set_aside += 1
         self.position = offset
 
+    def trust(self, position: int, time: int, version: int, taken: Iterable[Taken]) -> None:
+        """Be as the log says it was after input offset `position`, since the input is gone: these
+        ordinals were taken since `self.position`."""
+        for item in taken:
+            if item.seq:
+                self.numbers[item.conversation] = item.seq
+            name = f"{item.conversation}\0{item.sender}\0".encode() + item.outbox
+            self.outboxes[name] = item.ordinal, item.time
+        self.position, self.time, self.version = position, max(self.time, time), version
+
+    def undo(
+        self, changes: list[Change], position: int, time: int, version: int, set_aside: int
+    ) -> None:
+        """Be again as before these changes."""
+        for mapping, key, before in reversed(changes):
+            if before is None:
+                del mapping[key]
+            else:
+                mapping[key] = before
+        self.position, self.time, self.version = position, time, version
+        self.set_aside = set_aside
+
     def _require_next(self, offset: int) -> None:
         if offset != self.position + 1:
             raise ValueError(f"input offset {offset} does not follow {self.position}")
@@ -126,10 +148,11 @@ class SecondFold(msgspec.Struct):
             return None
         if not code:
             code = _refused(body, limits)
-        if changes is not None:
-            changes.append((self.numbers, conversation, self.numbers.get(conversation)))
-            changes.append((self.outboxes, name, self.outboxes.get(name)))
         number = 0
+        if changes is not None:
+            changes.append((self.outboxes, name, self.outboxes.get(name)))
+            if not code:
+                changes.append((self.numbers, conversation, self.numbers.get(conversation)))
         if not code:
             number = self.numbers[conversation] = self.numbers.get(conversation, 0) + 1
         self.outboxes[name] = ordinal, self.time

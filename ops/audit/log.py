@@ -7,16 +7,14 @@ under load nothing looks missing that merely came in between.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
 
-import msgspec
-
-from ops.audit.fold import SecondFold
+from ops.audit.fold import Change
 from ops.audit.items import ItemJudge
+from ops.audit.partition_state import CannotJudge, CountersSeen, KafkaRecord, PartitionState
 from ops.audit.recent import RecentMessages, content
-from ops.audit.submitted import NewerRecord
+from ops.audit.submitted import NewerRecord, skip_in
 from ops.audit.verdict import Place, Verdict
 from schemas.codec import NewerVersion, Undecodable, decode_log
 from schemas.events import LogRecord, Taken
@@ -24,43 +22,6 @@ from schemas.ids import partition_of
 from schemas.topics import LOG, SUBMITTED
 
 _MAX_EARLY = 100_000
-
-
-class KafkaRecord(Protocol):
-    """A record as any Kafka client gives it. `timestamp` is the broker's, in ms."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def value(self) -> bytes: ...
-
-
-class CountersSeen(NamedTuple):
-    """A worker's counters: the fold of log[0..log_offset]."""
-
-    log_offset: int
-    seqs: Mapping[str, int]
-
-
-class CannotJudge(Exception):
-    """Something that the judge needs is gone, or newer than the judge. The text says what."""
-
-
-class PartitionState(msgspec.Struct):
-    """How far a partition has been judged, and what the fold has come to there.
-
-    `position`: the last input offset that the log covers. `log_end`: the log offset to read next.
-    `furthest`: the last input offset that any record of the log names. `differ`: conversation →
-    last number by the log, where it is not the fold's.
-    """
-
-    fold: SecondFold = msgspec.field(default_factory=SecondFold)
-    position: int = -1
-    log_end: int = 0
-    furthest: int = -1
-    differ: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class PartitionJudge:
@@ -86,6 +47,8 @@ class PartitionJudge:
         self._early: list[tuple[int, Taken]] = []
         """(log offset, ordinal) of records that come after a part that is missing."""
         self._judged: CountersSeen | None = None
+        self._ahead: Callable[[int], Iterable[KafkaRecord]] = lambda offset: ()
+        self._input_start = 0
 
     @property
     def waiting(self) -> bool:
@@ -101,9 +64,14 @@ class PartitionJudge:
         inputs: Iterator[KafkaRecord],
         records: Iterable[KafkaRecord],
         counters: CountersSeen | None = None,
+        ahead: Callable[[int], Iterable[KafkaRecord]] = lambda offset: (),
+        input_start: int = 0,
     ) -> None:
-        """Judge the log's next records. `inputs` are the input's, from the fold's position on. The
-        counters are judged where the log comes to their offset. Raises CannotJudge."""
+        """Judge the log's next records. `inputs` are the input's, from the fold's position on, or
+        from `input_start` if Kafka has not what is before: what the log says of that is taken on
+        trust. `ahead` reads the input from an offset to its end, for what operators have decided.
+        The counters are judged where the log comes to their offset. Raises CannotJudge."""
+        self._ahead, self._input_start = ahead, input_start
         if counters is not None and counters.log_offset == self.state.log_end - 1:
             self._judge_counters(counters)
         for record in records:
@@ -144,34 +112,82 @@ class PartitionJudge:
             self._take(record.offset, entry, inputs)
 
     def _take(self, offset: int, entry: LogRecord, inputs: Iterator[KafkaRecord]) -> None:
-        expected, last = self._fold(inputs, entry.to)
-        self._check_state(offset, entry, last)
+        fold = self.state.fold
+        if fold.position + 1 < self._input_start:
+            self._trust(entry)
+            if fold.position == entry.to:
+                return
+        wanted = entry.to - fold.position
+        sources = list(islice(inputs, max(0, wanted)))  # if Kafka fails now, nothing has changed
+        last = sources[-1] if sources else None
         found = [item for item in entry.taken if item.offset > self.state.position]
+        marks, changes = (fold.position, fold.time, fold.version, fold.set_aside), list[Change]()
+        expected = self._fold(sources, changes)
+        if (found != expected or entry.time != fold.time) and self._are_skipped(sources):
+            fold.undo(changes, *marks)
+            expected = self._fold(sources, [], self.state.skips)
+        self._check_state(offset, entry, last)
         self.state.position = entry.to
         if found != expected:
             self._items.match(offset, found, expected)
         self._keep_numbers(found, expected)
         for item in expected:
-            if item.seq:
-                if item.seq == 1:
-                    self._check_partition(offset, item)
-                self._recent.add(item)
-                if self._logged is not None:
-                    self._logged(item)
-                self._verdict.figures["messages"] += 1
+            if item.seq == 1:
+                self._check_partition(offset, item)
+            self._know(item)
+
+    def _know(self, item: Taken) -> None:
+        """The log has come to what is taken to be right."""
+        if item.seq:
+            self._recent.add(item)
+            if self._logged is not None:
+                self._logged(item)
+            self._verdict.figures["messages"] += 1
+
+    def _trust(self, entry: LogRecord) -> None:
+        """Take over what the record says of input that is gone."""
+        fold, last = self.state.fold, min(entry.to, self._input_start - 1)
+        items = [item for item in entry.taken if fold.position < item.offset <= last]
+        time = entry.time if last == entry.to else max((item.time for item in items), default=0)
+        fold.trust(last, time, entry.fold_version, items)
+        self.state.position = last
+        self._verdict.figures["taken on trust"] += sum(item.seq > 0 for item in items)
+        for item in items:
+            self._know(item)
 
     def _fold(
-        self, inputs: Iterator[KafkaRecord], to: int
-    ) -> tuple[list[Taken], KafkaRecord | None]:
-        """Fold the input up to offset `to`: what it takes, and the last record."""
-        fold, taken, wanted = self.state.fold, list[Taken](), to - self.state.fold.position
-        sources = list(islice(inputs, max(0, wanted)))  # if Kafka fails now, nothing has changed
+        self,
+        sources: Iterable[KafkaRecord],
+        changes: list[Change],
+        skips: Collection[tuple[int, int]] = (),
+    ) -> list[Taken]:
+        """Fold these input records, without those that are skipped: what they take."""
+        fold, taken = self.state.fold, list[Taken]()
         for record in sources:
             try:
-                taken += fold.record(record.offset, record.timestamp, record.value)
+                if any(first <= record.offset <= last for first, last in skips):
+                    fold.skip(record.offset, record.value)
+                    continue
+                taken += fold.record(record.offset, record.timestamp, record.value, changes=changes)
             except NewerRecord as error:
                 raise CannotJudge(f"{self._place(SUBMITTED, record.offset)}: {error}") from None
-        return taken, sources[-1] if sources else None
+        return taken
+
+    def _are_skipped(self, sources: Sequence[KafkaRecord]) -> bool:
+        """Whether an operator has set one of these input records aside, by what comes after them.
+        The input is looked through only if the log is not the plain fold: that is seldom."""
+        state = self.state
+        if not sources:
+            return False
+        for record in self._ahead(max(state.looked, sources[0].offset)):
+            skip = skip_in(record.value)
+            if skip is not None and skip.last < record.offset:
+                state.skips.append(tuple(skip))
+            state.looked = record.offset + 1
+        state.skips = [skip for skip in state.skips if skip[1] >= sources[0].offset]
+        return any(
+            first <= record.offset <= last for record in sources for first, last in state.skips
+        )
 
     def _keep_numbers(self, found: list[Taken], expected: list[Taken]) -> None:
         """Remember which numbers the log has come to, where they are not the fold's."""

@@ -15,6 +15,7 @@ MAX_RECORD_BYTES = 256 * 1024
 ITEM_INVALID = 114
 """The reply code of a message whose envelope can be read and whose body is no text."""
 
+_MAX_CONTROL_BYTES = 4096
 _MAX_ORDINAL = 2**53 - 1
 _ID_BYTES = 16
 _MESSAGE, _REFUSAL, _SWITCH, _SKIP, _RESUME = range(5)
@@ -99,6 +100,17 @@ def read_submitted(value: bytes) -> Asked:
         return Asked([], first, 0) if isinstance(first, Control) and len(items) == 1 else _NOTHING
     lost = len(items) - len(sends)
     return Asked(sends, None, lost + sum(send.set_aside for send in sends))
+
+
+def skip_in(value: bytes) -> Skip | None:
+    """What an operator sets aside by this record."""
+    if not 0 < len(value) <= _MAX_CONTROL_BYTES:
+        return None
+    try:
+        asked = read_submitted(value)
+    except NewerRecord:
+        return None
+    return asked.control if isinstance(asked.control, Skip) else None
 
 
 def _items(version: object, items: object) -> list[Send | Control | None] | None:

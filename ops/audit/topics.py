@@ -10,8 +10,9 @@ from connectors.kafka.ports import OffsetGone, Reader
 from connectors.kafka.record import Record
 from ops.audit.claims import Claims
 from ops.audit.deliveries import DeliveryJudge
-from ops.audit.log import CannotJudge, CountersSeen, PartitionJudge, PartitionState
+from ops.audit.log import PartitionJudge
 from ops.audit.pace import Pace
+from ops.audit.partition_state import CannotJudge, CountersSeen, PartitionState
 from ops.audit.recent import RecentMessages
 from ops.audit.verdict import Place, Verdict
 from schemas.events import Taken
@@ -64,13 +65,14 @@ class TopicsAudit:
         self.claims = Claims(verdict, self.recent, self.last)
         """What is claimed beside Kafka is judged by the next `read_on` at the latest."""
         self._deliveries = DeliveryJudge(verdict, self.claims)
-        self._inputs, self._records = reader(), reader()
+        self._inputs, self._records, self._decisions = reader(), reader(), reader()
         self._input_ends: dict[int, int] = {}
         self._told: set[Place] = set()
         """Tails and holes that were named: they stay, and count once."""
 
     def close(self) -> None:
         self._inputs.close()
+        self._decisions.close()
         self._records.close()
 
     def last(self, conversation: str) -> int:
@@ -158,20 +160,19 @@ class TopicsAudit:
         state = judge.state
         self._check_tail(LOG, number, state.log_end, log[1])
         self._check_tail(SUBMITTED, number, state.fold.position + 1, source[1])
-        for topic, wanted, start in (
-            (LOG, state.log_end, log[0]),
-            (SUBMITTED, state.fold.position + 1, source[0]),
-        ):
-            if wanted < start:
-                raise CannotJudge(
-                    f"{topic}/{number} begins at offset {start}, and the judge has to go on from "
-                    f"{wanted}: begin with a newer checkpoint"
-                )
+        if state.log_end < log[0]:
+            raise CannotJudge(
+                f"{LOG}/{number} begins at offset {log[0]}, and the judge has to go on from "
+                f"{state.log_end}: begin with a newer checkpoint"
+            )
+        at = max(state.fold.position + 1, source[0])
         try:
             judge.read_on(
-                self._read(self._inputs, SUBMITTED, number, state.fold.position + 1, source[1]),
+                self._read(self._inputs, SUBMITTED, number, at, source[1]),
                 self._some(self._read(self._records, LOG, number, state.log_end, log[1])),
                 counters,
+                lambda offset: self._read(self._decisions, SUBMITTED, number, offset, source[1]),
+                source[0],
             )
         except OffsetGone as error:
             raise CannotJudge(str(error)) from None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from connectors.clickhouse.survey import CursorKey
-from ops.audit.log import CountersSeen
+from ops.audit.partition_state import CountersSeen
 from schemas.archive import READ
 from schemas.worker_api import MarksAnswer, MarksQuestion
 

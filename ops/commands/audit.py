@@ -17,7 +17,7 @@ from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from connectors.redis.client import RedisUnavailable
 from ops.audit.audit import Audit, Sources, Terms
 from ops.audit.checkpoint import CheckpointRefused
-from ops.audit.log import CannotJudge
+from ops.audit.partition_state import CannotJudge
 from ops.audit.verdict import Verdict
 from ops.exits import CANNOT_JUDGE, FAILED
 from ops.local.brokers import addresses

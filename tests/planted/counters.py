@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ops.audit.log import CountersSeen
+from ops.audit.partition_state import CountersSeen
 from ops.audit.verdict import Finding, Place
 from schemas.topics import LOG
 from tests.planted.plant import conversation_in

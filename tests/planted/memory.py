@@ -5,8 +5,8 @@ from itertools import count
 
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from ops.audit.log import CountersSeen, PartitionState
 from ops.audit.pace import Pace
+from ops.audit.partition_state import CountersSeen, PartitionState
 from ops.audit.topics import TopicsAudit, TopicsState
 from ops.audit.verdict import Verdict
 from schemas.topics import DELIVERIES, LOG, SUBMITTED

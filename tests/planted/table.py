@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ops.audit.log import PartitionState
+from ops.audit.partition_state import PartitionState
 from ops.audit.topics import TopicsState
 from schemas.topics import LOG
 from tests.planted.counters import COUNTER_PLANTS

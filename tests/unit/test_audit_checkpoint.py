@@ -8,7 +8,7 @@ import pytest
 
 from connectors.kafka.memory_broker import MemoryBroker
 from ops.audit.checkpoint import Checkpoint, CheckpointRefused, load, save
-from ops.audit.log import CannotJudge, CountersSeen, PartitionState
+from ops.audit.partition_state import CannotJudge, CountersSeen, PartitionState
 from ops.audit.topics import TopicsState
 from ops.audit.verdict import CLEAN
 from schemas.topics import LOG, SUBMITTED
@@ -76,16 +76,32 @@ def test_a_tail_that_was_judged_and_is_gone_is_found(topic: str) -> None:
     )
 
 
-@pytest.mark.parametrize("topic", [LOG, SUBMITTED])
-def test_what_has_expired_unjudged_cannot_be_judged(topic: str) -> None:
+def test_what_has_expired_of_the_log_cannot_be_judged() -> None:
     broker, _ = planted(AS_SENT)
-    broker.expire(topic, 0, 2)
+    broker.expire(LOG, 0, 2)
     with pytest.raises(CannotJudge) as raised:
         judged(broker)
     assert str(raised.value) == (
-        f"{topic}/0 begins at offset 2, and the judge has to go on from 0: begin with a newer "
+        f"{LOG}/0 begins at offset 2, and the judge has to go on from 0: begin with a newer "
         "checkpoint"
     )
+
+
+def test_what_has_expired_of_the_input_is_taken_on_trust() -> None:
+    """And what follows is judged as if the judge had seen all of it."""
+    for plant in (one for one in KAFKA_PLANTS if one.partition == 0):
+        broker, laid = planted([*AS_SENT, plant])
+        before = laid[plant.fault].input
+        broker.expire(SUBMITTED, 0, before - 1)
+        verdict = judged(broker)
+        assert plant.finding(laid[plant.fault]) in verdict.findings, plant.fault
+        assert verdict.figures["taken on trust"] > 2 * len(AS_SENT)
+    broker, _ = planted(AS_SENT)
+    broker.expire(SUBMITTED, 0, 5)
+    state, whole = begun(), begun()
+    assert judged(broker, state=state).lines() == [CLEAN]
+    judged(planted(AS_SENT)[0], state=whole)
+    assert state == whole
 
 
 def test_what_has_expired_after_it_was_judged_is_not_missed() -> None:

@@ -12,7 +12,8 @@ from agents.rules.fold_view import InMemoryFoldView
 from ops.audit.claims import Claims
 from ops.audit.deliveries import DeliveryJudge
 from ops.audit.devices import Shown, judge_devices
-from ops.audit.log import CountersSeen, PartitionJudge
+from ops.audit.log import PartitionJudge
+from ops.audit.partition_state import CountersSeen
 from ops.audit.recent import RecentMessages
 from ops.audit.verdict import CLEAN, MEANINGS, Verdict
 from schemas.codec import encode_event
@@ -20,6 +21,7 @@ from schemas.events import (
     SCHEMA_VERSION,
     Delivered,
     DeliveryRecord,
+    InputSkipped,
     LogRecord,
     MessageDelivered,
     MessageSubmitted,
@@ -220,6 +222,39 @@ def test_each_deviation_is_named(name: str) -> None:
 
 def test_one_loss_is_counted_once() -> None:
     assert judged(with_taken(2)).counts["lost-write"] == 1
+
+
+def test_a_record_that_covers_input_that_is_gone_and_input_that_is_there() -> None:
+    one = replace(LOG[4], from_=2, taken=[item for record in LOG[2:5] for item in record.taken])
+    log = [*LOG[:2], one, LOG[5]]
+    for start in range(1, COUNT):
+        verdict = Verdict()
+        judge = PartitionJudge(0, 1, verdict, RecentMessages())
+        judge.read_on(iter(INPUT[start:]), records(log), input_start=start)
+        assert verdict.lines() == [CLEAN]
+        assert verdict.figures["taken on trust"] == start
+        assert judge.last(A) == COUNT
+
+
+def skipped(first: int, last: int) -> Input:
+    item = InputSkipped(first, last, "eve", "it halts", 1)
+    return Input(COUNT, 5000, encode_event(SubmittedRecord(SCHEMA_VERSION, [item])))
+
+
+def test_what_an_operator_has_set_aside_is_known_from_what_follows() -> None:
+    """The third message, and its time, count for nothing: what follows it is out of step."""
+    inputs = [*INPUT[:2], Input(2, 9_000_000, INPUT[2].value), *INPUT[3:], skipped(2, 2)]
+    state = FoldState(InMemoryFoldView())
+    log = [
+        batch.log_record(-1)
+        for some in (inputs[:2], inputs[2:5], inputs[5:])
+        for batch in fold_records(state, some, lambda offset: offset == 2)
+    ]
+    for decided, clean in ((inputs, True), ([*inputs[:-1], skipped(1, 1)], False)):
+        verdict = Verdict()
+        judge = PartitionJudge(0, 1, verdict, RecentMessages())
+        judge.read_on(iter(decided), records(log), ahead=lambda offset, all_=decided: all_[offset:])
+        assert verdict.clean is clean, verdict.lines()
 
 
 def test_a_hole_is_told_so_that_the_reader_may_wait_for_it() -> None:
