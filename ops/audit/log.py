@@ -182,7 +182,7 @@ class PartitionJudge:
         for record in self._ahead(max(state.looked, sources[0].offset)):
             skip = skip_in(record.value)
             if skip is not None and skip.last < record.offset:
-                state.skips.append(tuple(skip))
+                state.skips.append((skip.first, skip.last))
             state.looked = record.offset + 1
         state.skips = [skip for skip in state.skips if skip[1] >= sources[0].offset]
         return any(

@@ -91,9 +91,13 @@ HEAD = ["alice:bob", "alice", "phone", b"o" * 16, 1, b"k" * 16, 0]
 def loose_items(draw: st.DrawFn) -> Any:
     """An item that is nearly as it should be."""
     kind = draw(st.sampled_from([0, 0, 1, 2, 3, 4, 5, True, "0"]))
-    controls = {2: [2, 1], 3: [3, 0, 0, "eve", "why", 1], 4: [4, "eve", "why", 1]}
+    controls: dict[Any, list[Any]] = {
+        2: [2, 1],
+        3: [3, 0, 0, "eve", "why", 1],
+        4: [4, "eve", "why", 1],
+    }
     last = draw(st.sampled_from([112, "hi", b"hi"]))
-    rest = controls[kind] if kind in (2, 3, 4) else [kind, *HEAD, last]
+    rest: list[Any] = controls[kind] if kind in (2, 3, 4) else [kind, *HEAD, last]
     for _ in range(draw(st.integers(0, 2))):
         rest[draw(st.integers(0, len(rest) - 1))] = draw(ANY)
     return rest[: draw(st.integers(len(rest) - 2, len(rest)))] + draw(st.lists(ANY, max_size=1))

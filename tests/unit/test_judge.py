@@ -1,6 +1,7 @@
 """The judge: each deviation is planted and must be named; what is harmless must pass."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import pytest
@@ -241,6 +242,10 @@ def skipped(first: int, last: int) -> Input:
     return Input(COUNT, 5000, encode_event(SubmittedRecord(SCHEMA_VERSION, [item])))
 
 
+def rest_of(inputs: list[Input], offset: int) -> list[Input]:
+    return inputs[offset:]
+
+
 def test_what_an_operator_has_set_aside_is_known_from_what_follows() -> None:
     """The third message, and its time, count for nothing: what follows it is out of step."""
     inputs = [*INPUT[:2], Input(2, 9_000_000, INPUT[2].value), *INPUT[3:], skipped(2, 2)]
@@ -253,7 +258,7 @@ def test_what_an_operator_has_set_aside_is_known_from_what_follows() -> None:
     for decided, clean in ((inputs, True), ([*inputs[:-1], skipped(1, 1)], False)):
         verdict = Verdict()
         judge = PartitionJudge(0, 1, verdict, RecentMessages())
-        judge.read_on(iter(decided), records(log), ahead=lambda offset, all_=decided: all_[offset:])
+        judge.read_on(iter(decided), records(log), ahead=partial(rest_of, decided))
         assert verdict.clean is clean, verdict.lines()
 
 
