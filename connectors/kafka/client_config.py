@@ -40,7 +40,7 @@ def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, An
         "bootstrap.servers": servers,
         "socket.nagle.disable": True,
         "socket.timeout.ms": _ANSWER_MS,
-        "socket.connection.setup.timeout.ms": _ACKNOWLEDGED_MS,
+        "socket.connection.setup.timeout.ms": _ANSWER_MS,
         "reconnect.backoff.max.ms": _RECONNECT_MS,
         **_leaders(servers),
         "logger": logging.getLogger("rdkafka"),
