@@ -17,7 +17,8 @@ class WorkerSettings(Struct, frozen=True):
     MESSENGER_WEB_HOST the name by which gateways reach it, MESSENGER_PARTITIONS of conversation
     topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
     http://user:password@host:port, MESSENGER_START_SECONDS how long it waits at its start for Kafka
-    and its topics, and what connectors/kafka/wanted_topics.py asks."""
+    and its topics, MESSENGER_SNAPSHOT_HOURS how often the sequencer writes snapshots, and what
+    connectors/kafka/wanted_topics.py asks."""
 
     kafka: str
     redis: str
@@ -32,6 +33,7 @@ class WorkerSettings(Struct, frozen=True):
     flush: Flush = "later"
     local: bool = False
     start_seconds: Seconds = 0.0
+    snapshot_hours: Annotated[float, Meta(gt=0, le=24 * 7)] = 24.0
 
     @property
     def web_address(self) -> str:

@@ -23,6 +23,7 @@ from agents.memberships.stage import memberships_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.sequencer.io import SequencerIO
+from agents.sequencer.snapshot_writer import SnapshotPolicy, policy_for
 from agents.sequencer.stage import GROUP as SEQUENCER
 from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
@@ -51,7 +52,7 @@ from streams.tables.cursors import CursorTable
 from streams.tables.memberships import MembershipTable
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import Disk, RocksBudget
-from streams.tables.sequences import SequenceTable
+from streams.tables.sequences import SequenceTable, table_folder
 from streams.watchdog import end_when_blocked
 from streams.worker import Worker
 
@@ -75,7 +76,8 @@ _WAITS = {
 
 class WorkerPorts(NamedTuple):
     """What a stage may be built from: the outside systems as a worker process sees them. `owners`
-    are a stage's, by its name; `archive` makes a client, and raises SettingsError."""
+    are a stage's, by its name; `archive` makes a client, and raises SettingsError; `snapshots`
+    says when the sequencer writes them."""
 
     settings: WorkerSettings
     kafka: Kafka
@@ -87,6 +89,7 @@ class WorkerPorts(NamedTuple):
     archive: Callable[[], Archive]
     disk: Disk
     shared: Shared
+    snapshots: SnapshotPolicy
 
 
 Build = Callable[[WorkerPorts], Sequence[StageSpec[Any]]]
@@ -117,13 +120,13 @@ def build_sequencer(
         ports.kafka,
         ports.sender,
         SEQUENCER,
-        lambda partition: SequenceTable(folder / f"partition-{partition}", ports.disk),
+        lambda partition: SequenceTable(table_folder(folder, partition), ports.disk),
         ports.routes,
         ports.owners(SEQUENCER),
         ports.settings.web_address,
         ports.settings.partitions,
     )
-    return [sequencer_stage(io, ports.settings.partitions)]
+    return [sequencer_stage(io, ports.settings.partitions, ports.snapshots)]
 
 
 def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
@@ -293,6 +296,7 @@ def _ports(
         lambda: _archive(settings, dependencies.get("clickhouse")),
         RocksBudget(),
         shared,
+        policy_for(settings.snapshot_hours),
     )
 
 

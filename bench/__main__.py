@@ -17,7 +17,7 @@ from bench.yardstick import million_additions_per_cpu_second, thousand_messages_
 
 _RESULTS = Path(__file__).parent / "results"
 _CONDITIONS = (
-    "A figure is the median of the runs (least–most); way, presence and archive have one run. "
+    "A figure is the median of the runs (least–most); way, presence, archive and restore have one. "
     "100 pairs talk; receipts and archive are on. "
     "Times count from when a message was due until its recipient showed it. "
     "A message is done when it is acknowledged by one broker (acks=all, its page cache, no fsync; "

@@ -5,7 +5,18 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from bench import archive, curve, growth, history, logins, presence, sequencer, storm, way
+from bench import (
+    archive,
+    curve,
+    growth,
+    history,
+    logins,
+    presence,
+    restore,
+    sequencer,
+    storm,
+    way,
+)
 from bench.curve import Load
 from bench.runs import combine
 from bench.system import Checkout, NotInCheckout, System, system
@@ -134,6 +145,11 @@ def _sequencer(plan: Plan, checkout: Checkout) -> Figures:
     return combine([sequencer.measure(checkout, messages, 5_000) for _ in range(plan.runs)])
 
 
+def _restore(plan: Plan, checkout: Checkout) -> Figures:
+    counts = [plan.some(100_000), plan.some(1_000_000)]
+    return {f"{count:,} conversations": restore.measure(checkout, count) for count in counts}
+
+
 def _archive(plan: Plan, checkout: Checkout) -> Figures:
     return archive.measure(checkout, plan.some(500_000), plan.some(1_000_000), plan.seconds)
 
@@ -156,6 +172,7 @@ PARTS = (
     Part("redis_emptied", None, _redis_emptied),
     Part("sequencer", None, _sequencer),
     Part("archive", None, _archive),
+    Part("restore", None, _restore),
 )
 
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "gateway": "run a gateway node",
     "worker": "run stages of the pipeline",
     "topics": "create or check the Kafka topics",
+    "snapshot": "list or write snapshots of the sequencer's state",
     "token": "make a login token (local mode)",
     "send": "send a message",
     "tail": "show what a device of a user receives",

@@ -33,7 +33,7 @@ def topics_page() -> str:
             f"| value | `schemas/events.py:{topic.value}`, {versions} |",
             f"| record | {topic.packed} |",
             f"| partitions | as many as {topic.partitions} ({setting}) |",
-            f"| kept | {_kept(topic.retention_ms)} |",
+            f"| kept | {_kept(topic)} |",
             f"| copies | {topic.replication} brokers (MESSENGER_REPLICATION); {_copies(topic)} |",
             f"| written by | {', '.join(topic.writers)} |",
             f"| read by | {', '.join(topic.readers)} |",
@@ -51,12 +51,12 @@ def _copies(topic: Topic) -> str:
     )
 
 
-def _kept(retention_ms: int) -> str:
-    return (
-        "the last record of each key, for ever"
-        if retention_ms < 0
-        else f"{retention_ms / 3_600_000:g} hours"
-    )
+def _kept(topic: Topic) -> str:
+    if topic.retention_ms >= 0:
+        return f"{topic.retention_ms / 3_600_000:g} hours"
+    if topic.config["cleanup.policy"] == "compact":
+        return "the last record of each key, for ever"
+    return "until its writer deletes it"
 
 
 if __name__ == "__main__":

@@ -126,6 +126,8 @@ _cursor = msgspec.msgpack.Decoder(events.CursorRecord)
 _presence = msgspec.msgpack.Decoder(events.PresenceRecord)
 _presence_state = msgspec.msgpack.Decoder(events.PresenceState)
 _membership = msgspec.msgpack.Decoder(events.MembershipRecord)
+_snapshot = msgspec.msgpack.Decoder(events.SnapshotRecord)
+_chunk = msgspec.msgpack.Decoder(events.SnapshotChunk)
 _dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
@@ -259,6 +261,31 @@ def decode_membership(value: bytes) -> events.MembershipRecord:
     return _of_version(_membership, value)
 
 
+def decode_snapshot(value: bytes) -> events.SnapshotRecord:
+    """A record of `snapshots`. Raises NewerVersion or Undecodable."""
+    return _of_version(_snapshot, value)
+
+
+class _ChunkOfRows(msgspec.Struct, array_like=True):
+    """`events.SnapshotChunk` with rows that are encoded already."""
+
+    version: int
+    snapshot: str
+    number: int
+    rows: list[msgspec.Raw]
+
+
+def encode_chunk(snapshot: str, number: int, rows: Iterable[bytes]) -> bytes:
+    """A record of `snapshots.chunks` from encoded rows."""
+    raw = [msgspec.Raw(row) for row in rows]
+    return encode_event(_ChunkOfRows(events.SCHEMA_VERSION, snapshot, number, raw))
+
+
+def decode_chunk(value: bytes) -> events.SnapshotChunk:
+    """A record of `snapshots.chunks`. Raises NewerVersion or Undecodable."""
+    return _of_version(_chunk, value)
+
+
 def decode_dead_letter(value: bytes) -> events.DeadLetter:
     """A record of `dead-letters`. Raises NewerVersion or Undecodable."""
     return _of_version(_dead_letter, value)
@@ -274,6 +301,8 @@ _Record = TypeVar(
     events.PresenceRecord,
     events.PresenceState,
     events.MembershipRecord,
+    events.SnapshotRecord,
+    events.SnapshotChunk,
 )
 
 

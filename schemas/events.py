@@ -262,6 +262,93 @@ class MembershipRecord(_Event, frozen=True):
     fact: Membership | AllSaid
 
 
+# snapshots
+
+
+class SnapshotConversation(_Event, tag=0, frozen=True):
+    """The last seq of a conversation, and its time."""
+
+    conversation: Text
+    seq: Counted
+    time: int
+
+
+class SnapshotAnswer(_Event, frozen=True):
+    """The answer to a taken ordinal, as in `Taken`."""
+
+    ordinal: Counted
+    key: Id16
+    seq: int
+    code: int
+    time: int
+
+
+class SnapshotOutbox(_Event, tag=1, frozen=True):
+    """The last ordinal that was taken from an outbox, and its time. `answers` are those to the last
+    64 ordinals, in order."""
+
+    conversation: Text
+    sender: Text
+    outbox: Id16
+    ordinal: Counted
+    time: int
+    answers: list[SnapshotAnswer]
+
+
+SnapshotRow = SnapshotConversation | SnapshotOutbox
+
+
+class SnapshotChunk(_Event, frozen=True):
+    """Part `number` (0, 1, 2 …) of the snapshot with the id `snapshot`."""
+
+    version: int
+    snapshot: str
+    number: int
+    rows: list[SnapshotRow]
+
+
+class ChunkPlace(_Event, frozen=True):
+    """Where a chunk is in its partition of `snapshots.chunks`, and the CRC-32 of its value."""
+
+    offset: int
+    crc: int
+
+
+class SnapshotRecord(_Event, frozen=True):
+    """A snapshot that is whole: its chunks hold the fold of log[0..`log_offset`].
+
+    `id` is of one attempt to write one. `written` is the writer's clock in ms. `partitions` is how
+    many partitions the log has. `log_topic`, `input_topic` and `chunks_topic` are Kafka's ids of
+    `messages`, `messages.submitted` and `snapshots.chunks`. `log_crc` is the CRC-32 of log record
+    `log_offset`. From `position` to `members_said` it is as in
+    streams/tables/sequences.py:Header. All chunks are at `chunks_from` or later. `crc` is the
+    CRC-32 of this record's value with `crc` 0.
+    """
+
+    version: int
+    id: str
+    written: int
+    partitions: int
+    log_topic: str
+    input_topic: str
+    log_offset: int
+    log_crc: int
+    position: int
+    input_time: int
+    input_crc: int
+    time: int
+    fold_version: int
+    redeliver_from: int
+    delivered: int
+    members_said: str
+    rows: int
+    bytes: int
+    chunks_topic: str
+    chunks_from: int
+    chunks: list[ChunkPlace]
+    crc: int = 0
+
+
 # deliveries
 
 

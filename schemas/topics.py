@@ -17,6 +17,8 @@ CURSORS = "cursors"
 PRESENCE_SUBMITTED = "presence.submitted"
 PRESENCE = "presence"
 MEMBERSHIPS = "memberships"
+SNAPSHOTS = "snapshots"
+CHUNKS = "snapshots.chunks"
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

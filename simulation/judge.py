@@ -3,7 +3,8 @@
 The log is dense, each message stands in it once and in its sender's order, and it is the fold of
 the input, by the fold that `messenger audit` has of its own. Every device shows what the log says:
 messages, marks, unread counts, who is there. The archive equals the log, and `memberships` has
-everybody who has a conversation. Everything drains, and no task has died unseen.
+everybody who has a conversation. Each partition has a snapshot. Everything drains, and no task has
+died unseen.
 """
 
 import zlib
@@ -12,12 +13,14 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from connectors.kafka.memory_broker import MemoryBroker
+from connectors.kafka.record import Record
 from messenger_sdk import SentMessage
 from ops.audit.fold import SecondFold
 from schemas.codec import decode_log, decode_membership, decode_receipts
 from schemas.events import Membership, Receipt, Taken
 from schemas.ids import members_of_valid, partition_of
 from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS, SUBMITTED
+from simulation.snapshots import undamaged
 
 if TYPE_CHECKING:
     from simulation.people import App
@@ -64,6 +67,8 @@ class _Log:
         self._offset = 0
         self.aside: set[int] = set()
         """Input offsets that halt the partition, until an operator sets them aside."""
+        self._expired: list[Record] = []
+        """What Kafka has no more, because it was to expire."""
         self._cuts = self._input_cuts = 0
         self._covered: list[_Covered] = []
         self._begin_fold()
@@ -77,13 +82,19 @@ class _Log:
         """Items of the input that no decoder reads."""
         return self._fold.set_aside
 
+    def will_expire(self, before: int) -> None:
+        """Keep the log's records before an offset."""
+        log = self._broker.log(LOG, self._partition)
+        self._expired += log.read(log.start, before)
+
     def read(self) -> Iterator[str]:
         """Read on in both; yields what is wrong with the log."""
         log = self._broker.log(LOG, self._partition)
         if log.cuts != self._cuts:
             self._cuts, self._offset, self.position, self.taken = log.cuts, 0, -1, []
             self._covered = []
-        for record in log.read(self._offset, log.end):
+        expired = [record for record in self._expired if record.offset >= self._offset]
+        for record in (*expired, *log.read(self._offset, log.end)):
             self._offset = record.offset + 1
             entry = decode_log(record.value)
             if entry.from_ > self.position + 1 or entry.to <= self.position:
@@ -152,6 +163,10 @@ class Judge:
         """An operator will set this input record aside: nobody can fold it."""
         self._logs[partition].aside.add(offset)
 
+    def will_expire(self, partition: int, before: int) -> None:
+        """The records of a log before an offset are about to expire."""
+        self._logs[partition].will_expire(before)
+
     def look(self) -> list[str]:
         """What can never become right, so far."""
         for log in self._logs:
@@ -207,6 +222,9 @@ class Judge:
             if len(log.taken) != len(log.expected):
                 missing = len(log.expected) - len(log.taken)
                 yield f"{LOG}/{number} still lacks {missing} ordinals that its input has"
+            partitions = world.shape.partitions
+            if log.taken and not undamaged(world.broker, number, partitions):
+                yield f"{LOG}/{number} has no snapshot"
         dead = sum(log.dead for log in self._logs)
         letters = sum(
             world.broker.log(DEAD_LETTERS, number).end for number in range(world.shape.partitions)

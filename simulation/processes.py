@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agents.sequencer.snapshot_writer import SnapshotPolicy
 from agents.settings import WorkerSettings
 from agents.worker import BUILDERS, PRODUCER, WorkerPorts
 from connectors.dependency import Dependencies
@@ -41,6 +42,10 @@ log = logging.getLogger(__name__)
 
 RESTART_SECONDS = 0.5, 3.0
 """How soon a supervisor starts a process that has ended."""
+SNAPSHOTS = SnapshotPolicy(
+    interval_ms=20_000, look_seconds=5.0, chunk_bytes=400, slice_bytes=100, pause_seconds=0.05
+)
+"""Often, and in many chunks: histories last some minutes and have few messages."""
 _HTTP_PORT = 8400
 _FLUSH_SECONDS = 2.0
 
@@ -193,6 +198,7 @@ class WorkerPart(Part):
             lambda: world.archive,
             self.disk,
             shared,
+            SNAPSHOTS,
         )
         specs = [spec for stage in self.stages for spec in BUILDERS[stage](self._ports)]
         self.worker = Worker(specs, shared, self._expired)

@@ -1,9 +1,9 @@
 """Whether a partition may go on (R3, R8): its state must be the fold of the log that Kafka has, and
 of the input that Kafka has.
 
-If the log differs, it is folded again from its start. If the input differs, the partition halts,
-because nothing could tell which messages the numbers belong to: an old message must never get a new
-number.
+If the log differs, the state begins again from a snapshot or from the log's start. If the input
+differs, the partition halts, because nothing could tell which messages the numbers
+belong to: an old message must never get a new number.
 """
 
 from typing import NamedTuple, Protocol
@@ -58,11 +58,7 @@ def cannot_rebuild(next_offset: int, log: FoundLog) -> str | None:
     can."""
     if next_offset >= log.start:
         return None
-    return (
-        f"the log begins at offset {log.start}, but offset {next_offset} is needed and there is "
-        "no snapshot: put the worker's state directory back from a backup; starting empty would "
-        "give new numbers to old messages"
-    )
+    return f"the log begins at offset {log.start}, but offset {next_offset} is needed"
 
 
 def may_be_given_up(

@@ -1,11 +1,12 @@
-"""The sequencer's endpoints: `/sequencer/` for people, `/sequencer/counters/…` for the judge, the
-others for gateways."""
+"""The sequencer's endpoints: `/sequencer/` and `/sequencer/snapshot/…` for people,
+`/sequencer/counters/…` for the judge, the others for gateways."""
 
 import asyncio
 from collections.abc import Mapping
 
 from agents.sequencer.answers import Answers, counters, newest_page, page
 from agents.sequencer.partition import SequencerPartition
+from agents.sequencer.snapshot_writer import SnapshotFailed
 from connectors.kafka.ports import ReadTimeout
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.worker_api import (
@@ -15,6 +16,7 @@ from schemas.worker_api import (
     RangeGone,
     SeqsQuestion,
 )
+from streams.partition import Status
 from streams.stage import Stage
 from streams.worker_api import (
     LINES,
@@ -36,6 +38,7 @@ def sequencer_endpoints(stage: Stage[SequencerPartition]) -> Mapping[str, Handle
         "/sequencer/": endpoints.status,
         "/sequencer/counters/{partition}/": endpoints.counters,
         "/sequencer/page/{partition}/": endpoints.page,
+        "/sequencer/snapshot/{partition}/": endpoints.snapshot,
         "/sequencer/heads/": answering(HeadsQuestion, answers.heads),
         "/sequencer/seqs/": answering(SeqsQuestion, each(answers.seqs)),
         "/sequencer/newest/": answering(NewestQuestion, each(answers.newest)),
@@ -96,6 +99,19 @@ class _Endpoints:
         if found is None:
             return _not_here(request)
         return Response(200, b"\n".join([encode_json(PageHead(found.known)), *found.frames]), LINES)
+
+    async def snapshot(self, request: Request) -> Response:
+        """Write a snapshot of the partition, and say which. 404: not here; 503: it cannot be
+        written."""
+        owned = self._owned(request)
+        if owned is None or owned.status is not Status.RUNNING:
+            return _not_here(request)
+        try:
+            record = await owned.snapshots.write()
+        except SnapshotFailed as error:
+            return json_response({"error": str(error)}, 503)
+        shown = "id", "log_offset", "position", "rows", "bytes"
+        return json_response({name: getattr(record, name) for name in shown})
 
     def _owned(self, request: Request) -> SequencerPartition | None:
         number = request.values["partition"]

@@ -15,6 +15,9 @@ from agents.sequencer.log_pages import LogPages
 from agents.sequencer.memberships import all_said_records, member_records
 from agents.sequencer.queries import TakenByConversation
 from agents.sequencer.restore import Restored, decisions_from, restore
+from agents.sequencer.snapshot_reading import Place
+from agents.sequencer.snapshot_store import KafkaSnapshots, Threads
+from agents.sequencer.snapshot_writer import SnapshotTurns
 from connectors.kafka.ports import Kafka, OffsetGone, Reader
 from connectors.kafka.record import Record
 from connectors.redis.owners import Owners
@@ -62,6 +65,7 @@ class SequencerIO:
         self.sender = sender
         self.lookups = RouteLookups(routes)
         self.pages = LogPages(kafka)
+        self.snapshot_turns = SnapshotTurns(address, partitions, asyncio.Lock())
         self._threads = ThreadPoolExecutor(_LOG_THREADS, "log")
 
     async def close(self) -> None:
@@ -85,6 +89,9 @@ class PartitionIO:
     def __init__(self, io: SequencerIO, number: int) -> None:
         self._io = io
         self._number = number
+        self.threads: Threads = io
+        self.snapshots = KafkaSnapshots(io.kafka, io.producer, Place(number, io.partitions), io)
+        self.snapshot_turns = io.snapshot_turns
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
         self._io.producer.send(
@@ -175,11 +182,10 @@ class PartitionIO:
         reader = io.kafka.reader(group=io.group)
         try:
             return restore(
-                self._number,
+                Place(self._number, io.partitions),
                 lambda: io.open_table(self._number),
                 reader,
                 io.kafka.topic_ids(),
-                io.partitions,
                 stopped,
             )
         finally:

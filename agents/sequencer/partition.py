@@ -25,6 +25,7 @@ from agents.sequencer.deliverer import Deliverer, LogExpired
 from agents.sequencer.io import PartitionIO
 from agents.sequencer.log_applier import LogApplier
 from agents.sequencer.memberships import MemberSayer
+from agents.sequencer.snapshot_writer import Exported, SnapshotPolicy, SnapshotWriter
 from connectors.kafka.record import Record
 from schemas.codec import NewerVersion
 from schemas.topics import SUBMITTED
@@ -53,7 +54,9 @@ otherwise."""
 class SequencerPartition(Partition):
     """`table` is None while it is not open."""
 
-    def __init__(self, number: int, runtime: PartitionRuntime, io: PartitionIO) -> None:
+    def __init__(
+        self, number: int, runtime: PartitionRuntime, io: PartitionIO, policy: SnapshotPolicy
+    ) -> None:
         super().__init__(number, runtime)
         self.table: SequenceTable | None = None
         self.io = io
@@ -67,6 +70,10 @@ class SequencerPartition(Partition):
         without it."""
         self._moved = asyncio.Event()
         """Set, and replaced, when something has landed."""
+        self.snapshots = SnapshotWriter(
+            self, self.name, io.snapshots, policy, io.snapshot_turns, runtime.now
+        )
+        self._origin = ""
         # While the table is open there are:
         self._state: FoldState
         self._input: FoldedInput
@@ -92,10 +99,12 @@ class SequencerPartition(Partition):
         """In a thread. Whatever becomes of the task that waits for it, `detach` closes the
         table."""
         restored = self.io.restore(lambda: self.stopped)
-        table, self._applier, delivered, end, epoch, self._decisions, self._given_up = restored
-        self._owed_to_questions = end - 1
+        table, self._applier, delivered = restored[:3]
+        self._owed_to_questions = restored.input_end - 1
+        self._decisions, self._given_up = restored.decisions, restored.given_up
+        self._log_start, self._origin = restored.log_start, restored.origin
         header = self._applier.header
-        self._go_on_from(header, table, epoch)
+        self._go_on_from(header, table, restored.input_epoch)
         self._appender = Appender(self._applier, self.io, self, self.retry)
         self._deliverer = Deliverer(
             self.io, self.retry, header.position, delivered, header.redeliver_from
@@ -106,14 +115,15 @@ class SequencerPartition(Partition):
 
     def restored(self) -> str:
         return (
-            f" from the log up to its offset {self._applier.header.log_offset}, delivered up to"
-            f" input offset {self._deliverer.delivered}"
+            f" from {self._origin} and the log up to its offset {self._applier.header.log_offset},"
+            f" delivered up to input offset {self._deliverer.delivered}"
         )
 
     async def run(self) -> None:
         self.spawn(self._keep_writing())
         # Before any look for routes: gateway/queries/worker_client.py relies on it.
         await self.retry(self.io.claim)
+        self.spawn(self.snapshots.run(self.runtime.retry(f"{self.name}: snapshots")))
         try:
             await self._deliverer.run()
         except LogExpired as error:
@@ -312,6 +322,21 @@ class SequencerPartition(Partition):
         """The last log record that is applied."""
         return self._applier.header.log_offset
 
+    @property
+    def folded_log(self) -> FoundLog:
+        """The log up to where the state has folded it."""
+        header = self._applier.header
+        return FoundLog(header.log_topic, self._log_start, header.log_offset + 1, None)
+
+    def exported(self) -> Exported | None:
+        """The state as of now, for a snapshot; None if it may not be the fold of the log."""
+        if self._begins_anew or self.status is not Status.RUNNING:
+            return None
+        table = self.written()
+        if table is None or table.header is None:
+            return None
+        return Exported(table.header, table.rows())
+
     def log_is(self, found: FoundLog, log_offset: int) -> None:
         """Kafka has this log, looked at when `log_offset` was the last record applied."""
         self._log_start = found.start
@@ -388,4 +413,5 @@ class SequencerPartition(Partition):
             "waiting_for_redis": self._deliverer.waiting_for_redis,
             "fold_version": self._state.version,
             "log_time": self._state.time,
+            "snapshot": self.snapshots.report(),
         }

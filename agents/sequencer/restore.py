@@ -1,5 +1,5 @@
-"""A partition's state when the partition is assigned: checked against Kafka (R3), and completed
-from the log (R1, R2), or a reason to halt.
+"""A partition's state when the partition is assigned: checked against Kafka (R3), begun from a
+snapshot if need be (R8), and completed from the log (R1, R2), or a reason to halt.
 
 It blocks, and asks `stopped` between fetches.
 """
@@ -21,11 +21,14 @@ from agents.rules.position import (
     log_differs,
     may_be_given_up,
 )
+from agents.rules.snapshots import nothing_to_restore
 from agents.sequencer.log_applier import LogApplier
+from agents.sequencer.snapshot_reading import Place, find_chunks, load, log_crc, newest_usable
 from connectors.kafka.ports import KafkaUnreachable, Reader
 from schemas.codec import decode_log
+from schemas.events import SnapshotRecord
 from schemas.numbering import partitions_differ
-from schemas.topics import LOG, SUBMITTED
+from schemas.topics import CHUNKS, LOG, SUBMITTED
 from streams.partition import Halt, Stopped
 from streams.tables.sequences import FORMAT, Header, SequenceTable
 
@@ -38,7 +41,8 @@ class Restored(NamedTuple):
     """`table` holds the log up to `applier.header`; everything up to input offset `delivered` has
     been delivered (R5). The input ended at offset `input_end`; `input_epoch` is the leader epoch of
     its last record that is folded, −1 if not known. The input offsets up to `given_up` are gone,
-    and an operator has given them up, by one of the `decisions`."""
+    and an operator has given them up, by one of the `decisions`. The log began at `log_start`.
+    `origin`: what the state was restored from, beside the log."""
 
     table: SequenceTable
     applier: LogApplier
@@ -47,54 +51,44 @@ class Restored(NamedTuple):
     input_epoch: int
     decisions: Decisions
     given_up: int | None
+    log_start: int
+    origin: str
 
 
 def restore(
-    partition: int,
+    place: Place,
     open_table: Callable[[], SequenceTable],
     reader: Reader,
     topic_ids: Mapping[str, str],
-    partitions: int,
     stopped: Callable[[], bool],
 ) -> Restored:
-    """The state of `partition` up to the end of the log.
+    """The state of the partition up to the end of the log: from the disk; else from the newest
+    snapshot that can be used; else from the whole log (R8).
 
-    `topic_ids` are Kafka's by topic name, of topics with so many `partitions`; `reader` is of the
-    worker's group, whose committed input offset is d + 1. Raises Halt, Stopped, or trouble outside:
-    try again.
+    `topic_ids` are Kafka's by topic name; `reader` is of the worker's group, whose committed input
+    offset is d + 1. Raises Halt, Stopped, or trouble outside: try again.
     """
-    for topic in (LOG, SUBMITTED):
+    for topic in (LOG, SUBMITTED, CHUNKS):
         if topic not in topic_ids:
             raise KafkaUnreachable(f"there is no topic {topic} now")
-    table = open_table()
+    partition = place.partition
+    start, end = reader.watermarks(LOG, partition)
+    found = FoundLog(topic_ids[LOG], start, end, None)
+    table, origin = open_table(), "its disk"
     try:
-        start, end = reader.watermarks(LOG, partition)
-        found = FoundLog(topic_ids[LOG], start, end, None)
+        reason = _unfit(reader, place, table.header, found)
+        if reason is not None:
+            snapshot = _snapshot(reader, place, found, topic_ids[CHUNKS], reason, stopped)
+            table.wipe()
+            table, origin = open_table(), "the whole log"
+            if snapshot is not None:
+                load(reader, partition, snapshot, table, stopped)
+                origin = f"snapshot {snapshot.id}"
         known = table.header
-        if known is not None:
-            reason = _differs(reader, partition, known, found)
-            if reason is not None:
-                if cannot_rebuild(0, found):
-                    raise Halt(
-                        f"{reason}, and the state cannot be rebuilt, because the log begins at"
-                        f" offset {start} and there is no snapshot: put the worker's state"
-                        " directory, or the log, back from a backup"
-                    )
-                log.warning(
-                    "partition %d: %s; the log is read again from its start", partition, reason
-                )
-                table.wipe()
-                table, known = open_table(), None
         header = known or Header(topic_ids[LOG], topic_ids[SUBMITTED], format=FORMAT)
         if header.position < 0:  # nothing is folded yet, so nothing contradicts another input
             known, header = None, replace(header, input_topic=topic_ids[SUBMITTED])
-        reason = partitions_differ(known.partitions, partitions) if known else None
-        if reason is not None:
-            raise Halt(f"the state {reason}")
-        header = replace(header, partitions=partitions)
-        reason = cannot_rebuild(header.log_offset + 1, found)
-        if reason is not None:
-            raise Halt(reason)
+        header = replace(header, partitions=place.partitions)
         applier = LogApplier(table, header)
         committed = reader.committed(SUBMITTED, partition) or 0
         delivered = max(committed - 1, header.delivered)
@@ -106,18 +100,46 @@ def restore(
     except BaseException:
         table.close()
         raise
-    return Restored(table, applier, delivered, input_end, epoch, decisions, given_up)
+    return Restored(table, applier, delivered, input_end, epoch, decisions, given_up, start, origin)
 
 
-def _differs(reader: Reader, partition: int, header: Header, found: FoundLog) -> str | None:
-    """Why the table is not a fold of the log that Kafka has, or None if it is."""
+def _unfit(reader: Reader, place: Place, header: Header | None, found: FoundLog) -> str | None:
+    """Why the state cannot go on from what the disk has, or None if it can. Raises Halt."""
+    if header is None:
+        return "there is no state on this disk"
     if header.format != FORMAT:
-        return f"the state's format is {header.format}, not {FORMAT}"
-    crc = None
-    if found.start <= header.log_offset < found.end:
-        record = next(reader.read(LOG, partition, header.log_offset, header.log_offset + 1))
-        crc = zlib.crc32(record.value)
-    return log_differs(header, found._replace(crc=crc))
+        raise Halt(
+            f"the state on this disk has format {header.format}, and this code reads {FORMAT}: move"
+            " the partition's folder out of the state directory, and restart; the state comes back"
+            " from a snapshot, or from the log"
+        )
+    made_for = partitions_differ(header.partitions, place.partitions)
+    if made_for is not None:
+        raise Halt(f"the state {made_for}")
+    crc = log_crc(reader, place.partition, header.log_offset, found.start, found.end)
+    differs = log_differs(header, found._replace(crc=crc))
+    return differs or cannot_rebuild(header.log_offset + 1, found)
+
+
+def _snapshot(
+    reader: Reader,
+    place: Place,
+    found: FoundLog,
+    chunks_topic: str,
+    reason: str,
+    stopped: Callable[[], bool],
+) -> SnapshotRecord | None:
+    """The snapshot to begin with; None to begin with the whole log. Raises Halt."""
+    chunks = find_chunks(reader, place.partition, chunks_topic)
+    snapshot, refused = newest_usable(reader, place, found, chunks, stopped)
+    if snapshot is None and found.start > 0:
+        raise Halt(nothing_to_restore(reason, found, refused))
+    log.log(
+        logging.WARNING if found.end else logging.INFO,
+        "partition %d: %s; it is restored from %s",
+        *(place.partition, reason, f"snapshot {snapshot.id}" if snapshot else "the whole log"),
+    )
+    return snapshot
 
 
 def _apply_log(

@@ -10,6 +10,7 @@ from agents.rules.position import FoundLog
 from agents.sequencer.endpoints import sequencer_endpoints
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import SequencerPartition
+from agents.sequencer.snapshot_writer import SnapshotPolicy
 from schemas.topics import LOG, MEMBERSHIPS, SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Status
@@ -20,7 +21,11 @@ _LOOK_SECONDS = 10.0
 _DECIDED_SECONDS = 2.0
 
 
-def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPartition]:
+def sequencer_stage(
+    io: SequencerIO,
+    partitions: int,
+    policy: SnapshotPolicy = SnapshotPolicy(),  # noqa: B008 (it is a value)
+) -> StageSpec[SequencerPartition]:
     """The stage, of topics with so many partitions."""
 
     def timers(stage: Stage[SequencerPartition]) -> Sequence[Timer]:
@@ -35,9 +40,10 @@ def sequencer_stage(io: SequencerIO, partitions: int) -> StageSpec[SequencerPart
         GROUP,
         SUBMITTED,
         partitions,
-        lambda number, runtime: SequencerPartition(number, runtime, io.partition(number)),
+        lambda number, runtime: SequencerPartition(number, runtime, io.partition(number), policy),
         timers,
         sequencer_endpoints,
+        _problems,
         close=io.close,
     )
 
@@ -48,6 +54,14 @@ async def look_for_decisions(stage: Stage[SequencerPartition]) -> None:
     for owned in list(stage.partitions.values()):
         if stage.confirmed:
             await owned.look_for_decisions()
+
+
+def _problems(stage: Stage[SequencerPartition]) -> Sequence[str]:
+    return [
+        f"{owned.name}: {owned.snapshots.problem}"
+        for owned in stage.partitions.values()
+        if owned.status is Status.RUNNING and owned.snapshots.problem
+    ]
 
 
 async def look_at_logs(stage: Stage[SequencerPartition]) -> None:

@@ -15,8 +15,8 @@ from connectors.kafka.recovering_producer import RecoveringProducer
 
 
 class KafkaCluster:
-    """`Kafka` at the addresses `servers`, host:port[,…]; `admin` asks for topic ids. All clients
-    report to `dependency`."""
+    """`Kafka` at the addresses `servers`, host:port[,…]; `admin` asks for topic ids, and deletes
+    records. All clients report to `dependency`."""
 
     def __init__(
         self, servers: str, admin: TopicsAdmin, dependency: Dependency | None = None
@@ -45,6 +45,9 @@ class KafkaCluster:
         return PartitionConsumer(
             self.servers, topic, partition, offset, on_records, on_lost, self._dependency
         )
+
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        self._admin.expire(topic, partition, offset)
 
     def topic_ids(self) -> Mapping[str, str]:
         return self._admin.ids()

@@ -117,6 +117,12 @@ class MemoryKafka:
     ) -> MemoryPartitionConsumer:
         return MemoryPartitionConsumer(self, topic, partition, offset, on_records, on_lost)
 
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        if not self.writes or not self.broker.log(topic, partition).leader:
+            self.broker.spend(15.0)
+            raise KafkaUnreachable(f"{topic}/{partition} in memory has no leader now")
+        self.broker.expire(topic, partition, offset)
+
     def topic_ids(self) -> Mapping[str, str]:
         if not self.reads:
             self.broker.spend(15.0)

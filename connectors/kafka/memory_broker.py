@@ -58,6 +58,11 @@ class PartitionLog:
         found = entries[first : first + most]
         return [entry.record for entry in found if entry.record.offset < end]
 
+    def replace(self, record: Record) -> None:
+        """The record at this offset is another one now, as after damage to a disk."""
+        place = bisect_left(self._entries, record.offset, key=lambda entry: entry.record.offset)
+        self._entries[place] = self._entries[place]._replace(record=record)
+
     def expire(self, before: int) -> None:
         self.start = min(max(self.start, before), self.end)
         self._entries = [entry for entry in self._entries if entry.record.offset >= self.start]

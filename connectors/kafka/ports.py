@@ -170,6 +170,9 @@ class Kafka(Protocol):
         """Reads from `offset` on. `on_lost` is called once, with a text, if that position no
         longer exists in Kafka, or if the consumer cannot go on."""
 
+    def delete_before(self, topic: str, partition: int, offset: int) -> None:
+        """Delete the records before an offset, for ever. Blocking. Raises KafkaUnreachable."""
+
     def topic_ids(self) -> Mapping[str, str]:
         """topic → Kafka's id of it, of our topics that exist. Blocking. Raises
         KafkaUnreachable."""

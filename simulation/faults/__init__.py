@@ -10,7 +10,8 @@ from simulation.faults.kafka import KAFKA
 from simulation.faults.people import PEOPLE
 from simulation.faults.processes import PROCESSES
 from simulation.faults.redis import REDIS
+from simulation.faults.snapshots import SNAPSHOT
 
-ALL: Actions = {**PEOPLE, **PROCESSES, **KAFKA, **REDIS, **ASKED}
+ALL: Actions = {**PEOPLE, **PROCESSES, **KAFKA, **REDIS, **ASKED, **SNAPSHOT}
 
 ACTIONS: Mapping[str, Action] = {name: action for name, (_, action) in ALL.items()}

@@ -7,6 +7,7 @@ from connectors.kafka.memory import MemoryKafka
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, InputSkipped, SubmittedRecord
 from schemas.topics import (
+    CHUNKS,
     CURSORS,
     DELIVERIES,
     LOG,
@@ -14,9 +15,11 @@ from schemas.topics import (
     PRESENCE,
     PRESENCE_SUBMITTED,
     RECEIPTS,
+    SNAPSHOTS,
     SUBMITTED,
 )
 from simulation.faults.common import LONG, Actions, for_a_while, parts, pick
+from simulation.snapshots import undamaged
 from simulation.world import World
 
 LEADERLESS = *LONG, 35.0
@@ -26,7 +29,18 @@ _AHEAD_MS = 2 * 3600 * 1000
 BROKERS = 3
 SESSIONS = 1.5, 2.0, 4.0
 """Seconds until the others have noticed that a broker is gone, and have chosen other leaders."""
-TOPICS = SUBMITTED, LOG, DELIVERIES, RECEIPTS, CURSORS, PRESENCE_SUBMITTED, PRESENCE, MEMBERSHIPS
+TOPICS = (
+    SUBMITTED,
+    LOG,
+    DELIVERIES,
+    RECEIPTS,
+    CURSORS,
+    PRESENCE_SUBMITTED,
+    PRESENCE,
+    MEMBERSHIPS,
+    SNAPSHOTS,
+    CHUNKS,
+)
 
 
 def stop_kafka(world: World, place: int, number: int) -> str:
@@ -144,6 +158,11 @@ def cut_log(world: World, place: int, number: int) -> str:
     """The log loses its tail, as when a disk lost it; the input still has it."""
     world.accepted.append("has lost its tail")
     partition, records = place % world.shape.partitions, 1 + number % 3
+    log = world.broker.log(LOG, partition)
+    if log.start:  # it must join a snapshot
+        usable = undamaged(world.broker, partition, world.shape.partitions)
+        joins = min((record.log_offset + 1 for record in usable), default=log.end)
+        records = min(records, log.end - joins)
     world.broker.cut_tail(LOG, partition, records)
     return f"{LOG}/{partition}, {records} records"
 

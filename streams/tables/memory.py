@@ -35,13 +35,15 @@ class MemoryBatch:
 
 
 class MemoryDatabase:
-    """`rocksdict.Rdict` in raw mode, as far as the tables use it. An iterator sees what is written
-    while it is used; RocksDB's do not."""
+    """`rocksdict.Rdict` in raw mode, as far as the tables use it. An iterator shows the database as
+    it was when it was made, as RocksDB's do."""
 
     def __init__(self, disk: "MemoryDisk") -> None:
         self._disk = disk
         self._values: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
+        self._lent = False
+        """An iterator may be reading `_values` and `_keys`: they are copied before they change."""
         self._unflushed: list[_Undo] = []
         self.open = False
 
@@ -50,32 +52,25 @@ class MemoryDatabase:
 
     def keys(self, backwards: bool = False, from_key: bytes = b"") -> Iterator[bytes]:
         """From the first key at or after `from_key`; backwards, from the last at or before it."""
-        at: bytes | None = from_key
-        while at is not None:
-            if backwards:
-                place = bisect_right(self._keys, at) - 1
-                at = self._keys[place] if place >= 0 else None
-                if at is not None:
-                    yield at
-                    place = bisect_left(self._keys, at) - 1
-                    at = self._keys[place] if place >= 0 else None
-            else:
-                place = bisect_left(self._keys, at)
-                at = self._keys[place] if place < len(self._keys) else None
-                if at is not None:
-                    yield at
-                    at += b"\0"
+        self._lent = True
+        keys = self._keys
+        if backwards:
+            places = range(bisect_right(keys, from_key) - 1, -1, -1)
+        else:
+            places = range(bisect_left(keys, from_key), len(keys))
+        return (keys[place] for place in places)
 
     def items(
         self, backwards: bool = False, from_key: bytes = b""
     ) -> Iterator[tuple[bytes, bytes]]:
-        for key in self.keys(backwards, from_key):
-            yield key, self._values[key]
+        values = self._values
+        return ((key, values[key]) for key in self.keys(backwards, from_key))
 
     def write(self, batch: MemoryBatch, options: Any = None) -> None:
         """All of it or nothing. Raises DiskUnavailable."""
         if self._disk.full:
             raise DiskUnavailable("the disk in memory is full")
+        self._stop_lending()
         self._unflushed.append([(key, self._values.get(key)) for key, _ in batch.changes])
         for key, value in batch.changes:
             self._set(key, value)
@@ -90,11 +85,17 @@ class MemoryDatabase:
 
     def crash(self, chance: random.Random) -> None:
         """The process was killed: some of the last writes are lost."""
+        self._stop_lending()
         for _ in range(chance.randint(0, len(self._unflushed))):
             for key, value in reversed(self._unflushed.pop()):
                 self._set(key, value)
         self._unflushed.clear()
         self.open = False
+
+    def _stop_lending(self) -> None:
+        if self._lent:
+            self._values, self._keys = self._values.copy(), self._keys.copy()
+            self._lent = False
 
     def _set(self, key: bytes, value: bytes | None) -> None:
         if value is None:

@@ -14,16 +14,24 @@ Answers are written as they come, one row for each run of ordinals, so that no r
 another. A run ends before a multiple of 8, so 8 lookups find an answer. Rows are named modulo 128,
 because the window of 64 may reach back into a run that began before it. Idempotency keys are stored
 whole, not as hashes. State and offsets change in one WriteBatch.
+
+A snapshot (docs/RULES.md, R8) has rows of its own, which do not depend on this layout.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from struct import Struct, pack
 
 import msgspec
 
-from schemas.events import Taken
+from schemas.events import (
+    SnapshotAnswer,
+    SnapshotConversation,
+    SnapshotOutbox,
+    SnapshotRow,
+    Taken,
+)
 from schemas.frames import OUTBOX_WINDOW
 from schemas.ids import members_of_valid
 from streams.tables.rocks import Disk, Rocks
@@ -31,7 +39,8 @@ from streams.tables.rocks import Disk, Rocks
 log = logging.getLogger(__name__)
 
 FORMAT = 5
-"""The format of the keys above. A state of another format is folded again from the log."""
+"""The format of the keys above. Each has a folder of its own, so that a version that is rolled back
+finds its state untouched."""
 
 _SEQ = Struct(">Q")
 _LAST = Struct(">QQ")
@@ -66,6 +75,12 @@ class Header(msgspec.Struct, array_like=True, frozen=True):
     format: int = 1
     members_said: str = ""
     partitions: int = 0
+
+
+def table_folder(root: Path, partition: int) -> Path:
+    """Where a partition's table is in the folder of its worker. Formats up to 5 have no name of
+    their own."""
+    return root / (f"partition-{partition}" + (f"-format-{FORMAT}" if FORMAT > 5 else ""))
 
 
 class SequenceTable(Rocks[Header]):
@@ -220,9 +235,71 @@ class SequenceTable(Rocks[Header]):
 
         return self.header, entries()
 
+    def rows(self) -> Generator[SnapshotRow]:
+        """The whole state but the places, as of now, whatever is written while it is iterated:
+        conversations, then outboxes. It holds files of RocksDB until it is closed."""
+        # All iterators are made now; see `counters`.
+        return _rows(*[self._db.items(from_key=prefix) for prefix in (b"s", b"o", b"a")])
 
-def _answer_rows(items: list[Taken]) -> Iterator[tuple[int, bytes]]:
-    """The taken ordinals of one outbox as runs: (first ordinal, value)."""
+    def load(self, rows: Iterable[SnapshotRow], header: Header | None = None) -> None:
+        """Bring rows of a snapshot into a table that has no header. The header comes with the last
+        of them: without it they are nobody's state. Raises DiskUnavailable."""
+        batch = self._disk.batch()
+        put = batch.put
+        for row in rows:
+            if isinstance(row, SnapshotConversation):
+                key = row.conversation.encode()
+                put(b"s" + key, _LAST.pack(row.seq, row.time))
+                for user in members_of_valid(row.conversation):
+                    put(b"u" + user.encode() + b"\0" + key, b"")
+            else:
+                outbox = _outbox_key(row.conversation, row.sender, row.outbox)
+                put(b"o" + outbox, _LAST.pack(row.ordinal, row.time))
+                for first, answers in _answer_rows(row.answers):
+                    put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), answers)
+        self._write(batch, header)
+
+
+def _rows(
+    conversations: Iterator[tuple[bytes, bytes]],
+    outboxes: Iterator[tuple[bytes, bytes]],
+    answers: Iterator[tuple[bytes, bytes]],
+) -> Generator[SnapshotRow]:
+    for key, value in conversations:
+        if not key.startswith(b"s"):
+            break
+        yield SnapshotConversation(key[1:].decode(), *_LAST.unpack(value))
+    run = next(answers, None)
+    for key, value in outboxes:
+        if not key.startswith(b"o"):
+            break
+        runs = []
+        while run is not None and run[0][1:-1] <= key[1:]:  # both come in the order of outboxes
+            if run[0][1:-1] == key[1:]:
+                runs.append(run[1])
+            run = next(answers, None)
+        conversation, sender, outbox = key[1:].split(b"\0", 2)
+        ordinal, time = _LAST.unpack(value)
+        last = _last_answers(ordinal, runs)
+        yield SnapshotOutbox(conversation.decode(), sender.decode(), outbox, ordinal, time, last)
+
+
+def _last_answers(ordinal: int, runs: Iterable[bytes]) -> list[SnapshotAnswer]:
+    """The answers to the last 64 ordinals up to `ordinal`, in order."""
+    found: dict[int, SnapshotAnswer] = {}
+    for run in runs:
+        (first,) = _SEQ.unpack_from(run)
+        for number, answer in enumerate(_ANSWER.iter_unpack(run[_SEQ.size :]), first):
+            if ordinal - OUTBOX_WINDOW < number <= ordinal and (
+                # as in `SequenceTable.answer`
+                number not in found or answer[3] > found[number].time
+            ):
+                found[number] = SnapshotAnswer(number, *answer)
+    return [found[number] for number in sorted(found)]
+
+
+def _answer_rows(items: Sequence[Taken | SnapshotAnswer]) -> Iterator[tuple[int, bytes]]:
+    """The taken ordinals of one outbox, at least one, as runs: (first ordinal, value)."""
     first = following = 0
     row = b""
     for item in items:

@@ -4,6 +4,7 @@ Each test takes partitions of its own, or reads from where they end.
 """
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.ports import Kafka, KafkaSendError, OffsetGone, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
-from schemas.topics import CURSORS, DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS
+from schemas.topics import CHUNKS, CURSORS, DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS
 from tests.harness.kafka_server import PARTITIONS, SLOTS, KafkaServer
 
 SECONDS = 15.0
@@ -72,7 +73,7 @@ class Rig:
 
 @pytest.fixture(params=["memory", "real"])
 async def rig(request: pytest.FixtureRequest) -> Rig:
-    counts = dict.fromkeys((LOG, CURSORS, RECEIPTS, DEAD_LETTERS), PARTITIONS)
+    counts = dict.fromkeys((LOG, CURSORS, RECEIPTS, DEAD_LETTERS, CHUNKS), PARTITIONS)
     broker = MemoryBroker({**counts, "deliveries": SLOTS})
     if request.param == "memory":
         return Rig(MemoryKafka(broker), None, broker)
@@ -89,6 +90,17 @@ async def until(condition: Callable[[], object]) -> None:
 
 def values(records: Sequence[Record]) -> list[bytes]:
     return [record.value for record in records]
+
+
+async def test_what_is_deleted_is_gone_and_offsets_stay(rig: Rig) -> None:
+    first, *_, last = await rig.write(CHUNKS, b"1", b"2", b"3")
+    await asyncio.to_thread(rig.kafka.delete_before, CHUNKS, rig.partition, last)
+    with contextlib.closing(rig.kafka.reader(SECONDS)) as reader:
+        start, end = await asyncio.to_thread(reader.watermarks, CHUNKS, rig.partition)
+    assert (start, end) == (last, last + 1)
+    # a second time, and by somebody who is late, it does no harm
+    await asyncio.to_thread(rig.kafka.delete_before, CHUNKS, rig.partition, first)
+    assert await rig.read(CHUNKS, last, end) == [b"3"]
 
 
 async def test_what_was_acknowledged_can_be_read(rig: Rig) -> None:

@@ -55,6 +55,30 @@ def test_the_database_in_memory_is_like_rocksdb(tmp_path: Path, seed: int) -> No
     assert _history(MemoryDisk(), tmp_path / "memory", seed) == real
 
 
+@pytest.mark.parametrize("kind", ["memory", "real"])
+def test_an_iterator_shows_what_was_there_when_it_was_made(tmp_path: Path, kind: str) -> None:
+    disk: Disk = MemoryDisk() if kind == "memory" else RocksBudget(1 << 20, 1 << 20)
+    database = disk.open(tmp_path / "database")
+
+    def write(value: bytes) -> None:
+        batch = disk.batch()
+        for key in (b"a", b"b", b"c"):
+            batch.put(key, value)
+        batch.delete(b"d") if value == b"2" else batch.put(b"d", value)
+        database.write(batch)
+
+    write(b"1")
+    items, backwards = database.items(from_key=b"b"), database.keys(backwards=True, from_key=b"c")
+    assert next(items) == (b"b", b"1")
+    write(b"2")
+    write(b"3")
+    assert list(items) == [(b"c", b"1"), (b"d", b"1")]
+    assert list(backwards) == [b"c", b"b", b"a"]
+    assert list(database.items(from_key=b"c")) == [(b"c", b"3"), (b"d", b"3")]
+    del items, backwards
+    database.close()
+
+
 def test_after_a_kill_a_database_is_an_earlier_state() -> None:
     ends = set()
     for seed in range(30):

@@ -8,19 +8,22 @@ POINT, once AFTER appends have passed, the process gets SIGKILL.
 """
 
 import asyncio
-import functools
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from agents.sequencer.io import PartitionIO, SequencerIO
+from agents.sequencer.snapshot_reading import Place
+from agents.sequencer.snapshot_store import KafkaSnapshots
 from agents.settings import WorkerSettings
-from agents.worker import build_sequencer, run
+from agents.worker import WorkerPorts, build_sequencer, run
 from connectors.environment import load
 from ops.logs import set_up_logging
-from schemas.events import Delivered
+from schemas.events import Delivered, SnapshotRecord
+from streams.stage import StageSpec
 
 POINTS = {
     "folded": "folded, nothing sent",
@@ -29,6 +32,12 @@ POINTS = {
     "appended": "append in, deliveries not",
     "both": "both in, offset not committed",
 }
+
+SNAPSHOT_POINTS = {
+    "chunk": "so many chunks of a snapshot are in, its record is not",
+    "recorded": "a snapshot's record is in, nothing is deleted",
+}
+"""AFTER counts chunks. A chunk has one row."""
 
 _DELIVERED_SECONDS = 0.2
 
@@ -55,8 +64,29 @@ class CrashingIO(SequencerIO):
         return bool(self.point) and self.appends >= self.after
 
 
+class CrashingSnapshots(KafkaSnapshots):
+    chunks = 0
+
+    async def add_chunk(self, value: bytes) -> int:
+        if self.chunks == CrashingIO.after and CrashingIO.point == "chunk":
+            die()
+        self.chunks += 1
+        return await super().add_chunk(value)
+
+    async def add(self, record: SnapshotRecord) -> int:
+        offset = await super().add(record)
+        if CrashingIO.point == "recorded":
+            die()
+        return offset
+
+
 class CrashingPartition(PartitionIO):
     _io: CrashingIO
+
+    def __init__(self, io: CrashingIO, number: int) -> None:
+        super().__init__(io, number)
+        place = Place(number, io.partitions)
+        self.snapshots = CrashingSnapshots(io.kafka, io.producer, place, io)
 
     def append(self, value: bytes, report: Callable[[bool, int], None]) -> None:
         io = self._io
@@ -95,12 +125,12 @@ class CrashingPartition(PartitionIO):
     _appended = False
 
 
+def build(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    policy = ports.snapshots._replace(chunk_bytes=1)
+    return build_sequencer(ports._replace(snapshots=policy), CrashingIO)
+
+
 if __name__ == "__main__":
     set_up_logging(logging.INFO)
     CrashingIO.point, CrashingIO.after = sys.argv[1], int(sys.argv[2])
-    sys.exit(
-        run(
-            load(WorkerSettings, os.environ),
-            [functools.partial(build_sequencer, kind=CrashingIO)],
-        )
-    )
+    sys.exit(run(load(WorkerSettings, os.environ), [build]))

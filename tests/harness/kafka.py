@@ -112,10 +112,11 @@ def add_partitions(stack: Stack, partitions: int) -> None:
         done.result()
 
 
-def expire(stack: Stack, topic: str, partition: int) -> None:
-    """All records of a partition expire, as by retention."""
-    admin = TopicsAdmin(stack.kafka, WantedTopics(4, 8))
-    admin.expire(topic, partition, watermarks(stack, topic, partition)[1])
+def expire(stack: Stack, topic: str, partition: int, before: int | None = None) -> None:
+    """The records of a partition before an offset expire, as by retention; all by default."""
+    if before is None:
+        before = watermarks(stack, topic, partition)[1]
+    TopicsAdmin(stack.kafka, WantedTopics(4, 8)).expire(topic, partition, before)
 
 
 def cut_tail(stack: Stack, topic: str, partition: int, batches: int) -> None:

@@ -1,11 +1,12 @@
 """A sequencer over Kafka in memory: what is sent to it, and what comes of that."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from agents.sequencer.partition import SequencerPartition
+from agents.sequencer.snapshot_writer import SnapshotPolicy
 from connectors.kafka.memory import MemoryKafka
 from schemas.codec import decode_log, decode_membership, encode_event
 from schemas.events import (
@@ -26,7 +27,12 @@ SLOT = 1
 """Bob's device is there."""
 
 Run = StageRun[SequencerPartition]
-Make = Callable[[], Run]
+
+
+class Make(Protocol):
+    """Makes a worker of the stage, always on the same disk."""
+
+    def __call__(self, policy: SnapshotPolicy = SnapshotPolicy()) -> Run: ...  # noqa: B008
 
 
 def submitted(ordinal: int, conversation: str = A) -> bytes:

@@ -28,6 +28,8 @@ DECODERS = {
     "presence.submitted": codec.decode_presence,
     "presence": codec.decode_presence_state,
     "memberships": codec.decode_membership,
+    "snapshots": codec.decode_snapshot,
+    "snapshots.chunks": codec.decode_chunk,
     "commands": codec.decode_command,
     "server-frames": codec.decode_server_frames,
 }

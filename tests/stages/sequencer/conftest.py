@@ -6,26 +6,26 @@ import pytest
 
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import SequencerPartition
+from agents.sequencer.snapshot_writer import SnapshotPolicy
 from agents.sequencer.stage import sequencer_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.redis.memory import MemoryOwners, MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
-from schemas.topics import DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SUBMITTED
+from schemas.topics import CHUNKS, DEAD_LETTERS, DELIVERIES, LOG, MEMBERSHIPS, SNAPSHOTS, SUBMITTED
 from streams.slot_sender import SlotSender
 from streams.stage import StageSpec
 from streams.tables.rocks import RocksBudget
-from streams.tables.sequences import SequenceTable
+from streams.tables.sequences import SequenceTable, table_folder
 from tests.harness.sequencing import SLOT, Make
 from tests.harness.stage_run import StageRun
 
 
 @pytest.fixture
 def kafka() -> MemoryKafka:
-    return MemoryKafka(
-        MemoryBroker(dict.fromkeys((SUBMITTED, LOG, DELIVERIES, DEAD_LETTERS, MEMBERSHIPS), 2))
-    )
+    topics = SUBMITTED, LOG, DELIVERIES, DEAD_LETTERS, MEMBERSHIPS, SNAPSHOTS, CHUNKS
+    return MemoryKafka(MemoryBroker(dict.fromkeys(topics, 2)))
 
 
 @pytest.fixture
@@ -40,18 +40,21 @@ async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Make:
     await routes.write_routes([Route("bob", "phone", "node", SLOT, 0)])
     budget = RocksBudget(1 << 20, 1 << 20)
 
-    def spec() -> StageSpec[SequencerPartition]:
+    def spec(policy: SnapshotPolicy) -> StageSpec[SequencerPartition]:
         producer = kafka.producer({"message.timeout.ms": 0})
         io = SequencerIO(
             kafka,
             SlotSender(producer),
             "sequencer",
-            lambda partition: SequenceTable(tmp_path / f"partition-{partition}", budget),
+            lambda partition: SequenceTable(table_folder(tmp_path, partition), budget),
             routes,
             MemoryOwners(redis, "sequencer"),
             "here",
             2,
         )
-        return sequencer_stage(io, 2)
+        return sequencer_stage(io, 2, policy)
 
-    return lambda: StageRun(kafka, spec())
+    def run(policy: SnapshotPolicy = SnapshotPolicy()) -> StageRun[SequencerPartition]:  # noqa: B008
+        return StageRun(kafka, spec(policy))
+
+    return run
