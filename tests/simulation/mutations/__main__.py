@@ -16,9 +16,10 @@ Each line switches one rule off in the production code and plays histories that 
 (tests/simulation/mutations). `python -m tests.simulation.mutations docs/mutations.md` writes
 this page. Some histories begin with steps that lead to what the rule is there for, and most go on
 at random. R4 (delivery does not wait for the append) is about time:
-`test_a_message_is_delivered_while_the_log_cannot_be_written`. What no history
-leads to of R8 (a worker that dies within a restore, another table format) is in
-`tests/stages/sequencer/test_snapshots.py`.
+`test_a_message_is_delivered_while_the_log_cannot_be_written`. Of R8, a worker
+that dies within a restore and another table format are in
+`tests/stages/sequencer/test_snapshots.py`; writers that are paused between any two steps are in
+`test_whoever_is_paused_wherever_two_snapshots_stay`.
 
 | rule | mutation | histories until it is found | what is seen |
 |---|---|---|---|

@@ -1,13 +1,12 @@
 """R8: the state outlives the log."""
 
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Any
 
 import agents.sequencer.restore
 import agents.sequencer.snapshot_reading
 import agents.sequencer.snapshot_writer
-from agents.rules.snapshots import Deletable, FoundSnapshot
 from schemas.events import SnapshotConversation, SnapshotRow
 from simulation.history import Step
 from streams.tables.sequences import SequenceTable
@@ -19,13 +18,6 @@ _rows = SequenceTable.rows
 
 def _without_outboxes(self: Any) -> Generator[SnapshotRow]:
     yield from (row for row in _rows(self) if isinstance(row, SnapshotConversation))
-
-
-def _all_before_the_last_that_was_written(usable: Sequence[FoundSnapshot]) -> Deletable | None:
-    if not usable:
-        return None
-    last = max(usable, key=lambda one: one.offset)
-    return Deletable(last.offset, last.record.chunks_from)
 
 
 def _expires(wait: float) -> list[Step]:
@@ -69,20 +61,6 @@ def _old_disk(chance: random.Random) -> list[Step]:
     ]
 
 
-def _late_writer(chance: random.Random) -> list[Step]:
-    """A worker sleeps while it writes a snapshot. Its successor writes another, and the log expires
-    up to that; then it wakes, and adds its own, which is older."""
-    return [
-        *sends(chance, 12),
-        Step(chance.uniform(0.5, 5.5), "pause worker", chance.randrange(2), AWAY_12),
-        *sends(chance, 4),
-        Step(8.0, "send", 0, 0),
-        *_expires(0.5),
-        Step(5.0, "lose all disks", 0, 0),
-        *sends(chance, 4),
-    ]
-
-
 MUTATIONS = [
     Mutation(
         "snapshots lack outboxes",
@@ -102,22 +80,6 @@ MUTATIONS = [
         ],
         {"damage_snapshot": 10, "lose_all_disks": 10, "send": 30},
         opening=_damaged,
-    ),
-    Mutation(
-        "a late writer deletes what is newer",
-        "R8.2",
-        "all is deleted that was written before the last snapshot, also if that has folded less",
-        [
-            (
-                agents.sequencer.snapshot_writer,
-                "deletable",
-                _all_before_the_last_that_was_written,
-            )
-        ],
-        {},
-        200,
-        opening=_late_writer,
-        tail=0,
     ),
     Mutation(
         "no snapshot is used",
