@@ -17,6 +17,10 @@ SILENT_SECONDS = 3.0
 """A broker that owes an answer for so long, or that cannot be connected to for so long, is away."""
 STUCK_SECONDS = 5.0
 """A partition without a fetch for so long, from brokers that answer, is stuck."""
+UNLED_SECONDS = 10.0
+"""So is a client that knows a broker and, for so long, no leader of any of its partitions: others
+lead within seconds, and it may have missed that."""
+_UNLED = "no broker leads its partitions"
 
 _UP = ("UP", "UPDATE")
 _names = itertools.count()
@@ -70,7 +74,7 @@ class ClientWatch:
     """Watches one consumer, called `name` in the log. `clock` is in seconds.
 
     `stuck` is called while the client is polled, with the partitions that have had no fetch for
-    STUCK_SECONDS although the brokers answer.
+    STUCK_SECONDS although the brokers answer, or UNLED_SECONDS without any leader.
     """
 
     def __init__(
@@ -113,7 +117,7 @@ class ClientWatch:
                 self._away_since = now
             if now - self._away_since >= SILENT_SECONDS - 1 or "has not answered" in why:
                 self.failed(why)
-        self._look_for_stuck(statistics, now, why is None)
+        self._look_for_stuck(statistics, now, why)
 
     def failed(self, why: str) -> None:
         """The client cannot reach its brokers."""
@@ -125,21 +129,27 @@ class ClientWatch:
         self._dependency.succeeded(self._key)
 
     def began_anew(self) -> None:
-        """Another client has replaced it, and has STUCK_SECONDS again."""
+        """Another client has replaced it, and has as long again."""
         self._stuck_since.clear()
 
-    def _look_for_stuck(self, statistics: Statistics, now: float, answers: bool) -> None:
+    def _look_for_stuck(self, statistics: Statistics, now: float, why: str | None) -> None:
+        """`why` its brokers are away, if they are."""
+        unled = why == _UNLED
         waiting = {
             partition.partition
             for partition in statistics.fetched()
-            if partition.leader >= 0
-            and (partition.fetch_state != "active" or partition.hi_offset < 0)
+            if unled
+            or (
+                partition.leader >= 0
+                and (partition.fetch_state != "active" or partition.hi_offset < 0)
+            )
         }
         self._stuck_since = {
-            partition: self._stuck_since.get(partition, now) if answers else now
+            partition: self._stuck_since.get(partition, now) if unled or why is None else now
             for partition in waiting
         }
-        stuck = [p for p, since in self._stuck_since.items() if now - since >= STUCK_SECONDS]
+        patience = UNLED_SECONDS if unled else STUCK_SECONDS
+        stuck = [p for p, since in self._stuck_since.items() if now - since >= patience]
         if stuck:
             self._stuck(stuck)
 
@@ -153,7 +163,7 @@ def away(statistics: Statistics) -> str | None:
     known = [broker for broker in brokers.values() if broker.nodeid >= 0]
     needed = [broker for broker in known if broker.toppars]
     if not needed and any(broker.state in _UP for broker in brokers.values()):
-        return "no broker leads its partitions"
+        return _UNLED
     for broker in needed or brokers.values():
         if broker.state not in _UP:
             return f"{broker.name} cannot be connected to"

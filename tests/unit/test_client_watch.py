@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from connectors.dependency import Dependency
-from connectors.kafka.client_watch import STUCK_SECONDS, ClientWatch
+from connectors.kafka.client_watch import STUCK_SECONDS, UNLED_SECONDS, ClientWatch
 
 
 class _Client:
@@ -111,6 +111,16 @@ def test_a_partition_without_a_leader_is_not_stuck() -> None:
     client = _Client()
     client.says(20, None, {"leader": -1, "fetch_state": "offset-query", "hi_offset": -1})
     assert client.stuck == []
+
+
+def test_a_client_that_knows_no_leader_for_long_is_stuck() -> None:
+    """While others led, a worker's health had said for 72 s that nobody does."""
+    client = _Client()
+    client.says(int(UNLED_SECONDS), {"toppars": {}}, {"leader": -1})
+    assert "no broker leads its partitions" in str(client.dependency.problem())
+    assert client.stuck == []
+    client.says(1, {"toppars": {}}, {"leader": -1})
+    assert client.stuck == [0]
 
 
 def test_statistics_that_cannot_be_read_end_nothing() -> None:
