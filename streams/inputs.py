@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
-from connectors.kafka.ports import Kafka, Place, Reader, ReadTimeout
+from connectors.kafka.ports import Kafka, OffsetGone, Place, Reader, ReadTimeout
+from connectors.kafka.record import Record
 from connectors.request_batcher import RequestBatcher
 
 T = TypeVar("T")
@@ -90,6 +91,10 @@ class Inputs:
         ReadTimeout."""
         return await self._end((topic, partition))
 
+    async def record(self, topic: str, partition: int, offset: int) -> Record:
+        """The record at an offset. Raises ReadTimeout, OffsetGone."""
+        return await self._ask(lambda: self._record(topic, partition, offset))
+
     async def topic_ids(self) -> Mapping[str, str]:
         """topic → Kafka's id of it. Raises KafkaUnreachable."""
         return await self._ask(self._kafka.topic_ids)
@@ -155,6 +160,14 @@ class Inputs:
         with contextlib.suppress(ReadTimeout):
             return self._client().all_watermarks(topic, partitions, _TOGETHER_SECONDS)
         return self._one_by_one(topic, partitions)
+
+    def _record(self, topic: str, partition: int, offset: int) -> Record:
+        try:
+            (record,) = self._client().read(topic, partition, offset, offset + 1)
+        except (ReadTimeout, OffsetGone):
+            self._forget_reader()  # it would go on fetching
+            raise
+        return record
 
     def _client(self) -> Reader:
         if self._reader is None:

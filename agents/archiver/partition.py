@@ -171,7 +171,7 @@ class ArchiverPartition(BacklogPartition[R, Block[R]], Generic[R]):
                     await self._look_at(self._tail.record)
 
     async def _look_at(self, last: Record) -> None:
-        if await self._read(lambda reader: is_replaced(reader, self.number, last)):
+        if await is_replaced(self.runtime.inputs, self.number, last):
             self._begin_anew(f"record {last.offset} is another one now")
 
     def _begin_anew(self, why: str) -> None:

@@ -7,11 +7,12 @@ anybody looks, the offset alone does not tell that other records stand below it.
 from typing import NamedTuple
 
 from agents.rules.archive import message_rows
-from connectors.kafka.ports import Reader
+from connectors.kafka.ports import OffsetGone, Reader
 from connectors.kafka.record import Record
 from schemas.archive import Row
 from schemas.codec import NewerVersion, Undecodable, decode_log
 from schemas.topics import LOG
+from streams.inputs import Inputs
 
 
 class Tail(NamedTuple):
@@ -34,15 +35,14 @@ def read_tail(reader: Reader, partition: int, offset: int) -> Tail | None:
         return None
 
 
-def is_replaced(reader: Reader, partition: int, last: Record) -> bool:
-    """Whether another record, or none, stands where the last one was read. Raises ReadTimeout,
-    OffsetGone."""
-    start, end = reader.watermarks(LOG, partition)
-    if last.offset < start:
-        return False
-    if last.offset >= end:
+async def is_replaced(inputs: Inputs, partition: int, last: Record) -> bool:
+    """Whether another record, or none, stands where the last one was read. Raises ReadTimeout."""
+    if last.offset >= await inputs.end(LOG, partition):
         return True
-    return next(reader.read(LOG, partition, last.offset, last.offset + 1)).value != last.value
+    try:
+        return (await inputs.record(LOG, partition, last.offset)).value != last.value
+    except OffsetGone:  # it has expired
+        return False
 
 
 def row_before(reader: Reader, partition: int, offset: int, back: int) -> tuple[int, Row | None]:

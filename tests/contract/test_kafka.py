@@ -19,6 +19,7 @@ from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.ports import Kafka, KafkaSendError, OffsetGone, QueueFull, ReadTimeout
 from connectors.kafka.record import Record
 from schemas.topics import CHUNKS, CURSORS, DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS
+from streams.inputs import Inputs
 from tests.harness.kafka_server import PARTITIONS, SLOTS, KafkaServer
 
 SECONDS = 15.0
@@ -196,6 +197,20 @@ async def test_who_reads_what_is_not_there_hears_so(rig: Rig) -> None:
             await asyncio.to_thread(list, reader.read(LOG, rig.partition, start, 9))
     assert await rig.read(LOG, 3, 5) == [b"3", b"4"]
     reader.close()
+
+
+async def test_one_record_is_read_by_the_client_that_asks_for_ends(rig: Rig) -> None:
+    await rig.write(LOG, *(b"%d" % number for number in range(5)))
+    rig.expire(LOG, 2)
+    inputs = Inputs(rig.kafka)
+    for _ in range(3):
+        for offset in (4, 2):
+            record = await inputs.record(LOG, rig.partition, offset)
+            assert (record.offset, record.value) == (offset, b"%d" % offset)
+            assert await inputs.end(LOG, rig.partition) == 5
+        with pytest.raises(OffsetGone):
+            await inputs.record(LOG, rig.partition, 1)
+    await inputs.close()
 
 
 async def test_what_a_group_committed(rig: Rig) -> None:

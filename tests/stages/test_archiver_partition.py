@@ -15,6 +15,7 @@ from connectors.clickhouse.client import ArchiveRefused
 from connectors.clickhouse.memory import Fate, MemoryArchive
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
+from connectors.kafka.memory_readers import MemoryReader
 from connectors.kafka.record import Record
 from schemas import topics
 from schemas.archive import DELIVERED, READ, Row
@@ -319,6 +320,37 @@ async def test_a_last_record_that_was_replaced_is_archived_although_nothing_foll
         lab.kafka.broker.log(topics.LOG, 0).cut(1)
         lab.kafka.broker.log(topics.LOG, 0).append(1000, entry(0, 4), None)
         await eventually(lambda: lab.seqs == [1, 2, 3, 4, 5])
+
+
+async def test_looks_at_the_last_record_make_no_clients(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client costs Kafka more than the look."""
+    monkeypatch.setattr("agents.archiver.partition._LOOK_SECONDS", 0.02)
+    lab.say(record(0), record(1))
+    async with lab.worker() as run:
+        partition = await run.running()
+        await run.done(2)
+        make, made, looked = lab.kafka.reader, list[MemoryReader](), list[int]()
+        look, inputs = partition.runtime.inputs.record, partition.runtime.inputs
+
+        def reader(timeout: float = 30.0, group: str = "") -> MemoryReader:
+            made.append(make(timeout, group))
+            return made[-1]
+
+        async def noted(topic: str, number: int, offset: int) -> Record:
+            looked.append(offset)
+            return await look(topic, number, offset)
+
+        monkeypatch.setattr(lab.kafka, "reader", reader)
+        monkeypatch.setattr(inputs, "record", noted)
+        await eventually(lambda: len(looked) >= 5)
+        assert set(looked) == {1}
+        assert len(made) <= 1, "the first look at ends makes one"
+        lab.kafka.broker.expire(topics.LOG, 0, 2)  # that is no other record
+        seen = len(looked)
+        await eventually(lambda: len(looked) >= seen + 5)
+        assert (lab.seqs, partition.status) == ([1, 2], Status.RUNNING)
 
 
 @pytest.mark.parametrize("before", range(1, 9))
