@@ -13,7 +13,7 @@ test: ## set up what is missing, run all tests but the longest kills, on real se
 	@ops/setup.sh test
 	@$(PYTHON) -m tests.lanes test
 
-chaos: ## kill every part at every point, MESSENGER_CHAOS_ROUNDS times each (3), and play long
+chaos: ## kill every part at every point, MESSENGER_CHAOS_ROUNDS times each (1), and play long
 	@ops/setup.sh test
 	@$(PYTHON) -m tests.lanes chaos
 

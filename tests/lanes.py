@@ -56,11 +56,11 @@ TEST = [
 """The long ones first, so that the lanes end together."""
 _KILLS = sorted(str(path.relative_to(_ROOT)) for path in _ROOT.glob("tests/chaos/test_*.py"))
 _HALF = len(_KILLS) // 2
-_ROUNDS = _asked("MESSENGER_CHAOS_ROUNDS", "3")
+_ROUNDS = _asked("MESSENGER_CHAOS_ROUNDS", "1")
 CHAOS = [
     Layer("chaos, first half", _KILLS[:_HALF], _ROUNDS),
     Layer("property", _folders("property"), _asked("MESSENGER_HYPOTHESIS", "thorough")),
-    Layer("simulation", _folders("simulation"), _asked("MESSENGER_SIMULATION_HOURS", "20")),
+    Layer("simulation", _folders("simulation"), _asked("MESSENGER_SIMULATION_HOURS", "10")),
     Layer("chaos, second half", _KILLS[_HALF:], _ROUNDS),
 ]
 PLANS = {"test": TEST, "chaos": CHAOS}
