@@ -16,9 +16,11 @@ and commit nothing, so Kafka never sees it."""
 _STATISTICS_MS = 1000
 
 # Decision 38 says which figures these come from.
-_ANSWER_MS = 3000
+_ANSWER_MS = 4000
 """A broker that has owed an answer for so long counts as gone, and its connection is closed. It
-must be a second longer than a broker may keep a fetch without records."""
+must be longer than a broker may keep a fetch without records, and longer than SILENT_SECONDS by the
+second between two statistics: a new connection owes nothing yet, and hides that the broker is
+silent."""
 _ACKNOWLEDGED_MS = 2000
 """How long a broker may wait for the others to have a record before it says that they do not. It
 must be below _ANSWER_MS, or a broker that lacks the others would count as gone itself."""

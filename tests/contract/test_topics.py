@@ -68,6 +68,12 @@ def set_(server: KafkaServer, topic: str, **settings: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.fixture(autouse=True)
+def _created(server: KafkaServer) -> None:
+    """Other suites on this server may have deleted topics, or changed their settings."""
+    TopicsAdmin(server.servers, LOCAL).create()
+
+
 def test_created_topics_have_what_their_files_say(server: KafkaServer) -> None:
     for topic in all_topics().values():
         has = settings_of(server, topic.name)
