@@ -39,9 +39,9 @@ def _cursors(partition: int, offset: int, value: bytes) -> Found[CursorRow]:
     return Found(cursor_rows(decode_cursor(value)), None)
 
 
-_LINGER_SECONDS = 0.2
-"""Kafka has collected what comes (FETCH in agents/archiver/stage.py): each insert costs ClickHouse
-as much as thousands of rows. This brings the partitions of a fetch together."""
+_LINGER_SECONDS = 1.5
+"""Kafka collects before (FETCH in agents/archiver/stage.py), but only up to 256 KiB: under load
+this makes inserts few. Each costs ClickHouse as much as thousands of rows."""
 
 MESSAGES = Content(
     topics.LOG,

@@ -17,10 +17,10 @@ from streams.stage import Stage, StageSpec, Timer
 from streams.worker_api import Handler, Request, Response, json_response
 
 _LOOK_SECONDS = 10.0
-FETCH = Fetch(256 * 1024, 2.4)
+FETCH = Fetch(256 * 1024, 1.0)
 """Nobody waits for the archive, and reading each message as it comes would cost more than all the
-rest. With the append (50 ms), the linger of agents/archiver/content.py and the insert, a message is
-in the archive within 3 s."""
+rest. With the append (100 ms), the linger of agents/archiver/content.py and the insert, a message
+is in the archive within 3 s."""
 _SESSION_SECONDS = 6.0
 """Nobody waits for the successor of an archiver that was killed."""
 
