@@ -31,17 +31,7 @@ class LogApplier:
 
     def read(self, record: Record) -> LogRecord:
         """Apply a record as read from Kafka, and return it decoded. Raises Halt."""
-        try:
-            entry = decode_log(record.value)
-        except NewerVersion as error:
-            raise Halt(
-                f"log record {record.offset}: {error}; deploy that version and restart"
-            ) from None
-        except Undecodable as error:
-            raise Halt(
-                f"log record {record.offset} cannot be read: {error}; something else writes to"
-                " this topic: stop it, and restore the topic"
-            ) from None
+        entry = decode_record(record)
         self.apply(record.offset, zlib.crc32(record.value), entry)
         return entry
 
@@ -89,6 +79,21 @@ class LogApplier:
         self._records = []
         self.unwritten = 0
         self._changed = False
+
+
+def decode_record(record: Record) -> LogRecord:
+    """Raises Halt."""
+    try:
+        return decode_log(record.value)
+    except NewerVersion as error:
+        raise Halt(
+            f"log record {record.offset}: {error}; deploy that version and restart"
+        ) from None
+    except Undecodable as error:
+        raise Halt(
+            f"log record {record.offset} cannot be read: {error}; something else writes to"
+            " this topic: stop it, and restore the topic"
+        ) from None
 
 
 def _check_partitions(kept: int, partitions: int, what: str) -> None:

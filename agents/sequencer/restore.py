@@ -13,6 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from agents.rules.decisions import Decisions
+from agents.rules.log import Verdict, judge, news
 from agents.rules.position import (
     FoundInput,
     FoundLog,
@@ -22,11 +23,11 @@ from agents.rules.position import (
     may_be_given_up,
 )
 from agents.rules.snapshots import nothing_to_restore
-from agents.sequencer.log_applier import LogApplier
+from agents.sequencer.log_applier import LogApplier, decode_record
 from agents.sequencer.snapshot_reading import Place, find_chunks, load, log_crc, newest_usable
 from connectors.kafka.ports import KafkaUnreachable, Reader
 from schemas.codec import decode_log
-from schemas.events import SnapshotRecord
+from schemas.events import SnapshotRecord, Taken
 from schemas.numbering import partitions_differ
 from schemas.topics import CHUNKS, LOG, SUBMITTED
 from streams.partition import Halt, Stopped
@@ -82,6 +83,7 @@ def restore(
             table.wipe()
             table, origin = open_table(), "the whole log"
             if snapshot is not None:
+                _index(reader, partition, table, (start, snapshot.log_offset + 1), stopped)
                 load(reader, partition, snapshot, table, stopped)
                 origin = f"snapshot {snapshot.id}"
         known = table.header
@@ -140,6 +142,31 @@ def _snapshot(
         *(place.partition, reason, f"snapshot {snapshot.id}" if snapshot else "the whole log"),
     )
     return snapshot
+
+
+def _index(
+    reader: Reader,
+    partition: int,
+    table: SequenceTable,
+    held: tuple[int, int],
+    stopped: Callable[[], bool],
+) -> None:
+    """Bring what the log still holds of the time before a snapshot (its first offset, and the one
+    after its last) into a table without a header. This is for its places in the log (R9): without
+    them a page of these messages would be called gone. The snapshot replaces all else."""
+    position: int | None = None
+    records: list[tuple[int, list[Taken]]] = []
+    for batch in reader.batches(LOG, partition, *held, stopped):
+        for record in batch:
+            entry = decode_record(record)
+            position = entry.from_ - 1 if position is None else position
+            if judge(position, entry) is Verdict.TAKE:
+                records.append((record.offset, news(position, entry)))
+                position = entry.to
+        table.write(records, None)
+        records = []
+    if stopped():
+        raise Stopped
 
 
 def _apply_log(

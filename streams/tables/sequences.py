@@ -182,9 +182,9 @@ class SequenceTable(Rocks[Header]):
         if len(gone):
             self._write(gone, None)
 
-    def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
+    def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header | None) -> None:
         """Bring log records, as (offset, taken ordinals), into the state and move it to `header`,
-        atomically. Raises DiskUnavailable."""
+        atomically; without one, a table that has no header gets none. Raises DiskUnavailable."""
         batch = self._disk.batch()
         put = batch.put
         newest: dict[str, Taken] = {}

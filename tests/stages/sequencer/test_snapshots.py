@@ -109,6 +109,30 @@ async def test_the_log_head_and_the_disk_are_gone(
     await goes_on(kafka, make, pushed(kafka))
 
 
+@pytest.mark.parametrize("expired", [0, 1])
+async def test_messages_from_before_the_snapshot_that_the_log_holds_come_by_number(
+    kafka: MemoryKafka, make: Make, tmp_path: Path, expired: int
+) -> None:
+    async with make(DAILY) as run:
+        await run.running()
+        await talk(kafka, run, 1, 3)
+        await talk(kafka, run, 4, 5)
+        await write(run)
+        await talk(kafka, run, 6, 8)
+    kafka.broker.expire(LOG, 0, expired)
+    held = [
+        item.seq
+        for record in kafka.broker.read_all(LOG, 0)
+        for item in decode_log(record.value).taken
+        if item.conversation == A
+    ]
+    lose_disk(tmp_path)
+    async with make(DAILY) as run:
+        await run.running()
+        page = await ask(run, "/sequencer/page/0/", conversation=A, after=str(min(held) - 1))
+        assert len(page.body.split(b"\n")) == 1 + len(set(held))
+
+
 async def test_nothing_has_come_since_and_the_whole_log_has_expired(
     kafka: MemoryKafka, make: Make, tmp_path: Path
 ) -> None:
