@@ -16,6 +16,8 @@ from simulation.world import World
 def expire_log(world: World, place: int, number: int) -> str:
     """Of the log what two snapshots have, everybody was told of, and the archive has."""
     partition = place % world.shape.partitions
+    if LOG not in world.inputs().values():
+        return f"{LOG}/{partition}, which nobody archives"
     usable = undamaged(world.broker, partition, world.shape.partitions)
     if not usable:
         return f"{LOG}/{partition}, of which there is no snapshot"
