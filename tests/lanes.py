@@ -100,6 +100,7 @@ class Lanes:
         with output.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+                "--durations=10",
                 *layer.arguments,
                 cwd=_ROOT,
                 env={**os.environ, **layer.environment},

@@ -64,6 +64,7 @@ async def test_append_in_deliveries_not_last_message_device_stays_online(
     await judged()
 
 
+@pytest.mark.soak
 async def test_paused_past_its_session_and_woken(
     workers: list[Worker], load: Load, judged: Judged
 ) -> None:
@@ -83,6 +84,7 @@ async def test_paused_past_its_session_and_woken(
     await judged()
 
 
+@pytest.mark.soak
 async def test_one_of_two_workers_killed(workers: list[Worker], load: Load, judged: Judged) -> None:
     for worker in workers:
         worker.start()
@@ -99,6 +101,7 @@ async def test_one_of_two_workers_killed(workers: list[Worker], load: Load, judg
     await judged()
 
 
+@pytest.mark.soak
 async def test_broker_killed_and_started_again(
     lab: Stack, workers: list[Worker], load: Load, judged: Judged
 ) -> None:
