@@ -108,7 +108,8 @@ class History:
             assert before is not None
             low, high = max(1, before - limit), before - 1
         if low > high:
-            return Page(await self._known(conversation) if known is None else known, [], first=True)
+            known = await self._known(conversation) if known is None else known
+            return Page(reaching(known, window), [], first=True)
         have = {**(window or _NOTHING), **come}
         found = {seq: have[seq] for seq in range(low, high + 1) if seq in have}
         asked_from = low

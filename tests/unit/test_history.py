@@ -129,6 +129,21 @@ def seqs(page: Page) -> list[int]:
     dropped=True,
     window=(1, 0),
 )
+@example(
+    kept_from=1,
+    log_start=1,
+    end=1,
+    archived=0,
+    hole=0,
+    before=1,
+    after=None,
+    limit=1,
+    most=1,
+    log_away=True,
+    archive_away=False,
+    dropped=False,
+    window=(1, 1),
+)
 def test_a_page_is_whole_or_not_sent(
     kept_from: int,
     log_start: int,
