@@ -4,6 +4,7 @@ version is pinned)."""
 import signal
 import time
 from base64 import b64encode
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -79,7 +80,10 @@ _LISTENS = "0A"
 
 def listening_ports(pid: int) -> set[int]:
     """On which TCP ports a process listens."""
-    own = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    own = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since the folder was listed
+            own.add(str(link.readlink()))
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
