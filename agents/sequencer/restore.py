@@ -151,10 +151,11 @@ def _index(
     held: tuple[int, int],
     stopped: Callable[[], bool],
 ) -> None:
-    """Bring what the log still holds of the time before a snapshot (its first offset, and the one
-    after its last) into a table without a header. This is for its places in the log (R9): without
-    them a page of these messages would be called gone. The snapshot replaces all else."""
-    position: int | None = None
+    """Bring the places (R9) of what the log still holds of the time before a snapshot (its first
+    offset, and the one after its last) into a table without a header. Without them a page of these
+    messages would be called gone. All else comes from the snapshot: what a record says of an outbox
+    may be wrong, since the fold does not take records behind a hole."""
+    position = None if held[0] else -1
     records: list[tuple[int, list[Taken]]] = []
     for batch in reader.batches(LOG, partition, *held, stopped):
         for record in batch:
@@ -163,7 +164,7 @@ def _index(
             if judge(position, entry) is Verdict.TAKE:
                 records.append((record.offset, news(position, entry)))
                 position = entry.to
-        table.write(records, None)
+        table.write_places(records)
         records = []
     if stopped():
         raise Stopped

@@ -182,9 +182,9 @@ class SequenceTable(Rocks[Header]):
         if len(gone):
             self._write(gone, None)
 
-    def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header | None) -> None:
+    def write(self, records: Iterable[tuple[int, Sequence[Taken]]], header: Header) -> None:
         """Bring log records, as (offset, taken ordinals), into the state and move it to `header`,
-        atomically; without one, a table that has no header gets none. Raises DiskUnavailable."""
+        atomically. Raises DiskUnavailable."""
         batch = self._disk.batch()
         put = batch.put
         newest: dict[str, Taken] = {}
@@ -219,6 +219,17 @@ class SequenceTable(Rocks[Header]):
             for first, row in _answer_rows(items):
                 put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), row)
         self._write(batch, header)
+
+    def write_places(self, records: Iterable[tuple[int, Sequence[Taken]]]) -> None:
+        """Keep where messages are in the log, and nothing else of these records. Raises
+        DiskUnavailable."""
+        batch = self._disk.batch()
+        for offset, taken in records:
+            runs = {item.conversation: item.seq for item in reversed(taken) if item.seq}
+            for conversation, first in runs.items():
+                key = b"m" + conversation.encode() + b"\0" + _SEQ.pack(first)
+                batch.put(key, _PLACE.pack(first, offset))
+        self._write(batch, None)
 
     def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:
         """The header, and every conversation's last seq as of now, whatever is written while it is

@@ -105,10 +105,9 @@ async def test_under_load(
         for conversation in talk.last
     }
     async with asyncio.timeout(30):
-        while differences(talk, last):
+        while differences(talk, last) or watcher.answers < 10:
             await asyncio.sleep(0.1)
     await watcher.end()
-    assert watcher.answers > 10
 
 
 async def read_all(talk: Talk, device: str) -> None:

@@ -133,6 +133,34 @@ async def test_messages_from_before_the_snapshot_that_the_log_holds_come_by_numb
         assert len(page.body.split(b"\n")) == 1 + len(set(held))
 
 
+async def test_of_a_log_record_that_counts_for_nothing_nothing_comes_into_the_state(
+    kafka: MemoryKafka, make: Make, tmp_path: Path
+) -> None:
+    """The log lost its tail, its owner wrote on behind the hole, and noticed it after that. Simulation
+    seed 917435000029."""
+    async with make(DAILY) as run:
+        await run.running()
+        send(kafka, 1)
+        await run.done(1)
+        send(kafka, 1, conversation=others(1))
+        await run.done(2)
+    behind_the_hole = kafka.broker.read_all(LOG, 0)[1].value
+    kafka.broker.cut_tail(LOG, 0, 2)
+    kafka.broker.append(LOG, 0, behind_the_hole)
+    kafka.broker.cut_tail(SUBMITTED, 0, 2)  # so that nothing is folded before the snapshot
+    lose_disk(tmp_path)
+    async with make(DAILY) as run:
+        await run.running()
+        assert (await write(run))["rows"] == 0
+    send(kafka, 1)
+    send(kafka, 1, conversation=others(1))
+    lose_disk(tmp_path)
+    async with make(DAILY) as run:
+        await run.running()
+        await run.done(2)
+        assert run.figures["repeats"] == 0
+
+
 async def test_nothing_has_come_since_and_the_whole_log_has_expired(
     kafka: MemoryKafka, make: Make, tmp_path: Path
 ) -> None:
