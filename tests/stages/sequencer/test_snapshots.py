@@ -136,8 +136,8 @@ async def test_messages_from_before_the_snapshot_that_the_log_holds_come_by_numb
 async def test_of_a_log_record_that_counts_for_nothing_nothing_comes_into_the_state(
     kafka: MemoryKafka, make: Make, tmp_path: Path
 ) -> None:
-    """The log lost its tail, its owner wrote on behind the hole, and noticed it after that. Simulation
-    seed 917435000029."""
+    """The log lost its tail, its owner wrote on behind the hole, and noticed it after that.
+    Simulation seed 917435000029."""
     async with make(DAILY) as run:
         await run.running()
         send(kafka, 1)
