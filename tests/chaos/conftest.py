@@ -13,7 +13,7 @@ kill is done (1 by default, 10 in `make chaos`). Times are printed with -s.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from tests.harness.worker import Worker
 
 ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
 PARTITIONS = 4
+OWN_WORKERS = 2
+"""That a test starts itself."""
 
 Parts = dict[str, Any]
 
@@ -57,11 +59,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[place] = item
 
 
+@contextmanager
+def running_stack(folder: Path, parts: Parts) -> Iterator[Stack]:
+    """One without workers gets one that knows who has conversations where: without it, each login
+    would wait for its first answer until it gives up."""
+    with Stack(folder, **parts) as stack:
+        worker = Worker(stack, OWN_WORKERS, "memberships")
+        if parts.get("workers") == 0:
+            worker.start()
+        try:
+            yield stack
+        finally:
+            worker.end()
+
+
 class Shared:
     """The stack that tests share. There is one at a time."""
 
     def __init__(self, factory: pytest.TempPathFactory) -> None:
         self._factory = factory
+        self._running = ExitStack()
         self._stack: Stack | None = None
         self._kind: tuple[Parts, int] | None = None
 
@@ -70,15 +87,14 @@ class Shared:
         one."""
         if self._stack is None or self._kind != (parts, failures):
             self.end()
-            self._stack = Stack(self._factory.mktemp("lab") / "stack", **parts)
+            folder = self._factory.mktemp("lab") / "stack"
+            self._stack = self._running.enter_context(running_stack(folder, parts))
             self._kind = parts, failures
-            self._stack.start()
         return self._stack
 
     def end(self) -> None:
-        if self._stack is not None:
-            self._stack.end()
-            self._stack = None
+        self._stack = None
+        self._running.close()
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +110,7 @@ def lab(shared: Shared, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
     parts = parts_of(request.node)
     if is_alone(request.node):
         shared.end()
-        with Stack(tmp_path / "stack", **parts) as own:
+        with running_stack(tmp_path / "stack", parts) as own:
             yield own
         return
     failures = request.session.testsfailed
@@ -132,7 +148,7 @@ async def load(talk: Talk) -> AsyncIterator[Load]:
 @contextmanager
 def two_workers(lab: Stack, stage: str, folder: Path) -> Iterator[list[Worker]]:
     """Not started; ended at the end."""
-    pair = [Worker(lab, number, stage, folder) for number in range(2)]
+    pair = [Worker(lab, number, stage, folder) for number in range(OWN_WORKERS)]
     yield pair
     for worker in pair:
         worker.end()
