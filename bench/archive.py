@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import random
-import subprocess
 import time
 import urllib.request
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from bench.curve import percentiles
 from bench.processes import cpu_seconds, peak_mib
 from bench.system import Checkout, System, system
+from bench.worker import Worker, worker
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
@@ -60,30 +60,11 @@ def measure(checkout: Checkout, messages: int, rows: int, seconds: float) -> dic
 
 
 def _catch_up(checkout: Checkout, stack: System, messages: int) -> dict[str, Any]:
-    environment = {
-        **os.environ,
-        "MESSENGER_KAFKA": stack.kafka,
-        "MESSENGER_LOCAL": "1",
-        "MESSENGER_REDIS": stack.redis,
-        "MESSENGER_CLICKHOUSE": stack.clickhouse("archiver"),
-        "MESSENGER_STATE_DIR": str(stack.home / "bench-archiver"),
-        "MESSENGER_WEB_PORT": str(stack.base_port + 13),
-    }
-    before = stack.cpu()
-    with (stack.home / "bench-archiver.log").open("wb") as log:
-        archiver = subprocess.Popen(
-            [str(checkout.python), "-m", "ops", "worker", "archiver"],
-            cwd=checkout.folder,
-            env=environment,
-            stderr=log,
-        )
-    try:
-        began, first, page = _run(stack, archiver.pid, messages)
+    before, archive = stack.cpu(), {"MESSENGER_CLICKHOUSE": stack.clickhouse("archiver")}
+    with worker(checkout, stack, "archiver", stack.base_port + 13, archive) as archiver:
+        began, first, page = _run(stack, archiver, messages)
         used, elapsed = cpu_seconds(archiver.pid) - began[1], time.monotonic() - began[0]
         after, peak = stack.cpu(), peak_mib(archiver.pid)
-    finally:
-        archiver.terminate()
-        archiver.wait(20)
     admin = ArchiveAdmin(stack.clickhouse("admin"))
     counts = admin.counts()
     stored = sum(month.bytes for month in admin.months() if month.table == "messages")
@@ -102,7 +83,9 @@ def _catch_up(checkout: Checkout, stack: System, messages: int) -> dict[str, Any
     }
 
 
-def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], int, dict[str, Any]]:
+def _run(
+    stack: System, worker: Worker, messages: int
+) -> tuple[tuple[float, float], int, dict[str, Any]]:
     """Wait until everything is archived. Returns (time, CPU seconds) when the first rows were seen,
     how many rows that were, and the archiver's page at the end."""
     began: tuple[float, float] | None = None
@@ -110,6 +93,7 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         time.sleep(0.1)
+        worker.require()
         try:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{stack.base_port + 13}/archiver/", timeout=5
@@ -118,7 +102,7 @@ def _run(stack: System, pid: int, messages: int) -> tuple[tuple[float, float], i
         except OSError:
             continue
         if began is None and page["rows"]:
-            began, first = (time.monotonic(), cpu_seconds(pid)), page["rows"]
+            began, first = (time.monotonic(), cpu_seconds(worker.pid)), page["rows"]
         if began is not None and page["rows"] >= messages:
             return began, first, page
     raise TimeoutError("the archiver did not finish within 300 s")

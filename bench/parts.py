@@ -54,6 +54,7 @@ class Stack(NamedTuple):
     gateways: int = 1
     partitions: int | None = None
     flushed: bool = False
+    broker_count: int = 1
 
 
 class Part(NamedTuple):
@@ -166,6 +167,7 @@ PARTS = (
     Part("history", _USUAL, _history),
     Part("one_partition", Stack(partitions=1), _one_partition),
     Part("flushed", Stack(partitions=1, flushed=True), _one_partition),
+    Part("three_brokers", Stack(partitions=1, broker_count=3), _one_partition),
     Part("storm", _TWO_NODES, _storm),
     Part("presence", _TWO_NODES, _presence),
     Part("growth", None, _growth),
@@ -190,11 +192,8 @@ def measure(checkout: Checkout, plan: Plan, names: Iterable[str]) -> Iterator[tu
         if stack is None:
             yield now[0].name, _one(now[0], plan, checkout)
             continue
-        partitions, flushed = stack.partitions, stack.flushed
         try:
-            with system(
-                checkout, gateways=stack.gateways, partitions=partitions, flushed=flushed
-            ) as running:
+            with system(checkout, **stack._asdict()) as running:
                 curve.warm(running, plan.warm)
                 for part in now:
                     yield part.name, _one(part, plan, running)

@@ -1,5 +1,5 @@
 """Requests to Kafka, counted by the kernel: segments with data that each client's connections have
-sent to the broker's port.
+sent to the brokers' ports.
 
 A client writes a request in one piece, so at light load a segment is a request. Under load, two
 requests may share a segment, and one of more than 64 KiB takes several. The kernel tells this
@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,13 +28,13 @@ class _Connection(NamedTuple):
     """Segments with data."""
 
 
-def requests_sent(port: int, pids: dict[str, int]) -> Counter[str]:
-    """Part → requests that its present connections to this port of the machine have sent so
+def requests_sent(ports: Collection[int], pids: dict[str, int]) -> Counter[str]:
+    """Part → requests that its present connections to these ports of the machine have sent so
     far."""
     owners = {inode: part for part, pid in pids.items() for inode in _sockets(pid)}
     found: Counter[str] = Counter()
     for connection in _connections():
-        if connection.to == port and connection.inode in owners:
+        if connection.to in ports and connection.inode in owners:
             found[owners[connection.inode]] += connection.sent
     return found
 

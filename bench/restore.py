@@ -3,18 +3,15 @@ again from its disk, from snapshots, and from the whole log."""
 
 import asyncio
 import json
-import os
 import shutil
-import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from bench.prefill import prefill
 from bench.processes import cpu_seconds, peak_mib
 from bench.system import Checkout, NotInCheckout, System, system
+from bench.worker import Worker, worker
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.reader import Reader
 from connectors.kafka.wanted_topics import WantedTopics
@@ -34,62 +31,36 @@ def measure(checkout: Checkout, conversations: int) -> dict[str, Any]:
     with system(checkout, workers=0, gateways=0, archivers=None) as stack:
         messages = _MESSAGES * conversations
         asyncio.run(prefill(stack.kafka, stack.redis, _PARTITIONS, messages, conversations))
-        with _worker(checkout, stack) as worker:
-            _wait_for(stack, messages)
-            written = _write(stack, worker.pid)
+        with worker(checkout, stack, "sequencer", stack.worker_port) as writer:
+            _wait_for(stack, writer, messages)
+            written = _write(stack, writer.pid)
         found: dict[str, Any] = {"from_the_disk": _restore(checkout, stack)}
-        shutil.rmtree(_state(stack))
+        shutil.rmtree(writer.state)
         found["from_snapshots"] = _restore(checkout, stack)
         _delete_snapshots(stack)
-        shutil.rmtree(_state(stack))
+        shutil.rmtree(writer.state)
         found["from_the_whole_log"] = _restore(checkout, stack)
     return {"conversations": conversations, "write": written, "restore": found}
 
 
-def _state(stack: System) -> str:
-    return str(stack.home / "bench-worker")
-
-
-@contextmanager
-def _worker(checkout: Checkout, stack: System) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        **os.environ,
-        "MESSENGER_KAFKA": stack.kafka,
-        "MESSENGER_REDIS": stack.redis,
-        "MESSENGER_STATE_DIR": _state(stack),
-        "MESSENGER_WEB_PORT": str(stack.base_port + 16),
-    }
-    with (stack.home / "bench-worker.log").open("ab") as log:
-        worker = subprocess.Popen(
-            [str(checkout.python), "-m", "ops", "worker", "sequencer"],
-            cwd=checkout.folder,
-            env=environment,
-            stderr=log,
-        )
-    try:
-        yield worker
-    finally:
-        worker.terminate()
-        worker.wait(60)
-
-
 def _restore(checkout: Checkout, stack: System) -> dict[str, Any]:
     began = time.monotonic()
-    with _worker(checkout, stack) as worker:
-        _wait_for(stack, 0)
+    with worker(checkout, stack, "sequencer", stack.worker_port) as restoring:
+        _wait_for(stack, restoring, 0)
         seconds = time.monotonic() - began
         return {
             "seconds": round(seconds, 1),
-            "cpu_seconds": round(cpu_seconds(worker.pid), 1),
-            "peak_mib": peak_mib(worker.pid),
+            "cpu_seconds": round(cpu_seconds(restoring.pid), 1),
+            "peak_mib": peak_mib(restoring.pid),
         }
 
 
-def _wait_for(stack: System, messages: int) -> None:
+def _wait_for(stack: System, worker: Worker, messages: int) -> None:
     """Until all partitions run, so many messages were folded, and all of them are delivered."""
     until = time.monotonic() + _SECONDS
     while time.monotonic() < until:
         time.sleep(0.05)
+        worker.require()
         page = stack.sequencer()
         partitions = page["partitions"] if page is not None else []
         running = [one for one in partitions if one["status"] == "running"]
@@ -103,7 +74,7 @@ def _write(stack: System, pid: int) -> dict[str, Any]:
     began, used = time.monotonic(), cpu_seconds(pid)
     rows = size = 0
     for partition in range(_PARTITIONS):
-        url = f"http://127.0.0.1:{stack.base_port + 16}/sequencer/snapshot/{partition}/"
+        url = f"http://127.0.0.1:{stack.worker_port}/sequencer/snapshot/{partition}/"
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             written = json.load(answer)
         rows += written["rows"]

@@ -21,12 +21,14 @@ from bench.requests import requests_sent
 from bench.threads import Threads
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.wanted_topics import WantedTopics
+from ops.local.brokers import Broker, addresses, brokers
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 
-_JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-Xmx1g -Xms1g -XX:+UseSerialGC -XX:-UsePerfData")
-_PAUSES = "jvm-pauses.log"
+_JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-XX:+UseSerialGC -XX:-UsePerfData")
+_HEAP, _SMALL_HEAP = "-Xmx1g -Xms1g", "-Xmx400m -Xms400m"
+"""Of a broker alone, and of one of several."""
 _PAUSE = re.compile(r'^\[([0-9.]+)s\] Safepoint "(\w+)",.* Total: +(\d+) ns', re.MULTILINE)
 _SLOTS = 8
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
@@ -65,14 +67,24 @@ class System(NamedTuple):
 
     home: Path
     base_port: int
+    broker_count: int = 1
+
+    @property
+    def brokers(self) -> list[Broker]:
+        return brokers(self.home, self.base_port, self.broker_count)
 
     @property
     def kafka(self) -> str:
-        return f"127.0.0.1:{self.base_port + 8}"
+        return addresses(self.base_port, self.broker_count)
 
     @property
     def redis(self) -> str:
         return f"redis://127.0.0.1:{self.base_port + 10}/0"
+
+    @property
+    def worker_port(self) -> int:
+        """Of the first worker's pages."""
+        return self.base_port + 16
 
     def clickhouse(self, user: str) -> str:
         return clickhouse_url(Home(self.home), self.base_port, user)
@@ -96,18 +108,21 @@ class System(NamedTuple):
 
     def requests(self) -> Counter[str]:
         """Requests that each part has sent to Kafka so far (bench/requests.py)."""
-        return requests_sent(self.base_port + 8, self.pids)
+        return requests_sent({broker.port for broker in self.brokers}, self.pids)
 
     def threads(self) -> Threads:
         """What counts the threads of the parts that run now."""
-        return Threads(self.pids, Home(self.home).log_of("kafka"))
+        logs = {broker.name: Home(self.home).log_of(broker.name) for broker in self.brokers}
+        return Threads(self.pids, logs)
 
     def broker_pauses(self, since: float) -> list[tuple[float, float, str]]:
-        """When the JVM stood still (time.monotonic), for how many seconds, and why."""
-        began = began_at(self.pids["kafka"])
+        """When the JVM of the only broker stood still (time.monotonic), for how many seconds, and
+        why."""
+        pid = self.pids["kafka"]
+        began = began_at(pid)
         return [
             (began + float(ended) - int(ns) / 1e9, int(ns) / 1e9, why)
-            for ended, why, ns in _PAUSE.findall((self.home / _PAUSES).read_text())
+            for ended, why, ns in _PAUSE.findall(_pauses(self.home, pid).read_text())
             if began + float(ended) >= since
         ]
 
@@ -115,7 +130,7 @@ class System(NamedTuple):
         """The worker's page `/sequencer/`, None while it does not answer."""
         try:
             with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.base_port + 16 + worker}/sequencer/", timeout=5
+                f"http://127.0.0.1:{self.worker_port + worker}/sequencer/", timeout=5
             ) as answer:
                 page: dict[str, Any] = json.load(answer)
         except (OSError, json.JSONDecodeError):
@@ -128,6 +143,11 @@ def _require_flush(stack: System, partitions: int) -> None:
     wanted = WantedTopics(partitions, _SLOTS, 1, flush=True)
     if any("flush.messages" in line for line in TopicsAdmin(stack.kafka, wanted).check().problems):
         raise NotInCheckout("it has no MESSENGER_FLUSH")
+
+
+def _pauses(home: Path, pid: int | str) -> Path:
+    """Where a JVM notes when it stood still."""
+    return home / f"jvm-pauses-{pid}.log"
 
 
 def began_at(pid: int) -> float:
@@ -144,21 +164,28 @@ def system(
     archivers: int | None = 1,
     partitions: int | None = None,
     flushed: bool = False,
+    broker_count: int = 1,
     environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
     `archivers` None means without ClickHouse; `partitions` None means four, which a checkout
-    without the option has. `flushed`: with MESSENGER_FLUSH=always. Raises NotInCheckout."""
+    without the option has. `flushed`: with MESSENGER_FLUSH=always. Of brokers there may be 1 or 3.
+    Raises NotInCheckout."""
     checkout = checkout or Checkout.at(None)
     counts = {"workers": workers, "gateways": gateways, "archivers": archivers}
     if "--partitions" in checkout.options():
         counts["partitions"] = partitions or 4
     elif partitions is not None:
         raise NotInCheckout("its `messenger local up` has no --partitions")
+    if broker_count > 1:
+        if "--brokers" not in checkout.options():
+            raise NotInCheckout("its `messenger local up` has no --brokers")
+        counts["brokers"] = broker_count
     arguments = [f"--{name}={count}" for name, count in counts.items() if count is not None]
     arguments += ["--no-archive"] if archivers is None else []
     with tempfile.TemporaryDirectory(prefix="messenger-bench-") as folder:
-        running = System(Path(folder), _BASE_PORT)
+        running = System(Path(folder), _BASE_PORT, broker_count)
+        heap, pauses = _HEAP if broker_count == 1 else _SMALL_HEAP, _pauses(running.home, "%p")
         command = [str(checkout.python), "-m", "ops", "local", "up"]
         command += ["--home", folder, "--base-port", str(_BASE_PORT), *arguments]
         with subprocess.Popen(
@@ -166,7 +193,7 @@ def system(
             cwd=checkout.folder,
             env={
                 **os.environ,
-                "MESSENGER_KAFKA_JVM": f"{_JVM} -Xlog:safepoint:file={folder}/{_PAUSES}:uptime",
+                "MESSENGER_KAFKA_JVM": f"{heap} {_JVM} -Xlog:safepoint:file={pauses}:uptime",
                 "MESSENGER_FRAME_RATE": "1000000",
                 **({"MESSENGER_FLUSH": "always"} if flushed else {}),
                 **environment,

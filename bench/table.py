@@ -36,6 +36,7 @@ def make_table(results: dict[str, Any]) -> str:
         *_loads("Four partitions", {**parts.get("curve", {}), **parts.get("loops", {})}),
         *_loads("One partition", parts.get("one_partition", {})),
         *_loads("One partition, MESSENGER_FLUSH=always", parts.get("flushed", {})),
+        *_loads("One partition, three brokers", parts.get("three_brokers", {})),
         *_threads({**parts.get("curve", {}), **parts.get("loops", {})}),
         *_way(parts.get("way")),
         "## All other figures",
@@ -159,7 +160,7 @@ def _way(way: dict[str, Any] | None) -> list[str]:
 
 
 def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = ("curve", "loops", "way", "one_partition", "flushed")
+    shown = ("curve", "loops", "way", "one_partition", "flushed", "three_brokers")
     yardstick = " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
     what = "yardstick, per CPU-second, before / after: million additions, thousand messages found"
     others = {

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,11 +45,12 @@ class Usage(NamedTuple):
 
 
 class Threads:
-    """Of the processes `pids` (part → process id). `jvm_log` is where the JVM of `kafka` writes."""
+    """Of the processes `pids` (part → process id). `jvm_logs` are where the JVM of each broker
+    writes."""
 
-    def __init__(self, pids: dict[str, int], jvm_log: Path) -> None:
+    def __init__(self, pids: dict[str, int], jvm_logs: Mapping[str, Path]) -> None:
         self._pids = pids
-        self._java = _java_threads(pids["kafka"], jvm_log)
+        self._java = {part: _java_threads(pids[part], log) for part, log in jvm_logs.items()}
 
     def usage(self) -> Usage:
         found = Usage(Counter(), Counter(), Counter())
@@ -70,8 +72,8 @@ class Threads:
         return found
 
     def _kind(self, part: str, pid: int, thread: int, name: str) -> str:
-        if part == "kafka":
-            java = self._java.get(thread, name)
+        if part in self._java:
+            java = self._java[part].get(thread, name)
             return next((kind for mark, kind in _KAFKA if mark in java), "other")
         if part == "redis":
             return "main" if pid == thread else "other"

@@ -64,14 +64,14 @@ def test_the_kernel_counts_what_a_client_sends_and_not_what_it_gets() -> None:
         port = server.getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0] as other:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            before = requests_sent(port, {"client": os.getpid()})
+            before = requests_sent([port], {"client": os.getpid()})
             for number in range(3):
                 client.sendall(b"request %d" % number)
                 assert other.recv(100)
                 other.sendall(b"answer")
                 other.sendall(b"more")
                 assert client.recv(100)
-            assert requests_sent(port, {"client": os.getpid()}) - before == {"client": 3}
+            assert requests_sent([port], {"client": os.getpid()}) - before == {"client": 3}
 
 
 def test_a_message_is_followed_by_its_key_from_hop_to_hop() -> None:
