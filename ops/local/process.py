@@ -40,7 +40,7 @@ def end(pid: int, started: int, grace: float) -> None:
             time.sleep(0.01)
 
 
-def die_with_parent() -> None:
-    """Call it in a child, before exec: the kernel then sends SIGTERM to the child when the
-    supervisor ends, even by SIGKILL."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
+    """Call it in a child, before exec: the kernel then sends the signal `by` to the child when its
+    parent ends, even by SIGKILL. A child that SIGSTOP has stopped ends by SIGKILL only."""
+    _libc.prctl(_PR_SET_PDEATHSIG, by)

@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.lanes import Lanes, Layer
 folder = Path(sys.argv[1])
 layers = [Layer(name, [str(folder / f"{name}_test.py")]) for name in sys.argv[2:]]
-sys.exit(asyncio.run(Lanes(layers, folder / "outputs").run()))
+sys.exit(asyncio.run(Lanes(layers, folder / "outputs", 2).run()))
 """
 MEETS = """
 import pathlib, time
