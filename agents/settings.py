@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from connectors.kafka.wanted_topics import Flush, Replication
+from schemas.page_tokens import Token
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -17,8 +18,9 @@ class WorkerSettings(Struct, frozen=True):
     MESSENGER_WEB_HOST the name by which gateways reach it, MESSENGER_PARTITIONS of conversation
     topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
     http://user:password@host:port, MESSENGER_START_SECONDS how long it waits at its start for Kafka
-    and its topics, MESSENGER_SNAPSHOT_HOURS how often the sequencer writes snapshots, and what
-    connectors/kafka/wanted_topics.py asks."""
+    and its topics, MESSENGER_STATUS_TOKEN and MESSENGER_MESSAGES_TOKEN open its pages
+    (schemas/page_tokens.py), MESSENGER_SNAPSHOT_HOURS how often the sequencer writes snapshots, and
+    what connectors/kafka/wanted_topics.py asks."""
 
     kafka: str
     redis: str
@@ -33,6 +35,8 @@ class WorkerSettings(Struct, frozen=True):
     flush: Flush = "later"
     local: bool = False
     start_seconds: Seconds = 0.0
+    status_token: Token = ""
+    messages_token: Token = ""
     snapshot_hours: Annotated[float, Meta(gt=0, le=24 * 7)] = 24.0
 
     @property

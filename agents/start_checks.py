@@ -36,6 +36,17 @@ def require_port(settings: WorkerSettings) -> None:
             ) from None
 
 
+def require_tokens(settings: WorkerSettings) -> None:
+    """Raises SettingsError if other machines would read messages on the pages without a token."""
+    if settings.local or settings.web_bind in ("127.0.0.1", "::1", "localhost"):
+        return
+    if not (settings.status_token and settings.messages_token):
+        raise SettingsError(
+            f"MESSENGER_WEB_BIND is {settings.web_bind}: set MESSENGER_STATUS_TOKEN and "
+            "MESSENGER_MESSAGES_TOKEN, or others read messages on the worker's pages"
+        )
+
+
 def group_member(settings: WorkerSettings) -> str:
     """The worker's name in Kafka's groups, the same after each start. By it a group gives a worker
     that was killed its partitions back at once, and not when its old session is over (decision 39).

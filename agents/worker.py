@@ -27,7 +27,7 @@ from agents.sequencer.snapshot_writer import SnapshotPolicy, policy_for
 from agents.sequencer.stage import GROUP as SEQUENCER
 from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
-from agents.start_checks import group_member, require_folder, require_port
+from agents.start_checks import group_member, require_folder, require_port, require_tokens
 from connectors.clickhouse.archive import Archive, ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies, Dependency
@@ -42,6 +42,7 @@ from connectors.redis.owners import Owners, RedisOwners
 from connectors.redis.routes import RedisRoutes, Routes
 from connectors.redis.watchers import RedisWatchers, Watchers
 from schemas import topics
+from schemas.page_tokens import PageTokens
 from streams.faust_adapter.app import MountSettings, StageApp, mount
 from streams.inputs import Inputs
 from streams.restores import Restores
@@ -182,6 +183,7 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     wanted = wanted_topics(settings)
     require_folder(settings)
     require_port(settings)
+    require_tokens(settings)
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
     # also for the loop of Faust's consumer thread
@@ -246,7 +248,12 @@ async def _run(
     worker = Worker(specs, ports.shared, ending.failed)
     folder = Path(settings.state_dir) / "faust"
     web = MountSettings(
-        settings.kafka, folder, settings.web_bind, settings.web_port, group_member(settings)
+        settings.kafka,
+        folder,
+        settings.web_bind,
+        settings.web_port,
+        group_member(settings),
+        PageTokens(settings.status_token, settings.messages_token),
     )
     apps = mount(worker, kafka, web, ending.failed)
     worker.start()

@@ -138,7 +138,7 @@ def _ports(settings: GatewaySettings, log_id: str, closing: AsyncExitStack) -> N
         # And a third, whose calls are given up early. Its trouble is no problem of the node's.
         recent_redis = RedisClient(settings.redis, Dependency("redis, for recent windows,"))
         closing.push_async_callback(recent_redis.close)
-    workers = HttpWorkerTransport()
+    workers = HttpWorkerTransport(settings.messages_token)
     closing.push_async_callback(workers.close)
     archive = None
     if settings.clickhouse:

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from connectors.kafka.wanted_topics import Flush, Replication
+from schemas.page_tokens import Token
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
@@ -17,6 +18,10 @@ class GatewaySettings(Struct, frozen=True):
     redis: str
     token_secret: Annotated[str, Meta(min_length=32)]
     """Signs tokens, by HS256."""
+    messages_token: Token = ""
+    """What workers ask for before they show messages (schemas/page_tokens.py)."""
+    status_token: Token = ""
+    """What /metrics asks for. Without it, whoever reaches the node sees them."""
     http_host: str = "127.0.0.1"
     http_port: Port = 8400
     partitions: Count = 4

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from connectors.redis.owners import Owners
+from ops.worker_pages import login
 
 CLAIMED = ("sequencer", "cursors", "presence", "memberships")
 """The stages whose partitions workers claim in Redis. The archiver's nobody asks."""
@@ -64,7 +65,7 @@ async def look(
 async def _pages(addresses: Collection[str]) -> dict[str, dict[str, Any] | str]:
     """address → its page, or why there is none."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=timeout, headers=login()) as session:
 
         async def page(address: str) -> dict[str, Any] | str:
             try:

@@ -15,6 +15,7 @@ from gateway.metrics import NodeMetrics
 from gateway.node import Node
 from schemas.codec import UNDECODABLE
 from schemas.ids import InvalidId, user_id
+from schemas.page_tokens import PageTokens
 
 _WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
 _SECURITY = {
@@ -37,6 +38,7 @@ def make_web_app(
     """The pages of a node; `stop` begins its drain."""
     app = web.Application(middlewares=[_secure])
     settings = node.settings
+    tokens = PageTokens(settings.status_token)
 
     async def health(_: web.Request) -> web.Response:
         problems = node.problems()
@@ -47,7 +49,9 @@ def make_web_app(
         answer = {"ready": node.ready, "problems": node.problems()}
         return web.json_response(answer, status=200 if node.ready else 503)
 
-    async def show_metrics(_: web.Request) -> web.Response:
+    async def show_metrics(request: web.Request) -> web.Response:
+        if not tokens.allow("/metrics", request.headers.get("Authorization", "")):
+            return web.json_response({"error": "this page needs the status token"}, status=401)
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     async def begin_drain(request: web.Request) -> web.Response:

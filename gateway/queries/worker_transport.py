@@ -40,10 +40,12 @@ class WorkerTransport(Protocol):
 
 
 class HttpWorkerTransport:
-    """`WorkerTransport` over HTTP/1.1. Use it inside a running loop; close it."""
+    """`WorkerTransport` over HTTP/1.1. `token` opens the workers' pages. Use it inside a running
+    loop; close it."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str = "") -> None:
         self._workers: dict[str, _Worker] = {}
+        self._login = f"Authorization: Bearer {token}\r\n" if token else ""
 
     async def request(
         self,
@@ -58,7 +60,7 @@ class HttpWorkerTransport:
             if not host or not port:
                 raise ValueError("not an address")
             path = f"{parts.path}?{urlencode(params)}" if params else parts.path
-            head = f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+            head = f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{self._login}"
             if body is not None:
                 head += f"Content-Length: {len(body)}\r\n"
             asked = f"{head}\r\n".encode("ascii") + (body or b"")

@@ -11,6 +11,7 @@ import msgspec
 
 from connectors.clickhouse.survey import CursorKey
 from ops.audit.partition_state import CountersSeen
+from ops.worker_pages import asking
 from schemas.archive import READ
 from schemas.worker_api import MarksAnswer, MarksQuestion
 
@@ -34,7 +35,7 @@ def _ask(workers: Sequence[str], partition: int) -> CountersSeen | None:
     for worker in workers:
         try:
             with urllib.request.urlopen(
-                f"{worker}/sequencer/counters/{partition}/", timeout=_ANSWER_SECONDS
+                asking(f"{worker}/sequencer/counters/{partition}/"), timeout=_ANSWER_SECONDS
             ) as answer:
                 lines = [json.loads(line) for line in answer.read().splitlines()]
         except _FAILURES:
@@ -50,7 +51,7 @@ def cursor(workers: Sequence[str], partition: int, key: CursorKey) -> int | None
     for worker in workers:
         try:
             with urllib.request.urlopen(
-                f"{worker}/cursors/marks/", question, timeout=_ANSWER_SECONDS
+                asking(f"{worker}/cursors/marks/", question), timeout=_ANSWER_SECONDS
             ) as answer:
                 found = _marks.decode(answer.read())[0].get(partition)
         except (*_FAILURES, msgspec.DecodeError):

@@ -23,6 +23,7 @@ from connectors.kafka.reader import Reader
 from connectors.kafka.wanted_topics import WantedTopics
 from ops.exits import FAILED, exit_codes, fail
 from ops.local.home import DEFAULT_HOME, Home
+from ops.worker_pages import asking
 from schemas.topics import CHUNKS, LOG
 
 _WRITE_SECONDS = 24 * 3600.0
@@ -129,9 +130,7 @@ def write(partition: int | None, workers: tuple[str, ...]) -> None:
 def _ask(workers: Sequence[str], partition: int) -> dict[str, Any]:
     """What the worker says that has the partition."""
     for worker in workers:
-        request = urllib.request.Request(
-            f"{worker}/sequencer/snapshot/{partition}/", data=b"", method="POST"
-        )
+        request = asking(f"{worker}/sequencer/snapshot/{partition}/", b"")
         try:
             with urllib.request.urlopen(request, timeout=_WRITE_SECONDS) as answer:
                 written: dict[str, Any] = json.load(answer)

@@ -88,7 +88,6 @@ class Layout(NamedTuple):
             "MESSENGER_PARTITIONS": str(self.partitions),
             "MESSENGER_REPLICATION": str(self.brokers),
             "MESSENGER_LOCAL": "1",
-            "MESSENGER_TOKEN_SECRET": self.home.token_secret(),
             "MESSENGER_START_SECONDS": "60",
         }
 
@@ -127,6 +126,7 @@ class Layout(NamedTuple):
                     {
                         **ours,
                         **reading,
+                        "MESSENGER_TOKEN_SECRET": self.home.token_secret(),
                         "MESSENGER_HTTP_PORT": str(port),
                         "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS,
                     },

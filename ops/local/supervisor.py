@@ -4,6 +4,7 @@ services."""
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import time
@@ -21,6 +22,8 @@ _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 5.0
 _TAIL_BYTES = 10_000
+_SECRET = re.compile(r"MESSENGER_\w*(SECRET|TOKEN|PASSWORD)|MESSENGER_CLICKHOUSE(_ADMIN)?")
+"""Variables that hold a secret. (The address of ClickHouse has a password in it.)"""
 
 
 class CannotStart(Exception):
@@ -127,7 +130,7 @@ class Supervisor:
         with self._home.log_of(part.name).open("ab") as log:
             running.process = await asyncio.create_subprocess_exec(
                 *part.argv,
-                env={**os.environ, **part.environment},
+                env=_environment(part),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -142,7 +145,7 @@ class Supervisor:
         with self._home.log_of(part.name).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                env={**os.environ, **part.environment},
+                env=_environment(part),
                 stdout=log,
                 stderr=log,
                 preexec_fn=die_with_parent,
@@ -268,6 +271,12 @@ def end_leftovers(home: Home) -> None:
     for part in reversed(home.read_state().get("parts", {}).values()):
         if part["pid"] is not None and part["started"] is not None:
             end(part["pid"], part["started"], grace=4.0)
+
+
+def _environment(part: Part) -> dict[str, str]:
+    """What a part's processes see: secrets only that are its own, whatever the supervisor sees."""
+    shared = {name: value for name, value in os.environ.items() if not _SECRET.fullmatch(name)}
+    return {**shared, **part.environment}
 
 
 def _check_port(part: Part) -> None:

@@ -16,6 +16,7 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 
 from connectors.kafka.ports import Kafka
+from schemas.page_tokens import PageTokens
 from streams.faust_adapter.consumer import SCHEME, PassSchema
 from streams.faust_adapter.monitor import LightMonitor
 from streams.faust_adapter.pages import serve
@@ -33,13 +34,15 @@ Ended = Callable[[str], None]
 
 class MountSettings(NamedTuple):
     """`servers` of Kafka, host:port[,…]; `folder` for what Faust keeps; where the web server
-    listens; `member`, this process's name in its groups, which no other living one has."""
+    listens, and which tokens its pages ask for; `member`, this process's name in its groups, which
+    no other living one has."""
 
     servers: str
     folder: Path
     web_bind: str
     web_port: int
     member: str
+    tokens: PageTokens = PageTokens()
 
 
 class StageApp(faust.App):
@@ -100,7 +103,7 @@ def mount(worker: Worker, kafka: Kafka, settings: MountSettings, ended: Ended) -
         _app(stage, kafka, settings, ended, has_web=stage is worker.stages[0])
         for stage in worker.stages
     ]
-    serve(apps[0], worker.api)
+    serve(apps[0], worker.api, settings.tokens)
     return apps
 
 

@@ -1,17 +1,35 @@
 """A worker's endpoints (streams/worker_api.py) in the Faust web monitor."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from aiohttp import web
 from faust.web import View
 
+from schemas.page_tokens import PageTokens
 from streams.worker_api import Handler, Request, WorkerApi, respond
 
 
-def serve(app: faust.App, api: WorkerApi) -> None:
-    """Serve every endpoint on the app's web server."""
+def serve(app: faust.App, api: WorkerApi, tokens: PageTokens) -> None:
+    """Serve every endpoint on the app's web server. Faust's own pages ask for a token, too."""
+    app.web.web_app.middlewares.append(_guard(tokens))
     for pattern, handler in api.handlers.items():
         app.page(pattern, name=pattern)(_view(handler))
+
+
+def _guard(tokens: PageTokens) -> Any:
+    @web.middleware
+    async def guarded(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        pattern = resource.canonical if resource is not None else ""
+        if not tokens.allow(pattern, request.headers.get("Authorization", "")):
+            return web.json_response({"error": "this page needs a token"}, status=401)
+        return await handler(request)
+
+    return guarded
 
 
 def _view(handler: Handler) -> type[View]:
