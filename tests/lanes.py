@@ -50,7 +50,7 @@ def _asked(name: str, default: str) -> dict[str, str]:
 TEST = [
     Layer("integration", _folders("integration")),
     Layer("chaos", [*_folders("chaos"), "-m", "not soak"]),
-    Layer("without services", _folders("unit", "property", "simulation", "sdk", "stages")),
+    Layer("without services", _folders("unit", "property", "simulation", "sdk", "stages", "fuzz")),
     Layer("browser", _folders("browser")),
     Layer("contract", _folders("contract")),
 ]
@@ -62,6 +62,7 @@ CHAOS = [
     Layer("chaos, first half", _KILLS[:_HALF], _ROUNDS),
     Layer("property", _folders("property"), _asked("MESSENGER_HYPOTHESIS", "thorough")),
     Layer("simulation", _folders("simulation"), _asked("MESSENGER_SIMULATION_HOURS", "10")),
+    Layer("fuzz", _folders("fuzz"), _asked("MESSENGER_FUZZ_SECONDS", "60")),
     Layer("chaos, second half", _KILLS[_HALF:], _ROUNDS),
 ]
 PLANS = {"test": TEST, "chaos": CHAOS}

@@ -138,12 +138,13 @@ class MessageReader:
                 start += 8
             if start > size and length < 128:
                 break
-            if length == 126:
-                length = data[at + 2] << 8 | data[at + 3]
-            elif length == 127:
-                length = int.from_bytes(data[at + 2 : at + 10], "big")
-            elif length > 127:  # not masked
-                raise Violation(PROTOCOL_ERROR)
+            if length >= 126:
+                if length > 127:  # not masked
+                    raise Violation(PROTOCOL_ERROR)
+                shorter = 126 if length == 126 else 65536
+                length = int.from_bytes(data[at + 2 : start - 4], "big")
+                if length < shorter:  # which would have done
+                    raise Violation(PROTOCOL_ERROR)
             self._check(first, opcode, length)
             end = start + length
             if end > size:

@@ -88,6 +88,11 @@ WRONG = {
         raw_frame(bytes(MAX_SOCKET_MESSAGE_BYTES), TEXT, False) + raw_frame(b"x", CONTINUATION),
         TOO_BIG,
     ),
+    "a length in two bytes that one holds": (b"\x81\xfe\0\x7d" + bytes(4 + 125), PROTOCOL_ERROR),
+    "a length in eight that two hold": (
+        b"\x81\xff" + bytes(6) + b"\xff\xff" + bytes(4),
+        PROTOCOL_ERROR,
+    ),
     "endless": (b"\x81\xff" + b"\xff" * 12, TOO_BIG),
 }
 
