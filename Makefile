@@ -33,9 +33,10 @@ bench: ## measure and write bench/results (half an hour and more, on an idle mac
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 
-docs: ## write docs/TOPICS.md from schemas/topics, and the table of faults in docs/AUDIT.md
+docs: ## write docs/TOPICS.md, docs/SETTINGS.md, and the table of faults in docs/AUDIT.md
 	@ops/setup.sh lint
 	$(PYTHON) -m ops.docs
+	$(PYTHON) -m ops.settings_page
 	$(PYTHON) -m tests.planted
 
 clean: ## stop the local stack, delete its data and everything else that git ignores

@@ -13,21 +13,19 @@ Seconds = Annotated[float, Meta(ge=0, le=3600)]
 
 
 class WorkerSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA host:port[,…], MESSENGER_REDIS URL, MESSENGER_STATE_DIR this worker's own
-    folder, MESSENGER_WEB_PORT and MESSENGER_WEB_BIND (127.0.0.1: it has no login) its monitor,
-    MESSENGER_WEB_HOST the name by which gateways reach it, MESSENGER_PARTITIONS of conversation
-    topics, MESSENGER_SLOTS of `deliveries`, MESSENGER_CLICKHOUSE the archiver's
-    http://user:password@host:port, MESSENGER_START_SECONDS how long it waits at its start for Kafka
-    and its topics, MESSENGER_STATUS_TOKEN and MESSENGER_MESSAGES_TOKEN open its pages
-    (schemas/page_tokens.py), MESSENGER_SNAPSHOT_HOURS how often the sequencer writes snapshots, and
-    what connectors/kafka/wanted_topics.py asks."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md)."""
 
     kafka: str
     redis: str
     state_dir: str
+    """This worker's own folder. What is in it comes again from Kafka if it is lost."""
     web_port: Port = 6066
+    """Of its pages. Faust's own default."""
     web_bind: str = "127.0.0.1"
+    """Where it listens for them: on no other machine, unless the operator says so. On
+    another address it does not start without the two tokens, but for local mode."""
     web_host: str = "127.0.0.1"
+    """The host by which gateways reach them."""
     partitions: Count = 4
     slots: Count = 8
     clickhouse: str = ""
@@ -38,6 +36,8 @@ class WorkerSettings(Struct, frozen=True):
     status_token: Token = ""
     messages_token: Token = ""
     snapshot_hours: Annotated[float, Meta(gt=0, le=24 * 7)] = 24.0
+    """Of the sequencer: how old the newest snapshot of a partition becomes before the next is
+    written. The log keeps 30 days, so with one a day 29 tries may fail."""
 
     @property
     def web_address(self) -> str:

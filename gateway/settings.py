@@ -12,38 +12,54 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
 class GatewaySettings(Struct, frozen=True):
-    """One field for each variable MESSENGER_<FIELD> (docs/OPERATIONS.md)."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md)."""
 
     kafka: str
+    """Brokers, `host:port[,…]`. Name several: any of them may be away at a start."""
     redis: str
+    """`redis://host:port/db`."""
     token_secret: Annotated[str, Meta(min_length=32)]
     """Signs tokens, by HS256."""
     messages_token: Token = ""
-    """What workers ask for before they show messages (schemas/page_tokens.py)."""
+    """Opens all pages of workers, those with messages, too; at least 32 characters. A gateway asks
+    with it, and nobody else should have it."""
     status_token: Token = ""
-    """What /metrics asks for. Without it, whoever reaches the node sees them."""
+    """Opens the workers' pages without bodies of messages, and a gateway's `/metrics`; at least 32
+    characters. Unset: whoever reaches them sees them."""
     http_host: str = "127.0.0.1"
+    """Where it listens: on no other machine, unless the operator says so."""
     http_port: Port = 8400
+    """The port on which it listens. Those of a local stack begin there."""
     partitions: Count = 4
+    """Of the conversation topics, for ever: choose as many as the largest fleet of workers will
+    ever be (docs/OPERATIONS.md). 4 suit a few machines. A local stack keeps its number in the file
+    `partitions` of its home."""
     slots: Count = 8
+    """Partitions of `deliveries`, the most gateway nodes that there can be. Each costs every worker
+    a little, so there are not more than a small fleet needs."""
     local: bool = False
-    """Anybody logs in as anybody, and one copy of each record is enough."""
+    """Anybody logs in as anybody, and one copy of each record is enough. Never in production."""
     heartbeat: Annotated[float, Meta(ge=1, le=300)] = 25.0
-    """Seconds between pings."""
+    """Seconds between pings. Routers forget a silent connection after 30 s and more."""
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
-    """Frames/s that one device may send for long."""
+    """Frames/s that one device may send for long. Nobody who types comes near; a device that sends
+    its outbox after a journey does."""
     clickhouse: str = ""
-    """The archive's http://user:password@host:port. Without it, history reaches back as far as the
-    log."""
+    """The archive's `http[s]://user:password@host:port`, as user `gateway` or, for the archiver,
+    `archiver`. A gateway without it has history as far as the log reaches."""
     public_url: str = ""
     """Where devices reach this node; by default http://http_host:http_port."""
     redirect: bool = False
-    """Send devices to the right node for their user."""
+    """Send devices to the right node for their user. It needs a `public_url` of each node that
+    devices reach, which a node cannot know by itself."""
     drain_seconds: Annotated[float, Meta(ge=0, le=3600)] = 10.0
-    """Over how long connections are sent away when the node is to end."""
+    """Over how many seconds connections are sent away when the node is to end: so the other nodes
+    take them in one by one, and a deployment is not held up for long."""
     replication: Replication | None = None
-    """Brokers that keep each record (connectors/kafka/wanted_topics.py)."""
+    """Brokers that keep each record. Unset: 3, as the topic files say; 1 in local mode."""
     flush: Flush = "later"
-    """always: a record is on a broker's disk before it is acknowledged."""
+    """`always`: a record is on a broker's disk before it is acknowledged. `later`: the operating
+    system writes it, which is enough while another broker has it, too."""
     start_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
-    """How long it waits at its start for Kafka and its topics."""
+    """Seconds that it waits at its start for Kafka to answer and for topics that are missing. 0:
+    15 s for Kafka, and not for topics. Who restarts processes that end needs no more."""

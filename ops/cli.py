@@ -1,8 +1,11 @@
 """`messenger`: the command of this project. It imports a subcommand when it is used."""
 
 import importlib
+import os
 
 import click
+
+from connectors.environment import FILE
 
 COMMANDS = {
     "local": "run the whole system on this machine",
@@ -40,12 +43,16 @@ class LazyGroup(click.Group):
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-def main() -> None:
+@click.option("--settings", metavar="FILE", help=f"a settings file, in TOML ({FILE})")
+def main(settings: str | None) -> None:
     """One-to-one messenger on Kafka.
 
     \b
     Exit codes: 0 done; 1 failed, unhealthy, or a deviation was found;
     2 wrong usage or settings; 3 a service cannot be reached.
 
-    Each command has --help with an example. Settings come from the environment (MESSENGER_...).
+    Each command has --help with an example. Settings come from a file and from the environment
+    (MESSENGER_...), which wins; docs/SETTINGS.md has them all.
     """
+    if settings is not None:
+        os.environ[FILE] = settings  # also for the processes that a command starts

@@ -4,15 +4,22 @@ import os
 import time
 from pathlib import Path
 
+from msgspec import Struct
+
 from gateway.edge.tokens import issue
 from ops.exits import USAGE, fail
 from ops.local.home import DEFAULT_BASE_PORT, DEFAULT_HOME, Home
+from ops.settings import settings_of
 from schemas.ids import InvalidId, user_id
+
+
+class _LoginSettings(Struct, frozen=True):
+    token_secret: str = ""
 
 
 def local_secret() -> str | None:
     """MESSENGER_TOKEN_SECRET, or the secret in the home of the local stack; None without either."""
-    secret = os.environ.get("MESSENGER_TOKEN_SECRET")
+    secret = settings_of(_LoginSettings).token_secret
     file = _stack().folder / "token-secret"
     return secret or (file.read_text() if file.exists() else None)
 

@@ -11,13 +11,16 @@ from ops.local.parts import clickhouse_url
 
 
 class ArchiveSettings(Struct, frozen=True):
-    """MESSENGER_CLICKHOUSE_ADMIN, MESSENGER_KAFKA and MESSENGER_PARTITIONS (the local stack's by
-    default), MESSENGER_HOME and MESSENGER_BASE_PORT of that stack, MESSENGER_SLOTS."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md). Of a local stack, what is
+    unset."""
 
     clickhouse_admin: str = ""
+    """The archive's `http[s]://admin:password@host:port`. Unset: the local stack's."""
     kafka: str = ""
     home: str = DEFAULT_HOME
+    """The folder of a local stack, from which a command takes what it is not told."""
     base_port: int | None = None
+    """The first port of a local stack that does not run. Unset: what the stack itself has noted."""
     partitions: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     slots: Annotated[int, Meta(ge=1, le=10_000)] = 8
 

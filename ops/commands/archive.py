@@ -12,7 +12,7 @@ import click
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from connectors.environment import SettingsError, load
+from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
 from connectors.kafka.reader import Reader
@@ -21,6 +21,7 @@ from ops.archive.compare import CursorReport, Report, compare, compare_cursors, 
 from ops.archive.months import first_kept
 from ops.archive.settings import ArchiveSettings
 from ops.exits import FAILED, exit_codes, fail
+from ops.settings import settings_of
 from schemas.archive import Migration
 from schemas.codec import NewerVersion, Undecodable
 from schemas.topics import LOG, SUBMITTED, all_topics
@@ -193,7 +194,7 @@ def _admin(wait: float = 0.0) -> Iterator[tuple[ArchiveAdmin, ArchiveSettings]]:
     """The archive's admin; what goes wrong becomes an exit code."""
     unreachable = (ArchiveUnavailable, KafkaUnreachable, ReadTimeout)
     with exit_codes(unreachable=unreachable, usage=(SettingsError, ValueError)):
-        settings = load(ArchiveSettings, os.environ)
+        settings = settings_of(ArchiveSettings)
         until = time.monotonic() + wait
         while True:
             try:

@@ -1,7 +1,6 @@
 """`messenger audit`: the judge."""
 
 import json
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import click
 from msgspec import Meta, Struct
 
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from connectors.environment import SettingsError, load
+from connectors.environment import SettingsError
 from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from connectors.redis.client import RedisUnavailable
 from ops.audit.audit import Audit, Sources, Terms
@@ -23,14 +22,15 @@ from ops.exits import CANNOT_JUDGE, FAILED
 from ops.local.brokers import addresses
 from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
+from ops.settings import settings_of
 
 _AWAY = (ReadTimeout, KafkaUnreachable, RedisUnavailable, ArchiveUnavailable)
 _CANNOT = (SettingsError, CannotJudge, CheckpointRefused, ArchiveRefused, ValueError, OSError)
 
 
 class AuditSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_CLICKHOUSE and MESSENGER_PARTITIONS (by default
-    those of the local stack in MESSENGER_HOME), MESSENGER_BASE_PORT, MESSENGER_SLOTS."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md). Of a local stack, what is
+    unset."""
 
     kafka: str = ""
     redis: str = ""
@@ -126,7 +126,7 @@ def _sources(
 ) -> Sources:
     """What the options and settings name. Of a local stack, what they do not name. Raises
     SettingsError."""
-    settings = load(AuditSettings, os.environ)
+    settings = settings_of(AuditSettings)
     home = Home(Path(settings.home))
     partitions = settings.partitions or home.partitions(None)
     address, urls = kafka or settings.kafka, () if without_workers else workers

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 import time
 import urllib.error
@@ -32,16 +31,17 @@ def command(context: click.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from connectors.environment import SettingsError, load
+    from connectors.environment import SettingsError
     from connectors.kafka.ports import KafkaUnreachable
     from connectors.kafka.start_checks import TopicsWrong
     from gateway.main import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging
+    from ops.settings import settings_of
 
     set_up_logging(logging.INFO)
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
-        sys.exit(run(load(GatewaySettings, os.environ)))
+        sys.exit(run(settings_of(GatewaySettings)))
 
 
 @command.command()

@@ -3,7 +3,6 @@
 import asyncio
 import getpass
 import json
-import os
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import click
 from msgspec import Meta, Struct
 
-from connectors.environment import SettingsError, load
+from connectors.environment import SettingsError
 from connectors.kafka.ports import KafkaSendError
 from connectors.kafka.recovering_producer import RecoveringProducer
 from connectors.redis.client import RedisClient, RedisUnavailable
@@ -21,6 +20,7 @@ from ops.exits import FAILED, exit_codes, fail
 from ops.local.brokers import addresses
 from ops.local.home import DEFAULT_HOME, Home
 from ops.partitions import CLAIMED, Place, look
+from ops.settings import settings_of
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, InputSkipped, PartitionResumed, SubmittedRecord
 from schemas.topics import SUBMITTED
@@ -30,8 +30,8 @@ _SEND_MS = 10_000
 
 
 class PartitionSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA, MESSENGER_REDIS and MESSENGER_PARTITIONS (by default those of the local
-    stack in MESSENGER_HOME), MESSENGER_BASE_PORT."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md). Of a local stack, what is
+    unset."""
 
     kafka: str = ""
     redis: str = ""
@@ -228,7 +228,7 @@ async def _decide(fleet: _Fleet, place: Place, event: InputSkipped | PartitionRe
 
 def _ask(workers: tuple[str, ...], work: Callable[[_Fleet], Awaitable[Any]]) -> Any:
     with exit_codes(unreachable=(RedisUnavailable, KafkaSendError), usage=(SettingsError,)):
-        settings = load(PartitionSettings, os.environ)
+        settings = settings_of(PartitionSettings)
         home = Home(Path(settings.home))
         partitions = settings.partitions or home.partitions(None)
         kafka, redis = settings.kafka, settings.redis

@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -16,13 +15,14 @@ from msgspec import Meta, Struct
 
 from agents.rules.position import FoundLog
 from agents.sequencer.snapshot_reading import Place, find_chunks, find_snapshots
-from connectors.environment import SettingsError, load
+from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from connectors.kafka.reader import Reader
 from connectors.kafka.wanted_topics import WantedTopics
 from ops.exits import FAILED, exit_codes, fail
 from ops.local.home import DEFAULT_HOME, Home
+from ops.settings import settings_of
 from ops.worker_pages import asking
 from schemas.topics import CHUNKS, LOG
 
@@ -31,8 +31,8 @@ _WRITE_SECONDS = 24 * 3600.0
 
 
 class SnapshotSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA and MESSENGER_PARTITIONS (by default those of the local stack in
-    MESSENGER_HOME), MESSENGER_BASE_PORT."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md). Of a local stack, what is
+    unset."""
 
     kafka: str = ""
     home: str = DEFAULT_HOME
@@ -67,7 +67,7 @@ def list_() -> None:
     Example: MESSENGER_KAFKA=kafka:9092 MESSENGER_PARTITIONS=64 messenger snapshot list
     """
     with exit_codes(unreachable=(ReadTimeout, KafkaUnreachable), usage=(SettingsError,)):
-        settings = load(SnapshotSettings, os.environ)
+        settings = settings_of(SnapshotSettings)
         servers = settings.kafka or f"127.0.0.1:{settings.port(8)}"
         ids = TopicsAdmin(servers, WantedTopics(settings.count, 1)).ids()
         if LOG not in ids or CHUNKS not in ids:
@@ -116,7 +116,7 @@ def write(partition: int | None, workers: tuple[str, ...]) -> None:
     Example: messenger snapshot write --worker http://worker-1:6066 --worker http://worker-2:6066
     """
     with exit_codes(usage=(SettingsError,)):
-        settings = load(SnapshotSettings, os.environ)
+        settings = settings_of(SnapshotSettings)
         urls = workers or [f"http://127.0.0.1:{settings.port(16 + number)}" for number in range(8)]
         failed = 0
         for number in range(settings.count) if partition is None else (partition,):

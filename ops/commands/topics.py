@@ -1,25 +1,24 @@
 """`messenger topics`: create or check the Kafka topics."""
 
-import os
 import time
 from typing import Annotated
 
 import click
 from msgspec import Meta, Struct
 
-from connectors.environment import SettingsError, load
+from connectors.environment import SettingsError
 from connectors.kafka.admin import TooFewBrokers, TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.start_checks import check_topics
 from connectors.kafka.wanted_topics import Flush, Replication, one_copy, wanted_topics
 from ops.exits import FAILED, USAGE, exit_codes, fail
+from ops.settings import settings_of
 
 _SETTLE_SECONDS = 10.0
 
 
 class TopicsSettings(Struct, frozen=True):
-    """MESSENGER_KAFKA, MESSENGER_PARTITIONS, MESSENGER_SLOTS, MESSENGER_REPLICATION,
-    MESSENGER_FLUSH, MESSENGER_LOCAL."""
+    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md)."""
 
     kafka: str
     partitions: Annotated[int, Meta(ge=1, le=10_000)] = 4
@@ -50,7 +49,7 @@ def create(wait: float) -> None:
     """Create what is missing, and set what a topic has less of than it must; safe to repeat.
     Example: messenger topics create"""
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TooFewBrokers)):
-        settings = load(TopicsSettings, os.environ)
+        settings = settings_of(TopicsSettings)
         wanted = wanted_topics(settings)
         admin = TopicsAdmin(settings.kafka, wanted, timeout=5.0)
         until = time.monotonic() + wait
@@ -76,7 +75,7 @@ def check() -> None:
     """Compare Kafka's topics with their files; exit code 1 if anything keeps processes from
     starting. Example: messenger topics check"""
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
-        _check(load(TopicsSettings, os.environ))
+        _check(settings_of(TopicsSettings))
 
 
 @command.command()

@@ -1,7 +1,6 @@
 """`messenger worker`: run stages of the pipeline."""
 
 import logging
-import os
 import sys
 
 import click
@@ -35,12 +34,13 @@ def command(stages: tuple[str, ...]) -> None:
     """
     from agents.settings import WorkerSettings
     from agents.worker import BUILDERS, run
-    from connectors.environment import SettingsError, load
+    from connectors.environment import SettingsError
     from connectors.kafka.ports import KafkaUnreachable
     from connectors.kafka.start_checks import TopicsWrong
     from ops.logs import set_up_logging
+    from ops.settings import settings_of
 
     set_up_logging(logging.INFO)
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
-        settings = load(WorkerSettings, os.environ)
+        settings = settings_of(WorkerSettings)
         sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))

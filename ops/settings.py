@@ -1,0 +1,39 @@
+"""The settings of a command, and all there are."""
+
+import os
+from typing import TypeVar
+
+from msgspec import Struct
+
+from connectors.environment import load
+
+_Settings = TypeVar("_Settings", bound=Struct)
+
+
+def settings_of(kind: type[_Settings]) -> _Settings:
+    """From MESSENGER_... and the settings file. Raises SettingsError."""
+    return load(
+        kind, os.environ, lambda: [name for one in kinds() for name in one.__struct_fields__]
+    )
+
+
+def kinds() -> dict[type[Struct], str]:
+    """The settings of each process, and its command."""
+    # imported here: a process needs those of others only if its settings file has their keys
+    from agents.settings import WorkerSettings
+    from gateway.settings import GatewaySettings
+    from ops.archive.settings import ArchiveSettings
+    from ops.commands.audit import AuditSettings
+    from ops.commands.partition import PartitionSettings
+    from ops.commands.snapshot import SnapshotSettings
+    from ops.commands.topics import TopicsSettings
+
+    return {
+        GatewaySettings: "gateway",
+        WorkerSettings: "worker",
+        TopicsSettings: "topics",
+        ArchiveSettings: "archive",
+        SnapshotSettings: "snapshot",
+        PartitionSettings: "partition",
+        AuditSettings: "audit",
+    }
