@@ -47,17 +47,19 @@ def require_tokens(settings: WorkerSettings) -> None:
         )
 
 
-def group_member(settings: WorkerSettings) -> str:
-    """The worker's name in Kafka's groups, the same after each start. By it a group gives a worker
-    that was killed its partitions back at once, and not when its old session is over (decision 39).
+def group_member(state: Path, web_port: int) -> str:
+    """The name of the worker with this state directory and port in Kafka's groups, the same after
+    each start. By it a group gives a worker that was killed its partitions back at once, and not
+    when its old session is over (decision 39); and whoever sees that the worker is dead can tell
+    the group (decision 44).
 
     It is kept in the state directory. A copy of that has another name on another machine, and
     beside the first worker, which has the port.
     """
-    file = Path(settings.state_dir) / "member"
+    file = state / "member"
     if not file.exists():
         new = file.with_suffix(".new")
         new.write_text(secrets.token_hex(8))
         new.replace(file)
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100]  # what Kafka takes
-    return f"{host}-{settings.web_port}-{file.read_text()}"
+    return f"{host}-{web_port}-{file.read_text()}"

@@ -252,7 +252,7 @@ async def _run(
         folder,
         settings.web_bind,
         settings.web_port,
-        group_member(settings),
+        group_member(Path(settings.state_dir), settings.web_port),
         PageTokens(settings.status_token, settings.messages_token),
     )
     apps = mount(worker, kafka, web, ending.failed)

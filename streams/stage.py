@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=Partition)
 
 SESSION_SECONDS = 3.0
-"""Of stages for which somebody waits."""
+"""Of stages for which somebody waits. It must be longer than others need to lead in place of a
+broker that dies: meanwhile nobody may hear the heartbeats (decision 44)."""
 HEARTBEATS = 3
 """In a session: with each, a worker says that it lives, and hears of a rebalance."""
 

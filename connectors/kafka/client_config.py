@@ -16,19 +16,22 @@ and commit nothing, so Kafka never sees it."""
 _STATISTICS_MS = 1000
 
 # Decision 38 says which figures these come from.
-_ANSWER_MS = 4000
+ANSWER_MS = 4000
 """A broker that has owed an answer for so long counts as gone, and its connection is closed. It
 must be longer than a broker may keep a fetch without records, and longer than SILENT_SECONDS by the
 second between two statistics: a new connection owes nothing yet, and hides that the broker is
 silent."""
 _ACKNOWLEDGED_MS = 2000
 """How long a broker may wait for the others to have a record before it says that they do not. It
-must be below _ANSWER_MS, or a broker that lacks the others would count as gone itself."""
+must be below ANSWER_MS, or a broker that lacks the others would count as gone itself."""
 _RECONNECT_MS = 1000
 """The longest wait before a broker that could not be reached is tried again."""
-_LEADERS_MS = 1000
+_LEADERS_MS = 500
 """How often a client of several brokers asks which leads what. One whose leader stands still, and
 does not close its connections, learns of the next leader by this."""
+_REMEMBER_MS = 900_000
+"""How long it remembers that. librdkafka would forget it after three of those times without an
+answer, and look for the topics anew, when brokers are just being replaced."""
 
 
 def log_error(error: KafkaError) -> None:
@@ -41,8 +44,8 @@ def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, An
     return {
         "bootstrap.servers": servers,
         "socket.nagle.disable": True,
-        "socket.timeout.ms": _ANSWER_MS,
-        "socket.connection.setup.timeout.ms": _ANSWER_MS,
+        "socket.timeout.ms": ANSWER_MS,
+        "socket.connection.setup.timeout.ms": ANSWER_MS,
         "reconnect.backoff.max.ms": _RECONNECT_MS,
         **_leaders(servers),
         "logger": logging.getLogger("rdkafka"),
@@ -92,4 +95,9 @@ def consumer(
 
 def _leaders(servers: str) -> dict[str, int]:
     """One broker leads everything whenever it is there."""
-    return {"topic.metadata.refresh.interval.ms": _LEADERS_MS} if "," in servers else {}
+    if "," not in servers:
+        return {}
+    return {
+        "topic.metadata.refresh.interval.ms": _LEADERS_MS,
+        "metadata.max.age.ms": _REMEMBER_MS,
+    }

@@ -1,5 +1,6 @@
 """Reading a partition by offset: recovery, re-delivery, the judge. Blocking; run it in a thread."""
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 
@@ -18,6 +19,8 @@ from connectors.kafka.ports import OffsetGone, Place, ReadTimeout
 from connectors.kafka.record import Record
 
 _BATCH = 500
+_ANSWER_SECONDS = client_config.ANSWER_MS / 1000
+"""A question that waits longer waits for a broker that is gone. The next client asks another."""
 
 
 class Reader:
@@ -28,6 +31,7 @@ class Reader:
         self, servers: str, timeout: float = 30.0, group: str = client_config.NO_GROUP
     ) -> None:
         self._timeout = timeout
+        self._ask_timeout = min(timeout, _ANSWER_SECONDS)
         self._consumer = Consumer(
             client_config.consumer(
                 servers,
@@ -38,13 +42,15 @@ class Reader:
         )
 
     def close(self) -> None:
-        self._consumer.close()
+        """Returns at once. librdkafka's close may wait for minutes for a broker that has died, and
+        whoever closes has other questions to ask, or holds a partition."""
+        threading.Thread(target=self._consumer.close, name="closes a reader", daemon=True).start()
 
     def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """(first offset, offset after the last) of a partition. Raises ReadTimeout."""
         try:
             low, high = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=self._timeout
+                TopicPartition(topic, partition), timeout=self._ask_timeout
             )
         except KafkaException as error:
             raise ReadTimeout(f"{topic}/{partition}: {error}") from None
@@ -86,7 +92,7 @@ class Reader:
         """The offset the group has committed, None if it has none. Raises ReadTimeout."""
         try:
             found = self._consumer.committed(
-                [TopicPartition(topic, partition)], timeout=self._timeout
+                [TopicPartition(topic, partition)], timeout=self._ask_timeout
             )[0]
         except KafkaException as error:
             raise ReadTimeout(f"{topic}/{partition}: {error}") from None

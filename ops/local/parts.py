@@ -5,9 +5,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from agents.start_checks import group_member
 from ops.local.brokers import Broker, addresses, brokers, kafka_properties
 from ops.local.home import Home
 from ops.local.kafka import format_data, serve
@@ -35,7 +37,7 @@ class Part(NamedTuple):
     """`check` says how health is asked: ("kafka" | "redis" | "http", port, path). `before` are
     commands run before each start, `after` when it has become healthy for the first time. What does
     not answer for `hung` seconds is killed and started again. `follows` names the parts that
-    must be healthy before it begins."""
+    must be healthy before it begins. A worker is a member of these `groups` of Kafka."""
 
     kind: Kind
     name: str
@@ -49,6 +51,12 @@ class Part(NamedTuple):
     address: str
     hung: float | None = None
     follows: Sequence[str] = ()
+    groups: Sequence[str] = ()
+
+    @property
+    def member(self) -> str:
+        """Its name in its groups."""
+        return group_member(Path(self.environment["MESSENGER_STATE_DIR"]), self.port)
 
 
 class Layout(NamedTuple):
@@ -173,6 +181,7 @@ class Layout(NamedTuple):
                     [],
                     f"http://127.0.0.1:{port}/ (Faust monitor; {endpoints})",
                     follows=follows,
+                    groups=stages,
                 )
             )
         return parts

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from connectors.kafka.group_leaving import leave
+from connectors.kafka.ports import KafkaUnreachable
 from ops.local.health import problem_of
 from ops.local.home import Home
 from ops.local.parts import Kind, Layout, Part
@@ -184,7 +186,7 @@ class Supervisor:
             self._say(
                 f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}"
             )
-            await asyncio.sleep(delay)
+            await asyncio.gather(asyncio.sleep(delay), self._leave_groups(running.part))
             try:
                 await self._prepare(running.part)
             except CannotStart as error:
@@ -192,6 +194,12 @@ class Supervisor:
                 continue
             running.state = "running"
             await self._spawn(running)
+
+    async def _leave_groups(self, part: Part) -> None:
+        """Other workers need not wait until the session of one that has ended is over."""
+        if part.groups:
+            with contextlib.suppress(KafkaUnreachable):  # then they wait
+                await leave(self._layout.kafka, part.member, part.groups)
 
     async def _ended(self, running: _Running) -> int:
         """Wait until a part ends, or kill it when it hangs; its exit code."""

@@ -19,10 +19,11 @@ from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 PARTITIONS = 4
-STILL_SECONDS = 6.0
-"""How long a broker or a worker stands still: longer than any session."""
-AWAY_SECONDS = 8.0
-"""How long two brokers are away."""
+STILL_SECONDS = 4.5
+"""How long a broker or a worker stands still: longer than any session, and than clients wait for an
+answer."""
+AWAY_SECONDS = 6.0
+"""How long two brokers are away: longer than a gateway keeps a message."""
 REFUSED_SECONDS = 6.0
 """How soon a gateway says that it cannot take a message now."""
 _SMALL_MIB = 256
@@ -85,13 +86,13 @@ again."""
 
 async def kill_leader(scene: Scene) -> float:
     scene.brokers.kill(await asyncio.to_thread(scene.leader))
-    await asyncio.sleep(1.0)
+    await scene.brokers.missed()
     return await scene.whole_again()
 
 
 async def kill_controller(scene: Scene) -> float:
     scene.brokers.kill(scene.brokers.controller())
-    await asyncio.sleep(1.0)
+    await scene.brokers.missed()
     return await scene.whole_again()
 
 
@@ -113,7 +114,7 @@ async def _pause(scene: Scene, number: int) -> float:
 async def kill_two(scene: Scene) -> float:
     for number in _two(scene):
         scene.brokers.kill(number)
-    await asyncio.sleep(1.0)
+    await scene.brokers.missed()
     return await scene.whole_again()
 
 
@@ -176,7 +177,7 @@ async def fill_disk(scene: Scene) -> float:
 
 async def lose_disk(scene: Scene) -> float:
     scene.brokers.lose_disk(await asyncio.to_thread(scene.leader))
-    await asyncio.sleep(1.0)
+    await scene.brokers.missed()
     return await scene.whole_again()
 
 
@@ -226,21 +227,25 @@ async def pause_worker(scene: Scene) -> float:
     return await scene.load.dark()
 
 
+_FULL = f"the disk of a broker is full for some {STILL_SECONDS} s"
+_UNLED = {
+    f"a partition of `{topic}` has no leader (dark: the others)": partial(lose_leader, topic)
+    for topic in TOPICS
+}
 FAULTS: Mapping[str, Fault] = {
     "a broker that leads is killed": kill_leader,
     "the active controller is killed": kill_controller,
-    "a broker that leads stands still for 6 s": pause_leader,
-    "the active controller stands still for 6 s": pause_controller,
+    f"a broker that leads stands still for {STILL_SECONDS} s": pause_leader,
+    f"the active controller stands still for {STILL_SECONDS} s": pause_controller,
     "two brokers are killed at once": kill_two,
-    "two brokers are away for 8 s (dark: since their return)": two_away,
-    "the disk of a broker is full for some 6 s": fill_disk,
+    f"two brokers are away for {AWAY_SECONDS} s (dark: since their return)": two_away,
+    _FULL: fill_disk,
     "a broker loses its disk": lose_disk,
-    **{
-        f"a partition of `{topic}` has no leader (dark: the others)": partial(lose_leader, topic)
-        for topic in TOPICS
-    },
+    **_UNLED,
     "a worker is killed": kill_worker,
-    "a worker stands still for 6 s": pause_worker,
+    f"a worker stands still for {STILL_SECONDS} s": pause_worker,
 }
-NEED_MOUNT = frozenset({"the disk of a broker is full for some 6 s"})
+NEED_MOUNT = frozenset({_FULL})
 """Of these, what needs a file system of its own."""
+SELDOM = frozenset({_FULL, *_UNLED})
+"""Of these, what takes half a minute, or has many likes."""

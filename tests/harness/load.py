@@ -37,10 +37,11 @@ class Load:
         self.said = 0
 
     async def start(self) -> None:
-        for number in range(PAIRS):
-            alice, bob = await self._talk.join(f"a{number}"), await self._talk.join(f"b{number}")
-            self._tasks.append(asyncio.create_task(self._speak(alice, f"a{number}", f"b{number}")))
-            self._tasks.append(asyncio.create_task(self._speak(bob, f"b{number}", f"a{number}")))
+        pairs = [(f"a{number}", f"b{number}") for number in range(PAIRS)]
+        pairs += [(bob, alice) for alice, bob in pairs]
+        joined = await asyncio.gather(*(self._talk.join(name) for name, _ in pairs))
+        for client, (name, to) in zip(joined, pairs, strict=True):
+            self._tasks.append(asyncio.create_task(self._speak(client, name, to)))
 
     async def stop(self, timeout: float = 90) -> None:
         self._stopping.set()

@@ -10,6 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from ops.local.process import die_with_parent
 from tests.harness.stack import Stack
 
@@ -17,12 +19,23 @@ ROOT = Path(__file__).parents[2]
 
 
 def check_out(commit: str, folder: Path) -> Path:
-    """The files of a commit, in a new folder. Raises CalledProcessError if git does not have it."""
+    """The files of a commit, in a new folder. A clone that lacks the commit, as a shallow one does,
+    fetches it. Fails the test if it cannot be had."""
     folder.mkdir()
-    archive = ["git", "-C", str(ROOT), "archive", commit]
-    files = subprocess.run(archive, check=True, capture_output=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=files, check=True)
+    if _git("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        fetched = _git("fetch", "--quiet", "--depth=1", "origin", commit)
+        if fetched.returncode:
+            pytest.fail(
+                f"an older version is to run beside this one, and git cannot have {commit}: "
+                f"{fetched.stderr.decode().strip()}; `git fetch --unshallow` brings all commits, "
+                "and MESSENGER_OLDER names another one"
+            )
+    subprocess.run(["tar", "-x", "-C", folder], input=_git("archive", commit).stdout, check=True)
     return folder
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True)
 
 
 class Part:

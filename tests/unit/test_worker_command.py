@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from agents.settings import WorkerSettings
 from agents.start_checks import group_member
 from tests.harness.ports import free_base_port
 
@@ -55,14 +53,12 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, bind: str) -> None:
 def test_a_worker_has_the_same_name_in_its_groups_after_each_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = WorkerSettings("", "", str(tmp_path), web_port=1)
-    name = group_member(settings)
-    assert group_member(settings) == name
+    name = group_member(tmp_path, 1)
+    assert group_member(tmp_path, 1) == name
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name)
     monkeypatch.setattr(socket, "gethostname", lambda: "an other machine" * 50)
-    elsewhere = group_member(settings)
+    elsewhere = group_member(tmp_path, 1)
     (tmp_path / "copy").mkdir()
-    names = {name, elsewhere, group_member(msgspec.structs.replace(settings, web_port=2))}
-    names.add(group_member(msgspec.structs.replace(settings, state_dir=str(tmp_path / "copy"))))
+    names = {name, elsewhere, group_member(tmp_path, 2), group_member(tmp_path / "copy", 1)}
     assert len(names) == 4
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,249}", one) for one in names)
