@@ -143,7 +143,7 @@ def test_a_document_wraps_at_100(document: Path) -> None:
     if document.is_relative_to(ROOT / "bench/results"):
         return
     lines = document.read_text().splitlines()
-    assert not [line for line in lines if len(line) > 100 and line.strip()[0] not in "|→←"]
+    assert not [line for line in lines if len(line) > 100 and line.strip()[0] not in "|→←┌│└"]
 
 
 class Step(NamedTuple):
