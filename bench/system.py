@@ -26,7 +26,9 @@ from ops.local.home import Home
 from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 
-_JVM = os.environ.get("MESSENGER_KAFKA_JVM", "-XX:+UseSerialGC -XX:-UsePerfData")
+_JVM = os.environ.get(
+    "MESSENGER_KAFKA_JVM", "-XX:+UseSerialGC -XX:MaxTenuringThreshold=1 -XX:-UsePerfData"
+)
 _HEAP, _SMALL_HEAP = "-Xmx1g -Xms1g", "-Xmx400m -Xms400m"
 """Of a broker alone, and of one of several."""
 _PAUSE = re.compile(r'^\[([0-9.]+)s\] Safepoint "(\w+)",.* Total: +(\d+) ns', re.MULTILINE)

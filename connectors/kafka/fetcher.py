@@ -2,7 +2,6 @@
 until the user takes them."""
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -93,9 +92,11 @@ class Fetcher:
     async def wait(self, seconds: float) -> None:
         """Until something has come since this call, or the time is over."""
         self._come.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._come.wait()
+        over = asyncio.get_running_loop().call_later(seconds, self._come.set)
+        try:
+            await self._come.wait()
+        finally:
+            over.cancel()
 
     def has(self, partitions: Collection[int]) -> bool:
         """Whether something of them waits."""

@@ -17,7 +17,7 @@ from faust.tables.recovery import Recovery
 
 from connectors.kafka.ports import Kafka
 from schemas.page_tokens import PageTokens
-from streams.faust_adapter.consumer import SCHEME, PassSchema
+from streams.faust_adapter.consumer import SCHEME, StageStream
 from streams.faust_adapter.monitor import LightMonitor
 from streams.faust_adapter.pages import serve
 from streams.intake import Intake
@@ -119,8 +119,8 @@ def _app(
         store="memory://",
         datadir=folder,
         Monitor=LightMonitor,
+        Stream=StageStream,
         TableManager=NoTables,
-        cython_optimizations=True,
         topic_allow_declare=False,
         topic_disable_leader=True,
         stream_buffer_maxsize=64,
@@ -159,9 +159,7 @@ def _app(
         await stage.assigned(partitions, app.consumer_generation_id)
 
     # No exception leaves the agent: Faust would acknowledge the event all the same.
-    @app.agent(
-        app.topic(spec.topic, schema=PassSchema(), partitions=spec.partitions), name=spec.name
-    )
+    @app.agent(app.topic(spec.topic, partitions=spec.partitions), name=spec.name)
     async def agent(stream: Any) -> None:
         async for event in stream.events():
             for records in event.value:

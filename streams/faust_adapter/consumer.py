@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -76,14 +76,29 @@ def in_turns(topic: str, records: Mapping[int, Sequence[Record]]) -> Iterator[Ev
         yield Event(topic, parts)
 
 
-class PassSchema(faust.Schema):
-    """Hands the list of fetched records to the agent undecoded."""
+class StageStream(faust.Stream):
+    """Faust's stream without what a stage has no use for: acknowledgements of single events,
+    processors, joins, a turn of the loop before each event."""
 
-    def loads_key(self, app: Any, message: Any, **options: Any) -> None:
-        return None
-
-    def loads_value(self, app: Any, message: Any, **options: Any) -> Any:
-        return message.value
+    async def events(self) -> AsyncGenerator[Any, None]:
+        """The events of this agent's queue, but for those of an earlier generation of the group:
+        they are read again."""
+        self._finalized = True
+        started = await self.maybe_start()
+        app, queue = self.app, self.channel.queue
+        try:
+            while not self.should_stop:
+                event = await queue.get()
+                message = event.message
+                generation = app.consumer_generation_id
+                if app.flow_control.is_active() and message.generation_id == generation:
+                    app.monitor.count(message.tp)
+                    yield event
+        finally:
+            self._channel_stop_iteration(self.channel)
+            if started:
+                await self.stop()
+                self.service_reset()
 
 
 def note_heartbeats(coordinator: Any, app: Any) -> None:
@@ -209,7 +224,14 @@ class StageConsumer(driver.Consumer):
                 tp = TP(event.topic, part[-1].partition)
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 self.app.monitor.tp_read_offsets[tp] = part[-1].offset
-            await self.callback(self._to_message(TP(event.topic, event.partition), event))
+            await self._give(self._to_message(TP(event.topic, event.partition), event))
+
+    async def _give(self, message: Any) -> None:
+        """Put what was fetched into the queue of the stage's agent, and wait while that is full, or
+        Faust's flow has stopped. Faust's conductor does no more for a topic with one agent, but
+        for the buffer of a producer that nobody uses."""
+        for topic in list(self.app.topics):  # one, or none while the agent begins anew
+            await topic.queue.put(faust.Event(self.app, None, message.value, None, message))
 
     async def perform_seek(self) -> None:
         """Go to the positions of the stage."""
