@@ -25,7 +25,7 @@ from schemas.ids import user_id
 _BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
 _READ = bytearray(1 << 18)
 UPGRADE = (
-    b"GET /v1/socket HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /v1/socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 """The request that opens a device's WebSocket."""

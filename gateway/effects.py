@@ -22,6 +22,13 @@ class Greet(NamedTuple):
     stay: bool
 
 
+class Renew(NamedTuple):
+    """A fresh token has taken the place of the session's. It is good until `expires` (Unix s)."""
+
+    id: int
+    expires: float
+
+
 class Submit(NamedTuple):
     """Hand the item to Kafka; `to` is the user whom the device named."""
 
@@ -56,4 +63,4 @@ class End(NamedTuple):
     close: Close
 
 
-Effect = Reply | Greet | Submit | GiveReceipt | Type | Ask | End
+Effect = Reply | Greet | Renew | Submit | GiveReceipt | Type | Ask | End

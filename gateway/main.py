@@ -28,9 +28,13 @@ from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
+from gateway.edge.key_set import KeySet, WrongKeySet, reader_of
+from gateway.edge.local_guard import is_loopback
 from gateway.edge.socket import Sockets
+from gateway.edge.tokens import JwtVerifier, Secrets, TokenKeys, TokenRules, TokenVerifier
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
+from gateway.owned_tasks import OwnedTasks
 from gateway.parts import STAGES, NodePorts
 from gateway.queries.worker_transport import HttpWorkerTransport
 from gateway.settings import GatewaySettings
@@ -55,6 +59,7 @@ def run(settings: GatewaySettings) -> int:
     # Few objects at a time: messages wait while the garbage collector looks at them, and for
     # thousands of new connections it would take 15 ms.
     gc.set_threshold(5_000, 1, 25_000)
+    _check_logins(settings)
     wanted = wanted_topics(settings)
     warnings = require_topics(settings.kafka, wanted, settings.start_seconds)
     uvloop.run(_serve(settings, TopicsAdmin(settings.kafka, wanted).ids()[SUBMITTED], warnings))
@@ -78,13 +83,15 @@ class _Signals:
 
 async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]) -> None:
     signals = _Signals()
-    admission = AdmissionControl()
+    admission = AdmissionControl(settings.local)
     try:
         listening = await admission.bind(settings.http_host, settings.http_port)
     except OSError as error:
         raise SettingsError(f"MESSENGER_HTTP_HOST, MESSENGER_HTTP_PORT: {error}") from None
     async with AsyncExitStack() as closing:
-        node = Node(settings, _ports(settings, log_id, closing), log_id)
+        dependencies = Dependencies()
+        tokens = await _verifier(settings, dependencies, closing)
+        node = Node(settings, _ports(settings, log_id, dependencies, tokens, closing), log_id)
         sockets = Sockets(node, admission.exit, settings.heartbeat)
         runner = web.AppRunner(
             make_web_app(node, NodeMetrics(node, admission), sockets, signals.stop),
@@ -125,9 +132,57 @@ def _setting(name: str) -> Iterator[None]:
         raise SettingsError(f"{name}: {error}") from None
 
 
-def _ports(settings: GatewaySettings, log_id: str, closing: AsyncExitStack) -> NodePorts:
+def _check_logins(settings: GatewaySettings) -> None:
+    """Raises SettingsError for settings with which strangers could log in, or nobody."""
+    if settings.local and not is_loopback(settings.http_host):
+        raise SettingsError(
+            f"MESSENGER_HTTP_HOST: local mode, in which anybody logs in as anybody, listens on"
+            f" 127.0.0.1 only, not on {settings.http_host}; unset MESSENGER_LOCAL"
+        )
+    if settings.token_secret is None and not settings.token_jwks:
+        raise SettingsError("not set: MESSENGER_TOKEN_SECRET, or MESSENGER_TOKEN_JWKS")
+    users = (settings.token_secret, settings.token_secret_previous)
+    if settings.operator_secret is not None and settings.operator_secret in users:
+        raise SettingsError("MESSENGER_OPERATOR_SECRET: it must not be a secret of users' tokens")
+
+
+async def _verifier(
+    settings: GatewaySettings, dependencies: Dependencies, closing: AsyncExitStack
+) -> TokenVerifier:
+    """Raises SettingsError if the key set cannot be read."""
+    keys: list[TokenKeys] = []
+    if settings.token_jwks:
+        health = dependencies.get("the key set", "the last good one is in force")
+        try:
+            key_set = KeySet(reader_of(settings.token_jwks), settings.token_jwks_seconds, health)
+            await key_set.load()
+        except (WrongKeySet, OSError, ValueError) as error:
+            raise SettingsError(f"MESSENGER_TOKEN_JWKS: {error or type(error).__name__}") from None
+        keys.append(key_set)
+        reloading = OwnedTasks()
+        reloading.start("reading the key set", key_set.run)
+        closing.push_async_callback(reloading.stop)
+    if settings.token_secret is not None:
+        keys.append(Secrets(settings.token_secret, settings.token_secret_previous))
+    return JwtVerifier(
+        keys,
+        TokenRules(
+            settings.token_issuer,
+            settings.token_audience,
+            settings.token_leeway,
+            settings.token_device,
+        ),
+    )
+
+
+def _ports(
+    settings: GatewaySettings,
+    log_id: str,
+    dependencies: Dependencies,
+    tokens: TokenVerifier,
+    closing: AsyncExitStack,
+) -> NodePorts:
     """The real ones; `closing` closes them."""
-    dependencies = Dependencies()
     reports_to = dependencies.get("redis", "messages and logins wait")
     with _setting("MESSENGER_REDIS"):
         redis = RedisClient(settings.redis, reports_to, "questions")
@@ -164,4 +219,5 @@ def _ports(settings: GatewaySettings, log_id: str, closing: AsyncExitStack) -> N
         lambda: int(time.time() * 1000),
         random.SystemRandom(),
         dependencies,
+        tokens,
     )

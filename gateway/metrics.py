@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from gateway.edge.admission import AdmissionControl
+from gateway.edge.tokens import Why
 from gateway.node import Node
 
 _PREFIX = "messenger_gateway_"
@@ -40,6 +41,12 @@ class NodeMetrics(Collector):
         for name, text, value in self._values():
             kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             yield kind(_PREFIX + name, text, value=value)
+        refused = CounterMetricFamily(
+            _PREFIX + "tokens_refused_total", "Tokens that were refused.", labels=["why"]
+        )
+        for why in Why:
+            refused.add_metric([why.label], self._node.parts.logins.refused[why])
+        yield refused
 
     def _values(self) -> list[_Value]:
         node, parts, admission = self._node, self._node.parts, self._admission

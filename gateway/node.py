@@ -5,7 +5,6 @@ import logging
 
 from gateway.edge.connection import Connection, NodeServices, Transport
 from gateway.edge.drain import drain
-from gateway.edge.tokens import verify
 from gateway.greeter import MAX_ARRIVING, NodeIdentity
 from gateway.health import NodeHealth
 from gateway.owned_tasks import OwnedTasks
@@ -14,7 +13,6 @@ from gateway.session import Session
 from gateway.settings import GatewaySettings
 from gateway.slot_lease import SlotLease
 from schemas.codes import Close
-from schemas.ids import UserId
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +49,8 @@ class Node:
             self.parts.receipts,
             self.parts.presence.typing,
             self.parts.queries.answerer,
+            self.parts.logins,
+            self.parts.expiries,
         )
         self._health = NodeHealth(
             ports.dependencies,
@@ -74,12 +74,17 @@ class Node:
         self._tasks.start("keeping recent windows", self.parts.queries.recent.run)
         self._tasks.start("announcing the node", self.parts.urls.announce)
         self._tasks.start("watching what the node depends on", self._health.watch)
+        self._tasks.start("following revocations", self.parts.revocations.run)
+        self._tasks.start("ending sessions whose tokens expire", self.parts.expiries.run)
         self._tasks.start("leasing a slot", self._lease.run)
 
     @property
     def ready(self) -> bool:
-        """Whether devices may come: their routes can be written, and count."""
-        return self._lease.slot is not None and self._lease.renewed and not self._draining
+        """Whether devices may come: their routes can be written, and count, and it is known whose
+        tokens were revoked."""
+        lease = self._lease
+        routed = lease.slot is not None and lease.renewed
+        return routed and self.parts.revocations.whole and not self._draining
 
     @property
     def slot(self) -> int | None:
@@ -124,17 +129,14 @@ class Node:
     def accept(self, transport: Transport, waited_ms: int) -> Connection:
         """A device has come; its request has waited in the kernel for `waited_ms`. Call it while
         `ready`."""
-        session = Session(self.verify, self.settings.frame_rate, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        session = Session(self.parts.logins.login, self.settings.frame_rate, now)
         since = self.parts.routes.now() - waited_ms
         return Connection(self._services, session, transport, since)
 
     def now(self) -> int:
         """The time in ms."""
         return self._ports.now()
-
-    def verify(self, token: str) -> UserId:
-        """The user whom a token speaks for. Raises BadToken."""
-        return verify(token, self.settings.token_secret, self._ports.now() / 1000)
 
     # The slot (`SlotUser`)
 

@@ -12,6 +12,9 @@ from connectors.redis.owners import Owners
 from connectors.redis.recent import RecentWindows
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
+from gateway.edge.expiries import Expiries
+from gateway.edge.logins import Logins
+from gateway.edge.tokens import TokenVerifier
 from gateway.greeter import Greeter, NodeIdentity
 from gateway.node_urls import NodeUrls
 from gateway.presence.announcer import PresenceAnnouncer
@@ -30,6 +33,7 @@ from gateway.queries.worker_transport import WorkerTransport
 from gateway.receipts import Receipts
 from gateway.registry import ConnectionRegistry
 from gateway.resync import Resyncer
+from gateway.revocations import Revocations
 from gateway.route_writer import RouteWriter
 from gateway.settings import GatewaySettings
 from gateway.submit import PRODUCER, Submitter
@@ -41,7 +45,7 @@ STAGES = ("sequencer", "cursors", "presence", "memberships")
 
 class NodePorts(NamedTuple):
     """Everything outside a node. `owners`: stage → who owns its partitions. `now`: the time in ms.
-    `dependencies` knows which outside systems cannot be reached."""
+    `dependencies` knows which outside systems cannot be reached. `tokens` verifies login tokens."""
 
     kafka: Kafka
     routes: Routes
@@ -54,6 +58,7 @@ class NodePorts(NamedTuple):
     now: Callable[[], int]
     random: Random
     dependencies: Dependencies
+    tokens: TokenVerifier
 
 
 class Presence(NamedTuple):
@@ -89,6 +94,9 @@ class NodeParts(NamedTuple):
     greeter: Greeter
     writer: TurnWriter
     pusher: Pusher
+    revocations: Revocations
+    logins: Logins
+    expiries: Expiries
 
 
 def make_parts(
@@ -123,11 +131,14 @@ def make_parts(
         subscriptions,
         TypingRelay(ports.routes, producer, subscriptions),
     )
+    revocations = Revocations(ports.kafka, partitions, registry.revoked)
     queries = Queries(
         workers,
         recent,
         history,
-        DeviceQueries(ports.routes, workers["cursors"], receipts, producer, settings.slots),
+        DeviceQueries(
+            ports.routes, workers["cursors"], receipts, producer, settings.slots, revocations
+        ),
         QuestionAnswerer(conversations, history, MarkQueries(workers["cursors"]), subscriptions),
     )
     greeter = Greeter(
@@ -156,4 +167,7 @@ def make_parts(
         greeter,
         writer,
         pusher,
+        revocations,
+        Logins(ports.tokens, revocations, ports.now),
+        Expiries(ports.now),
     )

@@ -11,6 +11,7 @@ from schemas.events import (
     DeviceLoggedOut,
     MarkDelivered,
     MessageDelivered,
+    Revocation,
     SessionReplaced,
 )
 
@@ -32,6 +33,10 @@ class RegisteredConnection(Hashable, Protocol):
     @property
     def since(self) -> int:
         """When its connection request reached the node, by `Routes.now`."""
+
+    @property
+    def issued(self) -> float:
+        """When its token was made, in Unix seconds."""
 
     def push(self, frame: bytes) -> None:
         """Queue a frame. All that is queued is written, in one write, at the end of the loop
@@ -151,6 +156,14 @@ class ConnectionRegistry:
             connection = self._find(event.user, event.device)
             if connection is not None and connection.since == event.since:
                 connection.close(Close.REPLACED)
+
+    def revoked(self, revocation: Revocation) -> None:
+        """Close the connections whose tokens do not count any more."""
+        close = Close.LOGGED_OUT if revocation.logged_out else Close.REVOKED
+        for device, entry in list(self._users.get(revocation.user, _NONE).items()):
+            meant = revocation.device in ("", device)
+            if meant and entry.connection.issued * 1000 < revocation.before:
+                entry.connection.close(close)
 
     def _find(self, user: str, device: str) -> RegisteredConnection | None:
         entry = self._users.get(user, _NONE).get(device)

@@ -12,8 +12,8 @@ from typing import get_args
 
 import msgspec
 
-from gateway.edge.tokens import BadToken
-from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Reply, Submit, Type
+from gateway.edge.tokens import BadToken, Login, Why
+from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_frame, field_of, read_leniently
 from schemas import frames, ids
 from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
@@ -22,6 +22,8 @@ from schemas.events import MessageSubmitted, RefusalSubmitted
 
 MAX_BAD_IN_A_ROW = 20
 """Frames that cannot be right; one more ends the session."""
+RENEW_SECONDS = 1.0
+"""Between two fresh tokens of a session: to check a signature is dear."""
 _MAX_CONVERSATIONS = 1000
 """Whose names a session remembers, to save work."""
 
@@ -51,14 +53,18 @@ _COMMANDS = (
     frames.Typing,
     *get_args(frames.Question),
     frames.Ping,
+    frames.Renew,
 )
 _REPORTS = frames.Received, frames.Read, frames.Typing
 _TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
 
+Verify = Callable[[str, str], Login]
+
+
 class Session:
-    """`verify(token)` returns the user or raises BadToken. `rate` is in frames/s; twice as many may
-    come at once."""
+    """`verify(token, device)` says what the token says, or raises BadToken. `rate` is in frames/s;
+    twice as many may come at once."""
 
     __slots__ = (
         "_allowance",
@@ -66,14 +72,17 @@ class Session:
         "_conversations",
         "_counted",
         "_device",
+        "_expires",
+        "_issued",
         "_outbox",
         "_rate",
+        "_renewed",
         "_state",
         "_user",
         "_verify",
     )
 
-    def __init__(self, verify: Callable[[str], ids.UserId], rate: float, now: float) -> None:
+    def __init__(self, verify: Verify, rate: float, now: float) -> None:
         self._state = State.NEW
         self._verify = verify
         self._rate = rate
@@ -82,6 +91,8 @@ class Session:
         self._bad = 0
         self._user = ids.UserId("")
         self._device = ids.DeviceId("")
+        self._issued = self._expires = 0.0
+        self._renewed = -RENEW_SECONDS
         self._conversations: dict[str, ids.ConversationId] = {}
         self._outbox: tuple[str, bytes] = "", b""
 
@@ -113,6 +124,16 @@ class Session:
     def device(self) -> ids.DeviceId:
         """Empty until the hello has been read."""
         return self._device
+
+    @property
+    def issued(self) -> float:
+        """When the session's token was made, in Unix seconds."""
+        return self._issued
+
+    @property
+    def expires(self) -> float:
+        """When it is not taken any more, likewise."""
+        return self._expires
 
     @property
     def flooding(self) -> bool:
@@ -155,6 +176,8 @@ class Session:
             return Reply(encode_frame(frames.Pong(command.id)))
         if type(command) is frames.Hello and self._state is State.NEW:
             return self._hello(command)
+        if type(command) is frames.Renew and self._state is State.ONLINE:
+            return self._renew(line, command)
         return self._refuse(line, Code.OUT_OF_STATE)
 
     def _hello(self, hello: frames.Hello) -> Effect:
@@ -162,13 +185,28 @@ class Session:
             return self._end(Close.VERSION_UNSUPPORTED)
         try:
             self._device = ids.device_id(hello.device)
-            self._user = self._verify(hello.token)
+            login = self._verify(hello.token, hello.device)
         except ids.InvalidId:
             return self._end(Close.BAD_PROTOCOL)
-        except BadToken:
-            return self._end(Close.UNAUTHORIZED)
+        except BadToken as bad:
+            return self._end(Close.REVOKED if bad.why is Why.REVOKED else Close.UNAUTHORIZED)
+        self._user, self._issued, self._expires = login.user, login.issued, login.expires
         self._state = State.GREETING
         return Greet(hello.id, self._user, self._device, hello.stay)
+
+    def _renew(self, line: bytes, command: frames.Renew) -> Effect:
+        if self._counted < self._renewed + RENEW_SECONDS:
+            return Reply(error_of_frame(line, Code.RATE_LIMITED))
+        self._renewed = self._counted
+        try:
+            login = self._verify(command.token, self._device)
+        except BadToken as bad:
+            return self._refuse(line, bad.why.code)
+        if login.user != self._user:
+            return self._refuse(line, Code.TOKEN_OF_ANOTHER)
+        self._bad = 0
+        self._issued, self._expires = login.issued, login.expires
+        return Renew(command.id, login.expires)
 
     def _send(
         self,

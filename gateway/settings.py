@@ -8,6 +8,7 @@ from connectors.kafka.wanted_topics import Flush, Replication
 from schemas.page_tokens import Token
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
+Secret = Annotated[str, Meta(min_length=32)]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 
 
@@ -18,8 +19,32 @@ class GatewaySettings(Struct, frozen=True):
     """Brokers, `host:port[,…]`. Name several: any of them may be away at a start."""
     redis: str
     """`redis://host:port/db`."""
-    token_secret: Annotated[str, Meta(min_length=32)]
-    """Signs tokens, by HS256."""
+    token_secret: Secret | None = None
+    """Signs login tokens, by HS256. This, or MESSENGER_TOKEN_JWKS, or both must be set: there is no
+    default that a stranger does not know, too."""
+    token_secret_previous: Secret | None = None
+    """Tokens of this secret still count: set it while MESSENGER_TOKEN_SECRET is replaced, so that
+    nobody is logged out."""
+    token_jwks: str = ""
+    """The public keys of whoever issues tokens: the path or the https address of a JWKS. Unset:
+    there are only secrets."""
+    token_jwks_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    """Seconds between two looks at the key set; sooner, if a token names a key that it lacks. So
+    long a key that was taken out of it still counts. Issuers bear one question a minute."""
+    token_issuer: str = ""
+    """What `iss` of a token must be. Unset: any, since the keys say already whose it is."""
+    token_audience: str = ""
+    """What `aud` of a token must be or hold. Unset: no token may have one, since it is for
+    others."""
+    token_leeway: Annotated[float, Meta(ge=0, le=300)] = 10.0
+    """Seconds by which the issuer's clock may differ from this node's. Clocks that are kept by NTP
+    differ by less."""
+    token_device: bool = False
+    """Every token must name its device. Without it, the token of a device that was logged out is
+    useless only if it names one; not every issuer knows devices."""
+    operator_secret: Secret | None = None
+    """Signs operators' tokens, by HS256; another one than users'. Unset: no operator's request is
+    taken."""
     messages_token: Token = ""
     """Opens all pages of workers, those with messages, too; at least 32 characters. A gateway asks
     with it, and nobody else should have it."""
@@ -38,7 +63,8 @@ class GatewaySettings(Struct, frozen=True):
     """Partitions of `deliveries`, the most gateway nodes that there can be. Each costs every worker
     a little, so there are not more than a small fleet needs."""
     local: bool = False
-    """Anybody logs in as anybody, and one copy of each record is enough. Never in production."""
+    """Anybody logs in as anybody, and one copy of each record is enough. Never in production. A
+    gateway then listens on this machine only, and answers 403 to a foreign Host or Origin."""
     heartbeat: Annotated[float, Meta(ge=1, le=300)] = 25.0
     """Seconds between pings. Routers forget a silent connection after 30 s and more."""
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0

@@ -18,6 +18,7 @@ COMMANDS = {
     "tail": "show what a device of a user receives",
     "history": "show a conversation, page by page",
     "devices": "list a user's devices, or log one out",
+    "revoke": "make the tokens of a user or a device useless",
     "archive": "look after the archive in ClickHouse",
     "simulate": "play random histories of a whole system, on virtual time",
     "audit": "judge what Kafka and the workers hold",

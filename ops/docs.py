@@ -52,6 +52,8 @@ def _copies(topic: Topic) -> str:
 
 
 def _kept(topic: Topic) -> str:
+    if topic.config["cleanup.policy"] == "compact,delete":
+        return f"the last record of each key, {topic.retention_ms / 86_400_000:g} days"
     if topic.retention_ms >= 0:
         return f"{topic.retention_ms / 3_600_000:g} hours"
     if topic.config["cleanup.policy"] == "compact":

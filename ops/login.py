@@ -24,6 +24,16 @@ def local_secret() -> str | None:
     return secret or (file.read_text() if file.exists() else None)
 
 
+def operator_secret() -> str:
+    """MESSENGER_OPERATOR_SECRET, or the one of the local stack. Ends the command with code 2
+    without either."""
+    secret = os.environ.get("MESSENGER_OPERATOR_SECRET")
+    file = _stack().folder / "operator-secret"
+    if not secret and not file.exists():
+        fail("set MESSENGER_OPERATOR_SECRET, or MESSENGER_HOME to a local stack's home", USAGE)
+    return secret or file.read_text()
+
+
 def login_token(user: str, token: str | None) -> str:
     """`token`, or a token for `user` made with the local secret. Ends the command with code 2 if
     there is neither."""

@@ -128,6 +128,7 @@ _presence_state = msgspec.msgpack.Decoder(events.PresenceState)
 _membership = msgspec.msgpack.Decoder(events.MembershipRecord)
 _snapshot = msgspec.msgpack.Decoder(events.SnapshotRecord)
 _chunk = msgspec.msgpack.Decoder(events.SnapshotChunk)
+_revocation = msgspec.msgpack.Decoder(events.Revocation)
 _dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
@@ -261,6 +262,11 @@ def decode_membership(value: bytes) -> events.MembershipRecord:
     return _of_version(_membership, value)
 
 
+def decode_revocation(value: bytes) -> events.Revocation:
+    """A record of `revocations`. Raises NewerVersion or Undecodable."""
+    return _of_version(_revocation, value)
+
+
 def decode_snapshot(value: bytes) -> events.SnapshotRecord:
     """A record of `snapshots`. Raises NewerVersion or Undecodable."""
     return _of_version(_snapshot, value)
@@ -301,6 +307,7 @@ _Record = TypeVar(
     events.PresenceRecord,
     events.PresenceState,
     events.MembershipRecord,
+    events.Revocation,
     events.SnapshotRecord,
     events.SnapshotChunk,
 )

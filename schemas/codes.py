@@ -31,6 +31,9 @@ class Code(_Code):
     OUT_OF_STATE = 102, False, "the frame is not allowed now: hello comes first, and once"
     BAD_FIELD = 103, False, "a field of the frame is missing, of the wrong type or out of range"
     UNAUTHORIZED = 104, False, "the token is missing, wrong or expired"
+    TOKEN_EXPIRED = 105, False, "the token has expired: get a fresh one"
+    TOKEN_REVOKED = 106, False, "the token was revoked: the person has to log in again"
+    TOKEN_OF_ANOTHER = 107, False, "the token is for another user or device"
     BODY_EMPTY = 110, False, "the body is empty"
     BODY_TOO_LARGE = 111, False, "the body is longer than 16 KiB of UTF-8"
     BODY_INVALID = 112, False, "the body is not text"
@@ -58,11 +61,13 @@ class Close(_Code):
     HELLO_TIMEOUT = 4003, True, "no hello in time"
     INTERNAL = 4005, True, "the node failed while serving this socket"
     REDIRECTED = 4006, True, "another node serves this user"
+    TOKEN_EXPIRED = 4007, True, "the token has expired: come back with a fresh one"
     UNAUTHORIZED = 4500, False, "the token is missing, wrong or expired"
     VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"
     REPLACED = 4502, False, "the same device connected again"
     BAD_PROTOCOL = 4503, False, "the first frame was not a valid hello, or too many bad frames"
     LOGGED_OUT = 4505, False, "the device was logged out"
+    REVOKED = 4506, False, "the token was revoked: the person has to log in again"
     NOT_TEXT = (
         4504,
         False,

@@ -349,6 +349,20 @@ class SnapshotRecord(_Event, frozen=True):
     crc: int = 0
 
 
+# revocations
+
+
+class Revocation(_Event, frozen=True):
+    """Tokens of `user` that were made before `before` (ms) do not count: on `device`, or on any if
+    it is empty. `logged_out`: the user did it, by logging the device out."""
+
+    version: int
+    user: Text
+    device: Annotated[str, Meta(max_length=64)]
+    before: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    logged_out: bool = False
+
+
 # deliveries
 
 

@@ -135,6 +135,13 @@ class Ping(_Frame, tag="ping", frozen=True):
     id: CommandId
 
 
+class Renew(_Frame, tag="renew", frozen=True):
+    """A fresh token of the same user, for the same device. The answer is `renewed` or `error`."""
+
+    id: CommandId
+    token: str
+
+
 # Replies and pushes: server to device.
 
 
@@ -297,6 +304,20 @@ class Pong(_Frame, tag="pong", frozen=True):
     id: int
 
 
+class TokenExpires(_Frame, tag="token_expires", frozen=True):
+    """The session's token is good until `expires` (ms): the device sends `renew` before that, or
+    the server closes the session."""
+
+    expires: int
+
+
+class Renewed(_Frame, tag="renewed", frozen=True):
+    """The fresh token counts from now on, until `expires` (ms)."""
+
+    id: int
+    expires: int
+
+
 class Error(_Frame, tag="error", frozen=True):
     """The gateway did not carry out a command. `id`, or `to`, `outbox` and `ordinal`, name the
     command if the gateway could read them. `code` is a reply code."""
@@ -312,7 +333,7 @@ class Error(_Frame, tag="error", frozen=True):
 
 Question = Sync | History | GetMarks | Watch
 """Commands for whose answer the gateway asks workers or the archive."""
-Command = Hello | Send | Received | Read | Typing | Question | Ping
+Command = Hello | Send | Received | Read | Typing | Question | Ping | Renew
 ServerFrame = (
     Welcome
     | Sent
@@ -328,5 +349,7 @@ ServerFrame = (
     | UserTyping
     | Resync
     | Pong
+    | TokenExpires
+    | Renewed
     | Error
 )

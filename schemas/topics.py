@@ -17,6 +17,7 @@ CURSORS = "cursors"
 PRESENCE_SUBMITTED = "presence.submitted"
 PRESENCE = "presence"
 MEMBERSHIPS = "memberships"
+REVOCATIONS = "revocations"
 SNAPSHOTS = "snapshots"
 CHUNKS = "snapshots.chunks"
 

@@ -21,6 +21,7 @@ from connectors.redis.memory import (
 )
 from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis
+from gateway.edge.tokens import JwtVerifier, Secrets, TokenRules
 from gateway.node import Node
 from gateway.parts import STAGES, NodePorts
 from gateway.settings import GatewaySettings
@@ -137,6 +138,7 @@ class Gateway(Part):
             world.now,
             self._chance,
             Dependencies(world.loop.time),
+            JwtVerifier([Secrets(world.secret)], TokenRules()),
         )
         settings = GatewaySettings(
             "",

@@ -7,7 +7,7 @@ import { View } from "./view.js";
 const TOO_MANY = "Too many messages wait to be sent. They go out when the connection is back.";
 
 async function login(name) {
-  const response = await fetch("v1/login", { method: "POST", body: JSON.stringify({ user: name }) });
+  const response = await fetch("v1/login", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ user: name }) });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;

@@ -13,9 +13,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from gateway.edge.local_guard import foreign
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.edge.unavailable import come_again
-from gateway.edge.websocket import PATH, opening_key
+from gateway.edge.websocket import PATH, headers_of, opening_key
 
 MAX_WAITING = 5_000
 """Connections whose requests for a socket, or for something else, wait for their turn; more are
@@ -49,9 +50,11 @@ class OpensSockets(Protocol):
 
 
 class AdmissionControl:
-    """Use it inside a running loop: `bind`, then `serve`."""
+    """Use it inside a running loop: `bind`, then `serve`. `local`: the node is in local mode, and
+    opens no socket for a foreign page; the HTTP server says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, local: bool = False) -> None:
+        self._local = local
         self.entry = Pacer(_LET_IN, room=lambda: self._sockets.has_room())
         self.served = Pacer(_SERVED)
         self.exit = Pacer(_LET_OUT)
@@ -90,7 +93,7 @@ class AdmissionControl:
         """Hand on a connection, and what it has sent so far."""
         head, _, received = request.partition(_END)
         key = opening_key(head)
-        if key is not None:
+        if key is not None and not (self._local and _is_foreign(head)):
             self._sockets.open(transport, key, received)
             return
         served = self._make_protocol()
@@ -103,6 +106,11 @@ class AdmissionControl:
         self.turned_away += 1
         transport.write(_COME_AGAIN)
         transport.close()
+
+
+def _is_foreign(head: bytes) -> bool:
+    headers = headers_of(head)
+    return foreign(headers.get("host", ""), headers.get("origin")) is not None
 
 
 class _Arrival(asyncio.Protocol):

@@ -10,7 +10,9 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Reply, Submit, Type
+from gateway.edge.expiries import Expiries
+from gateway.edge.logins import Logins
+from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_send
 from gateway.greeter import Greeter, Refusal
 from gateway.presence.typing import TypingRelay
@@ -19,9 +21,10 @@ from gateway.receipts import Receipts
 from gateway.session import Session, State
 from gateway.submit import Submitter
 from gateway.turn_writer import TurnWriter
+from schemas.codec import encode_frame
 from schemas.codes import Close, Code
 from schemas.events import Receipt, SubmittedItem
-from schemas.frames import MAX_QUESTIONS, Question
+from schemas.frames import MAX_QUESTIONS, Question, Renewed
 from schemas.ids import DeviceId, UserId
 
 log = logging.getLogger(__name__)
@@ -72,6 +75,8 @@ class NodeServices(NamedTuple):
     receipts: Receipts
     typing: TypingRelay
     questions: QuestionAnswerer
+    logins: Logins
+    expiries: Expiries
 
 
 class _Leaving:
@@ -103,6 +108,7 @@ class Connection:
         "_transport",
         "_unanswered",
         "_welcomed",
+        "due",
     )
 
     def __init__(
@@ -123,6 +129,8 @@ class Connection:
         self._unanswered = 0
         """Sends without an answer."""
         self._leaving: _Leaving | None = None
+        self.due = 0
+        """When `Expiries` looks at it."""
         self._patience: asyncio.TimerHandle | None = asyncio.get_running_loop().call_later(
             HELLO_SECONDS, self.close, Close.HELLO_TIMEOUT
         )
@@ -140,6 +148,14 @@ class Connection:
     @property
     def since(self) -> int:
         return self._since
+
+    @property
+    def issued(self) -> float:
+        return self._session.issued
+
+    @property
+    def expires(self) -> float:
+        return self._session.expires
 
     @property
     def closing(self) -> Close | None:
@@ -167,6 +183,7 @@ class Connection:
         for asking in self._asking or ():
             asking.cancel()
         self._services.greeter.ended(self, self._welcomed, said_goodbye)
+        self._services.expiries.leave(self)
         if self._leaving is not None:
             self._leaving.ended.set()
 
@@ -277,6 +294,9 @@ class Connection:
                     WELCOME_SECONDS, self.close, Close.SLOT_LOST
                 )
             self._greeting = asyncio.create_task(self._greet(effect.id, effect.stay))
+        elif type(effect) is Renew:
+            self._services.expiries.put(self)
+            self.push(encode_frame(Renewed(effect.id, int(effect.expires * 1000))))
         elif type(effect) is End:
             self.close(effect.close)
 
@@ -312,7 +332,11 @@ class Connection:
         if isinstance(welcome, Refusal):
             self.close(welcome.close, welcome.reason)
             return
+        if self._services.logins.revoked(self.user, self.device, self.issued) is not None:
+            self.close(Close.REVOKED)  # while the welcome was under way
+            return
         self._welcomed = True
         self._session.welcomed()
+        self._services.expiries.put(self)
         self._out.insert(0, welcome)
         self.write_queued()

@@ -1,5 +1,6 @@
 """The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
 
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -7,14 +8,16 @@ import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gateway.edge.http_api import device_routes, history_routes
+from connectors.kafka.ports import KafkaSendError, QueueFull
+from gateway.edge.http_api import bearer, device_routes, history_routes
+from gateway.edge.local_guard import foreign
 from gateway.edge.socket import Sockets
 from gateway.edge.tokens import BadToken, issue, verify_operator
 from gateway.edge.websocket import PATH
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
 from schemas.codec import UNDECODABLE
-from schemas.ids import InvalidId, user_id
+from schemas.ids import InvalidId, device_id, user_id
 from schemas.page_tokens import PageTokens
 
 _WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
@@ -28,17 +31,26 @@ _SECURITY = {
 _ASSETS = (".js", ".css", ".svg")
 
 
-class Login(msgspec.Struct):
+class _LoginByName(msgspec.Struct):
     user: str
+
+
+class _Revoke(msgspec.Struct, forbid_unknown_fields=True):
+    """`device` empty: all of the user's. `before` (ms) None: now."""
+
+    user: str
+    device: str = ""
+    before: int | None = None
 
 
 def make_web_app(
     node: Node, metrics: NodeMetrics, sockets: Sockets, stop: Callable[[], None]
 ) -> web.Application:
     """The pages of a node; `stop` begins its drain."""
-    app = web.Application(middlewares=[_secure])
     settings = node.settings
     tokens = PageTokens(settings.status_token)
+    app = web.Application(middlewares=[_secure, *([_local_only] if settings.local else [])])
+    logins = node.parts.logins
 
     async def health(_: web.Request) -> web.Response:
         problems = node.problems()
@@ -54,27 +66,53 @@ def make_web_app(
             return web.json_response({"error": "this page needs the status token"}, status=401)
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    async def begin_drain(request: web.Request) -> web.Response:
+    def require_operator(request: web.Request) -> None:
         try:
-            verify_operator(
-                request.headers.get("Authorization", "").removeprefix("Bearer "),
-                settings.token_secret,
-                node.now() / 1000,
-            )
+            verify_operator(bearer(request), settings.operator_secret, node.now() / 1000)
         except BadToken as error:
+            logins.refused_as(error)
+            raise web.HTTPUnauthorized(
+                text=json.dumps({"error": f"an operator's token is needed: {error}"}),
+                content_type="application/json",
+            ) from None
+
+    async def revoke(request: web.Request) -> web.Response:
+        require_operator(request)
+        if request.content_type != "application/json":
+            return web.json_response({"error": "the body must be application/json"}, status=415)
+        try:
+            asked = msgspec.json.decode(await request.read(), type=_Revoke)
+            user = user_id(asked.user)
+            device = device_id(asked.device) if asked.device else ""
+        except (InvalidId, *UNDECODABLE) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        before = node.now() if asked.before is None else asked.before
+        if not 0 <= before <= node.now():
+            return web.json_response({"error": "before: a time (ms) until now"}, status=400)
+        try:
+            await node.parts.revocations.revoke(user, device, before)
+        except (KafkaSendError, QueueFull) as error:
             return web.json_response(
-                {"error": f"an operator's token is needed: {error}"}, status=401
+                {"error": f"Kafka has not taken it: {error}"},
+                status=503,
+                headers={"Retry-After": "1"},
             )
+        return web.json_response({"user": user, "device": device, "before": before}, status=202)
+
+    async def begin_drain(request: web.Request) -> web.Response:
+        require_operator(request)
         stop()
         return web.json_response({"draining": True}, status=202)
 
     async def login(request: web.Request) -> web.Response:
-        if not settings.local:
+        if not settings.local or settings.token_secret is None:
             return web.json_response(
                 {"error": "tokens are not made here; MESSENGER_LOCAL=1 would"}, status=403
             )
+        if request.content_type != "application/json":  # what a foreign page may send unasked
+            return web.json_response({"error": "the body must be application/json"}, status=415)
         try:
-            user = user_id(msgspec.json.decode(await request.read(), type=Login).user)
+            user = user_id(msgspec.json.decode(await request.read(), type=_LoginByName).user)
         except (InvalidId, *UNDECODABLE) as error:
             return web.json_response({"error": str(error)}, status=400)
         token = issue(user, settings.token_secret, node.now() / 1000)
@@ -99,8 +137,9 @@ def make_web_app(
             web.get(PATH, sockets.upgrade),
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
-            *history_routes(node.parts.queries.history, node.verify),
-            *device_routes(node.parts.queries.devices, node.verify),
+            web.post("/v1/revocations", revoke),
+            *history_routes(node.parts.queries.history, logins.login),
+            *device_routes(node.parts.queries.devices, logins.login, node.now),
             web.get("/v1/node", find_node),
             web.get("/health", health),
             web.get("/ready", ready),
@@ -110,6 +149,16 @@ def make_web_app(
         ]
     )
     return app
+
+
+@web.middleware
+async def _local_only(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    wrong = foreign(request.headers.get("Host", ""), request.headers.get("Origin"))
+    if wrong is not None:
+        raise web.HTTPForbidden(text=wrong)
+    return await handler(request)
 
 
 @web.middleware

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from connectors.kafka.ports import QueueFull
+from connectors.kafka.ports import KafkaSendError, QueueFull
 from connectors.redis.client import RedisUnavailable
-from gateway.edge.tokens import BadToken
+from gateway.edge.tokens import BadToken, Login
 from gateway.queries.devices import Device, DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
@@ -22,8 +22,8 @@ _MAX_CONVERSATIONS = 50
 _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
-Verify = Callable[[str], UserId]
-"""The user whom a token speaks for. Raises BadToken."""
+Verify = Callable[[str], Login]
+"""What a token says. Raises BadToken."""
 
 
 class _Failed(Exception):
@@ -59,7 +59,9 @@ class _Devices(msgspec.Struct):
     pending: bool
 
 
-def device_routes(devices: DeviceQueries, verify: Verify) -> list[web.RouteDef]:
+def device_routes(
+    devices: DeviceQueries, verify: Verify, now: Callable[[], int]
+) -> list[web.RouteDef]:
     """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
 
     async def listed(request: web.Request) -> web.Response:
@@ -71,7 +73,7 @@ def device_routes(devices: DeviceQueries, verify: Verify) -> list[web.RouteDef]:
             device = device_id(request.match_info["device"])
         except InvalidId as error:
             raise _Failed(400, Code.BAD_FIELD, str(error)) from None
-        devices.log_out(user, device)
+        await devices.log_out(user, device, now())
         return web.Response(status=202)
 
     return [
@@ -82,9 +84,14 @@ def device_routes(devices: DeviceQueries, verify: Verify) -> list[web.RouteDef]:
 
 def _user_of(request: web.Request, verify: Verify) -> UserId:
     try:
-        return verify(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        return verify(bearer(request)).user
     except BadToken as error:
-        raise _Failed(401, Code.UNAUTHORIZED, str(error)) from None
+        raise _Failed(401, error.why.code, str(error)) from None
+
+
+def bearer(request: web.Request) -> str:
+    """The token that came with a request, empty without one."""
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def history_routes(history: History, verify: Verify) -> list[web.RouteDef]:
@@ -146,7 +153,9 @@ def _answering(handler: Handler) -> Handler:
             return await handler(request)
         except _Failed as failed:
             return _error(failed.status, failed.code, failed.text)
-        except (HistoryUnavailable, WorkersUnavailable, RedisUnavailable, QueueFull):
+        except (HistoryUnavailable, WorkersUnavailable, RedisUnavailable):
+            return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
+        except (KafkaSendError, QueueFull):
             return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
         except RangeGone:
             return _error(410, Code.RANGE_GONE, Code.RANGE_GONE.text)

@@ -44,11 +44,20 @@ def opening_key(head: bytes) -> str | None:
     words = request.split(" ")
     if len(words) != 3 or words[1].partition("?")[0] != PATH or words[2] != "HTTP/1.1":
         return None
+    return key_of(_headers(lines))
+
+
+def headers_of(head: bytes) -> dict[str, str]:
+    """The headers of a request, without the empty line; their names are in lower case."""
+    return _headers(head.decode("latin-1").split("\r\n")[1:])
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    return key_of(headers)
+    return headers
 
 
 def key_of(headers: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ from connectors.kafka.ports import Producer, QueueFull
 from connectors.redis.routes import Routes
 from gateway.queries.worker_client import WorkerClient
 from gateway.receipts import Receipts
+from gateway.revocations import Revocations
 from schemas.codec import encode_deliveries
 from schemas.events import DeviceLoggedOut
 from schemas.topics import DELIVERIES
@@ -32,12 +33,14 @@ class DeviceQueries:
         receipts: Receipts,
         producer: Producer,
         slots: int,
+        revocations: Revocations,
     ) -> None:
         self._routes = routes
         self._cursors = cursors
         self._receipts = receipts
         self._producer = producer
         self._slots = slots
+        self._revocations = revocations
 
     async def list(self, user: str) -> tuple[list[Device], bool]:
         """(the devices that are connected, or have read something and were not logged out since, by
@@ -52,12 +55,13 @@ class DeviceQueries:
         known = online.union(*found.values())
         return [Device(device, device in online) for device in sorted(known)], not complete
 
-    def log_out(self, user: str, device: str) -> None:
-        """Close the device's sockets, wherever they are, and forget what it has read. Raises
-        QueueFull.
+    async def log_out(self, user: str, device: str, now: int) -> None:
+        """Revoke the tokens with which the device has come until `now` (ms), close its sockets,
+        wherever they are, and forget what it has read. Raises KafkaSendError, QueueFull.
 
         Every slot is told: just after Redis was emptied no route says where the sockets are.
         """
+        await self._revocations.revoke(user, device, now, logged_out=True)
         for record in encode_deliveries([DeviceLoggedOut(user, device)]):
             for slot in range(self._slots):
                 self._producer.send(DELIVERIES, slot, record)

@@ -9,8 +9,8 @@ import urllib.request
 
 import click
 
-from ops.exits import FAILED, UNREACHABLE, USAGE, exit_codes, fail
-from ops.login import default_url, local_secret
+from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
+from ops.login import default_url, operator_secret
 
 
 @click.group(invoke_without_command=True)
@@ -55,7 +55,7 @@ def command(context: click.Context) -> None:
 )
 def drain(url: str, timeout: float) -> None:
     """Tell a node to send its sessions away and end, and wait until it has. Needs
-    MESSENGER_TOKEN_SECRET (or a local stack).
+    MESSENGER_OPERATOR_SECRET (or a local stack).
 
     \b
     Example:
@@ -63,11 +63,7 @@ def drain(url: str, timeout: float) -> None:
     """
     from gateway.edge.tokens import issue_operator
 
-    secret = local_secret()
-    if secret is None:
-        fail(
-            "no token secret: set MESSENGER_TOKEN_SECRET, or MESSENGER_HOME of a local stack", USAGE
-        )
+    secret = operator_secret()
     node = _node(url)
     if node is None:
         fail(f"no gateway answers at {url}", UNREACHABLE)

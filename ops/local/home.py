@@ -41,6 +41,9 @@ class Home:
     def token_secret(self) -> str:
         return self.once("token-secret", lambda: secrets.token_hex(32))
 
+    def operator_secret(self) -> str:
+        return self.once("operator-secret", lambda: secrets.token_hex(32))
+
     def clickhouse_password(self, user: str) -> str:
         return self.once(f"clickhouse-{user}", lambda: secrets.token_hex(16))
 

@@ -136,6 +136,7 @@ class Layout(NamedTuple):
                         **reading,
                         "MESSENGER_TOKEN_SECRET": self.home.token_secret(),
                         "MESSENGER_HTTP_PORT": str(port),
+                        "MESSENGER_OPERATOR_SECRET": self.home.operator_secret(),
                         "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS,
                     },
                     port,

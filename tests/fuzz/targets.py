@@ -14,6 +14,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 
+from gateway.edge.tokens import Login
 from gateway.edge.websocket import (
     BINARY,
     CLOSE,
@@ -34,6 +35,7 @@ from schemas.events import SCHEMA_VERSION, SubmittedRecord
 from schemas.ids import is_member, user_id
 
 HELLO = b'{"t":"hello","id":1,"version":1,"token":"any","device":"phone"}'
+_ALICE = Login(user_id("alice"), None, 2e9, 1.0, "", {})
 _MANY = 1e9
 """Frames a second: the rate is not what is tried here."""
 _HEAD_BYTES = 14
@@ -42,7 +44,7 @@ _HEAD_BYTES = 14
 
 def session(data: bytes) -> None:
     """One WebSocket message to a device's session: if its first byte is odd, after the welcome."""
-    fresh = Session(lambda token: user_id("alice"), _MANY, 0.0)
+    fresh = Session(lambda token, device: _ALICE, _MANY, 0.0)
     if data[:1] and data[0] % 2:
         fresh.receive(HELLO, 0.0)
         fresh.welcomed()

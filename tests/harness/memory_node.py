@@ -19,7 +19,7 @@ from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Routes
 from gateway.edge.connection import Connection
-from gateway.edge.tokens import issue
+from gateway.edge.tokens import JwtVerifier, Secrets, TokenRules, issue
 from gateway.node import Node
 from gateway.parts import STAGES, NodePorts
 from gateway.queries.worker_transport import WorkersUnavailable
@@ -28,11 +28,11 @@ from schemas.codec import encode_deliveries
 from schemas.codes import Close
 from schemas.events import Delivered, MessageDelivered
 from schemas.ids import user_id
-from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, SUBMITTED
+from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, REVOCATIONS, SUBMITTED
 
 SLOTS = 2
 SECRET = "s" * 32
-_TOPICS = {SUBMITTED: 1, RECEIPTS: 1, PRESENCE_SUBMITTED: 1, DELIVERIES: SLOTS}
+_TOPICS = {SUBMITTED: 1, RECEIPTS: 1, PRESENCE_SUBMITTED: 1, REVOCATIONS: 1, DELIVERIES: SLOTS}
 
 
 SEND = {
@@ -182,6 +182,7 @@ class MemoryNode:
             self.now,
             random.Random(world.nodes),
             Dependencies(clock),
+            JwtVerifier([Secrets(SECRET)], TokenRules()),
         )
         chosen = {"partitions": 1, "slots": SLOTS, "drain_seconds": 1.0, **settings}
         self.node = Node(GatewaySettings("", "", SECRET, **chosen), ports, "log")

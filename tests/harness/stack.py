@@ -76,6 +76,10 @@ class Stack:
     def token_secret(self) -> str:
         return Home(self.home).token_secret()
 
+    @property
+    def operator_secret(self) -> str:
+        return Home(self.home).operator_secret()
+
     def environment(self) -> dict[str, str]:
         """What `messenger` needs to find this stack."""
         ours = {

@@ -211,7 +211,12 @@ async def test_random_frames_leave_it_serving(quiet: Stack) -> None:
 
 
 def nested_login(url: str) -> None:
-    request = urllib.request.Request(f"{url}/v1/login", b'{"user":' + b"[" * 5000, method="POST")
+    request = urllib.request.Request(
+        f"{url}/v1/login",
+        b'{"user":' + b"[" * 5000,
+        {"Content-Type": "application/json"},
+        method="POST",
+    )
     with pytest.raises(urllib.error.HTTPError, match=r"400|403"):
         urllib.request.urlopen(request, timeout=5)
 

@@ -27,7 +27,11 @@ from ops.local.parts import Kind, Layout
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load(
-    re.sub(r"\$\{\w+:-(.*?)\}", r"\1", (ROOT / "docker-compose.yml").read_text())
+    re.sub(
+        r"\$\{(\w+):(?:-(.*?)|\?.*?)\}",
+        lambda one: one[1] * 3 if one[2] is None else one[2],  # each a secret of its own
+        (ROOT / "docker-compose.yml").read_text(),
+    )
 )
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
@@ -82,7 +86,8 @@ def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where
     kind, environment = SETTINGS[service["command"][0]], service["environment"]
     assert {variable.removeprefix(PREFIX).lower() for variable in environment} <= {
         *kind.__struct_fields__,
-        *("redis", "slots", "partitions", "local"),  # every process of ours is told these
+        # every process of ours is told these
+        *("redis", "slots", "partitions", "replication", "flush"),
     }
     settings = load(kind, environment)
     listens = None
@@ -95,6 +100,18 @@ def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where
         assert host == "0.0.0.0"
         assert [published.split(":")[2] for published in service["ports"]] == [str(port)]
         assert f"127.0.0.1:{port}/" in service["healthcheck"]["test"]
+
+
+def test_there_is_no_secret_in_the_file_and_nobody_logs_in_by_name() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    for name in ("MESSENGER_TOKEN_SECRET", "MESSENGER_OPERATOR_SECRET"):
+        told = re.findall(rf"{name}: (.*)", text)
+        assert told
+        assert all(re.fullmatch(rf"\$\{{{name}:\?.*openssl rand -hex 32\}}", one) for one in told)
+    assert "MESSENGER_LOCAL" not in text
+    for name, service in OURS.items():
+        settings = load(SETTINGS[service["command"][0]], service["environment"])
+        assert not getattr(settings, "local", False), name
 
 
 def test_gateways_reach_the_workers_that_they_ask_by_their_services_names() -> None:

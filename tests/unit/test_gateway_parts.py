@@ -29,6 +29,7 @@ class Socket:
         self.user = user
         self.device = device
         self.since = 0
+        self.issued = 0.0
         self.pushed: list[bytes] = []
         self.answers: list[bytes] = []
         self.closed: list[Close] = []

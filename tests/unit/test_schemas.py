@@ -28,6 +28,7 @@ DECODERS = {
     "presence.submitted": codec.decode_presence,
     "presence": codec.decode_presence_state,
     "memberships": codec.decode_membership,
+    "revocations": codec.decode_revocation,
     "snapshots": codec.decode_snapshot,
     "snapshots.chunks": codec.decode_chunk,
     "commands": codec.decode_command,

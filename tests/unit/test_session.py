@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.tokens import BadToken, issue, verify
-from gateway.effects import Effect, End, Greet, Reply, Submit
+from gateway.edge.tokens import BadToken, Login, Why
+from gateway.effects import Effect, End, Greet, Renew, Reply, Submit
 from gateway.session import MAX_BAD_IN_A_ROW, Session, State
 from schemas import ids
 from schemas.codes import Close, Code
@@ -18,10 +18,17 @@ from tests.harness.memory_node import SEND
 HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"}
 
 
-def check_token(token: str) -> ids.UserId:
-    if token != "good":
-        raise BadToken("no")
-    return ids.UserId("alice")
+TOKENS = {
+    "good": Login(ids.UserId("alice"), None, 100, 10, "", {}),
+    "fresh": Login(ids.UserId("alice"), None, 200, 20, "", {}),
+    "bob's": Login(ids.UserId("bob"), None, 200, 20, "", {}),
+}
+
+
+def check_token(token: str, device: str) -> Login:
+    if token in TOKENS:
+        return TOKENS[token]
+    raise BadToken("no", Why.REVOKED if token == "revoked" else Why.WRONG)
 
 
 def new() -> Session:
@@ -57,6 +64,7 @@ def test_a_send_is_submitted() -> None:
     ("changed", "close"),
     [
         ({"token": "bad"}, Close.UNAUTHORIZED),
+        ({"token": "revoked"}, Close.REVOKED),
         ({"version": 0}, Close.VERSION_UNSUPPORTED),
         ({"version": 2}, Close.VERSION_UNSUPPORTED),
         ({"device": "no/slash"}, Close.BAD_PROTOCOL),
@@ -242,19 +250,33 @@ def test_whatever_comes_each_frame_has_one_effect(messages: list[bytes], greeted
             session.welcomed()
 
 
-def test_tokens() -> None:
-    secret = "s" * 32
-    token = issue(ids.user_id("alice"), secret, now=1000, lifetime=60)
-    assert verify(token, secret, now=1059) == "alice"
-    untaken = "the token is not one that this server takes"
-    for wrong, now, text in (
-        (token, 1060, "the token has expired"),
-        (token[:-4] + "AAAA", 1000, untaken),
-        ("", 1000, "the token is missing"),
-        ("nothing", 1000, untaken),
-        ("a.b.c", 1000, untaken),
-    ):
-        with pytest.raises(BadToken, match=f"^{text}$"):
-            verify(wrong, secret, now)
-    with pytest.raises(BadToken, match=untaken):
-        verify(token, "t" * 32, now=1000)
+def test_a_fresh_token_of_the_same_user_takes_the_place_of_the_old_one() -> None:
+    session = online()
+    assert (session.issued, session.expires) == (10, 100)
+    assert receive(session, {"t": "renew", "id": 7, "token": "fresh"}, now=1) == [Renew(7, 200)]
+    assert (session.issued, session.expires) == (20, 200)
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        ("bad", Code.UNAUTHORIZED),
+        ("revoked", Code.TOKEN_REVOKED),
+        ("bob's", Code.TOKEN_OF_ANOTHER),
+    ],
+)
+def test_a_token_that_is_not_taken_changes_nothing(token: str, code: Code) -> None:
+    session = online()
+    (effect,) = receive(session, {"t": "renew", "id": 7, "token": token}, now=1)
+    assert error_code(effect) == code.number
+    assert (session.user, session.issued, session.expires) == ("alice", 10, 100)
+
+
+def test_tokens_are_checked_once_a_second_and_only_after_the_welcome() -> None:
+    session = online()
+    fresh = {"t": "renew", "id": 7, "token": "fresh"}
+    first, second = receive(session, fresh, fresh, now=1)
+    assert isinstance(first, Renew)
+    assert error_code(second) == Code.RATE_LIMITED.number
+    assert isinstance(receive(session, fresh, now=2)[0], Renew)
+    assert receive(new(), fresh) == [End(Close.BAD_PROTOCOL)]
