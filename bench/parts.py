@@ -15,6 +15,7 @@ from bench import (
     restore,
     sequencer,
     storm,
+    tls,
     way,
 )
 from bench.curve import Load
@@ -151,6 +152,10 @@ def _restore(plan: Plan, checkout: Checkout) -> Figures:
     return {f"{count:,} conversations": restore.measure(checkout, count) for count in counts}
 
 
+def _tls(plan: Plan, checkout: Checkout) -> Figures:
+    return tls.measure(plan.some(2_000), plan.some(100_000), plan.runs)
+
+
 def _archive(plan: Plan, checkout: Checkout) -> Figures:
     return archive.measure(checkout, plan.some(500_000), plan.some(1_000_000), plan.seconds)
 
@@ -173,6 +178,7 @@ PARTS = (
     Part("growth", None, _growth),
     Part("redis_emptied", None, _redis_emptied),
     Part("sequencer", None, _sequencer),
+    Part("tls", None, _tls),
     Part("archive", None, _archive),
     Part("restore", None, _restore),
 )

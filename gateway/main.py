@@ -31,6 +31,7 @@ from gateway.edge.http import make_web_app
 from gateway.edge.key_set import KeySet, WrongKeySet, reader_of
 from gateway.edge.local_guard import is_loopback
 from gateway.edge.socket import Sockets
+from gateway.edge.tls import server_tls
 from gateway.edge.tokens import JwtVerifier, Secrets, TokenKeys, TokenRules, TokenVerifier
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
@@ -83,9 +84,15 @@ class _Signals:
 
 async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]) -> None:
     signals = _Signals()
+    with _setting("MESSENGER_TLS_CERTIFICATE, MESSENGER_TLS_KEY"):
+        tls = server_tls(settings.tls_certificate, settings.tls_key)
+    if tls is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
     admission = AdmissionControl(settings.local)
     try:
-        listening = await admission.bind(settings.http_host, settings.http_port)
+        listening = await admission.bind(
+            settings.http_host, settings.http_port, tls.context if tls else None
+        )
     except OSError as error:
         raise SettingsError(f"MESSENGER_HTTP_HOST, MESSENGER_HTTP_PORT: {error}") from None
     async with AsyncExitStack() as closing:

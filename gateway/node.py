@@ -28,10 +28,9 @@ class Node:
         self.id = f"{ports.random.getrandbits(48):012x}"
         self.settings = settings
         self._ports = ports
-        url = settings.public_url or f"http://{settings.http_host}:{settings.http_port}"
         identity = NodeIdentity(self.id, log_id, settings.heartbeat)
         self.parts: NodeParts = make_parts(
-            settings, ports, identity, url, self._open_slot, self._slot_taken
+            settings, ports, identity, settings.url, self._open_slot, self._slot_taken
         )
         self._lease = SlotLease(
             self.id,

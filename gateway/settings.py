@@ -55,6 +55,11 @@ class GatewaySettings(Struct, frozen=True):
     """Where it listens: on no other machine, unless the operator says so."""
     http_port: Port = 8400
     """The port on which it listens. Those of a local stack begin there."""
+    tls_certificate: str = ""
+    """PEM file with the certificate that devices see, and its chain. Without it the node speaks
+    plain HTTP, for a proxy before it."""
+    tls_key: str = ""
+    """PEM file with its key. SIGHUP reads both again."""
     partitions: Count = 4
     """Of the conversation topics, for ever: choose as many as the largest fleet of workers will
     ever be (docs/OPERATIONS.md). 4 suit a few machines. A local stack keeps its number in the file
@@ -74,7 +79,7 @@ class GatewaySettings(Struct, frozen=True):
     """The archive's `http[s]://user:password@host:port`, as user `gateway` or, for the archiver,
     `archiver`. A gateway without it has history as far as the log reaches."""
     public_url: str = ""
-    """Where devices reach this node; by default http://http_host:http_port."""
+    """Where devices reach this node; by default http[s]://http_host:http_port."""
     redirect: bool = False
     """Send devices to the right node for their user. It needs a `public_url` of each node that
     devices reach, which a node cannot know by itself."""
@@ -89,3 +94,9 @@ class GatewaySettings(Struct, frozen=True):
     start_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """Seconds that it waits at its start for Kafka to answer and for topics that are missing. 0:
     15 s for Kafka, and not for topics. Who restarts processes that end needs no more."""
+
+    @property
+    def url(self) -> str:
+        """Where devices reach this node."""
+        scheme = "https" if self.tls_certificate else "http"
+        return self.public_url or f"{scheme}://{self.http_host}:{self.http_port}"

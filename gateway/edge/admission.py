@@ -10,11 +10,13 @@ waits for the other: health is asked while devices wait.
 """
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
 from gateway.edge.local_guard import foreign
 from gateway.edge.pacer import Pace, Pacer, always
+from gateway.edge.tls import HANDSHAKE_SECONDS, half_closes
 from gateway.edge.unavailable import come_again
 from gateway.edge.websocket import PATH, headers_of, opening_key
 
@@ -62,11 +64,17 @@ class AdmissionControl:
         self._make_protocol: Callable[[], asyncio.Protocol]
         self._sockets: OpensSockets
 
-    async def bind(self, host: str, port: int) -> asyncio.Server:
-        """Take the port, and let nobody connect yet. Raises OSError if the port is not free."""
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(
-            lambda: _Arrival(self), host, port, backlog=4096, start_serving=False
+    async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
+        """Take the port, and let nobody connect yet. With `tls`, a connection comes here when its
+        handshake has ended. Raises OSError if the port is not free."""
+        return await asyncio.get_running_loop().create_server(
+            lambda: _Arrival(self),
+            host,
+            port,
+            backlog=4096,
+            start_serving=False,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
         )
 
     async def serve(
@@ -187,7 +195,7 @@ class _Guest(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The connection stays open until its turn: closing it is half of the work."""
         self._exit.put(self, self._leave)
-        return True
+        return half_closes(self._transport)
 
     def _leave(self) -> None:
         self._leaving = True

@@ -15,6 +15,7 @@ from gateway.edge.connection import Connection, Transport
 from gateway.edge.heartbeats import Heartbeats
 from gateway.edge.pacer import Pacer
 from gateway.edge.tcp_info import waited_ms
+from gateway.edge.tls import half_closes
 from gateway.edge.unavailable import come_again
 from schemas.codec import join_frames
 from schemas.codes import Close
@@ -130,7 +131,7 @@ class Socket(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The connection stays open until its turn: closing it is half of the work."""
         self._leave()
-        return True
+        return half_closes(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._deaf = self._closed = True
