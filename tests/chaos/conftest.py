@@ -27,8 +27,8 @@ from tests.harness.worker import Worker
 
 ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
 PARTITIONS = 4
-OWN_WORKERS = 2
-"""That a test starts itself."""
+_MEMBERSHIPS = 4
+"""The number of the worker of a stack without workers: tests bring number 0 to 3."""
 
 Parts = dict[str, Any]
 
@@ -64,7 +64,7 @@ def running_stack(folder: Path, parts: Parts) -> Iterator[Stack]:
     """One without workers gets one that knows who has conversations where: without it, each login
     would wait for its first answer until it gives up."""
     with Stack(folder, **parts) as stack:
-        worker = Worker(stack, OWN_WORKERS, "memberships")
+        worker = Worker(stack, _MEMBERSHIPS, "memberships")
         if parts.get("workers") == 0:
             worker.start()
         try:
@@ -148,7 +148,7 @@ async def load(talk: Talk) -> AsyncIterator[Load]:
 @contextmanager
 def two_workers(lab: Stack, stage: str, folder: Path) -> Iterator[list[Worker]]:
     """Not started; ended at the end."""
-    pair = [Worker(lab, number, stage, folder) for number in range(OWN_WORKERS)]
+    pair = [Worker(lab, number, stage, folder) for number in range(2)]
     yield pair
     for worker in pair:
         worker.end()
