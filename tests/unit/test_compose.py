@@ -230,3 +230,23 @@ def test_the_image_holds_every_package() -> None:
         for package in settings["packages"]
     }
     assert folders <= copied
+
+
+def test_services_have_no_rights_and_no_memory_that_they_do_not_need() -> None:
+    for name, service in SERVICES.items():
+        assert service["mem_limit"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        if name != "clickhouse":  # its image starts as root, and gives that up
+            assert service["cap_drop"] == ["ALL"], name
+        if name not in ("clickhouse", "kafka"):  # their images write their settings at the start
+            assert (service["read_only"], service["tmpfs"]) == (True, ["/tmp"]), name
+
+
+def test_redis_asks_for_the_password_that_its_clients_have_and_a_node_says_where_it_is() -> None:
+    password = SERVICES["redis"]["environment"]["REDISCLI_AUTH"]
+    assert '--requirepass "$$REDISCLI_AUTH"' in SERVICES["redis"]["command"][-1]
+    for name in OURS:
+        assert f":{password}@redis" in OURS[name]["environment"]["MESSENGER_REDIS"], name
+    (port,) = SERVICES["gateway"]["ports"]
+    url = OURS["gateway"]["environment"]["MESSENGER_PUBLIC_URL"]
+    assert url.endswith(f":{port.split(':')[1]}")
