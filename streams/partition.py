@@ -246,7 +246,10 @@ class Partition(abc.ABC):
     async def check_input(self) -> None:
         """Look at the input, and say so to `input_is`."""
         position = self._next
-        seen = await self.retry(self._look)
+        self.saw(await self.retry(self._look), position)
+
+    def saw(self, seen: InputSeen | None, position: int | None) -> None:
+        """Kafka has this input; `position` was read next when it was asked."""
         if position is not None and seen is not None and self.status is Status.RUNNING:
             self.seen = seen
             self.input_is(seen, position)

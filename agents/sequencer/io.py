@@ -18,13 +18,14 @@ from agents.sequencer.restore import Restored, decisions_from, restore
 from agents.sequencer.snapshot_reading import Place
 from agents.sequencer.snapshot_store import KafkaSnapshots, Threads
 from agents.sequencer.snapshot_writer import SnapshotTurns
-from connectors.kafka.ports import Kafka, OffsetGone, Reader
+from connectors.kafka.ports import Kafka, OffsetGone, Reader, ReadTimeout
 from connectors.kafka.record import Record
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, DeadLetter, Delivered
 from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, SUBMITTED
+from streams.inputs import InputSeen
 from streams.sending import send_all
 from streams.slot_sender import SlotSender
 from streams.tables.sequences import SequenceTable
@@ -146,18 +147,23 @@ class PartitionIO:
         finally:
             await in_thread(reader.close)
 
-    async def read_input(self, offset: int) -> Record | None:
-        """The input record at an offset, None if the input does not have it (any more). Raises
-        ReadTimeout, OffsetGone."""
+    async def look_at_input(self, offset: int) -> tuple[InputSeen, Record | None]:
+        """The input, and its record at an offset; None if the input does not have it (any more).
+        By a client of its own: one that remembers the brokers of before waits for them. Raises
+        ReadTimeout, OffsetGone, KafkaUnreachable."""
 
-        def read() -> Record | None:
+        def look() -> tuple[InputSeen, Record | None]:
+            topic = self._io.kafka.topic_ids().get(SUBMITTED)
+            if topic is None:
+                raise ReadTimeout(f"there is no topic {SUBMITTED} now")
             with contextlib.closing(self._io.kafka.reader(_LOG_SECONDS)) as reader:
                 start, end = reader.watermarks(SUBMITTED, self._number)
-                if not start <= offset < end:
-                    return None
-                return next(reader.read(SUBMITTED, self._number, offset, offset + 1))
+                record = None
+                if start <= offset < end:
+                    record = next(reader.read(SUBMITTED, self._number, offset, offset + 1))
+                return InputSeen(topic, start, end), record
 
-        return await self._io.in_thread(read)
+        return await self._io.in_thread(look)
 
     async def read_decisions(self, first: int) -> tuple[Decisions, int]:
         """What operators have decided in the input from offset `first` on, and where it ends."""

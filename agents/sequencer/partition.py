@@ -184,13 +184,13 @@ class SequencerPartition(Partition):
         return False
 
     async def check_input(self) -> None:
-        folded = self._input
-        record = await self.retry(lambda: self.io.read_input(folded.position))
+        folded, position = self._input, self.next_offset
+        seen, record = await self.retry(lambda: self.io.look_at_input(folded.position))
         reason = folded.differs(record)
         if reason is not None:
             self.halt(reason)
             return
-        await super().check_input()
+        self.saw(seen, position)
         if self._input is folded:
             self._input = folded.confirmed()
 

@@ -162,6 +162,7 @@ async def fill_disk(scene: Scene) -> float:
     name = scene.brokers.name(number)
     scene.brokers.lose_disk(number, _SMALL_MIB)
     try:
+        await scene.brokers.missed()
         await scene.whole_again()
         pid = scene.stack.parts()[name]["pid"]
         with full(scene.brokers.data(number)):
@@ -172,6 +173,7 @@ async def fill_disk(scene: Scene) -> float:
         return await scene.whole_again()
     finally:
         scene.brokers.lose_disk(number)
+        await scene.brokers.missed()
         await scene.whole_again()
 
 

@@ -79,13 +79,13 @@ async def test_many_messages_of_one_leader_cost_no_look_at_the_input(
     async with make() as run:
         partition = await run.running()
         looks = list[int]()
-        look = partition.io.read_input
+        look = partition.io.look_at_input
 
         async def counted(offset: int) -> object:
             looks.append(offset)
             return await look(offset)
 
-        monkeypatch.setattr(partition.io, "read_input", counted)
+        monkeypatch.setattr(partition.io, "look_at_input", counted)
         for number in range(1, 30):
             send(kafka, number)
             await run.done(number)
@@ -106,13 +106,13 @@ async def test_the_log_is_ahead_while_the_input_is_looked_at(
         partition = await run.running()
         send(kafka, 1)
         await run.done(1)
-        looked, look = asyncio.Event(), partition.io.read_input
+        looked, look = asyncio.Event(), partition.io.look_at_input
 
         async def slow(offset: int) -> object:
             await looked.wait()
             return await look(offset)
 
-        monkeypatch.setattr(partition.io, "read_input", slow)
+        monkeypatch.setattr(partition.io, "look_at_input", slow)
         kafka.broker.find_leader(SUBMITTED, 0)
         send(kafka, 2)
         await eventually(lambda: partition._seeking)
