@@ -126,7 +126,7 @@ class _Echo:
     def has_room(self) -> bool:
         return True
 
-    def accept(self, transport: Transport, waited_ms: int) -> Connection:
+    def accept(self, transport: Transport, waited_ms: int, address: str) -> Connection:
         return cast(Connection, _EchoConnection(transport))
 
 

@@ -30,10 +30,12 @@ class Renew(NamedTuple):
 
 
 class Submit(NamedTuple):
-    """Hand the item to Kafka; `to` is the user whom the device named."""
+    """Hand the item to Kafka; `to` is the user whom the device named. `opens`: the session has not
+    sent to this user, or from this outbox, a moment ago."""
 
     item: SubmittedItem
     to: str
+    opens: bool
 
 
 class Ask(NamedTuple):

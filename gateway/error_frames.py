@@ -15,8 +15,10 @@ _FIELD = re.compile(r"required field `(\w+)`|at `\$\.(\w+)")
 """In msgspec's messages, which tests/unit/test_session.py holds them to."""
 
 
-def error_of_send(item: SubmittedItem, to: str, code: Code) -> bytes:
-    """For an item that could not be handed to Kafka."""
+def error_of_send(
+    item: SubmittedItem, to: str, code: Code, retry_after: int | None = None
+) -> bytes:
+    """For an item that was not handed to Kafka."""
     return encode_frame(
         Error(
             code.number,
@@ -25,6 +27,7 @@ def error_of_send(item: SubmittedItem, to: str, code: Code) -> bytes:
             to=to,
             outbox=item.outbox.hex(),
             ordinal=item.ordinal,
+            retry_after=retry_after,
         )
     )
 

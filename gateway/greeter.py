@@ -1,10 +1,12 @@
 """Lets a device in: registered, then routed, then welcomed; and out again."""
 
+import asyncio
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from connectors.redis.client import RedisUnavailable
+from gateway.edge.crowd import Crowd
 from gateway.edge.pacer import Pace, Pacer
 from gateway.log_throttle import LogThrottle
 from gateway.node_urls import NodeUrls
@@ -21,6 +23,8 @@ log = logging.getLogger(__name__)
 MAX_ARRIVING = 1_000
 """Connections that are not welcomed yet. More wait: at 2,000 logins/s there are so many whose
 hello is on its way for half a second."""
+_SILENT_SECONDS = 1.0
+"""When all of a dead node's devices come at once, a hello is on its way for less."""
 _GREETED = Pace(8, 2, 32)
 """The node starts to answer so many hellos within 4 ms; more wait."""
 
@@ -41,8 +45,16 @@ class NodeIdentity(NamedTuple):
     heartbeat: float
 
 
+class Arriving(RegisteredConnection, Protocol):
+    """A connection that has not said hello yet."""
+
+    def make_room(self) -> None:
+        """End now: others wait for the place."""
+
+
 class Greeter:
-    """`urls`, if devices are sent to the right node for their user; `now` is the time in ms."""
+    """`urls`, if devices are sent to the right node for their user; `now` is the time in ms;
+    `devices` of a user may be connected to this node at once."""
 
     def __init__(
         self,
@@ -53,6 +65,7 @@ class Greeter:
         subscriptions: PresenceSubscriptions,
         urls: NodeUrls | None,
         now: Callable[[], int],
+        devices: int,
     ) -> None:
         self._identity = identity
         self._registry = registry
@@ -61,27 +74,44 @@ class Greeter:
         self._subscriptions = subscriptions
         self._urls = urls
         self._now = now
+        self._devices = devices
+        self._silent = Crowd[Arriving](asyncio.get_running_loop().time)
         self._hellos = Pacer(_GREETED)
         self._draining = False
         self._sent_away = LogThrottle(log.warning)
         self.arriving = 0
         """Connections that are not welcomed yet."""
+        self.made_room = 0
+        """Silent ones that went because others waited."""
 
     def drain(self) -> None:
         """Let nobody in any more."""
         self._draining = True
 
-    def arrived(self) -> None:
+    def arrived(self, connection: Arriving, address: str) -> None:
         """There is one more connection that has not been welcomed."""
         self.arriving += 1
+        self._silent.add(connection, address)
 
-    def settled(self) -> None:
+    def settled(self, connection: Arriving) -> None:
         """One of these has been welcomed, or is refused, or has ended."""
         self.arriving -= 1
+        self._silent.remove(connection)
 
-    def take_turn(self, connection: RegisteredConnection, read: Callable[[], None]) -> None:
+    def has_room(self) -> bool:
+        """Whether one more may come now. If there is no room, one goes that has said nothing for
+        _SILENT_SECONDS: who opens sockets and is silent keeps nobody out for long."""
+        if self.arriving >= MAX_ARRIVING:
+            silent = self._silent.pop(_SILENT_SECONDS)
+            if silent is not None:
+                self.made_room += 1
+                silent.make_room()
+        return self.arriving < MAX_ARRIVING
+
+    def take_turn(self, connection: Arriving, read: Callable[[], None]) -> None:
         """Call `read` when the connection's hello may be read. When a node has died, many come at
         once."""
+        self._silent.remove(connection)
         self._hellos.put(connection, read)
 
     async def welcome(
@@ -98,6 +128,8 @@ class Greeter:
             url = await self._urls.right_node(connection.user)
             if url is not None and url != self._urls.own:
                 return Refusal(Close.REDIRECTED, url)
+        if self._registry.is_full(connection.user, connection.device, self._devices):
+            return Refusal(Close.TOO_MANY_DEVICES)
         replaced = self._registry.add(connection)
         if replaced is not None:
             replaced.close(Close.REPLACED)

@@ -23,9 +23,11 @@ from connectors.kafka.wanted_topics import wanted_topics
 from connectors.redis.client import RedisClient
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
+from connectors.redis.quotas import RedisQuotas
 from connectors.redis.recent import RedisRecentWindows
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
+from gateway.edge.addresses import trusted_networks
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
 from gateway.edge.key_set import KeySet, WrongKeySet, reader_of
@@ -48,6 +50,8 @@ _ARCHIVE_SECONDS = 5.0
 _KAFKA_SECONDS = 3.0
 """For one question about topics, while the node runs. A node that is to end waits for the
 answer."""
+_KEEPALIVE_SECONDS = 20.0
+"""A connection without a whole request for so long is closed: less than proxies keep theirs."""
 _SHUTDOWN_SECONDS = 2.0
 """For requests that are still under way when the node has drained."""
 
@@ -88,7 +92,8 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         tls = server_tls(settings.tls_certificate, settings.tls_key)
     if tls is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
-    admission = AdmissionControl(settings.local)
+    trusted = trusted_networks(settings.trusted_proxies)
+    admission = AdmissionControl(settings.local, trusted)
     try:
         listening = await admission.bind(
             settings.http_host, settings.http_port, tls.context if tls else None
@@ -103,6 +108,7 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         runner = web.AppRunner(
             make_web_app(node, NodeMetrics(node, admission), sockets, signals.stop),
             access_log=None,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
@@ -219,6 +225,7 @@ def _ports(
         RedisRoutes(lease_redis),
         RedisNodes(redis),
         RedisWatchers(redis),
+        RedisQuotas(redis),
         {stage: RedisOwners(redis, stage) for stage in STAGES},
         RedisRecentWindows(recent_redis, log_id),
         archive,

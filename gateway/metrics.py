@@ -67,6 +67,16 @@ class NodeMetrics(Collector):
                 admission.turned_away,
             ),
             _Value(
+                "made_room_total",
+                "Sockets without a hello that were closed, because others waited.",
+                parts.greeter.made_room,
+            ),
+            _Value(
+                "quota_refused_total",
+                "Sends, receipts and questions beyond what their users may do.",
+                parts.quotas.refused,
+            ),
+            _Value(
                 "slow_readers_total",
                 "Devices whose connections were closed because they did not read.",
                 parts.writer.slow_readers,

@@ -5,7 +5,7 @@ import logging
 
 from gateway.edge.connection import Connection, NodeServices, Transport
 from gateway.edge.drain import drain
-from gateway.greeter import MAX_ARRIVING, NodeIdentity
+from gateway.greeter import NodeIdentity
 from gateway.health import NodeHealth
 from gateway.owned_tasks import OwnedTasks
 from gateway.parts import NodeParts, NodePorts, make_parts
@@ -50,6 +50,7 @@ class Node:
             self.parts.queries.answerer,
             self.parts.logins,
             self.parts.expiries,
+            self.parts.quotas,
         )
         self._health = NodeHealth(
             ports.dependencies,
@@ -75,6 +76,7 @@ class Node:
         self._tasks.start("watching what the node depends on", self._health.watch)
         self._tasks.start("following revocations", self.parts.revocations.run)
         self._tasks.start("ending sessions whose tokens expire", self.parts.expiries.run)
+        self._tasks.start("settling quotas", self.parts.quotas.run)
         self._tasks.start("leasing a slot", self._lease.run)
 
     @property
@@ -123,15 +125,15 @@ class Node:
 
     def has_room(self) -> bool:
         """Whether one more device may come now."""
-        return self.parts.greeter.arriving < MAX_ARRIVING
+        return self.parts.greeter.has_room()
 
-    def accept(self, transport: Transport, waited_ms: int) -> Connection:
-        """A device has come; its request has waited in the kernel for `waited_ms`. Call it while
-        `ready`."""
+    def accept(self, transport: Transport, waited_ms: int, address: str = "") -> Connection:
+        """A device has come from `address`; its request has waited in the kernel for `waited_ms`.
+        Call it while `ready`."""
         now = asyncio.get_running_loop().time()
         session = Session(self.parts.logins.login, self.settings.frame_rate, now)
         since = self.parts.routes.now() - waited_ms
-        return Connection(self._services, session, transport, since)
+        return Connection(self._services, session, transport, since, address)
 
     def now(self) -> int:
         """The time in ms."""

@@ -1,5 +1,6 @@
 """A node's parts, and how they are wired. It makes no adapters: these come in as `NodePorts`."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from connectors.dependency import Dependencies
 from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.nodes import Nodes
 from connectors.redis.owners import Owners
+from connectors.redis.quotas import SharedQuotas
 from connectors.redis.recent import RecentWindows
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
@@ -30,6 +32,7 @@ from gateway.queries.memberships import MembershipQueries
 from gateway.queries.recent import RecentPages
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkerTransport
+from gateway.quotas import Kind, Limit, Quotas
 from gateway.receipts import Receipts
 from gateway.registry import ConnectionRegistry
 from gateway.resync import Resyncer
@@ -51,6 +54,7 @@ class NodePorts(NamedTuple):
     routes: Routes
     nodes: Nodes
     watchers: Watchers
+    quotas: SharedQuotas
     owners: Mapping[str, Owners]
     recent: RecentWindows
     archive: Archive | None
@@ -97,6 +101,7 @@ class NodeParts(NamedTuple):
     revocations: Revocations
     logins: Logins
     expiries: Expiries
+    quotas: Quotas
 
 
 def make_parts(
@@ -149,6 +154,7 @@ def make_parts(
         subscriptions,
         urls if settings.redirect else None,
         ports.now,
+        settings.user_devices,
     )
     pusher = Pusher(
         registry, subscriptions, presence.typing, recent, writer.write, resyncer.request, slot_taken
@@ -170,4 +176,18 @@ def make_parts(
         revocations,
         Logins(ports.tokens, revocations, ports.now),
         Expiries(ports.now),
+        Quotas(_limits(settings), ports.quotas, asyncio.get_running_loop().time),
     )
+
+
+_BURST_SECONDS = 20.0
+"""A bucket holds what it gets in this time: a device sends at once what was written offline."""
+
+
+def _limits(settings: GatewaySettings) -> dict[Kind, Limit]:
+    openings = settings.user_openings
+    return {
+        Kind.SENDS: Limit(settings.user_sends, settings.user_sends * _BURST_SECONDS),
+        Kind.QUESTIONS: Limit(settings.user_questions, settings.user_questions * _BURST_SECONDS),
+        Kind.OPENINGS: Limit(openings / 3600, openings),
+    }

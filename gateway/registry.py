@@ -107,6 +107,11 @@ class ConnectionRegistry:
         self._count -= 1
         return True
 
+    def is_full(self, user: str, device: str, most: int) -> bool:
+        """Whether the user has `most` devices here, and this is another one."""
+        devices = self._users.get(user, _NONE)
+        return len(devices) >= most and device not in devices
+
     def has(self, user: str, device: str) -> bool:
         return device in self._users.get(user, _NONE)
 

@@ -145,6 +145,10 @@ class Session:
         if self._state is State.GREETING:
             self._state = State.ONLINE
 
+    def not_opened(self, to: str) -> None:
+        """A send that opens something was turned away: when it comes again, it opens it."""
+        self._conversations.pop(to, None)
+
     def end(self) -> None:
         """Accept no more frames."""
         self._state = State.CLOSED
@@ -220,11 +224,14 @@ class Session:
     ) -> Effect:
         """A send; `body` is None if it could not be read."""
         field = "to"
+        opens = False
         try:
-            conversation = self._conversations.get(to) or self._conversation(to)
+            conversation = self._conversations.get(to)
+            if conversation is None:
+                conversation, opens = self._conversation(to), True
             field = "outbox"
             if outbox != self._outbox[0]:
-                self._outbox = outbox, ids.uuid_bytes(outbox)
+                self._outbox, opens = (outbox, ids.uuid_bytes(outbox)), True
             field = "key"
             key_bytes = ids.uuid_bytes(key)
         except ids.InvalidId:
@@ -233,8 +240,8 @@ class Session:
         code = _body_code(body)
         head = conversation, self._user, self._device, self._outbox[1], ordinal, key_bytes, round_
         if code is not None:
-            return Submit(RefusalSubmitted(*head, code.number), to)
-        return Submit(MessageSubmitted(*head, body or ""), to)
+            return Submit(RefusalSubmitted(*head, code.number), to, opens)
+        return Submit(MessageSubmitted(*head, body or ""), to, opens)
 
     def _report(
         self, line: bytes, command: frames.Received | frames.Read | frames.Typing

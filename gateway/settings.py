@@ -75,6 +75,26 @@ class GatewaySettings(Struct, frozen=True):
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
     """Frames/s that one device may send for long. Nobody who types comes near; a device that sends
     its outbox after a journey does."""
+    trusted_proxies: str = ""
+    """Networks of the proxies before this node, `10.0.0.0/8[,…]`: only from there the header
+    X-Forwarded-For counts, because anybody can write it. Unset: a client is who has connected."""
+    user_sends: Annotated[float, Meta(ge=1)] = 2000.0
+    """Sends and receipts a second of one user for long, on all devices and nodes together; 20
+    seconds' worth at once, so that a device may send 10,000 messages that were written offline. As
+    many as one device may: an honest user with several does not send more."""
+    user_openings: Annotated[float, Meta(ge=1)] = 5000.0
+    """Sends an hour of one user that may begin a conversation or an outbox: each makes rows in the
+    sequencer's state. After a restart a device begins with all of its conversations, so there are
+    as many as the largest list of them."""
+    user_questions: Annotated[float, Meta(ge=1)] = 250.0
+    """What one user may ask a second for long, in pages of history; 20 seconds' worth at once, so
+    that a device catches up with 5,000 conversations without a pause."""
+    user_devices: Annotated[int, Meta(ge=1)] = 100
+    """Devices of one user that are connected to a node at once: each gets every message, and may
+    leave 1 MiB unread."""
+    user_requests: Annotated[int, Meta(ge=1)] = 8
+    """HTTP requests of one user that are under way on a node at once; as many as a socket has
+    questions."""
     clickhouse: str = ""
     """The archive's `http[s]://user:password@host:port`, as user `gateway` or, for the archiver,
     `archiver`. A gateway without it has history as far as the log reaches."""

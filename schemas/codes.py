@@ -49,6 +49,8 @@ class Code(_Code):
     SET_ASIDE = 118, False, "an operator has set the record aside; what was in it is not numbered"
     TRY_LATER = 120, True, "the server cannot do this now"
     RATE_LIMITED = 121, True, "too many frames from this device"
+    QUOTA = 123, True, "the user has done too much; `retry_after` says when to try again"
+    BUSY = 124, True, "too many requests of this user are under way"
     RANGE_GONE = 122, False, "the server no longer holds these messages"
 
 
@@ -62,6 +64,8 @@ class Close(_Code):
     INTERNAL = 4005, True, "the node failed while serving this socket"
     REDIRECTED = 4006, True, "another node serves this user"
     TOKEN_EXPIRED = 4007, True, "the token has expired: come back with a fresh one"
+    TOO_MANY_DEVICES = 4010, True, "too many devices of this user are connected"
+    MADE_ROOM = 4011, True, "the connection said nothing while others waited for its place"
     UNAUTHORIZED = 4500, False, "the token is missing, wrong or expired"
     VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"
     REPLACED = 4502, False, "the same device connected again"

@@ -320,7 +320,8 @@ class Renewed(_Frame, tag="renewed", frozen=True):
 
 class Error(_Frame, tag="error", frozen=True):
     """The gateway did not carry out a command. `id`, or `to`, `outbox` and `ordinal`, name the
-    command if the gateway could read them. `code` is a reply code."""
+    command if the gateway could read them. `code` is a reply code. `retry_after`: the milliseconds
+    after which the command may succeed."""
 
     code: int
     retry: bool
@@ -329,6 +330,7 @@ class Error(_Frame, tag="error", frozen=True):
     to: str | None = None
     outbox: str | None = None
     ordinal: int | None = None
+    retry_after: int | None = None
 
 
 Question = Sync | History | GetMarks | Watch

@@ -16,6 +16,7 @@ from connectors.kafka.ports import KafkaUnreachable
 from connectors.redis.memory import (
     MemoryNodes,
     MemoryOwners,
+    MemoryQuotas,
     MemoryRoutes,
     MemoryWatchers,
 )
@@ -131,6 +132,7 @@ class Gateway(Part):
             MemoryRoutes(lease_redis),
             MemoryNodes(redis),
             MemoryWatchers(redis),
+            MemoryQuotas(redis),
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
             MemoryRecentWindows(redis, log_id),
             world.archive if "archiver" in world.shape.stages else None,

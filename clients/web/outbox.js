@@ -127,12 +127,12 @@ export class Outbox {
   }
 
   // Nothing was taken. The sends that will never be; if it may change, the lane goes again after a
-  // second.
+  // second, or later if the gateway says so.
   failed(frame, now) {
     const lane = this.lanes.get(frame.to);
     if (!lane || frame.outbox !== lane.outbox || !lane.open.length) return [];
     if (!frame.retry) return this.#beginAnew(frame.to, lane);
-    lane.resendAt = Math.min(lane.resendAt, now + 1000);
+    lane.resendAt = Math.min(lane.resendAt, now + Math.max(1000, frame.retry_after ?? 0));
     lane.turnedAway = true;
     return [];
   }

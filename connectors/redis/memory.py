@@ -5,6 +5,7 @@ from typing import Any
 
 from connectors.redis.memory_server import MemoryRedis
 from connectors.redis.owners import CLAIM_SECONDS
+from connectors.redis.quotas import Charge
 from connectors.redis.routes import CLOCKS_MS, LEASE_SECONDS, Holders, Lease, Route, Written
 from connectors.redis.watchers import WATCH_SECONDS
 
@@ -218,3 +219,20 @@ class MemoryWatchers(_Port):
             }
 
         return await self._call(find)
+
+
+class MemoryQuotas(_Port):
+    """`SharedQuotas`."""
+
+    async def charge(self, charges: Sequence[Charge]) -> Sequence[float]:
+        def charge() -> Sequence[float]:
+            table, now = self._table("quotas"), self._now()
+            levels = []
+            for bucket, cost, rate, most in charges:
+                held, at = table.get(bucket, (most, now))
+                level = max(-most, min(most, held + (now - at) * rate) - cost)
+                table[bucket] = level, now
+                levels.append(level)
+            return levels
+
+        return await self._call(charge)

@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from gateway.edge.addresses import Networks, client_address, forwarded_of
+from gateway.edge.crowd import Crowd
 from gateway.edge.local_guard import foreign
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.edge.tls import HANDSHAKE_SECONDS, half_closes
@@ -23,6 +25,9 @@ from gateway.edge.websocket import PATH, headers_of, opening_key
 MAX_WAITING = 5_000
 """Connections whose requests for a socket, or for something else, wait for their turn; more are
 told to come again."""
+MAX_SILENT = 5_000
+"""Connections whose request has not come; if there are more, the oldest one goes of the address
+that has the most of them."""
 _LET_IN = Pace(8, 2, 32)
 """Connections to the sockets' path that are let in within 4 ms."""
 _SERVED = always(5)
@@ -46,17 +51,21 @@ class OpensSockets(Protocol):
     def has_room(self) -> bool:
         """Whether one more device may come now."""
 
-    def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
-        """A connection opens a WebSocket; `key` is that of its request, `received` what has come
-        after it."""
+    def open(self, transport: asyncio.Transport, key: str, received: bytes, address: str) -> None:
+        """A connection from `address` opens a WebSocket; `key` is that of its request, `received`
+        what has come after it."""
 
 
 class AdmissionControl:
     """Use it inside a running loop: `bind`, then `serve`. `local`: the node is in local mode, and
-    opens no socket for a foreign page; the HTTP server says so."""
+    opens no socket for a foreign page; the HTTP server says so. `trusted` are the networks of
+    proxies whose word about addresses counts."""
 
-    def __init__(self, local: bool = False) -> None:
+    def __init__(self, local: bool = False, trusted: Networks = ()) -> None:
         self._local = local
+        self._trusted = trusted
+        self.silent = Crowd[_Arrival](asyncio.get_running_loop().time)
+        """Connections whose request has not come."""
         self.entry = Pacer(_LET_IN, room=lambda: self._sockets.has_room())
         self.served = Pacer(_SERVED)
         self.exit = Pacer(_LET_OUT)
@@ -97,12 +106,18 @@ class AdmissionControl:
         """Where a connection with this request waits for its turn."""
         return self.entry if request.startswith(_SOCKET) else self.served
 
-    def let_in(self, transport: asyncio.Transport, request: bytes) -> None:
-        """Hand on a connection, and what it has sent so far."""
+    def address_of(self, peer: str, request: bytearray) -> str:
+        """From where a request comes."""
+        if not self._trusted:
+            return peer
+        return client_address(self._trusted, peer, forwarded_of(request))
+
+    def let_in(self, transport: asyncio.Transport, request: bytes, address: str) -> None:
+        """Hand on a connection from `address`, and what it has sent so far."""
         head, _, received = request.partition(_END)
         key = opening_key(head)
         if key is not None and not (self._local and _is_foreign(head)):
-            self._sockets.open(transport, key, received)
+            self._sockets.open(transport, key, received, address)
             return
         served = self._make_protocol()
         transport.set_protocol(_Guest(self.exit, transport, served))
@@ -130,10 +145,16 @@ class _Arrival(asyncio.Protocol):
         self._pacer: Pacer | None = None
         """Where it waits for its turn, once its request has come."""
         self._transport: asyncio.Transport
+        self._address = ""
         self._patience: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._address = str((transport.get_extra_info("peername") or ("",))[0])
+        silent = self._admission.silent
+        silent.add(self, self._address)
+        if len(silent) > MAX_SILENT and (oldest := silent.pop()) is not None:
+            oldest._transport.abort()
         self._patience = asyncio.get_running_loop().call_later(
             REQUEST_SECONDS, self._transport.close
         )
@@ -143,11 +164,16 @@ class _Arrival(asyncio.Protocol):
         self._request += data
         if self._pacer is None and self._request.find(_END, searched) >= 0:
             self._patience.cancel()
+            self._admission.silent.remove(self)
+            self._address = self._admission.address_of(self._address, self._request)
             self._pacer = self._admission.pacer_of(self._request)
-            if len(self._pacer) < MAX_WAITING:
-                self._pacer.put(self, self._let_in)
-            else:
-                self._turn_away()
+            if len(self._pacer) >= MAX_WAITING:
+                displaced = self._pacer.displace(self._address)
+                if displaced is None:
+                    self._turn_away()
+                    return
+                cast(_Arrival, displaced)._turn_away()
+            self._pacer.put(self, self._let_in, self._address)
         elif len(self._request) > MAX_REQUEST_BYTES:
             self._turn_away()
 
@@ -156,6 +182,7 @@ class _Arrival(asyncio.Protocol):
         self._leave()
 
     def _leave(self) -> None:
+        self._admission.silent.remove(self)
         if self._pacer is not None:
             self._pacer.leave(self)
 
@@ -164,7 +191,7 @@ class _Arrival(asyncio.Protocol):
         self._admission.turn_away(self._transport)
 
     def _let_in(self) -> None:
-        self._admission.let_in(self._transport, bytes(self._request))
+        self._admission.let_in(self._transport, bytes(self._request), self._address)
 
 
 class _Guest(asyncio.Protocol):

@@ -16,7 +16,8 @@ from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, 
 from gateway.error_frames import error_of_send
 from gateway.greeter import Greeter, Refusal
 from gateway.presence.typing import TypingRelay
-from gateway.queries.answers import QuestionAnswerer, error_frame
+from gateway.queries.answers import QuestionAnswerer, cost_of, error_frame
+from gateway.quotas import Kind, Quotas
 from gateway.receipts import Receipts
 from gateway.session import Session, State
 from gateway.submit import Submitter
@@ -38,6 +39,8 @@ WELCOME_SECONDS = 10.0
 """A hello without a welcome by then: the connection is closed."""
 _FLOOD_SECONDS = 0.05
 """A pause in reading a device that floods: refusing its frames costs time that all share."""
+_TYPING_COST = 0.2
+"""Of a page: five `typing` cost as much. One that is not paid for is lost."""
 _ANSWER_SECONDS = 2.0
 """How long a leaving connection waits for the answers to its sends. The device sends again,
 elsewhere, what has none by then."""
@@ -77,6 +80,7 @@ class NodeServices(NamedTuple):
     questions: QuestionAnswerer
     logins: Logins
     expiries: Expiries
+    quotas: Quotas
 
 
 class _Leaving:
@@ -88,8 +92,8 @@ class _Leaving:
 
 
 class Connection:
-    """Implements gateway.registry.RegisteredConnection. `since` is the time, by `Routes.now`, when
-    its request reached the node."""
+    """Implements gateway.greeter.Arriving. `since` is the time, by `Routes.now`, when its request
+    reached the node, from `address`."""
 
     # There are many of these, most of them idle: no dictionaries, and nothing made before it is
     # needed.
@@ -112,7 +116,12 @@ class Connection:
     )
 
     def __init__(
-        self, services: NodeServices, session: Session, transport: Transport, since: int
+        self,
+        services: NodeServices,
+        session: Session,
+        transport: Transport,
+        since: int,
+        address: str = "",
     ) -> None:
         self._services = services
         self._session = session
@@ -135,7 +144,7 @@ class Connection:
             HELLO_SECONDS, self.close, Close.HELLO_TIMEOUT
         )
         """While the connection has not been welcomed."""
-        services.greeter.arrived()
+        services.greeter.arrived(self, address)
 
     @property
     def user(self) -> UserId:
@@ -222,6 +231,10 @@ class Connection:
         """End the connection now."""
         self._transport.abort()
 
+    def make_room(self) -> None:
+        self._arrived()
+        self.close(Close.MADE_ROOM)
+
     async def leave(self) -> None:
         if self._gone:  # it ended after the node chose it, and will not end again
             return
@@ -252,7 +265,7 @@ class Connection:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-            self._services.greeter.settled()
+            self._services.greeter.settled(self)
 
     # Messages
 
@@ -274,17 +287,28 @@ class Connection:
 
     def _carry_out(self, effect: Effect) -> None:
         if type(effect) is Submit:
-            item, to = effect
+            item, to, opens = effect
             self._unanswered += 1
+            wait = self._services.quotas.take(self.user, Kind.SENDS)
+            if not wait and opens:
+                wait = self._services.quotas.take(self.user, Kind.OPENINGS)
+            if wait:
+                self._session.not_opened(to)
+                self._failed(item, to, Code.QUOTA, wait)
+                return
             self._services.submitter.submit(item, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
             self.push(effect.frame)
         elif type(effect) is GiveReceipt:
+            if wait := self._services.quotas.take(self.user, Kind.SENDS):
+                self.push(error_frame(None, Code.QUOTA, wait))
+                return
             receipt = Receipt(effect.conversation, self.user, self.device, effect.seq, effect.read)
             if not self._services.receipts.submit(receipt):
                 self.push(error_frame(None, Code.TRY_LATER))
         elif type(effect) is Type:
-            self._services.typing.typing(self.user, effect.conversation)
+            if not self._services.quotas.take(self.user, Kind.QUESTIONS, _TYPING_COST):
+                self._services.typing.typing(self.user, effect.conversation)
         elif type(effect) is Ask:
             self._ask(effect.question)
         elif type(effect) is Greet:
@@ -300,15 +324,20 @@ class Connection:
         elif type(effect) is End:
             self.close(effect.close)
 
-    def _failed(self, item: SubmittedItem, to: str, code: Code) -> None:
+    def _failed(
+        self, item: SubmittedItem, to: str, code: Code, retry_after: int | None = None
+    ) -> None:
         self._one_answered()
-        self.push(error_of_send(item, to, code))
+        self.push(error_of_send(item, to, code, retry_after))
 
     def _ask(self, question: Question) -> None:
         if self._asking is None:
             self._asking = set()
         if len(self._asking) >= MAX_QUESTIONS:
             self.push(error_frame(question.id, Code.RATE_LIMITED))
+            return
+        if wait := self._services.quotas.take(self.user, Kind.QUESTIONS, cost_of(question)):
+            self.push(error_frame(question.id, Code.QUOTA, wait))
             return
         asking = asyncio.create_task(self._answer(question))
         self._asking.add(asking)

@@ -1,5 +1,6 @@
 """The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from connectors.kafka.ports import KafkaSendError, QueueFull
-from gateway.edge.http_api import bearer, device_routes, history_routes
+from gateway.edge.http_api import Allowance, bearer, device_routes, history_routes
 from gateway.edge.local_guard import foreign
 from gateway.edge.socket import Sockets
 from gateway.edge.tokens import BadToken, issue, verify_operator
@@ -28,6 +29,8 @@ _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+_ANSWER_SECONDS = 30.0
+"""From a request's headers to its answer; questions to workers and the archive give up sooner."""
 _ASSETS = (".js", ".css", ".svg")
 
 
@@ -48,6 +51,7 @@ def make_web_app(
 ) -> web.Application:
     """The pages of a node; `stop` begins its drain."""
     settings = node.settings
+    allow = Allowance(node.parts.quotas, settings.user_requests)
     tokens = PageTokens(settings.status_token)
     app = web.Application(middlewares=[_secure, *([_local_only] if settings.local else [])])
     logins = node.parts.logins
@@ -138,8 +142,8 @@ def make_web_app(
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
             web.post("/v1/revocations", revoke),
-            *history_routes(node.parts.queries.history, logins.login),
-            *device_routes(node.parts.queries.devices, logins.login, node.now),
+            *history_routes(node.parts.queries.history, logins.login, allow),
+            *device_routes(node.parts.queries.devices, logins.login, node.now, allow),
             web.get("/v1/node", find_node),
             web.get("/health", health),
             web.get("/ready", ready),
@@ -166,7 +170,10 @@ async def _secure(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     try:
-        response = await handler(request)
+        async with asyncio.timeout(_ANSWER_SECONDS):  # a body may come byte by byte
+            response = await handler(request)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(headers=_SECURITY) from None
     except web.HTTPException as error:
         error.headers.update(_SECURITY)
         raise

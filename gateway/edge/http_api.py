@@ -1,7 +1,9 @@
 """A user's conversations, their messages, and the user's devices, over HTTP (docs/PROTOCOL.md)."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 from aiohttp import web
@@ -12,6 +14,7 @@ from gateway.edge.tokens import BadToken, Login
 from gateway.queries.devices import Device, DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
+from gateway.quotas import Kind, Quotas
 from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES
@@ -19,6 +22,10 @@ from schemas.ids import InvalidId, UserId, device_id, is_member
 from schemas.worker_api import RangeGone
 
 _MAX_CONVERSATIONS = 50
+_LIST_COST = 5.0
+"""Of a list of devices, in pages of history: every partition is asked."""
+_LOG_OUT_COST = 50.0
+"""Of a log-out, which writes to every partition and every slot."""
 _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -29,10 +36,36 @@ Verify = Callable[[str], Login]
 class _Failed(Exception):
     """The request cannot be answered: `status` is HTTP's, `code` and `text` stand in the body."""
 
-    def __init__(self, status: int, code: Code, text: str = "") -> None:
+    def __init__(self, status: int, code: Code, text: str = "", retry_after: int = 1000) -> None:
         self.status = status
         self.code = code
         self.text = text or code.text
+        self.retry_after = retry_after
+        """In ms."""
+
+
+class Allowance:
+    """What a user may ask over HTTP: by the user's quota, and `at_once` requests under way."""
+
+    def __init__(self, quotas: Quotas, at_once: int) -> None:
+        self._quotas = quotas
+        self._at_once = at_once
+        self._under_way: Counter[str] = Counter()
+
+    @contextmanager
+    def __call__(self, user: UserId, cost: float) -> Iterator[None]:
+        """Around the work for a request that costs so many pages of history."""
+        if self._under_way[user] >= self._at_once:
+            raise _Failed(429, Code.BUSY)
+        if wait := self._quotas.take(user, Kind.QUESTIONS, cost):
+            raise _Failed(429, Code.QUOTA, retry_after=wait)
+        self._under_way[user] += 1
+        try:
+            yield
+        finally:
+            self._under_way[user] -= 1
+            if not self._under_way[user]:
+                del self._under_way[user]
 
 
 class _Messages(msgspec.Struct):
@@ -60,12 +93,14 @@ class _Devices(msgspec.Struct):
 
 
 def device_routes(
-    devices: DeviceQueries, verify: Verify, now: Callable[[], int]
+    devices: DeviceQueries, verify: Verify, now: Callable[[], int], allow: Allowance
 ) -> list[web.RouteDef]:
     """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
 
     async def listed(request: web.Request) -> web.Response:
-        return _json(_Devices(*await devices.list(_user_of(request, verify))))
+        user = _user_of(request, verify)
+        with allow(user, _LIST_COST):
+            return _json(_Devices(*await devices.list(user)))
 
     async def log_out(request: web.Request) -> web.Response:
         user = _user_of(request, verify)
@@ -73,7 +108,8 @@ def device_routes(
             device = device_id(request.match_info["device"])
         except InvalidId as error:
             raise _Failed(400, Code.BAD_FIELD, str(error)) from None
-        await devices.log_out(user, device, now())
+        with allow(user, _LOG_OUT_COST):
+            await devices.log_out(user, device, now())
         return web.Response(status=202)
 
     return [
@@ -94,16 +130,18 @@ def bearer(request: web.Request) -> str:
     return request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
-def history_routes(history: History, verify: Verify) -> list[web.RouteDef]:
+def history_routes(history: History, verify: Verify, allow: Allowance) -> list[web.RouteDef]:
     """`/v1/conversations` and `/v1/conversations/{id}/messages` (docs/PROTOCOL.md)."""
 
     async def messages(request: web.Request) -> web.Response:
         conversation = request.match_info["conversation"]
-        if not is_member(conversation, _user_of(request, verify)):
+        user = _user_of(request, verify)
+        if not is_member(conversation, user):
             raise _Failed(403, Code.NOT_A_MEMBER)
         before, after = _number(request, "before", 1), _number(request, "after", 0)
         limit = _number(request, "limit", 1, MAX_PAGE_MESSAGES) or MAX_PAGE_MESSAGES
-        page = await history.page(conversation, before, after, limit)
+        with allow(user, 1.0):
+            page = await history.page(conversation, before, after, limit)
         return _json(
             _Messages(
                 conversation, page.known, page.first, [msgspec.Raw(frame) for frame in page.frames]
@@ -120,7 +158,8 @@ def history_routes(history: History, verify: Verify) -> list[web.RouteDef]:
             if named is None:
                 raise _Failed(400, Code.BAD_FIELD, "before: the `next` of an earlier answer")
             before = int(named[1]), named[2]
-        found = await history.conversations(user, limit, before)
+        with allow(user, limit / 5):
+            found = await history.conversations(user, limit, before)
         listed = [
             _Conversation(
                 one.conversation, one.seq, one.time, None if last is None else msgspec.Raw(last)
@@ -152,7 +191,7 @@ def _answering(handler: Handler) -> Handler:
         try:
             return await handler(request)
         except _Failed as failed:
-            return _error(failed.status, failed.code, failed.text)
+            return _error(failed.status, failed.code, failed.text, failed.retry_after)
         except (HistoryUnavailable, WorkersUnavailable, RedisUnavailable):
             return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
         except (KafkaSendError, QueueFull):
@@ -167,8 +206,8 @@ def _json(answer: msgspec.Struct) -> web.Response:
     return web.Response(body=encode_frame(answer), content_type="application/json")
 
 
-def _error(status: int, code: Code, text: str) -> web.Response:
-    headers = {"Retry-After": "1"} if code.retry else {}
+def _error(status: int, code: Code, text: str, retry_after: int = 1000) -> web.Response:
+    headers = {"Retry-After": str(-(-retry_after // 1000))} if code.retry else {}
     return web.json_response(
         {"code": code.number, "retry": code.retry, "text": text}, status=status, headers=headers
     )

@@ -33,8 +33,9 @@ class Accepts(Protocol):
     def has_room(self) -> bool:
         """Whether one more may come now."""
 
-    def accept(self, transport: Transport, waited_ms: int) -> Connection:
-        """A device has come; its request has waited in the kernel for `waited_ms`."""
+    def accept(self, transport: Transport, waited_ms: int, address: str) -> Connection:
+        """A device has come from `address`; its request has waited in the kernel for
+        `waited_ms`."""
 
 
 class Sockets:
@@ -50,9 +51,11 @@ class Sockets:
         """Whether one more device may come now. One that is refused needs no room."""
         return self._node.has_room() or self._node.refusal() is not None
 
-    def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
-        """Answer a request that opens a WebSocket, with its key; `received` is what has come after
-        it."""
+    def open(
+        self, transport: asyncio.Transport, key: str, received: bytes, address: str = ""
+    ) -> None:
+        """Answer a request from `address` that opens a WebSocket, with its key; `received` is what
+        has come after it."""
         refusal = self._node.refusal()
         if refusal is None and not self._node.has_room():  # it has not waited: HTTP had it before
             refusal = "too many devices are arriving"
@@ -61,7 +64,7 @@ class Sockets:
             transport.close()
             return
         socket = Socket(self, transport)
-        socket.connection = self._node.accept(socket, waited_ms(transport))
+        socket.connection = self._node.accept(socket, waited_ms(transport), address)
         transport.set_protocol(socket)
         transport.write(websocket.opened(key))
         if received:

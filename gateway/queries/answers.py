@@ -48,7 +48,7 @@ class QuestionAnswerer:
         kind = type(question).__name__
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._pacer.wait()
+                await self._pacer.wait(connection.user)
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
             self._unanswered(f"a {kind} of {connection.user} cannot be answered now: {error!r}")
@@ -75,6 +75,19 @@ class QuestionAnswerer:
         return encode_page(question.id, question.conversation, page.known, page.frames, page.first)
 
 
-def error_frame(id_: int | None, code: Code) -> bytes:
+def error_frame(id_: int | None, code: Code, retry_after: int | None = None) -> bytes:
     """The `error` that answers a command; `id_` is the command's, if it has one."""
-    return encode_frame(frames.Error(code.number, code.retry, code.text, id=id_))
+    return encode_frame(
+        frames.Error(code.number, code.retry, code.text, id=id_, retry_after=retry_after)
+    )
+
+
+def cost_of(question: frames.Question) -> float:
+    """What a question costs, in pages of history."""
+    if isinstance(question, frames.Sync):
+        return 1 + len(question.cursors) / 100
+    if isinstance(question, frames.GetMarks):
+        return 1 + len(question.conversations) / 100
+    if isinstance(question, frames.Watch):
+        return 1 + len(question.users) / 20
+    return 1.0

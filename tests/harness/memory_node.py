@@ -12,6 +12,7 @@ from connectors.kafka.memory_broker import MemoryBroker
 from connectors.redis.memory import (
     MemoryNodes,
     MemoryOwners,
+    MemoryQuotas,
     MemoryRoutes,
     MemoryWatchers,
 )
@@ -175,6 +176,7 @@ class MemoryNode:
             routes or MemoryRoutes(redis),
             MemoryNodes(redis),
             MemoryWatchers(redis),
+            MemoryQuotas(redis),
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
             MemoryRecentWindows(redis, "log"),
             None,

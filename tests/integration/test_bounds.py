@@ -8,6 +8,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
@@ -151,21 +152,21 @@ async def test_questions_under_way_are_bounded(lab: Stack, talk: Talk) -> None:
 
 
 async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(lab: Stack) -> None:
-    """As many as may arrive at once: the next waits until they have had their time, and health is
-    told meanwhile."""
+    """As many as may arrive at once: the next takes the place of the oldest of them, which has had
+    a second to say hello."""
     async with AsyncExitStack() as exits:
         silent = []
         for _ in range(MAX_ARRIVING):
             silent.append(await RawSocket.connect(lab.gateway_urls[0]))
             exits.push_async_callback(silent[-1].close)
         patient = asyncio.create_task(connect_raw(lab, "patient"))
-        while not metric(lab, "requests_waiting"):
-            await asyncio.sleep(0.02)
-        assert not patient.done()
-        async with asyncio.timeout(HELLO_SECONDS + 5):
+        async with asyncio.timeout(HELLO_SECONDS / 2):
             await (await patient).close()
+        async with asyncio.timeout(HELLO_SECONDS + 5):
             await asyncio.gather(*(socket.closed.wait() for socket in silent))
-        assert {socket.code for socket in silent} == {Close.HELLO_TIMEOUT.number}
+        codes = Counter(socket.code for socket in silent)
+        assert codes[Close.MADE_ROOM.number] <= 1, "it came in time, or one made room for it"
+        assert set(codes) <= {Close.MADE_ROOM.number, Close.HELLO_TIMEOUT.number}
 
 
 async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_served(
@@ -177,7 +178,7 @@ async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_serv
     turned_away = metric(lab, "arrivals_turned_away_total")
     lab.kill("gateway-1", signal.SIGSTOP)
     coming = [
-        asyncio.create_task(connect_raw(lab, talk.user("many"), f"device{number}"))
+        asyncio.create_task(connect_raw(lab, talk.user(f"many{number}")))
         for number in range(MAX_ARRIVING + 300)
     ]
     try:
@@ -214,18 +215,20 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
     """More than are under way at once, while the worker is paused."""
     alice, bob = await talk.join("alice"), await talk.join("bob")
     await talk.say(alice, "bob", ["before"])
-    conversation = f"{talk.user('alice')}:{talk.user('bob')}"
     count = MAX_UNDER_WAY // MAX_QUESTIONS + 75
     async with AsyncExitStack() as exits:
         asking: list[RawSocket] = []
         for number in range(count):
-            asking.append(await connect_raw(lab, talk.user("alice"), f"asking{number}"))
+            # as many users as it takes: each has so many devices at most
+            user = talk.user("alice") if number == 0 else talk.user(f"a{number}")
+            asking.append(await connect_raw(lab, user, f"asking{number}"))
             exits.push_async_callback(asking[-1].close)
         before = resident_bytes(lab)
         lab.kill("worker-1", signal.SIGSTOP)
         try:
-            for device in asking:
-                await device.send(questions(conversation))
+            for number, device in enumerate(asking):
+                asker = "alice" if number == 0 else f"a{number}"
+                await device.send(questions(f"{talk.user(asker)}:{talk.user('bob')}"))
             async with asyncio.timeout(10):
                 while len(refused := answers(asking)) < 75 * MAX_QUESTIONS:
                     await asyncio.sleep(0.02)
@@ -250,7 +253,7 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
         async with asyncio.timeout(30):
             while True:
                 asking[0].received.clear()
-                await asking[0].send(questions(conversation))
+                await asking[0].send(questions(f"{talk.user('alice')}:{talk.user('bob')}"))
                 while len(told(asking[0])) < MAX_QUESTIONS:
                     await asyncio.sleep(0.02)
                 if all(frame["t"] == "page" for frame in told(asking[0])):

@@ -61,7 +61,7 @@ class Sockets:
     def has_room(self) -> bool:
         return self.room > 0
 
-    def open(self, transport: asyncio.Transport, key: str, received: bytes) -> None:
+    def open(self, transport: asyncio.Transport, key: str, received: bytes, address: str) -> None:
         self.room -= 1
         self.opened.append((key, received))
         transport.close()

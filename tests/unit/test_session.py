@@ -57,7 +57,7 @@ def error_code(effect: Effect) -> int:
 def test_a_send_is_submitted() -> None:
     (effect,) = receive(online(), SEND)
     item = MessageSubmitted("alice:bob", "alice", "phone", bytes(16), 1, b"\xff" * 16, 1, "hi")
-    assert effect == Submit(item, "bob")
+    assert effect == Submit(item, "bob", True)
 
 
 @pytest.mark.parametrize(

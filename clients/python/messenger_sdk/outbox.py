@@ -191,14 +191,15 @@ class Outbox:
 
     def error(self, frame: Error, now: float, delay: float = 1.0) -> list[SendEnded]:
         """The gateway did not hand a send on. If that may change, the send goes again after `delay`
-        seconds, with all behind it; if not, what was transmitted of this lane has failed."""
+        seconds, or later if the gateway says so, with all behind it; if not, what was transmitted
+        of this lane has failed."""
         to = frame.to or ""
         lane = self._lanes.get(to)
         if lane is None or frame.outbox != lane.outbox or not lane.open:
             return []
         if not frame.retry:
             return self._begin_anew(to, lane, SendRefused(frame.code))
-        lane.resend_at = min(lane.resend_at, now + delay)
+        lane.resend_at = min(lane.resend_at, now + max(delay, (frame.retry_after or 0) / 1000))
         lane.turned_away = True
         return []
 
