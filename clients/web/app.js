@@ -1,20 +1,27 @@
 // The chat page: login, then the view wired to the device of this browser, which all its tabs
-// share.
+// share. Where the page has <meta name="messenger-login" content="URL">, the application that
+// embeds it answers POST URL of the same origin with { user, token } (docs/PROTOCOL.md, "Tokens").
 
 import { Link } from "./link.js";
 import { View } from "./view.js";
 
 const TOO_MANY = "Too many messages wait to be sent. They go out when the connection is back.";
 
-async function login(name) {
-  const response = await fetch("v1/login", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ user: name }) });
+const embedded = document.querySelector('meta[name="messenger-login"]')?.content;
+
+async function login(url, body) {
+  const asked = { method: "POST", mode: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(url, asked);
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   return answer;
 }
 
 // Resolves when the tab is shown.
-function run({ user, token }) {
+async function run(again) {
+  const { user, token } = await again();
+  // of another user the device would be another one
+  const fresh = () => again().then((answer) => (answer.user === user ? answer.token : null)).catch(() => null);
   let current = null;
   let picture = null;
   let drawing = false;
@@ -56,7 +63,7 @@ function run({ user, token }) {
   });
   let link;
   return new Promise((resolve, reject) => {
-    link = new Link(user, token, {
+    link = new Link(user, token, fresh, {
       attached() {
         if (!picture) {
           view.start(user);
@@ -89,9 +96,17 @@ document.getElementById("login-form").onsubmit = async (event) => {
   joining = true;
   const problem = document.getElementById("login-error");
   try {
-    await run(await login(document.getElementById("name").value.trim()));
+    const user = document.getElementById("name").value.trim();
+    await run(() => login("v1/login", { user }));
   } catch (error) {
     problem.textContent = error.message;
     joining = false;
   }
 };
+
+if (embedded) {
+  const problem = document.getElementById("login-error");
+  document.getElementById("login-form").hidden = true;
+  document.getElementById("login").append(problem);
+  run(() => login(embedded, {})).catch((error) => (problem.textContent = error.message));
+}

@@ -12,9 +12,11 @@ import { Store } from "./store.js";
 
 const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
 const LOGGED_OUT = 4505;
+const TOKEN_ENDED = [4007, 4500, 4506]; // a fresh token may change that
 const CLOSES = {
   4500: "please log in again",
   4501: "please reload the page",
+  4506: "please log in again",
   4502: "opened elsewhere with the same device",
   [LOGGED_OUT]: "logged out",
 };
@@ -24,7 +26,7 @@ const PAGE = 50; // messages, of a page of older ones
 const SAVE_AGAIN = 1000; // ms, after the disk did not take what was to be saved
 
 // outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new
-// to show, loggedOut()
+// to show, loggedOut(), tokenWanted()
 export async function openClient(user, token, outbox, on) {
   const nowhere = { device: newDeviceId(), stored: {}, save: async () => {} };
   return new Client(user, token, outbox ? await openOutbox(outbox) : nowhere, on);
@@ -33,7 +35,7 @@ export async function openClient(user, token, outbox, on) {
 export class Client {
   // connect(address, token, device, handlers) makes a Connection
   constructor(user, token, disk, on, connect = (...parts) => new Connection(...parts)) {
-    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false });
+    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false, wanted: false });
     this.device = new Device(user, disk.stored, { jitter: Math.random, newId, recent: RECENT });
     this.store = new Store(user);
     this.presence = new Presence();
@@ -106,9 +108,20 @@ export class Client {
     this.#write();
   }
 
-  // A tab has logged in.
+  // A tab has logged in, or brings the fresh token that was wanted.
   renew(token) {
     this.connection.renew(token);
+    if (!this.wanted || this.state !== "online") return;
+    this.wanted = false;
+    this.device.renew(token);
+    this.#write();
+  }
+
+  // Of several tokens that are refused in a row only the first is replaced.
+  #want() {
+    if (this.wanted) return;
+    this.wanted = true;
+    this.on.tokenWanted();
   }
 
   async logOut() {
@@ -120,6 +133,7 @@ export class Client {
   }
 
   #connected(state, code) {
+    if (this.state === "online" || state === "online") this.wanted = false;
     this.state = state;
     this.reason = state === "stopped" ? CLOSES[code] ?? `code ${code}` : "";
     if (state !== "online") {
@@ -127,6 +141,7 @@ export class Client {
       this.session++;
       this.unsent = [];
     }
+    if (TOKEN_ENDED.includes(code)) this.#want();
     if (state === "stopped" && code === LOGGED_OUT) this.on.loggedOut();
     this.#show();
   }
@@ -238,6 +253,7 @@ export class Client {
       if (code === undefined) this.store.failed(key, "unknown");
       else this.store.failed(key, "refused", REFUSALS[code] ?? `code ${code}`);
     },
+    token_expires: () => this.#want(),
     typing: ({ user }) => this.presence.wrote(user, performance.now()),
     history: ({ id, messages, first }) => {
       const contact = this.older.get(id);

@@ -18,7 +18,7 @@ export class Connection {
     this.#connect();
   }
 
-  // The token of a later login.
+  // The token of a later login, or a fresh one.
   renew(token) {
     this.token = token;
     if (this.stopped) this.#connect();
@@ -45,7 +45,7 @@ export class Connection {
     let since = 0;
     const end = (this.end = (code) => this.#ended(socket, since, watch, code));
     let watch = setTimeout(() => end(0), WELCOME);
-    socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: VERSION, token: this.token, device: this.device }));
+    socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: VERSION, token: this.token, device: this.device, stay: true })); // a page talks to its own origin only
     socket.onmessage = (event) => {
       this.heard = Date.now();
       for (const line of event.data.split("\n")) {

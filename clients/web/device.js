@@ -9,7 +9,7 @@
 // - says when a message event has been seen (`shown`).
 //
 // Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, typing,
-// history.
+// history, token_expires.
 
 import { earliest } from "./backoff.js";
 import { CATCHING_UP } from "./catchup.js";
@@ -104,6 +104,11 @@ export class Device {
     this.writes.push({ t: "typing", conversation });
   }
 
+  // A fresh token for this session, of the same user; the next `hello` has one of its own.
+  renew(token) {
+    if (this.online) this.writes.push({ t: "renew", id: this.parts.nextId(), token });
+  }
+
   // Show the last messages of a conversation of which nothing was shown yet.
   recall(conversation) {
     this.inbox.timelines.recall(conversation);
@@ -180,6 +185,7 @@ export class Device {
     },
     presence: (frame) => changed(this.watchList.accept(frame) ? [frame] : []),
     presences: (frame, now) => changed(this.watchList.answer(frame, now)),
+    token_expires: ({ expires }) => [{ event: "token_expires", expires }],
     user_typing: ({ conversation, user }) => [{ event: "typing", conversation, user }],
     mark: (frame) => this.inbox.marksChanged(this.inbox.marks.accept(frame) ? [frame] : []),
     marks: (frame, now) => this.inbox.marksChanged(this.inbox.marks.answer(frame, now)),

@@ -4,16 +4,19 @@
 
 import { claimFree, hold } from "./claim.js";
 import { newId } from "./ids.js";
-import { channelOf, Tabs } from "./tabs.js";
+import { channelOf, Tabs, tokensOf } from "./tabs.js";
 
 const MAX_UNSAFE = 100;
 
 export class Link {
-  // on: attached(), failed(reason), picture(picture), loggedOut()
-  constructor(user, token, on) {
-    Object.assign(this, { user, token, on, attached: false, unsafe: new Map(), sight: null });
+  // token: the one to begin with; fresh(): a promise of another one, or of null; on: attached(),
+  // failed(reason), picture(picture), loggedOut()
+  constructor(user, token, fresh, on) {
+    Object.assign(this, { user, token, fresh, on, attached: false, unsafe: new Map(), sight: null });
     this.channel = new BroadcastChannel(channelOf(user));
     this.channel.onmessage = () => on.loggedOut();
+    this.tokens = new BroadcastChannel(tokensOf(user));
+    this.tokens.onmessage = () => this.#renew();
     this.#attach();
   }
 
@@ -46,6 +49,13 @@ export class Link {
     this.port = connect(this.user);
     this.port.onmessage = ({ data }) => this.#handlers[data.t](data);
     this.port.postMessage({ t: "attach", token: this.token });
+  }
+
+  async #renew() {
+    const token = await this.fresh();
+    if (!token) return;
+    this.token = token;
+    this.#post({ t: "renew", token });
   }
 
   #post(message) {

@@ -3,7 +3,7 @@
 // frozen, gone) has at most one picture waiting. A tab of a newer page meets the device of an older
 // one that is still open, so these messages may get new fields, and lose none.
 //
-//   tab → device   attach { token }   look { contact, seen, read, older }   send { contact, key, body }   typing { contact }   logOut
+//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older }   send { contact, key, body }   typing { contact }   logOut
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }
 
 import { hold } from "./claim.js";
@@ -11,12 +11,14 @@ import { openClient } from "./client.js";
 import { newId } from "./ids.js";
 
 export const channelOf = (user) => `messenger/${user}`; // says that the user has logged out
+export const tokensOf = (user) => `messenger/${user}/tokens`; // says that the device wants a fresh token
 
 export class Tabs {
   // claim(user): the name of an outbox to send from
   constructor(user, claim) {
     Object.assign(this, { user, claim, outbox: null, opening: null, device: null, version: 0, looks: new Map() });
     this.channel = new BroadcastChannel(channelOf(user));
+    this.tokens = new BroadcastChannel(tokensOf(user));
     // while the lock is held, the device lives: by it tabs notice that they need another (no locks,
     // no notice)
     this.life = navigator.locks ? `messenger/${user}/${newId()}` : null;
@@ -29,7 +31,7 @@ export class Tabs {
 
   // A device that could not be opened may be tried again.
   #open(token) {
-    const on = { changed: () => this.#changed(), loggedOut: () => this.channel.postMessage("logged out") };
+    const on = { changed: () => this.#changed(), loggedOut: () => this.channel.postMessage("logged out"), tokenWanted: () => this.tokens.postMessage("wanted") };
     this.outbox ??= this.claim(this.user);
     this.opening ??= this.outbox.then((outbox) => openClient(this.user, token, outbox, on));
     return this.opening;
@@ -57,6 +59,7 @@ export class Tabs {
         port.postMessage({ t: "failed", reason: error.message });
       }
     },
+    renew: (_, { token }) => this.device.renew(token),
     look: (port, { contact, seen, read, older }) => {
       if (contact !== null) this.device.look(contact, read, older);
       if (seen < this.version) this.#show(port, contact);

@@ -1,6 +1,8 @@
 """The chat page in headless Chromium, through the whole real stack."""
 
 import asyncio
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from gateway.edge.tokens import issue
+from schemas.ids import user_id
 from tests.browser.conftest import Open
 from tests.browser.person import log_in, picture, presence, say, talk_to, unread, wait_for
 from tests.harness.line import Line
@@ -45,6 +49,30 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
     picture(bob, "narrow-dark")
     for page in (alice, bob, second):
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_page_in_an_application_asks_it_for_tokens_and_goes_on_with_fresh_ones(
+    stack: Stack, open_page: Open
+) -> None:
+    """The application is played by a fetch that makes tokens of 20 s, so each is asked for at
+    once."""
+    page = open_page(f"{stack.gateway_urls[0]}/style.css")
+    tokens = [issue(user_id("embedded"), stack.token_secret, time.time(), 20) for _ in range(2)]
+    played = """
+        const real = fetch, tokens = %s;
+        globalThis.asked = 0;
+        globalThis.fetch = async (url, how) => url === "/session/messenger"
+          ? new Response(JSON.stringify({ user: "embedded", token: tokens[Math.min(asked++, 1)] }))
+          : real(url, how);
+    """
+    page.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": played % json.dumps(tokens)}
+    )
+    page.get(f"{stack.gateway_urls[0]}/embedded.html")
+    shown = WebDriverWait(page, 20)
+    shown.until(lambda driver: driver.find_element(By.ID, "me").text == "embedded")
+    shown.until(lambda driver: driver.execute_script("return globalThis.asked") >= 2)
+    assert page.find_element(By.ID, "connection").text == "online"
 
 
 def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(

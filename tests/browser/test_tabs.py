@@ -309,7 +309,8 @@ def test_a_tab_that_does_not_look_again_gets_no_more_than_one_picture(
         open_page(stack.gateway_urls[0]),
         """
         const { Tabs } = await import("/tabs.js"), { claimFree } = await import("/claim.js");
-        const login = { method: "POST", body: '{"user":"look-alice"}' };
+        const headers = { "Content-Type": "application/json" };
+        const login = { method: "POST", headers, body: '{"user":"look-alice"}' };
         const { token } = await (await fetch("/v1/login", login)).json();
         const tabs = new Tabs("look-alice", claimFree);
         const open = async () => {
@@ -351,10 +352,11 @@ def test_what_is_sent_before_the_device_is_there_waits_and_is_bounded(
         open_page(stack.gateway_urls[0]),
         """
         const { Link } = await import("/link.js");
-        const login = { method: "POST", body: '{"user":"wait-alice"}' };
+        const headers = { "Content-Type": "application/json" };
+        const login = { method: "POST", headers, body: '{"user":"wait-alice"}' };
         const { token } = await (await fetch("/v1/login", login)).json();
         let taken = 0, bodies = [];
-        const link = new Link("wait-alice", token, {
+        const link = new Link("wait-alice", token, async () => null, {
           attached() {},
           picture: ({ version, conversation }) => {
             bodies = conversation.messages.map(({ body }) => Number(body));

@@ -49,6 +49,7 @@ function command(device, step, now, newId) {
   if (step.read) device.read(step.read.conversation, step.read.seq);
   if (step.watch) device.watch(step.watch, now);
   if (step.typing) device.typing(step.typing, now);
+  if (step.renew) device.renew(step.renew);
   if (step.history) device.ask(step.history);
 }
 

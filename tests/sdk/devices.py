@@ -20,7 +20,7 @@ def client(
     """Alice's phone."""
     numbers = itertools.count(1)
     return Client(
-        "http://gateway",
+        options.pop("url", "http://gateway"),
         options.pop("token", "token"),
         "phone",
         folder=folder,

@@ -13,8 +13,9 @@ from messenger_sdk import (
     MessengerError,
     StateChanged,
 )
-from messenger_sdk.reconnecting import Attempt, Reconnecting
+from messenger_sdk.reconnecting import Attempt, Gateways, Reconnecting
 from schemas.codes import Close
+from schemas.frames import Renew, TokenExpires
 from tests.harness.fake_gateway import FakeGateway, Line, Script, eventually, sent
 from tests.harness.virtual import virtual_time
 from tests.sdk.devices import client, message, seqs, watched
@@ -165,7 +166,8 @@ async def test_a_redirect_is_followed_once_and_the_other_node_is_asked_to_keep_t
             line.close(Close.REDIRECTED.number, "http://other:2")
         await line.stay()
 
-    async with FakeGateway(script) as gateway, client(gateway) as device:
+    url = Gateways(["http://gateway"], ["other"])
+    async with FakeGateway(script) as gateway, client(gateway, url=url) as device:
         await eventually(lambda: gateway.connections == 2 and device.state == "online")
         first, second = gateway.lines
         assert (first.url, first.stay_asked) == ("http://gateway/v1/socket", False)
@@ -189,7 +191,8 @@ def test_a_token_that_went_over_https_never_goes_over_http(
     here: str, there: str, followed: bool
 ) -> None:
     """A refused redirect counts as a close; the next attempt asks the node to keep the device."""
-    reconnecting = Reconnecting([here], jitter=lambda: 0.5, renews=False)
+    gateways = Gateways([here], ["b"])
+    reconnecting = Reconnecting(gateways, jitter=lambda: 0.5, renews=False)
     assert reconnecting.next() == Attempt(here, False)
     wait = reconnecting.ended(Closed(Close.REDIRECTED.number, there), 0.1)
     assert (wait == 0) == followed
@@ -197,7 +200,8 @@ def test_a_token_that_went_over_https_never_goes_over_http(
 
 
 def test_when_the_other_node_cannot_be_reached_the_first_is_asked_to_keep_the_device() -> None:
-    reconnecting = Reconnecting(["http://a", "http://b"], jitter=lambda: 0.5, renews=False)
+    gateways = Gateways(["http://a", "http://b"], ["gone"])
+    reconnecting = Reconnecting(gateways, jitter=lambda: 0.5, renews=False)
     reconnecting.next()
     reconnecting.ended(Closed(Close.REDIRECTED.number, "http://gone"), 0.1)
     assert reconnecting.next() == Attempt("http://gone", True)
@@ -270,3 +274,69 @@ async def test_a_fault_of_the_client_stops_it_and_whoever_waits_gets_to_know() -
     async with client(Faulty()) as device:
         with pytest.raises(MessengerError, match="a fault of the client"):
             await device.online()
+
+
+@pytest.mark.parametrize(
+    ("there", "followed"),
+    [
+        ("https://a.example:9000", True),
+        ("https://named.example", True),
+        ("https://g7.nodes.example", True),
+        ("https://nodes.example", False),
+        ("https://evil.example", False),
+        ("https://a.example.evil.example", False),
+        ("https://a.example@evil.example", False),
+        ("https://evilnodes.example", False),
+        ("https://[", False),
+    ],
+)
+def test_a_token_goes_to_no_host_that_the_application_has_not_named(
+    there: str, followed: bool
+) -> None:
+    gateways = Gateways(["https://a.example"], ["named.example", ".nodes.example"])
+    reconnecting = Reconnecting(gateways, jitter=lambda: 0.5, renews=False)
+    reconnecting.next()
+    reconnecting.ended(Closed(Close.REDIRECTED.number, there), 0.1)
+    assert reconnecting.next() == Attempt(there if followed else "https://a.example", True)
+
+
+@virtual_time
+async def test_a_session_goes_on_with_a_fresh_token_when_its_own_expires() -> None:
+    numbers = itertools.count(1)
+
+    async def token() -> str:
+        return f"token {next(numbers)}"
+
+    renewed: list[Renew] = []
+
+    async def script(line: Line) -> None:
+        await line.welcome()
+        line.say(TokenExpires(1))
+        while not isinstance(frame := await line.receive(), Renew):
+            pass
+        renewed.append(frame)
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway, token=token) as device:
+        await eventually(lambda: len(renewed) == 1 and device.state == "online")
+    assert renewed[0].token == "token 2"
+    assert gateway.connections == 1
+
+
+@pytest.mark.parametrize("close", [Close.TOKEN_EXPIRED, Close.REVOKED])
+@virtual_time
+async def test_a_client_comes_back_with_a_fresh_token(close: Close) -> None:
+    numbers = itertools.count(1)
+
+    async def token() -> str:
+        return f"token {next(numbers)}"
+
+    async def script(line: Line) -> None:
+        await line.welcome()
+        if line.number == 0:
+            line.close(close.number)
+        await line.stay()
+
+    async with FakeGateway(script) as gateway, client(gateway, token=token) as device:
+        await eventually(lambda: gateway.connections == 2 and device.state == "online")
+    assert [line.token for line in gateway.lines] == ["token 1", "token 2"]

@@ -9,7 +9,13 @@ from typing import Any
 
 from messenger_sdk import Device, HistoryPage, MessageReceived, SendRefused, SendUnknown
 from messenger_sdk.device import Happening
-from messenger_sdk.events import HistoryEnded, MarksChanged, PresenceChanged, Typing
+from messenger_sdk.events import (
+    HistoryEnded,
+    MarksChanged,
+    PresenceChanged,
+    TokenExpires,
+    Typing,
+)
 from messenger_sdk.outbox import SendEnded
 from messenger_sdk.storage import LaneChanged, SavedSend, Stored
 from schemas.codec import decode_server_frames, encode_frame
@@ -78,6 +84,8 @@ def command(device: Device, step: Json, now: float) -> None:
         device.watch(step["watch"], now)
     if "typing" in step:
         device.typing(step["typing"], now)
+    if "renew" in step:
+        device.renew(step["renew"])
     if "history" in step:
         device.history(**step["history"])
 
@@ -92,6 +100,8 @@ def as_json(event: Happening) -> Json:
         return {"event": "presence", **event._asdict()}
     if isinstance(event, Typing):
         return {"event": "typing", **event._asdict()}
+    if isinstance(event, TokenExpires):
+        return {"event": "token_expires", **event._asdict()}
     if isinstance(event, HistoryEnded):
         if not isinstance(event.result, HistoryPage):
             return {"event": "history", "id": event.id, "code": event.result.code}

@@ -30,6 +30,7 @@ from messenger_sdk.events import (
 )
 from messenger_sdk.folder_storage import FolderStorage
 from messenger_sdk.outbox import SentMessage
+from messenger_sdk.reconnecting import Gateways
 from messenger_sdk.storage import MemoryStorage, SavedSend, Storage
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "FolderOfAnother",
     "FolderStorage",
     "FolderUnreadable",
+    "Gateways",
     "Link",
     "MemoryStorage",
     "PresenceChanged",

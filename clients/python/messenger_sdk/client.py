@@ -26,10 +26,11 @@ from messenger_sdk.events import (
     MessageReceived,
     SendFailed,
     StateChanged,
+    TokenExpires,
 )
 from messenger_sdk.folder_storage import FolderStorage
 from messenger_sdk.outbox import SendEnded, SentMessage
-from messenger_sdk.reconnecting import Reconnecting
+from messenger_sdk.reconnecting import Gateways, Reconnecting
 from messenger_sdk.storage import MemoryStorage, Storage
 from schemas import frames
 
@@ -42,8 +43,9 @@ class Client:
     """One device of a user. Use it as `async with`, and take its events: `async for event in
     client`. Messages come no faster than they are taken, and none is dropped.
 
-    `url` is a gateway's, http(s)://host:port; of several, each attempt takes the next. `token` is a
-    login token, or a coroutine function that gives a fresh one for each attempt. `storage` keeps
+    `url` is a gateway's, http(s)://host:port; of several, each attempt takes the next; `Gateways`
+    names hosts, too, to which these may send the device. `token` is a login token, or a coroutine
+    function that gives a fresh one: for each attempt, and before one expires. `storage` keeps
     sends and what was shown over restarts; `folder` means a FolderStorage there; without either,
     the next start begins anew. `dialer` is the network. `jitter` from [0, 1), `new_id` makes 32
     random hex digits. Raises FolderInUse, FolderUnreadable.
@@ -51,7 +53,7 @@ class Client:
 
     def __init__(
         self,
-        url: str | Sequence[str],
+        url: str | Sequence[str] | Gateways,
         token: Token,
         device: str,
         *,
@@ -72,7 +74,7 @@ class Client:
             self.device,
             self._storage,
             dialer or AiohttpDialer(),
-            Reconnecting([url] if isinstance(url, str) else url, jitter, callable(token)),
+            Reconnecting(_gateways(url), jitter, callable(token)),
             self._hello,
             self._happened,
         )
@@ -85,6 +87,7 @@ class Client:
         """Set for a moment whenever something may have changed."""
         self._stopped: MessengerError | None = None
         self._run_task: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._run_task = asyncio.create_task(self._run())
@@ -96,10 +99,11 @@ class Client:
     async def close(self) -> None:
         """Disconnect for good. Whoever waits for anything gets ClientClosed; the events end.
         Unanswered sends stay in the storage."""
-        if self._run_task is not None:
-            self._run_task.cancel()
-            await asyncio.gather(self._run_task, return_exceptions=True)
-            self._run_task = None
+        tasks = [task for task in (self._run_task, self._renewing) if task is not None]
+        self._run_task = self._renewing = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._stopped is None:
             self._stop(ClientClosed("the client was closed"))
         with contextlib.suppress(MessengerError):  # the server repeats an answer that is not saved
@@ -217,14 +221,25 @@ class Client:
             self._stop(MessengerError(f"a fault of the client: {error!r}"))
 
     async def _hello(self, stay: bool) -> frames.Hello:
-        token = self._token
-        if not isinstance(token, str):
-            try:
-                token = await token()
-            except Exception as error:
-                log.warning("there is no token: %r", error)
-                raise ConnectionError("there is no token") from error
+        token = await self._fresh_token()
         return frames.Hello(1, frames.CURRENT_VERSION, token, self._name, stay)
+
+    async def _fresh_token(self) -> str:
+        """Raises ConnectionError."""
+        token = self._token
+        if isinstance(token, str):
+            return token
+        try:
+            return await token()
+        except Exception as error:
+            log.warning("there is no token: %r", error)
+            raise ConnectionError("there is no token") from error
+
+    async def _renew(self) -> None:
+        """Without a fresh token the server ends the session, and the next one asks again."""
+        with contextlib.suppress(ConnectionError):
+            self.device.renew(await self._fresh_token())
+            self._connection.wake()
 
     def _happened(self, happenings: Happenings) -> None:
         for happening in happenings:
@@ -232,6 +247,9 @@ class Client:
                 self._send_ended(happening)
             elif isinstance(happening, HistoryEnded):
                 self._resolve(happening.id, happening.result)
+            elif isinstance(happening, TokenExpires):
+                if not isinstance(self._token, str):
+                    self._renewing = asyncio.create_task(self._renew())
             else:
                 if isinstance(happening, StateChanged):
                     self.state = happening.state
@@ -285,3 +303,9 @@ class Client:
     def _notify(self) -> None:
         self._news.set()
         self._news.clear()
+
+
+def _gateways(url: str | Sequence[str] | Gateways) -> Gateways:
+    if isinstance(url, Gateways):
+        return url
+    return Gateways([url] if isinstance(url, str) else url)

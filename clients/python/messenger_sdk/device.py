@@ -17,7 +17,14 @@ from typing import Protocol
 
 from messenger_sdk.catching_up import MAX_CATCHING_UP
 from messenger_sdk.errors import FolderOfAnother
-from messenger_sdk.events import Ended, Event, MarksChanged, MessageReceived, Typing
+from messenger_sdk.events import (
+    Ended,
+    Event,
+    MarksChanged,
+    MessageReceived,
+    TokenExpires,
+    Typing,
+)
 from messenger_sdk.history import AT_ONCE, History
 from messenger_sdk.inbox import Inbox
 from messenger_sdk.sends import Sends
@@ -52,6 +59,7 @@ class Device:
         self._watch_list = WatchList(jitter, self._ids)
         self._typed: dict[str, float] = {}
         self._typing: list[frames.Typing] = []
+        self._renewal: list[frames.Renew] = []
         self._inbox = self._new_inbox(stored)
 
     # From the server
@@ -70,6 +78,7 @@ class Device:
         everything that has no answer."""
         self.online = False
         self._typing.clear()
+        self._renewal.clear()
 
     # To the server
 
@@ -78,7 +87,9 @@ class Device:
         if not self.online:
             return []
         typing, self._typing = self._typing, []
+        renewal, self._renewal = self._renewal, []
         return [
+            *renewal,
             *self._sends.transmit(now),
             *self._inbox.marks.receipts(),
             *self._questions(now),
@@ -145,6 +156,11 @@ class Device:
         if self.online and now - self._typed.get(conversation, -TYPING_SECONDS) >= TYPING_SECONDS:
             self._typed[conversation] = now
             self._typing.append(frames.Typing(conversation))
+
+    def renew(self, token: str) -> None:
+        """A fresh token for this session, of the same user; the next `hello` has one of its own."""
+        if self.online:
+            self._renewal = [frames.Renew(next(self._ids), token)]
 
     # What the application may ask
 
@@ -288,6 +304,7 @@ class Device:
         frames.Presence: lambda self, frame, _: self._watch_list.news([frame]),
         frames.Presences: lambda self, frame, now: self._watch_list.answer(frame, now),
         frames.UserTyping: lambda self, frame, _: [Typing(frame.conversation, frame.user)],
+        frames.TokenExpires: lambda self, frame, _: [TokenExpires(frame.expires)],
         frames.Mark: _mark,
         frames.Marks: _marks,
     }

@@ -91,6 +91,12 @@ class SendFailed(NamedTuple):
     error: MessengerError
 
 
+class TokenExpires(NamedTuple):
+    """The session's token is good until `expires` (ms): the device needs a fresh one."""
+
+    expires: int
+
+
 class HistoryEnded(NamedTuple):
     """The question with this id has its result."""
 
@@ -98,5 +104,5 @@ class HistoryEnded(NamedTuple):
     result: HistoryPage | HistoryRefused
 
 
-Ended = SendEnded | HistoryEnded
+Ended = SendEnded | HistoryEnded | TokenExpires
 Event = MessageReceived | StateChanged | MarksChanged | PresenceChanged | Typing | SendFailed
