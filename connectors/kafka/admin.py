@@ -1,5 +1,5 @@
 """Topics in Kafka: created from schemas/topics/*.yaml, and checked against them before a process
-starts. What is wrong, and what may be changed, connectors/kafka/topic_rules.py says."""
+starts. connectors/kafka/topic_rules.py says what is wrong, and what may be changed."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

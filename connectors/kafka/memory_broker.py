@@ -30,7 +30,7 @@ class PartitionLog:
         self.cuts = 0
         """How often it has lost its tail."""
         self.epoch = 0
-        """Of its leader. What was on its way to the leader before, or from it, is lost."""
+        """Of its leader. A new leader loses records and answers that were on their way."""
         self.leader = True
         """Whether a broker leads it now; without one it is neither read nor written."""
         self.enough = True

@@ -2,8 +2,8 @@
 
 Two versions of the code run side by side while one replaces the other, and their files may differ.
 So a process demands only what it cannot do without, and most of that by "at least": whatever the
-newer version wants more of is right for the older one, too. What is wanted otherwise is reported,
-and stops nobody. Nothing here ever asks for less than a topic has.
+newer version wants more of is right for the older one, too. Other differences are reported, and
+stop nobody. Nothing here ever asks for less than a topic has.
 """
 
 from collections.abc import Mapping
