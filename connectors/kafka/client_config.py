@@ -26,12 +26,9 @@ _ACKNOWLEDGED_MS = 2000
 must be below ANSWER_MS, or a broker that lacks the others would count as gone itself."""
 _RECONNECT_MS = 1000
 """The longest wait before a broker that could not be reached is tried again."""
-_LEADERS_MS = 500
+_LEADERS_MS = 1000
 """How often a client of several brokers asks which leads what. One whose leader stands still, and
 does not close its connections, learns of the next leader by this."""
-_REMEMBER_MS = 900_000
-"""How long it remembers that. librdkafka would forget it after three of those times without an
-answer, and look for the topics anew, when brokers are just being replaced."""
 
 
 def log_error(error: KafkaError) -> None:
@@ -95,9 +92,4 @@ def consumer(
 
 def _leaders(servers: str) -> dict[str, int]:
     """One broker leads everything whenever it is there."""
-    if "," not in servers:
-        return {}
-    return {
-        "topic.metadata.refresh.interval.ms": _LEADERS_MS,
-        "metadata.max.age.ms": _REMEMBER_MS,
-    }
+    return {"topic.metadata.refresh.interval.ms": _LEADERS_MS} if "," in servers else {}
