@@ -33,10 +33,11 @@ bench: ## measure and write bench/results (half an hour and more, on an idle mac
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 
-docs: ## write docs/TOPICS.md, docs/SETTINGS.md, and the table of faults in docs/AUDIT.md
+docs: ## write TOPICS.md, SETTINGS.md and the API's *.json of docs, and the table of faults in docs/AUDIT.md
 	@ops/setup.sh lint
 	$(PYTHON) -m ops.docs
 	$(PYTHON) -m ops.settings_page
+	$(PYTHON) -m ops.api_docs
 	$(PYTHON) -m tests.planted
 
 clean: ## stop the local stack, delete its data and everything else that git ignores

@@ -13,7 +13,7 @@ async function login(url, body) {
   const asked = { method: "POST", mode: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   const response = await fetch(url, asked);
   const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
+  if (!response.ok) throw new Error(answer.detail);
   return answer;
 }
 

@@ -1,24 +1,27 @@
 """The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
 
-import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from connectors.kafka.ports import KafkaSendError, QueueFull
-from gateway.edge.http_api import Allowance, bearer, device_routes, history_routes
+from gateway.edge import openapi
+from gateway.edge.http_api import Allowance, bearer, device_routes, history_routes, json_answer
+from gateway.edge.http_types import Draining, LoggedIn, LoginByName, NodeFound, Revoke, Revoked
 from gateway.edge.local_guard import foreign
+from gateway.edge.problems import Problem, answer_problems
 from gateway.edge.socket import Sockets
 from gateway.edge.tokens import BadToken, issue, verify_operator
 from gateway.edge.websocket import PATH
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
 from schemas.codec import UNDECODABLE
-from schemas.ids import InvalidId, device_id, user_id
+from schemas.codes import Code
+from schemas.ids import InvalidId, UserId, device_id, user_id
 from schemas.page_tokens import PageTokens
 
 _WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
@@ -29,21 +32,9 @@ _SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-_ANSWER_SECONDS = 30.0
-"""From a request's headers to its answer; questions to workers and the archive give up sooner."""
 _ASSETS = (".js", ".css", ".svg")
 
-
-class _LoginByName(msgspec.Struct):
-    user: str
-
-
-class _Revoke(msgspec.Struct, forbid_unknown_fields=True):
-    """`device` empty: all of the user's. `before` (ms) None: now."""
-
-    user: str
-    device: str = ""
-    before: int | None = None
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 def make_web_app(
@@ -53,8 +44,12 @@ def make_web_app(
     settings = node.settings
     allow = Allowance(node.parts.quotas, settings.user_requests)
     tokens = PageTokens(settings.status_token)
-    app = web.Application(middlewares=[_secure, *([_local_only] if settings.local else [])])
+    app = web.Application(
+        middlewares=[_secure, answer_problems, *([_local_only] if settings.local else [])]
+    )
     logins = node.parts.logins
+    described = openapi.document()
+    assets = frozenset(path.name for path in _WEB.iterdir())
 
     async def health(_: web.Request) -> web.Response:
         problems = node.problems()
@@ -67,7 +62,7 @@ def make_web_app(
 
     async def show_metrics(request: web.Request) -> web.Response:
         if not tokens.allow("/metrics", request.headers.get("Authorization", "")):
-            return web.json_response({"error": "this page needs the status token"}, status=401)
+            raise Problem(401, Code.UNAUTHORIZED, "this page needs the status token")
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     def require_operator(request: web.Request) -> None:
@@ -75,63 +70,54 @@ def make_web_app(
             verify_operator(bearer(request), settings.operator_secret, node.now() / 1000)
         except BadToken as error:
             logins.refused_as(error)
-            raise web.HTTPUnauthorized(
-                text=json.dumps({"error": f"an operator's token is needed: {error}"}),
-                content_type="application/json",
-            ) from None
+            text = f"an operator's token is needed: {error}"
+            raise Problem(401, error.why.code, text) from None
 
     async def revoke(request: web.Request) -> web.Response:
         require_operator(request)
-        if request.content_type != "application/json":
-            return web.json_response({"error": "the body must be application/json"}, status=415)
+        asked = await _body(request, Revoke)
+        user = _user(asked.user)
         try:
-            asked = msgspec.json.decode(await request.read(), type=_Revoke)
-            user = user_id(asked.user)
             device = device_id(asked.device) if asked.device else ""
-        except (InvalidId, *UNDECODABLE) as error:
-            return web.json_response({"error": str(error)}, status=400)
+        except InvalidId as error:
+            raise Problem(400, Code.BAD_FIELD, str(error)) from None
         before = node.now() if asked.before is None else asked.before
         if not 0 <= before <= node.now():
-            return web.json_response({"error": "before: a time (ms) until now"}, status=400)
+            raise Problem(400, Code.BAD_FIELD, "before: a time (ms) until now")
         try:
             await node.parts.revocations.revoke(user, device, before)
         except (KafkaSendError, QueueFull) as error:
-            return web.json_response(
-                {"error": f"Kafka has not taken it: {error}"},
-                status=503,
-                headers={"Retry-After": "1"},
-            )
-        return web.json_response({"user": user, "device": device, "before": before}, status=202)
+            text = f"Kafka has not taken it: {error}"
+            raise Problem(503, Code.TRY_LATER, text) from None
+        return json_answer(Revoked(user, device, before), 202)
 
     async def begin_drain(request: web.Request) -> web.Response:
         require_operator(request)
         stop()
-        return web.json_response({"draining": True}, status=202)
+        return json_answer(Draining(True), 202)
 
     async def login(request: web.Request) -> web.Response:
         if not settings.local or settings.token_secret is None:
-            return web.json_response(
-                {"error": "tokens are not made here; MESSENGER_LOCAL=1 would"}, status=403
-            )
-        if request.content_type != "application/json":  # what a foreign page may send unasked
-            return web.json_response({"error": "the body must be application/json"}, status=415)
-        try:
-            user = user_id(msgspec.json.decode(await request.read(), type=_LoginByName).user)
-        except (InvalidId, *UNDECODABLE) as error:
-            return web.json_response({"error": str(error)}, status=400)
-        token = issue(user, settings.token_secret, node.now() / 1000)
-        return web.json_response({"user": user, "token": token})
+            text = "tokens are not made here; MESSENGER_LOCAL=1 would"
+            raise Problem(403, Code.NOT_HERE, text)
+        # `_body` takes no content type that a foreign page may send unasked.
+        user = _user((await _body(request, LoginByName)).user)
+        return json_answer(LoggedIn(user, issue(user, settings.token_secret, node.now() / 1000)))
 
     async def find_node(request: web.Request) -> web.Response:
-        try:
-            url = await node.parts.urls.right_node(user_id(request.query.get("user", "")))
-        except InvalidId as error:
-            return web.json_response({"error": str(error)}, status=400)
+        url = await node.parts.urls.right_node(_user(request.query.get("user", "")))
         if url is None:
-            return web.json_response(
-                {"error": "no node is known now"}, status=503, headers={"Retry-After": "1"}
-            )
-        return web.json_response({"url": url})
+            raise Problem(503, Code.TRY_LATER, "no node is known now")
+        return json_answer(NodeFound(url))
+
+    async def show_openapi(_: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    async def asset(request: web.Request) -> web.FileResponse:
+        name = request.match_info["name"]
+        if name not in assets:
+            raise Problem(404, Code.NOT_FOUND)
+        return web.FileResponse(_WEB / name)
 
     async def index(_: web.Request) -> web.FileResponse:
         return web.FileResponse(_WEB / "index.html")
@@ -145,14 +131,31 @@ def make_web_app(
             *history_routes(node.parts.queries.history, logins.login, allow),
             *device_routes(node.parts.queries.devices, logins.login, node.now, allow),
             web.get("/v1/node", find_node),
+            web.get(openapi.PATH, show_openapi),
             web.get("/health", health),
             web.get("/ready", ready),
             web.get("/metrics", show_metrics),
             web.get("/", index),
-            web.static("/", _WEB),
+            web.get("/{name}", asset),
         ]
     )
     return app
+
+
+async def _body(request: web.Request, kind: type[_Body]) -> _Body:
+    if request.content_type != "application/json":
+        raise Problem(415, Code.NOT_JSON)
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except UNDECODABLE as error:
+        raise Problem(400, Code.BAD_FIELD, str(error)) from None
+
+
+def _user(text: str) -> UserId:
+    try:
+        return user_id(text)
+    except InvalidId as error:
+        raise Problem(400, Code.BAD_FIELD, str(error)) from None
 
 
 @web.middleware
@@ -161,7 +164,7 @@ async def _local_only(
 ) -> web.StreamResponse:
     wrong = foreign(request.headers.get("Host", ""), request.headers.get("Origin"))
     if wrong is not None:
-        raise web.HTTPForbidden(text=wrong)
+        raise Problem(403, Code.NOT_HERE, wrong)
     return await handler(request)
 
 
@@ -169,14 +172,7 @@ async def _local_only(
 async def _secure(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):  # a body may come byte by byte
-            response = await handler(request)
-    except TimeoutError:
-        raise web.HTTPRequestTimeout(headers=_SECURITY) from None
-    except web.HTTPException as error:
-        error.headers.update(_SECURITY)
-        raise
+    response = await handler(request)
     if not response.prepared:
         response.headers.update(_SECURITY)
         # Browsers must not keep what is personal. Nor the page: a browser that may go back to a

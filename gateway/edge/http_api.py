@@ -10,8 +10,11 @@ from aiohttp import web
 
 from connectors.kafka.ports import KafkaSendError, QueueFull
 from connectors.redis.client import RedisUnavailable
+from gateway.edge.http_types import Conversation, Conversations, Devices, Messages
+from gateway.edge.openapi import MAX_CONVERSATIONS
+from gateway.edge.problems import Problem
 from gateway.edge.tokens import BadToken, Login
-from gateway.queries.devices import Device, DeviceQueries
+from gateway.queries.devices import DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
 from gateway.quotas import Kind, Quotas
@@ -21,7 +24,6 @@ from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.ids import InvalidId, UserId, device_id, is_member
 from schemas.worker_api import RangeGone
 
-_MAX_CONVERSATIONS = 50
 _LIST_COST = 5.0
 """Of a list of devices, in pages of history: every partition is asked."""
 _LOG_OUT_COST = 50.0
@@ -31,17 +33,6 @@ _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 Verify = Callable[[str], Login]
 """What a token says. Raises BadToken."""
-
-
-class _Failed(Exception):
-    """The request cannot be answered: `status` is HTTP's, `code` and `text` stand in the body."""
-
-    def __init__(self, status: int, code: Code, text: str = "", retry_after: int = 1000) -> None:
-        self.status = status
-        self.code = code
-        self.text = text or code.text
-        self.retry_after = retry_after
-        """In ms."""
 
 
 class Allowance:
@@ -56,9 +47,9 @@ class Allowance:
     def __call__(self, user: UserId, cost: float) -> Iterator[None]:
         """Around the work for a request that costs so many pages of history."""
         if self._under_way[user] >= self._at_once:
-            raise _Failed(429, Code.BUSY)
+            raise Problem(429, Code.BUSY)
         if wait := self._quotas.take(user, Kind.QUESTIONS, cost):
-            raise _Failed(429, Code.QUOTA, retry_after=wait)
+            raise Problem(429, Code.QUOTA, retry_after=wait)
         self._under_way[user] += 1
         try:
             yield
@@ -66,30 +57,6 @@ class Allowance:
             self._under_way[user] -= 1
             if not self._under_way[user]:
                 del self._under_way[user]
-
-
-class _Messages(msgspec.Struct):
-    conversation: str
-    known: int
-    first: bool
-    messages: list[msgspec.Raw]
-
-
-class _Conversation(msgspec.Struct):
-    conversation: str
-    seq: int
-    time: int
-    last: msgspec.Raw | None
-
-
-class _Conversations(msgspec.Struct):
-    conversations: list[_Conversation]
-    next: str | None
-
-
-class _Devices(msgspec.Struct):
-    devices: list[Device]
-    pending: bool
 
 
 def device_routes(
@@ -100,14 +67,14 @@ def device_routes(
     async def listed(request: web.Request) -> web.Response:
         user = _user_of(request, verify)
         with allow(user, _LIST_COST):
-            return _json(_Devices(*await devices.list(user)))
+            return json_answer(Devices(*await devices.list(user)))
 
     async def log_out(request: web.Request) -> web.Response:
         user = _user_of(request, verify)
         try:
             device = device_id(request.match_info["device"])
         except InvalidId as error:
-            raise _Failed(400, Code.BAD_FIELD, str(error)) from None
+            raise Problem(400, Code.BAD_FIELD, str(error)) from None
         with allow(user, _LOG_OUT_COST):
             await devices.log_out(user, device, now())
         return web.Response(status=202)
@@ -122,7 +89,7 @@ def _user_of(request: web.Request, verify: Verify) -> UserId:
     try:
         return verify(bearer(request)).user
     except BadToken as error:
-        raise _Failed(401, error.why.code, str(error)) from None
+        raise Problem(401, error.why.code, str(error)) from None
 
 
 def bearer(request: web.Request) -> str:
@@ -137,38 +104,36 @@ def history_routes(history: History, verify: Verify, allow: Allowance) -> list[w
         conversation = request.match_info["conversation"]
         user = _user_of(request, verify)
         if not is_member(conversation, user):
-            raise _Failed(403, Code.NOT_A_MEMBER)
+            raise Problem(403, Code.NOT_A_MEMBER)
         before, after = _number(request, "before", 1), _number(request, "after", 0)
         limit = _number(request, "limit", 1, MAX_PAGE_MESSAGES) or MAX_PAGE_MESSAGES
         with allow(user, 1.0):
             page = await history.page(conversation, before, after, limit)
-        return _json(
-            _Messages(
+        return json_answer(
+            Messages(
                 conversation, page.known, page.first, [msgspec.Raw(frame) for frame in page.frames]
             )
         )
 
     async def conversations(request: web.Request) -> web.Response:
         user = _user_of(request, verify)
-        limit = _number(request, "limit", 1, _MAX_CONVERSATIONS) or _MAX_CONVERSATIONS
+        limit = _number(request, "limit", 1, MAX_CONVERSATIONS) or MAX_CONVERSATIONS
         cursor = request.query.get("before")
         before = None
         if cursor is not None:
             named = _CURSOR.fullmatch(cursor)
-            if named is None:
-                raise _Failed(400, Code.BAD_FIELD, "before: the `next` of an earlier answer")
+            if named is None or not is_member(named[2], user):
+                raise Problem(400, Code.BAD_FIELD, "before: the `next` of an earlier answer")
             before = int(named[1]), named[2]
         with allow(user, limit / 5):
             found = await history.conversations(user, limit, before)
         listed = [
-            _Conversation(
-                one.conversation, one.seq, one.time, None if last is None else msgspec.Raw(last)
-            )
+            Conversation(one.conversation, one.seq, one.time, msgspec.Raw(last or b"null"))
             for one, last in found
         ]
         more = len(found) == limit
-        return _json(
-            _Conversations(listed, f"{listed[-1].time}-{listed[-1].conversation}" if more else None)
+        return json_answer(
+            Conversations(listed, f"{listed[-1].time}-{listed[-1].conversation}" if more else None)
         )
 
     return [
@@ -181,33 +146,24 @@ def _number(request: web.Request, name: str, least: int, most: int = 2**53 - 1) 
     text = request.query.get(name)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or len(text) > 16 or int(text) < least:
-        raise _Failed(400, Code.BAD_FIELD, f"{name}: a number from {least} on")
-    return min(int(text), most)
+    if not text.isascii() or not text.isdigit() or len(text) > 16 or not least <= int(text) <= most:
+        raise Problem(400, Code.BAD_FIELD, f"{name}: a number from {least} to {most}")
+    return int(text)
 
 
 def _answering(handler: Handler) -> Handler:
     async def answer(request: web.Request) -> web.Response:
         try:
             return await handler(request)
-        except _Failed as failed:
-            return _error(failed.status, failed.code, failed.text, failed.retry_after)
         except (HistoryUnavailable, WorkersUnavailable, RedisUnavailable):
-            return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
+            raise Problem(503, Code.TRY_LATER) from None
         except (KafkaSendError, QueueFull):
-            return _error(503, Code.TRY_LATER, Code.TRY_LATER.text)
+            raise Problem(503, Code.TRY_LATER) from None
         except RangeGone:
-            return _error(410, Code.RANGE_GONE, Code.RANGE_GONE.text)
+            raise Problem(410, Code.RANGE_GONE) from None
 
     return answer
 
 
-def _json(answer: msgspec.Struct) -> web.Response:
-    return web.Response(body=encode_frame(answer), content_type="application/json")
-
-
-def _error(status: int, code: Code, text: str, retry_after: int = 1000) -> web.Response:
-    headers = {"Retry-After": str(-(-retry_after // 1000))} if code.retry else {}
-    return web.json_response(
-        {"code": code.number, "retry": code.retry, "text": text}, status=status, headers=headers
-    )
+def json_answer(answer: msgspec.Struct, status: int = 200) -> web.Response:
+    return web.Response(body=encode_frame(answer), status=status, content_type="application/json")

@@ -75,7 +75,7 @@ def test_only_an_operator_may(own: Stack) -> None:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)
         assert refused.value.code == 401
-        assert "operator" in json.load(refused.value)["error"]
+        assert "operator" in json.load(refused.value)["detail"]
         refused.value.close()
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from gateway.edge.addresses import client_address, forwarded_of
 from gateway.edge.crowd import Crowd
-from gateway.edge.http_api import Allowance, _Failed
+from gateway.edge.http_api import Allowance
 from gateway.edge.pacer import Pacer, always
+from gateway.edge.problems import Problem
 from gateway.greeter import MAX_ARRIVING
 from schemas.codes import Close, Code
 from schemas.ids import UserId
@@ -159,13 +160,13 @@ def test_over_http_a_user_has_a_quota_and_so_many_requests_under_way() -> None:
         node = await ready(user_questions=1.0)
         allow, eve, alice = Allowance(node.node.parts.quotas, 2), UserId("eve"), UserId("alice")
         with allow(eve, 1.0), allow(eve, 1.0):
-            with pytest.raises(_Failed) as busy, allow(eve, 1.0):
+            with pytest.raises(Problem) as busy, allow(eve, 1.0):
                 pass
             with allow(alice, 1.0):
                 pass
         with allow(eve, 18.0):
             pass
-        with pytest.raises(_Failed) as poor, allow(eve, 1.0):
+        with pytest.raises(Problem) as poor, allow(eve, 1.0):
             pass
         assert (busy.value.status, busy.value.code) == (429, Code.BUSY)
         assert (poor.value.status, poor.value.code) == (429, Code.QUOTA)

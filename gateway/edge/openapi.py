@@ -1,0 +1,200 @@
+"""The OpenAPI document of the HTTP requests that devices, people and operators make, from the
+structs of their bodies. `make docs` writes docs/openapi.json; a gateway serves the same."""
+
+import re
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+
+from gateway.edge import http_types
+from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
+from schemas.frames import MAX_PAGE_MESSAGES, Message
+from schemas.ids import DEVICE_PATTERN, USER_PATTERN
+
+MAX_CONVERSATIONS = 50
+"""Conversations in one answer."""
+PATH = "/v1/openapi.json"
+
+_REFERENCE = "#/components/schemas/{name}"
+_ALWAYS = 403, 408, 500, 503
+"""403: local mode answers no foreign page. 503: no room for one more connection."""
+_OF_TOKENS = {"": (), "operator": (401,), "user": (401, 429)}
+"""429: the user's quota."""
+_LAST = 2**53 - 1
+
+
+class _Parameter(NamedTuple):
+    """Of the query; `required` ones have no default."""
+
+    name: str
+    schema: dict[str, Any]
+    required: bool = False
+
+
+class Operation(NamedTuple):
+    """One request: what it takes, what it answers, and the statuses of its problems besides those
+    of every request. `token` names who may make it: `user`, `operator`, or nobody in particular
+    (empty)."""
+
+    method: str
+    path: str
+    about: str
+    token: str
+    status: int
+    answer: type[msgspec.Struct] | None
+    problems: tuple[int, ...] = ()
+    query: tuple[_Parameter, ...] = ()
+    body: type[msgspec.Struct] | None = None
+
+
+def _number(name: str, least: int, most: int) -> _Parameter:
+    return _Parameter(name, {"type": "integer", "minimum": least, "maximum": most})
+
+
+_BODY = 400, 413, 415
+OPERATIONS = (
+    Operation(
+        "get",
+        "/v1/conversations",
+        "The user's conversations, last written first",
+        "user",
+        200,
+        http_types.Conversations,
+        (400,),
+        (
+            _Parameter("before", {"type": "string"}),
+            _number("limit", 1, MAX_CONVERSATIONS),
+        ),
+    ),
+    Operation(
+        "get",
+        "/v1/conversations/{conversation}/messages",
+        "The newest messages below `before`, or the oldest above `after`; else the newest",
+        "user",
+        200,
+        http_types.Messages,
+        (400, 410),
+        (
+            _number("before", 1, _LAST),
+            _number("after", 0, _LAST),
+            _number("limit", 1, MAX_PAGE_MESSAGES),
+        ),
+    ),
+    Operation("get", "/v1/devices", "The user's devices", "user", 200, http_types.Devices),
+    Operation("delete", "/v1/devices/{device}", "Log a device out", "user", 202, None, (400,)),
+    Operation(
+        "get",
+        "/v1/node",
+        "The gateway where a user's devices should meet",
+        "",
+        200,
+        http_types.NodeFound,
+        (400,),
+        (_Parameter("user", {"type": "string", "pattern": f"^{USER_PATTERN}$"}, True),),
+    ),
+    Operation(
+        "post",
+        "/v1/login",
+        "A token for a name, in local mode only",
+        "",
+        200,
+        http_types.LoggedIn,
+        _BODY,
+        body=http_types.LoginByName,
+    ),
+    Operation(
+        "post",
+        "/v1/revocations",
+        "Revoke the tokens of a user or device",
+        "operator",
+        202,
+        http_types.Revoked,
+        _BODY,
+        body=http_types.Revoke,
+    ),
+    Operation(
+        "post",
+        "/v1/drain",
+        "Have the node send its devices away and end",
+        "operator",
+        202,
+        http_types.Draining,
+    ),
+    Operation("get", PATH, "This document", "", 200, None),
+)
+_PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "conversation": {"type": "string", "pattern": f"^{USER_PATTERN}:{USER_PATTERN}$"},
+    "device": {"type": "string", "pattern": f"^{DEVICE_PATTERN}$"},
+}
+
+
+def openapi() -> dict[str, Any]:
+    """The document."""
+    structs = [one for each in OPERATIONS for one in (each.answer, each.body) if one is not None]
+    _, schemas = msgspec.json.schema_components(
+        [*structs, ProblemDetails, Message], ref_template=_REFERENCE
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for one in OPERATIONS:
+        paths.setdefault(one.path, {})[one.method] = _operation(one)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Messenger",
+            "version": "1",
+            "description": "docs/PROTOCOL.md says what the answers mean.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                who: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+                for who in ("user", "operator")
+            },
+        },
+    }
+
+
+def document() -> bytes:
+    """The document as it is served and kept."""
+    return msgspec.json.format(msgspec.json.encode(openapi()), indent=2) + b"\n"
+
+
+def _operation(one: Operation) -> dict[str, Any]:
+    fine: dict[str, Any] = {"description": HTTPStatus(one.status).phrase}
+    if one.answer is not None:
+        fine["content"] = {"application/json": {"schema": _reference(one.answer)}}
+    elif one.path == PATH:
+        fine["content"] = {"application/json": {"schema": {"type": "object"}}}
+    statuses = {*_ALWAYS, *one.problems, *_OF_TOKENS[one.token]}
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": _PATH_PARAMETERS[name]}
+        for name in re.findall(r"{(\w+)}", one.path)
+    ] + [
+        {"name": each.name, "in": "query", "required": each.required, "schema": each.schema}
+        for each in one.query
+    ]
+    told: dict[str, Any] = {
+        "summary": one.about,
+        "security": [{one.token: []}] if one.token else [],
+        "responses": {str(one.status): fine}
+        | {str(status): _problem(status) for status in sorted(statuses)},
+    }
+    if parameters:
+        told["parameters"] = parameters
+    if one.body is not None:
+        content = {"application/json": {"schema": _reference(one.body)}}
+        told["requestBody"] = {"required": True, "content": content}
+    return told
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {CONTENT_TYPE: {"schema": _reference(ProblemDetails)}},
+    }
+
+
+def _reference(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(name=struct.__name__)}
