@@ -94,7 +94,10 @@ class Node:
 
     def problems(self) -> list[str]:
         """What is wrong now, one line each."""
-        return self._health.problems()
+        problems = self._health.problems()
+        if not self.parts.revocations.whole:
+            problems.append("this node does not know yet whose tokens were revoked")
+        return problems
 
     async def drain(self) -> None:
         """Let nobody in any more, and send all connections away, over `drain_seconds`. Cancel it to
