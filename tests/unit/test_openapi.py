@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from gateway.edge import openapi
 from gateway.edge.admission import AdmissionControl
@@ -67,6 +68,14 @@ async def test_every_request_of_the_api_is_described_and_served(
     }
     answer = await client.get(openapi.PATH)
     assert await answer.read() == openapi.document()
+
+
+async def test_the_page_s_files_are_served_and_no_others(
+    client: TestClient[web.Request, web.Application],
+) -> None:
+    for name, status in (("app.js", 200), ("style.css", 200), ("..%2fpython%2fREADME.md", 404)):
+        answer = await client.get(URL(f"/{name}", encoded=True))
+        assert answer.status == status, name
 
 
 @pytest.mark.parametrize(
