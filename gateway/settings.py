@@ -16,9 +16,12 @@ class GatewaySettings(Struct, frozen=True):
     """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md)."""
 
     kafka: str
-    """Brokers, `host:port[,…]`. Name several: any of them may be away at a start."""
+    """Brokers, `host:port[,…]`. Name several: any of them may be away at a start. With logins:
+    `kafkas://user:password@host:port[,…]?ca=FILE`, by SCRAM-SHA-512 over TLS; FILE is the PEM file
+    of who signed the brokers' certificates, that of the machine if it is left out."""
     redis: str
-    """`redis://host:port/db`."""
+    """`redis[s]://[user:password@]host:port/db`; with rediss, `?ssl_ca_certs=FILE` names who signed
+    its certificate."""
     token_secret: Secret | None = None
     """Signs login tokens, by HS256. This, or MESSENGER_TOKEN_JWKS, or both must be set: there is no
     default that a stranger does not know, too."""

@@ -53,7 +53,8 @@ def default_url() -> str:
     """MESSENGER_URL, or the first gateway of the local stack in MESSENGER_HOME."""
     port = os.environ.get("MESSENGER_BASE_PORT")
     port = port or _stack().read_state().get("base_port", DEFAULT_BASE_PORT)
-    return os.environ.get("MESSENGER_URL", f"http://127.0.0.1:{port}")
+    scheme = "https" if _stack().secure(False) else "http"
+    return os.environ.get("MESSENGER_URL", f"{scheme}://127.0.0.1:{port}")
 
 
 def _stack() -> Home:

@@ -1,25 +1,36 @@
 """Topics in Kafka: created from schemas/topics/*.yaml, and checked against them before a process
 starts. connectors/kafka/topic_rules.py says what is wrong, and what may be changed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    ResourcePatternType,
     ResourceType,
 )
 
 from connectors.kafka import topic_rules
+from connectors.kafka.acls import Acl
+from connectors.kafka.address import KafkaAddress
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.topic_rules import FoundTopic
 from connectors.kafka.wanted_topics import WantedTopics
 from schemas.topics import Topic, all_topics
 
+_RESOURCES = {
+    "topic": ResourceType.TOPIC,
+    "group": ResourceType.GROUP,
+    "cluster": ResourceType.BROKER,
+}
 _IDS_SECONDS = 3.0
 """Restores wait for topic ids. A client that does not know the controller after a pause of Kafka
 learns it with the next question, and not before."""
@@ -44,7 +55,7 @@ class TopicsAdmin:
     """Topics as `wanted`, in Kafka at `servers`."""
 
     def __init__(self, servers: str, wanted: WantedTopics, timeout: float = 15.0) -> None:
-        self._servers = servers
+        self._address = KafkaAddress.parse(servers)
         self._wanted = wanted
         self._timeout = timeout
         self._admin = self._connect()
@@ -52,12 +63,35 @@ class TopicsAdmin:
     def _connect(self) -> AdminClient:
         return AdminClient(
             {
-                "bootstrap.servers": self._servers,
+                **self._address.librdkafka(),
                 "socket.connection.setup.timeout.ms": 2000,
                 "reconnect.backoff.max.ms": 200,  # somebody waits for each question
                 "log_level": 2,  # it would log 20 lines a second of what it raises as well
             }
         )
+
+    def allow(self, users: Mapping[str, Iterable[Acl]]) -> None:
+        """Let each user do this, from anywhere. Raises KafkaUnreachable."""
+        bindings = [
+            AclBinding(
+                _RESOURCES[acl.kind],
+                acl.name,
+                ResourcePatternType.PREFIXED
+                if acl.kind == "group"
+                else ResourcePatternType.LITERAL,
+                f"User:{user}",
+                "*",
+                AclOperation[acl.operation],
+                AclPermissionType.ALLOW,
+            )
+            for user, theirs in users.items()
+            for acl in theirs
+        ]
+        for future in self._admin.create_acls(bindings).values():
+            try:
+                future.result(self._timeout)
+            except KafkaException as error:
+                raise self._unreachable(error) from None
 
     def expire(self, topic: str, partition: int, before: int) -> None:
         """Delete a partition's records before an offset, as retention does. Raises
@@ -68,7 +102,7 @@ class TopicsAdmin:
             try:
                 deleted.result()
             except KafkaException as error:
-                raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+                raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
 
     def create(self) -> list[str]:
         """Create what is missing, and set what may be set of what is there. Returns a line for each
@@ -111,12 +145,12 @@ class TopicsAdmin:
                 if code == KafkaError.INVALID_REPLICATION_FACTOR:
                     # or a broker that listens has not joined its cluster yet
                     raise TooFewBrokers(
-                        f"Kafka at {self._servers} has too few brokers:"
+                        f"Kafka at {self._address.servers} has too few brokers:"
                         f" {error.args[0].str()} MESSENGER_REPLICATION says how many each record"
                         " needs (docs/OPERATIONS.md)"
                     ) from None
                 if code != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
-                    raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+                    raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
 
     def _change(self, changes: Mapping[str, Mapping[str, str]]) -> None:
         resources = [
@@ -136,7 +170,7 @@ class TopicsAdmin:
             try:
                 future.result()
             except KafkaException as error:
-                raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+                raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
 
     def check(self) -> Checked:
         """Raises KafkaUnreachable."""
@@ -168,7 +202,7 @@ class TopicsAdmin:
 
     def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
         self._admin = self._connect()  # this client may have forgotten the only broker
-        return KafkaUnreachable(f"Kafka at {self._servers}: {error}")
+        return KafkaUnreachable(f"Kafka at {self._address.servers}: {error}")
 
     def _replicas(self) -> dict[str, dict[int, int]]:
         """topic → partition → how many replicas, of all that exist. Raises KafkaUnreachable."""
@@ -196,6 +230,6 @@ class TopicsAdmin:
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue  # another broker has told of it, and the one that is asked now not yet
-                raise KafkaUnreachable(f"Kafka at {self._servers}: {error}") from None
+                raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
             found[resource.name] = FoundTopic(replicas[resource.name], settings)
         return found

@@ -6,6 +6,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError
 
+from connectors.kafka.address import KafkaAddress
 from connectors.kafka.client_watch import ClientWatch
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def log_error(error: KafkaError) -> None:
 def client(servers: str, on_error: Callable[[KafkaError], None]) -> dict[str, Any]:
     """Settings of every client. librdkafka calls `on_error` when the client is polled."""
     return {
-        "bootstrap.servers": servers,
+        **KafkaAddress.parse(servers).librdkafka(),
         "socket.nagle.disable": True,
         "socket.timeout.ms": ANSWER_MS,
         "socket.connection.setup.timeout.ms": ANSWER_MS,

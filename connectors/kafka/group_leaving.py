@@ -8,6 +8,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 
+from connectors.kafka.address import KafkaAddress
 from connectors.kafka.ports import KafkaUnreachable
 
 _SECONDS = 2.0
@@ -51,7 +52,7 @@ async def leave(servers: str, member: str, groups: Collection[str]) -> None:
 
     A process that lives, and is named here by mistake, joins again.
     """
-    client = AIOKafkaClient(bootstrap_servers=servers)
+    client = AIOKafkaClient(**KafkaAddress.parse(servers).aiokafka())
     try:
         async with asyncio.timeout(_SECONDS):
             await client.bootstrap()

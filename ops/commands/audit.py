@@ -19,9 +19,9 @@ from ops.audit.checkpoint import CheckpointRefused
 from ops.audit.partition_state import CannotJudge
 from ops.audit.verdict import Verdict
 from ops.exits import CANNOT_JUDGE, FAILED
-from ops.local.brokers import addresses
 from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
+from ops.local.security import kafka_address, redis_address
 from ops.settings import settings_of
 
 _AWAY = (ReadTimeout, KafkaUnreachable, RedisUnavailable, ArchiveUnavailable)
@@ -133,12 +133,12 @@ def _sources(
     redis, archive = settings.redis, settings.clickhouse
     if not address or not (urls or without_workers):
         base_port = home.base_port(settings.base_port)
-        address = address or addresses(base_port, home.brokers(None))
+        address = address or kafka_address(home, base_port)
         if not without_workers:
             urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
     state = home.read_state()
-    if (base := state.get("base_port")) and address == addresses(base, home.brokers(None)):
-        redis = redis or f"redis://127.0.0.1:{base + 10}/0"
+    if (base := state.get("base_port")) and address == kafka_address(home, base):
+        redis = redis or redis_address(home, base)
         if "clickhouse" in state.get("parts", {}):
             archive = archive or clickhouse_url(home, base, "gateway")
     return Sources(

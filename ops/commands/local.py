@@ -118,8 +118,11 @@ def command() -> None:
 )
 @_counts
 @click.option("--no-archive", is_flag=True, help="without ClickHouse and archivers")
+@click.option("--secure", envvar="SECURE", is_flag=True, help="TLS and logins between all parts")
 @click.option("--detach", is_flag=True, help="return when everything is ready; `down` ends it")
-def up(home: Path, base_port: int, no_archive: bool, detach: bool, **counts: int | None) -> None:
+def up(
+    home: Path, base_port: int, no_archive: bool, secure: bool, detach: bool, **counts: int | None
+) -> None:
     """Start everything; Ctrl-C ends it. A second start keeps all messages.
 
     \b
@@ -130,6 +133,7 @@ def up(home: Path, base_port: int, no_archive: bool, detach: bool, **counts: int
     try:
         place.create()
         workers = counts["workers"] or 0
+        secure = place.secure(secure)
         usual = DEFAULT_PARTITIONS if workers <= 1 else SHARED_PARTITIONS
         partitions, brokers = place.begin_with(counts["partitions"], counts["brokers"], usual)
         counts |= {"partitions": partitions, "brokers": brokers}
@@ -142,12 +146,11 @@ def up(home: Path, base_port: int, no_archive: bool, detach: bool, **counts: int
     if no_archive:
         counts["archivers"] = None
     if detach:
-        _detach(place, base_port, counts)
+        _detach(place, base_port, counts, secure)
         return
     try:
-        asyncio.run(
-            Supervisor(Layout(place, base_port, **counts), _say).run(lambda: _show(place))  # type: ignore[arg-type]
-        )
+        layout = Layout(place, base_port, **counts, secure=secure)  # type: ignore[arg-type]
+        asyncio.run(Supervisor(layout, _say).run(lambda: _show(place)))
     except PortTaken as error:
         fail(str(error), USAGE)
     except (CannotStart, MissingTool) as error:
@@ -215,11 +218,12 @@ def logs(home: Path, part: str | None, follow: bool) -> None:
     sys.exit(subprocess.call(["tail", *lines, *(["-F"] if follow else []), *map(str, files)]))
 
 
-def _detach(place: Home, base_port: int, counts: Mapping[str, int | None]) -> None:
+def _detach(place: Home, base_port: int, counts: Mapping[str, int | None], secure: bool) -> None:
     output = place.logs / "supervisor.log"
     arguments = ["--home", str(place.folder), "--base-port", str(base_port)]
     for name, count in counts.items():
         arguments += [] if count is None else [f"--{name}", str(count)]
+    arguments += ["--secure"] if secure else []
     arguments += ["--no-archive"] if counts["archivers"] is None else []
     with output.open("wb") as log:
         process = subprocess.Popen(

@@ -17,8 +17,8 @@ from connectors.kafka.recovering_producer import RecoveringProducer
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.owners import RedisOwners
 from ops.exits import FAILED, exit_codes, fail
-from ops.local.brokers import addresses
 from ops.local.home import DEFAULT_HOME, Home
+from ops.local.security import kafka_address, redis_address
 from ops.partitions import CLAIMED, Place, look
 from ops.settings import settings_of
 from schemas.codec import encode_event
@@ -234,8 +234,8 @@ def _ask(workers: tuple[str, ...], work: Callable[[_Fleet], Awaitable[Any]]) -> 
         kafka, redis = settings.kafka, settings.redis
         if not kafka or not redis:
             base_port = home.base_port(settings.base_port)
-            kafka = kafka or addresses(base_port, home.brokers(None))
-            redis = redis or f"redis://127.0.0.1:{base_port + 10}/0"
+            kafka = kafka or kafka_address(home, base_port)
+            redis = redis or redis_address(home, base_port)
             workers += (f"127.0.0.1:{base_port + 13}",)  # the archiver, which claims nothing
         fleet = _Fleet(kafka, redis, partitions, workers)
 

@@ -7,6 +7,7 @@ import click
 from msgspec import Meta, Struct
 
 from connectors.environment import SettingsError
+from connectors.kafka.acls import ROLES, acls
 from connectors.kafka.admin import TooFewBrokers, TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.start_checks import check_topics
@@ -91,6 +92,31 @@ def reshape(partitions: int) -> None:
         " take",
         USAGE,
     )
+
+
+@command.command("acls")
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="USER=ROLE[,ROLE…]",
+    help="who plays which roles; by default each role has a user of its name",
+)
+@click.option("--apply", is_flag=True, help="set them; MESSENGER_KAFKA's user must be allowed to")
+def acls_(users: tuple[str, ...], apply: bool) -> None:
+    """Print what each user may do in Kafka, by the topics' writers and readers. Example: messenger
+    topics acls --user worker=sequencer,cursors,presence,memberships --user gateway=gateway"""
+    wanted = {}
+    for user, _, roles in (one.partition("=") for one in users or [f"{r}={r}" for r in ROLES]):
+        wanted[user] = acls(roles.split(","))
+        if unknown := set(roles.split(",")) - set(ROLES):
+            fail(f"no role {', '.join(sorted(unknown))}; there are {', '.join(ROLES)}", USAGE)
+        for acl in wanted[user]:
+            click.echo(f"{user:<12} {acl.kind:<6} {acl.name:<20} {acl.operation}")
+    if apply:
+        with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
+            settings = settings_of(TopicsSettings)
+            TopicsAdmin(settings.kafka, wanted_topics(settings)).allow(wanted)
 
 
 def _check(settings: TopicsSettings) -> None:

@@ -48,8 +48,8 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id={broker.number}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://{broker.address},CONTROLLER://127.0.0.1:{broker.controller}
-advertised.listeners=PLAINTEXT://{broker.address}
+listeners={listener}://{broker.address},CONTROLLER://127.0.0.1:{broker.controller}
+advertised.listeners={listener}://{broker.address}
 controller.listener.names=CONTROLLER
 log.dirs={broker.folder}/data
 auto.create.topics.enable=false
@@ -97,8 +97,10 @@ transaction.state.log.min.isr=2
 """Decision 38 says why these times."""
 
 
-def kafka_properties(broker: Broker, cluster: Sequence[Broker]) -> str:
-    """The server.properties of a broker of `cluster`."""
+def kafka_properties(broker: Broker, cluster: Sequence[Broker], security: str = "") -> str:
+    """The server.properties of a broker of `cluster`; with `security`, clients speak SASL_SSL."""
     voters = ",".join(f"{one.number}@127.0.0.1:{one.controller}" for one in cluster)
     shared = _ALONE if len(cluster) == 1 else _ONE_OF_THREE
-    return _PROPERTIES.format(broker=broker, voters=voters) + shared
+    listener = "SASL_SSL" if security else "PLAINTEXT"
+    properties = _PROPERTIES.format(broker=broker, voters=voters, listener=listener)
+    return properties + shared + security

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import struct
 from typing import Any
 
@@ -28,18 +29,27 @@ async def problem_of(check: tuple[str, int, str]) -> str | None:
     stopped. Of a part of ours, the problems are those that its health page lists.
     """
     kind, port, path = check
-    ask = {"kafka": _ask_kafka, "redis": _ask_redis, "http": _ask_http}[kind]
+    ask, tls = _KINDS[kind]
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=_any_certificate() if tls else None
+            )
             try:
                 return await ask(reader, writer, path)
             finally:
-                writer.close()
+                writer.transport.abort()  # TLS would wait for the other end to say goodbye
     except TimeoutError:
         return f"it does not answer within {_TIMEOUT_SECONDS:g} s"
     except (OSError, asyncio.IncompleteReadError) as error:
         return f"it does not answer: {error}"
+
+
+def _any_certificate() -> ssl.SSLContext:
+    """No secret is told: it need not be sure who answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 async def _ask_kafka(
@@ -71,3 +81,14 @@ async def _ask_http(
         return "; ".join(json.loads(body)["problems"])
     except (ValueError, KeyError, TypeError):
         return f"it answers {' '.join(status[1:]).strip()}"
+
+
+_KINDS = {
+    "kafka": (_ask_kafka, False),
+    "redis": (_ask_redis, False),
+    "http": (_ask_http, False),
+    "kafkas": (_ask_kafka, True),
+    "rediss": (_ask_redis, True),
+    "https": (_ask_http, True),
+}
+"""How each is asked, and whether by TLS."""

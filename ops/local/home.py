@@ -90,6 +90,19 @@ class Home:
         self.once("brokers", lambda: str(counts[1]))
         return counts
 
+    def secure(self, wanted: bool) -> bool:
+        """Whether it was begun with SECURE=1, which holds for ever. Raises SettingsError if it was
+        begun without, and is `wanted`."""
+        tls = self.folder / "tls"
+        if wanted and not tls.exists():
+            if (self.folder / "partitions").exists():
+                raise SettingsError(
+                    f"the stack in {self.folder} was begun without SECURE=1; begin another in"
+                    " another MESSENGER_HOME"
+                )
+            tls.mkdir(mode=0o700)
+        return tls.exists()
+
     def _begun_with(self, name: str, before: int) -> int | None:
         """A number that it was begun with; `before` there was a choice; None if it is new."""
         if (self.folder / name).exists():

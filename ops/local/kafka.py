@@ -43,7 +43,7 @@ def serve(properties: Path, alone: bool = True) -> list[str]:
     return [*_java(_archived(), heap), "kafka.Kafka", str(properties)]
 
 
-def format_data(properties: Path, cluster_id: str) -> list[str]:
+def format_data(properties: Path, cluster_id: str, more: Sequence[str] = ()) -> list[str]:
     """The command that makes its data folder, once. Raises MissingTool."""
     return [
         *_java(_archived()),
@@ -53,6 +53,7 @@ def format_data(properties: Path, cluster_id: str) -> list[str]:
         cluster_id,
         "-c",
         str(properties),
+        *more,
     ]
 
 

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from agents.start_checks import group_member
 from ops.local.brokers import Broker, addresses, brokers, kafka_properties
+from ops.local.certificates import write_secret
 from ops.local.home import Home
 from ops.local.kafka import format_data, serve
+from ops.local.security import REDIS_PORT, Security, acl_arguments
 from ops.local.tools import MissingTool, find_tool
 
 MAX_GATEWAYS = 8
@@ -20,7 +22,7 @@ MAX_WORKERS = 8
 MAX_ARCHIVERS = 2
 MAX_CURSORS = 1
 MAX_PRESENCE = 1
-_REDIS, _CLICKHOUSE = 10, 11
+_REDIS, _CLICKHOUSE = REDIS_PORT, 11
 _ARCHIVERS, _CURSORS, _WORKERS, _PRESENCE = 13, 15, 16, 28
 _HUNG_SECONDS = 20.0
 
@@ -75,24 +77,35 @@ class Layout(NamedTuple):
     partitions: int = 4
     brokers: int = 1
     """Of Kafka: 1 or 3."""
+    secure: bool = False
+    """Everybody logs in, by TLS; a process may do what it needs (ops/local/security.py)."""
 
     @property
-    def kafka(self) -> str:
-        return addresses(self.base_port, self.brokers)
+    def security(self) -> Security | None:
+        return Security(self.home) if self.secure else None
 
-    @property
-    def redis(self) -> str:
-        return f"redis://127.0.0.1:{self.base_port + _REDIS}/0"
+    def kafka(self, user: str = "admin") -> str:
+        """MESSENGER_KAFKA of a user."""
+        servers = addresses(self.base_port, self.brokers)
+        return self.security.kafka(user, servers) if self.security else servers
+
+    def redis(self, user: str = "admin") -> str:
+        """MESSENGER_REDIS of a user."""
+        port = self.base_port + _REDIS
+        return self.security.redis(user, port) if self.security else f"redis://127.0.0.1:{port}/0"
+
+    def _check(self, kind: str, port: int, path: str = "") -> tuple[str, int, str]:
+        return f"{kind}s" if self.secure else kind, port, path
 
     def clickhouse(self, user: str) -> str:
         """The address of ClickHouse for a user of ops/clickhouse/users.xml."""
         return clickhouse_url(self.home, self.base_port, user)
 
-    def environment(self) -> dict[str, str]:
-        """What every process of ours in the stack is told."""
+    def environment(self, user: str = "admin") -> dict[str, str]:
+        """What every process of ours in the stack is told; its user of Kafka and Redis."""
         return {
-            "MESSENGER_KAFKA": self.kafka,
-            "MESSENGER_REDIS": self.redis,
+            "MESSENGER_KAFKA": self.kafka(user),
+            "MESSENGER_REDIS": self.redis(user),
             "MESSENGER_PARTITIONS": str(self.partitions),
             "MESSENGER_REPLICATION": str(self.brokers),
             "MESSENGER_LOCAL": "1",
@@ -102,11 +115,17 @@ class Layout(NamedTuple):
     def parts(self) -> list[Part]:
         """All parts. Raises MissingTool."""
         messenger = [sys.executable, "-m", "ops"]
-        ours = self.environment()
+        ours = self.environment("gateway")
+        if self.security is not None:
+            pages = self.security.pages()
+            ours |= {**self.security.gateway(), **pages}
         reading = (
             {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
         )
-        parts = self._kafka([[*messenger, "topics", "create", "--wait", "60"]])
+        after = [[*messenger, "topics", "create", "--wait", "60"]]
+        if self.secure:
+            after.append([*messenger, "topics", "acls", *acl_arguments(), "--apply"])
+        parts = self._kafka(after)
         parts.append(self._redis())
         together = ["sequencer"]
         together += ["cursors"] if self.cursors is None else []
@@ -124,6 +143,7 @@ class Layout(NamedTuple):
         parts += self._workers(
             "archiver", ["archiver"], archivers, _ARCHIVERS, archiving, ["clickhouse"]
         )
+        scheme = "https" if self.secure else "http"
         for number in range(1, self.gateways + 1):
             port = self.base_port + number - 1
             parts.append(
@@ -140,11 +160,11 @@ class Layout(NamedTuple):
                         "MESSENGER_DRAIN_SECONDS": _DRAIN_SECONDS,
                     },
                     port,
-                    ("http", port, "/health"),
+                    self._check("http", port, "/health"),
                     2.5,
                     [],
                     [],
-                    f"http://127.0.0.1:{port}/ (chat page)",
+                    f"{scheme}://127.0.0.1:{port}/ (chat page)",
                 )
             )
         return parts
@@ -170,8 +190,9 @@ class Layout(NamedTuple):
                     f"{name}-{number}",
                     [sys.executable, "-m", "ops", "worker", *stages],
                     {
-                        **self.environment(),
+                        **self.environment("archiver" if name == "archiver" else "worker"),
                         **more,
+                        **(self.security.pages() if self.security else {}),
                         "MESSENGER_STATE_DIR": state,
                         "MESSENGER_WEB_PORT": str(port),
                     },
@@ -198,15 +219,17 @@ class Layout(NamedTuple):
     def _broker(self, broker: Broker, cluster: Sequence[Broker], after: list[list[str]]) -> Part:
         broker.folder.mkdir(parents=True, exist_ok=True)
         properties = broker.folder / "server.properties"
-        properties.write_text(kafka_properties(broker, cluster))
-        make = format_data(properties, self.home.cluster_id())
+        security = self.security.kafka_properties() if self.security else ""
+        users = self.security.kafka_users() if self.security else ()
+        write_secret(properties, kafka_properties(broker, cluster, security).encode())
+        make = format_data(properties, self.home.cluster_id(), users)
         return Part(
             Kind.SERVICE,
             broker.name,
             serve(properties, alone=len(cluster) == 1),
             self.environment(),
             broker.port,
-            ("kafka", broker.port, ""),
+            self._check("kafka", broker.port),
             4.0,
             # a broker that has lost its disk begins anew, and gets all from the others
             [["sh", "-c", 'test -e "$0" || exec "$@"', str(broker.formatted), *make]],
@@ -220,14 +243,9 @@ class Layout(NamedTuple):
         folder.mkdir(parents=True, exist_ok=True)
         port = self.base_port + _REDIS
         options = [
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--dir",
-            str(folder),
-            "--appendonly",
-            "yes",
+            *("--bind", "127.0.0.1"),
+            *(self.security.redis_options(port) if self.security else ("--port", str(port))),
+            *("--dir", str(folder), "--appendonly", "yes"),
         ]
         options += ["--maxmemory-policy", "noeviction"]
         options += ["--save", "", "--hz", "1"]  # its appended file is enough; it wakes less often
@@ -237,11 +255,11 @@ class Layout(NamedTuple):
             [server, *options],
             {},
             port,
-            ("redis", port, ""),
+            self._check("redis", port),
             1.5,
             [],
             [],
-            self.redis,
+            f"{'rediss' if self.secure else 'redis'}://127.0.0.1:{port}/0",
         )
 
     def _clickhouse(self, after: list[list[str]], follows: Sequence[str]) -> Part:

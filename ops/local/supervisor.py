@@ -24,8 +24,10 @@ _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 5.0
 _TAIL_BYTES = 10_000
-_SECRET = re.compile(r"MESSENGER_\w*(SECRET|TOKEN|PASSWORD)|MESSENGER_CLICKHOUSE(_ADMIN)?")
-"""Variables that hold a secret. (The address of ClickHouse has a password in it.)"""
+_SECRET = re.compile(
+    r"MESSENGER_\w*(SECRET|TOKEN|PASSWORD)|MESSENGER_(CLICKHOUSE(_ADMIN)?|KAFKA|REDIS)"
+)
+"""Variables that hold a secret. (An address may have a password in it.)"""
 
 
 class CannotStart(Exception):
@@ -199,7 +201,7 @@ class Supervisor:
         """Other workers need not wait until the session of one that has ended is over."""
         if part.groups:
             with contextlib.suppress(KafkaUnreachable):  # then they wait
-                await leave(self._layout.kafka, part.member, part.groups)
+                await leave(self._layout.kafka(), part.member, part.groups)
 
     async def _ended(self, running: _Running) -> int:
         """Wait until a part ends, or kill it when it hangs; its exit code."""

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import faust
+from faust.auth import SASLCredentials
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 
+from connectors.kafka.address import MECHANISM, KafkaAddress
 from connectors.kafka.ports import Kafka
 from schemas.page_tokens import PageTokens
 from streams.faust_adapter.consumer import SCHEME, StageStream
@@ -33,7 +35,7 @@ Ended = Callable[[str], None]
 
 
 class MountSettings(NamedTuple):
-    """`servers` of Kafka, host:port[,…]; `folder` for what Faust keeps; where the web server
+    """`servers` as MESSENGER_KAFKA has them; `folder` for what Faust keeps; where the web server
     listens, and which tokens its pages ask for; `member`, this process's name in its groups, which
     no other living one has."""
 
@@ -110,12 +112,13 @@ def mount(worker: Worker, kafka: Kafka, settings: MountSettings, ended: Ended) -
 def _app(
     stage: Stage[Any], kafka: Kafka, settings: MountSettings, ended: Ended, has_web: bool
 ) -> StageApp:
-    spec = stage.spec
+    spec, address = stage.spec, KafkaAddress.parse(settings.servers)
     folder = settings.folder / spec.name
     folder.mkdir(parents=True, exist_ok=True)
     app = StageApp(
         spec.group,
-        broker=f"{SCHEME}://{settings.servers}",
+        broker=f"{SCHEME}://{address.servers}",
+        broker_credentials=_credentials(address),
         store="memory://",
         datadir=folder,
         Monitor=LightMonitor,
@@ -166,3 +169,15 @@ def _app(
                 stage.feed(records[0].partition, records)
 
     return app
+
+
+def _credentials(address: KafkaAddress) -> SASLCredentials | None:
+    """How Faust's own client, aiokafka, logs in."""
+    if not address.user:
+        return None
+    return SASLCredentials(
+        username=address.user,
+        password=address.password,
+        ssl_context=address.aiokafka()["ssl_context"],
+        mechanism=MECHANISM,
+    )

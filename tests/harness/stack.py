@@ -40,6 +40,7 @@ class Stack:
         cursors: int | None = 0,
         presence: int | None = 0,
         brokers: int = 1,
+        secure: bool = False,
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
@@ -56,6 +57,7 @@ class Stack:
         self._counts += [] if cursors is None else ["--cursors", str(cursors)]
         self._counts += [] if presence is None else ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
+        self._counts += ["--secure"] if secure else []
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"
         self.brokers = brokers

@@ -63,7 +63,7 @@ def test_three_brokers_have_ports_of_their_own_and_clients_know_them_all(tmp_pat
     names = [part.name for part in parts if part.name.startswith("kafka")]
     assert names == ["kafka-1", "kafka-2", "kafka-3"]
     cluster = brokers(tmp_path, 8400, 3)
-    assert layout.kafka == "127.0.0.1:8408,127.0.0.1:8426,127.0.0.1:8429"
+    assert layout.kafka() == "127.0.0.1:8408,127.0.0.1:8426,127.0.0.1:8429"
     taken = [*(part.port for part in parts), *(broker.controller for broker in cluster)]
     assert len(set(taken)) == len(taken)
     assert max(taken) <= 8430
