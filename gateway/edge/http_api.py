@@ -79,9 +79,10 @@ def device_routes(
             await devices.log_out(user, device, now())
         return web.Response(status=202)
 
+    # By itself a name in a path takes no brace: a wrong id would be a missing path.
     return [
         web.get("/v1/devices", _answering(listed)),
-        web.delete("/v1/devices/{device}", _answering(log_out)),
+        web.delete("/v1/devices/{device:[^/]+}", _answering(log_out)),
     ]
 
 
@@ -138,7 +139,7 @@ def history_routes(history: History, verify: Verify, allow: Allowance) -> list[w
 
     return [
         web.get("/v1/conversations", _answering(conversations)),
-        web.get("/v1/conversations/{conversation}/messages", _answering(messages)),
+        web.get("/v1/conversations/{conversation:[^/]+}/messages", _answering(messages)),
     ]
 
 

@@ -36,6 +36,8 @@ class ProblemDetails(msgspec.Struct):
     detail: str
     code: int
     retry: bool
+    text: str
+    """The detail, as clients of before RFC 9457 read it."""
 
 
 class Problem(Exception):
@@ -53,7 +55,7 @@ def problem_body(status: int, code: Code, detail: str) -> bytes:
     """The body of an answer of type CONTENT_TYPE."""
     kind = f"urn:messenger:code:{code.number}"
     return msgspec.json.encode(
-        ProblemDetails(kind, code.text, status, detail, code.number, code.retry)
+        ProblemDetails(kind, code.text, status, detail, code.number, code.retry, detail)
     )
 
 
