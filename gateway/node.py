@@ -45,7 +45,7 @@ class Node:
             self.parts.writer,
             self.parts.greeter,
             self.parts.submitter,
-            self.parts.receipts,
+            self.parts.receipt_gate,
             self.parts.presence.typing,
             self.parts.queries.answerer,
             self.parts.logins,

@@ -33,6 +33,7 @@ from gateway.queries.recent import RecentPages
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkerTransport
 from gateway.quotas import Kind, Limit, Quotas
+from gateway.receipt_gate import ReceiptGate
 from gateway.receipts import Receipts
 from gateway.registry import ConnectionRegistry
 from gateway.resync import Resyncer
@@ -93,6 +94,7 @@ class NodeParts(NamedTuple):
     urls: NodeUrls
     submitter: Submitter
     receipts: Receipts
+    receipt_gate: ReceiptGate
     presence: Presence
     queries: Queries
     greeter: Greeter
@@ -168,6 +170,7 @@ def make_parts(
         urls,
         submitter,
         receipts,
+        ReceiptGate(receipts, conversations, registry),
         presence,
         queries,
         greeter,

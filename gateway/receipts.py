@@ -68,6 +68,10 @@ class Receipts:
         ]
         return all(queued)
 
+    def was_forgotten(self, user: str, device: str, since: float) -> bool:
+        """Whether the device was logged out here at this loop time or later."""
+        return self._forgotten.get((user, device), -1.0) >= since
+
     def flush(self) -> None:
         """Send what waits now, because the node stops."""
         self._publisher.flush()
@@ -76,7 +80,7 @@ class Receipts:
         """A device that was logged out after its receipt was sent is forgotten once more."""
         renewed = [(key, fact)]
         device = fact.user, fact.device
-        if isinstance(fact, Receipt) and fact.read and self._forgotten.get(device, -1.0) >= sent_at:
+        if isinstance(fact, Receipt) and fact.read and self.was_forgotten(*device, sent_at):
             partition = partition_of(fact.conversation, self._partitions)
             renewed.append(((partition, *device), DeviceForgotten(*device)))
         return renewed

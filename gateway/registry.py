@@ -115,6 +115,11 @@ class ConnectionRegistry:
     def has(self, user: str, device: str) -> bool:
         return device in self._users.get(user, _NONE)
 
+    def was_pushed(self, user: str, device: str, conversation: str) -> bool:
+        """Whether the device's connection was pushed a message of the conversation, lately."""
+        entry = self._users.get(user, _NONE).get(device)
+        return entry is not None and conversation in entry.pushed
+
     def __len__(self) -> int:
         return self._count
 

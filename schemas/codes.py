@@ -52,6 +52,7 @@ class Code(_Code):
     QUOTA = 123, True, "the user has done too much; `retry_after` says when to try again"
     BUSY = 124, True, "too many requests of this user are under way"
     RANGE_GONE = 122, False, "the server no longer holds these messages"
+    NO_MESSAGE = 130, True, "the server knows no message of this conversation"
     NOT_FOUND = 140, False, "there is nothing at this path"
     METHOD_NOT_ALLOWED = 141, False, "this path does not take the method"
     REQUEST_TOO_LARGE = 142, False, "the body of the request is too large"

@@ -18,7 +18,7 @@ from gateway.greeter import Greeter, Refusal
 from gateway.presence.typing import TypingRelay
 from gateway.queries.answers import QuestionAnswerer, cost_of, error_frame
 from gateway.quotas import Kind, Quotas
-from gateway.receipts import Receipts
+from gateway.receipt_gate import ReceiptGate
 from gateway.session import Session, State
 from gateway.submit import Submitter
 from gateway.turn_writer import TurnWriter
@@ -75,7 +75,7 @@ class NodeServices(NamedTuple):
     writer: TurnWriter
     greeter: Greeter
     submitter: Submitter
-    receipts: Receipts
+    receipts: ReceiptGate
     typing: TypingRelay
     questions: QuestionAnswerer
     logins: Logins
@@ -304,8 +304,7 @@ class Connection:
                 self.push(error_frame(None, Code.QUOTA, wait))
                 return
             receipt = Receipt(effect.conversation, self.user, self.device, effect.seq, effect.read)
-            if not self._services.receipts.submit(receipt):
-                self.push(error_frame(None, Code.TRY_LATER))
+            self._services.receipts.submit(receipt, lambda code: self.push(error_frame(None, code)))
         elif type(effect) is Type:
             if not self._services.quotas.take(self.user, Kind.QUESTIONS, _TYPING_COST):
                 self._services.typing.typing(self.user, effect.conversation)

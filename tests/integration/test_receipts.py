@@ -3,10 +3,12 @@ others, and after coming back."""
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from messenger_sdk import Client
+from tests.harness.device import connect_raw, told
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -104,3 +106,28 @@ async def test_to_nobody_is_unread_what_they_wrote_on_whatever_device(stack: Sta
         await settled([phone, tablet, later[0]], [first, second, later[1]], (1, 0), (3, 4))
         await talk.say(tablet, "bob", ["five"])
         await settled([phone, tablet, later[0]], [first, second, later[1]], (0, 1), (5, 4))
+
+
+async def test_a_stranger_who_has_written_nothing_leaves_no_mark(stack: Stack) -> None:
+    async with Talk(stack, "stranger") as talk:
+        alice, bob = talk.user("alice"), talk.user("bob")
+        conversation = f"{alice}:{bob}"
+        at_bobs = await talk.join("bob")
+        raw = await connect_raw(stack, alice)
+
+        async def ask(command: str) -> list[dict[str, Any]]:
+            raw.received.clear()
+            await raw.send(f'{{"t":{command}}}'.encode())
+            await raw.until(b'"')
+            return told(raw)
+
+        claim = f'"read","conversation":"{conversation}","seq":5'
+        (refused,) = await ask(claim)
+        assert (refused["t"], refused["code"], refused["retry"]) == ("error", 130, True)
+        (answer,) = await ask(f'"get_marks","id":2,"conversations":["{conversation}"]')
+        assert answer["marks"] == []
+        assert marks(at_bobs, conversation, alice) == (0, 0)
+        await talk.say(await talk.join("alice"), "bob", ["hello"])
+        await raw.send(f'{{"t":{claim}}}'.encode())
+        await eventually(lambda: marks(at_bobs, conversation, alice) == (1, 1), "a mark now")
+        await raw.close()
