@@ -50,16 +50,30 @@ def require_tokens(settings: WorkerSettings) -> None:
 def group_member(state: Path, web_port: int) -> str:
     """The name of the worker with this state directory and port in Kafka's groups, the same after
     each start. By it a group gives a worker that was killed its partitions back at once, and not
-    when its old session is over (decision 39); and whoever sees that the worker is dead can tell
-    the group (decision 44).
+    when its old session is over (decision 39).
 
     It is kept in the state directory. A copy of that has another name on another machine, and
     beside the first worker, which has the port.
     """
-    file = state / "member"
+    file = _member_file(state)
     if not file.exists():
         new = file.with_suffix(".new")
         new.write_text(secrets.token_hex(8))
         new.replace(file)
+    return _member(file.read_text(), web_port)
+
+
+def known_member(state: Path, web_port: int) -> str | None:
+    """The same for whoever sees that the worker is dead, and tells its groups (decision 44). None
+    if the worker had no name yet, or the disk that kept it is gone."""
+    file = _member_file(state)
+    return _member(file.read_text(), web_port) if file.exists() else None
+
+
+def _member_file(state: Path) -> Path:
+    return state / "member"
+
+
+def _member(kept: str, web_port: int) -> str:
     host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:100]  # what Kafka takes
-    return f"{host}-{web_port}-{file.read_text()}"
+    return f"{host}-{web_port}-{kept}"

@@ -20,16 +20,11 @@ class Dependency:
 
     A system counts as unreachable as long as one of its clients has failed and not succeeded since.
     `client` names the reporter: without it, one client that gets through would hide another that
-    does not. `waits` says in the log what waits meanwhile; `clock` is in seconds. The log does not
-    name a system that has not been there yet before `grace_seconds`: it may start a little later.
+    does not. `waits` says in the log what waits meanwhile; `clock` is in seconds.
     """
 
     def __init__(
-        self,
-        name: str,
-        clock: Callable[[], float] = time.monotonic,
-        waits: str = "",
-        grace_seconds: float = 0.0,
+        self, name: str, clock: Callable[[], float] = time.monotonic, waits: str = ""
     ) -> None:
         self.name = name
         self._clock = clock
@@ -37,33 +32,24 @@ class Dependency:
         self._lock = threading.Lock()
         self._failing: dict[str, str] = {}
         self._since = 0.0
-        self._grace = grace_seconds
-        """0 once the system has been there."""
-        self._told = False
-        """The log has the line that says that it is unreachable."""
 
     def failed(self, why: str, client: str = "") -> None:
         """A client could not get through; `why` is one line."""
-        if client in self._failing and self._told:
+        if client in self._failing:
             return
         with self._lock:
-            if not self._failing:
+            first = not self._failing
+            self._failing[client] = why
+            if first:
                 self._since = self._clock()
-            self._failing.setdefault(client, why)
-            if not self._told and self._clock() - self._since >= self._grace:
-                self._told = True
                 log.warning("%s is unreachable: %s%s", self.name, why, self._waits)
 
     def succeeded(self, client: str = "") -> None:
         """A client got through, or is closed. Cheap while nothing is wrong."""
-        self._grace = 0.0
         if client not in self._failing:
             return
         with self._lock:
-            if self._failing.pop(client, None) is None or self._failing:
-                return
-            if self._told:
-                self._told = False
+            if self._failing.pop(client, None) is not None and not self._failing:
                 seconds = self._clock() - self._since
                 log.warning("%s is reachable again after %.1f s", self.name, seconds)
 
@@ -83,10 +69,10 @@ class Dependencies:
         self._clock = clock
         self._known: dict[str, Dependency] = {}
 
-    def get(self, name: str, waits: str = "", grace_seconds: float = 0.0) -> Dependency:
+    def get(self, name: str, waits: str = "") -> Dependency:
         """The dependency of this name; it is made when it is first asked for."""
         if name not in self._known:
-            self._known[name] = Dependency(name, self._clock, waits, grace_seconds)
+            self._known[name] = Dependency(name, self._clock, waits)
         return self._known[name]
 
     def problems(self) -> list[str]:

@@ -47,8 +47,6 @@ log = logging.getLogger(__name__)
 
 _ARCHIVE_SECONDS = 5.0
 """For one question to the archive."""
-_ARCHIVE_GRACE_SECONDS = 30.0
-"""A local stack starts ClickHouse when everything else is there."""
 _KAFKA_SECONDS = 3.0
 """For one question about topics, while the node runs. A node that is to end waits for the
 answer."""
@@ -217,9 +215,7 @@ def _ports(
                 ClickHouseClient(
                     settings.clickhouse,
                     _ARCHIVE_SECONDS,
-                    dependencies.get(
-                        "clickhouse", "old messages cannot be read", _ARCHIVE_GRACE_SECONDS
-                    ),
+                    dependencies.get("clickhouse", "old messages cannot be read"),
                 )
             )
         closing.push_async_callback(archive.close)

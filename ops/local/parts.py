@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from agents.start_checks import group_member
+from agents.start_checks import known_member
 from ops.local.brokers import Broker, addresses, brokers, kafka_properties
 from ops.local.certificates import write_secret
 from ops.local.home import Home
@@ -56,9 +56,9 @@ class Part(NamedTuple):
     groups: Sequence[str] = ()
 
     @property
-    def member(self) -> str:
-        """Its name in its groups."""
-        return group_member(Path(self.environment["MESSENGER_STATE_DIR"]), self.port)
+    def member(self) -> str | None:
+        """Its name in its groups, None if nobody knows it."""
+        return known_member(Path(self.environment["MESSENGER_STATE_DIR"]), self.port)
 
 
 class Layout(NamedTuple):

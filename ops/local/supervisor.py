@@ -199,9 +199,10 @@ class Supervisor:
 
     async def _leave_groups(self, part: Part) -> None:
         """Other workers need not wait until the session of one that has ended is over."""
-        if part.groups:
+        member = part.member if part.groups else None
+        if member is not None:
             with contextlib.suppress(KafkaUnreachable):  # then they wait
-                await leave(self._layout.kafka(), part.member, part.groups)
+                await leave(self._layout.kafka(), member, part.groups)
 
     async def _ended(self, running: _Running) -> int:
         """Wait until a part ends, or kill it when it hangs; its exit code."""

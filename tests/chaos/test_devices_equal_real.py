@@ -18,11 +18,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
-from redis.exceptions import RedisError
 
 from agents.rules.log import Verdict, judge, news
 from connectors.kafka.reader import Reader
-from connectors.redis.client import RedisClient
+from connectors.redis.client import RedisClient, RedisUnavailable
 from messenger_sdk import Client
 from schemas.codec import decode_log
 from schemas.ids import members_of_valid
@@ -115,7 +114,7 @@ async def play(
             if step.kind in PEOPLE:
                 await people.do(step)
             else:
-                with contextlib.suppress(ProcessLookupError, RedisError):  # it is down already
+                with contextlib.suppress(ProcessLookupError, RedisUnavailable):  # it is down
                     await HAPPENS[step.kind](lab, redis, step)
             for device in people.here:
                 device.look_around()

@@ -57,34 +57,6 @@ def test_one_client_that_gets_through_does_not_hide_another_that_does_not(
     ]
 
 
-def test_a_system_that_starts_a_little_later_is_no_outage(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = _Clock()
-    late = Dependency("clickhouse", clock, "old messages cannot be read", grace_seconds=30)
-    late.failed("connection refused")
-    clock.now += 4
-    late.failed("connection refused")
-    assert late.problem() == "clickhouse is unreachable for 4.0 s: connection refused"
-    late.succeeded()
-    assert _lines(caplog) == []
-    late.failed("connection refused")
-    assert _lines(caplog) == [
-        "clickhouse is unreachable: connection refused; old messages cannot be read"
-    ]
-
-
-def test_a_system_that_does_not_come_is_named_once_after_its_grace(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    clock = _Clock()
-    never = Dependency("clickhouse", clock, grace_seconds=30)
-    for _ in range(90):
-        never.failed("connection refused")
-        clock.now += 1
-    assert _lines(caplog) == ["clickhouse is unreachable: connection refused"]
-
-
 def test_reports_come_from_many_threads(caplog: pytest.LogCaptureFixture) -> None:
     redis = Dependency("redis")
 

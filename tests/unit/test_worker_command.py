@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.start_checks import group_member
+from agents.start_checks import group_member, known_member
 from tests.harness.ports import free_base_port
 
 
@@ -53,8 +53,9 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path, bind: str) -> None:
 def test_a_worker_has_the_same_name_in_its_groups_after_each_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert known_member(tmp_path, 1) is None
     name = group_member(tmp_path, 1)
-    assert group_member(tmp_path, 1) == name
+    assert group_member(tmp_path, 1) == known_member(tmp_path, 1) == name
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name)
     monkeypatch.setattr(socket, "gethostname", lambda: "an other machine" * 50)
     elsewhere = group_member(tmp_path, 1)
@@ -62,3 +63,4 @@ def test_a_worker_has_the_same_name_in_its_groups_after_each_start(
     names = {name, elsewhere, group_member(tmp_path, 2), group_member(tmp_path / "copy", 1)}
     assert len(names) == 4
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,249}", one) for one in names)
+    assert known_member(tmp_path / "a disk that is gone", 1) is None

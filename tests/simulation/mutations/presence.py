@@ -88,7 +88,7 @@ def _fact_that_fails(chance: random.Random) -> list[Step]:
         *one_app_each(chance),
         *lose_both(1.0, PRESENCE_SUBMITTED, AWAY_35),
         Step(0.1, "close app", app, 0),
-        Step(29.0, "open app", app, 0),
+        Step(chance.uniform(24.0, 29.5), "open app", app, 0),
         Step(8.0, "look around", 0, 0),
     ]
 
