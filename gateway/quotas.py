@@ -118,20 +118,27 @@ class Quotas:
         self._purses = {kind: _Purse(kind, limit) for kind, limit in limits.items()}
         self._shared = shared
         self._clock = clock
+        self._owing = asyncio.Event()
+        """Somebody has spent an advance."""
         self.refused = 0
 
     def take(self, user: str, kind: Kind, cost: float = 1.0) -> int:
         """Take tokens of a user. Returns 0, or after how many ms to ask again; then nothing was
         taken. A cost above what a bucket holds is refused for ever."""
-        wait = self._purses[kind].take(user, cost, self._clock())
+        purse = self._purses[kind]
+        wait = purse.take(user, cost, self._clock())
         if wait:
             self.refused += 1
+        if purse.owing:
+            self._owing.set()
         return wait
 
     async def run(self) -> None:
         """Charge what was given out, until cancelled."""
         while True:
+            await self._owing.wait()
             await asyncio.sleep(SETTLE_SECONDS)
+            self._owing.clear()
             for purse in self._purses.values():
                 while purse.owing:
                     await self._settle(purse)
