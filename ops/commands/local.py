@@ -30,8 +30,9 @@ from ops.local.parts import (
     MAX_WORKERS,
     Layout,
 )
+from ops.local.preconditions import CannotStart, PortTaken, end_leftovers
 from ops.local.process import end, is_running
-from ops.local.supervisor import CannotStart, PortTaken, Supervisor, end_leftovers
+from ops.local.supervisor import Supervisor
 from ops.local.tools import MissingTool
 
 _DOWN_SECONDS = 15.0

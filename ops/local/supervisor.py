@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +13,9 @@ from typing import Any
 from connectors.kafka.group_leaving import leave
 from connectors.kafka.ports import KafkaUnreachable
 from ops.local.health import problem_of
-from ops.local.home import Home
 from ops.local.parts import Kind, Layout, Part
-from ops.local.process import die_with_parent, end, is_running, start_time
+from ops.local.preconditions import CannotStart, check_port, end_leftovers, refuse_if_running
+from ops.local.process import die_with_parent, start_time
 
 _BACKOFF = (0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS = 10.0
@@ -28,14 +27,6 @@ _SECRET = re.compile(
     r"MESSENGER_\w*(SECRET|TOKEN|PASSWORD)|MESSENGER_(CLICKHOUSE(_ADMIN)?|KAFKA|REDIS)"
 )
 """Variables that hold a secret. (An address may have a password in it.)"""
-
-
-class CannotStart(Exception):
-    """The stack does not come up; the text names the part, the reason and its log."""
-
-
-class PortTaken(CannotStart):
-    """Another process listens where a part should."""
 
 
 class _Running:
@@ -71,14 +62,26 @@ class Supervisor:
         end_leftovers(self._home)
         self._parts = [_Running(part) for part in self._layout.parts()]
         for running in self._parts:
-            _check_port(running.part)
+            check_port(running.part)
         self._write_state()
         try:
             if await self._start_all():
                 on_ready()
-                await self._stop.wait()
+                await self._until_stopped()
         finally:
             await self._stop_all()
+
+    async def _until_stopped(self) -> None:
+        """Raises what a watcher raises: a part that nobody watches would stay away unnoticed."""
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            ended, _ = await asyncio.wait(
+                [stop, *self._watchers], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in ended:
+                task.result()
+        finally:
+            stop.cancel()
 
     async def _start_all(self) -> bool:
         """Start all parts and wait until they are healthy; False if asked to stop meanwhile. Ours
@@ -191,11 +194,12 @@ class Supervisor:
             await asyncio.gather(asyncio.sleep(delay), self._leave_groups(running.part))
             try:
                 await self._prepare(running.part)
-            except CannotStart as error:
-                self._say(str(error))
+                await self._spawn(running)
+            except (CannotStart, OSError) as error:
+                self._say(f"{running.part.name} does not start: {error}")
                 continue
             running.state = "running"
-            await self._spawn(running)
+            self._write_state()
 
     async def _leave_groups(self, part: Part) -> None:
         """Other workers need not wait until the session of one that has ended is over."""
@@ -267,36 +271,7 @@ class Supervisor:
         )
 
 
-def refuse_if_running(home: Home) -> None:
-    """Raises CannotStart if a supervisor runs this home."""
-    state = home.read_state()
-    if is_running(state.get("pid"), state.get("started")):
-        raise CannotStart(
-            f"a stack is already running in {home.folder} (pid {state['pid']}); `messenger local "
-            "down` ends it"
-        )
-
-
-def end_leftovers(home: Home) -> None:
-    """End parts that outlived a killed supervisor."""
-    for part in reversed(home.read_state().get("parts", {}).values()):
-        if part["pid"] is not None and part["started"] is not None:
-            end(part["pid"], part["started"], grace=4.0)
-
-
 def _environment(part: Part) -> dict[str, str]:
     """What a part's processes see: secrets only that are its own, whatever the supervisor sees."""
     shared = {name: value for name, value in os.environ.items() if not _SECRET.fullmatch(name)}
     return {**shared, **part.environment}
-
-
-def _check_port(part: Part) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", part.port))
-        except OSError:
-            raise PortTaken(
-                f"port {part.port} for {part.name} is in use; choose another with --base-port or "
-                "MESSENGER_BASE_PORT"
-            ) from None

@@ -11,7 +11,8 @@ from ops.local.brokers import brokers, kafka_properties
 from ops.local.health import look, problem_of
 from ops.local.home import DEFAULT_PARTITIONS, Home
 from ops.local.parts import Layout
-from ops.local.supervisor import CannotStart, Supervisor
+from ops.local.preconditions import CannotStart
+from ops.local.supervisor import Supervisor
 
 
 def test_a_home_knows_where_its_stack_listens(tmp_path: Path) -> None:
