@@ -161,7 +161,7 @@ def make_parts(
     pusher = Pusher(
         registry, subscriptions, presence.typing, recent, writer.write, resyncer.request, slot_taken
     )
-    submitter = Submitter(producer, partitions)
+    submitter = Submitter(producer, partitions, lambda: routes.slot)
     return NodeParts(
         producer,
         registry,

@@ -59,6 +59,11 @@ class RouteWriter:
         self._vanished = asyncio.Event()
         """Redis may have forgotten all routes of this node."""
 
+    @property
+    def slot(self) -> int | None:
+        """Where the routes lead, None while none are written."""
+        return self._slot
+
     def now(self) -> int:
         """`Routes.now`. Call it only while the node has a slot."""
         return self._routes.now()

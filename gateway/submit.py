@@ -13,7 +13,7 @@ from connectors.kafka.ports import Producer, QueueFull
 from connectors.kafka.traffic import Traffic
 from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, pack
 from schemas.codes import Code
-from schemas.events import SCHEMA_VERSION, SubmittedItem, SubmittedRecord
+from schemas.events import SCHEMA_VERSION, Submitted, SubmittedItem, SubmittedRecord
 from schemas.ids import partition_of
 from schemas.topics import SUBMITTED
 
@@ -45,10 +45,12 @@ PRODUCER = {
 
 
 class Submitter:
-    """Collects items, and sends them at the next departure. Use it inside a running loop."""
+    """Collects items, and sends them at the next departure. Use it inside a running loop. `slot` is
+    where the senders' routes lead, None while they lead nowhere."""
 
-    def __init__(self, producer: Producer, partitions: int) -> None:
+    def __init__(self, producer: Producer, partitions: int, slot: Callable[[], int | None]) -> None:
         self._producer = producer
+        self._slot = slot
         self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
         self._partition_of: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
@@ -91,7 +93,9 @@ class Submitter:
         if len(self._producer) > MAX_UNACKNOWLEDGED:
             self._fail(pending)
             return
-        value = encode_event(SubmittedRecord(SCHEMA_VERSION, [item for item, _ in pending]))
+        slot = self._slot()
+        items: list[Submitted] = [item for item, _ in pending]
+        value = encode_event(SubmittedRecord(SCHEMA_VERSION, items, -1 if slot is None else slot))
         if len(value) > MAX_SUBMITTED_BYTES and len(pending) > 1:
             sizes = (len(encode_event(item)) for item, _ in pending)
             for cut in list(pack(sizes, MAX_SUBMITTED_BYTES - 64)):

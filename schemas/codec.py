@@ -169,6 +169,26 @@ def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
     return items
 
 
+class _Submitting(msgspec.Struct, array_like=True):
+    """A submitted record, whatever its items are."""
+
+    version: int
+    items: msgspec.Raw
+    slot: int = -1
+
+
+_submitting = msgspec.msgpack.Decoder(_Submitting)
+
+
+def submitting_slot(value: bytes) -> int:
+    """The slot of the node that has written a `messages.submitted` record, −1 if it does not say
+    so."""
+    try:
+        return _submitting.decode(value).slot
+    except UNDECODABLE:
+        return -1
+
+
 def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
     """Decode item by item: slower, for a record with something that does not fit the schema."""
     try:

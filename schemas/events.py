@@ -80,8 +80,11 @@ Submitted = MessageSubmitted | RefusalSubmitted | FoldSwitched | InputSkipped | 
 
 
 class SubmittedRecord(_Event, frozen=True):
+    """`slot` is that of the gateway node, −1 if it is not known. The fold does not look at it."""
+
     version: int
     items: list[Submitted]
+    slot: int = -1
 
 
 # messages: the conversation log

@@ -61,7 +61,7 @@ class Stopped(Exception):
 class PartitionRuntime(NamedTuple):
     """What a stage gives each of its partitions. `now` is the wall clock in ms; `seek(partition)`
     makes the consumer read from the partition's `next_offset` on; `restart(partition, why)` begins
-    a partition anew."""
+    a partition anew; `confirmed` says whether no other worker can have the stage's partitions."""
 
     stage: str
     topic: str
@@ -72,6 +72,7 @@ class PartitionRuntime(NamedTuple):
     seek: Callable[[int], Awaitable[None]]
     restart: Callable[[int, str], None]
     now: Callable[[], int]
+    confirmed: Callable[[], bool]
 
 
 class Partition(abc.ABC):

@@ -117,6 +117,7 @@ class Stage(Generic[P]):
             lambda partition: self.seek(partition),
             self._restart,
             shared.now,
+            lambda: self.confirmed,
         )
 
     # What the consumer asks (streams/positions.py)

@@ -39,6 +39,9 @@ class Answers:
     async def heads(self, questions: Sequence[HeadsQuestion]) -> Sequence[HeadsAnswer]:
         """What is new to devices. A partition that has not landed is waited for once."""
         asked = self._asked({number for question in questions for number in question.cursors})
+        for question in questions:  # before anything is read (R11.4)
+            for number in question.cursors.keys() & asked.keys():
+                asked[number].io.routes.forget(question.user)
         tables = await self._gather({number: owned.current() for number, owned in asked.items()})
         answers: list[HeadsAnswer] = []
         for index, question in enumerate(questions):

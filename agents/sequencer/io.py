@@ -14,6 +14,7 @@ from agents.rules.fold import DeadItem
 from agents.sequencer.log_pages import LogPages
 from agents.sequencer.memberships import all_said_records, member_records
 from agents.sequencer.queries import TakenByConversation
+from agents.sequencer.remembered_routes import RememberedRoutes
 from agents.sequencer.restore import Restored, decisions_from, restore
 from agents.sequencer.snapshot_reading import Place
 from agents.sequencer.snapshot_store import KafkaSnapshots, Threads
@@ -74,9 +75,9 @@ class SequencerIO:
         await self.pages.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def partition(self, number: int) -> "PartitionIO":
-        """The ports of one partition."""
-        return PartitionIO(self, number)
+    def partition(self, number: int, confirmed: Callable[[], bool]) -> "PartitionIO":
+        """The ports of one partition. `confirmed`: no other worker can have it now."""
+        return PartitionIO(self, number, confirmed)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """What `work`, which reads the log and blocks, returns."""
@@ -87,7 +88,10 @@ class PartitionIO:
     """LogPort (appender.py), DeliveryPort (deliverer.py) and MembershipPort (memberships.py) of one
     partition, and what else it asks of the outside."""
 
-    def __init__(self, io: SequencerIO, number: int) -> None:
+    def __init__(self, io: SequencerIO, number: int, confirmed: Callable[[], bool]) -> None:
+        self.routes = RememberedRoutes(
+            io.lookups.lookup, confirmed, asyncio.get_running_loop().time
+        )
         self._io = io
         self._number = number
         self.threads: Threads = io
@@ -109,7 +113,7 @@ class PartitionIO:
         await self._io.owners.take(self._number, self._io.address)
 
     async def lookup(self, users: Sequence[str]) -> RoutesFound:
-        return await self._io.lookups.lookup(users)
+        return await self.routes.lookup(users)
 
     async def say_members(self, users: Sequence[str]) -> None:
         records = member_records(users, self._number, self._io.partitions)

@@ -27,7 +27,7 @@ from agents.sequencer.log_applier import LogApplier
 from agents.sequencer.memberships import MemberSayer
 from agents.sequencer.snapshot_writer import Exported, SnapshotPolicy, SnapshotWriter
 from connectors.kafka.record import Record
-from schemas.codec import NewerVersion
+from schemas.codec import NewerVersion, submitting_slot
 from schemas.topics import SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Halt, Partition, PartitionRuntime, Status
@@ -136,7 +136,9 @@ class SequencerPartition(Partition):
             ahead = (record.offset for record in records if record.timestamp > latest)
             early = next((one for one in ahead if not self._decisions.skip(one)), None)
         self.figures["events"] += 1
+        slots = {record.offset: submitting_slot(record.value) for record in records}
         for batch in self._fold(records if early is None else records[: early - records[0].offset]):
+            self.io.routes.heard(batch.outcome, slots)
             self._take_up(batch, records[-1].epoch)
         if early is not None:
             raise Halt(

@@ -40,7 +40,9 @@ def sequencer_stage(
         GROUP,
         SUBMITTED,
         partitions,
-        lambda number, runtime: SequencerPartition(number, runtime, io.partition(number), policy),
+        lambda number, runtime: SequencerPartition(
+            number, runtime, io.partition(number, runtime.confirmed), policy
+        ),
         timers,
         sequencer_endpoints,
         _problems,

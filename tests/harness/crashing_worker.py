@@ -51,8 +51,8 @@ class CrashingIO(SequencerIO):
     after = 0
     appends = 0
 
-    def partition(self, number: int) -> PartitionIO:
-        return CrashingPartition(self, number)
+    def partition(self, number: int, confirmed: Callable[[], bool]) -> PartitionIO:
+        return CrashingPartition(self, number, confirmed)
 
     @property
     def armed(self) -> bool:
@@ -83,8 +83,8 @@ class CrashingSnapshots(KafkaSnapshots):
 class CrashingPartition(PartitionIO):
     _io: CrashingIO
 
-    def __init__(self, io: CrashingIO, number: int) -> None:
-        super().__init__(io, number)
+    def __init__(self, io: CrashingIO, number: int, confirmed: Callable[[], bool]) -> None:
+        super().__init__(io, number, confirmed)
         place = Place(number, io.partitions)
         self.snapshots = CrashingSnapshots(io.kafka, io.producer, place, io)
 

@@ -35,8 +35,8 @@ WHERE = {
 class HangingIO(SequencerIO):
     where = ""
 
-    def partition(self, number: int) -> PartitionIO:
-        return HangingPartition(self, number)
+    def partition(self, number: int, confirmed: Callable[[], bool]) -> PartitionIO:
+        return HangingPartition(self, number, confirmed)
 
 
 class HangingPartition(PartitionIO):

@@ -35,15 +35,17 @@ class Make(Protocol):
     def __call__(self, policy: SnapshotPolicy = SnapshotPolicy()) -> Run: ...  # noqa: B008
 
 
-def submitted(ordinal: int, conversation: str = A) -> bytes:
+def submitted(ordinal: int, conversation: str = A, slot: int = -1) -> bytes:
     key = ordinal.to_bytes(16, "big")
     item = MessageSubmitted(conversation, "alice", "phone", bytes(16), ordinal, key, 1, "hi")
-    return encode_event(SubmittedRecord(SCHEMA_VERSION, [item]))
+    return encode_event(SubmittedRecord(SCHEMA_VERSION, [item], slot))
 
 
-def send(kafka: MemoryKafka, *ordinals: int, conversation: str = A, partition: int = 0) -> None:
+def send(
+    kafka: MemoryKafka, *ordinals: int, conversation: str = A, partition: int = 0, slot: int = -1
+) -> None:
     for ordinal in ordinals:
-        kafka.broker.append(SUBMITTED, partition, submitted(ordinal, conversation))
+        kafka.broker.append(SUBMITTED, partition, submitted(ordinal, conversation, slot))
 
 
 def pushed(kafka: MemoryKafka) -> list[int]:

@@ -14,7 +14,7 @@ from gateway.submit import (
     PRODUCER,
     Submitter,
 )
-from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted
+from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted, submitting_slot
 from schemas.codes import Close, Code
 from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted, SessionReplaced
 from schemas.ids import partition_of
@@ -142,7 +142,7 @@ def item(ordinal: int, conversation: str = "alice:bob", body: str = "hi") -> Mes
 
 async def test_a_loop_turn_is_one_record_a_partition() -> None:
     producer = SlowKafka()
-    submitter = Submitter(producer, 4)
+    submitter = Submitter(producer, 4, lambda: 3)
     for ordinal in range(1, 4):
         submitter.submit(item(ordinal), lambda code: None)
         submitter.submit(item(ordinal, "alice:dave"), lambda code: None)
@@ -150,6 +150,7 @@ async def test_a_loop_turn_is_one_record_a_partition() -> None:
     await asyncio.sleep(0)
     assert partition_of("alice:bob", 4) != partition_of("alice:dave", 4)
     assert sorted(len(decode_submitted(sent.value)) for sent in producer.sent) == [3, 3]
+    assert [submitting_slot(sent.value) for sent in producer.sent] == [3, 3]
     assert {sent.partition for sent in producer.sent} == {
         partition_of("alice:bob", 4),
         partition_of("alice:dave", 4),
@@ -165,7 +166,7 @@ def test_on_a_busy_node_records_leave_at_a_distance_and_nobody_waits_longer() ->
             ordinals = [one.ordinal for one in items if isinstance(one, MessageSubmitted)]
             left.append((loop.time(), ordinals))
 
-        submitter = Submitter(SlowKafka(leaves), 1)
+        submitter = Submitter(SlowKafka(leaves), 1, lambda: 3)
         came: dict[int, float] = {}
 
         async def submit(ordinals: range, every: float) -> None:
@@ -194,7 +195,7 @@ def test_on_a_busy_node_records_leave_at_a_distance_and_nobody_waits_longer() ->
 
 async def test_records_stay_below_their_bound_and_in_order() -> None:
     producer = SlowKafka()
-    submitter = Submitter(producer, 1)
+    submitter = Submitter(producer, 1, lambda: 3)
     for ordinal in range(1, 101):
         submitter.submit(item(ordinal, body="x" * 16_000), lambda code: None)
     await asyncio.sleep(0)
@@ -209,7 +210,7 @@ async def test_records_stay_below_their_bound_and_in_order() -> None:
 async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
     producer = SlowKafka()
     failures: list[Code] = []
-    submitter = Submitter(producer, 1)
+    submitter = Submitter(producer, 1, lambda: 3)
     submitter.submit(item(1), failures.append)
     await asyncio.sleep(0)
     fail(producer.sent[0])
@@ -225,7 +226,7 @@ async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
 async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
     """By the real producer, whose broker is away; records as large as 16 sends make them."""
     producer = RecoveringProducer("127.0.0.1:1", PRODUCER)
-    submitter = Submitter(producer, 1)
+    submitter = Submitter(producer, 1, lambda: 3)
     failures: list[Code] = []
     while not failures:
         for ordinal in range(1, 17):

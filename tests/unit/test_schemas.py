@@ -81,7 +81,7 @@ def test_every_example_is_read_and_written_as_ever() -> None:
         decoded = DECODERS[file.stem.split("--")[0]](value)
         assert _has(msgspec.to_builtins(decoded), example["decoded"]), file.name
         if example.get("written"):
-            assert codec.encode_event(_record(file.stem.split("--")[0], decoded)) == value
+            assert codec.encode_event(_record(file.stem.split("--")[0], decoded, value)) == value
 
 
 def _has(value: Any, expected: Any) -> bool:
@@ -95,8 +95,17 @@ def _has(value: Any, expected: Any) -> bool:
     return bool(value == expected)
 
 
-def _record(topic: str, decoded: object) -> object:
-    return events.SubmittedRecord(1, list(decoded)) if topic == "messages.submitted" else decoded  # type: ignore[call-overload]
+def _record(topic: str, decoded: Any, value: bytes) -> object:
+    if topic == "messages.submitted":
+        return events.SubmittedRecord(1, list(decoded), codec.submitting_slot(value))
+    return decoded
+
+
+def test_a_record_says_by_which_slot_it_came_if_it_says_so() -> None:
+    for record, slot in ((events.SubmittedRecord(1, [], 7), 7), ([1, []], -1), ([1, [], "x"], -1)):
+        assert codec.submitting_slot(codec.encode_event(record)) == slot
+    for value in (b"", b"?", bytes(60)):
+        assert codec.submitting_slot(value) == -1
 
 
 @pytest.mark.parametrize("topic", sorted(all_topics()))
