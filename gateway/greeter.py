@@ -52,9 +52,30 @@ class Arriving(RegisteredConnection, Protocol):
         """End now: others wait for the place."""
 
 
+class Greets(Protocol):
+    """What lets connections in, as a connection sees it."""
+
+    def arrived(self, connection: Arriving, address: str) -> None:
+        """There is one more connection, from `address`, that has not been welcomed."""
+
+    def settled(self, connection: Arriving) -> None:
+        """One of these has been welcomed, or is refused, or has ended."""
+
+    def take_turn(self, connection: Arriving, read: Callable[[], None]) -> None:
+        """Call `read` when the connection's hello may be read."""
+
+    async def welcome(
+        self, connection: RegisteredConnection, command_id: int, stay: bool
+    ) -> bytes | Refusal:
+        """The welcome frame, or why the device is not let in."""
+
+    def ended(self, connection: RegisteredConnection, welcomed: bool, said_goodbye: bool) -> None:
+        """A connection has ended; `welcomed`: it had been."""
+
+
 class Greeter:
-    """`urls`, if devices are sent to the right node for their user; `now` is the time in ms;
-    `devices` of a user may be connected to this node at once."""
+    """`Greets` devices. `urls`, if devices are sent to the right node for their user; `now` is the
+    time in ms; `devices` of a user may be connected to this node at once."""
 
     def __init__(
         self,
@@ -89,12 +110,10 @@ class Greeter:
         self._draining = True
 
     def arrived(self, connection: Arriving, address: str) -> None:
-        """There is one more connection that has not been welcomed."""
         self.arriving += 1
         self._silent.add(connection, address)
 
     def settled(self, connection: Arriving) -> None:
-        """One of these has been welcomed, or is refused, or has ended."""
         self.arriving -= 1
         self._silent.remove(connection)
 
@@ -109,19 +128,15 @@ class Greeter:
         return self.arriving < MAX_ARRIVING
 
     def take_turn(self, connection: Arriving, read: Callable[[], None]) -> None:
-        """Call `read` when the connection's hello may be read. When a node has died, many come at
-        once."""
+        # When a node has died, many come at once.
         self._silent.remove(connection)
         self._hellos.put(connection, read)
 
     async def welcome(
         self, connection: RegisteredConnection, command_id: int, stay: bool
     ) -> bytes | Refusal:
-        """The welcome frame, or why the device is not let in.
-
-        The connection is registered before it is routed, so that what is delivered to the route
-        finds it.
-        """
+        # The connection is registered before it is routed, so that what is delivered to the route
+        # finds it.
         if self._draining:
             return Refusal(Close.DRAINING)
         if self._urls is not None and not stay:
@@ -157,7 +172,6 @@ class Greeter:
         )
 
     def ended(self, connection: RegisteredConnection, welcomed: bool, said_goodbye: bool) -> None:
-        """A connection has ended; `welcomed`: it had been."""
         self._hellos.leave(connection)
         if self._registry.remove(connection):
             self._routes.remove(connection)

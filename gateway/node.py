@@ -5,6 +5,7 @@ import logging
 
 from gateway.edge.connection import Connection, NodeServices, Transport
 from gateway.edge.drain import drain
+from gateway.edge.http_senders import HttpSenders
 from gateway.greeter import NodeIdentity
 from gateway.health import NodeHealth
 from gateway.owned_tasks import OwnedTasks
@@ -51,6 +52,14 @@ class Node:
             self.parts.logins,
             self.parts.expiries,
             self.parts.quotas,
+        )
+        self.senders = HttpSenders(
+            self.id,
+            self._services,
+            self.parts.registry,
+            self.parts.routes,
+            settings.user_devices,
+            settings.frame_rate,
         )
         self._health = NodeHealth(
             ports.dependencies,

@@ -58,6 +58,7 @@ class Code(_Code):
     REQUEST_TOO_LARGE = 142, False, "the body of the request is too large"
     FAILED = 143, True, "a fault of the server"
     NOT_JSON = 144, False, "the body of the request is not application/json"
+    OUT_OF_STEP = 146, False, "the outbox takes another ordinal next"
     NOT_HERE = 145, False, "this server does not do that for you"
 
 

@@ -14,10 +14,14 @@ ConversationId = NewType("ConversationId", str)
 
 USER_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 DEVICE_PATTERN = r"[A-Za-z0-9._-]{1,64}"
+HTTP_DEVICE_PREFIX = "http."
+"""A gateway's name for what sends over HTTP begins so; it is no device of the user's."""
+
+UUID_PATTERN = r"[0-9a-f]{32}"
 
 _user = re.compile(USER_PATTERN)
 _device = re.compile(DEVICE_PATTERN)
-_uuid_hex = re.compile(r"[0-9a-f]{32}")
+_uuid_hex = re.compile(UUID_PATTERN)
 
 
 class InvalidId(ValueError):

@@ -14,7 +14,7 @@ from gateway.edge.expiries import Expiries
 from gateway.edge.logins import Logins
 from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_send
-from gateway.greeter import Greeter, Refusal
+from gateway.greeter import Greets, Refusal
 from gateway.presence.typing import TypingRelay
 from gateway.queries.answers import QuestionAnswerer, cost_of, error_frame
 from gateway.quotas import Kind, Quotas
@@ -73,7 +73,7 @@ class NodeServices(NamedTuple):
     """What all connections of a node share."""
 
     writer: TurnWriter
-    greeter: Greeter
+    greeter: Greets
     submitter: Submitter
     receipts: ReceiptGate
     typing: TypingRelay

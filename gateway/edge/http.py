@@ -2,15 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from connectors.kafka.ports import KafkaSendError, QueueFull
 from gateway.edge import openapi
-from gateway.edge.http_api import Allowance, bearer, device_routes, history_routes, json_answer
+from gateway.edge.http_api import (
+    Allowance,
+    bearer,
+    device_routes,
+    history_routes,
+    json_answer,
+    json_body,
+)
+from gateway.edge.http_messages import message_routes
 from gateway.edge.http_types import Draining, LoggedIn, LoginByName, NodeFound, Revoke, Revoked
 from gateway.edge.local_guard import foreign
 from gateway.edge.problems import Problem, answer_problems
@@ -19,7 +25,6 @@ from gateway.edge.tokens import BadToken, issue, verify_operator
 from gateway.edge.websocket import PATH
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
-from schemas.codec import UNDECODABLE
 from schemas.codes import Code
 from schemas.ids import InvalidId, UserId, device_id, user_id
 from schemas.page_tokens import PageTokens
@@ -33,8 +38,6 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
 }
 _ASSETS = (".js", ".css", ".svg")
-
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 
 
 def make_web_app(
@@ -75,7 +78,7 @@ def make_web_app(
 
     async def revoke(request: web.Request) -> web.Response:
         require_operator(request)
-        asked = await _body(request, Revoke)
+        asked = await json_body(request, Revoke)
         user = _user(asked.user)
         try:
             device = device_id(asked.device) if asked.device else ""
@@ -100,8 +103,7 @@ def make_web_app(
         if not settings.local or settings.token_secret is None:
             text = "tokens are not made here; MESSENGER_LOCAL=1 would"
             raise Problem(403, Code.NOT_HERE, text)
-        # `_body` takes no content type that a foreign page may send unasked.
-        user = _user((await _body(request, LoginByName)).user)
+        user = _user((await json_body(request, LoginByName)).user)
         return json_answer(LoggedIn(user, issue(user, settings.token_secret, node.now() / 1000)))
 
     async def find_node(request: web.Request) -> web.Response:
@@ -128,6 +130,7 @@ def make_web_app(
             web.post("/v1/login", login),
             web.post("/v1/drain", begin_drain),
             web.post("/v1/revocations", revoke),
+            *message_routes(node, logins.login, allow),
             *history_routes(node.parts.queries.history, logins.login, allow),
             *device_routes(node.parts.queries.devices, logins.login, node.now, allow),
             web.get("/v1/node", find_node),
@@ -140,15 +143,6 @@ def make_web_app(
         ]
     )
     return app
-
-
-async def _body(request: web.Request, kind: type[_Body]) -> _Body:
-    if request.content_type != "application/json":
-        raise Problem(415, Code.NOT_JSON)
-    try:
-        return msgspec.json.decode(await request.read(), type=kind)
-    except UNDECODABLE as error:
-        raise Problem(400, Code.BAD_FIELD, str(error)) from None
 
 
 def _user(text: str) -> UserId:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -18,7 +19,7 @@ from gateway.queries.devices import DeviceQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
 from gateway.quotas import Kind, Quotas
-from schemas.codec import encode_frame
+from schemas.codec import UNDECODABLE, encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES
 from schemas.ids import InvalidId, UserId, device_id, is_member
@@ -30,6 +31,7 @@ _LOG_OUT_COST = 50.0
 """Of a log-out, which writes to every partition and every slot."""
 _CURSOR = re.compile(r"(\d{1,15})-(.{3,129})")
 
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 Verify = Callable[[str], Login]
 """What a token says. Raises BadToken."""
@@ -96,6 +98,16 @@ def _user_of(request: web.Request, verify: Verify) -> UserId:
 def bearer(request: web.Request) -> str:
     """The token that came with a request, empty without one."""
     return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+async def json_body(request: web.Request, kind: type[_Body]) -> _Body:
+    """The body of a request. It takes no content type that a foreign page may send unasked."""
+    if request.content_type != "application/json":
+        raise Problem(415, Code.NOT_JSON)
+    try:
+        return msgspec.json.decode(await request.read(), type=kind)
+    except UNDECODABLE as error:
+        raise Problem(400, Code.BAD_FIELD, str(error)) from None
 
 
 def history_routes(history: History, verify: Verify, allow: Allowance) -> list[web.RouteDef]:

@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.queries.devices import Device
+from schemas.frames import OUTBOX_WINDOW, Error, Ordinal, OutOfStep, Refused, Sent
+from schemas.ids import USER_PATTERN, UUID_PATTERN
 
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
 EncodedMessage = Annotated[msgspec.Raw, Meta(extra_json_schema=_MESSAGE)]
@@ -14,6 +16,33 @@ PerhapsMessage = Annotated[
     msgspec.Raw, Meta(extra_json_schema={"anyOf": [_MESSAGE, {"type": "null"}]})
 ]
 """A `message` frame, or null."""
+
+
+UserName = Annotated[str, Meta(pattern=f"^{USER_PATTERN}$")]
+Uuid = Annotated[str, Meta(pattern=f"^{UUID_PATTERN}$")]
+
+
+class NewMessage(msgspec.Struct, forbid_unknown_fields=True):
+    """As in a `send`. Without `outbox` and `ordinal` the message has an outbox of its own, named by
+    its `key`, and is the first in it."""
+
+    to: UserName
+    key: Uuid
+    body: str
+    outbox: Uuid | None = None
+    ordinal: Ordinal | None = None
+
+
+class NewMessages(msgspec.Struct, forbid_unknown_fields=True):
+    """They are sent in this order."""
+
+    messages: Annotated[list[NewMessage], Meta(min_length=1, max_length=OUTBOX_WINDOW)]
+
+
+class Answers(msgspec.Struct):
+    """One for each message, in their order: the frame that a socket would have got."""
+
+    answers: list[Sent | Refused | OutOfStep | Error]
 
 
 class Messages(msgspec.Struct):

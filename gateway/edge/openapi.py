@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.edge import http_types
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
-from schemas.frames import MAX_PAGE_MESSAGES, Message
+from schemas.frames import MAX_PAGE_MESSAGES, Message, Sent
 from schemas.ids import DEVICE_PATTERN, USER_PATTERN
 
 MAX_CONVERSATIONS = 50
@@ -53,7 +53,28 @@ def _number(name: str, least: int, most: int) -> _Parameter:
 
 
 _BODY = 400, 413, 415
+_SENDING = (*_BODY, 409, 422)
 OPERATIONS = (
+    Operation(
+        "post",
+        "/v1/messages",
+        "Send a message; the answer says which number it has",
+        "user",
+        200,
+        Sent,
+        _SENDING,
+        body=http_types.NewMessage,
+    ),
+    Operation(
+        "post",
+        "/v1/messages/batch",
+        "Send messages in order; the answers say what became of each",
+        "user",
+        200,
+        http_types.Answers,
+        _BODY,
+        body=http_types.NewMessages,
+    ),
     Operation(
         "get",
         "/v1/conversations",

@@ -9,6 +9,7 @@ from gateway.receipts import Receipts
 from gateway.revocations import Revocations
 from schemas.codec import encode_deliveries
 from schemas.events import DeviceLoggedOut
+from schemas.ids import HTTP_DEVICE_PREFIX
 from schemas.topics import DELIVERIES
 from schemas.worker_api import DevicesAnswer, DevicesQuestion
 
@@ -47,7 +48,7 @@ class DeviceQueries:
         name; whether some partitions did not answer). Raises RedisUnavailable,
         WorkersUnavailable."""
         routes = await self._routes.lookup([user])
-        online = {device for device, _ in routes[user]}
+        online = {name for name, _ in routes[user] if not name.startswith(HTTP_DEVICE_PREFIX)}
         partitions = range(self._cursors.partitions)
         found, complete = await self._cursors.ask_owners(
             "devices", _devices, partitions, lambda theirs: DevicesQuestion(user, theirs)

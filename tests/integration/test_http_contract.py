@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.edge.http_types import NewMessage, NewMessages
 from gateway.edge.openapi import OPERATIONS, PATH, Operation
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
 from schemas.frames import Message
@@ -37,6 +38,14 @@ _value = st.one_of(
 )
 
 
+_MESSAGE = {"to": USERS[1], "key": "0" * 32, "body": "hi"}
+_GOOD: dict[type[msgspec.Struct], Any] = {
+    NewMessage: _MESSAGE,
+    NewMessages: {"messages": [{**_MESSAGE, "key": "1" * 32}]},
+}
+"""Bodies that chance would hardly make."""
+
+
 @st.composite
 def _requests(draw: st.DrawFn, one: Operation) -> tuple[str, bytes | None, dict[str, str]]:
     """(path with query, body, headers)."""
@@ -58,6 +67,7 @@ def _requests(draw: st.DrawFn, one: Operation) -> tuple[str, bytes | None, dict[
                     lambda value: json.dumps(value).encode()
                 ),
                 st.binary(max_size=50),
+                st.just(json.dumps(_GOOD.get(one.body)).encode()),
             )
         )
     return path + ("?" + urlencode(asked) if asked else ""), body, headers

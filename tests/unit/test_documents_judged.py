@@ -25,6 +25,7 @@ from gateway.metrics import NodeMetrics
 from ops.api_docs import frames_schema
 from schemas.ids import user_id
 from tests.harness.memory_node import SECRET, World
+from tests.harness.memory_sequencer import MemorySequencer
 
 DOCUMENT = json.loads(document())
 OPERATIONS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods]
@@ -57,11 +58,15 @@ class Served(NamedTuple):
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    """A node in local mode without workers."""
+    """A node in local mode without workers, but for the sequencer's rules."""
+    working: asyncio.Task[None]
 
     async def start() -> tuple[Any, web.Application, web.AppRunner, str, aiohttp.ClientSession]:
-        node = World().node(local=True, operator_secret=OPERATOR_SECRET)
+        nonlocal working
+        world = World()
+        node = world.node(local=True, operator_secret=OPERATOR_SECRET)
         await node.start()
+        working = asyncio.create_task(MemorySequencer(world).run())
         admission = AdmissionControl(local=True)
         sockets = Sockets(node.node, admission.exit, 25.0)
         app = make_web_app(node.node, NodeMetrics(node.node, admission), sockets, lambda: None)
@@ -82,6 +87,7 @@ def served() -> Iterator[Served]:
         yield Served(loop, app, url, http, tokens)
 
         async def stop() -> None:
+            working.cancel()
             await http.close()
             await web_runner.cleanup()
             await node.node.stop()
@@ -109,11 +115,24 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=4,
 )
+MESSAGES = st.fixed_dictionaries(
+    {
+        "to": st.sampled_from(["carol", "Not A User", "alice"]) | JSON,
+        "key": st.sampled_from(["0" * 32, "1" * 32]) | JSON,
+        "body": st.text(CHARACTERS, max_size=5) | JSON,
+    },
+    optional={
+        "outbox": st.sampled_from(["0" * 32, "f" * 32]) | JSON,
+        "ordinal": st.integers(0, 3) | JSON,
+    },
+)
 BODIES = (
     st.fixed_dictionaries(
         {"user": st.sampled_from(["carol", "Not A User"]) | JSON},
         optional={"device": st.just("phone") | JSON, "before": st.integers() | JSON},
     )
+    | MESSAGES
+    | st.fixed_dictionaries({"messages": st.lists(MESSAGES, max_size=3)})
     | JSON
 ).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20)
 
@@ -152,6 +171,61 @@ def test_each_answer_is_as_the_document_says(served: Served, data: st.DataObject
         value = json.loads(answer)
         fits(declared[content_type]["schema"], value)
         assert value.get("status", status) == status
+
+
+MESSAGE = {"to": "bob", "key": "5" * 32, "body": "hi"}
+
+
+def post(served: Served, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    headers = {
+        "Authorization": f"Bearer {served.tokens['user']}",
+        "Content-Type": "application/json",
+    }
+    status, _, answer = served.ask("POST", path, headers, json.dumps(body).encode())
+    value = json.loads(answer)
+    declared = DOCUMENT["paths"][path]["post"]["responses"][str(status)]["content"]
+    (schema,) = (one["schema"] for one in declared.values())
+    fits(schema, value)
+    return status, value
+
+
+def test_a_message_is_answered_with_its_number_and_a_repeat_with_the_same(served: Served) -> None:
+    status, sent = post(served, "/v1/messages", MESSAGE)
+    assert (status, sent["t"], sent["key"]) == (200, "sent", MESSAGE["key"])
+    assert post(served, "/v1/messages", MESSAGE) == (200, sent)
+    named = {**MESSAGE, "outbox": MESSAGE["key"], "ordinal": 1}
+    assert post(served, "/v1/messages", named) == (200, sent)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "code"),
+    [
+        ({"body": ""}, 422, 110),
+        ({"body": "x" * 20_000, "key": "6" * 32}, 422, 111),
+        ({"key": "7" * 32, "outbox": "7" * 32, "ordinal": 3}, 409, 146),
+        ({"to": "alice"}, 400, 103),
+        ({"ordinal": 1}, 400, 103),
+        ({"key": "not a key"}, 400, 103),
+        ({"body": 7}, 400, 103),
+    ],
+)
+def test_what_is_not_sent_is_a_problem(
+    served: Served, changed: dict[str, Any], status: int, code: int
+) -> None:
+    got, problem = post(served, "/v1/messages", {**MESSAGE, "key": "8" * 32, **changed})
+    assert (got, problem["code"]) == (status, code)
+
+
+def test_of_a_batch_each_message_has_its_own_answer(served: Served) -> None:
+    batch = [
+        {**MESSAGE, "key": f"{n:032x}", "outbox": "9" * 32, "ordinal": n, "body": body}
+        for n, body in ((1, "one"), (2, ""), (4, "four"))
+    ]
+    status, told = post(served, "/v1/messages/batch", {"messages": batch})
+    assert status == 200
+    assert [one["t"] for one in told["answers"]] == ["sent", "refused", "out_of_step"]
+    assert post(served, "/v1/messages/batch", {"messages": []})[0] == 400
+    assert post(served, "/v1/messages/batch", {"messages": [MESSAGE] * 65})[0] == 400
 
 
 @pytest.mark.parametrize("path", ["/v1/devices/%7B", "/v1/devices/a%2Fb", "/v1/devices/%00"])

@@ -1,0 +1,254 @@
+"""Sends that come by HTTP request. A user who sends so has a session of the usual code on each node
+that the requests come to; its transport is memory, and it ends when no request has come for a
+while.
+
+It has a route, by which the answers come, and is no device otherwise: the user does not seem to be
+online.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from connectors.redis.client import RedisUnavailable
+from gateway.edge.connection import Connection, NodeServices
+from gateway.edge.tokens import Login
+from gateway.greeter import Arriving, Refusal
+from gateway.registry import ConnectionRegistry
+from gateway.route_writer import RouteWriter
+from gateway.session import Session
+from schemas.codec import decode_server_frames, encode_frame, join_frames
+from schemas.codes import Close, Code
+from schemas.frames import CURRENT_VERSION, Error, Hello, OutOfStep, Refused, Send, Sent, Welcome
+from schemas.ids import HTTP_DEVICE_PREFIX, peer_of
+
+ANSWER_SECONDS = 10.0
+"""How long a request waits for the answers to its sends. Whoever sends again gets those that came
+later."""
+IDLE_SECONDS = 30.0
+"""A session without a request ends after this time: the next one writes its route again."""
+MAX_SENDERS = 1_000
+"""Users who send over HTTP on a node. The one without a request for longest makes room."""
+MAX_UNDER_WAY = 5_000
+"""Sends over HTTP without an answer on a node: 80 MiB of bodies at most."""
+
+Answer = Sent | Refused | OutOfStep | Error
+"""What a send gets, as on a socket."""
+
+
+class NoSession(Exception):
+    """The user cannot send here now; `close` is the code with which a socket would end."""
+
+    def __init__(self, close: Close) -> None:
+        super().__init__(close.text)
+        self.close = close
+
+
+_Place = tuple[str, str, int]
+"""The recipient, outbox and ordinal of a send."""
+
+
+class _Waiting(NamedTuple):
+    """A send without an answer."""
+
+    key: str
+    answered: asyncio.Future[Answer]
+
+
+class HttpSenders:
+    """The users who send over HTTP on the node `node`. Use it inside a running loop. A user may
+    have `devices` on the node, and send `rate` frames/s."""
+
+    def __init__(
+        self,
+        node: str,
+        services: NodeServices,
+        registry: ConnectionRegistry,
+        routes: RouteWriter,
+        devices: int,
+        rate: float,
+    ) -> None:
+        self._device = HTTP_DEVICE_PREFIX + node
+        self._services = services._replace(greeter=_Greeter(registry, routes, devices))
+        self._now = routes.now
+        self._rate = rate
+        self._senders: OrderedDict[str, _Sender] = OrderedDict()
+        """By user; the one whose last request came last is at the end."""
+        self._under_way = 0
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    async def send(self, login: Login, sends: Sequence[Send]) -> list[Answer]:
+        """Send in this order as the user of `login`; the answers in the same order. One that has
+        not come in time is an `error`, and whether the message was taken is not known then. Raises
+        NoSession."""
+        if self._under_way + len(sends) > MAX_UNDER_WAY:
+            return [_later(send) for send in sends]
+        self._under_way += len(sends)
+        sender = self._sender(login)
+        sender.requests += 1
+        try:
+            await sender.begun.wait()
+            if sender.connection.closing is not None:
+                raise NoSession(sender.connection.closing)
+            answers = [sender.send(send) for send in sends]
+            await asyncio.wait(answers, timeout=ANSWER_SECONDS)
+            for send in sends:
+                sender.settle(_place_of(send), send.key, _later(send))
+            return [answer.result() for answer in answers]
+        finally:
+            self._under_way -= len(sends)
+            sender.requests -= 1
+            sender.rest()
+
+    def _sender(self, login: Login) -> "_Sender":
+        sender = self._senders.get(login.user)
+        if sender is None:
+            if len(self._senders) >= MAX_SENDERS:
+                self._make_room()
+            sender = self._senders[login.user] = _Sender(self._ended)
+            now = asyncio.get_running_loop().time()
+            session = Session(lambda token, device: login, self._rate, now)
+            sender.begin(Connection(self._services, session, sender, self._now()), self._device)
+        self._senders.move_to_end(login.user)
+        return sender
+
+    def _make_room(self) -> None:
+        idle = next((one for one in self._senders.values() if not one.requests), None)
+        if idle is None:
+            raise NoSession(Close.MADE_ROOM)
+        idle.connection.close(Close.MADE_ROOM)
+
+    def _ended(self, sender: "_Sender") -> None:
+        user = sender.connection.user
+        if self._senders.get(user) is sender:
+            del self._senders[user]
+
+
+class _Greeter:
+    """`Greets`: lets a sender in with a route, and without anybody noticing."""
+
+    def __init__(self, registry: ConnectionRegistry, routes: RouteWriter, devices: int) -> None:
+        self._registry = registry
+        self._routes = routes
+        self._devices = devices
+
+    def arrived(self, connection: Arriving, address: str) -> None: ...
+
+    def settled(self, connection: Arriving) -> None: ...
+
+    def take_turn(self, connection: Arriving, read: Callable[[], None]) -> None:
+        read()
+
+    async def welcome(self, connection: Arriving, command_id: int, stay: bool) -> bytes | Refusal:
+        if self._registry.is_full(connection.user, connection.device, self._devices):
+            return Refusal(Close.TOO_MANY_DEVICES)
+        self._registry.add(connection)
+        try:
+            latest = await self._routes.write(connection)
+        except RedisUnavailable:
+            return Refusal(Close.SLOT_LOST)
+        if not latest:
+            return Refusal(Close.SLOT_LOST)
+        return encode_frame(Welcome(command_id, CURRENT_VERSION, "", "", "", "", 0, 0.0))
+
+    def ended(self, connection: Arriving, welcomed: bool, said_goodbye: bool) -> None:
+        if self._registry.remove(connection):
+            self._routes.remove(connection)
+
+
+class _Sender:
+    """`Transport` of one user's session: gives each answer to the request that waits for it."""
+
+    def __init__(self, ended: Callable[["_Sender"], None]) -> None:
+        self._ended = ended
+        self._waiting: dict[_Place, _Waiting] = {}
+        self._resting: asyncio.TimerHandle | None = None
+        self.begun = asyncio.Event()
+        """It has been welcomed, or has ended."""
+        self.requests = 0
+        """That are under way."""
+        self.connection: Connection
+
+    def begin(self, connection: Connection, device: str) -> None:
+        self.connection = connection
+        connection.receive(encode_frame(Hello(0, CURRENT_VERSION, "", device, True)))
+
+    def send(self, send: Send) -> asyncio.Future[Answer]:
+        """Its answer. A send that is under way already is not sent twice."""
+        place = _place_of(send)
+        known = self._waiting.get(place)
+        if known is not None and known.key == send.key:
+            return known.answered
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        # Of two keys for one ordinal the server says `reused`, once the first has its answer.
+        if known is not None or self.connection.closing is not None:
+            answered.set_result(_later(send))
+        else:
+            self._waiting[place] = _Waiting(send.key, answered)
+            self.connection.receive(encode_frame(send))
+        return answered
+
+    def settle(self, place: _Place, key: str | None, answer: Answer) -> None:
+        """The answer to what waits there, if something does. `key` None: whatever its key is."""
+        waiting = self._waiting.get(place)
+        if waiting is not None and key in (None, waiting.key):
+            del self._waiting[place]
+            waiting.answered.set_result(answer)
+
+    def rest(self) -> None:
+        """A request has ended: after the last one the session waits for another, and ends."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        if not self.requests and self.connection.closing is None:
+            self._resting = asyncio.get_running_loop().call_later(
+                IDLE_SECONDS, self.connection.close, Close.MADE_ROOM
+            )
+
+    # `Transport`
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        for frame in decode_server_frames(join_frames(frames)):
+            if isinstance(frame, Welcome):
+                self.begun.set()
+            elif isinstance(frame, Sent | Refused | OutOfStep):
+                to = peer_of(frame.conversation, self.connection.user)
+                self.settle((to, frame.outbox, frame.ordinal), frame.key, frame)
+            elif isinstance(frame, Error) and frame.to and frame.outbox and frame.ordinal:
+                self.settle((frame.to, frame.outbox, frame.ordinal), None, frame)
+
+    def close(self, code: Close, reason: str) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+        self._ended(self)
+        self.begun.set()
+        for place in list(self._waiting):
+            self.settle(place, None, _later_at(place))
+        asyncio.get_running_loop().call_soon(self.connection.ended, True)
+
+    def abort(self) -> None:
+        self.connection.close(Close.INTERNAL)
+
+    def unsent(self) -> int:
+        return 0
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+def _place_of(send: Send) -> _Place:
+    return send.to, send.outbox, send.ordinal
+
+
+def _later(send: Send) -> Error:
+    return _later_at(_place_of(send))
+
+
+def _later_at(place: _Place) -> Error:
+    to, outbox, ordinal = place
+    code = Code.TRY_LATER
+    return Error(code.number, code.retry, code.text, to=to, outbox=outbox, ordinal=ordinal)

@@ -1,0 +1,88 @@
+"""Messages by HTTP request on a real stack: numbered, delivered, and repeated at another gateway
+without a second message. README's example does what it says."""
+
+import asyncio
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.harness.device import ask_http, token_of
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def _post(
+    http: aiohttp.ClientSession, stack: Stack, user: str, path: str, body: Any, gateway: int = 0
+) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
+    url = stack.gateway_urls[gateway] + path
+    async with http.post(url, json=body, headers=headers) as answer:
+        return answer.status, json.loads(await answer.read())
+
+
+async def test_a_message_by_http_has_its_number_and_reaches_all_devices(stack: Stack) -> None:
+    async with Talk(stack, "http-messages") as talk, aiohttp.ClientSession() as http:
+        phone = await talk.join("alice")
+        await talk.join("bob")
+        alice, bob = talk.user("alice"), talk.user("bob")
+        batch = {
+            "messages": [
+                {"to": bob, "key": f"{n:032x}", "outbox": "a" * 32, "ordinal": n, "body": f"m{n}"}
+                for n in range(1, 65)
+            ]
+        }
+        first = await _post(http, stack, alice, "/v1/messages/batch", batch)
+        assert first[0] == 200
+        assert [one["seq"] for one in first[1]["answers"]] == list(range(1, 65))
+        again = await _post(http, stack, alice, "/v1/messages/batch", batch, gateway=1)
+        assert again == first
+        for n, answer in enumerate(first[1]["answers"], 1):
+            talk.sent(answer["conversation"], answer["seq"], f"m{n}")
+        await talk.say(phone, "bob", ["from the phone"])
+        status, sent = await _post(
+            http, stack, bob, "/v1/messages", {"to": alice, "key": "b" * 32, "body": "late"}
+        )
+        assert (status, sent["seq"]) == (200, 66)
+        talk.sent(sent["conversation"], 66, "late")
+        await talk.settle()
+        verdict = talk.verdict()
+        assert not verdict.problems, verdict
+        devices = (await ask_http(stack, alice, "GET", "/v1/devices"))[1]["devices"]
+        assert [one["device"] for one in devices] == ["phone"], "HTTP is no device"
+
+
+async def test_the_example_in_the_readme_does_what_it_says(stack: Stack) -> None:
+    example = re.search(r"^    KEY=.*?(?=\n\n)", (ROOT / "README.md").read_text(), re.S | re.M)
+    assert example is not None
+    script = example[0].replace("http://127.0.0.1:8400", stack.gateway_urls[0])
+    process = await asyncio.create_subprocess_exec(
+        "sh",
+        "-euc",
+        script,
+        cwd=ROOT,
+        env={**os.environ, **stack.environment()},
+        stdout=subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    sent, history = (json.loads(line) for line in told.splitlines())
+    assert (sent["t"], sent["conversation"]) == ("sent", "alice:bob")
+    assert history["messages"][-1] == {
+        "t": "message",
+        "conversation": "alice:bob",
+        "seq": sent["seq"],
+        "from": "alice",
+        "key": sent["key"],
+        "time": sent["time"],
+        "body": "Lunch?",
+    }
