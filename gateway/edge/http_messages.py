@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from gateway.edge.http_api import Allowance, Verify, bearer, json_answer, json_body
-from gateway.edge.http_senders import Answer, NoSession
+from gateway.edge.http_senders import Answer, NoSession, NotSent
 from gateway.edge.http_types import Answers, NewMessage, NewMessages
 from gateway.edge.problems import Problem
 from gateway.edge.tokens import BadToken, Login
@@ -73,7 +73,7 @@ def _send(login: Login, message: NewMessage) -> Send:
     return Send(message.to, outbox, ordinal, message.key, message.body)
 
 
-def _problem(answer: Answer) -> Problem:
+def _problem(answer: NotSent) -> Problem:
     if isinstance(answer, OutOfStep):
         text = f"{Code.OUT_OF_STEP.text}: {answer.reason}, the next one is {answer.next}"
         return Problem(409, Code.OUT_OF_STEP, text)

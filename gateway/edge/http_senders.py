@@ -15,7 +15,7 @@ from connectors.redis.client import RedisUnavailable
 from gateway.edge.connection import Connection, NodeServices
 from gateway.edge.tokens import Login
 from gateway.greeter import Arriving, Refusal
-from gateway.registry import ConnectionRegistry
+from gateway.registry import ConnectionRegistry, RegisteredConnection
 from gateway.route_writer import RouteWriter
 from gateway.session import Session
 from schemas.codec import decode_server_frames, encode_frame, join_frames
@@ -33,7 +33,8 @@ MAX_SENDERS = 1_000
 MAX_UNDER_WAY = 5_000
 """Sends over HTTP without an answer on a node: 80 MiB of bodies at most."""
 
-Answer = Sent | Refused | OutOfStep | Error
+NotSent = Refused | OutOfStep | Error
+Answer = Sent | NotSent
 """What a send gets, as on a socket."""
 
 
@@ -142,7 +143,9 @@ class _Greeter:
     def take_turn(self, connection: Arriving, read: Callable[[], None]) -> None:
         read()
 
-    async def welcome(self, connection: Arriving, command_id: int, stay: bool) -> bytes | Refusal:
+    async def welcome(
+        self, connection: RegisteredConnection, command_id: int, stay: bool
+    ) -> bytes | Refusal:
         if self._registry.is_full(connection.user, connection.device, self._devices):
             return Refusal(Close.TOO_MANY_DEVICES)
         self._registry.add(connection)
@@ -154,7 +157,7 @@ class _Greeter:
             return Refusal(Close.SLOT_LOST)
         return encode_frame(Welcome(command_id, CURRENT_VERSION, "", "", "", "", 0, 0.0))
 
-    def ended(self, connection: Arriving, welcomed: bool, said_goodbye: bool) -> None:
+    def ended(self, connection: RegisteredConnection, welcomed: bool, said_goodbye: bool) -> None:
         if self._registry.remove(connection):
             self._routes.remove(connection)
 
