@@ -57,7 +57,7 @@ async def test_a_message_by_http_has_its_number_and_reaches_all_devices(stack: S
         await talk.settle()
         assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
         devices = (await ask_http(stack, alice, "GET", "/v1/devices"))[1]["devices"]
-        assert [one["device"] for one in devices] == ["phone"], "HTTP is no device"
+        assert [one["device"] for one in devices] == ["one"], "HTTP is no device"
 
 
 async def test_the_example_in_the_readme_does_what_it_says(stack: Stack) -> None:
