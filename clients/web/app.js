@@ -6,6 +6,7 @@ import { Link } from "./link.js";
 import { View } from "./view.js";
 
 const TOO_MANY = "Too many messages wait to be sent. They go out when the connection is back.";
+const USER = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 const embedded = document.querySelector('meta[name="messenger-login"]')?.content;
 
@@ -28,36 +29,44 @@ async function run(again) {
   let turnedAway = "";
 
   const look = () => {
-    const shown = picture?.contact === current ? picture : null; // not of what was open before
-    const older = Boolean(shown?.conversation) && view.atTop();
-    const read = document.hidden ? 0 : shown?.conversation?.cursor ?? 0;
-    link.look({ contact: current, seen: shown?.version ?? -1, read, older });
+    const sight = view.messages.sight();
+    // of what was open before, or another part of it: the next picture is needed at once
+    const same = picture?.contact === current && (picture.from ?? null) === sight.from;
+    link.look({ contact: current, seen: same ? picture.version : -1, ...sight });
   };
   // The page is drawn once a frame, and asks for the next picture when it has been; what nobody
   // looks at is not drawn.
   const draw = () => {
     drawing = false;
     if (picture.contact !== current) return;
-    view.draw(picture, user);
+    view.draw(picture);
     view.problem(turnedAway || picture.problem);
     look();
   };
-  const view = new View({
+  const view = new View(user, {
     open(contact) {
-      if (contact === user || !/^[a-z0-9][a-z0-9._-]{0,63}$/.test(contact)) return;
-      if (contact !== current) view.clearText();
+      if (contact === user || !USER.test(contact)) return;
+      if (contact === current) {
+        view.focus();
+        return;
+      }
+      turnedAway = "";
       current = contact;
       view.opened(contact);
       look();
     },
-    typing: () => link.typing(current),
-    scrolled() {
-      if (view.atTop()) look();
+    close() {
+      current = null;
+      view.closed();
+      look();
     },
+    typing: () => link.typing(current),
+    moved: () => current !== null && look(),
     send(text) {
-      turnedAway = !picture?.full && link.send(current, text) ? "" : TOO_MANY;
+      const taken = !picture?.full && link.send(current, text);
+      turnedAway = taken ? "" : TOO_MANY;
       view.problem(turnedAway);
-      if (!turnedAway) view.clearText();
+      return taken;
     },
     logOut: () => link.logOut(),
   });
@@ -66,7 +75,7 @@ async function run(again) {
     link = new Link(user, token, fresh, {
       attached() {
         if (!picture) {
-          view.start(user);
+          view.start();
           look();
         }
         resolve();
@@ -84,7 +93,7 @@ async function run(again) {
       },
       loggedOut: () => location.reload(),
     });
-    document.onvisibilitychange = look;
+    document.addEventListener("visibilitychange", look);
   });
 }
 

@@ -7,6 +7,7 @@ import { Connection } from "./connection.js";
 import { Device } from "./device.js";
 import { newDeviceId, newId } from "./ids.js";
 import { openOutbox } from "./outboxdb.js";
+import { pictureOf } from "./pictures.js";
 import { Presence } from "./presence.js";
 import { Store } from "./store.js";
 
@@ -22,7 +23,8 @@ const CLOSES = {
 };
 const PATIENCE = 2000; // ms that a log-out waits for the server
 const RECENT = 100; // messages of before this page that are shown when a conversation is opened
-const PAGE = 50; // messages, of a page of older ones
+const PAGE = 100; // messages, of a page of older ones
+const LISTED = 30; // conversations whose last message is asked for at the start
 const SAVE_AGAIN = 1000; // ms, after the disk did not take what was to be saved
 
 // outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new
@@ -35,7 +37,7 @@ export async function openClient(user, token, outbox, on) {
 export class Client {
   // connect(address, token, device, handlers) makes a Connection
   constructor(user, token, disk, on, connect = (...parts) => new Connection(...parts)) {
-    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false, wanted: false });
+    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false, wanted: false, foretold: false });
     this.device = new Device(user, disk.stored, { jitter: Math.random, newId, recent: RECENT });
     this.store = new Store(user);
     this.presence = new Presence();
@@ -56,29 +58,17 @@ export class Client {
     });
   }
 
-  // What a tab shows that has the conversation with `contact` open (null: none).
-  picture(contact) {
-    const { store, device } = this;
-    const open = contact === null ? null : store.open(contact);
-    const cursors = device.inbox.timelines.cursors();
-    return {
-      state: this.state, reason: this.reason, problem: this.problem, full: device.outbox.full, contact,
-      contacts: store.list().map(({ contact, id, messages }) => ({
-        contact, last: messages.at(-1)?.body ?? null, earlier: Boolean(cursors.get(id)),
-        unread: device.inbox.unread(id), presence: this.#presence(contact),
-      })),
-      conversation: open && {
-        messages: open.messages, whole: open.whole, cursor: store.newest(contact),
-        mark: device.inbox.mark(open.id, contact), presence: this.#presence(contact),
-      },
-    };
+  // What a tab shows that has the conversation with `contact` open (null: none), from the message
+  // `from` on (see Store.window).
+  picture(contact, from) {
+    return pictureOf(this, contact, from, Date.now());
   }
 
   // A tab has this conversation open; a person has seen it there up to `read`, and wants `older`
   // messages.
   look(contact, read, older) {
     const begun = !this.store.conversations.has(contact);
-    const { id } = this.store.open(contact);
+    const { id } = this.store.look(contact, Date.now());
     const unread = this.device.inbox.unread(id);
     this.device.recall(id);
     // a tab may have read in a numbering of messages that is no more
@@ -142,6 +132,7 @@ export class Client {
       this.unsent = [];
     }
     if (TOKEN_ENDED.includes(code)) this.#want();
+    if (state === "online" && !this.foretold) this.#foretell();
     if (state === "stopped" && code === LOGGED_OUT) this.on.loggedOut();
     this.#show();
   }
@@ -152,6 +143,7 @@ export class Client {
     if (log && log !== this.device.inbox.log) {
       this.store.forget();
       this.older.clear();
+      this.#foretell();
     }
     // only with people one has talked to there is a conversation to show
     for (const conversation of Object.keys(frame.heads ?? {})) this.store.open(this.store.contactOf(conversation));
@@ -160,15 +152,26 @@ export class Client {
     this.#write();
   }
 
+  // The last message of each conversation, for the list. Where they are not to be had, the list
+  // does without, until the next session.
+  async #foretell() {
+    this.foretold = true;
+    const headers = { Authorization: `Bearer ${this.connection.token}` };
+    try {
+      const answer = await fetch(`v1/conversations?limit=${LISTED}`, { headers });
+      if (!answer.ok) throw new Error(answer.statusText);
+      for (const { last } of (await answer.json()).conversations) if (last) this.store.foretell(last);
+      this.#show();
+    } catch {
+      this.foretold = false;
+    }
+  }
+
   #askOlder(contact) {
     const { id: conversation, whole } = this.store.open(contact);
     const before = this.store.oldest(contact);
-    if (whole || before === null || [...this.older.values()].includes(contact)) return;
+    if (whole || before === null || this.store.deep(contact) || [...this.older.values()].includes(contact)) return;
     this.older.set(this.device.ask({ conversation, before, limit: PAGE }), contact);
-  }
-
-  #presence(contact) {
-    return this.presence.text(contact, this.device.watchList.presence.get(contact));
   }
 
   // However many frames come at once, they are noted and shown once.

@@ -21,7 +21,7 @@ export class Link {
   }
 
   // What the tab looks at: contact (null: nobody), seen (the version of what it shows), read,
-  // older.
+  // older, from (see Store.window).
   look(sight) {
     this.sight = sight;
     this.#post({ t: "look", ...sight });

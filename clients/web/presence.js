@@ -1,7 +1,10 @@
 // What a person reads of a contact: who is online, was seen when, and writes now. Pure; times are
-// milliseconds of any one clock.
+// milliseconds of any one clock, but for when somebody was seen.
 
-const WRITES = 6000; // how long a typing event holds
+import { lastSeen } from "./format.js";
+
+export const WRITES = "typing…";
+const HOLDS = 6000; // how long a typing event holds
 
 export class Presence {
   constructor() {
@@ -10,7 +13,7 @@ export class Presence {
 
   // Somebody writes; a message ends it.
   wrote(user, now) {
-    this.writing.set(user, now + WRITES);
+    this.writing.set(user, now + HOLDS);
   }
 
   stopped(user) {
@@ -29,12 +32,11 @@ export class Presence {
     return stopped.length > 0;
   }
 
-  // "online", "writes …", "last seen …", or nothing. known: what the server said of the user
-  text(user, known) {
-    if (this.writing.has(user)) return "writes …";
+  // "online", "typing…", "last seen …", or nothing. known: what the server said of the user; time:
+  // ms since 1970
+  text(user, known, time) {
+    if (this.writing.has(user)) return WRITES;
     if (known?.online) return "online";
-    if (!known?.last_seen) return "";
-    const seen = new Date(known.last_seen).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
-    return `last seen ${seen}`;
+    return known?.last_seen ? lastSeen(known.last_seen, time) : "";
   }
 }

@@ -3,7 +3,9 @@
 // message.
 
 const KEPT = 1000; // messages of a conversation; older ones leave the page, if nobody scrolled back to them
-const SCROLLED = 5000; // as many as that may be scrolled back to
+const SCROLLED = 50_000; // as many as that may be scrolled back to
+const LATEST = 200; // messages, the last ones, that are shown of a conversation at first
+const WINDOW = 300; // messages that are shown when the person has scrolled back
 
 export class Store {
   constructor(me) {
@@ -14,9 +16,40 @@ export class Store {
   open(contact) {
     if (!this.conversations.has(contact)) {
       const id = contact < this.me ? `${contact}:${this.me}` : `${this.me}:${contact}`;
-      this.conversations.set(contact, { contact, id, messages: [], changed: 0, whole: false, kept: KEPT });
+      this.conversations.set(contact, { contact, id, messages: [], opened: 0, changed: 0, preview: null, whole: false, kept: KEPT });
     }
     return this.conversations.get(contact);
+  }
+
+  // A person has opened the conversation: one without a message stands among the others by that.
+  look(contact, time) {
+    const conversation = this.open(contact);
+    conversation.opened ||= time;
+    return conversation;
+  }
+
+  // The last message of a conversation of which nothing may be shown yet, as the server gives it.
+  foretell(message) {
+    const conversation = this.open(this.contactOf(message.conversation));
+    conversation.preview = { ...message, state: "sent" };
+    conversation.changed = Math.max(conversation.changed, message.time);
+  }
+
+  // The last message that is known, null if none is.
+  latest(contact) {
+    const { messages, preview } = this.open(contact);
+    return messages.at(-1) ?? preview;
+  }
+
+  // A part of the messages: the last ones, or those from the number `from` on; without it all.
+  // { messages, earlier: whether there are some before, later: how many come after }
+  window(contact, from) {
+    const { messages } = this.open(contact);
+    if (from === undefined) return { messages, earlier: false, later: 0 };
+    const found = from === null ? -1 : messages.findIndex(({ seq }) => seq !== null && seq >= from);
+    const start = found < 0 ? Math.max(0, messages.length - LATEST) : found;
+    const part = messages.slice(start, start + WINDOW);
+    return { messages: part, earlier: start > 0, later: messages.length - start - part.length };
   }
 
   contactOf(conversation) {
@@ -85,20 +118,26 @@ export class Store {
     const earlier = frames.filter(({ seq }) => seq < oldest).map((frame) => ({ missing: 0, ...frame, state: "sent" }));
     conversation.messages.unshift(...earlier);
     conversation.kept = Math.max(KEPT, conversation.messages.length);
-    conversation.whole = first || conversation.messages.length >= SCROLLED;
+    conversation.whole = first;
+  }
+
+  // Whether a person has scrolled back as far as this page goes.
+  deep(contact) {
+    return this.open(contact).messages.length >= SCROLLED;
   }
 
   // Another numbering of messages: what was numbered is no more.
   forget() {
     for (const conversation of this.conversations.values()) {
       const messages = conversation.messages.filter(({ seq }) => seq === null);
-      Object.assign(conversation, { messages, whole: false });
+      Object.assign(conversation, { messages, preview: null, whole: false });
     }
   }
 
   // Conversations, latest first.
   list() {
-    return [...this.conversations.values()].sort((a, b) => b.changed - a.changed);
+    const place = ({ changed, opened }) => changed || opened;
+    return [...this.conversations.values()].sort((a, b) => place(b) - place(a));
   }
 
   #find(key) {

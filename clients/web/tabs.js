@@ -3,7 +3,7 @@
 // frozen, gone) has at most one picture waiting. A tab of a newer page meets the device of an older
 // one that is still open, so these messages may get new fields, and lose none.
 //
-//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older }   send { contact, key, body }   typing { contact }   logOut
+//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   typing { contact }   logOut
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }
 
 import { hold } from "./claim.js";
@@ -39,12 +39,12 @@ export class Tabs {
 
   #changed() {
     this.version++;
-    for (const [port, contact] of this.looks) this.#show(port, contact);
+    for (const [port, { contact, from }] of this.looks) this.#show(port, contact, from);
     this.looks.clear();
   }
 
-  #show(port, contact) {
-    port.postMessage({ t: "picture", version: this.version, ...this.device.picture(contact) });
+  #show(port, contact, from) {
+    port.postMessage({ t: "picture", version: this.version, ...this.device.picture(contact, from) });
   }
 
   #handlers = {
@@ -60,10 +60,11 @@ export class Tabs {
       }
     },
     renew: (_, { token }) => this.device.renew(token),
-    look: (port, { contact, seen, read, older }) => {
+    look: (port, { contact, seen, read, older, from }) => {
       if (contact !== null) this.device.look(contact, read, older);
-      if (seen < this.version) this.#show(port, contact);
-      else this.looks.set(port, contact);
+      this.looks.delete(port);
+      if (seen < this.version) this.#show(port, contact, from);
+      else this.looks.set(port, { contact, from });
     },
     send: async (port, { contact, key, body }) => {
       await this.device.queue(contact, key, body);

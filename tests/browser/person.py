@@ -27,7 +27,7 @@ def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
     """(body, tick) of every message, as a person sees them."""
     items = page.execute_script(
         "return [...document.querySelectorAll('#messages .message')].map((item) =>"
-        " [item.querySelector('.body').innerText, item.querySelector('.tick').innerText])"
+        " [item.querySelector('.body').innerText, item.querySelector('.tick').textContent])"
     )  # at once: in between they may be drawn again
     return [(body, tick) for body, tick in items]
 
@@ -53,7 +53,7 @@ def unread(page: webdriver.Chrome) -> dict[str, str]:
         item.find_element(By.CLASS_NAME, "name").text: item.find_elements(By.CLASS_NAME, "unread")
         for item in items
     }
-    return {name: found[0].text for name, found in badges.items() if found}
+    return {name: found[0].text for name, found in badges.items() if found and found[0].text}
 
 
 def presence(page: webdriver.Chrome) -> str:

@@ -33,18 +33,18 @@ def test_two_pages_talk(stack: Stack, open_page: Open) -> None:
     talk_to(alice, "page-bob")
     talk_to(bob, "page-alice")
     say(alice, "Are we still on for lunch?")
-    wait_for(alice, [("Are we still on for lunch?", "✓✓ read")])
+    wait_for(alice, [("Are we still on for lunch?", "read")])
     wait_for(bob, [("Are we still on for lunch?", "")])
     say(bob, "<b>Yes</b>, at one")
-    both = [("Are we still on for lunch?", "✓✓ read"), ("<b>Yes</b>, at one", "")]
+    both = [("Are we still on for lunch?", "read"), ("<b>Yes</b>, at one", "")]
     wait_for(alice, both)
-    wait_for(bob, [("Are we still on for lunch?", ""), ("<b>Yes</b>, at one", "✓✓ read")])
+    wait_for(bob, [("Are we still on for lunch?", ""), ("<b>Yes</b>, at one", "read")])
     second = open_page(stack.gateway_urls[0])
     log_in(second, "page-alice")
     talk_to(second, "page-bob")
     say(second, "From my other window")
-    wait_for(alice, [*both, ("From my other window", "✓✓ read")])
-    wait_for(second, [*both, ("From my other window", "✓✓ read")])
+    wait_for(alice, [*both, ("From my other window", "read")])
+    wait_for(second, [*both, ("From my other window", "read")])
     picture(alice, "wide-light")
     picture(bob, "narrow-dark")
     for page in (alice, bob, second):
@@ -86,7 +86,7 @@ def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
         log_in(page, "offline-alice")
         talk_to(page, "offline-bob")
         say(page, "online")
-        online = ("online", "✓✓ delivered")
+        online = ("online", "delivered")
         wait_for(page, [online])
         line.cut()
         for body in wanted:
@@ -100,7 +100,7 @@ def test_twenty_messages_written_offline_survive_a_restart_of_the_browser(
         talk_to(page, "offline-bob")
         log_in(second, "offline-alice")
         talk_to(second, "offline-bob")
-        mine = [(body, "✓✓ delivered") for body in ("online", *wanted)]
+        mine = [(body, "delivered") for body in ("online", *wanted)]
         wait_for(page, mine)
         wait_for(second, mine)
         talk_to(bob, "offline-alice")
@@ -114,12 +114,12 @@ def test_delivered_then_read_and_badges_clear_on_every_window(
     log_in(alice, "mark-alice")
     talk_to(alice, "mark-bob")
     say(alice, "nobody is there")
-    wait_for(alice, [("nobody is there", "✓ sent")])
+    wait_for(alice, [("nobody is there", "sent")])
     first, second = open_page(stack.gateway_urls[1]), open_page(stack.gateway_urls[0])
     for page in (first, second):
         log_in(page, "mark-bob")
     say(alice, "now you are")
-    wait_for(alice, [("nobody is there", "✓✓ delivered"), ("now you are", "✓✓ delivered")])
+    wait_for(alice, [("nobody is there", "delivered"), ("now you are", "delivered")])
     elsewhere = open_page(stack.gateway_urls[1])
     log_in(elsewhere, "mark-alice")
     WebDriverWait(elsewhere, 10).until(
@@ -132,7 +132,7 @@ def test_delivered_then_read_and_badges_clear_on_every_window(
         )
     picture(first, "unread")
     talk_to(first, "mark-alice")
-    wait_for(alice, [("nobody is there", "✓✓ read"), ("now you are", "✓✓ read")])
+    wait_for(alice, [("nobody is there", "read"), ("now you are", "read")])
     for page in (first, second):
         WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
@@ -149,7 +149,7 @@ def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(
         log_in(page, name)
         talk_to(page, contact)
     say(alice, "seen")
-    wait_for(alice, [("seen", "✓✓ read")])
+    wait_for(alice, [("seen", "read")])
     bob.execute_script(
         "Object.defineProperty(document, 'hidden', { get: () => window.away, configurable: true });"
         "const draw = window.requestAnimationFrame.bind(window); window.away = true;"
@@ -157,12 +157,12 @@ def test_what_comes_to_a_page_that_nobody_looks_at_is_delivered_and_not_read(
         "draw(picture);"
     )  # as a browser does with a tab in the background
     say(alice, "not seen")
-    wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ delivered")])
+    wait_for(alice, [("seen", "read"), ("not seen", "delivered")])
     bob.execute_script(
         "window.away = false; window.undrawn(); document.dispatchEvent(new "
         "Event('visibilitychange'))"
     )
-    wait_for(alice, [("seen", "✓✓ read"), ("not seen", "✓✓ read")])
+    wait_for(alice, [("seen", "read"), ("not seen", "read")])
 
 
 def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
@@ -176,7 +176,7 @@ def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
     for page in (alice, bob):
         WebDriverWait(page, 10).until(lambda p: presence(p) == "online")
     bob.find_element(By.ID, "text").send_keys("a long ans")
-    WebDriverWait(alice, 10).until(lambda p: presence(p) == "writes …")
+    WebDriverWait(alice, 10).until(lambda p: presence(p) == "typing…")
     picture(alice, "typing")
     bob.find_element(By.ID, "text").send_keys("wer", Keys.ENTER)
     WebDriverWait(alice, 10).until(lambda p: presence(p) == "online")
@@ -186,8 +186,33 @@ def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
     assert [entry for entry in alice.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_scrolling_back_shows_all_there_was(stack: Stack, open_page: Open) -> None:
-    bodies = [f"message {number}" for number in range(1, 261)]
+_SCROLL_UP = """
+const done = arguments[0], list = document.getElementById("messages"), bodies = new Set();
+const frame = () => new Promise(requestAnimationFrame);
+(async () => {
+  let jump = 0, most = 0;
+  while (!(list.querySelector(".gap") && list.scrollTop === 0)) {
+    list.scrollTop -= 300;
+    const { top, bottom } = list.getBoundingClientRect();
+    const middle = (top + bottom) / 2;
+    const boxes = [...list.querySelectorAll(".message")]
+      .map((element) => ({ element, top: element.getBoundingClientRect().top }));
+    for (const { element } of boxes) bodies.add(element.querySelector(".body").textContent);
+    const seen = boxes.findLast(({ top }) => top < middle);
+    for (let turn = 0; turn < 4; turn++) await frame();
+    const moved = seen.element.getBoundingClientRect().top - seen.top;
+    jump = Math.max(jump, seen.element.isConnected ? Math.abs(moved) : 999);
+    most = Math.max(most, boxes.length);
+  }
+  done([jump, most, [...bodies].sort((a, b) => a.slice(8) - b.slice(8))]);
+})();
+"""
+"""Scrolls up to the beginning: by how many px a message in sight has jumped at most, how many
+messages were drawn at most, and which."""
+
+
+def test_scrolling_back_shows_all_there_was_without_a_jump(stack: Stack, open_page: Open) -> None:
+    bodies = [f"message {number}" for number in range(1, 701)]
 
     async def speak() -> None:
         async with Talk(stack, "scroll") as talk:
@@ -196,18 +221,81 @@ def test_scrolling_back_shows_all_there_was(stack: Stack, open_page: Open) -> No
     asyncio.run(speak())
     page = open_page(stack.gateway_urls[0])
     log_in(page, "scroll-bob")
+    [last] = WebDriverWait(page, 10).until(
+        lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts .last")
+    )
+    WebDriverWait(page, 10).until(lambda p: last.text == bodies[-1])  # on a device that is new
     talk_to(page, "scroll-alice")
     WebDriverWait(page, 10).until(
         lambda p: len(p.find_elements(By.CSS_SELECTOR, "#messages .message")) >= 100
     )
+    page.set_script_timeout(60)
+    jump, most, seen = page.execute_async_script(_SCROLL_UP)
+    assert seen == bodies
+    assert jump <= 1
+    assert most <= 300  # of a long conversation a part is drawn
+    page.find_element(By.ID, "latest").click()
+    WebDriverWait(page, 10).until(
+        lambda p: p.find_elements(By.CSS_SELECTOR, ".message .body")[-1].text == bodies[-1]
+    )
+    assert not page.find_element(By.ID, "latest").is_displayed()
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
-    def scrolled_up(p: webdriver.Chrome) -> bool:
-        p.execute_script("document.getElementById('messages').scrollTop = 0")
-        return bool(
-            p.find_element(By.CSS_SELECTOR, "#messages li").text
-            == "the beginning of the conversation"
+
+def test_the_list_the_line_before_what_is_new_and_drafts(stack: Stack, open_page: Open) -> None:
+    async def speak(*said: tuple[str, str]) -> None:
+        async with Talk(stack, "list") as talk:
+            for author, body in said:
+                await talk.say(await talk.join(author), "alice", [body])
+
+    asyncio.run(speak(("bob", "the first of bob"), ("carol", "of carol"), ("bob", "of bob")))
+    page = open_page(stack.gateway_urls[0])
+    log_in(page, "list-alice")
+
+    def entries(p: webdriver.Chrome) -> list[list[str]]:
+        """(name, last line) of each conversation, as listed."""
+        found = p.execute_script(
+            "return [...document.querySelectorAll('#contacts li')].map((item) =>"
+            " ['.name', '.last'].map((part) => item.querySelector(part).textContent))"
         )
+        return list(found)
 
-    WebDriverWait(page, 20, poll_frequency=0.1).until(scrolled_up)
-    assert [item.text for item in page.find_elements(By.CSS_SELECTOR, "#messages .body")] == bodies
+    both = [["list-bob", "of bob"], ["list-carol", "of carol"]]
+    WebDriverWait(page, 10).until(lambda p: entries(p) == both)
+    assert all(item.text for item in page.find_elements(By.CSS_SELECTOR, "#contacts .when"))
+
+    talk_to(page, "list-bob")
+    wait_for(page, [("the first of bob", ""), ("of bob", "")])
+    items = page.find_elements(By.CSS_SELECTOR, "#messages > li")
+    assert [item.text.split("\n")[0] for item in items[:3]] == [
+        "This is the beginning of the conversation.",
+        "Today",
+        "New messages",
+    ]
+    page.find_element(By.ID, "text").send_keys("half a sen")
+    page.find_element(By.ID, "text").send_keys(Keys.ESCAPE)  # to the list
+    page.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    page.switch_to.active_element.send_keys(Keys.ENTER)
+    wait_for(page, [("of carol", "")])
+    assert page.find_element(By.ID, "text").get_property("value") == ""
+    drafted = [["list-bob", "Draft: half a sen"], ["list-carol", "of carol"]]
+    WebDriverWait(page, 10).until(lambda p: entries(p) == drafted)
+    talk_to(page, "list-bob")
+    say(page, "tence")
+    wait_for(page, [("the first of bob", ""), ("of bob", ""), ("half a sentence", "sent")])
+    assert not page.find_elements(By.CSS_SELECTOR, "#messages .line")
+    mine = [["list-bob", "senthalf a sentence"], ["list-carol", "of carol"]]  # with its tick
+    WebDriverWait(page, 10).until(lambda p: entries(p) == mine)
+    say(page, "first" + Keys.SHIFT + Keys.ENTER + Keys.NULL + "second")
+    WebDriverWait(page, 10).until(
+        lambda p: p.find_elements(By.CSS_SELECTOR, ".message .body")[-1].text == "first\nsecond"
+    )
+    asyncio.run(speak(("bob", "and now this")))
+    WebDriverWait(page, 10).until(
+        lambda p: (
+            p.find_element(By.ID, "announce").get_property("textContent")
+            == "list-bob: and now this"
+        )
+    )
+    assert not page.find_elements(By.CSS_SELECTOR, "#messages .line")  # it was looked at
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []

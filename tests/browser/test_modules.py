@@ -210,7 +210,7 @@ def test_who_writes_stops_with_a_message_or_after_a_while(page: webdriver.Chrome
         presence.stopped("carol");
         return [writing, passed, presence.text("carol"), presence.wakeAt()];
         """,
-    ) == [["writes …", 6000, False], [True, "online", 7000], "", None]
+    ) == [["typing…", 6000, False], [True, "online", 7000], "", None]
 
 
 def test_nothing_leaves_before_it_is_saved_also_when_the_disk_fails_for_a_while(

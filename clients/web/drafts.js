@@ -1,0 +1,21 @@
+// What a user has written and not sent yet, by contact, in the browser's storage: it outlives the
+// page, and all tabs have the same.
+
+export class Drafts {
+  constructor(user, storage = localStorage) {
+    Object.assign(this, { prefix: `messenger/${user}/draft/`, storage });
+  }
+
+  get(contact) {
+    return this.storage.getItem(this.prefix + contact) ?? "";
+  }
+
+  set(contact, text) {
+    try {
+      if (text.trim()) this.storage.setItem(this.prefix + contact, text);
+      else this.storage.removeItem(this.prefix + contact);
+    } catch {
+      // the storage is full: this draft lives no longer than the text field
+    }
+  }
+}

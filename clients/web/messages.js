@@ -1,0 +1,178 @@
+// The messages of the open conversation. Of a long one a window is drawn, which moves as the person
+// scrolls; what is in sight stays where it is, whatever comes before or after it.
+
+import { tickOf } from "./contactlist.js";
+import { $, arrange, make } from "./dom.js";
+import { clock, day, dayOf, fate } from "./format.js";
+
+const LATEST = 200; // messages that a window begins with; client.js gives no more of the last
+const STEP = 100; // by so many a window moves
+const NEAR = 60; // px from the end that count as the end
+const JOINED = 300_000; // ms within which messages of one person stand together
+
+export class Messages {
+  // on: moved() when something else is in sight
+  constructor(on) {
+    this.list = $("messages");
+    this.on = on;
+    this.list.onscroll = () => this.#scrolled();
+    $("latest").onclick = () => this.toEnd();
+    // a keyboard that opens, or a field that grows, hides nothing of the end
+    new ResizeObserver(() => this.stuck && this.#scrollToEnd()).observe(this.list);
+    this.open();
+  }
+
+  // Another conversation will be drawn.
+  open() {
+    Object.assign(this, { shown: new Map(), conversation: null, from: null, stuck: true });
+    Object.assign(this, { line: null, away: false, told: null });
+    this.list.replaceChildren();
+    $("latest").hidden = true;
+  }
+
+  // The person has turned away from the page: what comes now is new when they are back.
+  leave() {
+    Object.assign(this, { away: true, line: null });
+  }
+
+  back() {
+    this.away = false;
+  }
+
+  // To the last message, because the person has sent one or wants it.
+  toEnd() {
+    Object.assign(this, { from: null, stuck: true, line: null });
+    this.#scrollToEnd();
+    this.on.moved();
+  }
+
+  // What the window should show: `from` the number of its first message, null for the last ones;
+  // `older` messages if there are; `read`: what the person has seen.
+  sight() {
+    const { list, conversation } = this;
+    if (!conversation) return { from: null, older: false, read: 0 };
+    const { messages, earlier, later } = conversation;
+    const numbered = messages.filter(({ seq }) => seq !== null);
+    const above = list.scrollTop < list.clientHeight;
+    const below = this.#left() < list.clientHeight;
+    if (above && earlier) this.from = Math.max(1, numbered[0].seq - STEP);
+    else if (below && later) this.from = numbered[STEP].seq;
+    else if (this.stuck && messages.length > LATEST) this.from = null;
+    return { from: this.from, older: above && !earlier, read: document.hidden ? 0 : this.#seen() };
+  }
+
+  // conversation: of a picture
+  draw(conversation, me, now) {
+    const first = !this.conversation;
+    const places = this.#places();
+    this.conversation = conversation;
+    if (conversation.unread && this.line === null && (first || this.away || !this.stuck)) this.line = conversation.read + 1;
+    const wanted = this.#elements(conversation, me, now);
+    arrange(this.list, wanted);
+    const line = this.list.querySelector(".line");
+    if (first && line) this.list.scrollTop = line.offsetTop - this.list.clientHeight / 4;
+    else if (this.stuck && !conversation.later) this.#scrollToEnd();
+    else this.#keep(places);
+    this.stuck = this.#left() < NEAR && !conversation.later;
+    this.#drawJump();
+    this.#tell(conversation, me);
+  }
+
+  #scrolled() {
+    this.stuck = this.#left() < NEAR && !this.conversation?.later;
+    this.#drawJump();
+    this.on.moved();
+  }
+
+  #drawJump() {
+    const unread = this.conversation?.unread ?? 0;
+    $("latest").hidden = this.stuck || !this.conversation;
+    $("latest-unread").hidden = !unread;
+    $("latest-unread").textContent = unread > 99 ? "99+" : `${unread}`;
+    $("latest").setAttribute("aria-label", unread ? `To the latest messages, ${unread} unread` : "To the latest messages");
+  }
+
+  // A screen reader is told what the other one says while the conversation is open.
+  #tell({ messages }, me) {
+    const newest = messages.findLast(({ seq }) => seq !== null);
+    const news = messages.filter(({ seq, from }) => this.told !== null && seq > this.told && from !== me);
+    if (news.length) $("announce").textContent = news.map(({ from, body }) => `${from}: ${body}`).join("\n");
+    this.told = Math.max(this.told ?? 0, newest?.seq ?? 0);
+  }
+
+  #left() {
+    return this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight;
+  }
+
+  #scrollToEnd() {
+    this.list.scrollTop = this.list.scrollHeight;
+  }
+
+  // Where the messages in sight are.
+  #places() {
+    const { top, bottom } = this.list.getBoundingClientRect();
+    return [...this.shown.values()]
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ box }) => box.bottom > top && box.top < bottom);
+  }
+
+  // Whatever was drawn around them, they are where they were.
+  #keep(places) {
+    const kept = places.find(({ element }) => element.isConnected);
+    if (kept) this.list.scrollTop += kept.element.getBoundingClientRect().top - kept.box.top;
+  }
+
+  // The last message that has come into sight.
+  #seen() {
+    const { messages, cursor } = this.conversation;
+    if (this.stuck) return cursor;
+    const { bottom } = this.list.getBoundingClientRect();
+    const last = messages.findLast((message) =>
+      message.seq !== null && this.shown.get(nameOf(message))?.getBoundingClientRect().bottom <= bottom + NEAR);
+    return last?.seq ?? 0;
+  }
+
+  #elements({ messages, whole, deep, mark }, me, now) {
+    const shown = new Map();
+    const wanted = [];
+    if (whole) wanted.push(note("This is the beginning of the conversation."));
+    if (deep) wanted.push(note("This page shows nothing earlier."));
+    let before = null;
+    for (const message of messages) {
+      const newDay = !before || dayOf(message.time) !== dayOf(before.time);
+      if (newDay) wanted.push(note(day(message.time, now), "day"));
+      if (message.missing) wanted.push(note(`${message.missing} earlier messages can no longer be had here`));
+      const line = message.seq !== null && message.seq === this.line;
+      if (line) wanted.push(note("New messages", "line"));
+      const joined = !newDay && !line && before.from === message.from && message.time - before.time < JOINED;
+      const element = this.shown.get(nameOf(message)) ?? make("li", { class: "message" });
+      draw(element, message, { mine: message.from === me, joined, mark });
+      shown.set(nameOf(message), element);
+      wanted.push(element);
+      before = message;
+    }
+    this.shown = shown;
+    return wanted;
+  }
+}
+
+const nameOf = ({ from, key }) => `${from} ${key}`;
+
+const note = (text, kind = "gap") => make("li", { class: kind }, make("span", { text }));
+
+// What is drawn of a message is made anew when it has changed.
+function draw(element, message, { mine, joined, mark }) {
+  const name = mine ? fate(message, mark) : "";
+  const drawn = JSON.stringify([message, name, joined]);
+  if (element.drawn === drawn) return;
+  element.drawn = drawn;
+  element.className = "message";
+  for (const [kind, is] of Object.entries({ own: mine, joined, refused: message.state === "refused", erased: message.erased })) {
+    element.classList.toggle(kind, Boolean(is));
+  }
+  const body = make("p", { class: "body", dir: "auto", text: message.erased ? "This message was deleted." : message.body });
+  const time = make("time", { datetime: new Date(message.time).toISOString(), text: clock(message.time) });
+  const tick = mine ? tickOf(name, message.reason) : make("span", { class: "tick" });
+  const author = make("span", { class: "hidden", text: mine ? "You" : message.from });
+  element.replaceChildren(author, body, make("footer", {}, time, tick));
+}

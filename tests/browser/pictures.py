@@ -1,0 +1,123 @@
+"""Draws the pictures of the chat page that documents show, from a running local stack.
+
+    python -m tests.browser.pictures http://127.0.0.1:8400 docs/pictures
+
+It writes page.png. With `--all` it writes a picture of each layout and theme as well, for people
+who change the page.
+"""
+
+import argparse
+import asyncio
+import json
+import secrets
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from messenger_sdk import Client
+from tests.browser.conftest import start
+from tests.browser.person import log_in, talk_to
+
+_TALK = [
+    ("bea", "Morning! Did the figures for October come in?"),
+    ("ada", "Yes, an hour ago. They are better than we thought."),
+    ("bea", "> ada: They are better than we thought.\nHow much better?"),
+    ("ada", "Nine per cent. The report is at https://example.org/reports/october?page=2"),
+    ("ada", "Page 2 has the table 📈"),
+    ("bea", "Lovely. I shall read it on the train."),
+    ("bea", "Are we still on for lunch?"),
+    ("ada", "One o'clock, at the harbour"),
+    ("bea", "See you there 👋"),
+]
+_OTHERS = {
+    "carlo": "The parcel is at the reception",
+    "dana": "Happy birthday!! 🎂",
+    "emre": "Can you look at my pull request when you have a minute? It is a small one.",
+    "freya": "ok",
+    "george": "Tuesday works for me",
+}
+
+
+def _token(url: str, user: str) -> str:
+    request = urllib.request.Request(f"{url}/v1/login", json.dumps({"user": user}).encode())
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return str(json.load(answer)["token"])
+
+
+async def _speak(url: str, suffix: str, long: int) -> None:
+    """What the people say. `long`: how many messages one conversation has besides."""
+    async with AsyncExitStack() as exits:
+
+        async def join(name: str) -> Client:
+            user = f"{name}{suffix}"
+            return await exits.enter_async_context(Client(url, _token(url, user), f"{name}-1"))
+
+        people = {name: await join(name) for name in ["ada", "bea", *_OTHERS]}
+        for number in range(long):
+            await people["freya"].send(f"ada{suffix}", f"line {number + 1}")
+        for name, body in _OTHERS.items():
+            await people[name].send(f"ada{suffix}", body)
+        for author, body in _TALK:
+            other = "bea" if author == "ada" else "ada"
+            await people[author].send(f"{other}{suffix}", body)
+
+
+def _page(exits: ExitStack, url: str, width: int, height: int, dark: bool) -> webdriver.Chrome:
+    folder = exits.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+    page = start(folder, width, height)
+    exits.callback(page.quit)
+    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+    phone = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    page.get(url)
+    return page
+
+
+def draw(url: str, folder: Path, everything: bool) -> None:
+    """Writes the pictures."""
+    suffix = f"-{secrets.token_hex(2)}"
+    asyncio.run(_speak(url, suffix, 30 if everything else 0))
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = [("page", 1100, 720, False)]
+    if everything:
+        shapes += [("page-dark", 1100, 720, True), ("phone", 390, 780, False)]
+        shapes += [("phone-dark", 390, 780, True)]
+    with ExitStack() as exits:
+        for name, width, height, dark in shapes:
+            page = _page(exits, url, width, height, dark)
+            if everything:
+                page.save_screenshot(str(folder / f"{name}-login.png"))
+            log_in(page, f"ada{suffix}")
+            WebDriverWait(page, 10).until(
+                lambda p: len(p.find_elements(By.CSS_SELECTOR, "#contacts li")) == len(_OTHERS) + 1
+            )
+            if everything:
+                page.save_screenshot(str(folder / f"{name}-list.png"))
+            talk_to(page, f"bea{suffix}")
+            WebDriverWait(page, 10).until(
+                lambda p: len(p.find_elements(By.CSS_SELECTOR, ".message")) == len(_TALK)
+            )
+            page.find_element(By.ID, "text").send_keys("On my way", Keys.SHIFT + Keys.ENTER)
+            page.save_screenshot(str(folder / f"{name}.png"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.pictures")
+    parser.add_argument("url", help="of a gateway in local mode")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--all", action="store_true")
+    asked = parser.parse_args(arguments)
+    draw(asked.url, asked.folder, asked.all)
+
+
+if __name__ == "__main__":
+    main()
