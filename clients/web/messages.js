@@ -25,7 +25,7 @@ export class Messages {
   // Another conversation will be drawn.
   open() {
     Object.assign(this, { shown: new Map(), conversation: null, from: null, stuck: true });
-    Object.assign(this, { line: null, away: false, told: null });
+    Object.assign(this, { line: null, away: false, told: null, ending: false });
     this.list.replaceChildren();
     $("latest").hidden = true;
   }
@@ -41,8 +41,11 @@ export class Messages {
 
   // To the last message, because the person has sent one or wants it.
   toEnd() {
-    Object.assign(this, { from: null, stuck: true, line: null });
-    this.#scrollToEnd();
+    Object.assign(this, { from: null, line: null, ending: Boolean(this.conversation?.later) });
+    if (!this.ending) {
+      this.stuck = true;
+      this.#scrollToEnd();
+    }
     this.on.moved();
   }
 
@@ -55,6 +58,7 @@ export class Messages {
     const numbered = messages.filter(({ seq }) => seq !== null);
     const above = list.scrollTop < list.clientHeight;
     const below = this.#left() < list.clientHeight;
+    if (conversation.from !== this.from) return { from: this.from, older: false, read: 0 }; // it is on its way
     if (above && earlier) this.from = Math.max(1, numbered[0].seq - STEP);
     else if (below && later) this.from = numbered[STEP].seq;
     else if (this.stuck && messages.length > LATEST) this.from = null;
@@ -71,9 +75,10 @@ export class Messages {
     arrange(this.list, wanted);
     const line = this.list.querySelector(".line");
     if (first && line) this.list.scrollTop = line.offsetTop - this.list.clientHeight / 4;
-    else if (this.stuck && !conversation.later) this.#scrollToEnd();
+    else if ((this.stuck || this.ending) && !conversation.later) this.#scrollToEnd();
     else this.#keep(places);
     this.stuck = this.#left() < NEAR && !conversation.later;
+    if (this.stuck) this.ending = false;
     this.#drawJump();
     this.#tell(conversation, me);
   }

@@ -21,7 +21,7 @@ function conversationOf(client, contact, from, now) {
   const { store, device } = client;
   const { id, whole } = store.open(contact);
   return {
-    ...store.window(contact, from), whole, deep: !whole && store.deep(contact), cursor: store.newest(contact),
+    from, ...store.window(contact, from), whole, deep: !whole && store.deep(contact), cursor: store.newest(contact),
     read: device.inbox.marks.readHere(id), ...standingOf(client, contact, id, now),
   };
 }
