@@ -14,7 +14,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from gateway.edge.tokens import issue
 from schemas.ids import user_id
 from tests.browser.conftest import Open
-from tests.browser.person import log_in, picture, presence, say, talk_to, unread, wait_for
+from tests.browser.person import log_in, picture, presence, say, shown, talk_to, unread, wait_for
 from tests.harness.line import Line
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -69,9 +69,9 @@ def test_the_page_in_an_application_asks_it_for_tokens_and_goes_on_with_fresh_on
         "Page.addScriptToEvaluateOnNewDocument", {"source": played % json.dumps(tokens)}
     )
     page.get(f"{stack.gateway_urls[0]}/embedded.html")
-    shown = WebDriverWait(page, 20)
-    shown.until(lambda driver: driver.find_element(By.ID, "me").text == "embedded")
-    shown.until(lambda driver: driver.execute_script("return globalThis.asked") >= 2)
+    wait = WebDriverWait(page, 20)
+    wait.until(lambda driver: driver.find_element(By.ID, "me").text == "embedded")
+    wait.until(lambda driver: driver.execute_script("return globalThis.asked") >= 2)
     assert page.find_element(By.ID, "connection").text == "online"
 
 
@@ -235,9 +235,7 @@ def test_scrolling_back_shows_all_there_was_without_a_jump(stack: Stack, open_pa
     assert jump <= 1
     assert most <= 300  # of a long conversation a part is drawn
     page.find_element(By.ID, "latest").click()
-    WebDriverWait(page, 10).until(
-        lambda p: p.find_elements(By.CSS_SELECTOR, ".message .body")[-1].text == bodies[-1]
-    )
+    WebDriverWait(page, 10).until(lambda p: shown(p)[-1][0] == bodies[-1])
     assert not page.find_element(By.ID, "latest").is_displayed()
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
@@ -287,9 +285,7 @@ def test_the_list_the_line_before_what_is_new_and_drafts(stack: Stack, open_page
     mine = [["list-bob", "senthalf a sentence"], ["list-carol", "of carol"]]  # with its tick
     WebDriverWait(page, 10).until(lambda p: entries(p) == mine)
     say(page, "first" + Keys.SHIFT + Keys.ENTER + Keys.NULL + "second")
-    WebDriverWait(page, 10).until(
-        lambda p: p.find_elements(By.CSS_SELECTOR, ".message .body")[-1].text == "first\nsecond"
-    )
+    WebDriverWait(page, 10).until(lambda p: shown(p)[-1][0] == "first\nsecond")
     asyncio.run(speak(("bob", "and now this")))
     WebDriverWait(page, 10).until(
         lambda p: (
