@@ -30,6 +30,7 @@ from gateway.queries.history import History
 from gateway.queries.marks import MarkQueries
 from gateway.queries.memberships import MembershipQueries
 from gateway.queries.recent import RecentPages
+from gateway.queries.user_status import UserStatusQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkerTransport
 from gateway.quotas import Kind, Limit, Quotas
@@ -81,6 +82,7 @@ class Queries(NamedTuple):
     recent: RecentPages
     history: History
     devices: DeviceQueries
+    user_status: UserStatusQueries
     answerer: QuestionAnswerer
 
 
@@ -139,13 +141,15 @@ def make_parts(
         TypingRelay(ports.routes, producer, subscriptions),
     )
     revocations = Revocations(ports.kafka, partitions, registry.revoked)
+    devices = DeviceQueries(
+        ports.routes, workers["cursors"], receipts, producer, settings.slots, revocations
+    )
     queries = Queries(
         workers,
         recent,
         history,
-        DeviceQueries(
-            ports.routes, workers["cursors"], receipts, producer, settings.slots, revocations
-        ),
+        devices,
+        UserStatusQueries(ports.routes, ports.nodes, settings.slots, devices, revocations.book),
         QuestionAnswerer(conversations, history, MarkQueries(workers["cursors"]), subscriptions),
     )
     greeter = Greeter(

@@ -8,6 +8,7 @@ from schemas.codes import Close
 from schemas.events import (
     AnswerDelivered,
     Delivered,
+    DeviceDisconnected,
     DeviceLoggedOut,
     MarkDelivered,
     MessageDelivered,
@@ -162,6 +163,10 @@ class ConnectionRegistry:
             connection = self._find(event.user, event.device)
             if connection is not None:
                 connection.close(Close.LOGGED_OUT)
+        elif isinstance(event, DeviceDisconnected):
+            for device, entry in list(self._users.get(event.user, _NONE).items()):
+                if event.device in ("", device):
+                    entry.connection.close(Close.DISCONNECTED)
         elif isinstance(event, SessionReplaced):
             connection = self._find(event.user, event.device)
             if connection is not None and connection.since == event.since:

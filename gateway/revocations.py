@@ -55,6 +55,10 @@ class RevocationBook:
                 return one
         return None
 
+    def of(self, user: str) -> list[Revocation]:
+        """What is revoked of the user's, that of all devices first."""
+        return [one for _, one in sorted(self._users.get(user, {}).items())]
+
     def before(self, user: str, device: str) -> int:
         """The time (ms) of what is known of exactly this user and device; 0 without."""
         one = self._users.get(user, {}).get(device)

@@ -19,6 +19,7 @@ COMMANDS = {
     "history": "show a conversation, page by page",
     "devices": "list a user's devices, or log one out",
     "revoke": "make the tokens of a user or a device useless",
+    "operator": "look at users, disconnect them, write in a service's name",
     "archive": "look after the archive in ClickHouse",
     "simulate": "play random histories of a whole system, on virtual time",
     "audit": "judge what Kafka and the workers hold",

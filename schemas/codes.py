@@ -74,6 +74,7 @@ class Close(_Code):
     TOKEN_EXPIRED = 4007, True, "the token has expired: come back with a fresh one"
     TOO_MANY_DEVICES = 4010, True, "too many devices of this user are connected"
     MADE_ROOM = 4011, True, "the connection said nothing while others waited for its place"
+    DISCONNECTED = 4013, True, "an operator has closed the connection"
     UNAUTHORIZED = 4500, False, "the token is missing, wrong or expired"
     VERSION_UNSUPPORTED = 4501, False, "the protocol version is not supported"
     REPLACED = 4502, False, "the same device connected again"

@@ -442,6 +442,14 @@ class DeliveriesMissed(_Event, tag=8, frozen=True):
     acknowledge what was sent to it. All its devices have to ask what they have missed."""
 
 
+class DeviceDisconnected(_Event, tag=9, frozen=True):
+    """Close the connection of a device of `user`, or of all of them if `device` is empty, because
+    an operator says so."""
+
+    user: str
+    device: str
+
+
 Delivered = (
     MessageDelivered
     | AnswerDelivered
@@ -452,6 +460,7 @@ Delivered = (
     | SessionReplaced
     | SlotTaken
     | DeliveriesMissed
+    | DeviceDisconnected
 )
 
 

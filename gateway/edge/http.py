@@ -6,27 +6,26 @@ from pathlib import Path
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from connectors.kafka.ports import KafkaSendError, QueueFull
 from gateway.edge import openapi
 from gateway.edge.http_api import (
     Allowance,
-    bearer,
     device_routes,
     history_routes,
     json_answer,
     json_body,
+    named_user,
 )
 from gateway.edge.http_messages import message_routes
-from gateway.edge.http_types import Draining, LoggedIn, LoginByName, NodeFound, Revoke, Revoked
+from gateway.edge.http_operator import operator_routes
+from gateway.edge.http_types import Health, LoggedIn, LoginByName, NodeFound, Readiness
 from gateway.edge.local_guard import foreign
 from gateway.edge.problems import Problem, answer_problems
 from gateway.edge.socket import Sockets
-from gateway.edge.tokens import BadToken, issue, verify_operator
+from gateway.edge.tokens import issue
 from gateway.edge.websocket import PATH
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
 from schemas.codes import Code
-from schemas.ids import InvalidId, UserId, device_id, user_id
 from schemas.page_tokens import PageTokens
 
 _WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
@@ -56,58 +55,25 @@ def make_web_app(
 
     async def health(_: web.Request) -> web.Response:
         problems = node.problems()
-        answer = {"healthy": not problems, "node": node.id, "problems": problems}
-        return web.json_response(answer, status=503 if problems else 200)
+        return json_answer(Health(not problems, node.id, problems), 503 if problems else 200)
 
     async def ready(_: web.Request) -> web.Response:
-        answer = {"ready": node.ready, "problems": node.problems()}
-        return web.json_response(answer, status=200 if node.ready else 503)
+        return json_answer(Readiness(node.ready, node.problems()), 200 if node.ready else 503)
 
     async def show_metrics(request: web.Request) -> web.Response:
         if not tokens.allow("/metrics", request.headers.get("Authorization", "")):
             raise Problem(401, Code.UNAUTHORIZED, "this page needs the status token")
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
-    def require_operator(request: web.Request) -> None:
-        try:
-            verify_operator(bearer(request), settings.operator_secret, node.now() / 1000)
-        except BadToken as error:
-            logins.refused_as(error)
-            text = f"an operator's token is needed: {error}"
-            raise Problem(401, error.why.code, text) from None
-
-    async def revoke(request: web.Request) -> web.Response:
-        require_operator(request)
-        asked = await json_body(request, Revoke)
-        user = _user(asked.user)
-        try:
-            device = device_id(asked.device) if asked.device else ""
-        except InvalidId as error:
-            raise Problem(400, Code.BAD_FIELD, str(error)) from None
-        before = node.now() if asked.before is None else asked.before
-        if not 0 <= before <= node.now():
-            raise Problem(400, Code.BAD_FIELD, "before: a time (ms) until now")
-        try:
-            await node.parts.revocations.revoke(user, device, before)
-        except (KafkaSendError, QueueFull) as error:
-            text = f"Kafka has not taken it: {error}"
-            raise Problem(503, Code.TRY_LATER, text) from None
-        return json_answer(Revoked(user, device, before), 202)
-
-    async def begin_drain(request: web.Request) -> web.Response:
-        require_operator(request)
-        stop()
-        return json_answer(Draining(True), 202)
-
     async def login(request: web.Request) -> web.Response:
         if not settings.local or settings.token_secret is None:
             text = "tokens are not made here; MESSENGER_LOCAL=1 would"
             raise Problem(403, Code.NOT_HERE, text)
-        user = _user((await json_body(request, LoginByName)).user)
+        user = named_user((await json_body(request, LoginByName)).user)
         return json_answer(LoggedIn(user, issue(user, settings.token_secret, node.now() / 1000)))
 
     async def find_node(request: web.Request) -> web.Response:
-        url = await node.parts.urls.right_node(_user(request.query.get("user", "")))
+        url = await node.parts.urls.right_node(named_user(request.query.get("user", "")))
         if url is None:
             raise Problem(503, Code.TRY_LATER, "no node is known now")
         return json_answer(NodeFound(url))
@@ -128,8 +94,7 @@ def make_web_app(
         [
             web.get(PATH, sockets.upgrade),
             web.post("/v1/login", login),
-            web.post("/v1/drain", begin_drain),
-            web.post("/v1/revocations", revoke),
+            *operator_routes(node, stop),
             *message_routes(node, logins.login, allow),
             *history_routes(node.parts.queries.history, logins.login, allow),
             *device_routes(node.parts.queries.devices, logins.login, node.now, allow),
@@ -143,13 +108,6 @@ def make_web_app(
         ]
     )
     return app
-
-
-def _user(text: str) -> UserId:
-    try:
-        return user_id(text)
-    except InvalidId as error:
-        raise Problem(400, Code.BAD_FIELD, str(error)) from None
 
 
 @web.middleware

@@ -22,7 +22,7 @@ from gateway.quotas import Kind, Quotas
 from schemas.codec import UNDECODABLE, encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES
-from schemas.ids import InvalidId, UserId, device_id, is_member
+from schemas.ids import InvalidId, UserId, device_id, is_member, user_id
 from schemas.worker_api import RangeGone
 
 _LIST_COST = 5.0
@@ -83,8 +83,8 @@ def device_routes(
 
     # By itself a name in a path takes no brace: a wrong id would be a missing path.
     return [
-        web.get("/v1/devices", _answering(listed)),
-        web.delete("/v1/devices/{device:[^/]+}", _answering(log_out)),
+        web.get("/v1/devices", answering(listed)),
+        web.delete("/v1/devices/{device:[^/]+}", answering(log_out)),
     ]
 
 
@@ -107,6 +107,14 @@ async def json_body(request: web.Request, kind: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except UNDECODABLE as error:
+        raise Problem(400, Code.BAD_FIELD, str(error)) from None
+
+
+def named_user(text: str) -> UserId:
+    """The user whom a request names."""
+    try:
+        return user_id(text)
+    except InvalidId as error:
         raise Problem(400, Code.BAD_FIELD, str(error)) from None
 
 
@@ -150,8 +158,8 @@ def history_routes(history: History, verify: Verify, allow: Allowance) -> list[w
         )
 
     return [
-        web.get("/v1/conversations", _answering(conversations)),
-        web.get("/v1/conversations/{conversation:[^/]+}/messages", _answering(messages)),
+        web.get("/v1/conversations", answering(conversations)),
+        web.get("/v1/conversations/{conversation:[^/]+}/messages", answering(messages)),
     ]
 
 
@@ -164,7 +172,9 @@ def _number(request: web.Request, name: str, least: int, most: int = 2**53 - 1) 
     return int(text)
 
 
-def _answering(handler: Handler) -> Handler:
+def answering(handler: Handler) -> Handler:
+    """The handler, with problems for what the parts of a node raise."""
+
     async def answer(request: web.Request) -> web.Response:
         try:
             return await handler(request)

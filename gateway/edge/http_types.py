@@ -93,6 +93,20 @@ class LoggedIn(msgspec.Struct):
     token: str
 
 
+class Disconnect(msgspec.Struct, forbid_unknown_fields=True):
+    """`device` empty: all of the user's."""
+
+    user: str
+    device: str = ""
+
+
+class ServiceMessages(msgspec.Struct, rename={"sender": "from"}, forbid_unknown_fields=True):
+    """They are sent in the name of `from`, in this order."""
+
+    sender: UserName
+    messages: Annotated[list[NewMessage], Meta(min_length=1, max_length=OUTBOX_WINDOW)]
+
+
 class Revoke(msgspec.Struct, forbid_unknown_fields=True):
     """`device` empty: all of the user's. `before` (ms) null: now."""
 
@@ -105,6 +119,21 @@ class Revoked(msgspec.Struct):
     user: str
     device: str
     before: int
+
+
+class Health(msgspec.Struct):
+    """`problems`: what is wrong, one line each."""
+
+    healthy: bool
+    node: str
+    problems: list[str]
+
+
+class Readiness(msgspec.Struct):
+    """Whether devices may come; `problems` as in `Health`."""
+
+    ready: bool
+    problems: list[str]
 
 
 class Draining(msgspec.Struct):

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.edge import http_types
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
+from gateway.queries.user_status import UserStatus
 from schemas.frames import MAX_PAGE_MESSAGES, Message, Sent
 from schemas.ids import DEVICE_PATTERN, USER_PATTERN
 
@@ -19,7 +20,7 @@ PATH = "/v1/openapi.json"
 _REFERENCE = "#/components/schemas/{name}"
 _ALWAYS = 403, 408, 500, 503
 """403: local mode answers no foreign page. 503: no room for one more connection."""
-_OF_TOKENS = {"": (), "operator": (401,), "user": (401, 429)}
+_OF_TOKENS = {"": (), "operator": (401,), "status": (401,), "user": (401, 429)}
 """429: the user's quota."""
 _LAST = 2**53 - 1
 
@@ -34,18 +35,21 @@ class _Parameter(NamedTuple):
 
 class Operation(NamedTuple):
     """One request: what it takes, what it answers, and the statuses of its problems besides those
-    of every request. `token` names who may make it: `user`, `operator`, or nobody in particular
-    (empty)."""
+    of every request. `answer` is a struct, or the type of a content that none describes. `token`
+    names who may make it: `user`, `operator`, `status` (of who looks after the node), or nobody in
+    particular (empty). With status 503 an `unwell` one has the same answer."""
 
     method: str
     path: str
     about: str
     token: str
     status: int
-    answer: type[msgspec.Struct] | None
+    answer: type[msgspec.Struct] | str | None
     problems: tuple[int, ...] = ()
     query: tuple[_Parameter, ...] = ()
     body: type[msgspec.Struct] | None = None
+    unwell: bool = False
+    deprecated: bool = False
 
 
 def _number(name: str, least: int, most: int) -> _Parameter:
@@ -54,7 +58,7 @@ def _number(name: str, least: int, most: int) -> _Parameter:
 
 _BODY = 400, 413, 415
 _SENDING = (*_BODY, 409, 422)
-OPERATIONS = (
+OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "post",
         "/v1/messages",
@@ -126,7 +130,7 @@ OPERATIONS = (
     ),
     Operation(
         "post",
-        "/v1/revocations",
+        "/v1/operator/revocations",
         "Revoke the tokens of a user or device",
         "operator",
         202,
@@ -136,23 +140,70 @@ OPERATIONS = (
     ),
     Operation(
         "post",
-        "/v1/drain",
+        "/v1/operator/drain",
         "Have the node send its devices away and end",
         "operator",
         202,
         http_types.Draining,
     ),
-    Operation("get", PATH, "This document", "", 200, None),
+    Operation(
+        "post",
+        "/v1/operator/disconnections",
+        "Close the connections of a user or device",
+        "operator",
+        202,
+        http_types.Disconnect,
+        _BODY,
+        body=http_types.Disconnect,
+    ),
+    Operation(
+        "post",
+        "/v1/operator/messages",
+        "Send messages in the name of a service",
+        "operator",
+        200,
+        http_types.Answers,
+        (*_BODY, 429),
+        body=http_types.ServiceMessages,
+    ),
+    Operation(
+        "get",
+        "/v1/operator/users/{user}",
+        "Where a user's devices are, and what is revoked",
+        "operator",
+        200,
+        UserStatus,
+        (400,),
+    ),
+    Operation("get", "/health", "Whether the node works", "", 200, http_types.Health, unwell=True),
+    Operation(
+        "get", "/ready", "Whether devices may come", "", 200, http_types.Readiness, unwell=True
+    ),
+    Operation("get", "/metrics", "Figures for Prometheus", "status", 200, "text/plain"),
+    Operation("get", PATH, "This document", "", 200, "application/json"),
 )
+_FORMER = {"/v1/operator/revocations": "/v1/revocations", "/v1/operator/drain": "/v1/drain"}
+OPERATIONS += tuple(
+    one._replace(path=_FORMER[one.path], deprecated=True)
+    for one in OPERATIONS
+    if one.path in _FORMER
+)
+"""Under their former paths, too."""
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "conversation": {"type": "string", "pattern": f"^{USER_PATTERN}:{USER_PATTERN}$"},
     "device": {"type": "string", "pattern": f"^{DEVICE_PATTERN}$"},
+    "user": {"type": "string", "pattern": f"^{USER_PATTERN}$"},
 }
 
 
 def openapi() -> dict[str, Any]:
     """The document."""
-    structs = [one for each in OPERATIONS for one in (each.answer, each.body) if one is not None]
+    structs = [
+        one
+        for each in OPERATIONS
+        for one in (each.answer, each.body)
+        if one is not None and not isinstance(one, str)
+    ]
     _, schemas = msgspec.json.schema_components(
         [*structs, ProblemDetails, Message], ref_template=_REFERENCE
     )
@@ -171,7 +222,7 @@ def openapi() -> dict[str, Any]:
             "schemas": schemas,
             "securitySchemes": {
                 who: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-                for who in ("user", "operator")
+                for who in ("user", "operator", "status")
             },
         },
     }
@@ -184,10 +235,10 @@ def document() -> bytes:
 
 def _operation(one: Operation) -> dict[str, Any]:
     fine: dict[str, Any] = {"description": HTTPStatus(one.status).phrase}
-    if one.answer is not None:
+    if isinstance(one.answer, str):
+        fine["content"] = {one.answer: {}}
+    elif one.answer is not None:
         fine["content"] = {"application/json": {"schema": _reference(one.answer)}}
-    elif one.path == PATH:
-        fine["content"] = {"application/json": {"schema": {"type": "object"}}}
     statuses = {*_ALWAYS, *one.problems, *_OF_TOKENS[one.token]}
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _PATH_PARAMETERS[name]}
@@ -202,6 +253,10 @@ def _operation(one: Operation) -> dict[str, Any]:
         "responses": {str(one.status): fine}
         | {str(status): _problem(status) for status in sorted(statuses)},
     }
+    if one.unwell:
+        told["responses"]["503"]["content"] |= fine["content"]
+    if one.deprecated:
+        told["deprecated"] = True
     if parameters:
         told["parameters"] = parameters
     if one.body is not None:

@@ -8,7 +8,7 @@ from gateway.queries.worker_client import WorkerClient
 from gateway.receipts import Receipts
 from gateway.revocations import Revocations
 from schemas.codec import encode_deliveries
-from schemas.events import DeviceLoggedOut
+from schemas.events import DeviceDisconnected, DeviceLoggedOut
 from schemas.ids import HTTP_DEVICE_PREFIX
 from schemas.topics import DELIVERIES
 from schemas.worker_api import DevicesAnswer, DevicesQuestion
@@ -56,6 +56,11 @@ class DeviceQueries:
         known = online.union(*found.values())
         return [Device(device, device in online) for device in sorted(known)], not complete
 
+    def disconnect(self, user: str, device: str) -> None:
+        """Close the connections of a device, or (empty) of all of the user's, wherever they are.
+        Raises QueueFull."""
+        self._tell_all(DeviceDisconnected(user, device))
+
     async def log_out(self, user: str, device: str, now: int) -> None:
         """Revoke the tokens with which the device has come until `now` (ms), close its sockets,
         wherever they are, and forget what it has read. Raises KafkaSendError, QueueFull.
@@ -63,8 +68,11 @@ class DeviceQueries:
         Every slot is told: just after Redis was emptied no route says where the sockets are.
         """
         await self._revocations.revoke(user, device, now, logged_out=True)
-        for record in encode_deliveries([DeviceLoggedOut(user, device)]):
-            for slot in range(self._slots):
-                self._producer.send(DELIVERIES, slot, record)
+        self._tell_all(DeviceLoggedOut(user, device))
         if not self._receipts.forget(user, device):
             raise QueueFull
+
+    def _tell_all(self, event: DeviceDisconnected | DeviceLoggedOut) -> None:
+        for record in encode_deliveries([event]):
+            for slot in range(self._slots):
+                self._producer.send(DELIVERIES, slot, record)

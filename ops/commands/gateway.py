@@ -70,7 +70,8 @@ def drain(url: str, timeout: float) -> None:
     headers = {"Authorization": f"Bearer {issue_operator(secret, time.time())}"}
     try:
         urllib.request.urlopen(
-            urllib.request.Request(f"{url}/v1/drain", method="POST", headers=headers), timeout=10
+            urllib.request.Request(f"{url}/v1/operator/drain", method="POST", headers=headers),
+            timeout=10,
         ).close()
     except urllib.error.HTTPError as error:
         fail(f"{url} answers {error.code}: {error.read().decode(errors='replace')[:200]}", FAILED)

@@ -1,18 +1,8 @@
 """`messenger revoke`: make tokens of a user, or of one device, useless."""
 
-import json
-import time
-import urllib.error
-import urllib.request
-from typing import Any
-
 import click
 
-from ops.exits import FAILED, UNREACHABLE, USAGE, fail
-from ops.login import default_url, operator_secret
-from schemas.ids import InvalidId, device_id, user_id
-
-_TIMEOUT = 10.0
+from ops.operator_api import ask, check_ids, url_option
 
 
 @click.group()
@@ -28,11 +18,6 @@ def command() -> None:
     """
 
 
-_url = click.option(
-    "--url",
-    default=default_url,
-    help="a gateway (MESSENGER_URL); the local stack's first by default",
-)
 _before = click.option(
     "--before", type=int, help="only tokens that were made before this time (ms since 1970)"
 )
@@ -40,45 +25,24 @@ _before = click.option(
 
 @command.command()
 @click.argument("user")
-@_url
+@url_option
 @_before
 def user(user: str, url: str, before: int | None) -> None:
     """All tokens of USER. Example: messenger revoke user bob"""
-    _revoke(url, {"user": user, "before": before})
+    _revoke(url, user, "", before)
 
 
 @command.command()
 @click.argument("user")
 @click.argument("device")
-@_url
+@url_option
 @_before
 def device(user: str, device: str, url: str, before: int | None) -> None:
     """The tokens with which DEVICE of USER comes. Example: messenger revoke device bob old-phone"""
-    try:
-        device_id(device)
-    except InvalidId as error:
-        fail(str(error), USAGE)
-    _revoke(url, {"user": user, "device": device, "before": before})
+    _revoke(url, user, device, before)
 
 
-def _revoke(url: str, what: dict[str, Any]) -> None:
-    from gateway.edge.tokens import issue_operator
-
-    try:
-        user_id(what["user"])
-    except InvalidId as error:
-        fail(str(error), USAGE)
-    token = issue_operator(operator_secret(), time.time())
-    request = urllib.request.Request(
-        url.rstrip("/") + "/v1/revocations",
-        json.dumps(what).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-        method="POST",
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            click.echo(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        fail(f"{url}: {error.code} {error.read().decode(errors='replace')}", FAILED)
-    except (OSError, ValueError) as error:
-        fail(f"{url}: {error}", UNREACHABLE)
+def _revoke(url: str, user: str, device: str, before: int | None) -> None:
+    check_ids(user, device=device)
+    body = {"user": user, "device": device, "before": before}
+    click.echo(ask(url, "POST", "revocations", body))

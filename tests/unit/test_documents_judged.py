@@ -132,7 +132,9 @@ BODIES = (
         optional={"device": st.just("phone") | JSON, "before": st.integers() | JSON},
     )
     | MESSAGES
-    | st.fixed_dictionaries({"messages": st.lists(MESSAGES, max_size=3)})
+    | st.fixed_dictionaries(
+        {"messages": st.lists(MESSAGES, max_size=3)}, optional={"from": st.just("news") | JSON}
+    )
     | JSON
 ).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20)
 
@@ -176,9 +178,11 @@ def test_each_answer_is_as_the_document_says(served: Served, data: st.DataObject
 MESSAGE = {"to": "bob", "key": "5" * 32, "body": "hi"}
 
 
-def post(served: Served, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+def post(
+    served: Served, path: str, body: dict[str, Any], bearer: str | None = None
+) -> tuple[int, Any]:
     headers = {
-        "Authorization": f"Bearer {served.tokens['user']}",
+        "Authorization": f"Bearer {bearer or served.tokens['user']}",
         "Content-Type": "application/json",
     }
     status, _, answer = served.ask("POST", path, headers, json.dumps(body).encode())
@@ -226,6 +230,18 @@ def test_of_a_batch_each_message_has_its_own_answer(served: Served) -> None:
     assert [one["t"] for one in told["answers"]] == ["sent", "refused", "out_of_step"]
     assert post(served, "/v1/messages/batch", {"messages": []})[0] == 400
     assert post(served, "/v1/messages/batch", {"messages": [MESSAGE] * 65})[0] == 400
+
+
+def test_an_operator_sends_in_a_service_s_name_and_sees_where_it_is(served: Served) -> None:
+    told = {"from": "news", "messages": [{**MESSAGE, "key": "e" * 32}]}
+    assert post(served, "/v1/operator/messages", told, served.tokens["user"])[0] == 401
+    status, answers = post(served, "/v1/operator/messages", told, served.tokens["operator"])
+    assert status == 200
+    assert [one["conversation"] for one in answers["answers"]] == ["bob:news"]
+    headers = {"Authorization": f"Bearer {served.tokens['operator']}"}
+    status, _, body = served.ask("GET", "/v1/operator/users/news", headers)
+    (device,) = json.loads(body)["devices"]
+    assert (status, device["online"], device["device"][:5]) == (200, True, "http.")
 
 
 @pytest.mark.parametrize("path", ["/v1/devices/%7B", "/v1/devices/a%2Fb", "/v1/devices/%00"])
