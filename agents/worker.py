@@ -20,6 +20,7 @@ from agents.cursors.stage import cursors_stage
 from agents.memberships.partition import MembershipsIO
 from agents.memberships.stage import GROUP as MEMBERSHIPS
 from agents.memberships.stage import memberships_stage
+from agents.overview import WorkerOverview
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.sequencer.io import SequencerIO
@@ -38,9 +39,11 @@ from connectors.kafka.ports import Kafka, Producer
 from connectors.kafka.start_checks import require_topics
 from connectors.kafka.wanted_topics import wanted_topics
 from connectors.redis.client import RedisClient
+from connectors.redis.fleet import RedisFleet
 from connectors.redis.owners import Owners, RedisOwners
 from connectors.redis.routes import RedisRoutes, Routes
 from connectors.redis.watchers import RedisWatchers, Watchers
+from connectors.reporter import Reporter
 from schemas import topics
 from schemas.page_tokens import PageTokens
 from streams.faust_adapter.app import MountSettings, StageApp, mount
@@ -246,6 +249,7 @@ async def _run(
     ports = _ports(settings, kafka, redis, dependencies)
     specs = [spec for build in builders for spec in build(ports)]
     worker = Worker(specs, ports.shared, ending.failed)
+    overview = WorkerOverview(worker, RedisFleet(redis), settings.web_address, ports.shared.now)
     folder = Path(settings.state_dir) / "faust"
     web = MountSettings(
         settings.kafka,
@@ -264,11 +268,12 @@ async def _run(
         for work, what in (
             (end_when_blocked(), "the guard of the loop"),
             (worker.watch(), "the watchdog"),
+            (overview.reporter.run(), "saying how this worker is"),
             (_start(apps), "starting"),
         )
     ]
     await ending.event.wait()
-    stopping = asyncio.create_task(_stop(apps, worker, ports, redis))
+    stopping = asyncio.create_task(_stop(apps, worker, ports, redis, overview.reporter))
     # Faust swallows the cancellation that a timeout would send
     if (await asyncio.wait([stopping], timeout=_STOP_SECONDS))[1]:
         log.warning(
@@ -320,9 +325,13 @@ async def _start(apps: Sequence[StageApp]) -> None:
 
 
 async def _stop(
-    apps: Sequence[StageApp], worker: Worker, ports: WorkerPorts, redis: RedisClient
+    apps: Sequence[StageApp],
+    worker: Worker,
+    ports: WorkerPorts,
+    redis: RedisClient,
+    reporter: Reporter,
 ) -> None:
-    await asyncio.gather(*(app.stop() for app in apps))
+    await asyncio.gather(reporter.leave(), *(app.stop() for app in apps))
     # what is not acknowledged by then is read, and sent, again
     await ports.producer.close(_FLUSH_SECONDS)
     await worker.close()

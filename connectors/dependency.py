@@ -53,6 +53,11 @@ class Dependency:
                 seconds = self._clock() - self._since
                 log.warning("%s is reachable again after %.1f s", self.name, seconds)
 
+    def why_away(self) -> str | None:
+        """Why it cannot be reached now, or None."""
+        with self._lock:
+            return next(iter(self._failing.values()), None)
+
     def problem(self) -> str | None:
         """What is wrong now, in one line, or None."""
         with self._lock:
@@ -78,3 +83,7 @@ class Dependencies:
     def problems(self) -> list[str]:
         """One line for each system that cannot be reached now."""
         return [problem for one in self._known.values() if (problem := one.problem()) is not None]
+
+    def away(self) -> dict[str, str]:
+        """Each system that cannot be reached now, and why."""
+        return {name: why for name, one in self._known.items() if (why := one.why_away())}

@@ -21,12 +21,14 @@ from connectors.kafka.cluster import KafkaCluster
 from connectors.kafka.start_checks import require_topics
 from connectors.kafka.wanted_topics import wanted_topics
 from connectors.redis.client import RedisClient
+from connectors.redis.fleet import RedisFleet
 from connectors.redis.nodes import RedisNodes
 from connectors.redis.owners import RedisOwners
 from connectors.redis.quotas import RedisQuotas
 from connectors.redis.recent import RedisRecentWindows
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
+from connectors.reporter import Reporter
 from gateway.edge.addresses import trusted_networks
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
@@ -37,6 +39,7 @@ from gateway.edge.tls import server_tls
 from gateway.edge.tokens import JwtVerifier, Secrets, TokenKeys, TokenRules, TokenVerifier
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
+from gateway.overview import node_reporter
 from gateway.owned_tasks import OwnedTasks
 from gateway.parts import STAGES, NodePorts
 from gateway.queries.worker_transport import HttpWorkerTransport
@@ -103,7 +106,8 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
     async with AsyncExitStack() as closing:
         dependencies = Dependencies()
         tokens = await _verifier(settings, dependencies, closing)
-        node = Node(settings, _ports(settings, log_id, dependencies, tokens, closing), log_id)
+        ports = _ports(settings, log_id, dependencies, tokens, closing)
+        node = Node(settings, ports, log_id)
         sockets = Sockets(node, admission.exit, settings.heartbeat)
         runner = web.AppRunner(
             make_web_app(node, NodeMetrics(node, admission), sockets, signals.stop),
@@ -114,6 +118,7 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         await runner.setup()
         assert runner.server is not None
         node.start()
+        reporting = _reporting(settings, node, dependencies, closing)
         await admission.serve(listening, runner.server, sockets)
         log.info("node %s serves %s", node.id, node.parts.urls.own)
         for warning in warnings:
@@ -122,9 +127,22 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
             log.warning("LOCAL MODE: anybody logs in as anybody, without a password")
         await signals.stopping.wait()
         await _drain(node, signals.hurrying)
-        await node.stop()
+        await asyncio.gather(reporting.leave(), node.stop())
         listening.close()
         await runner.cleanup()
+
+
+def _reporting(
+    settings: GatewaySettings, node: Node, dependencies: Dependencies, closing: AsyncExitStack
+) -> Reporter:
+    """Begin to say how the node is."""
+    redis = RedisClient(settings.redis, dependencies.get("redis"), "the overview")
+    closing.push_async_callback(redis.close)
+    reporter = node_reporter(node, RedisFleet(redis))
+    tasks = OwnedTasks()
+    tasks.start("saying how the node is", reporter.run)
+    closing.push_async_callback(tasks.stop)
+    return reporter
 
 
 async def _drain(node: Node, hurrying: asyncio.Event) -> None:

@@ -108,6 +108,10 @@ class Node:
             problems.append("this node does not know yet whose tokens were revoked")
         return problems
 
+    def away(self) -> dict[str, str]:
+        """The outside systems that cannot be reached now, and why."""
+        return self._ports.dependencies.away()
+
     async def drain(self) -> None:
         """Let nobody in any more, and send all connections away, over `drain_seconds`. Cancel it to
         send them no further."""

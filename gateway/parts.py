@@ -18,6 +18,7 @@ from gateway.edge.expiries import Expiries
 from gateway.edge.logins import Logins
 from gateway.edge.tokens import TokenVerifier
 from gateway.greeter import Greeter, NodeIdentity
+from gateway.latency import DeliveryTimes
 from gateway.node_urls import NodeUrls
 from gateway.presence.announcer import PresenceAnnouncer
 from gateway.presence.subscriptions import PresenceSubscriptions
@@ -102,6 +103,7 @@ class NodeParts(NamedTuple):
     greeter: Greeter
     writer: TurnWriter
     pusher: Pusher
+    delivery_times: DeliveryTimes
     revocations: Revocations
     logins: Logins
     expiries: Expiries
@@ -162,8 +164,16 @@ def make_parts(
         ports.now,
         settings.user_devices,
     )
+    delivery_times = DeliveryTimes(ports.now)
     pusher = Pusher(
-        registry, subscriptions, presence.typing, recent, writer.write, resyncer.request, slot_taken
+        registry,
+        subscriptions,
+        presence.typing,
+        recent,
+        writer.write,
+        resyncer.request,
+        slot_taken,
+        delivery_times.pushed,
     )
     submitter = Submitter(producer, partitions, lambda: routes.slot)
     return NodeParts(
@@ -180,6 +190,7 @@ def make_parts(
         greeter,
         writer,
         pusher,
+        delivery_times,
         revocations,
         Logins(ports.tokens, revocations, ports.now),
         Expiries(ports.now),

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 class Pusher:
     """`write` writes what the connections have been pushed; `resync` makes all of the node's
-    devices ask what they have missed; `slot_taken` gets the node that has taken the slot."""
+    devices ask what they have missed; `slot_taken` gets the node that has taken the slot; `sample`
+    gets the first `message` frame of each fetch."""
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Pusher:
         write: Callable[[], None],
         resync: Callable[[], None],
         slot_taken: Callable[[str], None],
+        sample: Callable[[bytes], None],
     ) -> None:
         self._registry = registry
         self._subscriptions = subscriptions
@@ -43,19 +45,25 @@ class Pusher:
         self._write = write
         self._resync = resync
         self._slot_taken = slot_taken
+        self._sample = sample
         self._unreadable = LogThrottle(log.error)
         self.pushed = 0
 
     def receive(self, records: Sequence[Record]) -> None:
         """Push what a fetch brought."""
+        first: MessageDelivered | None = None
         for record in records:
             events = self._decode(record)
+            if first is None:
+                first = next((e for e in events if type(e) is MessageDelivered), None)
             try:
                 self._push(events)
             except Exception:  # a fault of ours; the records behind it must be pushed
                 log.exception("the delivery %d/%d failed", record.partition, record.offset)
                 self._resync()
         self._write()
+        if first is not None:
+            self._sample(first.frame)
 
     def _push(self, events: Sequence[Delivered]) -> None:
         live = self._recent.live

@@ -10,8 +10,9 @@ Token = Annotated[str, Meta(pattern=r"^(\S{32,})?$")]
 
 WITH_MESSAGES = frozenset({"/sequencer/page/{partition}/"})
 """Patterns of pages that hold bodies of messages."""
-OPEN = frozenset({"/health/"})
-"""What is asked to learn whether the worker lives. It names no user."""
+OPEN = frozenset({"/health/", "/", "/overview/{name}"})
+"""What is asked to learn whether the worker lives, which names no user; and the files of the
+overview page, which asks for its data with a token."""
 _BEARER = "Bearer "
 
 

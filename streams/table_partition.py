@@ -214,6 +214,7 @@ class TablePartition(
                     changed[key] = value
                     superseded.pop(key, None)
             table.write(changed, Header(topic_id, batch[-1].offset + 1, self.input_id))
+            self.restoring_at(batch[-1].offset + 1 - first, end - first)
         if self.stopped:
             raise Stopped
         table.write({}, Header(topic_id, end, self.input_id))

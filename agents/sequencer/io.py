@@ -186,7 +186,7 @@ class PartitionIO:
         """What was read of the log may not be in it any more."""
         self._io.pages.forget(self._number)
 
-    def restore(self, stopped: Callable[[], bool]) -> Restored:
+    def restore(self, stopped: Callable[[], bool], at: Callable[[int, int], None]) -> Restored:
         """Blocks; see agents/sequencer/restore.py."""
         io = self._io
         reader = io.kafka.reader(group=io.group)
@@ -197,6 +197,7 @@ class PartitionIO:
                 reader,
                 io.kafka.topic_ids(),
                 stopped,
+                at,
             )
         finally:
             reader.close()

@@ -74,6 +74,8 @@ class SequencerPartition(Partition):
             self, self.name, io.snapshots, policy, io.snapshot_turns, runtime.now
         )
         self._origin = ""
+        self.dead_letters: int | None = None
+        """How many of this partition Kafka has, by the last look."""
         # While the table is open there are:
         self._state: FoldState
         self._input: FoldedInput
@@ -98,7 +100,7 @@ class SequencerPartition(Partition):
     def _restore(self) -> int:
         """In a thread. Whatever becomes of the task that waits for it, `detach` closes the
         table."""
-        restored = self.io.restore(lambda: self.stopped)
+        restored = self.io.restore(lambda: self.stopped, self.restoring_at)
         table, self._applier, delivered = restored[:3]
         self._owed_to_questions = restored.input_end - 1
         self._decisions, self._given_up = restored.decisions, restored.given_up
@@ -416,4 +418,5 @@ class SequencerPartition(Partition):
             "fold_version": self._state.version,
             "log_time": self._state.time,
             "snapshot": self.snapshots.report(),
+            "dead_letters": self.dead_letters,
         }

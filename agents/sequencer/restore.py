@@ -62,12 +62,14 @@ def restore(
     reader: Reader,
     topic_ids: Mapping[str, str],
     stopped: Callable[[], bool],
+    at: Callable[[int, int], None] = lambda done, of: None,
 ) -> Restored:
     """The state of the partition up to the end of the log: from the disk; else from the newest
     snapshot that can be used; else from the whole log (R8).
 
     `topic_ids` are Kafka's by topic name; `reader` is of the worker's group, whose committed input
-    offset is d + 1. Raises Halt, Stopped, or trouble outside: try again.
+    offset is d + 1; `at` is told how many records of the log are applied, and of how many. Raises
+    Halt, Stopped, or trouble outside: try again.
     """
     for topic in (LOG, SUBMITTED, CHUNKS):
         if topic not in topic_ids:
@@ -94,7 +96,7 @@ def restore(
         applier = LogApplier(table, header)
         committed = reader.committed(SUBMITTED, partition) or 0
         delivered = max(committed - 1, header.delivered)
-        delivered = _apply_log(reader, partition, applier, (start, end), delivered, stopped)
+        delivered = _apply_log(reader, partition, applier, (start, end), delivered, stopped, at)
         decisions, _ = decisions_from(reader, partition, applier.header.position + 1, stopped)
         given_up, input_end, epoch = _check_input(
             reader, partition, applier.header, known, topic_ids[SUBMITTED], decisions
@@ -177,6 +179,7 @@ def _apply_log(
     found: tuple[int, int],
     delivered: int,
     stopped: Callable[[], bool],
+    at: Callable[[int, int], None],
 ) -> int:
     """Apply the log up to its end; `found` is where it begins and ends. Returns d of R5: the
     largest that the group, the log or the state know."""
@@ -194,6 +197,7 @@ def _apply_log(
             owed.append((record.offset + 1, entry.to))
             if applier.unwritten >= _WRITE_EVERY:
                 applier.write(delivered, redeliver_from)
+        at(batch[-1].offset + 1 - first, end - first)
         while owed and owed[0][1] <= delivered:
             redeliver_from = owed.popleft()[0]
     if stopped():

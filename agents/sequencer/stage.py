@@ -11,7 +11,7 @@ from agents.sequencer.endpoints import sequencer_endpoints
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.partition import SequencerPartition
 from agents.sequencer.snapshot_writer import SnapshotPolicy
-from schemas.topics import LOG, MEMBERSHIPS, SUBMITTED
+from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Status
 from streams.stage import Stage, StageSpec, Timer
@@ -67,8 +67,9 @@ def _problems(stage: Stage[SequencerPartition]) -> Sequence[str]:
 
 
 async def look_at_logs(stage: Stage[SequencerPartition]) -> None:
-    """See whether the logs are still those that were applied, and where they begin; and whether
-    `memberships` is still the one that was told. Raises ReadTimeout, KafkaUnreachable."""
+    """See whether the logs are still those that were applied, and where they begin; how many dead
+    letters there are; and whether `memberships` is still the one that was told. Raises ReadTimeout,
+    KafkaUnreachable."""
     running = {
         number: owned.log_offset
         for number, owned in stage.partitions.items()
@@ -89,6 +90,9 @@ async def look_at_logs(stage: Stage[SequencerPartition]) -> None:
     for owned in stage.partitions.values():
         if owned.status is Status.RUNNING:
             owned.memberships_are(topics.get(MEMBERSHIPS, ""))
+    for number, dead in (await inputs.look(DEAD_LETTERS, list(running), fresh=False)).items():
+        if number in stage.partitions:
+            stage.partitions[number].dead_letters = dead.end - dead.start
 
 
 def _saw_log(owned: SequencerPartition, seen: InputSeen | None, log_offset: int) -> None:

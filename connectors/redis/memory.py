@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from connectors.redis.fleet import Told
 from connectors.redis.memory_server import MemoryRedis
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.quotas import Charge
@@ -132,6 +133,23 @@ class MemoryRoutes(_Port):
                     del devices[route.device]
 
         await self._call(remove)
+
+
+class MemoryFleet(_Port):
+    """`Fleet`."""
+
+    async def tell(self, process: str, report: bytes) -> None:
+        await self._call(lambda: self._table("fleet").update({process: (self._now(), report)}))
+
+    async def leave(self, process: str) -> None:
+        await self._call(lambda: self._table("fleet").pop(process, None))
+
+    async def all(self) -> Told:
+        return await self._call(self._all)
+
+    def _all(self) -> Told:
+        fleet, now = self._table("fleet"), self._now()
+        return {process: (now - time, report) for process, (time, report) in fleet.items()}
 
 
 class MemoryOwners(_Port):

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 Tables = dict[str, dict[Any, Any]]
 """Name of a table → what stands in it, by key."""
 
-_TABLES = ("slots", "routes", "owners", "nodes", "watchers", "names", "recent", "quotas")
+_TABLES = ("slots", "routes", "owners", "nodes", "watchers", "names", "recent", "quotas", "fleet")
 _TIMEOUT_SECONDS = 1.0
 _FIRST_LATENCY, _LAST_LATENCY = 0.0001, 0.001
 _SLOW, _SLOW_SECONDS = 0.01, 0.1

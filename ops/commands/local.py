@@ -249,7 +249,9 @@ def _say(line: str) -> None:
 def _show(place: Home) -> None:
     click.echo("")
     parts = place.read_state()["parts"]
-    _table(dict(sorted(parts.items(), key=lambda part: not part[0].startswith("gateway"))))
+    first = "(chat page)", "(overview page)"
+    pages = {kind: {n: p for n, p in parts.items() if kind in p["address"]} for kind in first}
+    _table({**pages[first[0]], **pages[first[1]], **parts})
     click.echo(f"logs           {place.logs}")
     click.echo(
         "\nLOCAL MODE: anybody who reaches these ports logs in as anybody, without a password. "

@@ -179,7 +179,6 @@ class Layout(NamedTuple):
         follows: Sequence[str] = (),
     ) -> list[Part]:
         """`count` workers, each with all of these stages."""
-        endpoints = ", ".join(f"/{stage}/" for stage in stages)
         parts = []
         for number in range(1, count + 1):
             port = self.base_port + first_port + number - 1
@@ -201,7 +200,7 @@ class Layout(NamedTuple):
                     5.0,
                     [],
                     [],
-                    f"http://127.0.0.1:{port}/ (Faust monitor; {endpoints})",
+                    f"http://127.0.0.1:{port}/ (overview page)",
                     follows=follows,
                     groups=stages,
                 )

@@ -23,12 +23,14 @@ KAFKA_ROLES = {
 
 _READ = "+get +mget +hget +hgetall +zrangebyscore +getrange"
 _WRITE = "+set +del +unlink +getex +hset +hdel +zadd +expire +pexpire +append +setrange"
+_FLEET = "~fleet +hset +hdel +hgetall"
 _SCRIPTS = "+eval +evalsha +time +info +ping +hello +auth +select"
 REDIS_USERS = {
-    "gateway": "~routes:* ~slot:* ~watchers:* ~node:* ~recent:* ~remembers %R~owner:* "
+    "gateway": "~routes:* ~slot:* ~watchers:* ~node:* ~recent:* ~fleet ~remembers %R~owner:* "
     f"{_READ} {_WRITE} {_SCRIPTS}",
-    "worker": f"~routes:* ~owner:* ~remembers ~slot:* %R~watchers:* {_READ} {_WRITE} {_SCRIPTS}",
-    "archiver": "+ping +hello +auth +select",
+    "worker": "~routes:* ~owner:* ~fleet ~remembers ~slot:* %R~watchers:* "
+    f"{_READ} {_WRITE} {_SCRIPTS}",
+    "archiver": f"{_FLEET} {_SCRIPTS}",
     "admin": f"%R~* {_READ} +scan {_SCRIPTS}",
 }
 """Redis' users, with the keys and commands that each may use. A gateway may not claim a partition;

@@ -7,7 +7,7 @@ raises can crash it. If Faust itself crashes, the process ends.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +15,13 @@ import faust
 from faust.auth import SASLCredentials
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
+from faust.types import TP
 
 from connectors.kafka.address import MECHANISM, KafkaAddress
 from connectors.kafka.ports import Kafka
 from schemas.page_tokens import PageTokens
 from streams.faust_adapter.consumer import SCHEME, StageStream
-from streams.faust_adapter.monitor import LightMonitor
+from streams.faust_adapter.monitor import LightMonitor, Offsets
 from streams.faust_adapter.pages import serve
 from streams.intake import Intake
 from streams.stage import HEARTBEATS, Stage
@@ -105,8 +106,18 @@ def mount(worker: Worker, kafka: Kafka, settings: MountSettings, ended: Ended) -
         _app(stage, kafka, settings, ended, has_web=stage is worker.stages[0])
         for stage in worker.stages
     ]
+    apps[0].monitor.offsets = lambda: _offsets(worker)
     serve(apps[0], worker.api, settings.tokens)
     return apps
+
+
+def _offsets(worker: Worker) -> Iterator[Offsets]:
+    for stage in worker.stages:
+        for number, owned in stage.partitions.items():
+            read = owned.committable if owned.next_offset is None else owned.next_offset
+            if owned.seen is not None and read is not None:
+                # what has come since the last look is read, too
+                yield Offsets(TP(stage.spec.topic, number), read, max(read, owned.seen.end))
 
 
 def _app(
@@ -141,7 +152,7 @@ def _app(
         web_bind=settings.web_bind,
         web_host="127.0.0.1",
         web_port=settings.web_port,
-        web_stats_enabled=True,
+        web_stats_enabled=False,  # streams/faust_adapter/pages.py gives them another path
         web_metrics_enabled=True,
     )
     app.stage = stage

@@ -220,10 +220,6 @@ class StageConsumer(driver.Consumer):
                 # a rebalance has begun while records, or the agent, were waited for
                 await self.perform_seek()
                 return
-            for part in event.value:
-                tp = TP(event.topic, part[-1].partition)
-                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                self.app.monitor.tp_read_offsets[tp] = part[-1].offset
             await self._give(self._to_message(TP(event.topic, event.partition), event))
 
     async def _give(self, message: Any) -> None:

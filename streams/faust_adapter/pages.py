@@ -1,6 +1,10 @@
-"""A worker's endpoints (streams/worker_api.py) in the Faust web monitor."""
+"""A worker's endpoints (streams/worker_api.py) and its overview page in the Faust web monitor.
+
+Faust's own statistics, which it would have at `/`, are at `/monitor/`.
+"""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -10,12 +14,32 @@ from faust.web import View
 from schemas.page_tokens import PageTokens
 from streams.worker_api import Handler, Request, WorkerApi, respond
 
+_FILES = Path(__file__).with_name("overview")
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
 
 def serve(app: faust.App, api: WorkerApi, tokens: PageTokens) -> None:
     """Serve every endpoint on the app's web server. Faust's own pages ask for a token, too."""
-    app.web.web_app.middlewares.append(_guard(tokens))
+    served: web.Application = app.web.web_app
+    served.middlewares.append(_guard(tokens))
+    served.router.add_get("/", _file)
+    served.router.add_get("/overview/{name}", _file)
+    app.web.blueprints.add("/monitor", "faust.web.apps.stats:blueprint")
     for pattern, handler in api.handlers.items():
         app.page(pattern, name=pattern)(_view(handler))
+
+
+async def _file(request: web.Request) -> web.StreamResponse:
+    """The overview page, or a file of it."""
+    name = request.match_info.get("name", "index.html")
+    if name not in {file.name for file in _FILES.iterdir()}:
+        raise web.HTTPNotFound
+    return web.FileResponse(_FILES / name, headers=_SECURITY)
 
 
 def _guard(tokens: PageTokens) -> Any:

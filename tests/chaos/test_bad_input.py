@@ -67,6 +67,11 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     health = worker.page("/health/")
     assert health is not None
     assert health["healthy"] is False
+    overview = worker.page("/overview/")
+    assert overview is not None
+    halt = next(f for f in overview["findings"] if f["part"] == f"sequencer partition {partition}")
+    assert "version 2" in halt["what"]
+    assert "restart its worker" in halt["do"]
     other = next(
         n
         for n in range(100)

@@ -46,10 +46,10 @@ class HangingPartition(PartitionIO):
         if self._io.where != "append":
             super().append(value, report)
 
-    def restore(self, stopped: Callable[[], bool]) -> Restored:
+    def restore(self, stopped: Callable[[], bool], at: Callable[[int, int], None]) -> Restored:
         if self._io.where == "restore":
             threading.Event().wait()
-        return super().restore(stopped)
+        return super().restore(stopped, at)
 
     async def lookup(self, users: Sequence[str]) -> Routes:
         if self._io.where == "loop":

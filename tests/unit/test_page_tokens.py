@@ -78,6 +78,9 @@ async def test_a_page_opens_by_its_token_only(tmp_path: Path) -> None:
             ("/sequencer/%70age/0/", {MESSAGES}),
             (COUNTERS, {STATUS, MESSAGES}),
             ("/graph/", {STATUS, MESSAGES}),  # Faust's own
+            ("/monitor/", {STATUS, MESSAGES}),
+            ("/", {None, "", "x" * 32, STATUS, MESSAGES}),  # the overview's files, without data
+            ("/overview/page.js", {None, "", "x" * 32, STATUS, MESSAGES}),
             ("/partitions/", {STATUS, MESSAGES}),
             ("/health/", {None, "", "x" * 32, STATUS, MESSAGES}),
         ):

@@ -1,0 +1,48 @@
+"""What every process says of itself, for whoever looks at the whole system."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from connectors.redis.client import RedisClient
+
+_KEY = "fleet"
+
+Told = Mapping[str, tuple[float, bytes]]
+"""process → how many seconds ago it has said this, by Redis' clock; what it has said."""
+
+
+class Fleet(Protocol):
+    """All methods raise RedisUnavailable."""
+
+    async def tell(self, process: str, report: bytes) -> None:
+        """Keep what a process says of itself, in place of what it said before."""
+
+    async def leave(self, process: str) -> None:
+        """Forget a process: it ends because it was told to."""
+
+    async def all(self) -> Told:
+        """What all have said, but for those that left."""
+
+
+class RedisFleet:
+    """`Fleet` on one Redis server."""
+
+    def __init__(self, client: RedisClient) -> None:
+        self._client = client
+        self._tell = client.script("tell_fleet")
+
+    async def tell(self, process: str, report: bytes) -> None:
+        await self._tell(keys=[_KEY], args=[process, report])
+
+    async def leave(self, process: str) -> None:
+        await self._client.command("HDEL", _KEY, process)
+
+    async def all(self) -> Told:
+        seconds, micros = await self._client.command("TIME")
+        now = int(seconds) + int(micros) / 1e6
+        found = await self._client.command("HGETALL", _KEY)
+        told: dict[str, tuple[float, bytes]] = {}
+        for process, said in zip(found[::2], found[1::2], strict=True):
+            time, _, report = said.partition(b" ")
+            told[process.decode()] = max(0.0, now - float(time)), report
+        return told

@@ -1,0 +1,44 @@
+"""What a node says of itself, for the overview page of the workers."""
+
+from connectors.redis.fleet import Fleet
+from connectors.reporter import Counts, Meter, Reporter
+from gateway.node import Node
+from schemas.fleet import NodeReport, Report
+
+
+def node_reporter(node: Node, fleet: Fleet) -> Reporter:
+    """Its process is the node's URL: what begins there again takes the place of what was there."""
+    url, parts, began = node.parts.urls.own, node.parts, node.now()
+
+    def figures() -> dict[str, int]:
+        return {
+            "submitted": parts.submitter.submitted,
+            "pushed": parts.pusher.pushed,
+            "turned_away": parts.submitter.turned_away,
+            "slow_readers": parts.writer.slow_readers,
+            "unacknowledged": len(parts.producer),
+        }
+
+    def counts() -> tuple[Counts, Counts]:
+        seen, latency = figures(), parts.delivery_times.lately()
+        counters = {name: seen[name] for name in ("submitted", "pushed")}
+        return counters, {
+            "connections": len(parts.registry),
+            "delivery": latency.p99 if latency is not None else 0.0,
+        }
+
+    def build(meter: Meter) -> Report:
+        said = NodeReport(
+            node.id,
+            node.slot,
+            node.ready,
+            len(parts.registry),
+            meter.rates,
+            figures(),
+            parts.delivery_times.lately(),
+        )
+        return Report(
+            "gateway", url, began, node.problems(), node.away(), meter.history(), node=said
+        )
+
+    return Reporter(fleet, f"gateway {url}", build, counts)
