@@ -89,7 +89,7 @@ class Partition(abc.ABC):
         """Why it is halted."""
         self.skips: tuple[int, int] | None = None
         """The input offsets, first and last, that an operator may set aside, so that it goes on."""
-        self.restoring: tuple[int, int] | None = None
+        self.restore_progress: tuple[int, int] | None = None
         """How many records the restore has read, and of how many."""
         self.progress = 0
         """Grows with whatever this partition gets done; the watchdog looks at it."""
@@ -310,7 +310,7 @@ class Partition(abc.ABC):
 
     def restoring_at(self, done: int, of: int) -> None:
         """The restore has read `done` records of so many. Called in its thread."""
-        self.restoring = done, of
+        self.restore_progress = done, of
 
     def _begins(self) -> None:
         self._has_turn = True
@@ -359,7 +359,7 @@ class Partition(abc.ABC):
         report["reason"] = self.reason
         report["skips"] = self.skips
         report["waiting_for"] = self.retry.problem
-        report["restoring"] = self.restoring if self.status is Status.RESTORING else None
+        report["restoring"] = self.restore_progress if self.status is Status.RESTORING else None
         done = self.committable
         known = self.seen is not None and done is not None
         report["lag"] = max(0, self.seen.end - done) if known else None  # type: ignore[union-attr, operator]
