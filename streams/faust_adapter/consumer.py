@@ -17,6 +17,7 @@ import faust
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode import Service
 
 from connectors.kafka.record import Record
 from streams.intake import (
@@ -171,6 +172,11 @@ class _Listener(driver.ConsumerRebalanceListener):
         await super().on_partitions_assigned(assigned)
 
 
+class _Thread(driver.AIOKafkaConsumerThread):
+    async def _keepalive2(self) -> None:
+        """Faust looks each second whether this very look has come a second ago."""
+
+
 class StageConsumer(driver.Consumer):
     """Faust's consumer with positions, commits and pauses taken from the app's stage, and records
     from its intake.
@@ -189,6 +195,9 @@ class StageConsumer(driver.Consumer):
 
     def _ours(self, tp: TP) -> bool:
         return tp.topic == self._stage.spec.topic
+
+    def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def on_start(self) -> None:
         self._intake = self.app.make_intake()
@@ -265,8 +274,17 @@ class StageConsumer(driver.Consumer):
         # a lower one, too: the topic was created anew, and is read from its start
         return bool(offset != self._committed_offset[tp])
 
-    async def verify_all_partitions_active(self) -> None:
-        pass  # streams/watchdog.py knows the reasons for standing still; Faust's own check does not
+    @Service.task
+    async def _commit_handler(self) -> None:
+        """Commit what has changed. Faust goes through all that a commit needs, changed or not."""
+        while not self.should_stop:
+            await self.sleep(self.commit_interval)
+            if self._filter_committable_offsets(self._filter_tps_with_pending_acks()):
+                await self.commit()
+
+    @Service.task
+    async def _commit_livelock_detector(self) -> None:
+        """streams/watchdog.py knows the reasons for standing still; Faust does not."""
 
 
 class StageTransport(driver.Transport):

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from faust.sensors import Monitor
 from faust.types import TP
+from mode import Service
 
 
 class Offsets(NamedTuple):
@@ -35,3 +36,7 @@ class LightMonitor(Monitor):
 
     def _tp_end_offsets_dict(self) -> dict[str, dict[int, int]]:
         return self._tp_offsets_as_dict({one.tp: one.end for one in self.offsets()})
+
+    @Service.task
+    async def _sampler(self) -> None:
+        """Not each second: the stage measures its own rates (streams/rates.py)."""

@@ -14,9 +14,10 @@ from faust.streams import Stream
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.conductor import ConductorCompiler
-from faust.transport.consumer import Consumer
+from faust.transport.consumer import Consumer, ThreadDelegateConsumer
 from faust.transport.consumer import Fetcher as FaustFetcher
 from faust.transport.drivers import aiokafka as driver
+from mode.threads import ServiceThread
 from mode.utils.queues import FlowControlQueue
 
 from connectors.kafka.memory import MemoryKafka
@@ -50,7 +51,9 @@ def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
         "perform_seek",
         "highwater",
         "ack",
-        "verify_all_partitions_active",
+        "_commit_handler",
+        "_commit_livelock_detector",
+        "_new_consumer_thread",
         "_new_offset",
     ):
         assert name in StageConsumer.__dict__
@@ -59,9 +62,21 @@ def test_what_the_consumer_overrides_is_there_and_is_called() -> None:
     assert "self._new_offset(tp)" in inspect.getsource(Consumer._filter_committable_offsets)
     assert "self._filter_tps_with_pending_acks(topics)" in inspect.getsource(Consumer.force_commit)
     assert "consumer.perform_seek()" in inspect.getsource(Recovery.on_recovery_completed)
-    assert "self.verify_all_partitions_active()" in inspect.getsource(
+    assert "self._filter_committable_offsets(tps)" in inspect.getsource(Consumer._commit_tps)
+    handler = inspect.getsource(Consumer._commit_handler.fun)
+    assert handler.count("await ") == 2
+    assert "await self.commit()" in handler
+    assert "await self.verify_all_partitions_active()" in inspect.getsource(
         Consumer._commit_livelock_detector.fun
     )
+    assert "self._new_consumer_thread()" in inspect.getsource(ThreadDelegateConsumer)
+
+
+def test_the_timers_that_are_left_out_do_no_more_than_they_did() -> None:
+    assert "self._sample(" in inspect.getsource(Monitor._sampler.fun)
+    keepalive = inspect.getsource(ServiceThread._keepalive2)
+    for line in ("self.last_wakeup_at > 3.0", "self._wakeup_timer_in_thread()"):
+        assert line in keepalive
 
 
 def test_what_draining_leaves_out_of_faust_is_still_what_it_was() -> None:
