@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple, Protocol
 
 import jwt
@@ -22,6 +23,9 @@ LIFETIME_SECONDS = 7 * 24 * 3600
 MAX_LIFETIME_SECONDS = 366 * 24 * 3600
 """No token counts that ends later than this. Revocations are kept longer, and then forgotten."""
 MAX_TOKEN_BYTES = 8 * 1024
+MAX_CHECKED = 20_000
+"""Tokens whose signatures need not be checked again, some 1 KiB each: devices come back with the
+token that they had. Beyond it all are forgotten."""
 
 
 class Why(Enum):
@@ -97,6 +101,9 @@ class JwtVerifier:
     def __init__(self, keys: Sequence[TokenKeys], rules: TokenRules) -> None:
         self._keys = keys
         self._rules = rules
+        self._checked: dict[bytes, tuple[jwt.PyJWK, dict[str, Any]]] = {}
+        """Digest of a token → the key that has signed it, and its claims. It counts as long as that
+        key does. Times and revocations are looked at each time."""
         self._options: Any = {
             **_UNCHECKED_TIMES,
             "require": ["sub", "exp"],
@@ -116,21 +123,32 @@ class JwtVerifier:
     def _claims(self, token: str) -> dict[str, Any]:
         if len(token) > MAX_TOKEN_BYTES:
             raise jwt.InvalidTokenError
-        rules = self._rules
+        digest = sha256(token.encode()).digest()
+        signed_by, claims = self._checked.get(digest, (None, {}))
         for keys in self._keys:
             for key in keys.of(token):
+                if key is signed_by:
+                    return claims
                 try:
-                    return jwt.decode(
-                        token,
-                        key,
-                        algorithms=[key.algorithm_name],
-                        audience=rules.audience or None,
-                        issuer=rules.issuer or None,
-                        options=self._options,
-                    )
+                    claims = self._decode(token, key)
                 except (jwt.InvalidSignatureError, jwt.InvalidAlgorithmError):
                     continue
+                if len(self._checked) >= MAX_CHECKED:
+                    self._checked.clear()
+                self._checked[digest] = key, claims
+                return claims
         raise jwt.InvalidSignatureError
+
+    def _decode(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key,
+            algorithms=[key.algorithm_name],
+            audience=self._rules.audience or None,
+            issuer=self._rules.issuer or None,
+            options=self._options,
+        )
+        return claims
 
     def _login(self, claims: dict[str, Any], now: float) -> Login:
         rules = self._rules

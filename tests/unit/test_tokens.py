@@ -5,6 +5,7 @@ import base64
 import hmac
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import jwt
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from connectors.dependency import Dependency
+from gateway.edge import tokens as module
 from gateway.edge.key_set import KeySet, WrongKeySet, parse_key_set
 from gateway.edge.tokens import (
     MAX_LIFETIME_SECONDS,
@@ -165,6 +167,55 @@ def test_the_previous_secret_counts_while_the_secret_is_replaced() -> None:
     assert JwtVerifier([later], TokenRules()).verify(new, NOW).user == "alice"
     with pytest.raises(BadToken):
         JwtVerifier([later], TokenRules()).verify(old, NOW)
+
+
+class Ring:
+    """Keys that come and go."""
+
+    def __init__(self, *secrets: str) -> None:
+        self.keys = [key for secret in secrets for key in Secrets(secret).of("")]
+
+    def of(self, token: str) -> Sequence[jwt.PyJWK]:
+        return self.keys
+
+
+def test_a_signature_is_checked_once_as_long_as_its_key_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checks: list[str] = []
+    decode = jwt.decode
+
+    def counted(token: str, *rest: Any, **named: Any) -> Any:
+        checks.append(token)
+        return decode(token, *rest, **named)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    ring = Ring(SECRET)
+    verifier = JwtVerifier([ring], TokenRules())
+    token, other = made(), made(sub="bob")
+    for _ in range(3):
+        assert verifier.verify(token, NOW).user == "alice"
+        assert verifier.verify(other, NOW).user == "bob"
+    assert checks == [token, other]
+    for late in (NOW + 60, NOW + 61):
+        with pytest.raises(BadToken) as bad:
+            verifier.verify(token, late)
+        assert bad.value.why is Why.EXPIRED
+    wrong = token[:-4] + other[-4:]
+    for _ in range(2):
+        with pytest.raises(BadToken):
+            verifier.verify(wrong, NOW)
+    ring.keys = Ring("n" * 32).keys
+    with pytest.raises(BadToken):
+        verifier.verify(token, NOW)
+    ring.keys = Ring(SECRET).keys
+    monkeypatch.setattr(module, "MAX_CHECKED", 2)
+    checks.clear()
+    for _ in range(2):
+        for claims in ({"sub": "dave"}, {"sub": "carol"}, {}):
+            verifier.verify(made(**claims), NOW)
+    assert len(checks) > 3, "no more are remembered"
+    assert len(verifier._checked) <= 2
 
 
 def test_a_huge_token_is_not_even_looked_at() -> None:
