@@ -21,6 +21,7 @@ COMMANDS = {
     "revoke": "make the tokens of a user or a device useless",
     "operator": "look at users, disconnect them, write in a service's name",
     "archive": "look after the archive in ClickHouse",
+    "report": "draw what people did, from the archive",
     "simulate": "play random histories of a whole system, on virtual time",
     "audit": "judge what Kafka and the workers hold",
     "partition": "list partitions, and decide about halted ones",

@@ -25,6 +25,7 @@ def kinds() -> dict[type[Struct], str]:
     from ops.archive.settings import ArchiveSettings
     from ops.commands.audit import AuditSettings
     from ops.commands.partition import PartitionSettings
+    from ops.commands.report import ReportSettings
     from ops.commands.snapshot import SnapshotSettings
     from ops.commands.topics import TopicsSettings
 
@@ -36,4 +37,5 @@ def kinds() -> dict[type[Struct], str]:
         SnapshotSettings: "snapshot",
         PartitionSettings: "partition",
         AuditSettings: "audit",
+        ReportSettings: "report",
     }

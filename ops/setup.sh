@@ -49,7 +49,7 @@ if [ ! -x $python ] || [ "$(cat .venv/.wanted 2>/dev/null)" != "$wanted" ]; then
     $system -m venv .venv
   fi
   say "installing Python packages ..."
-  $python -m pip install -q --disable-pip-version-check -e ".[dev,local]" -c constraints.txt ||
+  $python -m pip install -q --disable-pip-version-check -e ".[dev,local,report]" -c constraints.txt ||
     die "pip could not install the packages"
   echo "$wanted" > .venv/.wanted
 fi

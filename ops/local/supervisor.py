@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.1
 _LOOK_SECONDS = 5.0
 _TAIL_BYTES = 10_000
 _SECRET = re.compile(
-    r"MESSENGER_\w*(SECRET|TOKEN|PASSWORD)|MESSENGER_(CLICKHOUSE(_ADMIN)?|KAFKA|REDIS)"
+    r"MESSENGER_\w*(SECRET|TOKEN|PASSWORD)|MESSENGER_(CLICKHOUSE(_ADMIN|_ANALYST)?|KAFKA|REDIS)"
 )
 """Variables that hold a secret. (An address may have a password in it.)"""
 

@@ -1,12 +1,20 @@
-"""docs/DATA.md: each query is run as an analyst, on an archive in which every block lies twice."""
+"""docs/DATA.md, and the report: each query is run as an analyst, on an archive in which every block
+lies twice."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from connectors.clickhouse.admin import ArchiveAdmin
+from connectors.clickhouse.analyst import Analyst
+from ops.report.page import Range, write
+from ops.report.questions import QUESTIONS, Drawn
 from tests.data_page import ask, load, talk, worked
 from tests.harness.clickhouse import ClickHouse
 
@@ -55,6 +63,30 @@ def test_the_views_count_each_message_once(talked: ClickHouse) -> None:
     counted = talked.ask("analyst", f"SELECT sum(answers) FROM archive.answers_by_day{RANGE}")
     assert int(counted) == answers
     assert talked.ask("analyst", "SELECT count() FROM archive.gaps") == "0"
+
+
+def test_a_report_draws_each_message_once(talked: ClickHouse, tmp_path: Path) -> None:
+    rows = talk().messages
+    autumn = Range(datetime(2026, 9, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC))
+    with Analyst(talked.url("analyst")) as analyst:
+        page = write(analyst, autumn, tmp_path / "report")
+    text = page.read_text()
+    assert f"{len(rows):,} messages. The busiest day was " in text
+    for one in QUESTIONS:
+        assert f'<section id="{one.name}">' in text
+        if one.drawn is not Drawn.TABLE:
+            ElementTree.fromstring((page.parent / f"{one.name}.svg").read_text())
+    shown = text[text.index('<section id="messages">') : text.index('<section id="hours">')]
+    counts = re.findall(r"<td>\d{4}-\d\d-\d\d</td><td>([\d,]+)</td>", shown)
+    assert sum(int(count.replace(",", "")) for count in counts) == len(rows)
+    assert "src=" not in text, "it needs nothing from elsewhere"
+
+
+def test_a_report_of_a_range_without_messages(talked: ClickHouse, tmp_path: Path) -> None:
+    before = Range(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 8, tzinfo=UTC))
+    with Analyst(talked.url("analyst")) as analyst:
+        page = write(analyst, before, tmp_path / "report")
+    assert "Nobody sent a message." in page.read_text()
 
 
 def test_a_hole_is_a_gap(talked: ClickHouse) -> None:
