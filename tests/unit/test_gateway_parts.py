@@ -225,7 +225,8 @@ async def test_what_kafka_does_not_take_is_to_be_tried_later() -> None:
 
 async def test_what_waits_for_kafka_is_bounded_in_bytes() -> None:
     """By the real producer, whose broker is away; records as large as 16 sends make them."""
-    producer = RecoveringProducer("127.0.0.1:1", PRODUCER)
+    patient = {**PRODUCER, "message.timeout.ms": 60_000}  # a busy machine fills it slowly
+    producer = RecoveringProducer("127.0.0.1:1", patient)
     submitter = Submitter(producer, 1, lambda: 3)
     failures: list[Code] = []
     while not failures:
