@@ -84,5 +84,5 @@ class Close(_Code):
     NOT_TEXT = (
         4504,
         False,
-        "a WebSocket message was not text (one over 256 KiB is closed with the standard 1009)",
+        "a WebSocket message was not text (not binary, for MessagePack); too large ones get 1009",
     )

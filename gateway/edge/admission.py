@@ -20,7 +20,7 @@ from gateway.edge.local_guard import foreign
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.edge.tls import HANDSHAKE_SECONDS, half_closes
 from gateway.edge.unavailable import come_again
-from gateway.edge.websocket import PATH, headers_of, opening_key
+from gateway.edge.websocket import PATH, Opening, headers_of, opening_of
 
 MAX_WAITING = 5_000
 """Connections whose requests for a socket, or for something else, wait for their turn; more are
@@ -51,9 +51,11 @@ class OpensSockets(Protocol):
     def has_room(self) -> bool:
         """Whether one more device may come now."""
 
-    def open(self, transport: asyncio.Transport, key: str, received: bytes, address: str) -> None:
-        """A connection from `address` opens a WebSocket; `key` is that of its request, `received`
-        what has come after it."""
+    def open(
+        self, transport: asyncio.Transport, opening: Opening, received: bytes, address: str
+    ) -> None:
+        """A connection from `address` opens a WebSocket; `received` is what has come after its
+        request."""
 
 
 class AdmissionControl:
@@ -115,9 +117,9 @@ class AdmissionControl:
     def let_in(self, transport: asyncio.Transport, request: bytes, address: str) -> None:
         """Hand on a connection from `address`, and what it has sent so far."""
         head, _, received = request.partition(_END)
-        key = opening_key(head)
-        if key is not None and not (self._local and _is_foreign(head)):
-            self._sockets.open(transport, key, received, address)
+        opening = opening_of(head)
+        if opening is not None and not (self._local and _is_foreign(head)):
+            self._sockets.open(transport, opening, received, address)
             return
         served = self._make_protocol()
         transport.set_protocol(_Guest(self.exit, transport, served))

@@ -1,5 +1,5 @@
 """The WebSockets of a node: each is the protocol of its TCP connection, reads messages for a
-`Connection`, and is its `Transport`.
+`Connection`, and is its `Transport`. Frames are JSON, or MessagePack if the client asks for it.
 
 It has no task: whatever happens is a call of the loop's.
 """
@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway.edge import websocket
 from gateway.edge.connection import Connection, Transport
 from gateway.edge.heartbeats import Heartbeats
+from gateway.edge.msgpack_frames import from_json, to_json
 from gateway.edge.pacer import Pacer
 from gateway.edge.tcp_info import waited_ms
 from gateway.edge.tls import half_closes
@@ -52,10 +53,14 @@ class Sockets:
         return self._node.has_room() or self._node.refusal() is not None
 
     def open(
-        self, transport: asyncio.Transport, key: str, received: bytes, address: str = ""
+        self,
+        transport: asyncio.Transport,
+        opening: websocket.Opening,
+        received: bytes,
+        address: str = "",
     ) -> None:
-        """Answer a request from `address` that opens a WebSocket, with its key; `received` is what
-        has come after it."""
+        """Answer a request from `address` that opens a WebSocket; `received` is what has come after
+        it."""
         refusal = self._node.refusal()
         if refusal is None and not self._node.has_room():  # it has not waited: HTTP had it before
             refusal = "too many devices are arriving"
@@ -63,22 +68,23 @@ class Sockets:
             transport.write(come_again(refusal))
             transport.close()
             return
-        socket = Socket(self, transport)
+        packed = opening.subprotocol == websocket.MESSAGE_PACK
+        socket = (MessagePackSocket if packed else Socket)(self, transport)
         socket.connection = self._node.accept(socket, waited_ms(transport), address)
         transport.set_protocol(socket)
-        transport.write(websocket.opened(key))
+        transport.write(websocket.opened(opening))
         if received:
             socket.data_received(received)
 
     async def upgrade(self, request: web.Request) -> web.StreamResponse:
         """The HTTP server's handler of the sockets' path. Requests come here that open none, and
         those of connections that have carried other requests before."""
-        key, transport = websocket.key_of(request.headers), request.transport
-        if key is None or transport is None:
+        opening, transport = websocket.opening_by(request.headers), request.transport
+        if opening is None or transport is None:
             raise web.HTTPBadRequest(text="this opens no WebSocket of RFC 6455")
         http = request.protocol
         http.transport = None
-        self.open(transport, key, b"")
+        self.open(transport, opening, b"")
         http.connection_lost(None)  # the HTTP server forgets it
         raise asyncio.CancelledError
 
@@ -191,7 +197,7 @@ class Socket(asyncio.Protocol):
 
     def write(self, frames: Sequence[bytes]) -> None:
         if not self._closed:
-            self._transport.write(websocket.text_frame(join_frames(frames)))
+            self._transport.write(websocket.message_frame(join_frames(frames)))
 
     def close(self, code: Close, reason: str) -> None:
         self._close(code.number, reason)
@@ -236,3 +242,21 @@ class Socket(asyncio.Protocol):
     def look(self) -> None:
         if self._quiet:
             self._transport.abort()
+
+
+class MessagePackSocket(Socket):
+    """One whose frames are MessagePack."""
+
+    __slots__ = ()
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == websocket.BINARY:
+            self.connection.receive(to_json(payload))
+        elif kind == websocket.TEXT:
+            self.connection.close(Close.NOT_TEXT)
+        else:
+            super()._take(kind, payload)
+
+    def write(self, frames: Sequence[bytes]) -> None:
+        if not self._closed:
+            self._transport.write(websocket.message_frame(from_json(frames), websocket.BINARY))

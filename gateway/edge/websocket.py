@@ -5,12 +5,15 @@ from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping
 from hashlib import sha1
+from typing import NamedTuple
 
 from aiohttp._websocket.helpers import websocket_mask  # private: the fastest that is installed
 
 from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
 
 PATH = "/v1/socket"
+JSON, MESSAGE_PACK = "messenger.json", "messenger.msgpack"
+"""Subprotocols: how frames are written. A client that names none gets JSON."""
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 """Opcodes of frames."""
 NORMAL, PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1000, 1002, 1007, 1009
@@ -35,16 +38,24 @@ class Violation(Exception):
         self.code = code
 
 
-def opening_key(head: bytes) -> str | None:
-    """The key of a request that opens a device's WebSocket. None if this is another request, or a
-    wrong one. `head` is the request without the empty line."""
+class Opening(NamedTuple):
+    """What a request says that opens a device's WebSocket. `subprotocol`: the first of those that
+    the client names and this server knows, empty without one."""
+
+    key: str
+    subprotocol: str = ""
+
+
+def opening_of(head: bytes) -> Opening | None:
+    """None if this is another request, or a wrong one. `head` is the request without the empty
+    line."""
     if not head.startswith(_START):
         return None
     request, *lines = head.decode("latin-1").split("\r\n")
     words = request.split(" ")
     if len(words) != 3 or words[1].partition("?")[0] != PATH or words[2] != "HTTP/1.1":
         return None
-    return key_of(_headers(lines))
+    return opening_by(_headers(lines))
 
 
 def headers_of(head: bytes) -> dict[str, str]:
@@ -60,8 +71,8 @@ def _headers(lines: list[str]) -> dict[str, str]:
     return headers
 
 
-def key_of(headers: Mapping[str, str]) -> str | None:
-    """The key of a request with these headers (names in lower case), or None if they open no
+def opening_by(headers: Mapping[str, str]) -> Opening | None:
+    """The opening by these headers of a request (names in lower case), None if they open no
     WebSocket."""
     key = headers.get("sec-websocket-key", "")
     connection = [word.strip() for word in headers.get("connection", "").lower().split(",")]
@@ -76,26 +87,33 @@ def key_of(headers: Mapping[str, str]) -> str | None:
         or headers.get("sec-websocket-version") != "13"
     ):
         return None
-    return key
+    named = headers.get("sec-websocket-protocol")
+    if named is None:
+        return Opening(key)
+    known = (each for name in named.split(",") if (each := name.strip()) in (JSON, MESSAGE_PACK))
+    return Opening(key, next(known, ""))
 
 
-def opened(key: str) -> bytes:
-    """The answer to a request with this key."""
-    accept = b64encode(sha1(key.encode() + _SUFFIX).digest())
+def opened(opening: Opening) -> bytes:
+    """The answer to the request."""
+    accept = b64encode(sha1(opening.key.encode() + _SUFFIX).digest())
+    chosen = b""
+    if opening.subprotocol:
+        chosen = b"Sec-WebSocket-Protocol: %b\r\n" % opening.subprotocol.encode()
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept
+        b"%bSec-WebSocket-Accept: %b\r\n\r\n" % (chosen, accept)
     )
 
 
-def text_frame(payload: bytes) -> bytes:
-    """One message of text, as a server sends it."""
+def message_frame(payload: bytes, kind: int = TEXT) -> bytes:
+    """One message of this kind, as a server sends it."""
     length = len(payload)
     if length < 126:
-        return bytes((_FINAL | TEXT, length)) + payload
+        return bytes((_FINAL | kind, length)) + payload
     if length < 65536:
-        return struct.pack("!BBH", _FINAL | TEXT, 126, length) + payload
-    return struct.pack("!BBQ", _FINAL | TEXT, 127, length) + payload
+        return struct.pack("!BBH", _FINAL | kind, 126, length) + payload
+    return struct.pack("!BBQ", _FINAL | kind, 127, length) + payload
 
 
 def close_frame(code: int, reason: str) -> bytes:

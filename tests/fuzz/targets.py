@@ -10,10 +10,12 @@ from contextlib import suppress
 from struct import pack
 from typing import get_args
 
+import msgspec
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
 
+from gateway.edge.msgpack_frames import from_json, to_json
 from gateway.edge.tokens import Login
 from gateway.edge.websocket import (
     BINARY,
@@ -25,7 +27,7 @@ from gateway.edge.websocket import (
     TOO_BIG,
     MessageReader,
     Violation,
-    opening_key,
+    opening_of,
 )
 from gateway.effects import Effect, End, Reply, Submit
 from gateway.queries.worker_transport import parse
@@ -64,6 +66,22 @@ def session(data: bytes) -> None:
         assert fresh.receive(HELLO, 2.0) == []
 
 
+def packed(data: bytes) -> None:
+    """One WebSocket message of MessagePack: what comes of it is what a session takes."""
+    lines = to_json(data[1:])
+    session(data[:1] + lines)
+    effects = _after_welcome(lines)
+    back = from_json([effect.frame for effect in effects if isinstance(effect, Reply)])
+    assert isinstance(msgspec.msgpack.decode(back), list)
+
+
+def _after_welcome(message: bytes) -> list[Effect]:
+    online = Session(lambda token, device: _ALICE, _MANY, 0.0)
+    online.receive(HELLO, 0.0)
+    online.welcomed()
+    return online.receive(message, 1.0)
+
+
 def websocket(data: bytes) -> None:
     """What a client sends on a WebSocket, cut in two anywhere; the first byte says where."""
     stream = data[1:]
@@ -84,8 +102,8 @@ def websocket(data: bytes) -> None:
 
 def opening(data: bytes) -> None:
     """The head of an HTTP request."""
-    opening_key(data)
-    opening_key(b"GET /v1/socket HTTP/1.1\r\n" + data)
+    opening_of(data)
+    opening_of(b"GET /v1/socket HTTP/1.1\r\n" + data)
 
 
 def records(data: bytes) -> None:
@@ -115,7 +133,7 @@ _DECODERS: list[Callable[[bytes], object]] = [
     codec.decode_dead_letter,
 ]
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (session, websocket, opening, records, answer)
+    target.__name__: target for target in (session, packed, websocket, opening, records, answer)
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.edge.admission import MAX_REQUEST_BYTES, MAX_WAITING, AdmissionControl
 from gateway.edge.pacer import Pacer, always
+from gateway.edge.websocket import Opening
 from schemas.codes import Code
 from tests.harness.fake_gateway import eventually
 
@@ -55,15 +56,17 @@ class Sockets:
     """Stands for the node's WebSockets."""
 
     def __init__(self) -> None:
-        self.opened: list[tuple[str, bytes]] = []
+        self.opened: list[tuple[Opening, bytes]] = []
         self.room = 1_000
 
     def has_room(self) -> bool:
         return self.room > 0
 
-    def open(self, transport: asyncio.Transport, key: str, received: bytes, address: str) -> None:
+    def open(
+        self, transport: asyncio.Transport, opening: Opening, received: bytes, address: str
+    ) -> None:
         self.room -= 1
-        self.opened.append((key, received))
+        self.opened.append((opening, received))
         transport.close()
 
 
@@ -151,7 +154,7 @@ async def test_who_opens_a_websocket_does_not_reach_the_http_server(
     reader, writer = await come()
     writer.write(UPGRADE + b"more")
     assert await reader.read() == b""
-    assert (sockets.opened, requests) == ([("dGhlIHNhbXBsZSBub25jZQ==", b"more")], [])
+    assert (sockets.opened, requests) == ([(Opening("dGhlIHNhbXBsZSBub25jZQ=="), b"more")], [])
     (await come())[1].write(UPGRADE.replace(b"Upgrade: websocket\r\n", b""))
     await eventually(lambda: len(requests) == 1)
     assert len(sockets.opened) == 1

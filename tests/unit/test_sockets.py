@@ -4,18 +4,22 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
+import aiohttp
+import msgspec
 import pytest
 
 from gateway.edge.pacer import Pacer, always
 from gateway.edge.socket import Sockets
 from gateway.edge.tokens import issue
-from gateway.edge.websocket import opening_key
+from gateway.edge.websocket import opening_of
 from gateway.greeter import MAX_ARRIVING
+from schemas.codes import Close, Code
 from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
 from schemas.ids import user_id
 from tests.harness.fake_gateway import eventually
-from tests.harness.memory_node import SECRET, MemoryNode, World
+from tests.harness.memory_node import SECRET, MemoryNode, World, message
 from tests.harness.raw_socket import PING, RawSocket, raw_frame
 
 HEARTBEAT = 0.4
@@ -35,9 +39,9 @@ class _Front(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         head, _, rest = data.partition(b"\r\n\r\n")
-        key = opening_key(head)
-        assert key is not None
-        self._sockets.open(self._made[-1], key, rest)
+        opening = opening_of(head)
+        assert opening is not None
+        self._sockets.open(self._made[-1], opening, rest)
 
 
 @pytest.fixture
@@ -54,12 +58,18 @@ def transports() -> list[asyncio.Transport]:
 
 
 @pytest.fixture
-async def connect(node: MemoryNode, transports: list[asyncio.Transport]) -> AsyncIterator[Connect]:
+async def url(node: MemoryNode, transports: list[asyncio.Transport]) -> AsyncIterator[str]:
     sockets = Sockets(node.node, Pacer(always(100)), HEARTBEAT)
     server = await asyncio.get_running_loop().create_server(
         lambda: _Front(sockets, transports), "127.0.0.1", 0
     )
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await node.node.stop()
+
+
+@pytest.fixture
+async def connect(url: str) -> AsyncIterator[Connect]:
     async with AsyncExitStack() as exits:
 
         async def connect(**how: bool) -> RawSocket:
@@ -68,8 +78,6 @@ async def connect(node: MemoryNode, transports: list[asyncio.Transport]) -> Asyn
             return socket
 
         yield connect
-    server.close()
-    await node.node.stop()
 
 
 def hello(node: MemoryNode, user: str) -> bytes:
@@ -146,3 +154,38 @@ async def test_who_goes_while_its_hello_waits_is_not_greeted(
     await eventually(lambda: len(greeter._hellos) == 0)
     assert greeter.arriving == 0
     assert [connection.user for connection in node.node.parts.registry] == ["alice"]
+
+
+async def test_a_client_that_asks_for_it_talks_messagepack(
+    node: MemoryNode, connect: Connect, url: str
+) -> None:
+    plain = await connect()
+    await plain.send(hello(node, "alice"))
+    await plain.until(b'"welcome"')
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(url + "/v1/socket", protocols=("messenger.msgpack",)) as socket,
+    ):
+        assert socket.protocol == "messenger.msgpack"
+
+        async def received() -> list[dict[str, Any]]:
+            frames: list[dict[str, Any]] = msgspec.msgpack.decode(await socket.receive_bytes())
+            return frames
+
+        ping = {"t": "ping", "id": 7}
+        await socket.send_bytes(
+            msgspec.msgpack.encode([json.loads(hello(node, "bob"))]),
+        )
+        (welcome,) = await received()
+        assert (welcome["t"], welcome["user"]) == ("welcome", "bob")
+        await socket.send_bytes(msgspec.msgpack.encode([ping, {"t": "of the future", "id": 8}]))
+        pong, error = await received()
+        assert pong == {"t": "pong", "id": 7}
+        assert (error["id"], error["code"]) == (8, Code.UNKNOWN_FRAME.number)
+        both = message("alice", 1)
+        both.users.append("bob")
+        node.node.parts.registry.deliver(both)
+        assert await received() == [{"t": "message", "seq": 1}]
+        await plain.until(b'"message"')
+        await socket.send_str(json.dumps(ping))
+        assert (await socket.receive()).data == Close.NOT_TEXT.number

@@ -16,12 +16,13 @@ from gateway.edge.websocket import (
     TEXT,
     TOO_BIG,
     MessageReader,
+    Opening,
     Violation,
     close_frame,
-    key_of,
+    message_frame,
     opened,
-    opening_key,
-    text_frame,
+    opening_by,
+    opening_of,
 )
 from schemas.frames import MAX_SOCKET_MESSAGE_BYTES
 from tests.harness.raw_socket import raw_frame
@@ -115,9 +116,9 @@ def test_the_largest_message_is_taken() -> None:
 
 
 def test_the_request_of_rfc_6455_and_of_browsers() -> None:
-    assert opening_key(REQUEST.encode()) == KEY
-    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" in opened(KEY)
-    assert opening_key(REQUEST.replace("/v1/socket", "/v1/socket?a=b").encode()) == KEY
+    assert opening_of(REQUEST.encode()) == Opening(KEY)
+    assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n" in opened(Opening(KEY))
+    assert opening_of(REQUEST.replace("/v1/socket", "/v1/socket?a=b").encode()) == Opening(KEY)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +138,32 @@ def test_the_request_of_rfc_6455_and_of_browsers() -> None:
     ],
 )
 def test_another_request_opens_no_socket(part: str, instead: str) -> None:
-    assert opening_key(REQUEST.replace(part, instead, 1).encode("latin-1")) is None
+    assert opening_of(REQUEST.replace(part, instead, 1).encode("latin-1")) is None
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        ("messenger.msgpack", "messenger.msgpack"),
+        ("other, messenger.msgpack,messenger.json", "messenger.msgpack"),
+        ("messenger.json, messenger.msgpack", "messenger.json"),
+        ("other", ""),
+        ("", ""),
+    ],
+)
+def test_the_first_subprotocol_that_the_server_knows_is_chosen(named: str, chosen: str) -> None:
+    head = REQUEST.rstrip() + f"\r\nSec-WebSocket-Protocol: {named}"
+    opening = opening_of(head.encode())
+    assert opening == Opening(KEY, chosen)
+    line = f"Sec-WebSocket-Protocol: {chosen}\r\n".encode()
+    assert (line in opened(opening)) == bool(chosen)
+    assert (b"Protocol:" in opened(opening)) == bool(chosen)
 
 
 def test_frames_of_the_server() -> None:
     for size in (0, 125, 126, 65535, 65536):
-        frame = text_frame(b"x" * size)
+        frame = message_frame(b"x" * size)
         assert frame.endswith(b"x" * size)
         assert len(frame) - size == (2 if size < 126 else 4 if size < 65536 else 10)
     assert close_frame(4000, "x" * 200) == b"\x88\x7a\x0f\xa0" + b"x" * 120
-    assert key_of({}) is None
+    assert opening_by({}) is None
