@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench import hostile
 from bench.compare import compare
 from bench.parts import PARTS, RATES, Plan, measure
 from bench.plots import plot
@@ -32,9 +33,10 @@ _CONDITIONS = (
 def main() -> None:
     names = ",".join(part.name for part in PARTS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", metavar="PARTS", help=f"some of {names}; written nowhere")
+    parser.add_argument("--only", metavar="PARTS", help=f"some of {names}; only hostile is written")
     parser.add_argument("--quick", action="store_true", help="to see that it works; as --only")
     parser.add_argument("--rates", help="messages/s of the curve, such as 200,2000")
+    parser.add_argument("--attacks", help=f"some of {','.join(hostile.ATTACKS)}")
     parser.add_argument("--seconds", type=float, default=Plan().seconds, help="of one run")
     parser.add_argument("--runs", type=int, default=Plan().runs, help="of each measurement")
     parser.add_argument("--checkout", type=Path, help="measure this built checkout; as --only")
@@ -42,7 +44,10 @@ def main() -> None:
     parser.add_argument("--compare", type=Path, help="print ratios to the results in this file")
     options = parser.parse_args()
     rates = tuple(map(int, options.rates.split(","))) if options.rates else RATES
-    plan = Plan(options.quick, options.seconds, options.runs, rates)
+    attacks = tuple(options.attacks.split(",")) if options.attacks else Plan().attacks
+    if wrong := set(attacks) - set(hostile.ATTACKS):
+        parser.error(f"no attack {', '.join(sorted(wrong))}")
+    plan = Plan(options.quick, options.seconds, options.runs, rates, attacks)
     if options.quick:
         plan = plan._replace(seconds=2.0, runs=1)
     wanted = (options.only or names).split(",")
@@ -53,6 +58,8 @@ def main() -> None:
     if options.save is not None:
         options.save.write_text(text)
     print(make_table(results))
+    if "hostile" in wanted and not (options.quick or options.checkout):
+        hostile.keep(results)
     if options.compare is not None:
         print(compare(results, json.loads(options.compare.read_text())))
     if not (options.quick or options.only or options.checkout):

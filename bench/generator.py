@@ -47,7 +47,7 @@ _decode = msgspec.json.Decoder(_Frame).decode_lines
 
 
 class Device:
-    """One device that has logged in, on a raw WebSocket."""
+    """One device that has logged in, on a raw WebSocket. Raises OSError if it is turned away."""
 
     def __init__(
         self, name: str, peer: str, address: tuple[str, int], secret: str, device: str
@@ -65,14 +65,20 @@ class Device:
         self.sock.sendall(UPGRADE)
         answer = b""
         while b"\r\n\r\n" not in answer:
-            answer += self.sock.recv(4096)
+            answer += self._received()
         token = issue(user_id(name), secret, time.time())
         hello = {"t": "hello", "id": 1, "version": 1, "token": token, "device": device}
         self.sock.sendall(masked(json.dumps(hello).encode()))
         while b"welcome" not in self.buffer:
-            self.buffer += self.sock.recv(4096)
+            self.buffer += self._received()
         self.buffer = b""
         self.sock.setblocking(False)
+
+    def _received(self) -> bytes:
+        received = self.sock.recv(4096)
+        if not received:
+            raise ConnectionError(f"the gateway closed the socket of {self.name}")
+        return received
 
 
 class Verdict(NamedTuple):

@@ -10,6 +10,7 @@ from bench import (
     curve,
     growth,
     history,
+    hostile,
     logins,
     presence,
     restore,
@@ -39,6 +40,7 @@ class Plan(NamedTuple):
     """Of one run at one load."""
     runs: int = 3
     rates: tuple[int, ...] = RATES
+    attacks: tuple[str, ...] = tuple(hostile.ATTACKS)
 
     @property
     def warm(self) -> float:
@@ -156,6 +158,10 @@ def _tls(plan: Plan, checkout: Checkout) -> Figures:
     return tls.measure(plan.some(2_000), plan.some(100_000), plan.runs)
 
 
+def _hostile(plan: Plan, checkout: Checkout) -> Figures:
+    return hostile.measure(checkout, plan.seconds, 0.1 if plan.quick else 1.0, plan.attacks)
+
+
 def _archive(plan: Plan, checkout: Checkout) -> Figures:
     return archive.measure(checkout, plan.some(500_000), plan.some(1_000_000), plan.seconds)
 
@@ -179,6 +185,7 @@ PARTS = (
     Part("redis_emptied", None, _redis_emptied),
     Part("sequencer", None, _sequencer),
     Part("tls", None, _tls),
+    Part("hostile", None, _hostile),
     Part("archive", None, _archive),
     Part("restore", None, _restore),
 )

@@ -37,6 +37,12 @@ _SLOTS = 8
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
 
 
+_UNLIMITED = MappingProxyType(
+    {"MESSENGER_FRAME_RATE": "1000000", "MESSENGER_USER_QUESTIONS": "1000000"}
+)
+"""A few devices send here what thousands would send."""
+
+
 class NotInCheckout(Exception):
     """The checkout whose stack is measured cannot do what a row asks of it."""
 
@@ -168,7 +174,7 @@ def system(
     partitions: int | None = None,
     flushed: bool = False,
     broker_count: int = 1,
-    environment: Mapping[str, str] = MappingProxyType({}),
+    environment: Mapping[str, str] = _UNLIMITED,
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
     `archivers` None means without ClickHouse; `partitions` None means four, which a checkout
@@ -197,7 +203,6 @@ def system(
             env={
                 **os.environ,
                 "MESSENGER_KAFKA_JVM": f"{heap} {_JVM} -Xlog:safepoint:file={pauses}:uptime",
-                "MESSENGER_FRAME_RATE": "1000000",
                 **({"MESSENGER_FLUSH": "always"} if flushed else {}),
                 **environment,
             },

@@ -33,7 +33,7 @@ from gateway.edge.addresses import trusted_networks
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
 from gateway.edge.key_set import KeySet, WrongKeySet, reader_of
-from gateway.edge.local_guard import is_loopback
+from gateway.edge.local_guard import browser_guard, is_loopback
 from gateway.edge.socket import Sockets
 from gateway.edge.tls import server_tls
 from gateway.edge.tokens import JwtVerifier, Secrets, TokenKeys, TokenRules, TokenVerifier
@@ -96,7 +96,7 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
     if tls is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
     trusted = trusted_networks(settings.trusted_proxies)
-    admission = AdmissionControl(settings.local, trusted)
+    admission = AdmissionControl(browser_guard(settings.local, settings.origins), trusted)
     try:
         listening = await admission.bind(
             settings.http_host, settings.http_port, tls.context if tls else None

@@ -52,6 +52,7 @@ class Node:
             self.parts.logins,
             self.parts.expiries,
             self.parts.quotas,
+            self.parts.flood_gate,
         )
         self.senders = HttpSenders(
             self.id,

@@ -15,6 +15,7 @@ from connectors.redis.recent import RecentWindows
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
 from gateway.edge.expiries import Expiries
+from gateway.edge.flood_gate import FloodGate
 from gateway.edge.logins import Logins
 from gateway.edge.tokens import TokenVerifier
 from gateway.greeter import Greeter, NodeIdentity
@@ -108,6 +109,7 @@ class NodeParts(NamedTuple):
     logins: Logins
     expiries: Expiries
     quotas: Quotas
+    flood_gate: FloodGate
 
 
 def make_parts(
@@ -152,7 +154,13 @@ def make_parts(
         history,
         devices,
         UserStatusQueries(ports.routes, ports.nodes, settings.slots, devices, revocations.book),
-        QuestionAnswerer(conversations, history, MarkQueries(workers["cursors"]), subscriptions),
+        QuestionAnswerer(
+            conversations,
+            history,
+            MarkQueries(workers["cursors"]),
+            subscriptions,
+            settings.user_questions * _FREE,
+        ),
     )
     greeter = Greeter(
         identity,
@@ -195,9 +203,12 @@ def make_parts(
         Logins(ports.tokens, revocations, ports.now),
         Expiries(ports.now),
         Quotas(_limits(settings), ports.quotas, asyncio.get_running_loop().time),
+        FloodGate(settings.frame_rate * _FREE),
     )
 
 
+_FREE = 0.1
+"""Of what a user may do for long: what is done at once. The rest takes turns."""
 _BURST_SECONDS = 20.0
 """A bucket holds what it gets in this time: a device sends at once what was written offline."""
 

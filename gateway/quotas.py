@@ -8,6 +8,7 @@ away each node limits by itself.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
@@ -58,18 +59,19 @@ class _Account:
         """Given out and not charged yet."""
 
 
-class _Purse:
-    """All users' buckets of one kind."""
+class Buckets:
+    """All users' buckets of one kind on this node. Whoever takes `advance` owes it to the bucket in
+    Redis, if there is one."""
 
-    def __init__(self, kind: Kind, limit: Limit) -> None:
-        self.kind = kind
+    def __init__(self, limit: Limit, advance: float = math.inf) -> None:
         self.limit = limit
-        self.advance = limit.most * ADVANCE
+        self.advance = advance
         self.accounts: dict[str, _Account] = {}
         self.owing: set[str] = set()
         """Users who have spent their advance."""
 
     def take(self, user: str, cost: float, now: float) -> int:
+        """As `Quotas.take`; `now` is in seconds."""
         rate, most = self.limit
         account = self.accounts.get(user)
         if account is None:
@@ -115,7 +117,9 @@ class Quotas:
     def __init__(
         self, limits: dict[Kind, Limit], shared: SharedQuotas, clock: Callable[[], float]
     ) -> None:
-        self._purses = {kind: _Purse(kind, limit) for kind, limit in limits.items()}
+        self._buckets = {
+            kind: Buckets(limit, limit.most * ADVANCE) for kind, limit in limits.items()
+        }
         self._shared = shared
         self._clock = clock
         self._owing = asyncio.Event()
@@ -125,11 +129,11 @@ class Quotas:
     def take(self, user: str, kind: Kind, cost: float = 1.0) -> int:
         """Take tokens of a user. Returns 0, or after how many ms to ask again; then nothing was
         taken. A cost above what a bucket holds is refused for ever."""
-        purse = self._purses[kind]
-        wait = purse.take(user, cost, self._clock())
+        buckets = self._buckets[kind]
+        wait = buckets.take(user, cost, self._clock())
         if wait:
             self.refused += 1
-        if purse.owing:
+        if buckets.owing:
             self._owing.set()
         return wait
 
@@ -139,15 +143,15 @@ class Quotas:
             await self._owing.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._owing.clear()
-            for purse in self._purses.values():
-                while purse.owing:
-                    await self._settle(purse)
+            for kind, buckets in self._buckets.items():
+                while buckets.owing:
+                    await self._settle(kind, buckets)
 
-    async def _settle(self, purse: _Purse) -> None:
-        owing = [purse.owing.pop() for _ in range(min(len(purse.owing), _TOGETHER))]
-        spent = {user: purse.accounts[user].spent for user in owing if user in purse.accounts}
+    async def _settle(self, kind: Kind, buckets: Buckets) -> None:
+        owing = [buckets.owing.pop() for _ in range(min(len(buckets.owing), _TOGETHER))]
+        spent = {user: buckets.accounts[user].spent for user in owing if user in buckets.accounts}
         charges = [
-            Charge(f"{purse.kind.value}:{user}", cost, *purse.limit) for user, cost in spent.items()
+            Charge(f"{kind.value}:{user}", cost, *buckets.limit) for user, cost in spent.items()
         ]
         if not charges:
             return
@@ -157,4 +161,4 @@ class Quotas:
             log.debug("quotas are not settled: %s", error)
             return
         for (user, charged), level in zip(spent.items(), levels, strict=True):
-            purse.settled(user, charged, level)
+            buckets.settled(user, charged, level)

@@ -6,6 +6,7 @@ may cause that: neither to a stranger nor under a name that is made up.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ MAX_KNOWN = 100_000
 again."""
 MAX_WAITING = 10_000
 """Receipts that wait for an answer about their conversations; more are refused."""
+MAX_WAITING_OF_USER = 1_000
+"""Of one user: who asks about made-up conversations leaves room to others."""
 TOGETHER = 1_000
 """Receipts about whose conversations the workers are asked at once."""
 
@@ -52,6 +55,8 @@ class ReceiptGate:
         self._registry = registry
         self._known = FIFOCache[str, bool](MAX_KNOWN)
         self._waiting: list[_Waiting] = []
+        self._of: Counter[str] = Counter()
+        """user → how many of these are theirs."""
         self._asking: asyncio.Task[None] | None = None
         self._clock = asyncio.get_running_loop().time
 
@@ -63,9 +68,10 @@ class ReceiptGate:
         elif self._registry.was_pushed(receipt.user, receipt.device, conversation):
             self._known[conversation] = True
             self._take(receipt, refused)
-        elif len(self._waiting) >= MAX_WAITING:
+        elif len(self._waiting) >= MAX_WAITING or self._of[receipt.user] >= MAX_WAITING_OF_USER:
             refused(Code.TRY_LATER)
         else:
+            self._of[receipt.user] += 1
             self._waiting.append(_Waiting(receipt, refused, self._clock()))
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask_all())
@@ -77,6 +83,7 @@ class ReceiptGate:
     async def _ask_all(self) -> None:
         while self._waiting:
             asked, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            self._of = Counter(one.receipt.user for one in self._waiting)
             found, complete = await self._ask({one.receipt.conversation for one in asked})
             self._known.update(dict.fromkeys(found, True))
             for receipt, refused, since in asked:

@@ -135,11 +135,6 @@ class Session:
         """When it is not taken any more, likewise."""
         return self._expires
 
-    @property
-    def flooding(self) -> bool:
-        """Whether more frames have come than the rate allows."""
-        return self._allowance < 1
-
     def welcomed(self) -> None:
         """The welcome is sent: the device may ask and send from now on."""
         if self._state is State.GREETING:

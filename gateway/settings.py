@@ -77,10 +77,14 @@ class GatewaySettings(Struct, frozen=True):
     """Seconds between pings. Routers forget a silent connection after 30 s and more."""
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
     """Frames/s that one device may send for long. Nobody who types comes near; a device that sends
-    its outbox after a journey does."""
+    its outbox after a journey does. What all devices of a user on a node send beyond a tenth of it
+    is read a little at a time, and users take turns."""
     trusted_proxies: str = ""
     """Networks of the proxies before this node, `10.0.0.0/8[,…]`: only from there the header
     X-Forwarded-For counts, because anybody can write it. Unset: a client is who has connected."""
+    origins: str = ""
+    """Origins of web pages that may reach this node beside its own, `https://chat.example.org[,…]`;
+    others get 403. Unset: all may, since a page has no token that it was not given."""
     user_sends: Annotated[float, Meta(ge=1)] = 2000.0
     """Sends and receipts a second of one user for long, on all devices and nodes together; 20
     seconds' worth at once, so that a device may send 10,000 messages that were written offline. As

@@ -11,6 +11,7 @@ import msgspec
 from gateway.edge.tokens import issue_operator
 from ops.exits import FAILED, UNREACHABLE, USAGE, fail
 from ops.login import default_url, operator_secret
+from ops.trust import open_page
 from schemas.ids import InvalidId, device_id, user_id
 
 _TIMEOUT = 20.0
@@ -34,7 +35,7 @@ def ask(url: str, method: str, path: str, body: Any = None) -> bytes:
         method=method,
     )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        with open_page(request, _TIMEOUT) as answer:
             told: bytes = answer.read()
             return told
     except urllib.error.HTTPError as error:

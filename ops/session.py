@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from messenger_sdk import Client
+from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from ops.exits import USAGE, fail
 from ops.login import default_url, login_token
+from ops.trust import require_trust, trusted
 from schemas.ids import InvalidId, device_id
 
 
@@ -37,11 +39,13 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def make_client(user: str, url: str, token: str | None, device: str) -> Client:
-    """A client inside the running loop; ends the command with code 2 if there is no way to log
-    in."""
+async def make_client(user: str, url: str, token: str | None, device: str) -> Client:
+    """Ends the command with code 2 if there is no way to log in, with code 3 if the gateway's
+    certificate is not trusted."""
     try:
         device_id(device)
     except InvalidId as error:
         fail(str(error), USAGE)
-    return Client(url, login_token(user, token), device)
+    login = login_token(user, token)
+    await require_trust(url)
+    return Client(url, login, device, dialer=AiohttpDialer(trusted()))

@@ -16,7 +16,7 @@ from typing import Protocol, cast
 
 from gateway.edge.addresses import Networks, client_address, forwarded_of
 from gateway.edge.crowd import Crowd
-from gateway.edge.local_guard import foreign
+from gateway.edge.local_guard import ANY_PAGE, BrowserGuard
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.edge.tls import HANDSHAKE_SECONDS, half_closes
 from gateway.edge.unavailable import come_again
@@ -59,12 +59,12 @@ class OpensSockets(Protocol):
 
 
 class AdmissionControl:
-    """Use it inside a running loop: `bind`, then `serve`. `local`: the node is in local mode, and
-    opens no socket for a foreign page; the HTTP server says so. `trusted` are the networks of
-    proxies whose word about addresses counts."""
+    """Use it inside a running loop: `bind`, then `serve`. A page that `guard` refuses gets no
+    socket; the HTTP server says so. `trusted` are the networks of proxies whose word about
+    addresses counts."""
 
-    def __init__(self, local: bool = False, trusted: Networks = ()) -> None:
-        self._local = local
+    def __init__(self, guard: BrowserGuard = ANY_PAGE, trusted: Networks = ()) -> None:
+        self._guard = guard
         self._trusted = trusted
         self.silent = Crowd[_Arrival](asyncio.get_running_loop().time)
         """Connections whose request has not come."""
@@ -118,7 +118,7 @@ class AdmissionControl:
         """Hand on a connection from `address`, and what it has sent so far."""
         head, _, received = request.partition(_END)
         opening = opening_of(head)
-        if opening is not None and not (self._local and _is_foreign(head)):
+        if opening is not None and not self._refuses(head):
             self._sockets.open(transport, opening, received, address)
             return
         served = self._make_protocol()
@@ -126,16 +126,17 @@ class AdmissionControl:
         served.connection_made(transport)
         served.data_received(request)
 
+    def _refuses(self, head: bytes) -> bool:
+        if self._guard is ANY_PAGE:
+            return False
+        headers = headers_of(head)
+        return self._guard.refusal(headers.get("host", ""), headers.get("origin")) is not None
+
     def turn_away(self, transport: asyncio.Transport) -> None:
         """Tell a connection to come again, and close it."""
         self.turned_away += 1
         transport.write(_COME_AGAIN)
         transport.close()
-
-
-def _is_foreign(head: bytes) -> bool:
-    headers = headers_of(head)
-    return foreign(headers.get("host", ""), headers.get("origin")) is not None
 
 
 class _Arrival(asyncio.Protocol):

@@ -7,10 +7,11 @@ It knows no sockets: it writes to a `Transport`, and whoever reads calls `receiv
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.edge.expiries import Expiries
+from gateway.edge.flood_gate import FloodGate, in_pieces
 from gateway.edge.logins import Logins
 from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_send
@@ -37,8 +38,6 @@ HELLO_SECONDS = 10.0
 """A connection without a good hello by then is closed."""
 WELCOME_SECONDS = 10.0
 """A hello without a welcome by then: the connection is closed."""
-_FLOOD_SECONDS = 0.05
-"""A pause in reading a device that floods: refusing its frames costs time that all share."""
 _TYPING_COST = 0.2
 """Of a page: five `typing` cost as much. One that is not paid for is lost."""
 _ANSWER_SECONDS = 2.0
@@ -81,6 +80,7 @@ class NodeServices(NamedTuple):
     logins: Logins
     expiries: Expiries
     quotas: Quotas
+    flood_gate: FloodGate
 
 
 class _Leaving:
@@ -178,8 +178,11 @@ class Connection:
         if self._session.state is State.NEW:
             self._transport.pause()
             self._services.greeter.take_turn(self, lambda: self._read_hello(message))
-        else:
+        elif self._services.flood_gate.lets_pass(self.user, message):
             self._read(message)
+        else:
+            self._transport.pause()
+            self._read_later(in_pieces(message))
 
     def ended(self, said_goodbye: bool) -> None:
         """The connection is gone; `said_goodbye`: the device closed it, and not only its network
@@ -192,6 +195,7 @@ class Connection:
         for asking in self._asking or ():
             asking.cancel()
         self._services.greeter.ended(self, self._welcomed, said_goodbye)
+        self._services.flood_gate.turns.leave(self)
         self._services.expiries.leave(self)
         if self._leaving is not None:
             self._leaving.ended.set()
@@ -273,17 +277,27 @@ class Connection:
         self._transport.resume()
         self._read(message)
 
+    def _read_later(self, pieces: Iterator[bytes]) -> None:
+        """Read each piece of a message when it is the user's turn, then the next message."""
+
+        def read() -> None:
+            piece = next(pieces, None)
+            if piece is None or self._closing is not None:
+                self._transport.resume()
+            else:
+                self._read(piece)
+                self._read_later(pieces)
+
+        self._services.flood_gate.turns.put(self, read, self.user)
+
     def _read(self, message: bytes) -> None:
-        session, loop = self._session, asyncio.get_running_loop()
+        now = asyncio.get_running_loop().time()
         try:
-            for effect in session.receive(message, loop.time()):
+            for effect in self._session.receive(message, now):
                 self._carry_out(effect)
         except Exception:
             log.exception("a session of %s failed", self.user or "a device that had not said hello")
             self.close(Close.INTERNAL)
-        if session.flooding and self._closing is None:
-            self._transport.pause()
-            loop.call_later(_FLOOD_SECONDS, self._transport.resume)
 
     def _carry_out(self, effect: Effect) -> None:
         if type(effect) is Submit:

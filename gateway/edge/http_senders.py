@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
 from gateway.edge.connection import Connection, NodeServices
+from gateway.edge.flood_gate import FloodGate
 from gateway.edge.tokens import Login
 from gateway.greeter import Arriving, Refusal
 from gateway.registry import ConnectionRegistry, RegisteredConnection
@@ -23,6 +24,8 @@ from schemas.codes import Close, Code
 from schemas.frames import CURRENT_VERSION, Error, Hello, OutOfStep, Refused, Send, Sent, Welcome
 from schemas.ids import HTTP_DEVICE_PREFIX, peer_of
 
+_ALL_AT_ONCE = 1e12
+"""Frames a second: requests have had their turns (gateway/edge/http.py)."""
 ANSWER_SECONDS = 10.0
 """How long a request waits for the answers to its sends. Whoever sends again gets those that came
 later."""
@@ -71,7 +74,9 @@ class HttpSenders:
         rate: float,
     ) -> None:
         self._device = HTTP_DEVICE_PREFIX + node
-        self._services = services._replace(greeter=_Greeter(registry, routes, devices))
+        self._services = services._replace(
+            greeter=_Greeter(registry, routes, devices), flood_gate=FloodGate(_ALL_AT_ONCE)
+        )
         self._now = routes.now
         self._rate = rate
         self._senders: OrderedDict[str, _Sender] = OrderedDict()

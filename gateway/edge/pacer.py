@@ -17,21 +17,24 @@ LATE_SECONDS = 0.008
 wait for a processor on any machine."""
 _MOST_GROUPS = 200
 """Among which `displace` looks for the largest. With more, nobody waits long behind one of them."""
-_FASTER, _SLOWER = 1.05, 0.8
-"""What the pace is multiplied with after a turn that came in time, or late."""
+_SLOWER = 0.8
+"""What the pace is multiplied with after a turn that came late."""
 
 
 class Pace(NamedTuple):
-    """How many pieces of work begin in one turn: after a rest, at least and at most."""
+    """How many pieces of work begin in one turn: after a rest, at least and at most. Less than one:
+    not in each turn. `faster` is what the pace is multiplied with after a turn that came in
+    time."""
 
-    first: int
-    least: int
-    most: int
+    first: float
+    least: float
+    most: float
+    faster: float = 1.05
 
     def after(self, pace: float, late: float) -> float:
         """The next pace, if a turn came `late` seconds after it was due."""
         if late <= LATE_SECONDS:
-            return min(self.most, pace * _FASTER)
+            return min(self.most, pace * self.faster)
         return max(self.least, pace * _SLOWER)
 
 
@@ -61,7 +64,7 @@ class Pacer:
         self._seconds = seconds
         self._room = room
         self._pace = float(pace.first)
-        self._left = pace.first
+        self._left = float(pace.first)
         self._groups: OrderedDict[Hashable, OrderedDict[Hashable, Callable[[], None]]] = (
             OrderedDict()
         )
@@ -128,7 +131,7 @@ class Pacer:
             loop = asyncio.get_running_loop()
             self._due = loop.time() + self._seconds  # uvloop's timers do not tell when they are due
             self._timer = loop.call_later(self._seconds, self._again)
-        while self._left and self._groups and self._room():
+        while self._left >= 1 and self._groups and self._room():
             self._left -= 1
             group, waiting = next(iter(self._groups.items()))
             begin = self._remove(group, next(iter(waiting)))
@@ -140,9 +143,9 @@ class Pacer:
         self._timer = None
         if not self._groups:
             self._pace = self._limits.first
-        elif not self._left:
+        elif self._left < 1:
             late = asyncio.get_running_loop().time() - self._due
             self._pace = self._limits.after(self._pace, late)
-        self._left = int(self._pace)
+        self._left = self._pace + (self._left if self._pace < 1 else 0.0)
         if self._groups:
             self._go()

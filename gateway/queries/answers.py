@@ -4,13 +4,14 @@ import asyncio
 import logging
 import traceback
 
-from gateway.edge.pacer import Pacer, always
+from gateway.edge.pacer import Pace, Pacer, always
 from gateway.log_throttle import LogThrottle
 from gateway.presence.subscriptions import PresenceSubscriptions, Watcher
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.marks import MarkQueries
 from gateway.queries.worker_transport import WorkersUnavailable
+from gateway.quotas import Buckets, Limit
 from schemas import frames
 from schemas.codec import encode_frame, encode_page
 from schemas.codes import Code
@@ -22,10 +23,29 @@ ANSWER_SECONDS = 10.0
 """After this the device is told to ask again."""
 _BEGUN = 16
 """The node starts to answer so many questions within 4 ms; more wait."""
+_MORE = Pace(1, 0.1, 2, faster=1.005)
+"""Of those beyond a user's free questions it starts to answer so many; they cost workers, Redis and
+the archive more than they cost the node."""
+OF_A_USER = 8
+"""Questions of one user, from all devices, that are being answered at once; more wait. So whatever
+a user asks, there are few of those questions before those of others: at workers, in Redis, and at
+the archive."""
+
+
+class _Places:
+    """Of one user."""
+
+    __slots__ = ("asked", "free")
+
+    def __init__(self) -> None:
+        self.free = asyncio.Semaphore(OF_A_USER)
+        self.asked = 0
+        """Questions that have a place, or wait for one."""
 
 
 class QuestionAnswerer:
-    """Use it inside a running loop."""
+    """Use it inside a running loop. What a user asks beyond `free` a second, and as much at once,
+    in pages of history, waits for its turn among others who ask so much."""
 
     def __init__(
         self,
@@ -33,33 +53,46 @@ class QuestionAnswerer:
         history: History,
         marks: MarkQueries,
         subscriptions: PresenceSubscriptions,
+        free: float,
     ) -> None:
         self._conversations = conversations
         self._history = history
         self._marks = marks
         self._subscriptions = subscriptions
         self._pacer = Pacer(always(_BEGUN))
+        self._slow = Pacer(_MORE)
+        self._free = Buckets(Limit(free, free))
+        self._clock = asyncio.get_running_loop().time
+        self._places: dict[str, _Places] = {}
         self._unanswered = LogThrottle(log.info)
         self._failed = LogThrottle(log.error)
 
     async def answer(self, connection: Watcher, question: frames.Question) -> bytes:
         """The frame that answers a question of a connection's user, who may ask it. Raises nothing,
         and returns within ANSWER_SECONDS."""
-        kind = type(question).__name__
+        kind, user = type(question).__name__, connection.user
+        places = self._places.get(user)
+        if places is None:
+            places = self._places[user] = _Places()
+        places.asked += 1
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._pacer.wait(connection.user)
+            async with asyncio.timeout(ANSWER_SECONDS), places.free:
+                beyond = self._free.take(user, cost_of(question), self._clock())
+                await (self._slow if beyond else self._pacer).wait(user)
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
-            self._unanswered(f"a {kind} of {connection.user} cannot be answered now: {error!r}")
+            self._unanswered(f"a {kind} of {user} cannot be answered now: {error!r}")
         except RangeGone:
             return error_frame(question.id, Code.RANGE_GONE)
         except Exception as error:  # a fault of ours must not leave the device without an answer
             place = traceback.extract_tb(error.__traceback__)[-1]
             self._failed(
-                f"answering a {kind} of {connection.user} failed: {error!r} "
-                f"at {place.filename}:{place.lineno}"
+                f"answering a {kind} of {user} failed: {error!r} at {place.filename}:{place.lineno}"
             )
+        finally:
+            places.asked -= 1
+            if not places.asked:
+                del self._places[user]
         return error_frame(question.id, Code.TRY_LATER)
 
     async def _answer(self, connection: Watcher, question: frames.Question) -> bytes:

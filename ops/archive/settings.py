@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from connectors.environment import SettingsError
 from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
+from ops.local.security import kafka_address
 
 
 class ArchiveSettings(Struct, frozen=True):
@@ -37,7 +38,8 @@ class ArchiveSettings(Struct, frozen=True):
 
     @property
     def kafka_address(self) -> str:
-        return self.kafka or f"127.0.0.1:{Home(Path(self.home)).base_port(self.base_port) + 8}"
+        home = Home(Path(self.home))
+        return self.kafka or kafka_address(home, home.base_port(self.base_port))
 
     @property
     def partition_count(self) -> int:

@@ -8,6 +8,7 @@ import click
 
 from ops.exits import FAILED, UNREACHABLE, fail
 from ops.login import default_url, login_token
+from ops.trust import open_page
 
 _TIMEOUT = 10.0
 
@@ -43,7 +44,7 @@ def command(user: str, url: str, token: str | None, log_out: str | None) -> None
         method="DELETE" if log_out else "GET",
     )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        with open_page(request, _TIMEOUT) as answer:
             body = answer.read()
     except urllib.error.HTTPError as error:
         fail(f"{url}: {error.code} {error.read().decode(errors='replace')}", FAILED)

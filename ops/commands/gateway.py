@@ -11,6 +11,7 @@ import click
 
 from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
 from ops.login import default_url, operator_secret
+from ops.trust import open_page
 
 
 @click.group(invoke_without_command=True)
@@ -69,9 +70,8 @@ def drain(url: str, timeout: float) -> None:
         fail(f"no gateway answers at {url}", UNREACHABLE)
     headers = {"Authorization": f"Bearer {issue_operator(secret, time.time())}"}
     try:
-        urllib.request.urlopen(
-            urllib.request.Request(f"{url}/v1/operator/drain", method="POST", headers=headers),
-            timeout=10,
+        open_page(
+            urllib.request.Request(f"{url}/v1/operator/drain", method="POST", headers=headers), 10
         ).close()
     except urllib.error.HTTPError as error:
         fail(f"{url} answers {error.code}: {error.read().decode(errors='replace')[:200]}", FAILED)
@@ -89,7 +89,7 @@ def _node(url: str) -> str | None:
     """The id of the node that answers, well or not; None if none does."""
     try:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            with open_page(f"{url}/health", 5) as answer:
                 body = answer.read()
         except urllib.error.HTTPError as error:
             with error:

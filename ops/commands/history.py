@@ -80,7 +80,7 @@ async def _read(
 ) -> list[HistoryPage]:
     """Newest page first."""
     pages: list[HistoryPage] = []
-    async with asyncio.timeout(timeout), make_client(user, url, token, device) as client:
+    async with asyncio.timeout(timeout), await make_client(user, url, token, device) as client:
         while limit and not (pages and pages[-1].first):
             page = await client.history(
                 conversation, before=before, limit=min(limit, MAX_PAGE_MESSAGES)

@@ -31,7 +31,7 @@ def command(
 async def _send(
     user: str, url: str, token: str | None, device: str, to: str, timeout: float, text: str
 ) -> None:
-    async with make_client(user, url, token, device) as client:
+    async with await make_client(user, url, token, device) as client:
         try:
             async with asyncio.timeout(timeout):
                 await client.online()

@@ -22,6 +22,7 @@ from connectors.kafka.reader import Reader
 from connectors.kafka.wanted_topics import WantedTopics
 from ops.exits import FAILED, exit_codes, fail
 from ops.local.home import DEFAULT_HOME, Home
+from ops.local.security import kafka_address
 from ops.settings import settings_of
 from ops.worker_pages import asking
 from schemas.topics import CHUNKS, LOG
@@ -43,6 +44,10 @@ class SnapshotSettings(Struct, frozen=True):
     def count(self) -> int:
         """Of partitions."""
         return self.partitions or Home(Path(self.home)).partitions(None)
+
+    @property
+    def kafka_address(self) -> str:
+        return self.kafka or kafka_address(Home(Path(self.home)), self.port(0))
 
     def port(self, above: int) -> int:
         """A port of the local stack."""
@@ -68,7 +73,7 @@ def list_() -> None:
     """
     with exit_codes(unreachable=(ReadTimeout, KafkaUnreachable), usage=(SettingsError,)):
         settings = settings_of(SnapshotSettings)
-        servers = settings.kafka or f"127.0.0.1:{settings.port(8)}"
+        servers = settings.kafka_address
         ids = TopicsAdmin(servers, WantedTopics(settings.count, 1)).ids()
         if LOG not in ids or CHUNKS not in ids:
             fail(f"there is no topic {LOG} or {CHUNKS}; `messenger topics create` makes them")

@@ -28,7 +28,7 @@ def command(user: str, url: str, token: str | None, device: str, count: int | No
 
 
 async def _tail(user: str, url: str, token: str | None, device: str, count: int | None) -> None:
-    async with make_client(user, url, token, device) as client:
+    async with await make_client(user, url, token, device) as client:
         async for event in client:
             if isinstance(event, MessageReceived):
                 line = {

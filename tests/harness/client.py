@@ -11,6 +11,7 @@ class Network(AiohttpDialer):
     """A Dialer of real links."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.away = False
         """No gateway can be reached."""
         self._link: AiohttpLink | None = None

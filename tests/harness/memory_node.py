@@ -105,8 +105,12 @@ class Device:
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["t"] == kind]
 
-    async def send(self, *frames: Mapping[str, Any]) -> None:
+    def begin(self, *frames: Mapping[str, Any]) -> None:
+        """Send one message, and do not wait until it is read."""
         self.connection.receive("\n".join(map(json.dumps, frames)).encode())
+
+    async def send(self, *frames: Mapping[str, Any]) -> None:
+        self.begin(*frames)
         await self._reading.wait()
 
 

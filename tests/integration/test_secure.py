@@ -33,12 +33,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-def messenger(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+def messenger(
+    stack: Stack, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """`messenger …` of an operator who knows the stack's folder and nothing else."""
     environment = {
         **{name: value for name, value in os.environ.items() if "MESSENGER_" not in name},
         "MESSENGER_HOME": str(stack.home),
-        "SSL_CERT_FILE": str(stack.home / "tls/ca.pem"),
+        **environment,
     }
     return subprocess.run(
         [sys.executable, "-m", "ops", *arguments],
@@ -72,6 +74,35 @@ def test_people_talk_and_read_what_they_missed_and_the_judge_finds_nothing(stack
     assert {place["state"] for place in places} == {"running"}, listed
     assert {place["stage"] for place in places} >= {"sequencer", "cursors", "presence"}
     assert stack.unhealthy() == {}
+
+
+def test_an_operators_commands_find_the_logins_of_the_stack(stack: Stack) -> None:
+    for command in (("snapshot", "list"), ("archive", "check"), ("devices", "--as", "alice")):
+        done = messenger(stack, *command)
+        assert done.stderr == "", (command, done)
+        assert done.returncode == (1 if command[0] == "snapshot" else 0), (command, done)
+    revoked = messenger(stack, "revoke", "device", "alice", "made-up")
+    assert revoked.returncode == 0, revoked
+
+
+def test_who_does_not_trust_the_certificate_is_told_so_at_once(
+    stack: Stack, tmp_path: Path
+) -> None:
+    url = f"https://127.0.0.1:{stack.base_port}"
+    elsewhere = {"MESSENGER_HOME": str(tmp_path), "MESSENGER_URL": url}
+    for command in (
+        ("send", "--to", "bob", "hi"),
+        ("history", "--with", "bob"),
+        ("devices",),
+    ):
+        asked = messenger(stack, *command, "--as", "alice", "--token", "t", **elsewhere)
+        assert asked.returncode == 3, asked
+        (line,) = asked.stderr.splitlines()
+        assert "certificate is not trusted" in line
+        assert "SSL_CERT_FILE" in line
+    trusted = {**elsewhere, "SSL_CERT_FILE": str(stack.home / "tls/ca.pem")}
+    asked = messenger(stack, "devices", "--as", "alice", "--token", "t", **trusted)
+    assert "401" in asked.stderr, asked
 
 
 def test_no_process_asked_for_more_than_it_may(stack: Stack) -> None:

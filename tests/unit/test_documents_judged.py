@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
+from gateway.edge.local_guard import BrowserGuard
 from gateway.edge.openapi import document
 from gateway.edge.socket import Sockets
 from gateway.edge.tokens import issue, issue_operator
@@ -67,7 +68,7 @@ def served() -> Iterator[Served]:
         node = world.node(local=True, operator_secret=OPERATOR_SECRET)
         await node.start()
         working = asyncio.create_task(MemorySequencer(world).run())
-        admission = AdmissionControl(local=True)
+        admission = AdmissionControl(BrowserGuard(local=True))
         sockets = Sockets(node.node, admission.exit, 25.0)
         app = make_web_app(node.node, NodeMetrics(node.node, admission), sockets, lambda: None)
         runner = web.AppRunner(app)

@@ -17,6 +17,7 @@ from schemas.codes import Close, Code
 from schemas.ids import UserId
 from simulation.loop import VirtualLoop
 from tests.harness.memory_node import SEND, MemoryNode, World
+from tests.harness.served import served
 from tests.harness.virtual import run
 
 PROXIES = (ip_network("10.0.0.0/8"),)
@@ -133,7 +134,7 @@ def test_questions_and_receipts_have_quotas_of_their_users() -> None:
                 {"t": "received", "conversation": "alice:eve", "seq": number + 1},
                 {"t": "watch", "id": 100 + number, "users": []},
             )
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         codes = Counter((one["code"], "id" in one) for one in eve.of_type("error"))
         assert codes == {
@@ -178,6 +179,28 @@ def test_over_http_a_user_has_a_quota_and_so_many_requests_under_way() -> None:
         await node.node.stop()
 
     run(scenario())
+
+
+async def test_requests_of_an_address_with_many_wait_behind_each_other_not_before_others() -> None:
+    def request(address: str) -> bytes:
+        return f"GET /health HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {address}\r\n\r\n".encode()
+
+    async def ask(address: str, count: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        writer.write(request(address) * count)
+        for _ in range(count):
+            await reader.readuntil(b'"problems": []}')
+            answered[address] += 1
+        writer.close()
+
+    answered = Counter[str]()
+    async with served(trusted_proxies="127.0.0.1/32") as node:
+        flood = [asyncio.create_task(ask("192.0.2.9", 20)) for _ in range(50)]
+        while not answered["192.0.2.9"]:
+            await asyncio.sleep(0.001)
+        await ask("192.0.2.1", 1)
+        assert answered["192.0.2.9"] < 500
+        await asyncio.gather(*flood)
 
 
 async def ready(**settings: Any) -> MemoryNode:

@@ -1,23 +1,14 @@
 """In local mode only this machine reaches a node, and no foreign page does."""
 
-import asyncio
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from connectors.environment import SettingsError
-from gateway.edge.admission import AdmissionControl
-from gateway.edge.http import make_web_app
-from gateway.edge.local_guard import foreign, is_loopback
-from gateway.edge.pacer import Pacer, always
-from gateway.edge.socket import Sockets
+from gateway.edge.local_guard import browser_guard, foreign, is_loopback
 from gateway.main import run
-from gateway.metrics import NodeMetrics
 from gateway.settings import GatewaySettings
-from tests.harness.memory_node import World
+from tests.harness.served import served
 
 
 @pytest.mark.parametrize(
@@ -68,58 +59,62 @@ def test_a_node_that_would_let_strangers_in_does_not_start(
         run(GatewaySettings("127.0.0.1:1", "", **{**good, **settings}))
 
 
-SOCKET = (
-    "GET /v1/socket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+CHAT = "https://chat.example"
+
+
+@pytest.mark.parametrize(
+    ("origin", "good"),
+    [
+        (None, True),
+        (CHAT, True),
+        ("HTTPS://CHAT.EXAMPLE", True),
+        ("http://app.example:81", True),
+        ("https://gateway.example", True),
+        ("http://chat.example", False),
+        ("https://chat.example.evil.example", False),
+        ("https://evil.example", False),
+        ("null", False),
+        ("", False),
+    ],
 )
+def test_pages_of_which_origins_may_come(origin: str | None, good: bool) -> None:
+    guard = browser_guard(False, f"{CHAT}, http://App.example:81")
+    assert (guard.refusal("gateway.example", origin) is None) == good
+    assert browser_guard(False, "").refusal("gateway.example", origin) is None
+
+
+@pytest.mark.parametrize("setting", ["chat.example", "https://chat.example/", "ftp://a", "*"])
+def test_an_origin_that_no_browser_names_is_no_setting(setting: str) -> None:
+    with pytest.raises(SettingsError, match="MESSENGER_ORIGINS"):
+        browser_guard(False, setting)
 
 
 async def test_foreign_pages_get_neither_page_nor_token_nor_socket_from_a_local_node() -> None:
-    node = World().node(local=True)
-    await node.start()
-    admission = AdmissionControl(local=True)
-    sockets = Sockets(node.node, Pacer(always(100)), 25)
-    app = make_web_app(node.node, NodeMetrics(node.node, admission), sockets, lambda: None)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    assert runner.server is not None
-    listening = await admission.bind("127.0.0.1", 0)
-    await admission.serve(listening, runner.server, sockets)
-    port = listening.sockets[0].getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    json_ = {"Content-Type": "application/json"}
-
-    def status(path: str, body: bytes | None, headers: dict[str, str]) -> int:
-        request = urllib.request.Request(url + path, body, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
-
-    async def answer(path: str, body: bytes | None, headers: dict[str, str]) -> int:
-        return await asyncio.to_thread(status, path, body, headers)
-
-    async def opened(headers: dict[str, str]) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        lines = {"Host": f"127.0.0.1:{port}", **headers}.items()
-        writer.write((SOCKET + "".join(f"{k}: {v}\r\n" for k, v in lines) + "\r\n").encode())
-        status = (await reader.readline()).split()[1]
-        writer.close()
-        return status
-
-    alice = b'{"user":"alice"}'
-    try:
-        assert await answer("/v1/login", alice, json_) == 200
-        assert await answer("/v1/login", alice, {**json_, "Origin": url}) == 200
-        assert await answer("/v1/login", alice, {"Content-Type": "text/plain"}) == 415
-        assert await opened({}) == await opened({"Origin": url}) == b"101"
+    alice, json_ = b'{"user":"alice"}', {"Content-Type": "application/json"}
+    async with served(local=True) as node:
+        assert await node.status("/v1/login", alice, json_) == 200
+        assert await node.status("/v1/login", alice, {**json_, "Origin": node.url}) == 200
+        assert await node.status("/v1/login", alice, {"Content-Type": "text/plain"}) == 415
+        assert await node.opened({}) == await node.opened({"Origin": node.url}) == b"101"
         for foreigner in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
-            assert await answer("/v1/login", alice, {**json_, **foreigner}) == 403
-            assert await answer("/", None, foreigner) == 403
-            assert await opened(foreigner) == b"403"
-    finally:
-        listening.close()
-        await node.node.stop()
-        await runner.cleanup()
+            assert await node.status("/v1/login", alice, {**json_, **foreigner}) == 403
+            assert await node.status("/", None, foreigner) == 403
+            assert await node.opened(foreigner) == b"403"
+
+
+async def test_pages_of_named_origins_get_sockets_and_may_read_answers_and_others_neither() -> None:
+    named, evil = {"Origin": CHAT}, {"Origin": "https://evil.example"}
+    async with served(origins=CHAT) as node:
+        for good in ({}, named, {"Origin": node.url}):
+            assert await node.opened(good) == b"101"
+        assert await node.opened(evil) == b"403"
+        status, headers = await node.answer("/v1/conversations", None, named)
+        assert (status, headers["Access-Control-Allow-Origin"]) == (401, CHAT)
+        asks = {**named, "Access-Control-Request-Method": "GET"}
+        status, headers = await node.answer("/v1/conversations", None, asks, "OPTIONS")
+        assert (status, headers["Access-Control-Allow-Origin"]) == (204, CHAT)
+        assert "Authorization" in headers["Access-Control-Allow-Headers"]
+        status, headers = await node.answer("/v1/conversations", None, evil)
+        assert (status, headers["Access-Control-Allow-Origin"]) == (403, None)
+        status, headers = await node.answer("/v1/conversations", None, {"Origin": node.url})
+        assert (status, headers["Access-Control-Allow-Origin"]) == (401, None)

@@ -44,6 +44,19 @@ def test_after_a_rest_it_is_anybodys_turn_at_once() -> None:
         loop.advance(SOON * 2)
 
 
+def test_a_pace_below_one_lets_some_turns_pass() -> None:
+    loop, pacer, begun = VirtualLoop(), Pacer(Pace(1, 0.25, 0.25), SOON), list[int]()
+    loop.do(pace, pacer, 4, begun)
+    assert begun == [0], "after a rest"
+    sizes = []
+    for _ in range(12):
+        loop.advance(SOON)
+        sizes.append(len(begun))
+    assert sizes[-1] == 4
+    assert sizes[3] == 2
+    assert sizes[7] == 3
+
+
 async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
     pacer = Pacer(always(1), SOON)
     await pacer.wait()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.queries.answers import ANSWER_SECONDS, QuestionAnswerer
+from gateway.queries.answers import ANSWER_SECONDS, OF_A_USER, QuestionAnswerer
 from gateway.queries.history import HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import decode_server_frames
@@ -35,7 +35,7 @@ QUESTIONS = [Sync(7, {}), History(7, "alice:bob"), GetMarks(7, []), Watch(7, [])
 def answer(question: Question, fail: Callable[[], Awaitable[Any]]) -> Error:
     async def scenario() -> bytes:
         failing: Any = Failing(fail)
-        answerer = QuestionAnswerer(failing, failing, failing, failing)
+        answerer = QuestionAnswerer(failing, failing, failing, failing, 100.0)
         async with asyncio.timeout(ANSWER_SECONDS + 1):
             return await answerer.answer(Socket("alice", "phone"), question)
 
@@ -83,3 +83,32 @@ def test_an_answer_that_does_not_come_is_given_up(question: Question) -> None:
 def test_a_range_that_is_gone_is_not_to_be_asked_for_again() -> None:
     error = answer(History(7, "alice:bob"), raising(RangeGone("alice:bob after 0")))
     assert (error.code, error.retry) == (Code.RANGE_GONE.number, False)
+
+
+def test_few_questions_of_one_user_are_before_those_of_others() -> None:
+    begun: list[str] = []
+
+    async def slow(*asked: Any) -> None:
+        begun.append(asked[0] if isinstance(asked[0], str) else asked[0].user)
+        await asyncio.sleep(1)
+        raise HistoryUnavailable("away")
+
+    async def scenario() -> None:
+        parts: Any = Failing(lambda: asyncio.sleep(0))
+        parts.watch = slow
+        answerer = QuestionAnswerer(parts, parts, parts, parts, 20.0)
+        sockets = [Socket("eve", f"d{number}") for number in range(50)]
+        flood = [
+            asyncio.create_task(answerer.answer(one, Watch(7, []))) for one in sockets * OF_A_USER
+        ]
+        await asyncio.sleep(0.5)
+        assert begun == ["eve"] * OF_A_USER
+        asking = asyncio.create_task(answerer.answer(Socket("alice", "phone"), Watch(8, [])))
+        await asyncio.sleep(0.1)
+        assert begun[OF_A_USER:] == ["alice"]
+        for task in flood[:100]:
+            task.cancel()
+        await asyncio.gather(asking, *flood, return_exceptions=True)
+        assert answerer._places == {}
+
+    run(scenario())

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from gateway.queries.worker_transport import WorkersUnavailable
-from gateway.receipt_gate import MAX_WAITING, TOGETHER, ReceiptGate
+from gateway.receipt_gate import MAX_WAITING, MAX_WAITING_OF_USER, TOGETHER, ReceiptGate
 from gateway.receipts import Receipts
 from gateway.registry import ConnectionRegistry
 from schemas.codec import decode_receipts
@@ -114,13 +114,31 @@ def test_while_the_owners_are_away_the_device_is_told_to_come_again() -> None:
 def test_a_flood_of_made_up_names_is_one_question_at_a_time() -> None:
     async def scenario() -> None:
         gate = Gate()
+        users = MAX_WAITING // MAX_WAITING_OF_USER
         for number in range(MAX_WAITING + 5):
-            gate.give(f"alice:x{number}")
+            gate.give(f"alice:x{number}", user=f"u{number % (users + 1)}")
         assert [code for _, code in gate.refused] == [Code.TRY_LATER] * 5
         await asyncio.sleep(10)
         asked = gate.conversations.asked
         assert (len(asked), max(map(len, asked))) == (MAX_WAITING // TOGETHER, TOGETHER)
         assert len(gate.refused) == MAX_WAITING + 5
+
+    run(scenario())
+
+
+def test_a_flood_of_one_user_leaves_room_to_the_receipts_of_others() -> None:
+    async def scenario() -> None:
+        gate = Gate(A)
+        for number in range(MAX_WAITING_OF_USER + 5):
+            gate.give(f"eve:x{number}", user="eve")
+        gate.give(A)
+        assert gate.refused == [
+            (f"eve:x{number}", Code.TRY_LATER)
+            for number in range(MAX_WAITING_OF_USER, MAX_WAITING_OF_USER + 5)
+        ]
+        assert await gate.taken() == {A}
+        gate.give("eve:y", user="eve")
+        assert gate.refused[-1][1] is Code.NO_MESSAGE, "those before it have been answered"
 
     run(scenario())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 
 import aiohttp
 
@@ -15,13 +16,17 @@ _GOODBYE_SECONDS = 1.0
 
 
 class AiohttpDialer:
-    """A Dialer."""
+    """A Dialer. `tls` says which certificates to trust; without it, those that the machine does."""
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
 
     async def dial(self, url: str) -> "AiohttpLink":
         http = aiohttp.ClientSession()
         try:
             socket = await http.ws_connect(
                 url,
+                ssl=self._tls or True,
                 max_msg_size=0,
                 heartbeat=_HEARTBEAT_SECONDS,
                 timeout=aiohttp.ClientWSTimeout(ws_close=_GOODBYE_SECONDS),
