@@ -189,12 +189,12 @@ async def test_requests_of_an_address_with_many_wait_behind_each_other_not_befor
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
         writer.write(request(address) * count)
         for _ in range(count):
-            await reader.readuntil(b'"problems": []}')
+            await reader.readuntil(b"HTTP/1.1 200")
             answered[address] += 1
         writer.close()
 
     answered = Counter[str]()
-    async with served(trusted_proxies="127.0.0.1/32") as node:
+    async with served(trusted_proxies="127.0.0.1/32") as node, asyncio.timeout(30):
         flood = [asyncio.create_task(ask("192.0.2.9", 20)) for _ in range(50)]
         while not answered["192.0.2.9"]:
             await asyncio.sleep(0.001)
