@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from agents.metrics import metrics_text
 from agents.rules.overview import findings
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.fleet import Fleet
@@ -39,7 +40,7 @@ class WorkerOverview:
         self._asked_at = float("-inf")
         self._heard_at = float("-inf")
         self._redis_away = ""
-        worker.api.add({"/overview/": self._page})
+        worker.api.add({"/overview/": self._page, "/metrics/": self._metrics})
 
     def _build(self, meter: Meter) -> Report:
         away = self._worker.shared.dependencies.away()
@@ -47,6 +48,7 @@ class WorkerOverview:
             "worker",
             self._address,
             self._began,
+            self._now(),
             self._worker.problems(),
             away,
             meter.history(),
@@ -57,6 +59,10 @@ class WorkerOverview:
         stages = self._worker.stages
         return {stage.name: _done(stage) for stage in stages}, {}
 
+    async def _metrics(self, request: Request) -> Response:
+        """This worker's metrics, for Prometheus."""
+        return Response(200, metrics_text(self.reporter.report()), "text/plain")
+
     async def _page(self, request: Request) -> Response:
         """The whole system; of other processes what they have said last."""
         time = asyncio.get_running_loop().time()
@@ -65,7 +71,7 @@ class WorkerOverview:
             await self._ask()
         waited = time - self._heard_at if self._redis_away else 0.0
         parts = [
-            Seen(seen.age + waited, seen.report)
+            Seen(seen.age + waited, seen.report, seen.ahead)
             for process, seen in self._known.items()
             if process != self._process
         ]
@@ -77,20 +83,26 @@ class WorkerOverview:
 
     async def _ask(self) -> None:
         try:
-            told = await self._fleet.all()
-            for process in [name for name, said in told.items() if said[0] > FORGET_SECONDS]:
+            self._known = await read_fleet(self._fleet)
+            for process in [
+                name for name, seen in self._known.items() if seen.age > FORGET_SECONDS
+            ]:
+                del self._known[process]
                 await self._fleet.leave(process)
         except RedisUnavailable as error:
             self._redis_away = str(error)
-            return
-        self._redis_away, self._heard_at = "", asyncio.get_running_loop().time()
-        self._known = {}
-        for process, (age, report) in told.items():
-            if age <= FORGET_SECONDS:
-                with contextlib.suppress(
-                    *UNDECODABLE
-                ):  # another version's, which says other things
-                    self._known[process] = Seen(age, msgspec.json.decode(report, type=Report))
+        else:
+            self._redis_away, self._heard_at = "", asyncio.get_running_loop().time()
+
+
+async def read_fleet(fleet: Fleet) -> dict[str, Seen]:
+    """process → what it has said last. Raises RedisUnavailable."""
+    found: dict[str, Seen] = {}
+    for process, said in (await fleet.all()).items():
+        with contextlib.suppress(*UNDECODABLE):  # another version's, which says other things
+            report = msgspec.json.decode(said.report, type=Report)
+            found[process] = Seen(said.age, report, round(report.now / 1000 - said.time, 1))
+    return found
 
 
 def _stage(stage: Stage[Any], meter: Meter) -> StageReport:

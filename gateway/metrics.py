@@ -1,27 +1,171 @@
 """What a node counts, for Prometheus: every metric is declared here, and read when it is asked
 for."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Metric, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import Metric as Family
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.registry import Collector
 
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.tokens import Why
+from gateway.latency import BOUNDS_MS, Latencies
 from gateway.node import Node
+from schemas.metrics import Metric
 
 _PREFIX = "messenger_gateway_"
 
 
-class _Value(NamedTuple):
-    """A metric's name without the prefix, what it is, and its value now. A counter's name ends in
-    `_total`."""
+class _Figure(NamedTuple):
+    """A metric that is one number: its name without the prefix, its unit, what it is, and how it is
+    read. A counter's name ends in `_total`."""
 
     name: str
-    help: str
-    value: float
+    unit: str
+    about: str
+    read: Callable[[Node, AdmissionControl], float]
+
+    def metric(self) -> Metric:
+        kind = "counter" if self.name.endswith("_total") else "gauge"
+        return Metric(_PREFIX + self.name, kind, self.unit, self.about)  # type: ignore[arg-type]
+
+
+_FIGURES = (
+    _Figure(
+        "ready", "1 or 0", "1 while devices may come, else 0.", lambda node, _: float(node.ready)
+    ),
+    _Figure(
+        "problems", "lines", "Lines that its health page has.", lambda node, _: len(node.problems())
+    ),
+    _Figure(
+        "connections",
+        "devices",
+        "Devices that are connected.",
+        lambda node, _: len(node.parts.registry),
+    ),
+    _Figure(
+        "arriving",
+        "devices",
+        "Devices that are not welcomed yet.",
+        lambda node, _: node.parts.greeter.arriving,
+    ),
+    _Figure(
+        "requests_waiting",
+        "connections",
+        "Connections whose HTTP requests wait for their turn.",
+        lambda _, admission: admission.waiting,
+    ),
+    _Figure(
+        "arrivals_turned_away_total",
+        "connections",
+        "Connections that were told to come again, because too many waited.",
+        lambda _, admission: admission.turned_away,
+    ),
+    _Figure(
+        "made_room_total",
+        "connections",
+        "Sockets without a hello that were closed, because others waited.",
+        lambda node, _: node.parts.greeter.made_room,
+    ),
+    _Figure(
+        "quota_refused_total",
+        "frames and requests",
+        "Sends, receipts and questions beyond what their users may do.",
+        lambda node, _: node.parts.quotas.refused,
+    ),
+    _Figure(
+        "slow_readers_total",
+        "devices",
+        "Devices whose connections were closed because they did not read.",
+        lambda node, _: node.parts.writer.slow_readers,
+    ),
+    _Figure(
+        "submitted_total",
+        "messages",
+        "Messages and refusals that were handed to Kafka.",
+        lambda node, _: node.parts.submitter.submitted,
+    ),
+    _Figure(
+        "turned_away_total",
+        "messages",
+        "Messages and refusals that Kafka did not take; their devices try again.",
+        lambda node, _: node.parts.submitter.turned_away,
+    ),
+    _Figure(
+        "unacknowledged",
+        "records",
+        "Records on their way to Kafka.",
+        lambda node, _: len(node.parts.producer),
+    ),
+    _Figure(
+        "pushed_total",
+        "events",
+        "Events that were delivered to this node.",
+        lambda node, _: node.parts.pusher.pushed,
+    ),
+    _Figure(
+        "receipts_total",
+        "receipts",
+        "Receipts that were handed to Kafka.",
+        lambda node, _: node.parts.receipts.submitted,
+    ),
+    _Figure(
+        "questions",
+        "questions",
+        "Questions to workers that are under way.",
+        lambda node, _: sum(w.under_way for w in node.parts.queries.workers.values()),
+    ),
+    _Figure(
+        "recent_hits_total",
+        "pages",
+        "Pages of messages that were read from a window in Redis.",
+        lambda node, _: node.parts.queries.recent.hits,
+    ),
+    _Figure(
+        "recent_misses_total",
+        "pages",
+        "Pages of messages that workers or the archive were asked for.",
+        lambda node, _: node.parts.queries.recent.misses,
+    ),
+    _Figure(
+        "recent_fills_total",
+        "windows",
+        "Windows that were written to Redis anew.",
+        lambda node, _: node.parts.queries.recent.written,
+    ),
+    _Figure(
+        "recent_windows",
+        "windows",
+        "Windows in Redis that this node keeps.",
+        lambda node, _: len(node.parts.queries.recent.live),
+    ),
+    _Figure(
+        "recent_bytes",
+        "bytes",
+        "Messages in these windows.",
+        lambda node, _: node.parts.queries.recent.live_bytes,
+    ),
+)
+_REFUSED = Metric(
+    _PREFIX + "tokens_refused_total", "counter", "tokens", "Tokens that were refused.", ("why",)
+)
+_AWAY = Metric(
+    _PREFIX + "away", "gauge", "1", "There is one while an outside system is away.", ("system",)
+)
+_DELIVERY = Metric(
+    _PREFIX + "delivery_seconds",
+    "histogram",
+    "seconds",
+    "From the broker's append of a send to its push; of each fetch the first message.",
+)
+METRICS = (*(figure.metric() for figure in _FIGURES), _REFUSED, _AWAY, _DELIVERY)
+"""All that a node has."""
 
 
 class NodeMetrics(Collector):
@@ -37,79 +181,26 @@ class NodeMetrics(Collector):
         """All metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
-    def collect(self) -> Iterator[Metric]:
-        for name, text, value in self._values():
-            kind = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
-            yield kind(_PREFIX + name, text, value=value)
-        refused = CounterMetricFamily(
-            _PREFIX + "tokens_refused_total", "Tokens that were refused.", labels=["why"]
-        )
+    def collect(self) -> Iterator[Family]:
+        for figure in _FIGURES:
+            kind = CounterMetricFamily if figure.name.endswith("_total") else GaugeMetricFamily
+            value = figure.read(self._node, self._admission)
+            yield kind(_PREFIX + figure.name, figure.about, value=value)
+        refused = CounterMetricFamily(_REFUSED.name, _REFUSED.about, labels=_REFUSED.labels)
         for why in Why:
             refused.add_metric([why.label], self._node.parts.logins.refused[why])
         yield refused
+        away = GaugeMetricFamily(_AWAY.name, _AWAY.about, labels=_AWAY.labels)
+        for system in self._node.away():
+            away.add_metric([system], 1)
+        yield away
+        yield _histogram(_DELIVERY, self._node.parts.delivery_times)
 
-    def _values(self) -> list[_Value]:
-        node, parts, admission = self._node, self._node.parts, self._admission
-        asking = sum(workers.under_way for workers in parts.queries.workers.values())
-        recent = parts.queries.recent
-        return [
-            _Value("ready", "1 while devices may come, else 0.", float(node.ready)),
-            _Value("connections", "Devices that are connected.", len(parts.registry)),
-            _Value("arriving", "Devices that are not welcomed yet.", parts.greeter.arriving),
-            _Value(
-                "requests_waiting",
-                "Connections whose HTTP requests wait for their turn.",
-                admission.waiting,
-            ),
-            _Value(
-                "arrivals_turned_away_total",
-                "Connections that were told to come again, because too many waited.",
-                admission.turned_away,
-            ),
-            _Value(
-                "made_room_total",
-                "Sockets without a hello that were closed, because others waited.",
-                parts.greeter.made_room,
-            ),
-            _Value(
-                "quota_refused_total",
-                "Sends, receipts and questions beyond what their users may do.",
-                parts.quotas.refused,
-            ),
-            _Value(
-                "slow_readers_total",
-                "Devices whose connections were closed because they did not read.",
-                parts.writer.slow_readers,
-            ),
-            _Value(
-                "submitted_total",
-                "Messages and refusals that were handed to Kafka.",
-                parts.submitter.submitted,
-            ),
-            _Value(
-                "turned_away_total",
-                "Messages and refusals that Kafka did not take; their devices try again.",
-                parts.submitter.turned_away,
-            ),
-            _Value("unacknowledged", "Records on their way to Kafka.", len(parts.producer)),
-            _Value("pushed_total", "Events that were delivered to this node.", parts.pusher.pushed),
-            _Value(
-                "receipts_total", "Receipts that were handed to Kafka.", parts.receipts.submitted
-            ),
-            _Value("questions", "Questions to workers that are under way.", asking),
-            _Value(
-                "recent_hits_total",
-                "Pages of messages that were read from a window in Redis.",
-                recent.hits,
-            ),
-            _Value(
-                "recent_misses_total",
-                "Pages of messages that workers or the archive were asked for.",
-                recent.misses,
-            ),
-            _Value(
-                "recent_fills_total", "Windows that were written to Redis anew.", recent.written
-            ),
-            _Value("recent_windows", "Windows in Redis that this node keeps.", len(recent.live)),
-            _Value("recent_bytes", "Messages in these windows, in bytes.", recent.live_bytes),
-        ]
+
+def _histogram(metric: Metric, latencies: Latencies) -> HistogramMetricFamily:
+    buckets: list[tuple[str, float]] = []
+    seen = 0
+    for bound, count in zip((*BOUNDS_MS, None), latencies.counts, strict=True):
+        seen += count
+        buckets.append(("+Inf" if bound is None else str(bound / 1000), seen))
+    return HistogramMetricFamily(metric.name, metric.about, buckets, latencies.sum_ms / 1000)

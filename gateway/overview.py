@@ -38,7 +38,14 @@ def node_reporter(node: Node, fleet: Fleet) -> Reporter:
             parts.delivery_times.lately(),
         )
         return Report(
-            "gateway", url, began, node.problems(), node.away(), meter.history(), node=said
+            "gateway",
+            url,
+            began,
+            node.now(),
+            node.problems(),
+            node.away(),
+            meter.history(),
+            node=said,
         )
 
     return Reporter(fleet, f"gateway {url}", build, counts)

@@ -25,6 +25,10 @@ COMMANDS = {
     "simulate": "play random histories of a whole system, on virtual time",
     "audit": "judge what Kafka and the workers hold",
     "partition": "list partitions, and decide about halted ones",
+    "status": "the whole system on one screen",
+    "doctor": "look at everything that must be right, and say how to mend it",
+    "dead-letters": "what could not be read, or was set aside",
+    "completion": "print what makes a shell complete these commands",
 }
 
 
@@ -37,7 +41,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"ops.commands.{name}").command
+        command: click.Command = importlib.import_module(
+            f"ops.commands.{name.replace('-', '_')}"
+        ).command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

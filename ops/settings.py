@@ -24,10 +24,11 @@ def kinds() -> dict[type[Struct], str]:
     from gateway.settings import GatewaySettings
     from ops.archive.settings import ArchiveSettings
     from ops.commands.audit import AuditSettings
-    from ops.commands.partition import PartitionSettings
+    from ops.commands.doctor import DoctorSettings
     from ops.commands.report import ReportSettings
     from ops.commands.snapshot import SnapshotSettings
     from ops.commands.topics import TopicsSettings
+    from ops.where import OperatorSettings
 
     return {
         GatewaySettings: "gateway",
@@ -35,7 +36,8 @@ def kinds() -> dict[type[Struct], str]:
         TopicsSettings: "topics",
         ArchiveSettings: "archive",
         SnapshotSettings: "snapshot",
-        PartitionSettings: "partition",
+        OperatorSettings: "partition, status, dead-letters",
+        DoctorSettings: "doctor",
         AuditSettings: "audit",
         ReportSettings: "report",
     }

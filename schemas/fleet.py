@@ -10,6 +10,8 @@ HISTORY_SECONDS = 6.0
 HISTORY_POINTS = 50
 FRESH_SECONDS = 6.0
 """A process whose report is older than this has missed two: it is dead, or stands still."""
+CLOCK_SECONDS = 2.0
+"""By how much clocks may differ before somebody is told."""
 FORGET_SECONDS = 600.0
 """A process that has said nothing for so long is not shown any more."""
 
@@ -54,12 +56,13 @@ class NodeReport(Struct):
 
 class Report(Struct):
     """One process. `address`: host:port of a worker's pages, or the URL of a gateway. `began` in
-    ms. `away`: outside systems that it does not reach, and why. `history`: name → a value each
-    HISTORY_SECONDS, the newest last."""
+    ms; `now`: when the report was made. `away`: outside systems that it does not reach, and why.
+    `history`: name → a value each HISTORY_SECONDS, the newest last."""
 
     kind: Literal["worker", "gateway"]
     address: str
     began: int
+    now: int
     problems: list[str]
     away: dict[str, str]
     history: dict[str, list[float]]
@@ -68,10 +71,12 @@ class Report(Struct):
 
 
 class Seen(Struct):
-    """A report, and how many seconds old it is."""
+    """A report, how many seconds old it is, and by how many the clock of its process is ahead of
+    Redis'."""
 
     age: float
     report: Report
+    ahead: float = 0.0
 
 
 class Finding(Struct):

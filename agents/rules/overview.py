@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from schemas.fleet import FRESH_SECONDS, Finding, Report, Seen
+from schemas.fleet import CLOCK_SECONDS, FRESH_SECONDS, Finding, Report, Seen
 
 _NEW_SECONDS = 60.0
 _WAITS = {
@@ -22,6 +22,7 @@ def findings(parts: Sequence[Seen], redis_away: str, now: int) -> list[Finding]:
     found = [*_away(fresh), *_silent(parts, redis_away), *_missing(parts, bool(redis_away))]
     for report in fresh:
         found += _of_process(report)
+    found += _clocks(seen for seen in parts if seen.age <= FRESH_SECONDS)
     if not redis_away:
         found += _gateways(fresh)
     found += _notes(fresh, now)
@@ -101,6 +102,15 @@ def _of_process(report: Report) -> Iterator[Finding]:
     for problem in report.problems:
         if not problem.startswith(tuple(told)):
             yield Finding("problem", part, problem)
+
+
+def _clocks(fresh: Iterable[Seen]) -> Iterator[Finding]:
+    for seen in fresh:
+        if abs(seen.ahead) > CLOCK_SECONDS:
+            side = "ahead of" if seen.ahead > 0 else "behind"
+            what = f"its clock is {abs(seen.ahead):.1f} s {side} Redis'"
+            part = f"{seen.report.kind} {seen.report.address}"
+            yield Finding("problem", part, what, "keep all clocks by NTP")
 
 
 def _gateways(fresh: Sequence[Report]) -> Iterator[Finding]:

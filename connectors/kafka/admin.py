@@ -200,6 +200,21 @@ class TopicsAdmin:
                     raise self._unreachable(error) from None
         return found
 
+    def under_replicated(self) -> list[str]:
+        """The partitions of our topics that lack an in-sync replica, as TOPIC/NUMBER. Raises
+        KafkaUnreachable."""
+        try:
+            metadata = self._admin.list_topics(timeout=self._timeout)
+        except KafkaException as error:
+            raise self._unreachable(error) from None
+        return [
+            f"{name}/{number}"
+            for name in all_topics()
+            if name in metadata.topics
+            for number, one in metadata.topics[name].partitions.items()
+            if len(one.isrs) < len(one.replicas)
+        ]
+
     def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
         self._admin = self._connect()  # this client may have forgotten the only broker
         return KafkaUnreachable(f"Kafka at {self._address.servers}: {error}")

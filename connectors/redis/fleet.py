@@ -1,14 +1,23 @@
 """What every process says of itself, for whoever looks at the whole system."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from connectors.redis.client import RedisClient
 
 _KEY = "fleet"
 
-Told = Mapping[str, tuple[float, bytes]]
-"""process → how many seconds ago it has said this, by Redis' clock; what it has said."""
+
+class Said(NamedTuple):
+    """What a process has said: how many seconds ago, when by Redis' clock (seconds), and what."""
+
+    age: float
+    time: float
+    report: bytes
+
+
+Told = Mapping[str, Said]
+"""By process."""
 
 
 class Fleet(Protocol):
@@ -41,8 +50,8 @@ class RedisFleet:
         seconds, micros = await self._client.command("TIME")
         now = int(seconds) + int(micros) / 1e6
         found = await self._client.command("HGETALL", _KEY)
-        told: dict[str, tuple[float, bytes]] = {}
+        told: dict[str, Said] = {}
         for process, said in zip(found[::2], found[1::2], strict=True):
             time, _, report = said.partition(b" ")
-            told[process.decode()] = max(0.0, now - float(time)), report
+            told[process.decode()] = Said(max(0.0, now - float(time)), float(time), report)
         return told

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from connectors.redis.fleet import Told
+from connectors.redis.fleet import Said, Told
 from connectors.redis.memory_server import MemoryRedis
 from connectors.redis.owners import CLAIM_SECONDS
 from connectors.redis.quotas import Charge
@@ -149,7 +149,7 @@ class MemoryFleet(_Port):
 
     def _all(self) -> Told:
         fleet, now = self._table("fleet"), self._now()
-        return {process: (now - time, report) for process, (time, report) in fleet.items()}
+        return {process: Said(now - time, time, said) for process, (time, said) in fleet.items()}
 
 
 class MemoryOwners(_Port):

@@ -58,6 +58,16 @@ class RedisSurvey:
                 )
         return cursor, found
 
+    async def server(self) -> dict[str, str]:
+        """What INFO says of the server and its memory."""
+        told = (await self._client.command("INFO")).decode()
+        return dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+
+    async def clock(self) -> float:
+        """Its time in seconds."""
+        seconds, micros = await self._client.command("TIME")
+        return int(seconds) + int(micros) / 1e6
+
     async def route(self, user: str, device: str) -> str | None:
         """The value of one route."""
         value = await self._client.command("HGET", f"routes:{user}", device)

@@ -5,39 +5,27 @@ import getpass
 import json
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import click
-from msgspec import Meta, Struct
+from msgspec import Struct
 
+from agents.rules import overview
 from connectors.environment import SettingsError
 from connectors.kafka.ports import KafkaSendError
 from connectors.kafka.recovering_producer import RecoveringProducer
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.owners import RedisOwners
 from ops.exits import FAILED, exit_codes, fail
-from ops.local.home import DEFAULT_HOME, Home
-from ops.local.security import kafka_address, redis_address
 from ops.partitions import CLAIMED, Place, look
 from ops.settings import settings_of
+from ops.where import OperatorSettings
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, InputSkipped, PartitionResumed, SubmittedRecord
 from schemas.topics import SUBMITTED
 
 _DECIDED_SECONDS = 30.0
 _SEND_MS = 10_000
-
-
-class PartitionSettings(Struct, frozen=True):
-    """One field for each variable MESSENGER_<FIELD> (docs/SETTINGS.md). Of a local stack, what is
-    unset."""
-
-    kafka: str = ""
-    redis: str = ""
-    home: str = DEFAULT_HOME
-    base_port: int | None = None
-    partitions: Annotated[int, Meta(ge=1)] | None = None
 
 
 class _Fleet(Struct, frozen=True):
@@ -183,12 +171,7 @@ def advice(place: Place) -> str:
     """What an operator can do about a partition that does not run."""
     if place.state == "unknown":
         return f"{place.problem}: look at its worker"
-    if place.state != "halted":
-        return "wait: it is being restored"
-    if place.stage != "sequencer":
-        return "mend what the reason names, and restart its worker"
-    mend = "mend what the reason names, then `messenger partition resume`, or restart its worker"
-    return f"{mend}; or `messenger partition skip`" if place.skips else mend
+    return overview.advice(place.stage, place.report)
 
 
 async def _halted(fleet: _Fleet, stage: str, number: int) -> Place:
@@ -228,16 +211,10 @@ async def _decide(fleet: _Fleet, place: Place, event: InputSkipped | PartitionRe
 
 def _ask(workers: tuple[str, ...], work: Callable[[_Fleet], Awaitable[Any]]) -> Any:
     with exit_codes(unreachable=(RedisUnavailable, KafkaSendError), usage=(SettingsError,)):
-        settings = settings_of(PartitionSettings)
-        home = Home(Path(settings.home))
-        partitions = settings.partitions or home.partitions(None)
-        kafka, redis = settings.kafka, settings.redis
-        if not kafka or not redis:
-            base_port = home.base_port(settings.base_port)
-            kafka = kafka or kafka_address(home, base_port)
-            redis = redis or redis_address(home, base_port)
-            workers += (f"127.0.0.1:{base_port + 13}",)  # the archiver, which claims nothing
-        fleet = _Fleet(kafka, redis, partitions, workers)
+        where = settings_of(OperatorSettings).where()
+        if where.base_port is not None:  # the archiver of a local stack, which claims nothing
+            workers += (f"127.0.0.1:{where.base_port + 13}",)
+        fleet = _Fleet(where.kafka, where.redis, where.partitions, workers)
 
         async def run() -> Any:
             return await work(fleet)

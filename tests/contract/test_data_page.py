@@ -1,6 +1,7 @@
 """docs/DATA.md, and the report: each query is run as an analyst, on an archive in which every block
 lies twice."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from tests.data_page import ask, load, talk, worked
 from tests.harness.clickhouse import ClickHouse
 
 pytestmark = pytest.mark.real
+ROOT = Path(__file__).parents[2]
 RANGE = "(since = '2026-09-01 00:00:00', until = '2026-12-01 00:00:00')"
 
 
@@ -95,3 +97,14 @@ def test_a_hole_is_a_gap(talked: ClickHouse) -> None:
     admin.insert([first._replace(conversation="gap:hole", sender="gap", seq=seq) for seq in (1, 4)])
     assert talked.ask("analyst", "SELECT * FROM archive.gaps") == "gap:hole\t1\t4\t2"
     admin.close()
+
+
+def test_each_query_of_the_dashboard_is_answered(talked: ClickHouse) -> None:
+    dashboard = json.loads((ROOT / "ops/grafana/data.json").read_text())
+    for panel in dashboard["panels"]:
+        (target,) = panel["targets"]
+        query = target["rawSql"]
+        for name, time in (("from", "2026-09-01 00:00:00"), ("to", "2026-12-01 00:00:00")):
+            query = query.replace(f"${{__{name}:date:YYYY-MM-DD HH:mm:ss}}", time)
+        rows = talked.ask("analyst", query)
+        assert rows or "gaps" in query, panel["title"]

@@ -27,11 +27,12 @@ async def test_what_a_process_said_last_is_kept_with_its_age_until_it_leaves(fle
     await asyncio.sleep(0.3)
     await fleet.tell("worker one", b"new")
     told = await fleet.all()
-    assert {process: said for process, (_, said) in told.items()} == {
+    assert {process: said.report for process, said in told.items()} == {
         "worker one": b"new",
         "worker two": b"two words",
     }
-    assert told["worker one"][0] < 0.3 <= told["worker two"][0] < 5
+    assert told["worker one"].age < 0.3 <= told["worker two"].age < 5
+    assert 0.2 < told["worker one"].time - told["worker two"].time < 5
     await fleet.leave("worker two")
     assert list(await fleet.all()) == ["worker one"]
 

@@ -34,12 +34,12 @@ def worker(
     *partitions: dict[str, Any], problems: tuple[str, ...] = (), of: int = 1, **away: str
 ) -> Report:
     stage = StageReport("sequencer", "messages.submitted", of, 0.0, {}, 1, False, [*partitions])
-    return Report("worker", "w:1", 0, list(problems), away, {}, [stage])
+    return Report("worker", "w:1", 0, 0, list(problems), away, {}, [stage])
 
 
 def gateway(ready: bool = True) -> Report:
     node = NodeReport("aa", 0, ready, 3, {}, {})
-    return Report("gateway", "http://g", 0, [], {}, {}, node=node)
+    return Report("gateway", "http://g", 0, 0, [], {}, {}, node=node)
 
 
 def said(*reports: Report, age: float = 0.0, redis: str = "", now: int = NOW) -> list[str]:
@@ -83,6 +83,11 @@ def test_an_old_report_is_a_dead_process_unless_redis_keeps_it_from_reporting() 
     assert said(gateway(), age=9.0, redis="away") == [
         "note: gateway http://g: its report is 9 s old, since Redis is away; "
     ]
+
+
+def test_a_clock_that_is_wrong_is_said() -> None:
+    (found,) = findings([Seen(0.0, worker(partition(0)), 3.0), Seen(0.0, gateway(), -1.9)], "", NOW)
+    assert (found.part, found.what) == ("worker w:1", "its clock is 3.0 s ahead of Redis'")
 
 
 def test_a_process_that_has_just_begun_and_dead_letters_are_notes() -> None:
@@ -138,13 +143,18 @@ async def test_a_worker_shows_what_all_have_said_and_itself_as_it_is_now(
     seen: tuple[WorkerOverview, MemoryFleet, MemoryRedis],
 ) -> None:
     overview, fleet, redis = seen
-    await fleet.tell("gateway http://g", msgspec.json.encode(gateway()))
+    ahead = msgspec.structs.replace(gateway(), now=round(time.monotonic() * 1000) + 7000)
+    await fleet.tell("gateway http://g", msgspec.json.encode(ahead))
     await fleet.tell("worker here:1", msgspec.json.encode(worker()))
     await fleet.tell("worker odd:1", b'{"of": "another version"}')
     await fleet.tell("worker gone:1", msgspec.json.encode(worker()))
-    redis.server.tables["fleet"]["worker gone:1"] = (-FORGET_SECONDS, b"{}")
+    redis.server.tables["fleet"]["worker gone:1"] = (
+        -FORGET_SECONDS,
+        msgspec.json.encode(worker()),
+    )
     shown = await page(overview)
     assert [part.report.address for part in shown.parts] == ["http://g", "here:1"]
+    assert 6.5 < shown.parts[0].ahead < 7.5
     assert [stage.name for stage in shown.parts[1].report.stages] == ["s"]
     assert set(redis.server.tables["fleet"]) == {
         "gateway http://g",

@@ -1,0 +1,109 @@
+"""`messenger status`: the whole system on one screen."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+
+import click
+import msgspec
+
+from agents.overview import read_fleet
+from agents.rules.overview import findings
+from connectors.environment import SettingsError
+from connectors.redis.client import RedisClient, RedisUnavailable
+from connectors.redis.fleet import RedisFleet
+from ops.exits import FAILED, exit_codes
+from ops.settings import settings_of
+from ops.where import OperatorSettings
+from schemas.fleet import FRESH_SECONDS, Finding, Latency, Overview, Report, Seen
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="all of it, as schemas/fleet.py:Overview")
+def command(as_json: bool) -> None:
+    """Show how every process is, and what is wrong, with what to do; exit code 1 if anything is.
+
+    It shows what the processes say of themselves in Redis, as the overview page does. Settings:
+    MESSENGER_REDIS; the local stack's by default.
+
+    \b
+    Example:
+      messenger status
+    """
+    with exit_codes(unreachable=(RedisUnavailable,), usage=(SettingsError,)):
+        redis = settings_of(OperatorSettings).where().redis
+        parts = asyncio.run(_parts(redis))
+    now = int(time.time() * 1000)
+    found = findings(parts, "", now)
+    if as_json:
+        click.echo(msgspec.json.encode(Overview(now, "messenger status", parts, found)))
+    else:
+        click.echo("\n".join(screen(parts, found, now)))
+    if any(one.level == "problem" for one in found):
+        raise SystemExit(FAILED)
+
+
+async def _parts(redis: str) -> list[Seen]:
+    """Raises RedisUnavailable."""
+    client = RedisClient(redis)
+    try:
+        found = await read_fleet(RedisFleet(client))
+    finally:
+        await client.close()
+    return sorted(found.values(), key=lambda seen: (seen.report.kind, seen.report.address))
+
+
+def screen(parts: Sequence[Seen], found: Sequence[Finding], now: int) -> Iterator[str]:
+    """Its lines."""
+    problems = sum(one.level == "problem" for one in found)
+    yield f"{problems} problem{'s' * (problems != 1)}" if problems else "all is well"
+    yield from _totals([seen.report for seen in parts if seen.age <= FRESH_SECONDS])
+    yield ""
+    for seen in parts:
+        yield _line(seen, now)
+    if found:
+        yield ""
+    for one in found:
+        yield f"{'!' if one.level == 'problem' else '·'} {one.part}: {one.what}"
+        if one.do:
+            yield f"    do: {one.do}"
+
+
+def _totals(fresh: Sequence[Report]) -> Iterator[str]:
+    nodes = [report.node for report in fresh if report.node is not None]
+    stages = [stage for report in fresh for stage in report.stages]
+    owned = [partition for stage in stages for partition in stage.partitions]
+    slowest = max(
+        (node.delivery for node in nodes if node.delivery is not None),
+        key=lambda latency: latency.p99,
+        default=None,
+    )
+    ages = [age for one in owned if (age := (one.get("snapshot") or {}).get("age_seconds"))]
+    rate = sum(stage.rate for stage in stages if stage.name == "sequencer")
+    yield (
+        f"{rate:g} messages/s, {sum(node.connections for node in nodes)} connections, "
+        f"delivery {_latency(slowest)}, {sum(one['lag'] or 0 for one in owned)} records wait, "
+        f"{sum(one.get('dead_letters') or 0 for one in owned)} dead letters, "
+        f"oldest snapshot {f'{max(ages) / 3600:.1f} h' if ages else 'none'}"
+    )
+
+
+def _line(seen: Seen, now: int) -> str:
+    report, node = seen.report, seen.report.node
+    up = f"up {(now - report.began) / 1000:.0f} s"
+    if seen.age > FRESH_SECONDS:
+        state, up = "silent", f"for {seen.age:.0f} s"
+    elif report.problems:
+        state = "unwell"
+    else:
+        state = "runs" if node is None or node.ready else "not ready"
+    if node is not None:
+        what = f"slot {node.slot}, {node.connections} connections, {_latency(node.delivery)}"
+    else:
+        count = sum(len(stage.partitions) for stage in report.stages)
+        what = f"{', '.join(stage.name for stage in report.stages)}; {count} partitions"
+    return f"{report.kind:<8} {report.address:<28} {state:<10} {up:<12} {what}"
+
+
+def _latency(latency: Latency | None) -> str:
+    return "–" if latency is None else f"p50 ≤ {latency.p50:g}, p99 ≤ {latency.p99:g} ms"

@@ -1,0 +1,96 @@
+"""What `messenger status`, `doctor` and `completion` print."""
+
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ops import doctor
+from ops.cli import COMMANDS, main
+from ops.commands.status import screen
+from schemas.fleet import Finding, Latency, NodeReport, Report, Seen, StageReport
+
+
+def test_status_is_one_screen_with_what_to_do() -> None:
+    partition: dict[str, Any] = {"partition": 0, "status": "running", "lag": 7, "dead_letters": 2}
+    partition["snapshot"] = {"age_seconds": 5400}
+    stage = StageReport("sequencer", "t", 1, 12.5, {}, 1, False, [partition])
+    node = NodeReport("aa", 3, True, 40, {}, {}, Latency(9, 10.0, 20.0, 50.0))
+    parts = [
+        Seen(1.0, Report("gateway", "http://g", 0, 0, [], {}, {}, node=node)),
+        Seen(9.0, Report("worker", "lost:1", 0, 0, [], {}, {})),
+        Seen(1.0, Report("worker", "w:1", 0, 0, ["the disk is slow"], {}, {}, [stage])),
+    ]
+    lines = list(screen(parts, [Finding("problem", "redis", "it is away", "look at it")], 60_000))
+    assert lines[0] == "1 problem"
+    assert lines[1] == (
+        "12.5 messages/s, 40 connections, delivery p50 ≤ 10, p99 ≤ 50 ms, 7 records wait, "
+        "2 dead letters, oldest snapshot 1.5 h"
+    )
+    assert ["ready" in line or "runs" in line for line in lines[3:6]] == [True, False, False]
+    assert ["silent" in line for line in lines[3:6]] == [False, True, False]
+    assert "unwell" in lines[5]
+    assert lines[-2:] == ["! redis: it is away", "    do: look at it"]
+
+
+def wrong(found: Any) -> list[str]:
+    return [f"{one.what}; {one.do}" for one in found if one.do]
+
+
+def test_the_doctor_knows_what_redis_must_be_like() -> None:
+    good = {"redis_version": "7.0.1", "maxmemory_policy": "noeviction", "maxmemory": "0"}
+    assert wrong(doctor.redis(good, time.time())) == []
+    bad = {"redis_version": "6.0.16", "maxmemory_policy": "volatile-ttl", "used_memory": "95"}
+    said = wrong(doctor.redis(bad | {"maxmemory": "100"}, time.time() - 9))
+    for words in ("version 6.0.16", "noeviction: others evict", "95%", "9.0 s ahead of Redis'"):
+        assert any(words in line for line in said), (words, said)
+    assert len(said) == 4
+
+
+def test_the_doctor_sees_a_port_that_somebody_has() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (said,) = wrong(doctor.ports({"redis": port}))
+        assert f"{port} (redis)" in said
+    assert wrong(doctor.ports({"redis": port})) == []
+
+
+def test_the_doctor_sees_another_version_of_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wrong(doctor.versions()) == []
+    pinned = tmp_path / "constraints.txt"
+    pinned.write_text("click==0.1\nnot-installed==1\n")
+    monkeypatch.setattr(doctor, "_CONSTRAINTS", pinned)
+    (said,) = wrong(doctor.versions())
+    assert "instead of 0.1" in said
+    assert "not-installed" not in said
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell: str) -> None:
+    printed = CliRunner().invoke(main, ["completion", shell])
+    assert printed.exit_code == 0
+    assert "_MESSENGER_COMPLETE" in printed.output
+
+
+def test_the_shell_completes_commands() -> None:
+    asked = {
+        "_MESSENGER_COMPLETE": "bash_complete",
+        "COMP_WORDS": "messenger dead",
+        "COMP_CWORD": "1",
+    }
+    printed = CliRunner(env=asked).invoke(main, prog_name="messenger")
+    assert "dead-letters" in printed.output
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_command_explains_itself(name: str) -> None:
+    printed = CliRunner().invoke(main, [name, "--help"])
+    assert printed.exit_code == 0, printed.output
+    assert "Example" in printed.output
