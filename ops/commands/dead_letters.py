@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import click
+from msgspec.structs import asdict
 
 from connectors.environment import SettingsError
 from connectors.kafka.ports import KafkaSendError, KafkaUnreachable, OffsetGone, ReadTimeout
@@ -16,7 +17,13 @@ from connectors.kafka.recovering_producer import RecoveringProducer
 from ops.exits import exit_codes, fail
 from ops.settings import settings_of
 from ops.where import OperatorSettings, Where
-from schemas.codec import NewerVersion, Undecodable, decode_dead_letter, decode_submitted
+from schemas.codec import (
+    NewerVersion,
+    SetAside,
+    Undecodable,
+    decode_dead_letter,
+    decode_submitted,
+)
 from schemas.codes import Code
 from schemas.events import DeadLetter
 from schemas.topics import DEAD_LETTERS, SUBMITTED
@@ -103,7 +110,7 @@ def show(place: str, bodies: bool) -> None:
         click.echo(found.letter.value[:200].hex(" ", 4))
         return
     for item in items:
-        fields = {name: getattr(item, name) for name in item.__struct_fields__}
+        fields = item._asdict() if isinstance(item, SetAside) else asdict(item)
         shown = {
             name: value.hex() if isinstance(value, bytes) else value
             for name, value in fields.items()

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.codec import encode_event
 from schemas.codes import Code
-from schemas.events import SCHEMA_VERSION, DeadLetter
+from schemas.events import SCHEMA_VERSION, DeadLetter, MessageSubmitted, SubmittedRecord
 from schemas.topics import DEAD_LETTERS, SUBMITTED
 from tests.harness import kafka
 from tests.harness.stack import Stack
@@ -53,3 +53,16 @@ def test_a_dead_letter_is_listed_shown_and_replayed(stack: Stack) -> None:
     assert done.returncode == 0, done.stderr
     (record,) = kafka.read_all(stack, SUBMITTED, partition)[-1:]
     assert (record.offset, record.value) == (end, value)
+
+
+def test_what_people_wrote_is_shown_only_if_it_is_asked_for(stack: Stack) -> None:
+    place = kafka.watermarks(stack, DEAD_LETTERS, 1)[1]
+    item = MessageSubmitted("a:b", "a", "phone", bytes(16), 1, bytes(16), 0, "a secret")
+    value = encode_event(SubmittedRecord(SCHEMA_VERSION, [item]))
+    letter = DeadLetter(SCHEMA_VERSION, SUBMITTED, 1, 7, -1, Code.SET_ASIDE.number, value)
+    kafka.produce(stack, DEAD_LETTERS, 1, encode_event(letter))
+    shown = stack.run("dead-letters", "show", f"1/{place}").stdout
+    assert "MessageSubmitted" in shown, shown
+    assert "'sender': 'a'" in shown
+    assert "a secret" not in shown
+    assert "a secret" in stack.run("dead-letters", "show", f"1/{place}", "--bodies").stdout

@@ -52,7 +52,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 def named(expression: Any) -> Iterator[tuple[str, set[str]]]:
     """The metrics of a parsed expression, each with the labels that it asks for."""
     if isinstance(expression, promql_parser.VectorSelector):
-        yield expression.name, {matcher.name for matcher in expression.matchers.matchers}
+        yield str(expression.name), {matcher.name for matcher in expression.matchers.matchers}
     elif isinstance(expression, promql_parser.MatrixSelector):
         yield from named(expression.vector_selector)
     elif isinstance(expression, promql_parser.BinaryExpr):
