@@ -252,7 +252,8 @@ def keep(results: dict[str, Any]) -> None:
     measured before, and make the page of all."""
     file = _RESULTS / "hostile.json"
     kept = json.loads(file.read_text()) if file.exists() else {}
-    for name, figures in results["parts"]["hostile"].items():
+    measured = results["parts"]["hostile"]
+    for name, figures in measured.items() if "left_out" not in measured else ():
         kept[name] = {**figures, "when": results["when"], "commit": results["commit"]}
     kept = {name: kept[name] for name in ATTACKS if name in kept}
     file.write_text(json.dumps(kept, indent=1) + "\n")

@@ -41,6 +41,9 @@ class Limits(NamedTuple):
 
 VERSIONS: Mapping[int, Limits] = {1: Limits(MAX_BODY_BYTES, 90 * DAY)}
 FIRST_VERSION = 1
+LONGEST_SILENCE = max(limits.forget_after for limits in VERSIONS.values())
+"""An outbox that was silent for longer counts as new, whichever version is in force, so its rows
+may go. A later version may forget sooner, and never later: the rows are gone by then."""
 
 
 class Repeat(NamedTuple):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from agents.rules.batch import Batch, fold_gap, fold_records
 from agents.rules.decisions import Decisions
-from agents.rules.fold import FoldState
+from agents.rules.fold import LONGEST_SILENCE, FoldState
 from agents.rules.folded_input import FoldedInput
 from agents.rules.position import (
     FoundInput,
@@ -45,6 +45,8 @@ _WRITE_MESSAGES = 10_000
 _WRITE_SECONDS = 1.0
 _SWEEP_ROWS = 500
 """Well below a millisecond."""
+_SWEEP_OUTBOXES = 100
+"""A second: a million are looked at in three hours."""
 _LANDING_SECONDS = 2.0
 _FOLDING_SECONDS = 0.5
 """A question about a user waits so long for a partition that is behind; it can be asked
@@ -320,6 +322,7 @@ class SequencerPartition(Partition):
         if self.table is not None and not self._begins_anew:
             self._write()
             self.table.sweep(self._log_start, _SWEEP_ROWS)
+            self.table.sweep_outboxes(LONGEST_SILENCE, _SWEEP_OUTBOXES)
 
     @property
     def log_offset(self) -> int:

@@ -40,6 +40,7 @@ class Log:
         self._records: list[Record] = []
         self._seqs: dict[str, int] = {}
         self.start = 0
+        self.time = 5
         self.read: list[int] = []
 
     def add(self, *conversations: str, body: str = "hi") -> None:
@@ -51,7 +52,7 @@ class Log:
             taken.append(
                 Taken(
                     offset,
-                    5,
+                    self.time,
                     conversation,
                     "alice",
                     "phone",
@@ -63,7 +64,7 @@ class Log:
                     body,
                 )
             )
-        entry = LogRecord(SCHEMA_VERSION, 1, offset, offset, 5, -1, 5, 0, taken)
+        entry = LogRecord(SCHEMA_VERSION, 1, offset, offset, self.time, -1, 5, 0, taken)
         record = Record(0, offset, 5, encode_event(entry))
         self._records.append(record)
         self._fold.read(record)
@@ -158,6 +159,28 @@ async def test_places_of_expired_records_are_swept_away_a_few_at_a_time(log: Log
     log.write()
     log.state.sweep(4, 1)
     assert log.state.places(A, 0, 10) == [4, 5, 6]
+
+
+def test_outboxes_that_were_silent_for_long_are_swept_away_a_few_at_a_time(log: Log) -> None:
+    def outbox(conversation: str) -> tuple[str, str, bytes]:
+        return conversation, "alice", b"o" * 16
+
+    for _ in range(20):
+        log.add(A, B)
+    log.write()
+    for log.time in (1000, 1100):
+        log.add(B)
+        log.write()
+        assert log.state.last(outbox(A)) == (20, 5), "not yet"
+        for _ in range(3):
+            log.state.sweep_outboxes(995, 1)
+    assert log.state.last(outbox(A)) is None
+    assert [log.state.answer(outbox(A), ordinal) for ordinal in range(1, 21)] == [None] * 20
+    assert log.state.last(outbox(B)) == (22, 1100)
+    answer = log.state.answer(outbox(B), 20)
+    assert answer is not None
+    assert answer[1] == 20
+    assert log.state.seq(A) == 20, "a conversation's numbers go on"
 
 
 async def heads(
