@@ -111,6 +111,25 @@ def test_sockets_and_pages_are_served_and_a_socket_outlives_a_new_certificate(
     run(scenario())
 
 
+def test_a_handshake_that_does_not_end_is_given_up_and_keeps_nobody_waiting(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.edge.admission.HANDSHAKE_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+            silent = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(20)]
+            for _, writer in silent[::2]:
+                writer.write(b"\x16\x03\x01")  # a handshake begins, and no more of it comes
+            assert await shown(served.port)
+            async with asyncio.timeout(10):
+                assert [await reader.read() for reader, _ in silent] == [b""] * 20
+            for _, writer in silent:
+                writer.close()
+
+    run(scenario())
+
+
 def test_nothing_older_than_tls_1_2_is_spoken(run: Run, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with serving(tmp_path) as served:
