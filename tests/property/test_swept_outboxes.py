@@ -17,7 +17,7 @@ from tests.property.test_fold_spec import NAMES, History, Step, compare, records
 SILENCE = max(limits.forget_after for limits in VERSIONS.values())
 _LANES = [(name, outbox) for name in NAMES[:2] for outbox in (b"p" * 16, b"q" * 16)]
 _SENDS = st.builds(
-    lambda lane, delta: Step(*lane, delta, 0, "message", "hi", 1),
+    lambda lane, delta: Step(lane[0], lane[1], delta, 0, "message", "hi", 1),
     st.sampled_from(_LANES),
     st.sampled_from([0, 0, 0, -1, 1]),
 )
