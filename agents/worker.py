@@ -21,6 +21,8 @@ from agents.memberships.partition import MembershipsIO
 from agents.memberships.stage import GROUP as MEMBERSHIPS
 from agents.memberships.stage import memberships_stage
 from agents.overview import WorkerOverview
+from agents.people.stage import GROUP as PEOPLE
+from agents.people.stage import people_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.sequencer.io import SequencerIO
@@ -54,6 +56,7 @@ from streams.stage import Shared, StageSpec
 from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
 from streams.tables.memberships import MembershipTable
+from streams.tables.people import PeopleTable
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import Disk, RocksBudget
 from streams.tables.sequences import SequenceTable, table_folder
@@ -151,6 +154,22 @@ def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     return [presence_stage(io, ports.routes, ports.watchers, partitions, slots)]
 
 
+def build_people(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The people."""
+    folder = Path(ports.settings.state_dir)
+    io = TableIO(
+        ports.kafka,
+        ports.producer,
+        ports.sender,
+        ports.owners(PEOPLE),
+        lambda partition: PeopleTable(folder / f"people-{partition}", ports.disk),
+        PEOPLE,
+        topics.PEOPLE,
+        ports.settings.web_address,
+    )
+    return [people_stage(io, ports.routes, ports.settings.partitions)]
+
+
 def build_memberships(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """The memberships."""
     folder = Path(ports.settings.state_dir)
@@ -175,6 +194,7 @@ BUILDERS: Mapping[str, Build] = {
     "cursors": build_cursors,
     "presence": build_presence,
     "memberships": build_memberships,
+    "people": build_people,
     "archiver": build_archiver,
 }
 """What a stage's name on the command line stands for."""

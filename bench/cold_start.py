@@ -47,6 +47,7 @@ _LOGGED = (
     ("worker-1", "worker: memberships restored", "memberships partition 0 is restored"),
     ("worker-1", "worker: cursors restored", "cursors partition 0 is restored"),
     ("worker-1", "worker: presence restored", "presence partition 0 is restored"),
+    ("worker-1", "worker: people restored", "people partition 0 is restored"),
     ("archiver-1", "archiver: messages restored", "partition 0 is restored"),
     ("gateway-1", "gateway: has its slot", "has gateway slot"),
 )

@@ -45,7 +45,7 @@ class Node:
         self._services = NodeServices(
             self.parts.writer,
             self.parts.greeter,
-            self.parts.submitter,
+            self.parts.people.sends,
             self.parts.receipt_gate,
             self.parts.presence.typing,
             self.parts.queries.answerer,
@@ -132,6 +132,7 @@ class Node:
         await self._close_all(Close.DRAINING)
         await self._tasks.stop()
         self.parts.receipts.flush()
+        await self.parts.people.lists.close()
         await self.parts.producer.close(_FLUSH_SECONDS)
 
     # Devices

@@ -21,6 +21,11 @@ from gateway.edge.tokens import TokenVerifier
 from gateway.greeter import Greeter, NodeIdentity
 from gateway.latency import DeliveryTimes
 from gateway.node_urls import NodeUrls
+from gateway.people.lists import PeopleLists
+from gateway.people.mark_filter import MarkFilter
+from gateway.people.people import People
+from gateway.people.send_gate import SendGate
+from gateway.people.stances import Stances
 from gateway.presence.announcer import PresenceAnnouncer
 from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.presence.typing import TypingRelay
@@ -46,7 +51,7 @@ from gateway.settings import GatewaySettings
 from gateway.submit import PRODUCER, Submitter
 from gateway.turn_writer import TurnWriter
 
-STAGES = ("sequencer", "cursors", "presence", "memberships")
+STAGES = ("sequencer", "cursors", "presence", "memberships", "people")
 """The stages whose workers a node asks."""
 
 
@@ -100,6 +105,7 @@ class NodeParts(NamedTuple):
     receipts: Receipts
     receipt_gate: ReceiptGate
     presence: Presence
+    people: People
     queries: Queries
     greeter: Greeter
     writer: TurnWriter
@@ -127,22 +133,34 @@ def make_parts(
     registry = ConnectionRegistry()
     writer = TurnWriter()
     resyncer = Resyncer(registry)
-    routes = RouteWriter(identity.node, ports.routes, registry, producer)
     urls = NodeUrls(ports.nodes, settings.slots, url, announced_slot)
     receipts = Receipts(producer, partitions)
     workers = {
         stage: WorkerClient(stage, partitions, ports.owners[stage], ports.workers)
         for stage in STAGES
     }
+    stances = Stances(workers["people"])
+    routes = RouteWriter(identity.node, ports.routes, registry, producer, stances.forget)
     memberships = MembershipQueries(workers["memberships"])
     conversations = ConversationQueries(workers["sequencer"], memberships)
     recent = RecentPages(ports.recent)
     history = History(conversations, ports.archive, recent)
-    subscriptions = PresenceSubscriptions(workers["presence"], conversations, ports.watchers)
+    subscriptions = PresenceSubscriptions(
+        workers["presence"], conversations, ports.watchers, stances
+    )
     presence = Presence(
         PresenceAnnouncer(identity.node, partitions, producer),
         subscriptions,
         TypingRelay(ports.routes, producer, subscriptions),
+    )
+    submitter = Submitter(producer, partitions, lambda: routes.slot)
+    people = People(
+        stances,
+        SendGate(submitter, stances),
+        MarkFilter(stances, registry),
+        PeopleLists(ports.kafka, workers["people"]),
+        registry,
+        subscriptions,
     )
     revocations = Revocations(ports.kafka, partitions, registry.revoked)
     devices = DeviceQueries(
@@ -157,8 +175,9 @@ def make_parts(
         QuestionAnswerer(
             conversations,
             history,
-            MarkQueries(workers["cursors"]),
+            MarkQueries(workers["cursors"], stances),
             subscriptions,
+            people.lists,
             settings.user_questions * _FREE,
         ),
     )
@@ -173,17 +192,21 @@ def make_parts(
         settings.user_devices,
     )
     delivery_times = DeliveryTimes(ports.now)
+
+    def resync() -> None:
+        stances.forget_all()
+        resyncer.request()
+
     pusher = Pusher(
         registry,
-        subscriptions,
         presence.typing,
+        people,
         recent,
         writer.write,
-        resyncer.request,
+        resync,
         slot_taken,
         delivery_times.pushed,
     )
-    submitter = Submitter(producer, partitions, lambda: routes.slot)
     return NodeParts(
         producer,
         registry,
@@ -194,6 +217,7 @@ def make_parts(
         receipts,
         ReceiptGate(receipts, conversations, registry),
         presence,
+        people,
         queries,
         greeter,
         writer,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from connectors.kafka.record import Record
 from gateway.log_throttle import LogThrottle
-from gateway.presence.subscriptions import PresenceSubscriptions
+from gateway.people.people import People
 from gateway.presence.typing import TypingRelay
 from gateway.queries.recent import RecentPages
 from gateway.registry import ConnectionRegistry
@@ -13,7 +13,9 @@ from schemas.codec import NewerVersion, Undecodable, decode_deliveries, salvage_
 from schemas.events import (
     Delivered,
     DeliveriesMissed,
+    MarkDelivered,
     MessageDelivered,
+    PersonDelivered,
     PresenceDelivered,
     SlotTaken,
     TypingDelivered,
@@ -30,8 +32,8 @@ class Pusher:
     def __init__(
         self,
         registry: ConnectionRegistry,
-        subscriptions: PresenceSubscriptions,
         typing: TypingRelay,
+        people: People,
         recent: RecentPages,
         write: Callable[[], None],
         resync: Callable[[], None],
@@ -39,8 +41,8 @@ class Pusher:
         sample: Callable[[bytes], None],
     ) -> None:
         self._registry = registry
-        self._subscriptions = subscriptions
         self._typing = typing
+        self._people = people
         self._recent = recent
         self._write = write
         self._resync = resync
@@ -72,8 +74,12 @@ class Pusher:
                 if event.conversation in live:
                     self._recent.passed(event)
                 self._registry.deliver(event)
+            elif isinstance(event, MarkDelivered):
+                self._people.marks.deliver(event)
+            elif isinstance(event, PersonDelivered):
+                self._people.changed(event)
             elif isinstance(event, PresenceDelivered):
-                self._subscriptions.deliver(event)
+                self._people.subscriptions.deliver(event)
             elif isinstance(event, TypingDelivered):
                 self._typing.deliver(event)
             elif isinstance(event, SlotTaken):

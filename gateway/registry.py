@@ -10,7 +10,6 @@ from schemas.events import (
     Delivered,
     DeviceDisconnected,
     DeviceLoggedOut,
-    MarkDelivered,
     MessageDelivered,
     Revocation,
     SessionReplaced,
@@ -116,6 +115,15 @@ class ConnectionRegistry:
     def has(self, user: str, device: str) -> bool:
         return device in self._users.get(user, _NONE)
 
+    def of(self, user: str) -> list[RegisteredConnection]:
+        """The user's connections."""
+        return [entry.connection for entry in self._users.get(user, _NONE).values()]
+
+    def push(self, user: str, frame: bytes) -> None:
+        """Push a frame to all of the user's connections."""
+        for entry in self._users.get(user, _NONE).values():
+            entry.connection.push(frame)
+
     def was_pushed(self, user: str, device: str, conversation: str) -> bool:
         """Whether the device's connection was pushed a message of the conversation, lately."""
         entry = self._users.get(user, _NONE).get(device)
@@ -151,10 +159,6 @@ class ConnectionRegistry:
                 for device, entry in self._users.get(user, _NONE).items():
                     if user != event.sender or device != event.device:
                         entry.push(event)
-        elif isinstance(event, MarkDelivered):
-            for user in event.users:
-                for entry in self._users.get(user, _NONE).values():
-                    entry.connection.push(event.frame)
         elif isinstance(event, AnswerDelivered):
             connection = self._find(event.user, event.device)
             if connection is not None:

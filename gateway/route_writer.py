@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from connectors.kafka.ports import Producer, QueueFull
 from connectors.redis.client import RedisUnavailable
@@ -38,7 +38,8 @@ class _Change:
 
 class RouteWriter:
     """Writes the routes of `node`, while it has a slot. `producer` tells other nodes which of their
-    connections have a later one here."""
+    connections have a later one here. `routed` is called with a user when a route of theirs is
+    written: before, what was delivered to them may have passed this node by."""
 
     def __init__(
         self,
@@ -46,12 +47,14 @@ class RouteWriter:
         routes: Routes,
         registry: ConnectionRegistry,
         producer: Producer,
+        routed: Callable[[str], None],
         renew_seconds: float = RENEW_ROUTES_SECONDS,
     ) -> None:
         self._node = node
         self._routes = routes
         self._registry = registry
         self._producer = producer
+        self._routed = routed
         self._renew_seconds = renew_seconds
         self._slot: int | None = None
         self._changes: asyncio.Queue[_Change] = asyncio.Queue(maxsize=MAX_WAITING)
@@ -129,6 +132,7 @@ class RouteWriter:
         self._send_replaced(written.replaced)
         outdone = set(written.outdone)
         for change in changes:
+            self._routed(change.route.user)
             if change.written is not None and not change.written.done():
                 change.written.set_result(change.route not in outdone)
 
@@ -181,6 +185,7 @@ class RouteWriter:
             for route in written.outdone:
                 routed[route].close(Close.REPLACED)
             for route in routed if vanished else written.anew:
+                self._routed(route.user)
                 routed[route].push(RESYNC)
             await asyncio.sleep(0)
         return True

@@ -253,7 +253,11 @@ class Session:
             asked: Iterable[str] = question.cursors
         elif isinstance(question, frames.GetMarks):
             asked = question.conversations
-        elif isinstance(question, frames.Watch):
+        elif isinstance(question, frames.Block | frames.Unblock):
+            if not self._is_another(question.user):
+                return self._refuse(line, Code.BAD_FIELD, "user")
+            asked = ()
+        elif isinstance(question, frames.Watch | frames.GetPeople):
             asked = ()
         else:
             asked = (question.conversation,)
@@ -261,6 +265,12 @@ class Session:
             return self._refuse(line, Code.NOT_A_MEMBER)
         self._bad = 0
         return Ask(question)
+
+    def _is_another(self, user: str) -> bool:
+        try:
+            return ids.user_id(user) != self._user
+        except ids.InvalidId:
+            return False
 
     def _conversation(self, to: str) -> ids.ConversationId:
         conversation = ids.conversation_of(self._user, ids.user_id(to))

@@ -9,7 +9,7 @@ import aiohttp
 from connectors.redis.owners import Owners
 from ops.worker_pages import login
 
-CLAIMED = ("sequencer", "cursors", "presence", "memberships")
+CLAIMED = ("sequencer", "cursors", "presence", "memberships", "people")
 """The stages whose partitions workers claim in Redis. The archiver's nobody asks."""
 _ANSWER_SECONDS = 3.0
 

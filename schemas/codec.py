@@ -125,6 +125,8 @@ _receipts = msgspec.msgpack.Decoder(events.ReceiptRecord)
 _cursor = msgspec.msgpack.Decoder(events.CursorRecord)
 _presence = msgspec.msgpack.Decoder(events.PresenceRecord)
 _presence_state = msgspec.msgpack.Decoder(events.PresenceState)
+_people = msgspec.msgpack.Decoder(events.PeopleRecord)
+_person = msgspec.msgpack.Decoder(events.PersonState)
 _membership = msgspec.msgpack.Decoder(events.MembershipRecord)
 _snapshot = msgspec.msgpack.Decoder(events.SnapshotRecord)
 _chunk = msgspec.msgpack.Decoder(events.SnapshotChunk)
@@ -277,6 +279,16 @@ def decode_presence_state(value: bytes) -> events.PresenceState:
     return _of_version(_presence_state, value)
 
 
+def decode_people(value: bytes) -> events.PeopleRecord:
+    """A record of `people.submitted`. Raises NewerVersion or Undecodable."""
+    return _of_version(_people, value)
+
+
+def decode_person(value: bytes) -> events.PersonState:
+    """A record of `people`. Raises NewerVersion or Undecodable."""
+    return _of_version(_person, value)
+
+
 def decode_membership(value: bytes) -> events.MembershipRecord:
     """A record of `memberships`. Raises NewerVersion or Undecodable."""
     return _of_version(_membership, value)
@@ -326,6 +338,8 @@ _Record = TypeVar(
     events.CursorRecord,
     events.PresenceRecord,
     events.PresenceState,
+    events.PeopleRecord,
+    events.PersonState,
     events.MembershipRecord,
     events.Revocation,
     events.SnapshotRecord,

@@ -53,6 +53,8 @@ class Code(_Code):
     BUSY = 124, True, "too many requests of this user are under way"
     RANGE_GONE = 122, False, "the server no longer holds these messages"
     NO_MESSAGE = 130, True, "the server knows no message of this conversation"
+    BLOCKED = 132, False, "the recipient takes no messages of this user"
+    LIST_FULL = 135, False, "this user has decided about too many others"
     NOT_FOUND = 140, False, "there is nothing at this path"
     METHOD_NOT_ALLOWED = 141, False, "this path does not take the method"
     REQUEST_TOO_LARGE = 142, False, "the body of the request is too large"

@@ -240,6 +240,44 @@ class PresenceState(_Event, frozen=True):
         return set(self.nodes) < set(other.nodes)
 
 
+# people.submitted
+
+
+class PersonChange(_Event, frozen=True):
+    """`user` decides something about `other`."""
+
+    user: Text
+    other: Text
+    blocked: bool
+
+
+class PeopleRecord(_Event, frozen=True):
+    version: int
+    items: list[PersonChange]
+
+
+# people
+
+
+class PersonState(_Event, frozen=True):
+    """What `user` has decided about `other`, up to record `offset` of `people.submitted`, whose
+    Kafka id is `topic`. `dropped`: nothing is decided any more, and nobody needs to remember
+    that."""
+
+    version: int
+    user: str
+    other: str
+    blocked: bool
+    topic: str = ""
+    offset: int = -1
+    dropped: bool = False
+
+    @property
+    def is_default(self) -> bool:
+        """Nothing is decided that somebody could notice."""
+        return not self.blocked
+
+
 # memberships
 
 
@@ -390,10 +428,12 @@ class AnswerDelivered(_Event, tag=1, frozen=True):
 
 
 class MarkDelivered(_Event, tag=2, frozen=True):
-    """An encoded `mark` frame for every device that `users` have on this gateway."""
+    """An encoded `mark` frame for every device that `users` have on this gateway. It is the mark of
+    the user `of`."""
 
     users: list[str]
     frame: bytes
+    of: str = ""
 
 
 class DeviceLoggedOut(_Event, tag=3, frozen=True):
@@ -450,6 +490,15 @@ class DeviceDisconnected(_Event, tag=9, frozen=True):
     device: str
 
 
+class PersonDelivered(_Event, tag=10, frozen=True):
+    """`user` has decided something about `other`: an encoded `person` frame for every device that
+    `user` has on this gateway. What the gateway knew of it for `other` counts no more."""
+
+    user: str
+    other: str
+    frame: bytes
+
+
 Delivered = (
     MessageDelivered
     | AnswerDelivered
@@ -461,6 +510,7 @@ Delivered = (
     | SlotTaken
     | DeliveriesMissed
     | DeviceDisconnected
+    | PersonDelivered
 )
 
 

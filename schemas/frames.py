@@ -32,6 +32,8 @@ MAX_SYNC_CONVERSATIONS = 1000
 MAX_HEADS = 1000
 MAX_MARKED = 500
 MAX_WATCHED = 200
+MAX_PEOPLE = 2000
+"""About how many others a user may decide something."""
 MAX_QUESTIONS = 8
 """How many questions (`Question` below) of one session may be unanswered at once."""
 
@@ -120,6 +122,27 @@ class Watch(_Frame, tag="watch", frozen=True):
 
     id: CommandId
     users: Annotated[list[str], Meta(max_length=MAX_WATCHED)]
+
+
+class Block(_Frame, tag="block", frozen=True):
+    """From now on `user` cannot write to me, and sees neither my presence nor that I am typing or
+    have read. The answer is `person` or `error`."""
+
+    id: CommandId
+    user: str
+
+
+class Unblock(_Frame, tag="unblock", frozen=True):
+    """It is as before the `block`. The answer is `person` or `error`."""
+
+    id: CommandId
+    user: str
+
+
+class GetPeople(_Frame, tag="get_people", frozen=True):
+    """What have I decided about others? The answer is `people` or `error`."""
+
+    id: CommandId
 
 
 class Typing(_Frame, tag="typing", frozen=True):
@@ -272,6 +295,22 @@ class Presences(_Frame, tag="presences", frozen=True):
     pending: bool = False
 
 
+class Person(_Frame, tag="person", frozen=True):
+    """What this user has decided about `user`, on any device. With `id` it is the answer to this
+    device, else a push to all of them."""
+
+    user: str
+    blocked: bool = False
+    id: int | None = None
+
+
+class People(_Frame, tag="people", frozen=True):
+    """All users about whom this user has decided something."""
+
+    id: int
+    people: list[Person]
+
+
 class UserTyping(_Frame, tag="user_typing", frozen=True):
     """`user` is writing. Stop showing it at the user's next message, or some seconds after the last
     of these frames."""
@@ -333,7 +372,7 @@ class Error(_Frame, tag="error", frozen=True):
     retry_after: int | None = None
 
 
-Question = Sync | History | GetMarks | Watch
+Question = Sync | History | GetMarks | Watch | Block | Unblock | GetPeople
 """Commands for whose answer the gateway asks workers or the archive."""
 Command = Hello | Send | Received | Read | Typing | Question | Ping | Renew
 ServerFrame = (
@@ -348,6 +387,8 @@ ServerFrame = (
     | Marks
     | Presence
     | Presences
+    | Person
+    | People
     | UserTyping
     | Resync
     | Pong

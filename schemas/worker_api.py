@@ -8,7 +8,7 @@ this worker does not own or cannot answer for now.
 
 from msgspec import Struct
 
-from schemas.events import PresenceState
+from schemas.events import PersonState, PresenceState
 from schemas.frames import Mark
 
 MAX_PAGE_BYTES = 128 * 1024
@@ -91,6 +91,34 @@ class PresenceQuestion(Struct):
 
 PresenceAnswer = dict[int, list[PresenceState]]
 """partition → states, without users that no node has ever named."""
+
+
+class StancesQuestion(Struct):
+    """What has a user decided about another one? partition → (who decides, about whom)."""
+
+    pairs: dict[int, list[tuple[str, str]]]
+
+
+class Stance(Struct, array_like=True, frozen=True):
+    """What a user has decided about another one: `blocked`, who may not write, nor see who is
+    there, types or has read."""
+
+    blocked: bool = False
+
+
+StancesAnswer = dict[int, list[Stance]]
+"""partition → stances, for each pair of the question in order."""
+
+
+class PeopleQuestion(Struct):
+    """About whom have these users decided something? partition → users. Everything that is in a
+    partition of `people.submitted` when the worker gets the question counts."""
+
+    users: dict[int, list[str]]
+
+
+PeopleAnswer = dict[int, list[list[PersonState]]]
+"""partition → what each user of the question, in order, has decided."""
 
 
 class MembershipsQuestion(Struct):

@@ -107,6 +107,9 @@ def _play(
             trace.write("all come back")
         world.loop.do(world.people.all_come_back)
         wrong = world.rest()
+    if not wrong and world.judge.stances():
+        world.loop.do(world.people.knock)
+        wrong = world.rest()
     if not wrong:
         world.loop.do(world.people.open_all)
         wrong = world.rest()

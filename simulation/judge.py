@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from agents.rules.people import is_late
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.record import Record
 from messenger_sdk import SentMessage
 from ops.audit.fold import SecondFold
-from schemas.codec import decode_log, decode_membership, decode_receipts
-from schemas.events import Membership, Receipt, Taken
+from schemas.codec import decode_log, decode_membership, decode_person, decode_receipts
+from schemas.events import Membership, PersonState, Receipt, Taken
 from schemas.ids import members_of_valid, partition_of
-from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, RECEIPTS, SUBMITTED
+from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, PEOPLE, RECEIPTS, SUBMITTED
 from simulation.snapshots import undamaged
 
 if TYPE_CHECKING:
@@ -36,11 +37,21 @@ class Shown(NamedTuple):
     body: str
 
 
+class Decision(NamedTuple):
+    """`user` has blocked `other`, or does so no more, when `people` ended at `end`."""
+
+    user: str
+    other: str
+    blocked: bool
+    end: int
+
+
 class Submitted:
     """A message that a person wrote in an app. `saved`: its app cannot forget it any more."""
 
     def __init__(self, app: str, sender: str, to: str, body: str) -> None:
         self.app = app
+        self.to = to
         self.conversation = ":".join(sorted((sender, to)))
         self.sender = sender
         self.body = body
@@ -151,6 +162,10 @@ class Judge:
     def __init__(self, world: "World") -> None:
         self.faults: list[str] = []
         self.submitted: list[Submitted] = []
+        self.knocks: dict[str, bool] = {}
+        """Bodies that were sent when all was quiet → whether the sender is blocked."""
+        self._blocks: set[tuple[str, str]] = set()
+        """Who has ever tried to block, and whom."""
         self._world = world
         self._logs = [_Log(world.broker, number) for number in range(world.shape.partitions)]
 
@@ -158,6 +173,38 @@ class Judge:
         """Something is wrong that can never become right."""
         self._world.loop.tell(f"the judge finds: {what}")
         self.faults.append(what)
+
+    def decides(self, user: str, other: str, blocked: bool) -> Decision:
+        """A person begins to say so."""
+        if blocked:
+            self._blocks.add((user, other))
+        return Decision(user, other, blocked, len(self._people(user)))
+
+    def decided(self, app: str, decision: Decision) -> None:
+        """The app has heard that a decision counts."""
+        user, other, blocked, end = decision
+        since = self._people(user)[end:]
+        if not any((one.other, one.blocked) == (other, blocked) for one in since):
+            self.found(f"{app} has heard {decision}, and {PEOPLE} does not have it")
+
+    def may_be_blocked(self, user: str, other: str) -> bool:
+        """Whether `user` has ever tried to block `other`."""
+        return (user, other) in self._blocks
+
+    def stances(self) -> dict[tuple[str, str], bool]:
+        """(who decides, about whom) → whether they are blocked, by `people`."""
+        latest: dict[tuple[str, str], PersonState] = {}
+        for user in self._world.people.users:
+            for state in self._people(user):
+                known = latest.get((user, state.other))
+                if state.user == user and (known is None or not is_late(state, known)):
+                    latest[user, state.other] = state
+        return {pair: state.blocked for pair, state in latest.items()}
+
+    def _people(self, user: str) -> list[PersonState]:
+        """All states of a user's partition."""
+        number = partition_of(user, self._world.shape.partitions)
+        return [decode_person(one.value) for one in self._world.broker.read_all(PEOPLE, number)]
 
     def set_aside(self, partition: int, offset: int) -> None:
         """An operator will set this input record aside: nobody can fold it."""
@@ -200,11 +247,16 @@ class Judge:
             truth = self.messages()
             wrong += _numbers(truth)
             wrong += self._sends(truth)
-            marks = self._marks()
+            wrong += self._knocks(truth)
+            marks, stances = self._marks(), self.stances()
+            for conversation, user in sorted(marks):
+                if conversation not in truth:
+                    wrong.append(f"{RECEIPTS} has {user} in {conversation}, where nobody wrote")
             for app in self._world.people.here:
                 wrong += self._app(app, truth, marks)
+                wrong += self._decisions(app, truth, marks, stances)
             wrong += self._memberships(truth)
-            wrong += self._presence()
+            wrong += self._presence(stances)
             wrong += self._archive(truth)
         return wrong
 
@@ -258,6 +310,13 @@ class Judge:
                 if number not in said.get(user, ()):
                     yield f"{MEMBERSHIPS} does not have {user} in {LOG}/{number}"
 
+    def _knocks(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
+        logged = {message.body for messages in truth.values() for message in messages}
+        for body, blocked in self.knocks.items():
+            if blocked == (body in logged):
+                does = "has" if blocked else "does not have"
+                yield f"the log {does} {body!r}; its sender is{'' if blocked else ' not'} blocked"
+
     def _sends(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
         places: dict[str, tuple[str, int]] = {}
         for conversation, messages in truth.items():
@@ -278,7 +337,8 @@ class Judge:
                     f"{one.app} heard that {one.body!r} is {one.sent.conversation} {one.sent.seq};"
                     f" in the log it is {f'{conversation} {seq}' if seq else 'missing'}"
                 )
-            if one.saved and not seq and one.app in here:
+            refused = one.sent is None and self.may_be_blocked(one.to, one.sender)
+            if one.saved and not seq and one.app in here and not refused:
                 yield (
                     f"{one.app} has saved {one.body!r} to {conversation}, and the log does not"
                     " have it"
@@ -323,7 +383,7 @@ class Judge:
             yield from _opened(app, name, messages)
             mark = device.mark(name, other)
             true = marks.get((name, other), (0, 0))
-            if (mark.received, mark.read) != true:
+            if (mark.received, mark.read) != true and not self.may_be_blocked(other, app.user):
                 yield (
                     f"{app.label} shows that {other} has received {name} {mark.received} and read"
                     f" {mark.read}; by {RECEIPTS} it is {true[0]} and {true[1]}"
@@ -339,14 +399,47 @@ class Judge:
                 did = "read" if is_read else "received"
                 yield f"{app.label} has {did} {name} {seq}; {RECEIPTS} does not have it"
 
-    def _presence(self) -> Iterator[str]:
+    def _decisions(
+        self,
+        app: "App",
+        truth: dict[str, list[Shown]],
+        marks: dict[tuple[str, str], tuple[int, int]],
+        stances: dict[tuple[str, str], bool],
+    ) -> Iterator[str]:
+        """What was decided, and what an app may see of who has blocked its user."""
+        assert app.client is not None
+        device = app.client.device
+        blocked = {other for (user, other), is_ in stances.items() if is_ and user == app.user}
+        if device.blocked != blocked:
+            yield (
+                f"{app.label} shows that {app.user} has blocked {sorted(device.blocked)}; by"
+                f" {PEOPLE} it is {sorted(blocked)}"
+            )
+        for (user, other), is_ in stances.items():
+            name = ":".join(sorted((user, other)))
+            if other != app.user or name not in truth:
+                continue
+            read, may_show = device.mark(name, user).read, marks.get((name, user), (0, 0))[1]
+            if app.name == "last":  # it came when all had been quiet for a while
+                if read != (0 if is_ else may_show):
+                    yield (
+                        f"{app.label} shows that {user}, who has{'' if is_ else ' not'} blocked"
+                        f" {other}, has read {name} {read} of {may_show}"
+                    )
+            elif read > may_show:
+                yield f"{app.label} shows that {user} has read {name} {read}, not {may_show}"
+
+    def _presence(self, stances: dict[tuple[str, str], bool]) -> Iterator[str]:
         online = self._world.people.online()
         last_seen: dict[str, int] = {}
         for app in self._world.people.here:
             assert app.client is not None
             for user in app.client.device.watched:
                 known = app.client.device.presence.get(user)
-                if known is None:
+                if known is not None and stances.get((user, app.user)):
+                    if known.online or known.last_seen:
+                        yield f"{app.label} sees the presence of {user}, who has blocked them"
+                elif known is None:
                     yield f"{app.label} does not know whether {user} is online"
                 elif known.online != online[user]:
                     shown, true = _online(known.online), _online(online[user])

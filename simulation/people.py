@@ -4,6 +4,7 @@ A phone keeps what its SDK stores when it dies; a browser tab's memory dies with
 """
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ from messenger_sdk import (
     MessageReceived,
     MessengerError,
     SendFailed,
+    SendRefused,
     SentMessage,
     StateChanged,
 )
 from messenger_sdk.storage import Change
+from schemas.codes import Code
 from schemas.ids import members_of_valid, user_id
-from simulation.judge import Shown, Submitted
+from simulation.judge import Decision, Shown, Submitted
 from simulation.network import DeviceDialer
 from simulation.process import Process
 
@@ -128,6 +131,7 @@ class App:
             self.shown, self.history, self.claims = {}, {}, {}
         self.client = client
         async with client:
+            self.process.start(self._follow_people(client))
             async for event in client:
                 if isinstance(event, MessageReceived):
                     await asyncio.sleep(self._chance.uniform(0.0, _LOOK_SECONDS) ** 2)
@@ -135,9 +139,7 @@ class App:
                         return  # what is seen after the client has stopped counts as not shown
                     self._show(event)
                 elif isinstance(event, SendFailed):
-                    self._world.judge.found(
-                        f"{self.label}: a send failed for good: {event.error!r}"
-                    )
+                    self._failed(event.to, event.body, event.error)
                 elif isinstance(event, MarksChanged):
                     self._see_marks(event)
                 elif isinstance(event, StateChanged) and event.state == "online":
@@ -173,7 +175,31 @@ class App:
             submitted.sent = await result
         except MessengerError as error:
             if self.running:
-                self._world.judge.found(f"{self.label} cannot send {submitted.body!r}: {error!r}")
+                self._failed(submitted.to, submitted.body, error)
+
+    def _failed(self, to: str, body: str, error: MessengerError) -> None:
+        blocked = isinstance(error, SendRefused) and error.code == Code.BLOCKED.number
+        if not blocked or not self._world.judge.may_be_blocked(to, self.user):
+            self._world.judge.found(f"{self.label} cannot send {body!r}: {error!r}")
+
+    async def _follow_people(self, client: Client) -> None:
+        with contextlib.suppress(MessengerError):
+            await client.blocked()
+
+    def block(self, user: str, blocked: bool) -> None:
+        """The person blocks a user, or does so no more."""
+        if self.running and self.client is not None:
+            decision = self._world.judge.decides(self.user, user, blocked)
+            self.process.start(self._block(self.client, decision))
+
+    async def _block(self, client: Client, decision: Decision) -> None:
+        try:
+            await (client.block if decision.blocked else client.unblock)(decision.other)
+        except MessengerError:
+            return
+        # of two decisions about one user the later counts
+        if (decision.other in client.device.blocked) == decision.blocked:
+            self._world.judge.decided(self.label, decision)
 
     def read(self) -> None:
         """The person reads all that is shown."""
@@ -305,6 +331,14 @@ class People:
             app.start()
         for user in self.users:
             self.install(user, "last", keeps=False)
+
+    def knock(self) -> None:
+        """Whoever was ever blocked, or not any more, writes to who has decided that."""
+        for (user, other), blocked in self._world.judge.stances().items():
+            app = next(app for app in self.here if app.user == other)
+            body = self.new_body()
+            self._world.judge.knocks[body] = blocked
+            app.send(user, body)
 
     def open_all(self) -> None:
         """Whoever is here opens all their conversations."""

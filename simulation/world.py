@@ -40,8 +40,8 @@ class Shape(NamedTuple):
 
     gateways: int = 2
     workers: Sequence[Sequence[str]] = (
-        ("sequencer", "cursors", "presence", "memberships", "archiver"),
-        ("sequencer", "cursors", "presence", "memberships", "archiver"),
+        ("sequencer", "cursors", "presence", "memberships", "people", "archiver"),
+        ("sequencer", "cursors", "presence", "memberships", "people", "archiver"),
     )
     users: Sequence[str] = ("alice", "bob", "carol")
     partitions: int = 2

@@ -1,5 +1,5 @@
-"""A partition that folds facts into a table, whose changelog is a compacted topic: cursors and
-presence.
+"""A partition that folds facts into a table, whose changelog is a compacted topic: cursors,
+presence and people.
 
 Their folds number nothing and do not mind repeats. What is not done when a worker dies is read and
 folded again by the next owner. A change is in the changelog before it is in the table, so that the
@@ -7,12 +7,13 @@ next owner, who may not have this disk, knows it too.
 """
 
 import abc
+import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from connectors.kafka.ports import Kafka, Producer, Reader
+from connectors.kafka.ports import Kafka, Producer, Reader, ReadTimeout
 from connectors.redis.owners import Owners
 from schemas.events import Delivered
 from streams.backlog import BacklogPartition, FactBacklog, Facts, Told
@@ -26,6 +27,8 @@ from streams.tables.changelog import ChangelogTable, Header
 
 log = logging.getLogger(__name__)
 
+_BEHIND_SECONDS = 0.5
+"""A question that must have all of the input waits so long for a partition that is behind."""
 FOLD_SECONDS = 0.025
 """All partitions of a process fold at these moments, so that what they deliver shares lookups and
 records."""
@@ -66,6 +69,10 @@ class TablePartition(
         self._io = io
         self._start = 0
         self._superseded: dict[Key, Value] = {}
+        self._folded = 0
+        """The input's records before this offset are in the table."""
+        self._moved = asyncio.Event()
+        """Set, and replaced, when something was folded."""
 
     # What a stage says
 
@@ -97,6 +104,9 @@ class TablePartition(
     async def apply(self, block: Facts[Fact]) -> None:
         await self.fold(block.facts)
         self.news.reach(block.last)
+        self._folded = block.last + 1
+        self._moved.set()
+        self._moved = asyncio.Event()
         self.figures["facts"] += len(block.facts)
 
     async def run(self) -> None:
@@ -120,11 +130,23 @@ class TablePartition(
         # compaction would keep that.
         await self.append(self._superseded)
         self.news = SlotNews(self.name, self._io.sender, self._start - 1)
+        self._folded = self._start
         return self._start
 
     async def begin(self) -> None:
         # Before any look for routes: gateway/queries/worker_client.py relies on it.
         await self._io.owners.take(self.number, self._io.address)
+
+    async def caught_up(self) -> bool:
+        """Whether everything that is in the input now is folded, in a moment at the latest."""
+        topic, number = self.runtime.topic, self.number
+        with contextlib.suppress(ReadTimeout, TimeoutError):
+            end = await self.runtime.inputs.end(topic, number)
+            async with asyncio.timeout(_BEHIND_SECONDS):
+                while self.readable and self._folded < end:
+                    await self._moved.wait()
+            return self.readable
+        return False
 
     async def append(self, changed: Mapping[Key, Value]) -> None:
         """Append changes to the changelog. Raises KafkaSendError, QueueFull."""

@@ -27,5 +27,5 @@ def deliveries(
                 if user not in users:
                     users.append(user)
         for slot, users in users_by_slot.items():
-            slots.setdefault(slot, []).append(MarkDelivered(users, frame))
+            slots.setdefault(slot, []).append(MarkDelivered(users, frame, mark.user))
     return slots

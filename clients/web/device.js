@@ -8,14 +8,15 @@
 //   the device made until then have to be saved,
 // - says when a message event has been seen (`shown`).
 //
-// Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, typing,
-// history, token_expires.
+// Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, person,
+// decided, typing, history, token_expires.
 
 import { earliest } from "./backoff.js";
 import { CATCHING_UP } from "./catchup.js";
 import { AT_ONCE, History, LookUps } from "./history.js";
 import { Inbox } from "./inbox.js";
 import { Outbox } from "./outbox.js";
+import { People } from "./people.js";
 import { WatchList } from "./watchlist.js";
 
 const TYPING = 3000; // from one `typing` frame of a conversation to the next
@@ -33,6 +34,7 @@ export class Device {
     this.history = new History(jitter, nextId);
     this.lookUps = new LookUps(this.history);
     this.watchList = new WatchList(jitter, nextId);
+    this.people = new People(jitter, nextId);
     this.inbox = new Inbox(user, stored, this.parts);
   }
 
@@ -54,6 +56,7 @@ export class Device {
     const { catchUp, marks, room } = this.inbox;
     const frames = [...this.outbox.transmit(now), ...marks.receipts()];
     frames.push(...[marks.question(now), this.watchList.question(now)].filter(Boolean));
+    frames.push(...this.people.questions(now));
     frames.push(...this.history.questions(now, Math.min(AT_ONCE, CATCHING_UP - catchUp.underWay)));
     frames.push(...catchUp.questions(now, CATCHING_UP - this.history.underWay, room));
     return [...frames, ...this.writes.splice(0)];
@@ -62,7 +65,7 @@ export class Device {
   // When something will be due if nothing happens before; null if never.
   wakeAt() {
     const { catchUp, marks } = this.inbox;
-    const parts = [this.outbox, catchUp, marks, this.watchList, this.history];
+    const parts = [this.outbox, catchUp, marks, this.watchList, this.people, this.history];
     return this.online ? earliest(parts.map((part) => part.wakeAt())) : null;
   }
 
@@ -97,6 +100,16 @@ export class Device {
     this.watchList.set(users, now);
   }
 
+  // Block a user, or do so no more. A `decided` is the result.
+  block(user, blocked, now) {
+    this.people.block(user, blocked, now);
+  }
+
+  // Keep the list of whom this user has blocked, in step with all devices.
+  followPeople(now) {
+    this.people.follow(now);
+  }
+
   // The person is writing. At most one frame in TYPING says so.
   typing(conversation, now) {
     if (!this.online || now - (this.typed.get(conversation) ?? -TYPING) < TYPING) return;
@@ -117,6 +130,7 @@ export class Device {
   #resync(now) {
     this.inbox.resync(now);
     this.watchList.begin(now);
+    this.people.begin(now);
   }
 
   #other(conversation) {
@@ -150,6 +164,7 @@ export class Device {
       this.history.begin();
       this.inbox.begin(now);
       this.watchList.begin(now);
+      this.people.begin(now);
     },
     resync: (_, now) => this.#resync(now),
     message: (frame, now) => [...this.#ownSeen(frame, now), ...this.inbox.message(frame)],
@@ -177,6 +192,8 @@ export class Device {
     },
     error: (frame, now) => {
       if (this.inbox.marks.error(frame, now) || this.watchList.error(frame, now)) return [];
+      const decided = this.people.error(frame, now);
+      if (decided) return decided;
       const ended = this.history.error(frame, now);
       if (ended) return ended === true ? [] : this.#historyEnded(ended);
       const news = this.inbox.gone(frame, now);
@@ -186,7 +203,10 @@ export class Device {
     presence: (frame) => changed(this.watchList.accept(frame) ? [frame] : []),
     presences: (frame, now) => changed(this.watchList.answer(frame, now)),
     token_expires: ({ expires }) => [{ event: "token_expires", expires }],
-    user_typing: ({ conversation, user }) => [{ event: "typing", conversation, user }],
+    person: (frame, now) => this.people.person(frame, now),
+    people: (frame, now) => this.people.answer(frame, now),
+    user_typing: ({ conversation, user }) =>
+      this.people.blocked.has(user) ? [] : [{ event: "typing", conversation, user }],
     mark: (frame) => this.inbox.marksChanged(this.inbox.marks.accept(frame) ? [frame] : []),
     marks: (frame, now) => this.inbox.marksChanged(this.inbox.marks.answer(frame, now)),
   };

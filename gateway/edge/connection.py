@@ -16,12 +16,12 @@ from gateway.edge.logins import Logins
 from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_send
 from gateway.greeter import Greets, Refusal
+from gateway.people.send_gate import SendGate
 from gateway.presence.typing import TypingRelay
 from gateway.queries.answers import QuestionAnswerer, cost_of, error_frame
 from gateway.quotas import Kind, Quotas
 from gateway.receipt_gate import ReceiptGate
 from gateway.session import Session, State
-from gateway.submit import Submitter
 from gateway.turn_writer import TurnWriter
 from schemas.codec import encode_frame
 from schemas.codes import Close, Code
@@ -73,7 +73,7 @@ class NodeServices(NamedTuple):
 
     writer: TurnWriter
     greeter: Greets
-    submitter: Submitter
+    sends: SendGate
     receipts: ReceiptGate
     typing: TypingRelay
     questions: QuestionAnswerer
@@ -310,7 +310,7 @@ class Connection:
                 self._session.not_opened(to)
                 self._failed(item, to, Code.QUOTA, wait)
                 return
-            self._services.submitter.submit(item, lambda code: self._failed(item, to, code))
+            self._services.sends.submit(item, to, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
             self.push(effect.frame)
         elif type(effect) is GiveReceipt:

@@ -3,21 +3,23 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.watchers import WATCH_SECONDS, Watchers
+from gateway.people.stances import Stances
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame, presence_of
 from schemas.events import PresenceDelivered, PresenceState
-from schemas.frames import Presences, Watch
+from schemas.frames import Presence, Presences, Watch
 from schemas.ids import InvalidId, UserId, conversation_of, user_id
-from schemas.worker_api import PresenceAnswer, PresenceQuestion
+from schemas.worker_api import PresenceAnswer, PresenceQuestion, Stance
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,15 @@ class Watcher(Hashable, Protocol):
 
 
 class _Watched:
-    """A watched user: the connections that watch, and the latest state they were told."""
+    """A watched user: the connections that watch, those of them that may see nothing, and the
+    latest state that the others were told."""
 
-    __slots__ = ("connections", "state")
+    __slots__ = ("connections", "hidden", "state")
 
     def __init__(self) -> None:
         self.connections: dict[Watcher, None] = {}
         """In the order in which they came."""
+        self.hidden: set[Watcher] = set()
         self.state: PresenceState | None = None
 
     def learn(self, state: PresenceState) -> bool:
@@ -56,12 +60,18 @@ class _Watched:
 
 
 class PresenceSubscriptions:
-    """`workers` are the presence workers. Run `keep_watching` as long as the node lives."""
+    """`workers` are the presence workers; `stances` say who may see whom. Run `keep_watching` as
+    long as the node lives."""
 
     def __init__(
-        self, workers: WorkerClient, conversations: ConversationQueries, watchers: Watchers
+        self,
+        workers: WorkerClient,
+        conversations: ConversationQueries,
+        watchers: Watchers,
+        stances: Stances,
     ) -> None:
         self._workers = workers
+        self._stances = stances
         self._conversations = conversations
         self._watchers = watchers
         self._slot: int | None = None
@@ -93,10 +103,12 @@ class PresenceSubscriptions:
                 del self._asked[connection]
 
     async def _watch(self, connection: Watcher, question: Watch) -> Presences:
-        allowed, complete = await self._allowed(connection.user, question.users)
+        known, complete = await self._allowed(connection.user, question.users)
+        stances = await self._stances.find(known, connection.user)
         if self._asked.get(connection) is not question:
             raise WorkersUnavailable("a later watch of the device replaces this one")
-        self._subscribe(connection, allowed)
+        allowed, complete = frozenset(stances), complete and len(stances) == len(known)
+        self._subscribe(connection, stances)
         if not allowed:
             return Presences(question.id, [], not complete)
         if self._slot is None:
@@ -115,7 +127,9 @@ class PresenceSubscriptions:
                 states[user] = told
         asked = self._workers.by_partition(allowed)
         present = [
-            presence_of(user, states.get(user)) for number in found for user in asked[number]
+            self._shown_to(connection, user, states.get(user))
+            for number in found
+            for user in asked[number]
         ]
         return Presences(question.id, present, not (complete and all_found))
 
@@ -128,17 +142,26 @@ class PresenceSubscriptions:
         known, complete = await self._conversations.seqs(names) if names else ({}, True)
         return frozenset(names[conversation] for conversation in known), complete
 
-    def _subscribe(self, connection: Watcher, users: frozenset[str]) -> None:
+    def _shown_to(self, connection: Watcher, user: str, state: PresenceState | None) -> Presence:
+        watched = self._watched.get(user)
+        hidden = watched is not None and connection in watched.hidden
+        return Presence(user, False, 0) if hidden else presence_of(user, state)
+
+    def _subscribe(self, connection: Watcher, stances: Mapping[str, Stance]) -> None:
         self._unsubscribe(connection)
-        if users:
-            self._watch_sets[connection] = users
-        for user in users:
-            self._watched.setdefault(user, _Watched()).connections[connection] = None
+        if stances:
+            self._watch_sets[connection] = frozenset(stances)
+        for user, stance in stances.items():
+            watched = self._watched.setdefault(user, _Watched())
+            watched.connections[connection] = None
+            if stance.blocked:
+                watched.hidden.add(connection)
 
     def _unsubscribe(self, connection: Watcher) -> None:
         for user in self._watch_sets.pop(connection, ()):
             watched = self._watched[user]
             watched.connections.pop(connection, None)
+            watched.hidden.discard(connection)
             if not watched.connections:
                 del self._watched[user]
 
@@ -167,13 +190,30 @@ class PresenceSubscriptions:
         watched = self._watched.get(user)
         if watched is not None and (state is None or watched.learn(state)):
             for connection in watched.connections:
-                if connection is not but:
+                if connection is not but and connection not in watched.hidden:
                     connection.push(frame)
 
     def watchers_of(self, user: str) -> Collection[Watcher]:
-        """The connections here that watch a user."""
+        """The connections here that watch a user, and may see them."""
         watched = self._watched.get(user)
-        return watched.connections if watched is not None else ()
+        return watched.connections.keys() - watched.hidden if watched is not None else ()
+
+    def changed(self, user: str, other: str) -> None:
+        """`user` has decided something about `other`, who may be watching."""
+        watched = self._watched.get(user)
+        if watched is not None and any(one.user == other for one in watched.connections):
+            self._stances.look(user, other, partial(self._show_or_hide, user, other))
+
+    def _show_or_hide(self, user: str, other: str, stance: Stance | None) -> None:
+        if stance is None:
+            asyncio.get_running_loop().call_later(_RETRY_SECONDS, self.changed, user, other)
+            return
+        watched = self._watched.get(user, _Watched())
+        for connection in watched.connections:
+            if connection.user == other and stance.blocked != (connection in watched.hidden):
+                watched.hidden ^= {connection}
+                shown = self._shown_to(connection, user, watched.state)
+                connection.push(encode_frame(shown))
 
     async def keep_watching(self) -> None:
         """Write to Redis again and again whom this node's connections watch, until cancelled."""

@@ -6,6 +6,7 @@ import traceback
 
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.log_throttle import LogThrottle
+from gateway.people.lists import PeopleLists
 from gateway.presence.subscriptions import PresenceSubscriptions, Watcher
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History, HistoryUnavailable
@@ -15,6 +16,7 @@ from gateway.quotas import Buckets, Limit
 from schemas import frames
 from schemas.codec import encode_frame, encode_page
 from schemas.codes import Code
+from schemas.events import PersonChange
 from schemas.worker_api import RangeGone
 
 log = logging.getLogger(__name__)
@@ -53,12 +55,14 @@ class QuestionAnswerer:
         history: History,
         marks: MarkQueries,
         subscriptions: PresenceSubscriptions,
+        people: PeopleLists,
         free: float,
     ) -> None:
         self._conversations = conversations
         self._history = history
         self._marks = marks
         self._subscriptions = subscriptions
+        self._people = people
         self._pacer = Pacer(always(_BEGUN))
         self._slow = Pacer(_MORE)
         self._free = Buckets(Limit(free, free))
@@ -101,11 +105,25 @@ class QuestionAnswerer:
         if isinstance(question, frames.Watch):
             return encode_frame(await self._subscriptions.watch(connection, question))
         if isinstance(question, frames.GetMarks):
-            return encode_frame(await self._marks.marks(question))
+            return encode_frame(await self._marks.marks(connection.user, question))
+        if isinstance(question, frames.GetPeople):
+            decided = await self._people.of(connection.user)
+            people = [frames.Person(one.other, one.blocked) for one in decided]
+            return encode_frame(frames.People(question.id, people))
+        if isinstance(question, frames.Block | frames.Unblock):
+            return await self._decide(connection.user, question)
         page = await self._history.page(
             question.conversation, question.before, question.after, question.limit
         )
         return encode_page(question.id, question.conversation, page.known, page.frames, page.first)
+
+    async def _decide(self, user: str, question: frames.Block | frames.Unblock) -> bytes:
+        blocked = isinstance(question, frames.Block)
+        decided = await self._people.change(PersonChange(user, question.user, blocked))
+        now = next((one.blocked for one in decided if one.other == question.user), False)
+        if blocked and not now and len(decided) >= frames.MAX_PEOPLE:
+            return error_frame(question.id, Code.LIST_FULL)
+        return encode_frame(frames.Person(question.user, now, question.id))
 
 
 def error_frame(id_: int | None, code: Code, retry_after: int | None = None) -> bytes:

@@ -65,9 +65,7 @@ def _counts(up: _Command) -> _Command:
         )
 
     options = [
-        count(
-            "workers", 0, MAX_WORKERS, 1, "workers, with sequencer, memberships, cursors, presence"
-        ),
+        count("workers", 0, MAX_WORKERS, 1, "workers, with all stages but the archiver"),
         count("gateways", 0, MAX_GATEWAYS, 1, "gateway nodes"),
         count("archivers", 0, MAX_ARCHIVERS, 1, "archivers"),
         count("cursors", 0, MAX_CURSORS, None, "workers of their own for the cursors"),

@@ -105,7 +105,8 @@ def reshape(partitions: int) -> None:
 @click.option("--apply", is_flag=True, help="set them; MESSENGER_KAFKA's user must be allowed to")
 def acls_(users: tuple[str, ...], apply: bool) -> None:
     """Print what each user may do in Kafka, by the topics' writers and readers. Example: messenger
-    topics acls --user worker=sequencer,cursors,presence,memberships --user gateway=gateway"""
+    topics acls --user worker=sequencer,cursors,presence,memberships,people --user
+    gateway=gateway"""
     wanted = {}
     for user, _, roles in (one.partition("=") for one in users or [f"{r}={r}" for r in ROLES]):
         wanted[user] = acls(roles.split(","))

@@ -13,12 +13,13 @@ from ops.exits import exit_codes
     "stages",
     nargs=-1,
     required=True,
-    type=click.Choice(["sequencer", "cursors", "presence", "memberships", "archiver"]),
+    type=click.Choice(["sequencer", "cursors", "presence", "memberships", "people", "archiver"]),
 )
 def command(stages: tuple[str, ...]) -> None:
     """Run STAGES in one process: the sequencer; the cursors, which keep what was received and read;
-    presence; the memberships, which know in which partitions a user has conversations; the
-    archiver, which brings every message, and when it was delivered and read, to ClickHouse.
+    presence; the memberships, which know in which partitions a user has conversations; the people,
+    who know whom a user has blocked; the archiver, which brings every message, and when it was
+    delivered and read, to ClickHouse.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder),
     MESSENGER_WEB_PORT (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no
@@ -30,7 +31,7 @@ def command(stages: tuple[str, ...]) -> None:
     Example:
       MESSENGER_KAFKA=127.0.0.1:8408 MESSENGER_REDIS=redis://127.0.0.1:8410/0 \\
       MESSENGER_STATE_DIR=/var/lib/messenger \\
-      messenger worker sequencer cursors presence memberships
+      messenger worker sequencer cursors presence memberships people
     """
     from agents.settings import WorkerSettings
     from agents.worker import BUILDERS, run

@@ -130,7 +130,7 @@ class Layout(NamedTuple):
         together = ["sequencer"]
         together += ["cursors"] if self.cursors is None else []
         together += ["presence"] if self.presence is None else []
-        together += ["memberships"]
+        together += ["memberships", "people"]
         parts += self._workers("worker", together, self.workers, _WORKERS)
         parts += self._workers("cursors", ["cursors"], self.cursors or 0, _CURSORS)
         parts += self._workers("presence", ["presence"], self.presence or 0, _PRESENCE)

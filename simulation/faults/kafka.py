@@ -12,6 +12,8 @@ from schemas.topics import (
     DELIVERIES,
     LOG,
     MEMBERSHIPS,
+    PEOPLE,
+    PEOPLE_SUBMITTED,
     PRESENCE,
     PRESENCE_SUBMITTED,
     RECEIPTS,
@@ -40,6 +42,8 @@ TOPICS = (
     MEMBERSHIPS,
     SNAPSHOTS,
     CHUNKS,
+    PEOPLE_SUBMITTED,
+    PEOPLE,
 )
 
 

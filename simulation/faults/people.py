@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from schemas.codec import encode_frame
+from schemas.frames import Read
 from simulation.faults.common import Action, Actions, an_app, for_a_while, pause, pick
 from simulation.people import App
 from simulation.world import World
@@ -69,6 +71,27 @@ def sleep_app(world: World, place: int, number: int) -> str:
     return pause(world, app.process, app.label, number)
 
 
+def _decide(blocked: bool) -> Action:
+    def action(world: World, place: int, number: int) -> str:
+        app = an_app(world, place)
+        other = _other(world, app, number)
+        app.block(other, blocked)
+        return f"{app.label}: {other}"
+
+    return action
+
+
+def claim(world: World, place: int, number: int) -> str:
+    """An app that is not ours says that it has read what nobody has written."""
+    app = an_app(world, place)
+    to = _other(world, app, number)
+    frame = encode_frame(Read(":".join(sorted((app.user, to))), 1))
+    for wire in list(world.network.wires):
+        if wire.device is app.process:
+            app.process.start(wire.send(frame))
+    return f"{app.label} of {to}"
+
+
 def install(world: World, place: int, number: int) -> str:
     if len(world.people.apps) >= MAX_APPS:
         return "nobody: there are enough"
@@ -91,4 +114,7 @@ PEOPLE: Actions = {
     "sleep app": (1, sleep_app),
     "open app": (5, _app_does(App.start)),
     "install": (1, install),
+    "claim": (0, claim),
+    "block": (1, _decide(True)),
+    "unblock": (1, _decide(False)),
 }

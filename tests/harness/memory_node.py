@@ -3,8 +3,10 @@
 import asyncio
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from connectors.dependency import Dependencies
 from connectors.kafka.memory import MemoryKafka
@@ -30,6 +32,7 @@ from schemas.codes import Close
 from schemas.events import Delivered, MessageDelivered
 from schemas.ids import user_id
 from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, REVOCATIONS, SUBMITTED
+from schemas.worker_api import Stance, StancesAnswer, StancesQuestion
 
 SLOTS = 2
 SECRET = "s" * 32
@@ -114,8 +117,17 @@ class Device:
         await self._reading.wait()
 
 
-class NoWorkers:
-    """`WorkerTransport` without a worker at its other end."""
+class PeopleWorker:
+    """`WorkerTransport` with a worker at its other end that knows whom users have blocked, and
+    nothing else. `blocked`: (who, whom). `asked`: all that it was asked; while it is `away`,
+    nobody answers."""
+
+    def __init__(self) -> None:
+        self.blocked: set[tuple[str, str]] = set()
+        self.asked: list[tuple[str, str]] = []
+        self.away = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Runs between an answer and its arrival."""
 
     async def request(
         self,
@@ -124,7 +136,16 @@ class NoWorkers:
         body: bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        raise WorkersUnavailable("there is no worker")
+        if self.away or not url.endswith("/people/stances/"):
+            raise WorkersUnavailable("there is no such worker")
+        answers: list[StancesAnswer] = []
+        for question in msgspec.json.decode(body or b"", type=list[StancesQuestion]):
+            pairs = question.pairs.items()
+            self.asked += [pair for _, some in pairs for pair in some]
+            answers.append({n: [Stance(one in self.blocked) for one in some] for n, some in pairs})
+        self.meanwhile()
+        await asyncio.sleep(0)
+        return 200, msgspec.json.encode(answers)
 
     async def close(self) -> None: ...
 
@@ -140,6 +161,7 @@ class World:
         self._turn = 0
         self._turning = False
         self.nodes = 0
+        self.people = PeopleWorker()
 
     def turn(self) -> int:
         """The number of the loop's turn, as far as somebody asks."""
@@ -155,6 +177,10 @@ class World:
     def deliver(self, slot: int, *events: Delivered) -> None:
         """One record for the slot."""
         self.broker.append(DELIVERIES, slot, *encode_deliveries(list(events)))
+
+    async def claim_people(self) -> None:
+        """The worker of the people says that it has its partition, as it does each second."""
+        await MemoryOwners(MemoryRedis(self.server), "people").take(0, "people:1")
 
     def node(self, routes: Routes | None = None, **settings: Any) -> "MemoryNode":
         return MemoryNode(self, routes, settings)
@@ -184,7 +210,7 @@ class MemoryNode:
             {stage: MemoryOwners(redis, stage) for stage in STAGES},
             MemoryRecentWindows(redis, "log"),
             None,
-            NoWorkers(),
+            world.people,
             self.now,
             random.Random(world.nodes),
             Dependencies(clock),
@@ -202,6 +228,7 @@ class MemoryNode:
 
     async def start(self) -> None:
         """Returns when devices may come."""
+        await self._world.claim_people()
         self.node.start()
         async with asyncio.timeout(10):
             while not self.node.ready:

@@ -31,7 +31,8 @@ class Slot:
         self._producer = kafka.producer({})
         self.registry = ConnectionRegistry()
         self.writer = RouteWriter(
-            "slot-test", routes, self.registry, self._producer, renew_seconds=0.2
+            *("slot-test", routes, self.registry, self._producer, lambda user: None),
+            renew_seconds=0.2,
         )
         self.lease = SlotLease(
             "slot-test", 8, kafka, routes, self, lambda records: None, Dependency("kafka")

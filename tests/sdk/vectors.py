@@ -7,11 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from messenger_sdk import Device, HistoryPage, MessageReceived, SendRefused, SendUnknown
+from messenger_sdk import (
+    DecisionRefused,
+    Device,
+    HistoryPage,
+    MessageReceived,
+    SendRefused,
+    SendUnknown,
+)
 from messenger_sdk.device import Happening
 from messenger_sdk.events import (
+    DecisionEnded,
     HistoryEnded,
     MarksChanged,
+    PersonChanged,
     PresenceChanged,
     TokenExpires,
     Typing,
@@ -86,6 +95,12 @@ def command(device: Device, step: Json, now: float) -> None:
         device.typing(step["typing"], now)
     if "renew" in step:
         device.renew(step["renew"])
+    if "block" in step:
+        device.block(step["block"], True, now)
+    if "unblock" in step:
+        device.block(step["unblock"], False, now)
+    if "follow_people" in step:
+        device.follow_people(now)
     if "history" in step:
         device.history(**step["history"])
 
@@ -98,6 +113,12 @@ def as_json(event: Happening) -> Json:
         return {"event": "marks", **event._asdict()}
     if isinstance(event, PresenceChanged):
         return {"event": "presence", **event._asdict()}
+    if isinstance(event, PersonChanged):
+        return {"event": "person", **event._asdict()}
+    if isinstance(event, DecisionEnded):
+        if isinstance(event.result, DecisionRefused):
+            return {"event": "decided", "user": event.user, "code": event.result.code}
+        return {"event": "decided", **event.result._asdict()}
     if isinstance(event, Typing):
         return {"event": "typing", **event._asdict()}
     if isinstance(event, TokenExpires):

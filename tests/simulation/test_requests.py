@@ -9,7 +9,7 @@ from connectors.kafka.memory_producer import MemoryProducer
 from schemas.topics import CURSORS, DELIVERIES, LOG, RECEIPTS, SUBMITTED
 from simulation.world import Shape, World
 
-_STAGES = "sequencer", "cursors", "presence", "memberships"
+_STAGES = "sequencer", "cursors", "presence", "memberships", "people"
 
 
 def test_only_what_a_message_waits_for_costs_it_a_request() -> None:

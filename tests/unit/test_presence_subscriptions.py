@@ -13,6 +13,7 @@ from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame, presence_of
 from schemas.events import SCHEMA_VERSION, PresenceDelivered, PresenceState
 from schemas.frames import Presence, Watch
+from schemas.worker_api import Stance
 from tests.unit.test_gateway_parts import Socket
 
 
@@ -65,12 +66,33 @@ def conversations() -> Conversations:
     return Conversations()
 
 
+class Decided:
+    """Whom bob has blocked."""
+
+    def __init__(self) -> None:
+        self.blocked: set[str] = set()
+
+    async def find(self, users: Iterable[str], other: str) -> Mapping[str, Stance]:
+        return {user: Stance(other in self.blocked) for user in users}
+
+    def look(self, user: str, other: str, then: Callable[[Stance], None]) -> None:
+        then(Stance(other in self.blocked))
+
+
 @pytest.fixture
-async def node(workers: Workers, conversations: Conversations) -> PresenceSubscriptions:
+def stances() -> Decided:
+    return Decided()
+
+
+@pytest.fixture
+async def node(
+    workers: Workers, conversations: Conversations, stances: Decided
+) -> PresenceSubscriptions:
     made = PresenceSubscriptions(
         cast(Any, workers),
         cast(Any, conversations),
         MemoryWatchers(MemoryRedis(MemoryRedisServer(lambda: 0.0))),
+        cast(Any, stances),
     )
     made.leased(0)
     return made
@@ -143,3 +165,24 @@ async def test_of_two_questions_of_a_connection_the_later_counts_whichever_is_an
     with pytest.raises(WorkersUnavailable):
         await node.watch(phone, Watch(1, ["bob"]))
     assert (set(node.watchers_of("bob")), set(node.watchers_of("carol"))) == (set(), {phone})
+
+
+async def test_whoever_is_blocked_sees_nobody_and_sees_them_again_when_they_are_not(
+    node: PresenceSubscriptions, workers: Workers, stances: Decided
+) -> None:
+    gone = encode_frame(Presence("bob", False, 0))
+    workers.known = [state(5, True)]
+    phone, answered = await watch(node, "phone")
+    assert answered == shown(5, True)
+    stances.blocked.add("alice")
+    node.changed("bob", "alice")
+    deliver(node, state(6, False))
+    assert (phone.pushed, node.watchers_of("bob")) == ([gone], set())
+    workers.known = [state(6, False)]
+    tab, answered = await watch(node, "tab")
+    assert answered == Presence("bob", False, 0)
+    deliver(node, state(7, True))
+    stances.blocked.clear()
+    node.changed("bob", "alice")
+    assert phone.pushed == [gone, encode_frame(shown(7, True))]
+    assert (tab.pushed, node.watchers_of("bob")) == (phone.pushed[1:], {phone, tab})

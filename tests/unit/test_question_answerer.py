@@ -35,7 +35,7 @@ QUESTIONS = [Sync(7, {}), History(7, "alice:bob"), GetMarks(7, []), Watch(7, [])
 def answer(question: Question, fail: Callable[[], Awaitable[Any]]) -> Error:
     async def scenario() -> bytes:
         failing: Any = Failing(fail)
-        answerer = QuestionAnswerer(failing, failing, failing, failing, 100.0)
+        answerer = QuestionAnswerer(failing, failing, failing, failing, failing, 100.0)
         async with asyncio.timeout(ANSWER_SECONDS + 1):
             return await answerer.answer(Socket("alice", "phone"), question)
 
@@ -96,7 +96,7 @@ def test_few_questions_of_one_user_are_before_those_of_others() -> None:
     async def scenario() -> None:
         parts: Any = Failing(lambda: asyncio.sleep(0))
         parts.watch = slow
-        answerer = QuestionAnswerer(parts, parts, parts, parts, 20.0)
+        answerer = QuestionAnswerer(parts, parts, parts, parts, parts, 20.0)
         sockets = [Socket("eve", f"d{number}") for number in range(50)]
         flood = [
             asyncio.create_task(answerer.answer(one, Watch(7, []))) for one in sockets * OF_A_USER

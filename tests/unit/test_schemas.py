@@ -27,6 +27,8 @@ DECODERS = {
     "cursors": codec.decode_cursor,
     "presence.submitted": codec.decode_presence,
     "presence": codec.decode_presence_state,
+    "people.submitted": codec.decode_people,
+    "people": codec.decode_person,
     "memberships": codec.decode_membership,
     "revocations": codec.decode_revocation,
     "snapshots": codec.decode_snapshot,

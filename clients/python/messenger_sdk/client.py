@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from messenger_sdk.connection import Connection
@@ -20,6 +20,7 @@ from messenger_sdk.dialer import Dialer
 from messenger_sdk.errors import ClientClosed, MessengerError
 from messenger_sdk.event_queue import EventQueue
 from messenger_sdk.events import (
+    DecisionEnded,
     Event,
     HistoryEnded,
     HistoryPage,
@@ -82,7 +83,7 @@ class Client:
         self._taken: Event | None = None
         """The event that the application has now."""
         self._results: dict[object, asyncio.Future[Any]] = {}
-        """By the key of a send, or the id of a question after history."""
+        """By the key of a send, the id of a question after history, or a decision."""
         self._news = asyncio.Event()
         """Set for a moment whenever something may have changed."""
         self._stopped: MessengerError | None = None
@@ -186,6 +187,35 @@ class Client:
         self.device.watch(users, self._loop.time())
         self._connection.wake()
 
+    async def block(self, user: str) -> None:
+        """From now on `user` cannot write to this one, and sees neither presence nor that this user
+        types or has read. Waits until that counts, however long the network is away. Raises
+        DecisionRefused, and as `online`."""
+        await self._decide(user, True)
+
+    async def unblock(self, user: str) -> None:
+        """It is as before the `block`. Waits and raises as it does."""
+        await self._decide(user, False)
+
+    async def blocked(self) -> frozenset[str]:
+        """Whom this user has blocked, on any device. From now on PersonChanged tells what changes.
+        Raises as `online`."""
+        self.device.follow_people(self._loop.time())
+        self._connection.wake()
+        await self._until(lambda: self.device.knows_people)
+        return self.device.blocked
+
+    async def _decide(self, user: str, blocked: bool) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+        name = _Decision(user)
+        result = self._results.get(name)
+        if result is None:
+            result = self._results[name] = self._loop.create_future()
+        self.device.block(user, blocked, self._loop.time())
+        self._connection.wake()
+        await asyncio.shield(result)
+
     def typing(self, conversation: str) -> None:
         """The person is writing; call it at each keystroke. The other user gets to know every few
         seconds, and only while this device is online."""
@@ -247,6 +277,8 @@ class Client:
                 self._send_ended(happening)
             elif isinstance(happening, HistoryEnded):
                 self._resolve(happening.id, happening.result)
+            elif isinstance(happening, DecisionEnded):
+                self._resolve(_Decision(happening.user), happening.result)
             elif isinstance(happening, TokenExpires):
                 if not isinstance(self._token, str):
                     self._renewing = asyncio.create_task(self._renew())
@@ -303,6 +335,12 @@ class Client:
     def _notify(self) -> None:
         self._news.set()
         self._news.clear()
+
+
+class _Decision(NamedTuple):
+    """About this user: the latest counts."""
+
+    user: str
 
 
 def _gateways(url: str | Sequence[str] | Gateways) -> Gateways:

@@ -27,6 +27,7 @@ from messenger_sdk.events import (
 )
 from messenger_sdk.history import AT_ONCE, History
 from messenger_sdk.inbox import Inbox
+from messenger_sdk.people import People
 from messenger_sdk.sends import Sends
 from messenger_sdk.storage import Change, LogMet, Note, Owned, SavedSend, Stored
 from messenger_sdk.watch_list import WatchList
@@ -57,6 +58,7 @@ class Device:
         self._history = History(jitter, self._ids)
         self._sends = Sends(self.user, stored, new_id, self._history, self._changes.append)
         self._watch_list = WatchList(jitter, self._ids)
+        self._people = People(jitter, self._ids)
         self._typed: dict[str, float] = {}
         self._typing: list[frames.Typing] = []
         self._renewal: list[frames.Renew] = []
@@ -151,6 +153,14 @@ class Device:
         """Tell of the presence of these users, the first 200 of them, and of no others."""
         self._watch_list.set(users, now)
 
+    def block(self, user: str, blocked: bool, now: float) -> None:
+        """Block a user, or do so no more. A DecisionEnded is the result, after a restart none."""
+        self._people.block(user, blocked, now)
+
+    def follow_people(self, now: float) -> None:
+        """Keep the list of whom this user has blocked, in step with all devices."""
+        self._people.follow(now)
+
     def typing(self, conversation: str, now: float) -> None:
         """The person is writing. At most one frame in TYPING_SECONDS says so."""
         if self.online and now - self._typed.get(conversation, -TYPING_SECONDS) >= TYPING_SECONDS:
@@ -212,12 +222,29 @@ class Device:
         """The newest presence of each watched user."""
         return self._watch_list.presence
 
+    @property
+    def blocked(self) -> frozenset[str]:
+        """Whom this user has blocked, on any device, as far as this device knows."""
+        return frozenset(self._people.blocked)
+
+    @property
+    def knows_people(self) -> bool:
+        """The list that `follow_people` asks for has come."""
+        return self._people.known
+
     # Inside
 
     @property
     def _parts(self) -> "tuple[_Part, ...]":
         inbox = self._inbox
-        return self._sends, inbox.catching_up, inbox.marks, self._watch_list, self._history
+        return (
+            self._sends,
+            inbox.catching_up,
+            inbox.marks,
+            self._watch_list,
+            self._people,
+            self._history,
+        )
 
     def _new_inbox(self, stored: Stored) -> Inbox:
         return Inbox(self.user, stored, self._jitter, self._ids, self._notes.append)
@@ -225,12 +252,13 @@ class Device:
     def _questions(self, now: float) -> list[frames.Question]:
         inbox = self._inbox
         others = inbox.marks.question(now), self._watch_list.question(now)
+        asked = [*(one for one in others if one is not None), *self._people.questions(now)]
         history = self._history.questions(
             now, min(AT_ONCE, MAX_CATCHING_UP - inbox.catching_up.under_way)
         )
         slots = MAX_CATCHING_UP - self._history.under_way
         catching_up = inbox.catching_up.questions(now, slots, inbox.room)
-        return [*(one for one in others if one is not None), *history, *catching_up]
+        return [*asked, *history, *catching_up]
 
     def _welcomed(self, frame: frames.Welcome, now: float) -> Happenings:
         if self.user and self.user != frame.user:
@@ -251,11 +279,13 @@ class Device:
         self._history.begin()
         self._inbox.begin(now)
         self._watch_list.begin(now)
+        self._people.begin(now)
         return ()
 
     def _resync(self, _: frames.Resync, now: float) -> Happenings:
         self._inbox.resync(now)
         self._watch_list.begin(now)
+        self._people.begin(now)
         return ()
 
     def _message(self, frame: frames.Message, now: float) -> Happenings:
@@ -279,11 +309,18 @@ class Device:
     def _error(self, frame: frames.Error, now: float) -> Happenings:
         if self._inbox.marks.error(frame, now) or self._watch_list.error(frame, now):
             return ()
+        decided = self._people.error(frame, now)
+        if decided is not None:
+            return decided
         ended = self._history.error(frame, now)
         if ended is not False:
             return () if ended is True else self._sends.looked_up(ended)
         news = self._inbox.gone(frame, now)
         return self._sends.error(frame, now) if news is None else news
+
+    def _types(self, frame: frames.UserTyping) -> Happenings:
+        blocked = frame.user in self._people.blocked
+        return () if blocked else [Typing(frame.conversation, frame.user)]
 
     def _mark(self, frame: frames.Mark, _: float) -> Happenings:
         return self._inbox.marks_changed([frame] if self._inbox.marks.accept(frame) else [])
@@ -303,7 +340,9 @@ class Device:
         frames.Error: _error,
         frames.Presence: lambda self, frame, _: self._watch_list.news([frame]),
         frames.Presences: lambda self, frame, now: self._watch_list.answer(frame, now),
-        frames.UserTyping: lambda self, frame, _: [Typing(frame.conversation, frame.user)],
+        frames.Person: lambda self, frame, now: self._people.person(frame, now),
+        frames.People: lambda self, frame, now: self._people.answer(frame, now),
+        frames.UserTyping: lambda self, frame, _: self._types(frame),
         frames.TokenExpires: lambda self, frame, _: [TokenExpires(frame.expires)],
         frames.Mark: _mark,
         frames.Marks: _marks,

@@ -62,6 +62,18 @@ class HistoryRefused(MessengerError):
         self.code = code
 
 
+class DecisionRefused(MessengerError):
+    """The server refuses a decision about somebody (`code`): 103 is no other user, of 135 there are
+    too many."""
+
+    def __init__(self, code: int) -> None:
+        known = Code.of(code)
+        super().__init__(
+            f"refused with code {code}: {known.text if known else 'unknown to this client'}"
+        )
+        self.code = code
+
+
 class ConnectionRefused(MessengerError):
     """The server says not to come back like this (`code`): a new token, a newer client, or another
     device id is needed."""

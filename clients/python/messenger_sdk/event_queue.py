@@ -1,7 +1,8 @@
 """Events that the application has not taken yet, in order. Pure.
 
 The device bounds how many messages wait here. Of everything else only the newest counts: of a
-user's marks in a conversation, of a user's presence, of a state. It replaces the one before it.
+user's marks in a conversation, of a user's presence, of a decision about a user, of a state. It
+replaces the one before it.
 """
 
 import itertools
@@ -10,6 +11,7 @@ from collections import OrderedDict
 from messenger_sdk.events import (
     Event,
     MessageReceived,
+    PersonChanged,
     PresenceChanged,
     SendFailed,
     StateChanged,
@@ -37,7 +39,7 @@ class EventQueue:
         """Of two events about the same, only the later is kept."""
         if isinstance(event, MessageReceived | SendFailed):
             return (next(self._numbers),)
-        if isinstance(event, PresenceChanged):
+        if isinstance(event, PresenceChanged | PersonChanged):
             return type(event), event.user
         if isinstance(event, StateChanged):
             return type(event), event.state

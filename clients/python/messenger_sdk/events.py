@@ -3,7 +3,7 @@ its calls, which gets it from the client."""
 
 from typing import NamedTuple
 
-from messenger_sdk.errors import HistoryRefused, MessengerError
+from messenger_sdk.errors import DecisionRefused, HistoryRefused, MessengerError
 from messenger_sdk.outbox import SendEnded
 from schemas import frames
 
@@ -82,6 +82,13 @@ class Typing(NamedTuple):
     user: str
 
 
+class PersonChanged(NamedTuple):
+    """This user has blocked `user`, or does not block them any more: on any device."""
+
+    user: str
+    blocked: bool
+
+
 class SendFailed(NamedTuple):
     """A send from before this start has failed. Nobody waits for its result."""
 
@@ -104,5 +111,20 @@ class HistoryEnded(NamedTuple):
     result: HistoryPage | HistoryRefused
 
 
-Ended = SendEnded | HistoryEnded | TokenExpires
-Event = MessageReceived | StateChanged | MarksChanged | PresenceChanged | Typing | SendFailed
+class DecisionEnded(NamedTuple):
+    """The decision about `user` counts, or is refused."""
+
+    user: str
+    result: PersonChanged | DecisionRefused
+
+
+Ended = SendEnded | HistoryEnded | DecisionEnded | TokenExpires
+Event = (
+    MessageReceived
+    | StateChanged
+    | MarksChanged
+    | PresenceChanged
+    | PersonChanged
+    | Typing
+    | SendFailed
+)

@@ -14,7 +14,10 @@ Patch = tuple[Any, str, Any]
 Opening = Callable[[random.Random], list[Step]]
 
 _FEW = 60
-_NONE = "cut_log", "write_ahead", "change_leader", "lose_broker", "lose_two_brokers"
+_NONE = (
+    *("cut_log", "write_ahead", "change_leader", "lose_broker", "lose_two_brokers"),
+    *("block", "unblock"),
+)
 """Steps that come only with the mutations that ask for them."""
 
 

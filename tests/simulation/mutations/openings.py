@@ -24,7 +24,7 @@ CALM = dict.fromkeys(
     ("kill_worker", "stop_worker", "pause_worker", "lose_disk", "stop_kafka", "cut_from_kafka"), 0
 )
 
-STAGES = "sequencer", "cursors", "presence", "memberships"
+STAGES = "sequencer", "cursors", "presence", "memberships", "people"
 NO_ARCHIVE = Shape(workers=(STAGES, STAGES))
 
 

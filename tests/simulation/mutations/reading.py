@@ -6,6 +6,7 @@ from typing import Any
 import agents.cursors.partition
 from agents.rules.cursors import fold_receipts
 from gateway.queries.worker_client import WorkerClient
+from gateway.receipt_gate import ReceiptGate
 from messenger_sdk.marks import MarkBook
 from schemas.topics import SUBMITTED
 from simulation.history import Step
@@ -63,6 +64,10 @@ def _asked_after_its_pause(chance: random.Random) -> list[Step]:
     ]
 
 
+def _takes_all(self: Any, receipt: Any, refused: Any) -> None:
+    self._take(receipt, refused)
+
+
 MUTATIONS = [
     Mutation(
         "no places in the log",
@@ -87,6 +92,16 @@ MUTATIONS = [
         [(MarkBook, "answer", _says_nothing_again)],
         {"kill_gateway": 15, "fill_producers": 8, "cut_from_kafka": 12, "read": 15, "send": 20},
         200,
+    ),
+    Mutation(
+        "a receipt without a message",
+        "R10.5",
+        "a gateway takes receipts of conversations in which nobody has written",
+        [(ReceiptGate, "submit", _takes_all)],
+        {},
+        shape=NO_ARCHIVE,
+        opening=lambda chance: [Step(1.0, "claim", chance.randrange(6), chance.randrange(2))],
+        tail=0,
     ),
     Mutation(
         "a part counts as the whole",

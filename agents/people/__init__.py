@@ -1,0 +1,1 @@
+"""The people stage: `people.submitted` → `people` and `deliveries`."""

@@ -1,0 +1,57 @@
+"""What a user decides about others: published, and answered when it counts."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from connectors.kafka.ports import Kafka, KafkaSendError, Producer, QueueFull
+from gateway.queries.worker_client import WorkerClient
+from gateway.queries.worker_transport import WorkersUnavailable
+from schemas.codec import encode_event
+from schemas.events import SCHEMA_VERSION, PeopleRecord, PersonChange, PersonState
+from schemas.ids import partition_of
+from schemas.topics import PEOPLE_SUBMITTED
+from schemas.worker_api import PeopleAnswer, PeopleQuestion
+
+_PRODUCER = {"linger.ms": 0, "message.timeout.ms": 4_000}
+
+_lists = msgspec.json.Decoder(list[PeopleAnswer])
+
+
+class PeopleLists:
+    """`workers` are those of the people."""
+
+    def __init__(self, kafka: Kafka, workers: WorkerClient) -> None:
+        self._kafka = kafka
+        self._workers = workers
+        self._producer: Producer | None = None
+        """Made when it is first needed. The node's own does not say that Kafka has a record."""
+
+    async def change(self, change: PersonChange) -> Sequence[PersonState]:
+        """Publish a change; returns all that the user has decided once it is folded, told and kept.
+        Raises WorkersUnavailable: it may count or not, so the device repeats it."""
+        if self._producer is None:
+            self._producer = self._kafka.producer(_PRODUCER)
+        record = PeopleRecord(SCHEMA_VERSION, [change])
+        partition = partition_of(change.user, self._workers.partitions)
+        try:
+            await self._producer.send_and_wait(PEOPLE_SUBMITTED, partition, encode_event(record))
+        except (KafkaSendError, QueueFull) as error:
+            raise WorkersUnavailable(f"{PEOPLE_SUBMITTED}: {error!r}") from None
+        return await self.of(change.user)
+
+    async def of(self, user: str) -> Sequence[PersonState]:
+        """All that a user has decided, by everything that is published. Whoever answers has folded
+        all of that. Raises WorkersUnavailable."""
+        partition = partition_of(user, self._workers.partitions)
+        found = await self._workers.ask_any(
+            "lists", _lists, [partition], lambda _: PeopleQuestion({partition: [user]})
+        )
+        if partition not in found:
+            raise WorkersUnavailable(f"nobody knows what {user} has decided now")
+        return found[partition][0]
+
+    async def close(self) -> None:
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await producer.close(0)

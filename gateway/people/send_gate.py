@@ -1,0 +1,51 @@
+"""Lets a user's sends pass to those who take them.
+
+A send that is refused goes on as a refusal, since it has to use up its ordinal. If nothing is known
+now, the device is told to send again.
+"""
+
+from gateway.people.stances import Stances
+from gateway.submit import Failed, Submitter
+from schemas.codes import Code
+from schemas.events import RefusalSubmitted, SubmittedItem
+from schemas.worker_api import Stance
+
+
+class SendGate:
+    """A first send to somebody waits for what that user has decided, and what follows it waits
+    behind it."""
+
+    def __init__(self, submitter: Submitter, stances: Stances) -> None:
+        self._submitter = submitter
+        self._stances = stances
+
+    def submit(self, item: SubmittedItem, to: str, failed: Failed) -> None:
+        """Take a send to `to`, or say why not."""
+        stance = self._stances.fresh(to, item.sender)
+        if stance is not None:
+            self._pass(item, stance, failed)
+        else:
+            self._stances.look(to, item.sender, lambda found: self._pass(item, found, failed))
+
+    def _pass(self, item: SubmittedItem, stance: Stance | None, failed: Failed) -> None:
+        if stance is None:
+            failed(Code.TRY_LATER)
+        elif stance.blocked:
+            self._submitter.submit(_refusal(item, Code.BLOCKED), failed)
+        else:
+            self._submitter.submit(item, failed)
+
+
+def _refusal(item: SubmittedItem, code: Code) -> RefusalSubmitted:
+    if isinstance(item, RefusalSubmitted):
+        return item
+    return RefusalSubmitted(
+        item.conversation,
+        item.sender,
+        item.device,
+        item.outbox,
+        item.ordinal,
+        item.key,
+        item.round,
+        code.number,
+    )

@@ -1,0 +1,177 @@
+"""A node and what others have decided about its users: nobody passes unasked, nothing is lost, in
+order, and what is known costs no question."""
+
+import asyncio
+from typing import Any
+
+from gateway.people.stances import FRESH_SECONDS, KEPT_SECONDS
+from schemas.codec import decode_submitted, encode_frame
+from schemas.codes import Code
+from schemas.events import MarkDelivered, MessageSubmitted, PersonDelivered, RefusalSubmitted
+from schemas.frames import Mark, Person
+from schemas.topics import SUBMITTED
+from tests.harness.memory_node import SEND, Device, MemoryNode, World, started
+from tests.harness.virtual import run
+
+BLOCKED = Code.BLOCKED.number
+PERSON = encode_frame(Person("alice"))
+
+
+def passed(world: World) -> list[tuple[int, int]]:
+    """(ordinal, code) of what has entered the input; code 0 for a message."""
+    records = world.broker.read_all(SUBMITTED, 0)
+    return [
+        (item.ordinal, getattr(item, "code", 0))
+        for record in records
+        for item in decode_submitted(record.value)
+        if isinstance(item, MessageSubmitted | RefusalSubmitted)
+    ]
+
+
+def send(ordinal: int, to: str = "bob") -> dict[str, Any]:
+    return SEND | {"ordinal": ordinal, "to": to}
+
+
+async def tell(world: World, node: MemoryNode, blocked: bool) -> None:
+    """Bob decides about alice; his owner tells the nodes."""
+    (world.people.blocked.add if blocked else world.people.blocked.discard)(("bob", "alice"))
+    world.deliver(node.slot, PersonDelivered("bob", "alice", PERSON))
+    await asyncio.sleep(0.1)
+
+
+def test_a_refusal_takes_the_place_of_the_message_and_nobody_is_asked_twice() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+        await alice.send(send(1), send(2))
+        await asyncio.sleep(0.1)
+        await alice.send(send(3))
+        assert (await _settled(world), world.people.asked) == (
+            [(1, 0), (2, 0), (3, 0)],
+            [("bob", "alice")],
+        )
+        await tell(world, node, True)
+        await alice.send(send(4), send(5))
+        assert (await _settled(world))[3:] == [(4, BLOCKED), (5, BLOCKED)]
+        await tell(world, node, False)
+        await alice.send(send(6))
+        assert (await _settled(world))[5:] == [(6, 0)]
+        assert len(world.people.asked) == 3
+        await node.node.stop()
+
+    run(scenario())
+
+
+async def _settled(world: World) -> list[tuple[int, int]]:
+    await asyncio.sleep(0.1)
+    return passed(world)
+
+
+def test_without_an_answer_nothing_passes_and_nothing_is_used_up() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+        world.people.away = True
+        await alice.send(send(1), send(2))
+        assert await _settled(world) == []
+        errors = [(one["ordinal"], one["code"]) for one in alice.of_type("error")]
+        assert errors == [(1, Code.TRY_LATER.number), (2, Code.TRY_LATER.number)]
+        world.people.away = False
+        await alice.send(send(1))
+        assert await _settled(world) == [(1, 0)]
+        world.people.away = True
+        await asyncio.sleep(KEPT_SECONDS + 1)
+        await alice.send(send(2))
+        assert await _settled(world) == [(1, 0), (2, 0)], "who cannot be reached folds nothing"
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_what_is_known_for_a_while_is_asked_for_beside_the_work() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+        await alice.send(send(1))
+        await _settled(world)
+        world.people.blocked.add(("bob", "alice"))  # and nobody tells the node
+        await asyncio.sleep(FRESH_SECONDS)
+        await world.claim_people()
+        await alice.send(send(2))
+        assert (await _settled(world))[1:] == [(2, 0)]
+        await alice.send(send(3))
+        assert (await _settled(world))[2:] == [(3, BLOCKED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_a_change_that_comes_while_the_node_asks_is_not_missed() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+
+        def block() -> None:
+            world.people.meanwhile = lambda: None
+            world.people.blocked.add(("bob", "alice"))
+            event = PersonDelivered("bob", "alice", PERSON)
+            node.node.parts.people.changed(event)
+
+        world.people.meanwhile = block
+        await alice.send(send(1))
+        assert await _settled(world) == [(1, BLOCKED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_what_passed_a_node_by_while_the_user_was_not_there_counts() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+        await alice.send(send(1))
+        await _settled(world)
+        alice.vanish()
+        world.people.blocked.add(("bob", "alice"))  # alice has no route: nobody tells the node
+        alice = await node.welcomed("alice")
+        await alice.send(send(2))
+        assert await _settled(world) == [(1, 0), (2, BLOCKED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+def marks(device: Device) -> list[tuple[int, int]]:
+    return [(one["received"], one["read"]) for one in device.of_type("mark")]
+
+
+def test_whoever_is_blocked_sees_what_was_received_and_not_what_was_read() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice, bob = await node.welcomed("alice"), await node.welcomed("bob")
+        event = MarkDelivered(
+            ["alice", "bob"], encode_frame(Mark("alice:bob", "bob", 3, 5, 2, 6)), "bob"
+        )
+        world.deliver(node.slot, event)
+        await asyncio.sleep(0.1)
+        await tell(world, node, True)
+        world.deliver(node.slot, event)
+        await asyncio.sleep(0.1)
+        assert (marks(alice), marks(bob)) == ([(3, 2), (3, 0)], [(3, 2), (3, 2)])
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_a_mark_that_may_be_a_secret_is_asked_for_later() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+        world.people.away = True
+        frame = encode_frame(Mark("alice:bob", "bob", 3, 5, 2, 6))
+        world.deliver(node.slot, MarkDelivered(["alice"], frame, "bob"))
+        await asyncio.sleep(20)
+        assert [frame["t"] for frame in alice.frames] == ["resync"]
+        await node.node.stop()
+
+    run(scenario())
