@@ -17,7 +17,7 @@ from schemas.events import SCHEMA_VERSION, DeviceForgotten, Receipt, ReceiptReco
 from schemas.ids import partition_of
 from schemas.topics import RECEIPTS
 
-COLLECT_SECONDS = 0.2
+COLLECT_SECONDS = 0.3
 """Receipts are most of a node's facts, and nobody is in a hurry for a mark. What is collected is
 one record a partition, all sent at once, and a device that reads along gives one receipt for all
 messages of that time."""

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 MAX_RECORDS = 200
 MAX_BYTES = 16 * 1024 * 1024
 """Appends of a partition that have not landed; beyond them it reads no more input."""
-LINGER_SECONDS = 0.1
+LINGER_SECONDS = 0.2
 """Appends leave at multiples of this on the loop's clock."""
 _MAX_HELD, _MAX_HELD_BYTES = 50, 512 * 1024
 """Appends that wait for others; when more do, all leave."""
