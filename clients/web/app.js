@@ -2,32 +2,43 @@
 // share. Where the page has <meta name="messenger-login" content="URL">, the application that
 // embeds it answers POST URL of the same origin with { user, token } (docs/PROTOCOL.md, "Tokens").
 
-import { Link } from "./link.js";
+import { login, openMessenger } from "./messenger.js";
 import { View } from "./view.js";
 
 const TOO_MANY = "Too many messages wait to be sent. They go out when the connection is back.";
+const UNSEEN = 1000; // ms from one picture to the next, for a page that nobody looks at
 const USER = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+const LAST = "messenger/last"; // who was logged in here last
 
 const embedded = document.querySelector('meta[name="messenger-login"]')?.content;
 
-async function login(url, body) {
-  const asked = { method: "POST", mode: "same-origin", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const response = await fetch(url, asked);
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.detail);
-  return answer;
-}
-
 // Resolves when the tab is shown.
-async function run(again) {
-  const { user, token } = await again();
-  // of another user the device would be another one
-  const fresh = () => again().then((answer) => (answer.user === user ? answer.token : null)).catch(() => null);
+async function run(again, last) {
   let current = null;
   let picture = null;
   let drawing = false;
   let turnedAway = "";
+  let view = null;
 
+  const link = await openMessenger(again, {
+    failed: (reason) => view?.connection("stopped", reason),
+    picture(latest) {
+      if (latest.contact !== current) return;
+      picture = latest;
+      view.notice(picture);
+      if (document.hidden) setTimeout(() => document.hidden && look(), UNSEEN);
+      if (drawing) return;
+      drawing = true;
+      requestAnimationFrame(draw);
+    },
+    found: (found) => view.found(found),
+    loggedOut() {
+      view?.forget();
+      localStorage.removeItem(LAST);
+      location.reload();
+    },
+  }, last);
+  const { user } = link;
   const look = () => {
     const sight = view.messages.sight();
     // of what was open before, or another part of it: the next picture is needed at once
@@ -43,7 +54,7 @@ async function run(again) {
     view.problem(turnedAway || picture.problem);
     look();
   };
-  const view = new View(user, {
+  view = new View(user, {
     open(contact) {
       if (contact === user || !USER.test(contact)) return;
       if (contact === current) {
@@ -68,54 +79,37 @@ async function run(again) {
       view.problem(turnedAway);
       return taken;
     },
+    find: (text, before) => link.find(current, text, before),
     logOut: () => link.logOut(),
   });
-  let link;
-  return new Promise((resolve, reject) => {
-    link = new Link(user, token, fresh, {
-      attached() {
-        if (!picture) {
-          view.start();
-          look();
-        }
-        resolve();
-      },
-      failed(reason) {
-        view.connection("stopped", reason);
-        reject(new Error(reason));
-      },
-      picture(latest) {
-        if (latest.contact !== current) return;
-        picture = latest;
-        if (drawing) return;
-        drawing = true;
-        requestAnimationFrame(draw);
-      },
-      loggedOut: () => location.reload(),
-    });
-    document.addEventListener("visibilitychange", look);
-  });
+  localStorage.setItem(LAST, user);
+  view.start();
+  look();
+  document.addEventListener("visibilitychange", look);
 }
 
-let joining = false;
-
-document.getElementById("login-form").onsubmit = async (event) => {
-  event.preventDefault();
-  if (joining) return;
-  joining = true;
-  const problem = document.getElementById("login-error");
-  try {
-    const user = document.getElementById("name").value.trim();
-    await run(() => login("v1/login", { user }));
-  } catch (error) {
-    problem.textContent = error.message;
-    joining = false;
-  }
-};
+const problem = document.getElementById("login-error");
 
 if (embedded) {
-  const problem = document.getElementById("login-error");
   document.getElementById("login-form").hidden = true;
   document.getElementById("login").append(problem);
-  run(() => login(embedded, {})).catch((error) => (problem.textContent = error.message));
+  run(() => login(embedded, {}), localStorage.getItem(LAST)).catch((error) => (problem.textContent = error.message));
+} else {
+  const name = document.getElementById("name");
+  let joining = false;
+  name.value = localStorage.getItem(LAST) ?? "";
+  name.select();
+  document.getElementById("login-form").onsubmit = async (event) => {
+    event.preventDefault();
+    if (joining) return;
+    joining = true;
+    const user = name.value.trim();
+    const last = user === localStorage.getItem(LAST) ? user : null;
+    await run(() => login("v1/login", { user }), last).catch((error) => {
+      problem.textContent = error.message;
+      joining = false;
+    });
+  };
+  // the application that embeds the page has a service worker of its own, or none
+  navigator.serviceWorker?.register("sw.js", { updateViaCache: "none" }).catch(() => {});
 }

@@ -5,15 +5,19 @@
 import { earliest } from "./backoff.js";
 import { Connection } from "./connection.js";
 import { Device } from "./device.js";
+import { Finder } from "./finder.js";
 import { newDeviceId, newId } from "./ids.js";
+import { Keeper } from "./keeper.js";
 import { openOutbox } from "./outboxdb.js";
-import { pictureOf } from "./pictures.js";
+import { pictureOf, standingOf } from "./pictures.js";
 import { Presence } from "./presence.js";
+import { openShown } from "./showndb.js";
 import { Store } from "./store.js";
 
 const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
 const LOGGED_OUT = 4505;
 const TOKEN_ENDED = [4007, 4500, 4506]; // a fresh token may change that
+const FORGOTTEN = [LOGGED_OUT, 4506]; // after these nothing that was said stays here
 const CLOSES = {
   4500: "please log in again",
   4501: "please reload the page",
@@ -30,19 +34,23 @@ const SAVE_AGAIN = 1000; // ms, after the disk did not take what was to be saved
 // outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new
 // to show, loggedOut(), tokenWanted()
 export async function openClient(user, token, outbox, on) {
+  const nothing = { shown: { log: "", conversations: [] }, keep: async () => {}, forget: async () => {} };
   const nowhere = { device: newDeviceId(), stored: {}, save: async () => {} };
-  return new Client(user, token, outbox ? await openOutbox(outbox) : nowhere, on);
+  const kept = await openShown(user).catch(() => nothing);
+  return new Client(user, token, outbox ? await openOutbox(outbox) : nowhere, kept, on);
 }
 
 export class Client {
   // connect(address, token, device, handlers) makes a Connection
-  constructor(user, token, disk, on, connect = (...parts) => new Connection(...parts)) {
+  constructor(user, token, disk, kept, on, connect = (...parts) => new Connection(...parts)) {
     Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false, wanted: false, foretold: false });
     this.device = new Device(user, disk.stored, { jitter: Math.random, newId, recent: RECENT });
     this.store = new Store(user);
+    this.keeper = new Keeper(this.store, kept, (conversation) => standingOf(this, conversation));
     this.presence = new Presence();
     this.watched = "";
-    this.older = new Map(); // question → the contact whose older messages it asks for
+    this.older = new Map(); // question → { contact, before }, whose messages below which number
+    this.finder = new Finder(this.store, (contact) => this.#askOlder(contact));
     this.unsaved = []; // changes that are not on disk yet, in order
     this.unsent = []; // sends that wait for them, of this session
     this.savers = []; // called when they are
@@ -68,11 +76,12 @@ export class Client {
   // messages.
   look(contact, read, older) {
     const begun = !this.store.conversations.has(contact);
-    const { id } = this.store.look(contact, Date.now());
+    const { id, old } = this.store.look(contact, Date.now());
     const unread = this.device.inbox.unread(id);
     this.device.recall(id);
-    // a tab may have read in a numbering of messages that is no more
-    this.device.read(id, Math.min(read, this.store.newest(contact)));
+    // a tab may have read in a numbering of messages that is no more; of what an earlier life has
+    // kept nobody knows yet whether it is of this one
+    if (!old) this.device.read(id, Math.min(read, this.store.newest(contact)));
     if (older) this.#askOlder(contact);
     if (begun || this.device.inbox.unread(id) !== unread) this.#show();
     this.#write();
@@ -95,6 +104,12 @@ export class Client {
 
   typing(contact) {
     this.device.typing(this.store.open(contact).id, performance.now());
+    this.#write();
+  }
+
+  // See Finder.find.
+  find(asker, wanted, answer) {
+    this.finder.find(asker, wanted, answer);
     this.#write();
   }
 
@@ -133,12 +148,12 @@ export class Client {
     }
     if (TOKEN_ENDED.includes(code)) this.#want();
     if (state === "online" && !this.foretold) this.#foretell();
-    if (state === "stopped" && code === LOGGED_OUT) this.on.loggedOut();
+    if (FORGOTTEN.includes(code)) this.keeper.forget().then(() => code === LOGGED_OUT && this.on.loggedOut());
     this.#show();
   }
 
   #received(frame) {
-    const { log } = this.device.inbox;
+    const log = this.device.inbox.log || this.keeper.log;
     const events = this.device.receive(frame, performance.now());
     if (log && log !== this.device.inbox.log) {
       this.store.forget();
@@ -168,10 +183,10 @@ export class Client {
   }
 
   #askOlder(contact) {
-    const { id: conversation, whole } = this.store.open(contact);
+    const { id: conversation } = this.store.open(contact);
     const before = this.store.oldest(contact);
-    if (whole || before === null || this.store.deep(contact) || [...this.older.values()].includes(contact)) return;
-    this.older.set(this.device.ask({ conversation, before, limit: PAGE }), contact);
+    if (!this.store.goesBack(contact) || [...this.older.values()].some((asked) => asked.contact === contact)) return;
+    this.older.set(this.device.ask({ conversation, before, limit: PAGE }), { contact, before });
   }
 
   // However many frames come at once, they are noted and shown once.
@@ -181,6 +196,7 @@ export class Client {
     queueMicrotask(() => {
       this.noting = false;
       this.#watch();
+      if (this.state === "online") this.keeper.changed(this.device.inbox.log);
       this.on.changed();
     });
   }
@@ -257,11 +273,13 @@ export class Client {
       else this.store.failed(key, "refused", REFUSALS[code] ?? `code ${code}`);
     },
     token_expires: () => this.#want(),
+    marks: ({ conversation }) => this.store.dirty.add(this.store.contactOf(conversation)),
     typing: ({ user }) => this.presence.wrote(user, performance.now()),
     history: ({ id, messages, first }) => {
-      const contact = this.older.get(id);
+      const { contact, before } = this.older.get(id) ?? {};
       this.older.delete(id);
-      if (contact) this.store.older(contact, messages ?? [], messages ? first : true);
+      if (contact && before === this.store.oldest(contact)) this.store.older(contact, messages ?? [], messages ? first : true);
+      this.finder.goOn();
     },
   };
 }

@@ -1,6 +1,9 @@
-// Where a person writes. Each conversation has its own draft.
+// Where a person writes. Each conversation has its own draft; one that answers a message begins
+// with the quote of it.
 
 import { $, say } from "./dom.js";
+import { makeEmoji } from "./emoji.js";
+import { quote, reply } from "./richtext.js";
 
 const LIMIT = 16384; // bytes of UTF-8, as the protocol says
 const bytes = new TextEncoder();
@@ -8,32 +11,33 @@ const bytes = new TextEncoder();
 const touch = matchMedia("(pointer: coarse)");
 
 export class Composer {
-  // on: send(text), whether it was taken; typing(); leave()
+  // on: send(text), whether it was taken; typing(); leave(); toMessages()
   constructor(drafts, on) {
-    Object.assign(this, { drafts, on, contact: null, long: "", outside: "" });
+    Object.assign(this, { drafts, on, contact: null, quote: "", long: "", outside: "" });
     $("send-form").onsubmit = (event) => {
       event.preventDefault();
       this.#send();
     };
-    $("text").onkeydown = (event) => {
-      if (event.key === "Escape") this.on.leave();
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing || touch.matches) return;
-      event.preventDefault();
-      this.#send();
-    };
+    $("text").onkeydown = (event) => this.#pressed(event);
     $("text").oninput = () => {
-      this.drafts.set(this.contact, $("text").value);
-      this.long = "";
-      this.problem(this.outside);
-      this.#fit();
+      this.#changed();
       this.on.typing();
     };
+    $("reply-end").onclick = () => this.answer(null);
+    makeEmoji((emoji) => {
+      $("text").setRangeText(emoji, $("text").selectionStart, $("text").selectionEnd, "end");
+      this.#changed();
+      this.focus();
+    });
   }
 
   // The conversation with `contact`, with what was written there before.
   open(contact) {
     this.contact = contact;
-    $("text").value = this.drafts.get(contact);
+    const draft = this.drafts.get(contact);
+    const { author, quoted, text } = reply(draft);
+    this.#quote(author, quoted);
+    $("text").value = author === null ? draft : text;
     this.long = "";
     this.problem("");
     this.#fit();
@@ -43,23 +47,54 @@ export class Composer {
     $("text").focus();
   }
 
+  // The next message answers this one; null: none.
+  answer(message) {
+    this.#quote(message?.from ?? null, message && reply(message.body).text);
+    this.#changed();
+    this.focus();
+  }
+
   // text: what is wrong elsewhere, if anything is
   problem(text) {
     this.outside = text;
     say($("send-problem"), this.long || text);
   }
 
+  #pressed(event) {
+    if (event.key === "Escape" && this.quote) this.answer(null);
+    else if (event.key === "Escape") this.on.leave();
+    else if (event.key === "ArrowUp" && !$("text").value) this.on.toMessages();
+    else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !touch.matches) this.#send();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  #quote(author, body) {
+    this.quote = author === null ? "" : quote(author, body);
+    $("reply").hidden = !this.quote;
+    say($("reply-author"), author ?? "");
+    say($("reply-text"), this.quote && reply(this.quote).quoted);
+  }
+
+  #changed() {
+    this.drafts.set(this.contact, this.quote + $("text").value);
+    this.long = "";
+    this.problem(this.outside);
+    this.#fit();
+  }
+
   #send() {
-    const text = $("text").value;
-    if (!text.trim()) return;
+    if (!$("text").value.trim()) return;
+    const text = this.quote + $("text").value;
     const length = bytes.encode(text).length;
     if (length > LIMIT) {
       this.long = `This is too long: ${length} of ${LIMIT} bytes.`;
       this.problem(this.outside);
     } else if (this.on.send(text)) {
       $("text").value = "";
-      this.drafts.set(this.contact, "");
-      this.#fit();
+      this.#quote(null);
+      this.#changed();
     }
   }
 

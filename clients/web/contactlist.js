@@ -4,6 +4,7 @@
 import { $, arrange, icon, make, say } from "./dom.js";
 import { fate, fateText, hue, shortTime } from "./format.js";
 import { WRITES } from "./presence.js";
+import { line } from "./richtext.js";
 
 const isHere = (presence) => presence === "online" || presence === WRITES;
 
@@ -69,12 +70,13 @@ export class ContactList {
     const button = item.firstChild;
     const [, , when, last, badge] = button.children;
     item.dataset.online = isHere(presence);
+    item.dataset.muted = Boolean(entry.muted);
     button.setAttribute("aria-current", current);
     say(when, entry.time ? shortTime(entry.time, now) : "");
     const draft = current ? "" : this.drafts.get(contact);
     last.classList.toggle("writes", presence === WRITES);
     last.classList.toggle("draft", Boolean(draft) && presence !== WRITES);
-    this.#last(last, draft ? `Draft: ${draft}` : entry.last ?? (entry.earlier ? "…" : "no messages yet"), {
+    this.#last(last, draft ? `Draft: ${line(draft)}` : lineOf(entry), {
       ...entry, presence, mine: !draft && entry.latest?.from === me,
     });
     badge.hidden = !unread;
@@ -119,6 +121,11 @@ export class ContactList {
     event.preventDefault();
     if (element) element.focus();
   }
+}
+
+function lineOf({ last, latest, earlier }) {
+  if (latest?.erased) return "This message was deleted.";
+  return last === null ? (earlier ? "…" : "no messages yet") : line(last);
 }
 
 // The tick of a message of one's own.

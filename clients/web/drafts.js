@@ -10,6 +10,11 @@ export class Drafts {
     return this.storage.getItem(this.prefix + contact) ?? "";
   }
 
+  // Nothing that was written stays here.
+  clear() {
+    for (const name of Object.keys(this.storage)) if (name.startsWith(this.prefix)) this.storage.removeItem(name);
+  }
+
   set(contact, text) {
     try {
       if (text.trim()) this.storage.setItem(this.prefix + contact, text);

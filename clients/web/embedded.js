@@ -1,5 +1,7 @@
-// The chat inside another page: its markup is that of index.html.
+// The chat inside another page: its markup and its style are those of index.html.
 
 const text = await (await fetch("index.html")).text();
-document.body.append(...new DOMParser().parseFromString(text, "text/html").body.children);
+const { head, body } = new DOMParser().parseFromString(text, "text/html");
+document.head.append(...head.querySelectorAll('meta[name], link:not([rel="manifest"])'));
+document.body.append(...body.children);
 await import("./app.js");

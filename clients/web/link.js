@@ -2,15 +2,18 @@
 // crashed), the tab starts it again or finds it started, and posts again what was not safe yet.
 // Where there are no shared workers, a tab is a device of its own.
 
+import { delay } from "./backoff.js";
 import { claimFree, hold } from "./claim.js";
 import { newId } from "./ids.js";
 import { channelOf, Tabs, tokensOf } from "./tabs.js";
 
+const FIRST_AGAIN = 3; // the first wait is up to 0.8 s
 const MAX_UNSAFE = 100;
 
 export class Link {
-  // token: the one to begin with; fresh(): a promise of another one, or of null; on: attached(),
-  // failed(reason), picture(picture), loggedOut()
+  // token: the one to begin with, "" without a network; fresh(): a promise of another one, or of
+  // null, which fails while there is no network; on: attached(),
+  // failed(reason), picture(picture), found({ contact, text, seq }), loggedOut()
   constructor(user, token, fresh, on) {
     Object.assign(this, { user, token, fresh, on, attached: false, unsafe: new Map(), sight: null });
     this.channel = new BroadcastChannel(channelOf(user));
@@ -40,6 +43,11 @@ export class Link {
     this.#post({ t: "typing", contact });
   }
 
+  // A text in a conversation, below the number `before`; null: the newest. on.found answers.
+  find(contact, text, before) {
+    this.#post({ t: "find", contact, text, before });
+  }
+
   logOut() {
     this.#post({ t: "logOut" });
   }
@@ -52,10 +60,15 @@ export class Link {
   }
 
   async #renew() {
-    const token = await this.fresh();
-    if (!token) return;
-    this.token = token;
-    this.#post({ t: "renew", token });
+    for (let attempt = FIRST_AGAIN; ; attempt++) {
+      try {
+        this.token = (await this.fresh()) ?? this.token;
+        break;
+      } catch {
+        await new Promise((passed) => setTimeout(passed, delay(attempt, Math.random())));
+      }
+    }
+    if (this.token) this.#post({ t: "renew", token: this.token });
   }
 
   #post(message) {
@@ -72,6 +85,7 @@ export class Link {
       this.on.attached();
     },
     failed: ({ reason }) => this.on.failed(reason),
+    found: (found) => this.on.found(found),
     picture: (picture) => this.on.picture(picture),
     // comes before the server can have answered: a message that this tab posts again was not sent
     // by a device that died

@@ -4,10 +4,12 @@
 import { tickOf } from "./contactlist.js";
 import { $, arrange, make } from "./dom.js";
 import { clock, day, dayOf, fate } from "./format.js";
+import { parts, reply } from "./richtext.js";
 
 const LATEST = 200; // messages that a window begins with; client.js gives no more of the last
 const STEP = 100; // by so many a window moves
 const NEAR = 60; // px from the end that count as the end
+const END = "end"; // a goal: the last message; other goals are numbers of messages
 const JOINED = 300_000; // ms within which messages of one person stand together
 
 export class Messages {
@@ -25,7 +27,7 @@ export class Messages {
   // Another conversation will be drawn.
   open() {
     Object.assign(this, { shown: new Map(), conversation: null, from: null, stuck: true });
-    Object.assign(this, { line: null, away: false, told: null, ending: false });
+    Object.assign(this, { line: null, away: false, told: null, found: null, goal: null });
     this.list.replaceChildren();
     $("latest").hidden = true;
   }
@@ -41,12 +43,31 @@ export class Messages {
 
   // To the last message, because the person has sent one or wants it.
   toEnd() {
-    Object.assign(this, { from: null, line: null, ending: Boolean(this.conversation?.later) });
-    if (!this.ending) {
+    Object.assign(this, { from: null, line: null, goal: this.conversation?.later ? END : null });
+    if (!this.goal) {
       this.stuck = true;
       this.#scrollToEnd();
     }
     this.on.moved();
+  }
+
+  // The last message gets the focus.
+  focus() {
+    [...this.shown.values()].at(-1)?.focus();
+  }
+
+  // A message that was searched for comes into sight; null: none is any more.
+  show(seq) {
+    if (seq === this.found) return;
+    Object.assign(this, { found: seq, goal: seq, stuck: this.stuck && seq === null });
+    if (this.#mark() || seq === null) return;
+    this.from = Math.max(1, seq - STEP);
+    this.on.moved();
+  }
+
+  // The message of an element.
+  of(element) {
+    return this.conversation.messages.find((message) => this.shown.get(nameOf(message)) === element);
   }
 
   // What the window should show: `from` the number of its first message, null for the last ones;
@@ -75,12 +96,26 @@ export class Messages {
     arrange(this.list, wanted);
     const line = this.list.querySelector(".line");
     if (first && line) this.list.scrollTop = line.offsetTop - this.list.clientHeight / 4;
-    else if ((this.stuck || this.ending) && !conversation.later) this.#scrollToEnd();
+    else if ((this.stuck || this.goal === END) && !conversation.later) this.#scrollToEnd();
     else this.#keep(places);
+    this.#mark();
     this.stuck = this.#left() < NEAR && !conversation.later;
-    if (this.stuck) this.ending = false;
+    if (this.stuck && this.goal === END) this.goal = null;
     this.#drawJump();
     this.#tell(conversation, me);
+  }
+
+  // Marks the message that was found, and puts it in the middle when it is there first; whether it is.
+  #mark() {
+    const message = this.conversation?.messages.find(({ seq }) => seq !== null && seq === this.found);
+    const element = message && this.shown.get(nameOf(message));
+    for (const marked of this.list.querySelectorAll(".found")) if (marked !== element) marked.classList.remove("found");
+    element?.classList.add("found");
+    if (element && this.goal === this.found) {
+      this.goal = null;
+      element.scrollIntoView({ block: "center" });
+    }
+    return Boolean(element);
   }
 
   #scrolled() {
@@ -101,7 +136,7 @@ export class Messages {
   #tell({ messages }, me) {
     const newest = messages.findLast(({ seq }) => seq !== null);
     const news = messages.filter(({ seq, from }) => this.told !== null && seq > this.told && from !== me);
-    if (news.length) $("announce").textContent = news.map(({ from, body }) => `${from}: ${body}`).join("\n");
+    if (news.length) $("announce").textContent = news.map(({ from, body }) => `${from}: ${reply(body).text}`).join("\n");
     this.told = Math.max(this.told ?? 0, newest?.seq ?? 0);
   }
 
@@ -150,7 +185,7 @@ export class Messages {
       const line = message.seq !== null && message.seq === this.line;
       if (line) wanted.push(note("New messages", "line"));
       const joined = !newDay && !line && before.from === message.from && message.time - before.time < JOINED;
-      const element = this.shown.get(nameOf(message)) ?? make("li", { class: "message" });
+      const element = this.shown.get(nameOf(message)) ?? make("li", { class: "message", tabindex: -1 });
       draw(element, message, { mine: message.from === me, joined, mark });
       shown.set(nameOf(message), element);
       wanted.push(element);
@@ -171,13 +206,24 @@ function draw(element, message, { mine, joined, mark }) {
   const drawn = JSON.stringify([message, name, joined]);
   if (element.drawn === drawn) return;
   element.drawn = drawn;
-  element.className = "message";
   for (const [kind, is] of Object.entries({ own: mine, joined, refused: message.state === "refused", erased: message.erased })) {
     element.classList.toggle(kind, Boolean(is));
   }
-  const body = make("p", { class: "body", dir: "auto", text: message.erased ? "This message was deleted." : message.body });
+  const bar = element.querySelector(".actions");
   const time = make("time", { datetime: new Date(message.time).toISOString(), text: clock(message.time) });
   const tick = mine ? tickOf(name, message.reason) : make("span", { class: "tick" });
   const author = make("span", { class: "hidden", text: mine ? "You" : message.from });
-  element.replaceChildren(author, body, make("footer", {}, time, tick));
+  const body = message.erased ? [make("p", { class: "body", text: "This message was deleted." })] : bodyOf(message.body);
+  element.replaceChildren(author, ...body, make("footer", {}, time, tick), ...(bar ? [bar] : []));
 }
+
+function bodyOf(body) {
+  const { author, quoted, text } = reply(body);
+  const own = make("p", { class: "body", dir: "auto" }, ...parts(text).map(partOf));
+  if (author === null) return [own];
+  return [make("blockquote", {}, make("cite", { text: author }), make("p", { dir: "auto", text: quoted })), own];
+}
+
+const LINK = { target: "_blank", rel: "noopener noreferrer", referrerpolicy: "no-referrer" };
+
+const partOf = ({ text, href }) => (href ? make("a", { href, ...LINK, text }) : text);

@@ -1,6 +1,7 @@
 // The outbox on disk, in IndexedDB, and the id of its device: what was written while the network
 // was away is sent after a restart, once and in order.
 
+import { finished, openDatabase, request } from "./database.js";
 import { newDeviceId, newId } from "./ids.js";
 
 const STORES = { about: "name", lanes: "to", sends: "key" };
@@ -8,13 +9,7 @@ const STORES = { about: "name", lanes: "to", sends: "key" };
 // { device, stored, save }: `stored` is what a Device begins with, `save(changes)` resolves when
 // all its changes are safe, and rejects when none is.
 export async function openOutbox(name) {
-  const database = await request((() => {
-    const opening = indexedDB.open(name, 1);
-    opening.onupgradeneeded = () => {
-      for (const [store, keyPath] of Object.entries(STORES)) opening.result.createObjectStore(store, { keyPath });
-    };
-    return opening;
-  })());
+  const database = await openDatabase(name, STORES);
   const reading = database.transaction(Object.keys(STORES), "readwrite");
   const about = reading.objectStore("about");
   const keep = async (name, value) => {
@@ -41,13 +36,3 @@ async function save(database, changes) {
   }
   await finished(writing);
 }
-
-const request = (asked) => new Promise((resolve, reject) => {
-  asked.onsuccess = () => resolve(asked.result);
-  asked.onerror = () => reject(asked.error);
-});
-
-const finished = (transaction) => new Promise((resolve, reject) => {
-  transaction.oncomplete = resolve;
-  transaction.onabort = transaction.onerror = () => reject(transaction.error);
-});

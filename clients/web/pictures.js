@@ -6,15 +6,15 @@ export function pictureOf(client, contact, from, now) {
   const cursors = device.inbox.timelines.cursors();
   return {
     state, reason, problem, full: device.outbox.full, contact, from,
-    contacts: store.list().map(({ contact, id }) => entryOf(client, contact, id, Boolean(cursors.get(id)), now)),
+    contacts: store.list().map(({ contact, id }) => entryOf(client, contact, Boolean(cursors.get(id)), now)),
     conversation: contact === null ? null : conversationOf(client, contact, from, now),
   };
 }
 
 // A line of the list of conversations. earlier: there are messages of before this page
-function entryOf(client, contact, id, earlier, now) {
+function entryOf(client, contact, earlier, now) {
   const latest = client.store.latest(contact);
-  return { contact, earlier, last: latest?.body ?? null, latest, time: latest?.time ?? 0, ...standingOf(client, contact, id, now) };
+  return { contact, earlier, last: latest?.body ?? null, latest, time: latest?.time ?? 0, ...looksOf(client, contact, now) };
 }
 
 function conversationOf(client, contact, from, now) {
@@ -22,13 +22,19 @@ function conversationOf(client, contact, from, now) {
   const { id, whole } = store.open(contact);
   return {
     from, ...store.window(contact, from), whole, deep: !whole && store.deep(contact), cursor: store.newest(contact),
-    read: device.inbox.marks.readHere(id), ...standingOf(client, contact, id, now),
+    read: device.inbox.marks.readHere(id), ...looksOf(client, contact, now),
   };
 }
 
-// How both users stand: unread by this one; mark and presence of the other.
-function standingOf({ device: { inbox, watchList }, presence }, contact, id, now) {
-  return {
-    unread: inbox.unread(id), mark: inbox.mark(id, contact), presence: presence.text(contact, watchList.presence.get(contact), now),
-  };
+const looksOf = (client, contact, now) => ({
+  ...standingOf(client, client.store.open(contact)),
+  presence: client.presence.text(contact, client.device.watchList.presence.get(contact), now),
+});
+
+// How both users stand: the mark of the other, what this one has not read. `kept`: how they stood in
+// an earlier life; marks never fall.
+export function standingOf({ device: { inbox } }, { contact, id, kept }) {
+  const { received, read } = inbox.mark(id, contact);
+  const mark = { received: Math.max(received, kept.mark.received), read: Math.max(read, kept.mark.read) };
+  return { mark, unread: inbox.log ? inbox.unread(id) : kept.unread };
 }

@@ -7,16 +7,33 @@ const SCROLLED = 50_000; // as many as that may be scrolled back to
 const LATEST = 200; // messages, the last ones, that are shown of a conversation at first
 const WINDOW = 300; // messages that are shown when the person has scrolled back
 
+const NEVER = { mark: { received: 0, read: 0 }, unread: 0 }; // how users stand who never met
+
 export class Store {
   constructor(me) {
     this.me = me;
     this.conversations = new Map();
+    this.dirty = new Set(); // contacts whose conversation has changed since somebody asked
+  }
+
+  // Conversations that `copy` made in an earlier life.
+  bringBack(copies) {
+    for (const { contact, messages, preview, changed, whole, mark, unread } of copies) {
+      Object.assign(this.open(contact), { messages, preview, changed, whole, old: true, kept: { mark, unread } });
+    }
+  }
+
+  // What is worth keeping of a conversation: its last messages that have a number.
+  copy(contact, count) {
+    const { messages, preview, changed, whole } = this.open(contact);
+    const numbered = messages.filter(({ seq }) => seq !== null);
+    return { contact, messages: numbered.slice(-count), preview, changed, whole: whole && numbered.length <= count };
   }
 
   open(contact) {
     if (!this.conversations.has(contact)) {
       const id = contact < this.me ? `${contact}:${this.me}` : `${this.me}:${contact}`;
-      this.conversations.set(contact, { contact, id, messages: [], opened: 0, changed: 0, preview: null, whole: false, kept: KEPT });
+      this.conversations.set(contact, { contact, id, messages: [], opened: 0, changed: 0, preview: null, whole: false, old: false, kept: NEVER, room: KEPT });
     }
     return this.conversations.get(contact);
   }
@@ -32,6 +49,7 @@ export class Store {
   foretell(message) {
     const conversation = this.open(this.contactOf(message.conversation));
     conversation.preview = { ...message, state: "sent" };
+    this.dirty.add(conversation.contact);
     conversation.changed = Math.max(conversation.changed, message.time);
   }
 
@@ -50,6 +68,14 @@ export class Store {
     const start = found < 0 ? Math.max(0, messages.length - LATEST) : found;
     const part = messages.slice(start, start + WINDOW);
     return { messages: part, earlier: start > 0, later: messages.length - start - part.length };
+  }
+
+  // The number of the newest message below `before` (null: of all) with this text, null if there is
+  // none among those that are here.
+  find(contact, text, before) {
+    const wanted = text.toLocaleLowerCase();
+    const fits = ({ seq, body }) => seq !== null && (before === null || seq < before) && body.toLocaleLowerCase().includes(wanted);
+    return this.open(contact).messages.findLast(fits)?.seq ?? null;
   }
 
   contactOf(conversation) {
@@ -72,6 +98,8 @@ export class Store {
   // from, body }.
   place(event) {
     const conversation = this.open(this.contactOf(event.conversation));
+    this.dirty.add(conversation.contact);
+    if (conversation.old) this.#joinOn(conversation, event.seq);
     const { messages } = conversation;
     const known = messages.find(({ seq }) => seq === event.seq);
     const queued = messages.findIndex((message) => message.seq === null && message.from === event.from && message.key === event.key);
@@ -84,7 +112,7 @@ export class Store {
     const after = messages.findIndex(({ seq, state }) => (seq === null ? state === "queued" : seq > event.seq));
     messages.splice(after < 0 ? messages.length : after, 0, message);
     conversation.changed = Math.max(conversation.changed, event.time);
-    if (messages.length > conversation.kept && messages[0].state !== "queued") {
+    if (messages.length > conversation.room && messages[0].state !== "queued") {
       messages.shift();
       conversation.whole = false;
     }
@@ -114,11 +142,17 @@ export class Store {
   // What was said before the oldest that is shown; `first`: there is nothing before it.
   older(contact, frames, first) {
     const conversation = this.open(contact);
+    this.dirty.add(contact);
     const oldest = this.oldest(contact) ?? Infinity;
     const earlier = frames.filter(({ seq }) => seq < oldest).map((frame) => ({ missing: 0, ...frame, state: "sent" }));
     conversation.messages.unshift(...earlier);
-    conversation.kept = Math.max(KEPT, conversation.messages.length);
+    conversation.room = Math.max(KEPT, conversation.messages.length);
     conversation.whole = first;
+  }
+
+  // Whether there may be messages of before those that are here.
+  goesBack(contact) {
+    return !this.open(contact).whole && !this.deep(contact) && this.oldest(contact) !== null;
   }
 
   // Whether a person has scrolled back as far as this page goes.
@@ -129,8 +163,9 @@ export class Store {
   // Another numbering of messages: what was numbered is no more.
   forget() {
     for (const conversation of this.conversations.values()) {
+      this.dirty.add(conversation.contact);
       const messages = conversation.messages.filter(({ seq }) => seq === null);
-      Object.assign(conversation, { messages, preview: null, whole: false });
+      Object.assign(conversation, { messages, preview: null, whole: false, old: false, kept: NEVER });
     }
   }
 
@@ -138,6 +173,15 @@ export class Store {
   list() {
     const place = ({ changed, opened }) => changed || opened;
     return [...this.conversations.values()].sort((a, b) => place(b) - place(a));
+  }
+
+  // The first message of this life: if it does not follow those of an earlier one, there is a hole
+  // between, and they go. They come again when the person scrolls back.
+  #joinOn(conversation, seq) {
+    conversation.old = false;
+    if (seq <= this.newest(conversation.contact) + 1) return;
+    conversation.messages = conversation.messages.filter((message) => message.seq === null);
+    conversation.whole = false;
   }
 
   #find(key) {

@@ -3,8 +3,8 @@
 // frozen, gone) has at most one picture waiting. A tab of a newer page meets the device of an older
 // one that is still open, so these messages may get new fields, and lose none.
 //
-//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   typing { contact }   logOut
-//   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }
+//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   typing { contact }   find { contact, text, before }   logOut
+//   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }   found { text, seq }
 
 import { hold } from "./claim.js";
 import { openClient } from "./client.js";
@@ -52,7 +52,7 @@ export class Tabs {
       try {
         this.device = await this.#open(token);
         await this.alive;
-        this.device.renew(token);
+        if (token) this.device.renew(token);
         port.postMessage({ t: "attached", life: this.life });
       } catch (error) {
         this.opening = null;
@@ -71,6 +71,8 @@ export class Tabs {
       port.postMessage({ t: "safe", key });
     },
     typing: (_, { contact }) => this.device.typing(contact),
+    find: (port, { contact, text, before }) =>
+      this.device.find(port, { contact, text, before }, (seq) => port.postMessage({ t: "found", contact, text, seq })),
     logOut: () => this.device.logOut(),
   };
 }

@@ -1,10 +1,14 @@
 // What is seen: the login, the list of conversations, the open conversation.
 
+import { Actions } from "./actions.js";
 import { Composer } from "./composer.js";
 import { avatar, ContactList } from "./contactlist.js";
 import { $, icon, make, say } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { Messages } from "./messages.js";
+import { Notices } from "./notices.js";
+import { reply } from "./richtext.js";
+import { Search } from "./search.js";
 
 const THEMES = ["", "light", "dark"];
 const THEME_NAMES = { "": "as the system", light: "light", dark: "dark" };
@@ -12,22 +16,38 @@ const OFFLINE = "No connection. What you write is sent when it is back.";
 const narrow = matchMedia("(max-width: 44rem)");
 
 export class View {
-  // actions: open(contact), close(), moved(), typing(), send(text) (whether it was taken), logOut()
+  // actions: open(contact), close(), moved(), typing(), send(text) (whether it was taken),
+  // find(text, before), logOut()
   constructor(user, actions) {
     this.user = user;
     this.actions = actions;
-    const drafts = new Drafts(user);
+    this.drafts = new Drafts(user);
+    const { drafts } = this;
     this.contacts = new ContactList(drafts, actions);
     this.messages = new Messages(actions);
     this.composer = new Composer(drafts, {
       typing: actions.typing,
       leave: () => this.#leave(),
+      toMessages: () => this.messages.focus(),
       send: (text) => {
         const taken = actions.send(text);
         if (taken) this.messages.toEnd();
         return taken;
       },
     });
+    this.notices = new Notices(user, actions.open);
+    this.search = new Search({
+      find: actions.find,
+      show: (seq) => this.messages.show(seq),
+      ended: () => this.messages.toEnd(),
+    });
+    const { list } = this.messages;
+    new Actions(list, (element) => this.messages.of(element), user, this.#ofMessages());
+    $("mute").onclick = () => {
+      this.notices.mute(this.contact, !this.notices.muted(this.contact));
+      this.#drawMuted();
+      actions.moved();
+    };
     $("logout").onclick = () => actions.logOut();
     $("back").onclick = () => this.#leave();
     $("theme").onclick = () => this.#nextTheme();
@@ -45,8 +65,12 @@ export class View {
     $("login").hidden = true;
     $("chat").hidden = false;
     say($("me"), this.user);
-    document.title = `${this.user} – Messenger`;
     $("contact").focus();
+  }
+
+  // The person has logged out: nothing that was written stays here.
+  forget() {
+    this.drafts.clear();
   }
 
   connection(state, reason) {
@@ -57,6 +81,9 @@ export class View {
   }
 
   opened(contact) {
+    this.contact = contact;
+    this.search.closed();
+    this.#drawMuted();
     $("chat").classList.add("open");
     $("welcome").hidden = true;
     $("conversation").hidden = false;
@@ -82,13 +109,44 @@ export class View {
     this.composer.problem(text);
   }
 
+  // What the device has found.
+  found(found) {
+    if (found.contact === this.contact) this.search.answered(found);
+  }
+
+  // A picture has come, which may not be drawn.
+  notice({ contacts, contact }) {
+    this.notices.notice(contacts, contact);
+  }
+
   // A device's picture.
   draw({ state, reason, contacts, contact, conversation }) {
     const now = Date.now();
     this.connection(state, reason);
-    this.contacts.draw(contacts, contact, this.user, now);
+    const listed = contacts.map((entry) => ({ ...entry, muted: this.notices.muted(entry.contact) }));
+    this.contacts.draw(listed, contact, this.user, now);
     say($("presence"), conversation?.presence ?? "");
     if (conversation) this.messages.draw(conversation, this.user, now);
+  }
+
+  // What can be done with a message (see Actions).
+  #ofMessages() {
+    const fits = ({ erased }) => !erased;
+    return [
+      { name: "reply", label: "Reply", key: "r", fits, run: (message) => this.composer.answer(message) },
+      { name: "copy", label: "Copy", key: "c", fits, run: ({ body }) => this.#copy(reply(body).text) },
+    ];
+  }
+
+  // Where a page may not, the person does it by hand.
+  async #copy(text) {
+    await navigator.clipboard?.writeText(text).then(() => say($("announce"), "Copied"), () => {});
+  }
+
+  #drawMuted() {
+    const muted = this.notices.muted(this.contact);
+    $("mute").setAttribute("aria-pressed", muted);
+    $("mute").replaceChildren(icon(muted ? "muted" : "bell"));
   }
 
   // From the conversation to the list, where there is room for one of them the conversation closes.

@@ -1,13 +1,12 @@
 """The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from gateway.edge import openapi
+from gateway.edge import openapi, page_files
 from gateway.edge.addresses import FORWARDED, Networks, client_address, trusted_networks
 from gateway.edge.http_api import (
     Allowance,
@@ -31,7 +30,6 @@ from gateway.node import Node
 from schemas.codes import Code
 from schemas.page_tokens import PageTokens
 
-_WEB = Path(__file__).resolve().parents[2] / "clients" / "web"
 _SECURITY = {
     "Content-Security-Policy": (
         "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -49,7 +47,7 @@ _BEGUN = Pace(4, 1, 8)
 """HTTP requests that begin within 4 ms. Each costs the loop some 200 us before its work begins."""
 MAX_REQUESTS = 5_000
 """That wait for their turn; more get 503."""
-_ASSETS = (".js", ".css", ".svg")
+_ASSETS = (".js", ".css", ".svg", ".webmanifest")
 
 
 def make_web_app(
@@ -70,7 +68,8 @@ def make_web_app(
     )
     logins = node.parts.logins
     described = openapi.document()
-    assets = frozenset(path.name for path in _WEB.iterdir())
+    assets = frozenset(path.name for path in page_files.FOLDER.iterdir())
+    service_worker = page_files.service_worker()
 
     async def health(_: web.Request) -> web.Response:
         problems = node.problems()
@@ -104,10 +103,13 @@ def make_web_app(
         name = request.match_info["name"]
         if name not in assets:
             raise Problem(404, Code.NOT_FOUND)
-        return web.FileResponse(_WEB / name)
+        return web.FileResponse(page_files.FOLDER / name)
 
     async def index(_: web.Request) -> web.FileResponse:
-        return web.FileResponse(_WEB / "index.html")
+        return web.FileResponse(page_files.FOLDER / "index.html")
+
+    async def show_service_worker(_: web.Request) -> web.Response:
+        return web.Response(text=service_worker, content_type="text/javascript")
 
     app.add_routes(
         [
@@ -123,6 +125,7 @@ def make_web_app(
             web.get("/ready", ready),
             web.get("/metrics", show_metrics),
             web.get("/", index),
+            web.get("/sw.js", show_service_worker),
             web.get("/{name}", asset),
         ]
     )

@@ -11,6 +11,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 
 def log_in(page: webdriver.Chrome, name: str) -> None:
+    page.find_element(By.ID, "name").clear()  # of who was there last
     page.find_element(By.ID, "name").send_keys(name, Keys.ENTER)
     WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "connection").text == "online")
 

@@ -35,10 +35,12 @@ const done = arguments[arguments.length - 1];
     const connection = { online: false, send, renew() {}, stop() {} };
     const kept = { device: "phone", stored: {}, save: async () => {}, ...disk };
     const watcher = { changed() {}, loggedOut() {} };
-    const client = new Client("alice", "token", kept, watcher, (address, token, device, given) => {
+    const shown = { shown: { log: "", conversations: [] }, keep: async () => {} };
+    const connect = (address, token, device, given) => {
       Object.assign(handlers, given);
       return connection;
-    });
+    };
+    const client = new Client("alice", "token", kept, shown, watcher, connect);
     const say = (frame) => handlers.frame(frame);
     const welcome = (log = "log") => {
       connection.online = true;

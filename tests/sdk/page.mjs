@@ -4,7 +4,10 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 import { Drafts } from "../../clients/web/drafts.js";
+import { Finder } from "../../clients/web/finder.js";
 import { day, dayOf, fate, fateText, lastSeen, shortTime } from "../../clients/web/format.js";
+import { news } from "../../clients/web/notices.js";
+import { line, parts, quote, reply } from "../../clients/web/richtext.js";
 import { Store } from "../../clients/web/store.js";
 
 const at = (...parts) => new Date(2026, 10, ...parts).getTime(); // November, by the clock of this place
@@ -65,6 +68,23 @@ test("a conversation stands where it was last written in, or was opened first", 
   assert.equal(store.latest("bob"), null);
 });
 
+test("what an earlier life has kept stays only if what comes now goes on from it", () => {
+  const kept = { ...filled(150).copy("bob", 100), mark: { received: 150, read: 149 }, unread: 1 };
+  assert.deepEqual(numbers(kept), [51, 150, 100]);
+  const goesOn = new Store("alice");
+  goesOn.bringBack([structuredClone(kept)]);
+  goesOn.queue("bob", "q", "waits");
+  goesOn.place(message(140));
+  goesOn.place(message(151));
+  assert.deepEqual(numbers(goesOn.window("bob")), [51, null, 102]);
+  const hole = new Store("alice");
+  hole.bringBack([structuredClone(kept)]);
+  hole.queue("bob", "q", "waits");
+  hole.place(message(152));
+  assert.deepEqual(hole.open("bob").messages.map(({ seq }) => seq), [152, null]);
+  assert.equal(hole.copy("bob", 100).messages.length, 1); // what waits is in the outbox
+});
+
 test("drafts are kept by user and contact, and a full storage does no harm", () => {
   const kept = new Map();
   const storage = {
@@ -78,4 +98,62 @@ test("drafts are kept by user and contact, and a full storage does no harm", () 
   assert.equal(kept.size, 0);
   storage.setItem = () => { throw new Error("full"); };
   new Drafts("alice", storage).set("bob", "more");
+});
+
+test("links are of the web only, and end where the sentence goes on", () => {
+  const links = (text) => parts(text).filter(({ href }) => href).map(({ href }) => href);
+  assert.deepEqual(parts("see https://a.example/x?y=1, ok"), [
+    { text: "see " }, { text: "https://a.example/x?y=1", href: "https://a.example/x?y=1" }, { text: ", ok" },
+  ]);
+  assert.deepEqual(links("(https://a.example/b_(c)) and https://d.example/e). HTTP://F.example!"), [
+    "https://a.example/b_(c)", "https://d.example/e", "HTTP://F.example",
+  ]);
+  assert.deepEqual(links("javascript:alert(1) data:text/html,x ftp://a.example file:///etc/passwd https://"), []);
+  assert.deepEqual(links("https://bank.example@evil.example/ https://a:b@evil.example"), []);
+  assert.deepEqual(links('https://a.example/"onclick="x <https://b.example>'), ["https://a.example/", "https://b.example"]);
+  assert.deepEqual(links("https://a.example/\u202egnp.exe"), ["https://a.example/"]);
+  assert.deepEqual(parts(""), []);
+});
+
+test("a reply quotes the message that it answers, and not what that one quotes", () => {
+  const first = quote("bob", "one\n\ntwo");
+  assert.equal(first, "> bob: one\n> \n> two\n");
+  assert.deepEqual(reply(`${first}mine`), { author: "bob", quoted: "one\n\ntwo", text: "mine" });
+  assert.equal(quote("alice", `${first}mine`), "> alice: mine\n");
+  assert.deepEqual(reply("> no author\nx"), { author: null, quoted: null, text: "> no author\nx" });
+  assert.deepEqual(reply("plain"), { author: null, quoted: null, text: "plain" });
+  assert.ok(quote("bob", "😀".repeat(200)).length < 180);
+  assert.ok(quote("bob", "😀".repeat(200)).isWellFormed());
+  assert.equal(line(`${first}mine\nand more`), "mine and more");
+});
+
+test("only what has come from others since the page was opened is news", () => {
+  const known = new Map();
+  const entry = (seq, from = "bob", rest = {}) => ({ contact: "bob", unread: 1, latest: { seq, from, body: `b${seq}` }, ...rest });
+  assert.deepEqual(news([entry(4)], known, "alice", true), []);
+  assert.deepEqual(news([entry(4)], known, "alice", false), []);
+  assert.deepEqual(news([entry(5)], known, "alice", false), [{ contact: "bob", body: "b5", seq: 5 }]);
+  assert.deepEqual(news([entry(6, "alice")], known, "alice", false), []);
+  assert.deepEqual(news([entry(7, "bob", { unread: 0 })], known, "alice", false), []); // read elsewhere
+});
+
+test("a search goes as far back as there are messages", () => {
+  const store = filled(120);
+  store.open("bob").messages.splice(0, 100); // of before this page
+  const asked = [], found = [];
+  const finder = new Finder(store, (contact) => asked.push([contact, store.oldest(contact)]));
+  const find = (text, before = null) => finder.find("tab", { contact: "bob", text, before }, (seq) => found.push(seq));
+  find("BODY 11");
+  find("body 11", 119);
+  find("body 7", 119);
+  assert.deepEqual([found, asked], [[119, 118], [["bob", 101]]]);
+  const older = (from, to, first) =>
+    store.older("bob", Array.from({ length: to - from + 1 }, (_, index) => message(from + index)), first);
+  older(81, 100, false);
+  finder.goOn();
+  older(1, 80, true);
+  finder.goOn();
+  assert.deepEqual([found, asked.length], [[119, 118, 79], 2]);
+  find("nowhere");
+  assert.equal(found.at(-1), null);
 });

@@ -1,0 +1,27 @@
+// The smallest page on messenger.js: as example.html?USER in local mode.
+
+import { login, openMessenger } from "./messenger.js";
+
+const $ = (id) => document.getElementById(id);
+let contact = null;
+
+const messenger = await openMessenger(() => login("v1/login", { user: location.search.slice(1) }), {
+  picture({ version, conversation }) {
+    const messages = conversation?.messages ?? [];
+    $("said").replaceChildren(...messages.map(({ from, body, state }) => {
+      const item = document.createElement("li");
+      item.textContent = `${from}: ${body}${state === "sent" ? "" : ` (${state})`}`;
+      return item;
+    }));
+    look(version, conversation?.cursor ?? 0);
+  },
+});
+
+const look = (seen, read) => messenger.look({ contact, seen, read, older: false, from: null });
+
+$("form").onsubmit = (event) => {
+  event.preventDefault();
+  contact = $("to").value;
+  if (messenger.send(contact, $("body").value)) $("body").value = "";
+  look(-1, 0);
+};

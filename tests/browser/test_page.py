@@ -1,0 +1,139 @@
+"""What a person expects of a messenger, on the page: replies, links, search, notices; and a page
+without a network."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser.conftest import Open
+from tests.browser.person import log_in, say, shown, talk_to, wait_for
+from tests.harness.line import Line
+from tests.harness.stack import Stack
+from tests.harness.talk import Talk
+
+pytestmark = [pytest.mark.real, pytest.mark.browser]
+
+
+def speak(stack: Stack, prefix: str, author: str, *bodies: str) -> None:
+    """`author` writes to alice."""
+
+    async def spoken() -> None:
+        async with Talk(stack, prefix) as talk:
+            await talk.say(await talk.join(author), "alice", list(bodies))
+
+    asyncio.run(spoken())
+
+
+def press(page: webdriver.Chrome, *keys: str) -> None:
+    """Keys to whatever has the focus."""
+    for key in keys:
+        page.switch_to.active_element.send_keys(key)
+
+
+def text_of(page: webdriver.Chrome, css: str) -> str:
+    found = page.execute_script("return document.querySelector(arguments[0])?.textContent", css)
+    return str(found)
+
+
+def test_links_replies_search_and_mute(stack: Stack, open_page: Open) -> None:
+    old = [f"number {number}" for number in range(1, 301)]
+    speak(stack, "do", "bob", "a needle <b>here</b>", *old, "see https://a.example/x, now")
+    page = open_page(stack.gateway_urls[0])
+    page.execute_script("Notification.requestPermission = async () => 'denied'")
+    wait = WebDriverWait(page, 10)
+    log_in(page, "do-alice")
+    wait.until(lambda p: p.title == "(302) do-alice – Messenger")
+    talk_to(page, "do-bob")
+    wait.until(lambda p: len(shown(p)) >= 100)
+    wait.until(lambda p: p.title == "do-alice – Messenger")  # it was looked at
+    link = page.find_element(By.CSS_SELECTOR, ".message a")
+    assert [link.get_attribute(name) for name in ("href", "rel")] == [
+        "https://a.example/x",
+        "noopener noreferrer",
+    ]
+
+    press(page, Keys.ARROW_UP, "r", "I shall", Keys.ENTER)  # to the last message, and answers it
+    quoting = ("I shall", "sent")
+    wait.until(lambda p: shown(p)[-1] == quoting)
+    assert text_of(page, ".message.own blockquote") == "do-bobsee https://a.example/x, now"
+    assert not page.find_element(By.ID, "reply").is_displayed()
+
+    page.find_element(By.ID, "search").click()
+    press(page, "NEEDLE")  # it is 300 messages back
+    wait.until(lambda p: text_of(p, ".message.found .body") == "a needle <b>here</b>")
+    press(page, Keys.ENTER)
+    wait.until(lambda p: text_of(p, "#search-state") == "Nothing earlier")
+    press(page, Keys.ESCAPE)
+    wait.until(lambda p: shown(p)[-1] == quoting)
+
+    page.find_element(By.ID, "mute").click()
+    talk_to(page, "do-carol")
+    speak(stack, "do", "bob", "nobody looks")
+    wait.until(lambda p: text_of(p, "[data-muted='true'] .unread") == "1")
+    assert page.title == "do-alice – Messenger"
+    speak(stack, "do", "dora", "a stranger")
+    wait.until(lambda p: p.title == "(1) do-alice – Messenger")
+
+    page.find_element(By.ID, "emoji-open").click()
+    press(page, Keys.ARROW_RIGHT, Keys.ENTER)
+    assert page.find_element(By.ID, "text").get_property("value") == "😄"
+    assert page.switch_to.active_element.get_attribute("id") == "text"
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_the_page_opens_without_a_network_and_shows_what_was_said(
+    stack: Stack, profile: Path, open_page: Open
+) -> None:
+    speak(stack, "away", "bob", "before", "the network went")
+    said = [("before", ""), ("the network went", "")]
+    with Line(stack.gateway_urls[0]) as line:
+        page = open_page(line.url, profile=profile)
+        log_in(page, "away-alice")
+        talk_to(page, "away-bob")
+        wait_for(page, said)
+        say(page, "mine")
+        wait_for(page, [*said, ("mine", "sent")])
+        page.set_script_timeout(20)
+        page.execute_async_script("navigator.serviceWorker.ready.then(arguments[0])")
+        page.execute_async_script("setTimeout(arguments[0], 1500)")  # it is kept a second later
+        page.quit()
+        line.cut()
+
+        page = open_page(line.url, profile=profile)
+        assert page.find_element(By.ID, "name").get_property("value") == "away-alice"
+        page.find_element(By.ID, "name").send_keys(Keys.ENTER)
+        WebDriverWait(page, 20).until(lambda p: text_of(p, "#contacts .last").endswith("mine"))
+        talk_to(page, "away-bob")
+        wait_for(page, [*said, ("mine", "sent")])
+        say(page, "later")
+        wait_for(page, [*said, ("mine", "sent"), ("later", "queued")])
+        assert page.find_element(By.ID, "offline").is_displayed()
+
+        line.mend()
+        wait_for(page, [*said, ("mine", "sent"), ("later", "sent")])
+        speak(stack, "away", "bob", "welcome back")
+        wait_for(page, [*said, ("mine", "sent"), ("later", "sent"), ("welcome back", "")])
+
+        page.find_element(By.ID, "logout").click()
+        WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "login").is_displayed())
+        assert page.find_element(By.ID, "name").get_property("value") == ""
+        kept = page.execute_async_script(
+            "const opening = indexedDB.open('messenger/away-alice/shown');"
+            "opening.onsuccess = () => opening.result.transaction('conversations')"
+            ".objectStore('conversations').count().onsuccess = ({ target }) =>"
+            " arguments[0](target.result);"
+        )
+        assert kept == 0
+
+
+def test_a_page_of_ones_own_talks(stack: Stack, open_page: Open) -> None:
+    page = open_page(f"{stack.gateway_urls[0]}/example.html?own-alice")
+    page.find_element(By.ID, "to").send_keys("own-bob")
+    page.find_element(By.ID, "body").send_keys("hello", Keys.ENTER)
+    WebDriverWait(page, 10).until(lambda p: text_of(p, "#said li") == "own-alice: hello")
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
