@@ -4,14 +4,15 @@
 import { $, icon, make } from "./dom.js";
 import { line } from "./richtext.js";
 
-// The messages in a picture's contacts that are news: { contact, body, seq }. known: contact → the
-// last seq that is no news, which this brings up to date.
-export function news(contacts, known, me, first) {
+// The messages in a picture's contacts that are news: { contact, body }. known: contact → the last
+// seq that is no news, which this brings up to date; since: what was said before (ms since 1970) is
+// none.
+export function news(contacts, known, me, since) {
   const found = [];
   for (const { contact, latest, unread } of contacts) {
     if (!latest?.seq || latest.seq <= (known.get(contact) ?? 0)) continue;
     known.set(contact, latest.seq);
-    if (!first && unread && latest.from !== me && !latest.erased) found.push({ contact, body: latest.body, seq: latest.seq });
+    if (unread && latest.from !== me && !latest.erased && latest.time >= since) found.push({ contact, body: latest.body });
   }
   return found;
 }
@@ -19,7 +20,7 @@ export function news(contacts, known, me, first) {
 export class Notices {
   // open(contact): the person has clicked a notification
   constructor(user, open, storage = localStorage) {
-    Object.assign(this, { user, open, storage, known: new Map(), first: true });
+    Object.assign(this, { user, open, storage, known: new Map(), since: Date.now() });
     $("notify").hidden = !globalThis.Notification;
     $("notify").onclick = async () => {
       if (Notification.permission === "default") await Notification.requestPermission();
@@ -42,16 +43,15 @@ export class Notices {
     const unread = contacts.reduce((sum, { contact, unread }) => sum + (this.muted(contact) ? 0 : unread), 0);
     document.title = `${unread ? `(${unread}) ` : ""}${this.user} – Messenger`;
     navigator.setAppBadge?.(unread).catch(() => {});
-    for (const { contact, body, seq } of news(contacts, this.known, this.user, this.first)) {
+    for (const { contact, body } of news(contacts, this.known, this.user, this.since)) {
       const looked = !document.hidden && contact === current;
-      if (!looked && !this.muted(contact) && this.#wanted()) this.#notify(contact, line(body), seq);
+      if (!looked && !this.muted(contact) && this.#wanted()) this.#notify(contact, line(body));
     }
-    this.first = contacts.length === 0;
   }
 
   // One notification of a conversation at a time, of all tabs together.
-  #notify(contact, body, seq) {
-    const shown = new Notification(contact, { body, tag: `${this.user}/${contact}`, icon: "icon.svg", data: seq });
+  #notify(contact, body) {
+    const shown = new Notification(contact, { body, tag: `${this.user}/${contact}`, icon: "icon.svg" });
     shown.onclick = () => {
       focus();
       this.open(contact);

@@ -40,11 +40,24 @@ def text_of(page: webdriver.Chrome, css: str) -> str:
     return str(found)
 
 
+_NOTED = """
+globalThis.noted = [];
+globalThis.Notification = class extends Notification {
+  constructor(title, options) {
+    super(title, options);
+    noted.push([title, options.body]);
+  }
+};
+"""
+"""Notes each notification that is shown."""
+
+
 def test_links_replies_search_and_mute(stack: Stack, open_page: Open) -> None:
     old = [f"number {number}" for number in range(1, 301)]
     speak(stack, "do", "bob", "a needle <b>here</b>", *old, "see https://a.example/x, now")
     page = open_page(stack.gateway_urls[0])
-    page.execute_script("Notification.requestPermission = async () => 'denied'")
+    page.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["notifications"]})
+    page.execute_script(_NOTED)
     wait = WebDriverWait(page, 10)
     log_in(page, "do-alice")
     wait.until(lambda p: p.title == "(302) do-alice – Messenger")
@@ -78,6 +91,10 @@ def test_links_replies_search_and_mute(stack: Stack, open_page: Open) -> None:
     assert page.title == "do-alice – Messenger"
     speak(stack, "do", "dora", "a stranger")
     wait.until(lambda p: p.title == "(1) do-alice – Messenger")
+    noted = page.execute_script("return globalThis.noted")
+    assert noted == [
+        ["do-dora", "a stranger"]
+    ]  # nothing of before, and nothing of bob, who is mute
 
     page.find_element(By.ID, "emoji-open").click()
     press(page, Keys.ARROW_RIGHT, Keys.ENTER)

@@ -129,12 +129,13 @@ test("a reply quotes the message that it answers, and not what that one quotes",
 
 test("only what has come from others since the page was opened is news", () => {
   const known = new Map();
-  const entry = (seq, from = "bob", rest = {}) => ({ contact: "bob", unread: 1, latest: { seq, from, body: `b${seq}` }, ...rest });
-  assert.deepEqual(news([entry(4)], known, "alice", true), []);
-  assert.deepEqual(news([entry(4)], known, "alice", false), []);
-  assert.deepEqual(news([entry(5)], known, "alice", false), [{ contact: "bob", body: "b5", seq: 5 }]);
-  assert.deepEqual(news([entry(6, "alice")], known, "alice", false), []);
-  assert.deepEqual(news([entry(7, "bob", { unread: 0 })], known, "alice", false), []); // read elsewhere
+  const entry = (seq, from = "bob", rest = {}) => ({ contact: "bob", unread: 1, latest: { seq, from, body: `b${seq}`, time: seq }, ...rest });
+  const found = (...parts) => news([entry(...parts)], known, "alice", 5);
+  assert.deepEqual(found(4), []); // of before the page was opened
+  assert.deepEqual(found(5), [{ contact: "bob", body: "b5" }]);
+  assert.deepEqual(found(5), []);
+  assert.deepEqual(found(6, "alice"), []);
+  assert.deepEqual(found(7, "bob", { unread: 0 }), []); // read elsewhere
 });
 
 test("a search goes as far back as there are messages", () => {
