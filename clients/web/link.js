@@ -8,6 +8,7 @@ import { newId } from "./ids.js";
 import { channelOf, Tabs, tokensOf } from "./tabs.js";
 
 const FIRST_AGAIN = 3; // the first wait is up to 0.8 s
+const AGAIN = 1000; // ms, after the worker could not be started
 const MAX_UNSAFE = 100;
 
 export class Link {
@@ -54,7 +55,7 @@ export class Link {
 
   #attach() {
     this.attached = false;
-    this.port = connect(this.user);
+    this.port = connect(this.user, () => setTimeout(() => this.attached || this.#attach(), AGAIN));
     this.port.onmessage = ({ data }) => this.#handlers[data.t](data);
     this.port.postMessage({ t: "attach", token: this.token });
   }
@@ -93,8 +94,13 @@ export class Link {
   };
 }
 
-function connect(user) {
-  if (globalThis.SharedWorker) return new SharedWorker("worker.js", { type: "module", name: user }).port;
+// failed(): the worker's files could not be had
+function connect(user, failed) {
+  if (globalThis.SharedWorker) {
+    const worker = new SharedWorker("worker.js", { type: "module", name: user });
+    worker.onerror = failed;
+    return worker.port;
+  }
   const { port1, port2 } = new MessageChannel();
   new Tabs(user, claimFree).add(port2);
   return port1;

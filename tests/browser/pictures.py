@@ -30,15 +30,15 @@ _TALK = [
     ("ada", "Yes, an hour ago. They are better than we thought."),
     ("bea", "> ada: They are better than we thought.\nHow much better?"),
     ("ada", "Nine per cent. The report is at https://example.org/reports/october?page=2"),
-    ("ada", "Page 2 has the table 📈"),
+    ("ada", "Page 2 has the table"),
     ("bea", "Lovely. I shall read it on the train."),
     ("bea", "Are we still on for lunch?"),
     ("ada", "One o'clock, at the harbour"),
-    ("bea", "See you there 👋"),
+    ("bea", "See you there"),
 ]
 _OTHERS = {
     "carlo": "The parcel is at the reception",
-    "dana": "Happy birthday!! 🎂",
+    "dana": "Happy birthday!",
     "emre": "Can you look at my pull request when you have a minute? It is a small one.",
     "freya": "ok",
     "george": "Tuesday works for me",

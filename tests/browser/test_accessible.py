@@ -50,3 +50,5 @@ def test_the_page_is_accessible_in_both_themes(stack: Stack, open_page: Open) ->
         assert wrong(page) == []
     page.find_element(By.ID, "emoji-open").click()
     assert wrong(page) == []
+    page.execute_script("document.documentElement.style.setProperty('--quiet', '#777777')")
+    assert [rule for rule, *_ in wrong(page)] == ["color-contrast"]  # it would notice

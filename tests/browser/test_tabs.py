@@ -94,7 +94,9 @@ def test_a_browser_is_told_why_it_was_sent_away(stack: Stack, open_page: Open) -
 
 
 def no_errors(browser: webdriver.Chrome) -> bool:
-    return [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    print(errors)  # for whoever reads why a test failed
+    return errors == []
 
 
 def test_tabs_are_one_device_with_one_socket_and_in_step(stack: Stack, open_page: Open) -> None:
