@@ -11,13 +11,13 @@ export function make(tag, { text, ...attributes } = {}, ...children) {
   return element;
 }
 
-// A picture of icons.svg, which says nothing to a screen reader.
+// A symbol of index.html, which says nothing to a screen reader.
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("aria-hidden", "true");
   svg.setAttribute("class", "icon");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `icons.svg#${name}`);
+  use.setAttribute("href", `#icon-${name}`);
   svg.append(use);
   return svg;
 }

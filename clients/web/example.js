@@ -5,7 +5,7 @@ import { login, openMessenger } from "./messenger.js";
 const $ = (id) => document.getElementById(id);
 let contact = null;
 
-const messenger = await openMessenger(() => login("v1/login", { user: location.search.slice(1) }), {
+const opened = openMessenger(() => login("v1/login", { user: location.search.slice(1) }), {
   picture({ version, conversation }) {
     const messages = conversation?.messages ?? [];
     $("said").replaceChildren(...messages.map(({ from, body, state }) => {
@@ -17,11 +17,13 @@ const messenger = await openMessenger(() => login("v1/login", { user: location.s
   },
 });
 
-const look = (seen, read) => messenger.look({ contact, seen, read, older: false, from: null });
+async function look(seen, read) {
+  (await opened).look({ contact, seen, read, older: false, from: null });
+}
 
-$("form").onsubmit = (event) => {
+$("form").onsubmit = async (event) => {
   event.preventDefault();
   contact = $("to").value;
-  if (messenger.send(contact, $("body").value)) $("body").value = "";
+  if ((await opened).send(contact, $("body").value)) $("body").value = "";
   look(-1, 0);
 };

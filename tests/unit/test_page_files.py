@@ -20,7 +20,7 @@ def test_the_service_worker_names_every_file_that_the_page_loads_with_its_digest
     monkeypatch.setattr(page_files, "FOLDER", folder)
     script = page_files.service_worker()
     files = json.loads(script.split(";\n", 1)[0].removeprefix("const FILES = "))
-    for name in ("index.html", "style.css", "app.js", "worker.js", "icons.svg"):
+    for name in ("index.html", "style.css", "app.js", "worker.js", "icon.svg"):
         digest = hashlib.sha256((folder / name).read_bytes()).digest()
         assert files[name] == "sha256-" + base64.b64encode(digest).decode()
     assert "sw.js" not in files
