@@ -134,7 +134,7 @@ def test_the_page_opens_without_a_network_and_shows_what_was_said(
         line.mend()
         wait_for(page, [*said, ("mine", "sent"), ("later", "sent")])
         speak(stack, "away", "bob", "welcome back")
-        wait_for(page, [*said, ("mine", "sent"), ("later", "sent"), ("welcome back", "")])
+        wait_for(page, [*said, ("mine", "read"), ("later", "read"), ("welcome back", "")])
 
         page.find_element(By.ID, "logout").click()
         WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "login").is_displayed())
