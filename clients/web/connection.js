@@ -48,7 +48,7 @@ export class Connection {
     socket.onopen = () => socket.send(JSON.stringify({ t: "hello", id: 1, version: VERSION, token: this.token, device: this.device, stay: true })); // a page talks to its own origin only
     socket.onmessage = (event) => {
       this.heard = Date.now();
-      for (const line of event.data.split("\n")) {
+      for (const line of event.data.split("\n").filter(Boolean)) {
         const frame = JSON.parse(line);
         if (frame.t === "welcome") {
           this.online = true;
