@@ -13,7 +13,7 @@ from gateway.node_urls import NodeUrls
 from gateway.presence.announcer import PresenceAnnouncer
 from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.registry import ConnectionRegistry, RegisteredConnection
-from gateway.route_writer import RouteWriter
+from gateway.route_writer import RouteWriter, TooManyDevices
 from schemas.codec import encode_frame
 from schemas.codes import Close
 from schemas.frames import CURRENT_VERSION, Welcome
@@ -153,6 +153,8 @@ class Greeter:
         except RedisUnavailable as error:
             self._sent_away(f"a session of {connection.user} is sent away: {error}")
             return Refusal(Close.SLOT_LOST)
+        except TooManyDevices:
+            return Refusal(Close.TOO_MANY_DEVICES)
         if not latest:
             # Most likely the device is elsewhere and nobody reads this; but if a clock is wrong,
             # this is the latest connection, and the device must come again.

@@ -140,7 +140,9 @@ def make_parts(
         for stage in STAGES
     }
     stances = Stances(workers["people"])
-    routes = RouteWriter(identity.node, ports.routes, registry, producer, stances.forget)
+    routes = RouteWriter(
+        identity.node, ports.routes, registry, producer, stances.forget, settings.user_devices
+    )
     memberships = MembershipQueries(workers["memberships"])
     conversations = ConversationQueries(workers["sequencer"], memberships)
     recent = RecentPages(ports.recent)

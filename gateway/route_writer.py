@@ -26,6 +26,10 @@ _RENEWED_TOGETHER = 200
 """In one round trip, and one turn of the loop: a `resync` may go to each."""
 
 
+class TooManyDevices(Exception):
+    """The user has as many other devices, on all nodes together, as there may be."""
+
+
 class _Change:
     """A route to write, with the future that its caller awaits, or (None) to remove."""
 
@@ -39,7 +43,8 @@ class _Change:
 class RouteWriter:
     """Writes the routes of `node`, while it has a slot. `producer` tells other nodes which of their
     connections have a later one here. `routed` is called with a user when a route of theirs is
-    written: before, what was delivered to them may have passed this node by."""
+    written: before, what was delivered to them may have passed this node by. `devices` of a user
+    may be connected at once."""
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class RouteWriter:
         registry: ConnectionRegistry,
         producer: Producer,
         routed: Callable[[str], None],
+        devices: int,
         renew_seconds: float = RENEW_ROUTES_SECONDS,
     ) -> None:
         self._node = node
@@ -55,6 +61,7 @@ class RouteWriter:
         self._registry = registry
         self._producer = producer
         self._routed = routed
+        self._devices = devices
         self._renew_seconds = renew_seconds
         self._slot: int | None = None
         self._changes: asyncio.Queue[_Change] = asyncio.Queue(maxsize=MAX_WAITING)
@@ -84,7 +91,8 @@ class RouteWriter:
 
     async def write(self, connection: RegisteredConnection) -> bool:
         """Write the connection's route; returns when Redis has it, or False if the device has a
-        later connection elsewhere. Raises RedisUnavailable."""
+        later connection elsewhere. Raises RedisUnavailable, and TooManyDevices, after which the
+        route is to be removed as ever."""
         if self._slot is None:
             raise RedisUnavailable("this node has no slot")
         written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -133,7 +141,11 @@ class RouteWriter:
         outdone = set(written.outdone)
         for change in changes:
             self._routed(change.route.user)
-            if change.written is not None and not change.written.done():
+            if change.written is None or change.written.done():
+                continue
+            if written.others.get(change.route, 0) >= self._devices:
+                change.written.set_exception(TooManyDevices())
+            else:
                 change.written.set_result(change.route not in outdone)
 
     async def _remove(self, routes: Sequence[Route]) -> None:

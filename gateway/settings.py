@@ -97,8 +97,8 @@ class GatewaySettings(Struct, frozen=True):
     """What one user may ask a second for long, in pages of history; 20 seconds' worth at once, so
     that a device catches up with 5,000 conversations without a pause."""
     user_devices: Annotated[int, Meta(ge=1)] = 100
-    """Devices of one user that are connected to a node at once: each gets every message, and may
-    leave 1 MiB unread."""
+    """Devices of one user that are connected at once, on all nodes together: each gets every
+    message, and may leave 1 MiB unread."""
     user_requests: Annotated[int, Meta(ge=1)] = 8
     """HTTP requests of one user that are under way on a node at once; as many as a socket has
     questions."""

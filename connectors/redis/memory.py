@@ -102,6 +102,7 @@ class MemoryRoutes(_Port):
         anew: list[Route] = []
         outdone: list[Route] = []
         replaced: list[Route] = []
+        others: dict[Route, int] = {}
         for route in routes:
             devices = self._table("routes").setdefault(route.user, {})
             held = devices.get(route.device)
@@ -113,6 +114,8 @@ class MemoryRoutes(_Port):
                 or held.since > self.now() + CLOCKS_MS
                 or (held.since <= route.since + CLOCKS_MS and self._holder(held.slot) != held.node)
             ):
+                if held is None and devices:
+                    others[route] = len(devices)
                 devices[route.device] = route
                 anew.append(route)
                 if (
@@ -123,7 +126,7 @@ class MemoryRoutes(_Port):
                     replaced += [held] if self._holder(held.slot) == held.node else []
             elif held.since > route.since + CLOCKS_MS:
                 outdone.append(route)
-        return Written(anew, outdone, replaced)
+        return Written(anew, outdone, replaced, others)
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:
         def remove() -> None:

@@ -4,6 +4,7 @@ adapter for Redis."""
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -50,11 +51,13 @@ class Route(NamedTuple):
 class Written(NamedTuple):
     """What became of routes: `anew` were not there; `outdone` were kept out by a later session of
     the device; `replaced` are routes of earlier sessions on other nodes that still hold their
-    slots. Sessions within CLOCKS_MS of each other are in neither of the last two."""
+    slots. Sessions within CLOCKS_MS of each other are in neither of these two. `others`: the route
+    of a device that had none → how many other devices of the user have one, if any."""
 
     anew: Sequence[Route]
     outdone: Sequence[Route]
     replaced: Sequence[Route]
+    others: Mapping[Route, int] = MappingProxyType({})
 
 
 class Holders(NamedTuple):
@@ -171,7 +174,7 @@ class RedisRoutes:
         packed = _encode(
             [(route.user, route.device, route.value, route.since, route.node) for route in routes]
         )
-        anew, outdone, replaced = await self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS])
+        anew, outdone, replaced, others = await self._write(args=[packed, ROUTE_SECONDS, CLOCKS_MS])
         return Written(
             [routes[place] for place in anew],
             [routes[place] for place in outdone],
@@ -179,6 +182,7 @@ class RedisRoutes:
                 routes[place]._replace(node=node.decode(), slot=slot, since=since)
                 for place, node, slot, since in replaced
             ],
+            {routes[place]: count for place, count in others},
         )
 
     async def remove_routes(self, routes: Sequence[Route]) -> None:

@@ -7,14 +7,15 @@
 -- A new route of a user also removes the user's dead ones: those whose slot another node holds, and
 -- those older than the time to live whose slot nobody holds.
 --
--- Returns three lists: places (from 0) of routes that were not there; places of routes that a later
--- session keeps out; and [place, node, slot, since] of each earlier session's route that was
--- replaced while its node still held its slot. Sessions whose times differ by less than clocks may
--- are in none of the last two lists: nobody can say which of them is later.
+-- Returns four lists: places (from 0) of routes that were not there; places of routes that a later
+-- session keeps out; [place, node, slot, since] of each earlier session's route that was replaced
+-- while its node still held its slot; and [place, count] of each route of a device that had none,
+-- whose user has so many others. Sessions whose times differ by less than clocks may
+-- are in neither of the second and third: nobody can say which of them is later.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local apart = tonumber(ARGV[3])
-local anew, outdone, replaced = {}, {}, {}
+local anew, outdone, replaced, others = {}, {}, {}, {}
 local holders = {}
 local function holder_of(slot)
   if holders[slot] == nil then
@@ -24,14 +25,17 @@ local function holder_of(slot)
 end
 local function sweep(key)
   local routes = redis.call('HGETALL', key)
+  local left = #routes / 2
   for r = 1, #routes, 2 do
     local node, slot, since = string.match(routes[r + 1], '^(%S+) (%d+) (%d+)$')
     local holder = node and holder_of(slot)
     if not node or (holder and holder ~= node) or
         (not holder and tonumber(since) < now - ARGV[2] * 1000) then
       redis.call('HDEL', key, routes[r])
+      left = left - 1
     end
   end
+  return left
 end
 for i, route in ipairs(cmsgpack.unpack(ARGV[1])) do
   local key = 'routes:' .. route[1]
@@ -41,8 +45,9 @@ for i, route in ipairs(cmsgpack.unpack(ARGV[1])) do
     since = tonumber(since) or 0
     if since <= route[4] or since > now + apart or
         (since <= route[4] + apart and holder_of(slot) ~= node) then
-      if not held then
-        sweep(key)
+      local left = held and 0 or sweep(key)
+      if left > 0 then
+        others[#others + 1] = {i - 1, left}
       end
       redis.call('HSET', key, route[2], route[3])
       anew[#anew + 1] = i - 1
@@ -55,4 +60,4 @@ for i, route in ipairs(cmsgpack.unpack(ARGV[1])) do
   end
   redis.call('EXPIRE', key, ARGV[2])
 end
-return {anew, outdone, replaced}
+return {anew, outdone, replaced, others}

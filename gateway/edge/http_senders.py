@@ -17,7 +17,7 @@ from gateway.edge.flood_gate import FloodGate
 from gateway.edge.tokens import Login
 from gateway.greeter import Arriving, Refusal
 from gateway.registry import ConnectionRegistry, RegisteredConnection
-from gateway.route_writer import RouteWriter
+from gateway.route_writer import RouteWriter, TooManyDevices
 from gateway.session import Session
 from schemas.codec import decode_server_frames, encode_frame, join_frames
 from schemas.codes import Close, Code
@@ -158,6 +158,8 @@ class _Greeter:
             latest = await self._routes.write(connection)
         except RedisUnavailable:
             return Refusal(Close.SLOT_LOST)
+        except TooManyDevices:
+            return Refusal(Close.TOO_MANY_DEVICES)
         if not latest:
             return Refusal(Close.SLOT_LOST)
         return encode_frame(Welcome(command_id, CURRENT_VERSION, "", "", "", "", 0, 0.0))

@@ -165,6 +165,23 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
     assert ("phone", 1) in [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]]
 
 
+async def test_how_many_other_devices_a_new_one_finds(routes: Routes) -> None:
+    assert await routes.acquire_slot("n1", 2) == 0
+    assert await routes.acquire_slot("n2", 2) == 1
+    one, two, three = (
+        Route("alice", device, node, slot, 10)
+        for device, node, slot in (("one", "n1", 0), ("two", "n2", 1), ("three", "n1", 0))
+    )
+    bob = Route("bob", "one", "n1", 0, 10)
+    assert await routes.write_routes([one, bob]) == Written([one, bob], [], [])
+    found = await routes.write_routes([two, three])
+    assert found == Written([two, three], [], [], {two: 1, three: 2})
+    later = two._replace(since=20)
+    assert await routes.write_routes([later, one]) == Written([later], [], []), "none is new"
+    await routes.remove_routes([three])
+    assert await routes.write_routes([three]) == Written([three], [], [], {three: 2})
+
+
 async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(
     routes: Routes,
 ) -> None:

@@ -31,7 +31,7 @@ class Slot:
         self._producer = kafka.producer({})
         self.registry = ConnectionRegistry()
         self.writer = RouteWriter(
-            *("slot-test", routes, self.registry, self._producer, lambda user: None),
+            *("slot-test", routes, self.registry, self._producer, lambda user: None, 100),
             renew_seconds=0.2,
         )
         self.lease = SlotLease(

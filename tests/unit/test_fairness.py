@@ -160,6 +160,32 @@ def test_a_user_has_so_many_devices_on_a_node_and_may_come_again_with_one_of_the
     run(scenario())
 
 
+def test_a_user_has_so_many_devices_on_all_nodes_together() -> None:
+    async def scenario() -> None:
+        world = World()
+        nodes = [world.node(user_devices=2) for _ in range(2)]
+        for node in nodes:
+            await node.start()
+        one = await nodes[0].welcomed("eve", "one")
+        await nodes[1].welcomed("eve", "two")
+        for node in nodes:
+            third = await node.come("eve", "three")
+            await asyncio.sleep(0.1)
+            assert third.closed == [Close.TOO_MANY_DEVICES]
+            await node.welcomed("alice", f"at-{node.slot}")
+        await asyncio.sleep(2)
+        await nodes[1].welcomed("eve", "one")
+        one.vanish()
+        await asyncio.sleep(0.1)
+        third = await nodes[0].come("eve", "three")
+        await asyncio.sleep(0.1)
+        assert third.closed == [Close.TOO_MANY_DEVICES], "one is at the other node now"
+        for node in nodes:
+            await node.node.stop()
+
+    run(scenario())
+
+
 def test_over_http_a_user_has_a_quota_and_so_many_requests_under_way() -> None:
     async def scenario() -> None:
         node = await ready(user_questions=1.0)
