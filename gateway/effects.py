@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from schemas import frames, ids
 from schemas.codes import Close
-from schemas.events import SubmittedItem
+from schemas.events import MessageSubmitted, SubmittedItem
 
 
 class Reply(NamedTuple):
@@ -38,6 +38,15 @@ class Submit(NamedTuple):
     opens: bool
 
 
+class Change(NamedTuple):
+    """As Submit, if the user may change message `seq` of the item's conversation."""
+
+    item: MessageSubmitted
+    to: str
+    opens: bool
+    seq: int
+
+
 class Ask(NamedTuple):
     """Find the answer elsewhere, and send it. The question names conversations of this user
     only."""
@@ -65,4 +74,4 @@ class End(NamedTuple):
     close: Close
 
 
-Effect = Reply | Greet | Renew | Submit | GiveReceipt | Type | Ask | End
+Effect = Reply | Greet | Renew | Submit | Change | GiveReceipt | Type | Ask | End

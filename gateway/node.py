@@ -47,6 +47,7 @@ class Node:
             self.parts.greeter,
             self.parts.people.sends,
             self.parts.receipt_gate,
+            self.parts.change_gate,
             self.parts.presence.typing,
             self.parts.queries.answerer,
             self.parts.logins,

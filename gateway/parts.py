@@ -14,6 +14,7 @@ from connectors.redis.quotas import SharedQuotas
 from connectors.redis.recent import RecentWindows
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
+from gateway.change_gate import ChangeGate
 from gateway.edge.expiries import Expiries
 from gateway.edge.flood_gate import FloodGate
 from gateway.edge.logins import Logins
@@ -104,6 +105,7 @@ class NodeParts(NamedTuple):
     submitter: Submitter
     receipts: Receipts
     receipt_gate: ReceiptGate
+    change_gate: ChangeGate
     presence: Presence
     people: People
     queries: Queries
@@ -218,6 +220,7 @@ def make_parts(
         submitter,
         receipts,
         ReceiptGate(receipts, conversations, registry),
+        ChangeGate(history, settings.change_seconds, ports.now),
         presence,
         people,
         queries,

@@ -13,7 +13,7 @@ from typing import get_args
 import msgspec
 
 from gateway.edge.tokens import BadToken, Login, Why
-from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
+from gateway.effects import Ask, Change, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_frame, field_of, read_leniently
 from schemas import frames, ids
 from schemas.codec import UNDECODABLE, decode_command, encode_frame, split_frames
@@ -48,6 +48,8 @@ class _Envelope(msgspec.Struct):
 _COMMANDS = (
     frames.Hello,
     frames.Send,
+    frames.Edit,
+    frames.Delete,
     frames.Received,
     frames.Read,
     frames.Typing,
@@ -55,6 +57,7 @@ _COMMANDS = (
     frames.Ping,
     frames.Renew,
 )
+_CHANGES = frames.Edit, frames.Delete
 _REPORTS = frames.Received, frames.Read, frames.Typing
 _TYPES = {kind.__struct_config__.tag for kind in _COMMANDS}
 
@@ -166,6 +169,17 @@ class Session:
                 command.round,
                 command.body,
             )
+        if isinstance(command, _CHANGES) and self._state is State.ONLINE:
+            return self._send(
+                line,
+                command.to,
+                command.outbox,
+                command.ordinal,
+                command.key,
+                command.round,
+                command.body if isinstance(command, frames.Edit) else "",
+                command,
+            )
         if isinstance(command, _REPORTS) and self._state is State.ONLINE:
             return self._report(line, command)
         if isinstance(command, frames.Question) and self._state is State.ONLINE:
@@ -216,8 +230,9 @@ class Session:
         key: str,
         round_: int,
         body: str | None,
+        change: frames.Edit | frames.Delete | None = None,
     ) -> Effect:
-        """A send; `body` is None if it could not be read."""
+        """A send, or a change; `body` is None if it could not be read."""
         field = "to"
         opens = False
         try:
@@ -232,11 +247,12 @@ class Session:
         except ids.InvalidId:
             return self._refuse(line, Code.BAD_FIELD, field)
         self._bad = 0
-        code = _body_code(body)
+        code = None if type(change) is frames.Delete else _body_code(body)
         head = conversation, self._user, self._device, self._outbox[1], ordinal, key_bytes, round_
         if code is not None:
             return Submit(RefusalSubmitted(*head, code.number), to, opens)
-        return Submit(MessageSubmitted(*head, body or ""), to, opens)
+        item = MessageSubmitted(*head, body or "")
+        return Submit(item, to, opens) if change is None else Change(item, to, opens, change.seq)
 
     def _report(
         self, line: bytes, command: frames.Received | frames.Read | frames.Typing

@@ -102,6 +102,10 @@ class GatewaySettings(Struct, frozen=True):
     user_requests: Annotated[int, Meta(ge=1)] = 8
     """HTTP requests of one user that are under way on a node at once; as many as a socket has
     questions."""
+    change_seconds: Annotated[float, Meta(ge=0, le=7 * 86_400)] = 86_400.0
+    """So long after it was sent a message may be edited or deleted for everybody. A day is enough
+    for whoever finds a mistake; what people have read long ago should not change under them. 7 days
+    at most, because pages find changes in the log."""
     clickhouse: str = ""
     """The archive's `http[s]://user:password@host:port`, as user `gateway` or, for the archiver,
     `archiver`. A gateway without it has history as far as the log reaches."""

@@ -13,7 +13,14 @@ from connectors.kafka.ports import Producer, QueueFull
 from connectors.kafka.traffic import Traffic
 from schemas.codec import MAX_SUBMITTED_BYTES, encode_event, pack
 from schemas.codes import Code
-from schemas.events import SCHEMA_VERSION, Submitted, SubmittedItem, SubmittedRecord
+from schemas.events import (
+    CHANGES_VERSION,
+    SCHEMA_VERSION,
+    ChangeSubmitted,
+    Submitted,
+    SubmittedItem,
+    SubmittedRecord,
+)
 from schemas.ids import partition_of
 from schemas.topics import SUBMITTED
 
@@ -52,6 +59,8 @@ class Submitter:
         self._producer = producer
         self._slot = slot
         self._pending: list[list[tuple[SubmittedItem, Failed]]] = [[] for _ in range(partitions)]
+        self._with_changes: set[int] = set()
+        """Partitions with a change among what is pending."""
         self._partition_of: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
@@ -72,6 +81,8 @@ class Submitter:
                 item.conversation, len(self._pending)
             )
         self._pending[partition].append((item, failed))
+        if type(item) is ChangeSubmitted:
+            self._with_changes.add(partition)
         if not self._scheduled:
             self._scheduled = True
             now, next_ = self._loop.time(), self._departed + DISTANCE_SECONDS
@@ -87,19 +98,23 @@ class Submitter:
         for partition, pending in enumerate(self._pending):
             if pending:
                 self._pending[partition] = []
-                self._send(partition, pending)
+                changes = partition in self._with_changes
+                self._send(partition, pending, CHANGES_VERSION if changes else SCHEMA_VERSION)
+        self._with_changes.clear()
 
-    def _send(self, partition: int, pending: list[tuple[SubmittedItem, Failed]]) -> None:
+    def _send(
+        self, partition: int, pending: list[tuple[SubmittedItem, Failed]], version: int
+    ) -> None:
         if len(self._producer) > MAX_UNACKNOWLEDGED:
             self._fail(pending)
             return
         slot = self._slot()
         items: list[Submitted] = [item for item, _ in pending]
-        value = encode_event(SubmittedRecord(SCHEMA_VERSION, items, -1 if slot is None else slot))
+        value = encode_event(SubmittedRecord(version, items, -1 if slot is None else slot))
         if len(value) > MAX_SUBMITTED_BYTES and len(pending) > 1:
             sizes = (len(encode_event(item)) for item, _ in pending)
             for cut in list(pack(sizes, MAX_SUBMITTED_BYTES - 64)):
-                self._send(partition, pending[cut])
+                self._send(partition, pending[cut], version)
             return
         try:
             self._producer.send(

@@ -15,6 +15,8 @@ COMMANDS = {
     "snapshot": "list or write snapshots of the sequencer's state",
     "token": "make a login token (local mode)",
     "send": "send a message",
+    "edit": "give an own message a new text, for everybody",
+    "delete": "take an own message away, from everybody",
     "tail": "show what a device of a user receives",
     "history": "show a conversation, page by page",
     "devices": "list a user's devices, or log one out",

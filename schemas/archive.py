@@ -4,13 +4,27 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-MESSAGE, ERASURE = 0, 1
-"""Versions of a row. Of the rows of one (conversation, seq), ClickHouse keeps the highest."""
+MESSAGE, DELETION, ERASURE = 0, 2**62, 2**63
+"""Versions of a row. Of the rows of one (conversation, seq), ClickHouse keeps the highest. The row
+of a change has the change's number as version, and DELETION more if it deletes: that is final."""
+_ERASURE_ONCE = 1
+"""No change has this number."""
+
+
+def is_erased(version: int) -> bool:
+    """Whether a row of this version says that the message is gone."""
+    return version >= DELETION or version == _ERASURE_ONCE
+
+
+def changed_by(version: int) -> int:
+    """The number of the change that a row of this version comes from, 0 if none."""
+    return 0 if version == _ERASURE_ONCE else version % DELETION
 
 
 class Row(NamedTuple):
     """A row of `archive.messages`, in the order of the columns. `time` is log time in ms, `key` has
-    16 bytes."""
+    16 bytes. `changes`, if not 0: the row is a change, and the message with that number has its
+    text."""
 
     conversation: str
     seq: int
@@ -22,6 +36,7 @@ class Row(NamedTuple):
     version: int
     log_partition: int
     log_offset: int
+    changes: int = 0
 
 
 DELIVERED, READ = "delivered", "read"

@@ -53,6 +53,8 @@ class SetAside(NamedTuple):
 encode_frame = msgspec.json.Encoder().encode
 _command = msgspec.json.Decoder(frames.Command)
 _server_frame = msgspec.json.Decoder(frames.ServerFrame)
+decode_message = msgspec.json.Decoder(frames.Message).decode
+"""Decodes a `message` frame of this code. Raises UNDECODABLE."""
 decode_command = _command.decode
 """Decodes one frame of a device. Raises UNDECODABLE; gateway/session.py answers with a code."""
 
@@ -162,7 +164,7 @@ def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
     items: Sequence[events.Submitted | SetAside]
     try:
         record = _submitted.decode(value)
-        _check_version(record.version)
+        _check_version(record.version, events.CHANGES_VERSION)
         items = record.items
     except UNDECODABLE:
         items = _decode_one_by_one(value)
@@ -198,7 +200,7 @@ def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
         version = _int.decode(parts[0])
     except (*UNDECODABLE, IndexError) as error:
         raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
-    _check_version(version)
+    _check_version(version, events.CHANGES_VERSION)
     try:
         raw_items = _parts.decode(parts[1])
     except (*UNDECODABLE, IndexError) as error:
@@ -229,11 +231,9 @@ def _decode_item(index: int, raw: bytes) -> events.Submitted | SetAside:
     return SetAside(index, Code.ITEM_INVALID, raw, refusal)
 
 
-def _check_version(version: int) -> None:
-    if version > events.SCHEMA_VERSION:
-        raise NewerVersion(
-            f"record of schema version {version}; this code reads up to {events.SCHEMA_VERSION}"
-        )
+def _check_version(version: int, newest: int = events.SCHEMA_VERSION) -> None:
+    if version > newest:
+        raise NewerVersion(f"record of schema version {version}; this code reads up to {newest}")
     if version < 1:
         raise Undecodable(Code.RECORD_UNREADABLE, f"schema version {version}")
 

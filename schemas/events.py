@@ -10,6 +10,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 SCHEMA_VERSION = 1
+CHANGES_VERSION = 2
+"""Of a record of `messages.submitted` with a change in it: code that knows no changes would set it
+aside, so it must halt instead."""
 
 Text = Annotated[str, Meta(min_length=1, max_length=129)]
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
@@ -23,6 +26,14 @@ class _Event(Struct, array_like=True, gc=False, frozen=True):
 # messages.submitted
 
 
+class Changed(_Event, frozen=True):
+    """The message that a change is about: its number, key and log time (ms)."""
+
+    seq: Counted
+    key: Id16
+    time: int
+
+
 class MessageSubmitted(_Event, tag=0, frozen=True):
     conversation: Text
     sender: Text
@@ -32,6 +43,12 @@ class MessageSubmitted(_Event, tag=0, frozen=True):
     key: Id16
     round: int
     body: str
+
+
+class ChangeSubmitted(MessageSubmitted, tag=5, frozen=True):
+    """`body` is the new text of an earlier message of this sender; an empty one deletes that."""
+
+    changes: Changed
 
 
 class RefusalSubmitted(_Event, tag=1, frozen=True):
@@ -73,10 +90,10 @@ class PartitionResumed(_Event, tag=4, frozen=True):
     at: int
 
 
-SubmittedItem = MessageSubmitted | RefusalSubmitted
+SubmittedItem = MessageSubmitted | ChangeSubmitted | RefusalSubmitted
 CONTROLS = frozenset((FoldSwitched, InputSkipped, PartitionResumed))
 """They stand alone, and take no ordinal."""
-Submitted = MessageSubmitted | RefusalSubmitted | FoldSwitched | InputSkipped | PartitionResumed
+Submitted = SubmittedItem | FoldSwitched | InputSkipped | PartitionResumed
 
 
 class SubmittedRecord(_Event, frozen=True):
@@ -94,7 +111,7 @@ class Taken(_Event, frozen=True):
     """One ordinal that the fold took from the input record at `offset`.
 
     Either a message, with `seq` >= 1 and code 0, or a refusal, with seq 0, a reply code and no
-    body.
+    body. With `changes` it is a change, as ChangeSubmitted.
     """
 
     offset: int
@@ -108,6 +125,7 @@ class Taken(_Event, frozen=True):
     seq: int
     code: int
     body: str
+    changes: Changed | None = None
 
 
 class LogRecord(_Event, rename={"from_": "from"}, frozen=True):

@@ -68,6 +68,30 @@ class Send(_Frame, tag="send", frozen=True):
     round: Round = 0
 
 
+class Edit(_Frame, tag="edit", frozen=True):
+    """A new text for the message `seq` that this user has sent to `to`: for everybody, and within a
+    time. It is a send, with an ordinal of its own and the answers of `send`."""
+
+    to: str
+    outbox: str
+    ordinal: Ordinal
+    key: str
+    seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    body: str
+    round: Round = 0
+
+
+class Delete(_Frame, tag="delete", frozen=True):
+    """Take the message `seq` away from everybody, otherwise as `edit`. It cannot be undone."""
+
+    to: str
+    outbox: str
+    ordinal: Ordinal
+    key: str
+    seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    round: Round = 0
+
+
 class Sync(_Frame, tag="sync", frozen=True):
     """Which of my conversations have messages that this device lacks? The answer is `heads` or
     `error`.
@@ -227,7 +251,12 @@ class OutOfStep(_Frame, tag="out_of_step", frozen=True):
 
 class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
     """One message of a conversation. By `key` the sender's devices recognise their own. An `erased`
-    message has an empty body."""
+    message has an empty body.
+
+    With `changes` it is a change: that earlier message has the text `body` now, or is deleted
+    (`erased`). `version`: `body` and `erased` are those of the change with this number (0: of
+    none).
+    """
 
     conversation: str
     seq: int
@@ -236,6 +265,8 @@ class Message(_Frame, tag="message", rename={"sender": "from"}, frozen=True):
     time: int
     body: str
     erased: bool = False
+    changes: int = 0
+    version: int = 0
 
 
 class Heads(_Frame, tag="heads", frozen=True):
@@ -374,7 +405,7 @@ class Error(_Frame, tag="error", frozen=True):
 
 Question = Sync | History | GetMarks | Watch | Block | Unblock | GetPeople
 """Commands for whose answer the gateway asks workers or the archive."""
-Command = Hello | Send | Received | Read | Typing | Question | Ping | Renew
+Command = Hello | Send | Edit | Delete | Received | Read | Typing | Question | Ping | Renew
 ServerFrame = (
     Welcome
     | Sent

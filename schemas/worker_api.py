@@ -147,6 +147,8 @@ DevicesAnswer = dict[int, list[str]]
 
 class PageHead(Struct):
     """The first line of a page; `message` frames follow, one a line. `known` is the last seq that
-    the worker knows."""
+    the worker knows. `changed` is the number of the conversation's last change, 0 if the log holds
+    none."""
 
     known: int
+    changed: int = 0

@@ -28,13 +28,43 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 
+_GONE = -1
+
+
 class Shown(NamedTuple):
-    """A message as an app shows it, and as the log has it."""
+    """A message as an app shows it, and as the log has it. `changes`: it is a change of that
+    message. `version`: the change whose `body` it has (0: none; _GONE: it is deleted)."""
 
     seq: int
     sender: str
     key: str
     body: str
+    changes: int = 0
+    version: int = 0
+
+
+def shown_of(seq: int, sender: str, key: str, body: str, changes: int, version: int) -> Shown:
+    return Shown(seq, sender, key, body, changes, version if body else _GONE)
+
+
+def show(messages: list[Shown], one: Shown) -> None:
+    """Add the next message of a conversation. A change changes its message, and what has changed
+    that before; a deletion is final."""
+    if one.changes and any(old.version == _GONE and old.seq == one.changes for old in messages):
+        one = one._replace(body="", version=_GONE)
+    for place, old in enumerate(messages if one.changes else ()):
+        newer = one.version == _GONE or one.version > old.version
+        if one.changes in (old.seq, old.changes) and newer and old.version != _GONE:
+            messages[place] = old._replace(body=one.body, version=one.version)
+    messages.append(one)
+
+
+def changed(messages: Sequence[Shown]) -> list[Shown]:
+    """The messages of a conversation, each as the last change says."""
+    found: list[Shown] = []
+    for one in messages:
+        show(found, one)
+    return found
 
 
 class Decision(NamedTuple):
@@ -232,7 +262,10 @@ class Judge:
             for item in log.taken:
                 if item.seq:
                     found.setdefault(item.conversation, []).append(
-                        Shown(item.seq, item.sender, item.key.hex(), item.body)
+                        shown_of(
+                            *(item.seq, item.sender, item.key.hex(), item.body),
+                            *((item.changes.seq, item.seq) if item.changes else (0, 0)),
+                        )
                     )
         return found
 
@@ -252,6 +285,7 @@ class Judge:
             for conversation, user in sorted(marks):
                 if conversation not in truth:
                     wrong.append(f"{RECEIPTS} has {user} in {conversation}, where nobody wrote")
+            truth = {name: changed(messages) for name, messages in truth.items()}
             for app in self._world.people.here:
                 wrong += self._app(app, truth, marks)
                 wrong += self._decisions(app, truth, marks, stances)
@@ -321,7 +355,7 @@ class Judge:
         places: dict[str, tuple[str, int]] = {}
         for conversation, messages in truth.items():
             for message in messages:
-                if message.body in places:
+                if message.body and message.body in places:
                     yield _twice(message.body, places[message.body], (conversation, message.seq))
                 else:
                     places[message.body] = conversation, message.seq
@@ -462,7 +496,11 @@ class Judge:
                 row = rows.get((conversation, message.seq))
                 if row is None:
                     yield f"{conversation} {message.seq} is not in the archive"
-                elif (row.sender, row.key.hex(), row.body) != message[1:]:
+                elif (row.sender, row.key.hex(), row.body, row.changes) != (
+                    *message[1:3],
+                    "" if message.changes else message.body,
+                    message.changes,
+                ):
                     yield (
                         f"the archive has {row.body!r} of {row.sender} as {conversation}"
                         f" {message.seq}; the log has {message.body!r} of {message.sender}"
@@ -488,7 +526,9 @@ def _contradictions(world: "World", truth: dict[str, list[Shown]]) -> list[str]:
             wrong += [
                 f"{app.label} shows {name} {one.seq} {one.body!r}; the log has {logged[one.seq]}"
                 for one in shown
-                if one.seq in logged and logged[one.seq] != one
+                if one.seq in logged
+                and (logged[one.seq][:3] != one[:3] or not one.version)
+                and logged[one.seq] != one
             ]
     return wrong
 

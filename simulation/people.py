@@ -24,7 +24,7 @@ from messenger_sdk import (
 from messenger_sdk.storage import Change
 from schemas.codes import Code
 from schemas.ids import members_of_valid, user_id
-from simulation.judge import Decision, Shown, Submitted
+from simulation.judge import Decision, Shown, Submitted, show, shown_of
 from simulation.network import DeviceDialer
 from simulation.process import Process
 
@@ -166,6 +166,42 @@ class App:
         self._world.judge.submitted.append(submitted)
         self.process.start(self._follow(result, submitted))
 
+    def change(self, seq: int, body: str) -> None:
+        """The person edits one of the own messages that are shown, or deletes it with no `body`:
+        the one that is `seq` places from the end."""
+        client = self.client
+        mine = [
+            (conversation, one.seq)
+            for conversation, shown in self.shown.items()
+            for one in shown
+            if one.sender == self.user and not one.changes and one.body
+        ]
+        if not self.running or client is None or not mine:
+            return
+        conversation, number = mine[-1 - seq % len(mine)]
+        first, second = members_of_valid(conversation)
+        to = second if first == self.user else first
+        try:
+            if body:
+                result = self.process.call(client.edit, to, number, body)
+            else:
+                result = self.process.call(client.delete, to, number)
+        except MessengerError:
+            return
+        submitted = Submitted(self.label, self.user, to, body)
+        if body:
+            self._world.judge.submitted.append(submitted)
+        self.process.start(self._follow_change(result, submitted))
+
+    async def _follow_change(
+        self, result: "asyncio.Future[SentMessage]", submitted: Submitted
+    ) -> None:
+        try:
+            submitted.sent = await result
+        except MessengerError as error:
+            if self.running:
+                self._failed(submitted.to, submitted.body, error)
+
     async def _follow(self, result: "asyncio.Future[SentMessage]", submitted: Submitted) -> None:
         client = self.client
         try:
@@ -178,7 +214,10 @@ class App:
                 self._failed(submitted.to, submitted.body, error)
 
     def _failed(self, to: str, body: str, error: MessengerError) -> None:
-        blocked = isinstance(error, SendRefused) and error.code == Code.BLOCKED.number
+        code = error.code if isinstance(error, SendRefused) else 0
+        if code == Code.CHANGE_OF_DELETED.number:
+            return
+        blocked = code == Code.BLOCKED.number
         if not blocked or not self._world.judge.may_be_blocked(to, self.user):
             self._world.judge.found(f"{self.label} cannot send {body!r}: {error!r}")
 
@@ -228,7 +267,7 @@ class App:
         shown = [*older.messages, *newest.messages]
         self.opened[conversation] = (
             newest.known,
-            [Shown(message.seq, message.sender, message.key, message.body) for message in shown],
+            [_shown(message) for message in shown],
         )
 
     def type(self, to: str) -> None:
@@ -286,7 +325,7 @@ class App:
         if not shown and floor is None and self.client and not self.client.device.begun:
             self.history[event.conversation] = before
         self._world.loop.tell(f"shows {event.conversation} {event.seq}")
-        shown.append(Shown(event.seq, event.sender, event.key, event.body))
+        show(shown, _shown(event))
         self._claim(event.conversation, event.seq, read=event.sender == self.user)
         self.watch()
 
@@ -303,6 +342,10 @@ class App:
     def _claim(self, conversation: str, seq: int, read: bool) -> None:
         for kind in (False, True) if read else (False,):
             self.claims[conversation, kind] = max(seq, self.claims.get((conversation, kind), 0))
+
+
+def _shown(event: MessageReceived) -> Shown:
+    return shown_of(event.seq, event.sender, event.key, event.body, event.changes, event.version)
 
 
 class People:

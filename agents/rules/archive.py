@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Generic, NamedTuple, TypeVar
 
 from schemas import events
-from schemas.archive import DELIVERED, MESSAGE, READ, CursorRow, Row
+from schemas.archive import DELETION, DELIVERED, MESSAGE, READ, CursorRow, Row
 
 MAX_ROWS = 10_000
 MAX_BYTES = 4 * 1024 * 1024
@@ -30,23 +30,43 @@ R = TypeVar("R")
 
 def message_rows(partition: int, offset: int, taken: Iterable[events.Taken]) -> list[Row]:
     """The rows of a log record: one for each message, none for a refusal. `partition` and `offset`
-    name the record."""
-    return [
-        Row(
-            item.conversation,
-            item.seq,
-            item.key,
-            item.sender,
-            item.device,
-            item.body,
-            item.time,
-            MESSAGE,
-            partition,
-            offset,
-        )
-        for item in taken
-        if item.seq
-    ]
+    name the record.
+
+    A change has a row without a body, and its message another one with the new text. So no text
+    stays that was changed or deleted.
+    """
+    rows = []
+    for item in taken:
+        if item.seq:
+            changes = item.changes
+            rows.append(
+                Row(
+                    item.conversation,
+                    item.seq,
+                    item.key,
+                    item.sender,
+                    item.device,
+                    item.body if changes is None else "",
+                    item.time,
+                    MESSAGE,
+                    partition,
+                    offset,
+                    0 if changes is None else changes.seq,
+                )
+            )
+            if changes is not None:
+                version = item.seq if item.body else DELETION + item.seq
+                rows.append(
+                    rows[-1]._replace(
+                        seq=changes.seq,
+                        key=changes.key,
+                        body=item.body,
+                        time=changes.time,
+                        version=version,
+                        changes=0,
+                    )
+                )
+    return rows
 
 
 def cursor_rows(record: events.CursorRecord) -> list[CursorRow]:

@@ -3,6 +3,8 @@ serve the devices."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from agents.rules.fold import OutOfStep, Repeat
 from schemas import frames
 from schemas.codec import encode_frame
@@ -68,11 +70,22 @@ def deliveries(
 
 def message_frame(item: Taken) -> bytes:
     """The push of a taken message."""
-    return encode_frame(
-        frames.Message(
-            item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body
-        )
-    )
+    return encode_frame(_message(item))
+
+
+def current_frame(item: Taken, change: Taken | None) -> bytes:
+    """A taken message for a page: with what its last change, if there is one, says of it."""
+    if change is None:
+        return message_frame(item)
+    body, version = change.body, change.seq
+    return encode_frame(replace(_message(item), body=body, erased=not body, version=version))
+
+
+def _message(item: Taken) -> frames.Message:
+    head = item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body
+    if item.changes is None:
+        return frames.Message(*head)
+    return frames.Message(*head, erased=not item.body, changes=item.changes.seq, version=item.seq)
 
 
 def answer_frame(answer: Repeat | OutOfStep) -> bytes:

@@ -16,6 +16,7 @@ from schemas import ids
 from schemas.codec import NewerVersion, SetAside, encode_event
 from schemas.codes import Code
 from schemas.events import (
+    ChangeSubmitted,
     FoldSwitched,
     MessageSubmitted,
     RefusalSubmitted,
@@ -120,6 +121,8 @@ class FoldState:
         max_clean: int = 50_000,
     ) -> None:
         self.position = position
+        self.changed_at = -1
+        """The input offset of the last change that was folded, -1 if none was."""
         self.time = time
         self.version = version
         self._known = known
@@ -146,7 +149,7 @@ class FoldState:
             self.time = time
         for index, item in enumerate(items):
             kind = type(item)
-            if kind is MessageSubmitted or kind is RefusalSubmitted:
+            if kind is MessageSubmitted or kind is RefusalSubmitted or kind is ChangeSubmitted:
                 self._submit(offset, index, item, outcome)  # type: ignore[arg-type]
             elif isinstance(item, SetAside):
                 outcome.dead.append(DeadItem(offset, item.place, item.code, item.value))
@@ -218,10 +221,12 @@ class FoldState:
             outcome.answers.append(self._answer_again(outbox, last_ordinal, item))
             return
         if isinstance(item, MessageSubmitted):
-            body = item.body
-            code = 0 if body and len(body) * 4 <= self._max_body else self._refusal(body)
+            body, changes = item.body, None
+            if type(item) is ChangeSubmitted:
+                changes, self.changed_at = item.changes, offset
+            code = 0 if body and len(body) * 4 <= self._max_body else self._refusal(item)
         else:
-            body, code = "", item.code
+            body, code, changes = "", item.code, None
         seq = 0
         if not code:
             seq = conversation.seq = conversation.seq + 1
@@ -242,6 +247,7 @@ class FoldState:
             seq,
             code,
             "" if code else body,
+            None if code else changes,
         )
         outcome.taken.append(taken)
 
@@ -253,10 +259,11 @@ class FoldState:
         conversation = self._conversations[name] = _Conversation(self._known.seq(name), members)
         return conversation
 
-    def _refusal(self, body: str) -> int:
-        """The code by which a body is refused, 0 if it is not."""
+    def _refusal(self, item: MessageSubmitted) -> int:
+        """The code by which a body is refused, 0 if it is not. An empty one deletes."""
+        body = item.body
         if not body:
-            return Code.BODY_EMPTY.number
+            return 0 if type(item) is ChangeSubmitted else Code.BODY_EMPTY.number
         return Code.BODY_TOO_LARGE.number if len(body.encode()) > self._max_body else 0
 
     def _answer_again(

@@ -127,7 +127,7 @@ async def page(owned: SequencerPartition, conversation: str, after: int, limit: 
     """Messages of a conversation after `after`, None if the partition is not here. Raises
     RangeGone, ReadTimeout."""
     table = owned.table
-    if table is not None and table.seq(conversation) <= after:
+    if table is not None and (table.seq(conversation) <= after or owned.owes_a_change):
         await owned.current()
         table = owned.written()
     if table is None:
@@ -147,7 +147,7 @@ async def newest_page(owned: SequencerPartition, conversation: str, limit: int) 
     try:
         return await read_page(table, owned.io, conversation, max(0, known - limit), limit)
     except RangeGone:
-        return Page(known, [])
+        return Page(known, [], table.last_change(conversation))
 
 
 async def counters(

@@ -98,7 +98,8 @@ class _Endpoints:
             return json_response({"error": str(error)}, 503)
         if found is None:
             return _not_here(request)
-        return Response(200, b"\n".join([encode_json(PageHead(found.known)), *found.frames]), LINES)
+        head = encode_json(PageHead(found.known, found.changed))
+        return Response(200, b"\n".join([head, *found.frames]), LINES)
 
     async def snapshot(self, request: Request) -> Response:
         """Write a snapshot of the partition, and say which. 404: not here; 503: it cannot be

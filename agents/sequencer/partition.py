@@ -382,6 +382,12 @@ class SequencerPartition(Partition):
             return None
         return self.written() if await self._lands(end - 1, _FOLDING_SECONDS) else None
 
+    @property
+    def owes_a_change(self) -> bool:
+        """A change is folded that the table does not have yet."""
+        header = self.table.header if self.table is not None else None
+        return header is not None and self._state.changed_at > header.position
+
     def written(self) -> SequenceTable | None:
         """The table with all that has landed."""
         if self.table is None:

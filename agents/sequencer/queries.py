@@ -12,7 +12,7 @@ import heapq
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from agents.rules.fanout import message_frame
+from agents.rules.fanout import current_frame
 from connectors.kafka.ports import OffsetGone
 from connectors.kafka.record import Record
 from schemas.codec import decode_log
@@ -27,11 +27,13 @@ SLICE = 500
 
 
 class Page(NamedTuple):
-    """Finished `message` frames after+1, after+2 … without a hole; `known` is the last seq of the
-    conversation, as far as this worker knows."""
+    """Finished `message` frames after+1, after+2 … without a hole, each as its last change says.
+    `known` is the last seq of the conversation, as far as this worker knows, and `changed` that of
+    its last change."""
 
     known: int
     frames: list[bytes]
+    changed: int = 0
 
 
 class LastSeqs(Protocol):
@@ -48,6 +50,10 @@ class Places(LastSeqs, Protocol):
     def newest(self, conversation: str) -> tuple[int, int]: ...
 
     def places(self, conversation: str, after: int, limit: int) -> list[int]: ...
+
+    def changes(self, conversation: str, first: int, last: int) -> dict[int, tuple[int, int]]: ...
+
+    def last_change(self, conversation: str) -> int: ...
 
 
 TakenByConversation = Mapping[str, Sequence[Taken]]
@@ -127,25 +133,51 @@ async def read_page(
     state: Places, log: LogRecords, conversation: str, after: int, limit: int
 ) -> Page:
     """A page of at most `limit` messages after `after`. Raises RangeGone, ReadTimeout."""
-    known = state.seq(conversation)
+    known, changed = state.seq(conversation), state.last_change(conversation)
     if known <= after:
-        return Page(known, [])
+        return Page(known, [], changed)
     limit = min(limit, MAX_PAGE_MESSAGES)
+    places = state.places(conversation, after, limit)
+    changes = state.changes(conversation, after + 1, after + limit) if changed > after else {}
     try:
-        records = await log.read_records(state.places(conversation, after, limit))
+        items = _in_order(await log.read_records(places), conversation, after, limit)
+        for item in items if changed > after else ():
+            if item.changes is not None:
+                changes |= state.changes(conversation, item.changes.seq, item.changes.seq)
+        last = await _last_changes(log, conversation, changes)
     except OffsetGone:
         raise RangeGone(f"{conversation} after {after}") from None
     frames: list[bytes] = []
     size = 0
-    for record in records:
-        for item in record.get(conversation, ()):
-            if item.seq != after + len(frames) + 1 or len(frames) >= limit:
-                continue
-            frame = message_frame(item)
-            size += len(frame)
-            if frames and size > MAX_PAGE_BYTES:
-                return Page(known, frames)
-            frames.append(frame)
+    for item in items:
+        frame = current_frame(item, last.get(item.changes.seq if item.changes else item.seq))
+        size += len(frame)
+        if frames and size > MAX_PAGE_BYTES:
+            break
+        frames.append(frame)
     if not frames:
         raise RangeGone(f"{conversation} after {after}")
-    return Page(known, frames)
+    return Page(known, frames, changed)
+
+
+def _in_order(
+    records: Iterable[TakenByConversation], conversation: str, after: int, limit: int
+) -> list[Taken]:
+    """The messages after+1, after+2 … of these records, at most `limit`."""
+    items: list[Taken] = []
+    for record in records:
+        for item in record.get(conversation, ()):
+            if item.seq == after + len(items) + 1 and len(items) < limit:
+                items.append(item)
+    return items
+
+
+async def _last_changes(
+    log: LogRecords, conversation: str, changes: Mapping[int, tuple[int, int]]
+) -> dict[int, Taken]:
+    """Number of a message → its last change, from (number, log offset) of these changes."""
+    if not changes:
+        return {}
+    records = await log.read_records(sorted({offset for _, offset in changes.values()}))
+    found = {item.seq: item for record in records for item in record.get(conversation, ())}
+    return {seq: found[number] for seq, (number, _) in changes.items()}

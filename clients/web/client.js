@@ -57,7 +57,9 @@ export class Client {
     this.saving = false;
     this.session = 0; // how many have ended
     this.timer = null;
-    for (const { key, to, body } of this.device.outbox.unanswered) this.store.queue(to, key, body);
+    for (const { key, to, body, changes } of this.device.outbox.unanswered) {
+      if (!changes) this.store.queue(to, key, body);
+    }
     const address = new URL("v1/socket", location.href);
     address.protocol = address.protocol.replace("http", "ws");
     this.connection = connect(address, token, disk.device, {

@@ -79,6 +79,12 @@ export class Device {
     return this.outbox.add(to, key, body);
   }
 
+  // Queues a new text for message `seq` that this user has sent to `to`; an empty one deletes it
+  // for everybody.
+  change(to, key, seq, body) {
+    return this.outbox.add(to, key, body, seq);
+  }
+
   // Asks for messages { conversation, before, after, limit }; the id of the `history` event that
   // answers.
   ask(question) {
@@ -173,7 +179,9 @@ export class Device {
       const [send] = this.#answered(frame, now);
       // answered already, or of an earlier life, to which nobody pushes the message
       if (!send) return this.inbox.goesOn(conversation, seq);
-      const own = { conversation, seq, from: this.user, key, time, body: send.body };
+      const { body, changes } = send;
+      const change = changes && { changes, version: seq, erased: !body };
+      const own = { conversation, seq, from: this.user, key, time, body, ...change };
       return [{ event: "sent", key, conversation, seq, time }, ...this.inbox.message(own)];
     },
     refused: (frame, now) => this.#answered(frame, now).map((send) => ({ event: "failed", ...send, code: frame.code })),

@@ -102,8 +102,8 @@ export class Inbox {
   #show(conversation, shown) {
     const news = shown.map(({ message, missing }) => {
       this.marks.shown(message);
-      const { seq, from, key, time, body, erased = false } = message;
-      const event = { event: "message", conversation: message.conversation, seq, from, key, time, body, missing, erased };
+      const { seq, from, key, time, body, erased = false, changes = 0, version = 0 } = message;
+      const event = { event: "message", conversation: message.conversation, seq, from, key, time, body, missing, erased, changes, version };
       this.unshown.set(`${event.conversation} ${seq}`, event);
       return event;
     });

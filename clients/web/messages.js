@@ -135,7 +135,7 @@ export class Messages {
   // A screen reader is told what the other one says while the conversation is open.
   #tell({ messages }, me) {
     const newest = messages.findLast(({ seq }) => seq !== null);
-    const news = messages.filter(({ seq, from }) => this.told !== null && seq > this.told && from !== me);
+    const news = messages.filter(({ seq, from, changes }) => this.told !== null && seq > this.told && from !== me && !changes);
     if (news.length) $("announce").textContent = news.map(({ from, body }) => `${from}: ${reply(body).text}`).join("\n");
     this.told = Math.max(this.told ?? 0, newest?.seq ?? 0);
   }
@@ -179,6 +179,7 @@ export class Messages {
     if (deep) wanted.push(note("This page shows nothing earlier."));
     let before = null;
     for (const message of messages) {
+      if (message.changes) continue; // its message shows it
       const newDay = !before || dayOf(message.time) !== dayOf(before.time);
       if (newDay) wanted.push(note(day(message.time, now), "day"));
       if (message.missing) wanted.push(note(`${message.missing} earlier messages can no longer be had here`));
@@ -210,7 +211,8 @@ function draw(element, message, { mine, joined, mark }) {
     element.classList.toggle(kind, Boolean(is));
   }
   const bar = element.querySelector(".actions");
-  const time = make("time", { datetime: new Date(message.time).toISOString(), text: clock(message.time) });
+  const edited = message.version && !message.erased ? "edited " : "";
+  const time = make("time", { datetime: new Date(message.time).toISOString(), text: edited + clock(message.time) });
   const tick = mine ? tickOf(name, message.reason) : make("span", { class: "tick" });
   const author = make("span", { class: "hidden", text: mine ? "You" : message.from });
   const body = message.erased ? [make("p", { class: "body", text: "This message was deleted." })] : bodyOf(message.body);

@@ -27,17 +27,17 @@ export class Outbox {
     for (const { to, outbox, nextOrdinal, round } of stored.lanes ?? []) {
       this.lanes.set(to, Object.assign(new Lane(outbox), { nextOrdinal, round }));
     }
-    for (const { key, to, body, ordinal, place } of stored.sends ?? []) {
+    for (const { key, to, body, ordinal, place, changes = 0 } of stored.sends ?? []) {
       const lane = this.#lane(to);
-      (ordinal ? lane.open : lane.waiting).push({ key, body, ordinal, place });
+      (ordinal ? lane.open : lane.waiting).push({ key, body, ordinal, place, changes });
       this.place = Math.max(this.place, place);
     }
     this.reconnected();
   }
 
-  // Sends without an answer: { key, to, body }.
+  // Sends without an answer: { key, to, body, changes }.
   get unanswered() {
-    const ofLane = ([to, { open, waiting }]) => [...open, ...waiting].map(({ key, body }) => ({ key, to, body }));
+    const ofLane = ([to, { open, waiting }]) => [...open, ...waiting].map((queued) => ended(to, queued));
     return [...this.lanes].flatMap(ofLane);
   }
 
@@ -50,10 +50,11 @@ export class Outbox {
     return this.size >= MAX_QUEUED;
   }
 
-  // Queues a message; false if too many wait.
-  add(to, key, body) {
+  // Queues a message, or with `changes` a new text for that message (empty: it is deleted); false
+  // if too many wait.
+  add(to, key, body, changes = 0) {
     if (this.full) return false;
-    const queued = { key, body, ordinal: 0, place: ++this.place };
+    const queued = { key, body, ordinal: 0, place: ++this.place, changes };
     this.#lane(to).waiting.push(queued);
     this.journal({ send: { to, ...queued } });
     return true;
@@ -77,8 +78,11 @@ export class Outbox {
       }
       if (lane.transmitted < lane.open.length) {
         if (!lane.transmitted) lane.resendAt = now + lane.patience;
-        for (const { ordinal, key, body } of lane.open.slice(lane.transmitted)) {
-          frames.push({ t: "send", to, outbox: lane.outbox, ordinal, key, round: lane.round, body });
+        for (const { ordinal, key, body, changes } of lane.open.slice(lane.transmitted)) {
+          const head = { to, outbox: lane.outbox, ordinal, key, round: lane.round };
+          if (!changes) frames.push({ t: "send", ...head, body });
+          else if (body) frames.push({ t: "edit", ...head, seq: changes, body });
+          else frames.push({ t: "delete", ...head, seq: changes });
         }
         lane.transmitted = lane.open.length;
       }
@@ -100,18 +104,19 @@ export class Outbox {
     return earliest([...this.lanes.values()].filter((lane) => lane.open.length).map((lane) => lane.resendAt));
   }
 
-  // sent, refused, or the user's own message seen: the send that ends, [{ key, to, body }] or [].
+  // sent, refused, or the user's own message seen: the send that ends, [{ key, to, body, changes }]
+  // or [].
   // The repeat of those behind it is put off.
   answered(to, key, now) {
     const lane = this.lanes.get(to);
     const index = lane ? lane.open.findIndex((queued) => queued.key === key) : -1;
     if (index < 0) return [];
-    const [{ body }] = lane.open.splice(index, 1);
+    const [queued] = lane.open.splice(index, 1);
     this.journal({ finished: key });
     if (index < lane.transmitted) lane.transmitted--;
     lane.patience = RESEND;
     if (!lane.turnedAway) lane.resendAt = now + lane.patience;
-    return [{ key, to, body }];
+    return [ended(to, queued)];
   }
 
   // The sends whose fate the server no longer knows.
@@ -155,11 +160,13 @@ export class Outbox {
   }
 
   #beginAnew(to, lane) {
-    const ended = lane.open.map(({ key, body }) => ({ key, to, body }));
-    for (const { key } of ended) this.journal({ finished: key });
+    const sends = lane.open.map((queued) => ended(to, queued));
+    for (const { key } of sends) this.journal({ finished: key });
     Object.assign(lane, { open: [], outbox: this.newId(), nextOrdinal: 1, transmitted: 0, turnedAway: false });
     Object.assign(lane, { round: lane.round + 1, base: 1 });
     this.#changed(to, lane);
-    return ended;
+    return sends;
   }
 }
+
+const ended = (to, { key, body, changes }) => ({ key, to, body, ...(changes && { changes }) });

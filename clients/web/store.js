@@ -56,7 +56,7 @@ export class Store {
   // The last message that is known, null if none is.
   latest(contact) {
     const { messages, preview } = this.open(contact);
-    return messages.at(-1) ?? preview;
+    return messages.findLast(({ changes }) => !changes) ?? preview;
   }
 
   // A part of the messages: the last ones, or those from the number `from` on; without it all.
@@ -97,6 +97,7 @@ export class Store {
   // A message event of the device, or a send that has its number: { conversation, seq, key, time,
   // from, body }.
   place(event) {
+    if (event.changes) this.#change(event);
     const conversation = this.open(this.contactOf(event.conversation));
     this.dirty.add(conversation.contact);
     if (conversation.old) this.#joinOn(conversation, event.seq);
@@ -182,6 +183,14 @@ export class Store {
     if (seq <= this.newest(conversation.contact) + 1) return;
     conversation.messages = conversation.messages.filter((message) => message.seq === null);
     conversation.whole = false;
+  }
+
+  // A message has another text, or none. Of two texts the later counts, and a deletion is final.
+  #change({ conversation, changes, version, body, erased }) {
+    const { messages } = this.open(this.contactOf(conversation));
+    const message = messages.find(({ seq }) => seq === changes);
+    if (!message || message.erased || (message.version ?? 0) >= version) return;
+    Object.assign(message, { body, erased, version });
   }
 
   #find(key) {

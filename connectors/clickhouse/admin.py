@@ -31,7 +31,7 @@ _ADDED = {
 `dropped` is the last: until it is there, readers do not take what they find for all there is."""
 _COLUMNS = (
     "conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), version, "
-    "log_partition, log_offset"
+    "log_partition, log_offset, changes"
 )
 
 

@@ -1,13 +1,13 @@
 """Messages and cursors in the archive: the port, and ClickHouse behind it."""
 
 from collections.abc import Mapping, Sequence, Set
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from clickhouse_connect.driver.asyncclient import AsyncClient
 
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
 from connectors.request_batcher import RequestBatcher
-from schemas.archive import ERASURE, CursorRow, Row, migrations
+from schemas.archive import CursorRow, Row, changed_by, is_erased, migrations
 from schemas.ids import members_of_valid
 from schemas.numbering import Numbering, partitions_differ
 
@@ -20,9 +20,10 @@ TYPES = {
     "device": "String",
     "body": "String",
     "time": "DateTime64(3, 'UTC')",
-    "version": "UInt8",
+    "version": "UInt64",
     "log_partition": "UInt16",
     "log_offset": "UInt64",
+    "changes": "UInt64",
 }
 """Sent with each insert. Otherwise the client would ask the server for them each time."""
 CURSORS = "archive.cursors"
@@ -43,7 +44,9 @@ MADE_FOR = {
 """The columns that a `Numbering` is kept in."""
 _AT_ONCE, _TOGETHER = 2, 16
 """Queries for pages at the same time, and pages in one query."""
-_MESSAGE = "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, version"
+_MESSAGE = (
+    "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, changes, version"
+)
 
 
 class ArchiveMismatch(Exception):
@@ -51,7 +54,8 @@ class ArchiveMismatch(Exception):
 
 
 class ArchivedMessage(NamedTuple):
-    """`time` in ms of log time, `key` 16 bytes. An erased one has no body."""
+    """`time` in ms of log time, `key` 16 bytes. An erased one has no body. `changes`, `version` as
+    in schemas.frames.Message."""
 
     conversation: str
     seq: int
@@ -60,7 +64,18 @@ class ArchivedMessage(NamedTuple):
     device: str
     time: int
     body: str
+    changes: int
+    version: int
     erased: bool
+
+    @classmethod
+    def of(cls, fields: Sequence[Any], version: int) -> Self:
+        """From the columns of _MESSAGE."""
+        return cls._make((*fields, changed_by(version), is_erased(version)))
+
+    def as_changed(self, message: Self) -> Self:
+        """A change, as its `message` is now."""
+        return self._replace(body=message.body, version=message.version, erased=message.erased)
 
 
 class _Stretch(NamedTuple):
@@ -191,8 +206,16 @@ class ClickHouseArchive:
             low, high = max(1, before - limit), max(0, before - 1)
         else:
             low, high = (after or 0) + 1, (after or 0) + limit
-        found = await self._pages(_Stretch(conversation, low, high))
+        found = [
+            message if not message.changes else await self._as_changed(message)
+            for message in await self._pages(_Stretch(conversation, low, high))
+        ]
         return found[::-1] if before is not None else found
+
+    async def _as_changed(self, change: ArchivedMessage) -> ArchivedMessage:
+        """A change with the text of its message, which has a row of its own."""
+        found = await self._pages(_Stretch(change.conversation, change.changes, change.changes))
+        return change.as_changed(found[0]) if found else change
 
     async def _read(self, stretches: Sequence[_Stretch]) -> Sequence[Sequence[ArchivedMessage]]:
         wheres, parameters = [], dict[str, object]()
@@ -210,7 +233,7 @@ class ClickHouseArchive:
         found = await self._client.call(lambda client: client.query(text, parameters))
         rows: dict[str, dict[int, tuple[int, ArchivedMessage]]] = {}
         for *fields, version in found.result_rows:
-            message = ArchivedMessage._make((*fields, version == ERASURE))
+            message = ArchivedMessage.of(fields, version)
             messages = rows.setdefault(message.conversation, {})
             if message.seq not in messages or messages[message.seq][0] < version:
                 messages[message.seq] = version, message

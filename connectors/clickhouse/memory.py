@@ -13,7 +13,7 @@ from connectors.clickhouse.archive import (
     numbering_differs,
 )
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from schemas.archive import ERASURE, CursorRow, Row
+from schemas.archive import CursorRow, Row
 from schemas.numbering import Numbering
 
 _LATENCY_SECONDS = 0.02
@@ -80,9 +80,10 @@ class MemoryArchive:
             seqs = range(before - 1, max(0, before - limit - 1), -1)
         else:
             seqs = range((after or 0) + 1, (after or 0) + limit + 1)
-        rows = [self.rows[conversation, seq] for seq in seqs if (conversation, seq) in self.rows]
         return [
-            ArchivedMessage(*row[:5], row.time, row.body, row.version == ERASURE) for row in rows
+            self._message(self.rows[conversation, seq])
+            for seq in seqs
+            if (conversation, seq) in self.rows
         ]
 
     async def last_seq(self, conversation: str) -> int:
@@ -99,6 +100,11 @@ class MemoryArchive:
 
     async def close(self) -> None:
         pass
+
+    def _message(self, row: Row) -> ArchivedMessage:
+        message = ArchivedMessage.of((*row[:5], row.time, row.body, row.changes), row.version)
+        changed = self.rows.get((row.conversation, row.changes))
+        return message if changed is None else message.as_changed(self._message(changed))
 
     async def _answer(self) -> None:
         if self._chance is not None:

@@ -9,7 +9,6 @@ import clickhouse_connect
 
 from connectors.clickhouse.archive import CURSORS, TABLE
 from connectors.clickhouse.client import FAILURES, Address, translated
-from schemas.archive import ERASURE
 
 _TIMEOUT = 60.0
 _DIGEST = (
@@ -24,12 +23,14 @@ CursorKey = tuple[str, str, str]
 
 
 class Digested(NamedTuple):
-    """A message by its name and a digest of all that it is; `time` is its log time in ms."""
+    """A row of a message by its name and a digest of all that it is; `time` is its log time in
+    ms."""
 
     conversation: str
     seq: int
     digest: int
     time: int
+    version: int = 0
 
 
 def digest(
@@ -69,22 +70,22 @@ class ArchiveSurvey:
 
     def are_right(self, messages: Sequence[Digested]) -> bool:
         """Whether the archive has exactly these contents under these names. False also if one was
-        erased, or is not there yet: `contents` says which."""
+        changed or erased, or is not there yet: `contents` says which."""
         text = (
             f"SELECT count(), sum(digest) FROM (SELECT DISTINCT conversation, seq, {_DIGEST} AS "
-            f"digest FROM {TABLE} WHERE {_PLACES} AND version != {ERASURE})"
+            f"digest FROM {TABLE} WHERE {_PLACES} AND (conversation, seq, version) IN "
+            "arrayZip({names:Array(String)}, {seqs:Array(UInt64)}, {versions:Array(UInt64)}))"
         )
         (found,) = self._rows(text, _named(messages))
         total = sum(message.digest for message in messages) % 2**64
         return (int(found[0]), int(found[1])) == (len(messages), total)
 
-    def contents(self, messages: Sequence[Digested]) -> dict[tuple[str, int], set[int | None]]:
-        """(conversation, seq) → the digests of the rows there, None for an erasure."""
+    def contents(self, messages: Sequence[Digested]) -> dict[tuple[str, int], set[tuple[int, int]]]:
+        """(conversation, seq) → versions and digests of the rows there."""
         text = f"SELECT DISTINCT conversation, seq, version, {_DIGEST} FROM {TABLE} WHERE {_PLACES}"
-        found: dict[tuple[str, int], set[int | None]] = {}
+        found: dict[tuple[str, int], set[tuple[int, int]]] = {}
         for conversation, seq, version, one in self._rows(text, _named(messages)):
-            digests = found.setdefault((conversation, seq), set())
-            digests.add(None if version == ERASURE else one)
+            found.setdefault((conversation, seq), set()).add((version, one))
         return found
 
     def last_numbers(self, conversations: Sequence[str]) -> dict[str, int]:
@@ -120,4 +121,5 @@ def _named(messages: Sequence[Digested]) -> dict[str, Any]:
     return {
         "names": [message.conversation for message in messages],
         "seqs": [message.seq for message in messages],
+        "versions": [message.version for message in messages],
     }

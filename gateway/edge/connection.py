@@ -10,15 +10,16 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from gateway.change_gate import ChangeGate
 from gateway.edge.expiries import Expiries
 from gateway.edge.flood_gate import FloodGate, in_pieces
 from gateway.edge.logins import Logins
-from gateway.effects import Ask, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
+from gateway.effects import Ask, Change, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_send
 from gateway.greeter import Greets, Refusal
 from gateway.people.send_gate import SendGate
 from gateway.presence.typing import TypingRelay
-from gateway.queries.answers import QuestionAnswerer, cost_of, error_frame
+from gateway.queries.answers import ANSWER_SECONDS, QuestionAnswerer, cost_of, error_frame
 from gateway.quotas import Kind, Quotas
 from gateway.receipt_gate import ReceiptGate
 from gateway.session import Session, State
@@ -75,6 +76,7 @@ class NodeServices(NamedTuple):
     greeter: Greets
     sends: SendGate
     receipts: ReceiptGate
+    changes: ChangeGate
     typing: TypingRelay
     questions: QuestionAnswerer
     logins: Logins
@@ -300,8 +302,8 @@ class Connection:
             self.close(Close.INTERNAL)
 
     def _carry_out(self, effect: Effect) -> None:
-        if type(effect) is Submit:
-            item, to, opens = effect
+        if type(effect) is Submit or type(effect) is Change:
+            item, to, opens = effect[:3]
             self._unanswered += 1
             wait = self._services.quotas.take(self.user, Kind.SENDS)
             if not wait and opens:
@@ -309,6 +311,9 @@ class Connection:
             if wait:
                 self._session.not_opened(to)
                 self._failed(item, to, Code.QUOTA, wait)
+                return
+            if type(effect) is Change:
+                self._change(effect)
                 return
             self._services.sends.submit(item, to, lambda code: self._failed(item, to, code))
         elif type(effect) is Reply:
@@ -342,6 +347,33 @@ class Connection:
     ) -> None:
         self._one_answered()
         self.push(error_of_send(item, to, code, retry_after))
+
+    def _change(self, change: Change) -> None:
+        if self._asking is None:
+            self._asking = set()
+        if len(self._asking) >= MAX_QUESTIONS:
+            self._failed(change.item, change.to, Code.TRY_LATER)
+        elif wait := self._services.quotas.take(self.user, Kind.QUESTIONS):
+            self._failed(change.item, change.to, Code.QUOTA, wait)
+        else:
+            changing = asyncio.create_task(self._submit_change(change))
+            self._asking.add(changing)
+            changing.add_done_callback(self._asking.discard)
+
+    async def _submit_change(self, change: Change) -> None:
+        item, to, _, seq = change
+        judged = None
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                judged = await self._services.changes.judge(item, seq)
+        except TimeoutError:
+            pass
+        except Exception:
+            log.exception("a change of %s could not be judged", self.user)
+        if judged is None:
+            self._failed(item, to, Code.TRY_LATER)
+        else:
+            self._services.sends.submit(judged, to, lambda code: self._failed(item, to, code))
 
     def _ask(self, question: Question) -> None:
         if self._asking is None:

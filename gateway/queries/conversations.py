@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -44,6 +45,15 @@ def merge_heads(id_: int, found: Sequence[Mapping[str, int]], pending: bool) -> 
         heads = heads[:MAX_HEADS]
         cut = heads[-1][0]
     return Heads(id_, dict(heads), cut, pending)
+
+
+class LogPage(NamedTuple):
+    """What a worker has read of a conversation: number → `message` frame. `known` is the last seq
+    that it knows, `changed` the number of the last change."""
+
+    known: int
+    found: dict[int, bytes]
+    changed: int = 0
 
 
 class ConversationQueries:
@@ -90,21 +100,19 @@ class ConversationQueries:
             raise WorkersUnavailable("not all partitions answer")
         return heapq.nlargest(limit, (one for newest in found.values() for one in newest))
 
-    async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
-        """(last seq known, `message` frames after+1, after+2 …). Raises WorkersUnavailable,
-        RangeGone."""
+    async def page(self, conversation: str, after: int, limit: int) -> LogPage:
+        """`message` frames after+1, after+2 … Raises WorkersUnavailable, RangeGone."""
         return await self._page(conversation, after, limit)
 
-    async def newest_page(self, conversation: str, limit: int) -> tuple[int, dict[int, bytes]]:
-        """(last seq known, seq → `message` frame of the last `limit`, or of the first of these if
-        they are large or the log does not hold all). Raises WorkersUnavailable, RangeGone."""
+    async def newest_page(self, conversation: str, limit: int) -> LogPage:
+        """The last `limit`, or the first of these if they are large or the log does not hold all.
+        Raises WorkersUnavailable, RangeGone."""
         # A worker that does not know `newest` has nothing after the last number there can be.
-        known, frames = await self._page(conversation, LAST_SEQ, limit, newest="1")
-        return known, dict(enumerate(frames, max(1, known - limit + 1)))
+        page = await self._page(conversation, LAST_SEQ, limit, newest="1")
+        frames = page.found.values()
+        return page._replace(found=dict(enumerate(frames, max(1, page.known - limit + 1))))
 
-    async def _page(
-        self, conversation: str, after: int, limit: int, **more: str
-    ) -> tuple[int, list[bytes]]:
+    async def _page(self, conversation: str, after: int, limit: int, **more: str) -> LogPage:
         query = {"conversation": conversation, "after": str(after), "limit": str(limit), **more}
         status, answer = await self._workers.ask_owner(conversation, "page", query)
         if status == 410:
@@ -113,6 +121,7 @@ class ConversationQueries:
             raise WorkersUnavailable(f"page of {conversation}: {status}")
         try:
             head, *frames = split_frames(answer)
-            return _page_head.decode(head).known, frames
+            said = _page_head.decode(head)
+            return LogPage(said.known, dict(enumerate(frames, after + 1)), said.changed)
         except (ValueError, *UNDECODABLE) as error:  # ValueError: an answer without a line
             raise WorkersUnavailable(f"a worker's answer cannot be read: {error}") from None

@@ -13,6 +13,8 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from gateway.queries.changes import outdated, with_changes
+from gateway.queries.conversations import LogPage
 from gateway.queries.recent import Frames, RecentPages
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame
@@ -31,6 +33,10 @@ class HistoryUnavailable(Exception):
     """A source that the page needs does not answer now, or is not complete; try again."""
 
 
+class _WindowOutdated(Exception):
+    """Messages of the window may have been changed since."""
+
+
 class Page(NamedTuple):
     """`frames` are encoded `message` frames in order, without a hole. `known` is the last seq of
     the conversation as far as is known. `first`: nothing before this page is kept."""
@@ -41,22 +47,21 @@ class Page(NamedTuple):
 
 
 class _Log(NamedTuple):
-    """What the log gave: the last seq it knows (None: no answer), seq → frame, and whether the log
-    no longer holds the beginning of the range."""
+    """What the log gave: the last seq it knows (None: no answer), seq → frame, whether the log no
+    longer holds the beginning of the range, and the number of the last change."""
 
     known: int | None
     found: dict[int, bytes]
     gone: bool
+    changed: int = 0
 
 
 class LogByNumber(Protocol):
     """What history needs of `gateway.queries.conversations.ConversationQueries`."""
 
-    async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]: ...
+    async def page(self, conversation: str, after: int, limit: int) -> LogPage: ...
 
-    async def newest_page(
-        self, conversation: str, limit: int
-    ) -> tuple[int, Mapping[int, bytes]]: ...
+    async def newest_page(self, conversation: str, limit: int) -> LogPage: ...
 
     async def newest(
         self, user: str, limit: int, before: tuple[int, str] | None
@@ -81,13 +86,18 @@ class History:
         archive, or if nothing of the conversation is kept."""
         if after is None and (before is None or before > LAST_SEQ):
             limit = min(limit, MAX_PAGE_MESSAGES)
-            window, (known, come) = await asyncio.gather(
-                self._recent.read(conversation), self._newest(conversation, limit)
+            window, (known, come, changed) = await asyncio.gather(
+                self._window(conversation), self._newest(conversation, limit)
             )
+            if outdated(window, changed):
+                window = _NOTHING
             known = reaching(known, window)
             return await self._page(conversation, known + 1, None, limit, window, known, come)
-        window = await self._recent.read(conversation)
-        return await self._page(conversation, before, after, limit, window)
+        window = await self._window(conversation)
+        try:
+            return await self._page(conversation, before, after, limit, window)
+        except _WindowOutdated:
+            return await self._page(conversation, before, after, limit, _NOTHING)
 
     async def _page(
         self,
@@ -108,7 +118,7 @@ class History:
             assert before is not None
             low, high = max(1, before - limit), before - 1
         if low > high:
-            known = await self._known(conversation) if known is None else known
+            known = await self._known(conversation, window) if known is None else known
             return Page(reaching(known, window), [], first=True)
         have = {**(window or _NOTHING), **come}
         found = {seq: have[seq] for seq in range(low, high + 1) if seq in have}
@@ -116,16 +126,16 @@ class History:
         while asked_from in found:
             asked_from += 1
         if asked_from <= high:
-            log = await self._from_log(conversation, asked_from, high, found)
+            log = await self._from_log(conversation, asked_from, high, found, window)
             known = log.known if known is None else known
         else:
             log = _Log(None, found, gone=False)
-            known = await self._known(conversation) if known is None else known
+            known = await self._known(conversation, window) if known is None else known
         from_window = asked_from > high and not come
         self._recent.count(from_window)
         found = log.found
         if known is None or any(seq not in found for seq in range(low, min(high, known) + 1)):
-            known, found = await self._complete(conversation, low, high, known, log)
+            known, found = await self._complete(conversation, low, high, known, log, window)
         known = reaching(known, window)
         if after is None and high > known:
             return await self._page(conversation, known + 1, None, limit, window, known)
@@ -175,46 +185,71 @@ class History:
             return None
         return page.frames[0] if page.frames else None
 
-    async def _newest(self, conversation: str, limit: int) -> tuple[int, Frames]:
-        """(the last seq of a conversation, and as many messages up to it as the log gives with it).
+    async def _window(self, conversation: str) -> Frames:
+        return with_changes(await self._recent.read(conversation))
+
+    async def _newest(self, conversation: str, limit: int) -> LogPage:
+        """The last seq of a conversation, and as many messages up to it as the log gives with it.
         No messages if a window will have them."""
         if conversation not in self._recent.live:
             with contextlib.suppress(WorkersUnavailable, RangeGone):
                 return await self._log.newest_page(conversation, limit)
-        return await self._known(conversation), _NOTHING
+        return await self._head(conversation)
 
-    async def _known(self, conversation: str) -> int:
-        """The last seq of a conversation."""
+    async def _known(self, conversation: str, window: Frames | None) -> int:
+        """The last seq of a conversation. Raises _WindowOutdated."""
+        head = await self._head(conversation)
+        if outdated(window, head.changed):
+            raise _WindowOutdated
+        return head.known
+
+    async def _head(self, conversation: str) -> LogPage:
+        """The last seq of a conversation, and the number of its last change."""
         try:
-            return (await self._log.page(conversation, LAST_SEQ, 1))[0]
+            return await self._log.page(conversation, LAST_SEQ, 1)
         except (WorkersUnavailable, RangeGone):
-            return await self._last_seq(conversation)
+            known = await self._last_seq(conversation)
+            return LogPage(known, {}, changed=known)  # any of them may be a change
 
     async def _from_log(
-        self, conversation: str, low: int, high: int, have: Frames = _NOTHING
+        self,
+        conversation: str,
+        low: int,
+        high: int,
+        have: Frames = _NOTHING,
+        window: Frames | None = None,
     ) -> _Log:
-        """What it has of a range, and `have`."""
+        """What it has of a range, and `have`. Raises _WindowOutdated."""
         known: int | None = None
+        changed = 0
         found = dict(have)
         gone = False
         try:
             while low <= high:
-                known, frames = await self._log.page(conversation, low - 1, high - low + 1)
+                known, frames, changed = await self._log.page(conversation, low - 1, high - low + 1)
+                if outdated(window, changed):
+                    raise _WindowOutdated
                 if not frames:
                     break
-                found.update(enumerate(frames, low))
+                found.update(frames)
                 low += len(frames)
         except WorkersUnavailable:
             pass
         except RangeGone:
             gone = True
-        return _Log(known, found, gone)
+        return _Log(known, found, gone, changed)
 
     async def _complete(
-        self, conversation: str, low: int, high: int, known: int | None, log: _Log
+        self,
+        conversation: str,
+        low: int,
+        high: int,
+        known: int | None,
+        log: _Log,
+        window: Frames | None,
     ) -> tuple[int, dict[int, bytes]]:
         """(last seq known, seq → frame): with what the archive has, and what the log has that is
-        not archived yet."""
+        not archived yet. Raises _WindowOutdated."""
         if self._archive is None:
             raise (
                 RangeGone(conversation)
@@ -236,6 +271,8 @@ class History:
                         message.body,
                     ),
                     erased=message.erased,
+                    changes=message.changes,
+                    version=message.version,
                 )
             )
             for message in archived
@@ -244,10 +281,12 @@ class History:
         while missing in complete:
             missing += 1
         if missing <= high and (known is None or known >= missing):
-            later = await self._from_log(conversation, missing, high)
+            later = await self._from_log(conversation, missing, high, window=window)
             known = known if later.known is None else later.known
             complete.update(later.found)
-        return (await self._known(conversation) if known is None else known), complete
+            if archived and not log.gone and later.changed >= low:
+                raise HistoryUnavailable(f"{conversation}: a change may not be archived yet")
+        return (await self._known(conversation, window) if known is None else known), complete
 
     async def _last_seq(self, conversation: str) -> int:
         if self._archive is None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.kafka.reader import Reader
 from ops.archive.log import chunks, log_rows, topic_cursors
-from schemas.archive import ERASURE, CursorRow, Row
+from schemas.archive import CursorRow, Row
 from schemas.topics import CURSORS, LOG
 
 _EXAMPLES = 10
@@ -27,7 +27,8 @@ class Compared(NamedTuple):
 
 def compare_rows(expected: Iterable[Row], found: Iterable[Row]) -> Compared:
     """Compare rows of the log with the rows that a reader of the archive finds for the same
-    messages. The log partition and offset of a row do not count, and an erased message is right."""
+    messages. The log partition and offset of a row do not count, and a message that was changed
+    later, or erased, is right."""
     counts = Counter((row.conversation, row.seq) for row in found)
     rows = {(row.conversation, row.seq): row for row in found}
     missing, twice, different = [], [], []
@@ -37,7 +38,11 @@ def compare_rows(expected: Iterable[Row], found: Iterable[Row]) -> Compared:
             missing.append(row)
         elif counts[row.conversation, row.seq] > 1:
             twice.append(row)
-        elif there.version != ERASURE and there[:8] != row[:8]:
+        elif there.version < row.version:
+            missing.append(row)
+        elif there.version == row.version and there != row._replace(
+            log_partition=there.log_partition, log_offset=there.log_offset
+        ):
             different.append(row)
     return Compared(missing, twice, different)
 

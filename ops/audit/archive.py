@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from connectors.clickhouse.survey import ArchiveSurvey, Digested, digest
 from ops.audit.verdict import Place, Verdict
+from schemas.archive import DELETION, MESSAGE
 from schemas.events import Taken
 
 _RANGE = 5_000
@@ -52,10 +53,18 @@ class ArchiveAudit:
 
     def logged(self, item: Taken) -> None:
         """The log has come to this message of the input."""
-        one = digest(
-            item.conversation, item.seq, item.key, item.sender, item.device, item.time, item.body
-        )
-        self._range.append(Digested(item.conversation, item.seq, one, item.time))
+        changes = item.changes
+        body = item.body if changes is None else ""
+        self._expect(item, item.seq, item.key, item.time, body, MESSAGE)
+        if changes is not None:
+            version = item.seq if item.body else item.seq + DELETION
+            self._expect(item, changes.seq, changes.key, changes.time, item.body, version)
+
+    def _expect(
+        self, item: Taken, seq: int, key: bytes, time: int, body: str, version: int
+    ) -> None:
+        one = digest(item.conversation, seq, key, item.sender, item.device, time, body)
+        self._range.append(Digested(item.conversation, seq, one, time, version))
 
     def look(self) -> bool:
         """Look up what has been logged, and again what was missing; whether something still may
@@ -95,9 +104,10 @@ class ArchiveAudit:
         late: list[tuple[Digested, float]] = []
         found = self._survey.contents([message for message, _ in messages])
         for message, since in messages:
-            there = found.get((message.conversation, message.seq), set())
-            if None in there:  # it was erased
-                continue
+            rows = found.get((message.conversation, message.seq), set())
+            if any(version > message.version for version, _ in rows):
+                continue  # it was changed or erased later
+            there = {one for version, one in rows if version == message.version}
             if len(there) > 1:
                 self._check_twice(message)
             elif there and there != {message.digest}:

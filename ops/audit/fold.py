@@ -136,7 +136,7 @@ class SecondFold(msgspec.Struct):
     def _take(
         self, offset: int, send: Send, limits: Limits, changes: list[Change] | None
     ) -> Taken | None:
-        conversation, sender, device, outbox, ordinal, key, code, body, _ = send
+        conversation, sender, device, outbox, ordinal, key, code, body, _, of = send
         if not _may_send(conversation, sender):
             self.set_aside += 1
             return None
@@ -147,7 +147,7 @@ class SecondFold(msgspec.Struct):
         if ordinal != last + 1:
             return None
         if not code:
-            code = _refused(body, limits)
+            code = _refused(body, limits, deletes=of is not None and not body)
         number = 0
         if changes is not None:
             changes.append((self.outboxes, name, self.outboxes.get(name)))
@@ -168,6 +168,7 @@ class SecondFold(msgspec.Struct):
             number,
             code,
             "" if code else body,
+            None if code else of,
         )
 
     def forget_silent(self) -> None:
@@ -185,8 +186,8 @@ def _may_send(conversation: str, sender: str) -> bool:
     return users is not None and users[1] < users[2] and sender in (users[1], users[2])
 
 
-def _refused(body: str, limits: Limits) -> int:
+def _refused(body: str, limits: Limits, deletes: bool) -> int:
     """The code by which the fold refuses a body, 0 if it does not."""
-    if not body:
+    if not body and not deletes:
         return _BODY_EMPTY
     return _BODY_TOO_LARGE if len(body.encode()) > limits.body else 0

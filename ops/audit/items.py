@@ -5,7 +5,7 @@ from ops.audit.verdict import Place, Verdict
 from schemas.events import Taken
 from schemas.topics import LOG
 
-_CONTENT = ("offset", "time", "device", "ordinal", "key", "code", "body")
+_CONTENT = ("offset", "time", "device", "ordinal", "key", "code", "body", "changes")
 """Fields of a taken ordinal that must be as by the input, beside its name and number."""
 
 _Send = tuple[str, str, bytes, int]

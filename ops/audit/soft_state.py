@@ -73,8 +73,9 @@ class RedisAudit:
                     self._check_readable(place, "it is no message")
                     continue
                 self._check_place(place, message)
+                changed = message.erased or (message.version and not message.changes)
                 said = content(message.key, message.time, message.sender, message.body)
-                self._claims.add(Claim(place, "in a window", said, not message.erased))
+                self._claims.add(Claim(place, "in a window", said, not changed))
 
     async def _look_at_routes(self, redis: RedisSurvey) -> None:
         self._routes_at, routes = await redis.routes(self._routes_at, _KEYS)

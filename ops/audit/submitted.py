@@ -6,11 +6,13 @@ no fault of one program that its judge repeats. tests/property/test_second_fold.
 against each other.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-NEWEST_VERSION = 1
+from schemas.events import Changed
+
+NEWEST_VERSION = 2
 MAX_RECORD_BYTES = 256 * 1024
 ITEM_INVALID = 114
 """The reply code of a message whose envelope can be read and whose body is no text."""
@@ -18,7 +20,7 @@ ITEM_INVALID = 114
 _MAX_CONTROL_BYTES = 4096
 _MAX_ORDINAL = 2**53 - 1
 _ID_BYTES = 16
-_MESSAGE, _REFUSAL, _SWITCH, _SKIP, _RESUME = range(5)
+_MESSAGE, _REFUSAL, _SWITCH, _SKIP, _RESUME, _CHANGE = range(6)
 _SEND_FIELDS = 9
 """Kind, conversation, sender, device, outbox, ordinal, key, round, and a body or a code."""
 
@@ -33,7 +35,8 @@ class NewerRecord(Exception):
 
 class Send(NamedTuple):
     """The next ordinal of an outbox. A message has `code` 0, a refusal a reply code and no body.
-    `set_aside`: it was meant as a message, and its body cannot be read."""
+    `set_aside`: it was meant as a message, and its body cannot be read. `changes`: number, key and
+    time of the message that it changes."""
 
     conversation: str
     sender: str
@@ -44,6 +47,7 @@ class Send(NamedTuple):
     code: int
     body: str
     set_aside: bool = False
+    changes: Changed | None = None
 
 
 class Switch(NamedTuple):
@@ -158,7 +162,7 @@ def _item(fields: object) -> Send | Control | None:
     kind = fields[0]
     if kind in (_SWITCH, _SKIP, _RESUME):
         return _control(kind, fields)
-    if kind not in (_MESSAGE, _REFUSAL) or len(fields) < _SEND_FIELDS:
+    if kind not in (_MESSAGE, _REFUSAL, _CHANGE) or len(fields) < _SEND_FIELDS:
         return None
     _, conversation, sender, device, outbox, ordinal, key, round_, last = fields[:_SEND_FIELDS]
     readable = (
@@ -179,9 +183,25 @@ def _item(fields: object) -> Send | Control | None:
         if type(last) is not int or not 1 <= last <= 999:
             return None
         return Send(conversation, sender, device, outbox, ordinal, key, last, "")
+    if kind == _CHANGE:
+        return _change(fields)
     if type(last) is not str:
         return Send(conversation, sender, device, outbox, ordinal, key, ITEM_INVALID, "", True)
     return Send(conversation, sender, device, outbox, ordinal, key, 0, last)
+
+
+def _change(fields: list[Any]) -> Send | None:
+    """`fields` up to the key are readable. A change is readable as a whole, or takes no ordinal."""
+    _, conversation, sender, device, outbox, ordinal, key, _, body = fields[:_SEND_FIELDS]
+    changes = fields[_SEND_FIELDS] if len(fields) > _SEND_FIELDS else None
+    if type(body) is not str or type(changes) is not list:
+        return None
+    if [type(one) for one in changes[:3]] != [int, bytes, int]:
+        return None
+    if not 1 <= changes[0] <= _MAX_ORDINAL or len(changes[1]) != _ID_BYTES:
+        return None
+    changed = Changed(*changes[:3])
+    return Send(conversation, sender, device, outbox, ordinal, key, 0, body, changes=changed)
 
 
 def _control(kind: int, fields: list[object]) -> Control | None:

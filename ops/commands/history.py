@@ -65,7 +65,8 @@ def command(
                 "time": message.time,
                 "body": message.body,
             }
-            click.echo(json.dumps(line | ({"erased": True} if message.erased else {})))
+            more = {"erased": message.erased, "changes": message.changes}
+            click.echo(json.dumps(line | {name: value for name, value in more.items() if value}))
 
 
 async def _read(

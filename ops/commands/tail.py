@@ -37,6 +37,8 @@ async def _tail(user: str, url: str, token: str | None, device: str, count: int 
                     "seq": event.seq,
                     "from": event.sender,
                 }
+                more = {"changes": event.changes, "erased": event.erased}
+                line |= {name: value for name, value in more.items() if value}
                 click.echo(json.dumps({**line, "time": event.time, "body": event.body}))
                 count = None if count is None else count - 1
                 if count == 0:

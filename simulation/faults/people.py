@@ -39,6 +39,18 @@ def burst(world: World, place: int, number: int) -> str:
     return f"{whom}, {count} messages"
 
 
+def edit(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    app.change(number, world.people.new_body())
+    return app.label
+
+
+def delete(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    app.change(number, "")
+    return app.label
+
+
 def write(world: World, place: int, number: int) -> str:
     app = an_app(world, place)
     to = _other(world, app, number)
@@ -103,6 +115,8 @@ def install(world: World, place: int, number: int) -> str:
 PEOPLE: Actions = {
     "send": (12, send),
     "burst": (3, burst),
+    "edit": (3, edit),
+    "delete": (1, delete),
     "read": (5, _app_does(App.read)),
     "write": (1, write),
     "look around": (3, look_around),

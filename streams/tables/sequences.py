@@ -8,6 +8,9 @@ never ahead of it (R1).
     b"m" conversation \\0 seq                  places from seq on (R9): pairs of a seq and the
                                              offset of the log record that brings it, and maybe
                                              some that follow it
+    b"m" \\1 conversation \\0 seq             the last change of message seq: whether it deletes,
+                                             its number, and the offset of its log record
+    b"m" \\2 conversation                     the number of the last change, and that offset
     b"u" user \\0 conversation                 a conversation of the user that has a message
 
 Answers are written as they come, one row for each run of ordinals, so that no row is read to write
@@ -19,7 +22,7 @@ A snapshot (docs/RULES.md, R8) has rows of its own, which do not depend on this 
 """
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from struct import Struct, pack
 
@@ -45,6 +48,8 @@ finds its state untouched."""
 _SEQ = Struct(">Q")
 _LAST = Struct(">QQ")
 _PLACE = Struct(">QQ")
+_CHANGE = Struct(">?QQ")
+_CHANGED, _LAST_CHANGE = b"m\1", b"m\2"
 _ANSWER = Struct(">16sQHQ")
 _RUN = 8
 _ANSWER_ROWS = 2 * OUTBOX_WINDOW
@@ -143,6 +148,21 @@ class SequenceTable(Rocks[Header]):
                 offsets.append(offset)
         return offsets
 
+    def changes(self, conversation: str, first: int, last: int) -> dict[int, tuple[int, int]]:
+        """(number, log offset) of the last change of each message first..last that was changed."""
+        prefix = _CHANGED + conversation.encode() + b"\0"
+        found: dict[int, tuple[int, int]] = {}
+        for key, value in self._db.items(from_key=prefix + _SEQ.pack(first)):
+            if not key.startswith(prefix) or (seq := _SEQ.unpack(key[len(prefix) :])[0]) > last:
+                break
+            found[seq] = _CHANGE.unpack(value)[1:]
+        return found
+
+    def last_change(self, conversation: str) -> int:
+        """The number of a conversation's last change, 0 if the log holds none."""
+        raw = self._db.get(_LAST_CHANGE + conversation.encode())
+        return 0 if raw is None else _PLACE.unpack(raw)[0]
+
     def conversations(self, user: str, after: str, until: str) -> Iterator[str]:
         """A user's conversations after `after` up to `until` (all, if empty), in order."""
         prefix = b"u" + user.encode() + b"\0"
@@ -223,10 +243,13 @@ class SequenceTable(Rocks[Header]):
         newest: dict[str, Taken] = {}
         places: dict[str, list[int]] = {}
         outboxes: dict[tuple[str, str, bytes], list[Taken]] = {}
+        changes: list[tuple[int, Taken]] = []
         for offset, taken in records:
             for item in taken:
                 conversation, seq = item.conversation, item.seq
                 if seq:
+                    if item.changes is not None:
+                        changes.append((offset, item))
                     newest[conversation] = item
                     run = places.get(conversation)
                     if run is None:
@@ -251,18 +274,38 @@ class SequenceTable(Rocks[Header]):
             put(b"o" + outbox, _LAST.pack(items[-1].ordinal, items[-1].time))
             for first, row in _answer_rows(items):
                 put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), row)
+        self._put_changes(changes, put)
         self._write(batch, header)
 
     def write_places(self, records: Iterable[tuple[int, Sequence[Taken]]]) -> None:
-        """Keep where messages are in the log, and nothing else of these records. Raises
+        """Keep where messages and changes are in the log, and nothing else of these records. Raises
         DiskUnavailable."""
         batch = self._disk.batch()
+        changes: list[tuple[int, Taken]] = []
         for offset, taken in records:
+            changes += ((offset, item) for item in taken if item.seq and item.changes is not None)
             runs = {item.conversation: item.seq for item in reversed(taken) if item.seq}
             for conversation, first in runs.items():
                 key = b"m" + conversation.encode() + b"\0" + _SEQ.pack(first)
                 batch.put(key, _PLACE.pack(first, offset))
+        self._put_changes(changes, batch.put)
         self._write(batch, None)
+
+    def _put_changes(
+        self, changes: Iterable[tuple[int, Taken]], put: Callable[[bytes, bytes], None]
+    ) -> None:
+        """The rows of changes, as (log offset, change) in order. A deletion is final."""
+        rows: dict[bytes, bytes] = {}
+        for offset, item in changes:
+            assert item.changes is not None
+            conversation = item.conversation.encode()
+            key = _CHANGED + conversation + b"\0" + _SEQ.pack(item.changes.seq)
+            before = rows.get(key) or self._db.get(key)
+            if before is None or not _CHANGE.unpack(before)[0]:
+                rows[key] = _CHANGE.pack(not item.body, item.seq, offset)
+            rows[_LAST_CHANGE + conversation] = _PLACE.pack(item.seq, offset)
+        for key, row in rows.items():
+            put(key, row)
 
     def counters(self) -> tuple[Header | None, Iterator[tuple[str, int]]]:
         """The header, and every conversation's last seq as of now, whatever is written while it is

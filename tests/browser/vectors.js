@@ -46,6 +46,7 @@ function expand({ receive, seqs }) {
 function command(device, step, now, newId) {
   if (step.disconnect) device.disconnected();
   if (step.submit) device.submit(step.submit.to, newId(), step.submit.body);
+  if (step.change) device.change(step.change.to, newId(), step.change.seq, step.change.body);
   if (step.read) device.read(step.read.conversation, step.read.seq);
   if (step.watch) device.watch(step.watch, now);
   if (step.typing) device.typing(step.typing, now);
@@ -59,8 +60,9 @@ function command(device, step, now, newId) {
 // Without what has its default value, as frames are sent.
 function plain(values) {
   return values.map((value) => {
-    const { missing, erased, first, t, messages, ...rest } = value;
-    const kept = { ...(t && { t }), ...(missing && { missing }), ...(erased && { erased }), ...(first && { first }) };
+    const { missing, erased, changes, version, first, t, messages, ...rest } = value;
+    const shown = { ...(missing && { missing }), ...(erased && { erased }), ...(changes && { changes }) };
+    const kept = { ...(t && { t }), ...shown, ...(first && { first }), ...(version && { version }) };
     if (!messages) return { ...rest, ...kept };
     return { ...rest, ...kept, messages: plain(messages) };
   });

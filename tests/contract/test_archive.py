@@ -5,12 +5,17 @@ import gc
 import itertools
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
-from connectors.clickhouse.archive import Archive, ArchiveMismatch, ClickHouseArchive
+from connectors.clickhouse.archive import (
+    Archive,
+    ArchivedMessage,
+    ArchiveMismatch,
+    ClickHouseArchive,
+)
 from connectors.clickhouse.client import (
     Address,
     ArchiveRefused,
@@ -18,7 +23,7 @@ from connectors.clickhouse.client import (
     ClickHouseClient,
 )
 from connectors.clickhouse.memory import MemoryArchive
-from schemas.archive import ERASURE, READ, CursorRow, Row, migrations
+from schemas.archive import DELETION, ERASURE, READ, CursorRow, Row, migrations
 from schemas.numbering import Numbering
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.ports import free_base_port
@@ -72,7 +77,8 @@ async def test_what_was_inserted_is_read_at_once_and_whole(archive: Archive) -> 
     text = "Grüße – 👋\n\0 'quoted' \\ \t"
     await put(archive, row(1, body=text), row(2))
     first, second = await archive.page("alice:bob", after=0, limit=10)
-    assert first == ("alice:bob", 1, (1).to_bytes(16), "bob", "phone", START + 1, text, False)
+    head = "alice:bob", 1, (1).to_bytes(16), "bob", "phone", START + 1, text
+    assert first == ArchivedMessage(*head, changes=0, version=0, erased=False)
     assert (second.seq, second.body) == (2, "message 2")
 
 
@@ -120,6 +126,25 @@ async def test_an_erasure_wins_over_its_message_whichever_comes_last(archive: Ar
     first, second = await archive.page("alice:bob", after=0, limit=10)
     assert (first.erased, first.body) == (True, "")
     assert (second.erased, second.body) == (False, "message 2")
+
+
+async def test_the_last_change_counts_and_a_deletion_is_final(archive: Archive) -> None:
+    """Rows may come again and in any order. A change shows what its message shows."""
+    changes = row(3)._replace(changes=1, body=""), row(4)._replace(changes=1, body="")
+    edited = row(1)._replace(body="later", version=4), row(1)._replace(body="first", version=3)
+    await put(archive, row(1), row(2), *changes, *edited, row(1))
+    first, second, *shown = [(m.seq, m.body, m.version, m.erased) for m in await _page(archive)]
+    assert first == (1, "later", 4, False)
+    assert second == (2, "message 2", 0, False)
+    assert shown == [(3, "later", 4, False), (4, "later", 4, False)]
+    await put(archive, row(1)._replace(body="", version=DELETION + 5))
+    await put(archive, row(1)._replace(body="too late", version=6))
+    said = [(m.body, m.version, m.erased) for m in await _page(archive) if m.seq != 2]
+    assert said == [("", 5, True)] * 3
+
+
+async def _page(archive: Archive) -> Sequence[ArchivedMessage]:
+    return await archive.page("alice:bob", after=0, limit=10)
 
 
 async def test_the_first_and_the_last_number(archive: Archive) -> None:

@@ -4,7 +4,7 @@ conversation grows; services away."""
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
-from messenger_sdk import HistoryRefused
+from messenger_sdk import Event, HistoryRefused, MessageReceived, SendRefused
 from schemas.codes import Code
 from schemas.ids import partition_of
 from schemas.topics import LOG
@@ -54,6 +54,55 @@ async def archived(stack: Stack, conversation: str, seq: int) -> None:
         while await archive.last_seq(conversation) < seq:
             await asyncio.sleep(0.1)
     await archive.close()
+
+
+async def test_edits_and_deletions_are_the_same_everywhere(own: Stack) -> None:
+    """On devices that were pushed them, on a new one, in pages of log and archive, and for the
+    judges."""
+    async with Talk(own, "edit") as talk:
+        alice, bob = await talk.join("alice"), await talk.join("bob")
+        name, peer = f"{talk.user('alice')}:{talk.user('bob')}", talk.user("bob")
+        for body in ("one", "two", "three"):
+            await alice.send(peer, body)
+        assert (await bob.history(name)).known == 3  # makes a window
+        assert (await alice.edit(peer, 1, "one, corrected")).seq == 4
+        assert (await alice.delete(peer, 2)).seq == 5
+        for wrong, code in (
+            (alice.edit(peer, 2, "again"), Code.CHANGE_OF_DELETED),
+            (alice.edit(peer, 4, "a change"), Code.CHANGE_UNKNOWN),
+            (bob.delete(talk.user("alice"), 1), Code.CHANGE_NOT_YOURS),
+        ):
+            with pytest.raises(SendRefused, match=str(code.number)):
+                await wrong
+        done = await asyncio.to_thread(
+            own.run, "edit", "--as", talk.user("alice"), "--to", peer, "1", "one, at last"
+        )
+        assert json.loads(done.stdout)["seq"] == 6, done.stderr
+        last = [(1, "one, at last", 6), (2, "", 5), (3, "three", 0), (4, "one, at last", 6)]
+        last += [(5, "", 5), (6, "one, at last", 6)]
+        async with asyncio.timeout(10):
+            while not (heard := _changes(talk.heard[f"{peer}/one"])) or heard[-1][1] != 6:
+                await asyncio.sleep(0.05)
+        assert heard == [(1, 4, "one, corrected"), (2, 5, ""), (1, 6, "one, at last")]
+        new = await talk.join("bob", "new")
+        for device in (alice, bob, new):
+            pages = [await device.history(name), await device.history(name, after=0)]
+            for page in pages:
+                assert [(one.seq, one.body, one.version) for one in page.messages] == last
+        await archived(own, name, 6)
+        archive = ClickHouseArchive(ClickHouseClient(own.clickhouse("gateway"), 10))
+        kept = await archive.page(name, after=0, limit=10)
+        await archive.close()
+        assert [(one.seq, one.body, one.version) for one in kept] == last
+        for judge in (("archive", "check"), ("audit",)):
+            judged = await asyncio.to_thread(own.run, *judge, "--wait", "10")
+            assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def _changes(events: Sequence[Event]) -> list[tuple[int, int, str]]:
+    """(changed message, number, text) of each change."""
+    messages = (event for event in events if isinstance(event, MessageReceived))
+    return [(event.changes, event.seq, event.body) for event in messages if event.changes]
 
 
 async def test_pages_from_archive_and_log_while_the_conversation_grows(

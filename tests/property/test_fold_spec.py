@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState, Outcome, OutOfStep, Repeat
-from schemas.events import LogRecord
+from schemas.events import Changed, LogRecord
 from tests.property.model import VERSIONS, Input, Reader, fold_input
 
 WINDOW = 64
+CHANGED = Changed(3, b"c" * 16, 1000)
 NAMES = [
     ("alice:bob", "alice"),
     ("alice:bob", "bob"),
@@ -64,7 +65,7 @@ class Spec:
         return lane.last + 1 if lane else 1
 
     def _item(self, offset: int, place: int, item: "Item") -> None:
-        if item.kind == "unreadable":
+        if item.kind in ("unreadable", "change unreadable"):
             self.dead.append((offset, place, 114))
             return
         if item.kind == "body unreadable":
@@ -92,7 +93,7 @@ class Spec:
                 code = 112
             elif item.kind == "body unreadable":
                 code = 114
-            elif not item.body:
+            elif not item.body and item.kind != "change":
                 code = 110
             elif len(item.body.encode()) > max_body:
                 code = 111
@@ -110,7 +111,8 @@ class Spec:
                 item.ordinal,
                 item.key,
             )
-            self.taken.append((*head, seq, code, "" if code else item.body))
+            changes = CHANGED if item.kind == "change" and not code else None
+            self.taken.append((*head, seq, code, "" if code else item.body, changes))
 
 
 class Item(NamedTuple):
@@ -130,6 +132,10 @@ class Item(NamedTuple):
                 return [0, *head, self.body]
             case "message of newer code":
                 return [0, *head, self.body, "a field that we do not know"]
+            case "change":
+                return [5, *head, self.body, [CHANGED.seq, CHANGED.key, CHANGED.time, "new"]]
+            case "change unreadable":
+                return [5, *head, self.body, [0, CHANGED.key, CHANGED.time]]
             case "refusal":
                 return [1, *head, 112]
             case "body unreadable":
@@ -174,7 +180,12 @@ steps = st.builds(
     delta=weighted([0, 0, 0, 0, -1, -2, 1, -63, -64, -65, -1000]),
     life=weighted([0, 0, 0, 1]),
     kind=weighted(
-        [*["message"] * 8, "refusal", "message of newer code", "body unreadable", "unreadable"]
+        [
+            *["message"] * 8,
+            *["change"] * 2,
+            *("refusal", "message of newer code"),
+            *("body unreadable", "change unreadable", "unreadable"),
+        ]
     ),
     body=weighted(["hi", "hi", "hi", "", "exactly 12 b", "more than 12 b", "six by", "äöü äöü"]),
     length=weighted([1, 1, 1, 1, 2, 3, 70]),
@@ -225,7 +236,7 @@ def compare(outcomes: Sequence[Outcome], spec: Spec) -> None:
     for outcome in outcomes:
         for t in outcome.taken:
             head = t.offset, t.time, t.conversation, t.sender, t.outbox, t.ordinal, t.key
-            taken.append((*head, t.seq, t.code, t.body))
+            taken.append((*head, t.seq, t.code, t.body, t.changes))
         for answer in outcome.answers:
             match answer:
                 case Repeat(item, given_):

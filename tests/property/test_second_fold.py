@@ -158,10 +158,10 @@ SEQUENCERS_LINES = {
     "forgets a little earlier": ("time - outbox.time <= self", "time - outbox.time < self"),
     "log time goes back": ("if time > self.time:", "if time:"),
     "numbers skip": ("conversation.seq = conversation.seq + 1", "conversation.seq = 2"),
-    "an empty body is a message": ("code = 0 if body and", "code = 0 if"),
+    "an empty body is a message": ("return 0 if type(item) is ChangeSubmitted", "return 0 if item"),
     "a body may be a byte less": ("> self._max_body else 0", ">= self._max_body else 0"),
     "strangers may write": ("or item.sender not in conversation.members", "and item"),
-    "a refusal takes nothing": ('body, code = "", item.code', "return"),
+    "a refusal takes nothing": ('body, code, changes = "", item.code, None', "return"),
 }
 JUDGES_LINES = {
     "takes any later ordinal": ("ordinal != last + 1", "ordinal <= last"),
@@ -169,7 +169,7 @@ JUDGES_LINES = {
     "forgets a little earlier": ("if self.time - when > limits", "if self.time - when >= limits"),
     "log time goes back": ("self.time = max(self.time, time)", "self.time = time"),
     "numbers skip": ("self.numbers.get(conversation, 0) + 1", "2"),
-    "an empty body is a message": ("if not body:", "if body is None:"),
+    "an empty body is a message": ("if not body and not deletes:", "if body is None:"),
     "a body may be a byte less": ("> limits.body else 0", ">= limits.body else 0"),
     "strangers may write": ("and sender in (users[1], users[2])", ""),
     "members in any order": ("and users[1] < users[2] ", ""),

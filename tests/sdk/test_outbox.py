@@ -6,9 +6,9 @@ import itertools
 import pytest
 
 from messenger_sdk.errors import OutboxFull, SendRefused, SendUnknown
-from messenger_sdk.outbox import MAX_RESEND_SECONDS, RESEND_SECONDS, Outbox, SentMessage
+from messenger_sdk.outbox import MAX_RESEND_SECONDS, RESEND_SECONDS, Outbox, Sending, SentMessage
 from schemas.codes import Code
-from schemas.frames import OUTBOX_WINDOW, Error, OutOfStep, Refused, Send, Sent
+from schemas.frames import OUTBOX_WINDOW, Error, OutOfStep, Refused, Sent
 
 
 def outbox(count: int = 0) -> Outbox:
@@ -19,7 +19,7 @@ def outbox(count: int = 0) -> Outbox:
     return box
 
 
-def answer(send: Send, seq: int) -> Sent:
+def answer(send: Sending, seq: int) -> Sent:
     return Sent("alice:bob", send.outbox, send.ordinal, send.key, seq, 1000)
 
 

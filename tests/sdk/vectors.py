@@ -87,6 +87,8 @@ def command(device: Device, step: Json, now: float) -> None:
         device.disconnected()
     if "submit" in step:
         device.submit(step["submit"]["to"], step["submit"]["body"])
+    if "change" in step:
+        device.change(**step["change"])
     if "read" in step:
         device.read(step["read"]["conversation"], step["read"]["seq"])
     if "watch" in step:
@@ -133,7 +135,8 @@ def as_json(event: Happening) -> Json:
         first = {"first": True} if event.result.first else {}
         return {"event": "history", "id": event.id, **page, **first}
     assert isinstance(event, SendEnded), event
-    failed = {"event": "failed", "key": event.key, "to": event.to, "body": event.body}
+    failed: Json = {"event": "failed", "key": event.key, "to": event.to, "body": event.body}
+    failed |= {"changes": event.changes} if event.changes else {}
     if isinstance(event.result, SendRefused):
         return {**failed, "code": event.result.code}
     if isinstance(event.result, SendUnknown):
@@ -145,7 +148,7 @@ def as_json(event: Happening) -> Json:
 def message(event: MessageReceived) -> Json:
     shown = event._asdict()
     shown["from"] = shown.pop("sender")
-    for name in ("missing", "erased"):
+    for name in ("missing", "erased", "changes", "version"):
         if not shown[name]:
             del shown[name]
     return shown

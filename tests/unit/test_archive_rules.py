@@ -159,7 +159,7 @@ def test_migrations_are_numbered_say_whether_they_block_and_may_be_repeated() ->
             repeatable = (
                 "IF NOT EXISTS" in statement or "IF EXISTS" in statement or verb == "INSERT"
             )
-            repeatable = repeatable or "MODIFY SETTING" in statement
+            repeatable = repeatable or "MODIFY " in statement or "OR REPLACE" in statement
             assert repeatable, f"{migration.name}: {statement[:60]}"
 
 

@@ -7,7 +7,7 @@ import pytest
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.memory import MemoryOwners
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
-from gateway.queries.conversations import ConversationQueries
+from gateway.queries.conversations import ConversationQueries, LogPage
 from gateway.queries.memberships import MembershipQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
@@ -126,7 +126,7 @@ async def test_a_partition_with_another_owner_is_asked_for_there(
         await membership_owners.take(partition, ANOTHER)
     heads = await conversations.heads("alice", Sync(1, {}))
     assert (heads.heads, heads.pending) == ({A: 3, B: 5}, False)
-    assert await conversations.page(A, 0, 1) == (3, [])
+    assert await conversations.page(A, 0, 1) == LogPage(3, {})
 
 
 async def test_a_redis_that_is_away_is_to_be_tried_later(
@@ -218,7 +218,7 @@ async def test_the_newest_page_begins_as_far_before_the_last_message_as_was_aske
         return 200, answer
 
     monkeypatch.setattr(worker, "request", request)
-    assert await conversations.newest_page(A, 3) == (2 if b":2" in answer else 7, frames)
+    assert await conversations.newest_page(A, 3) == LogPage(2 if b":2" in answer else 7, frames)
 
 
 async def test_an_owner_that_has_lost_the_partition_meanwhile_may_know_too_little(

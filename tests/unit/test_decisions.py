@@ -11,6 +11,7 @@ from agents.rules.position import FoundInput, may_be_given_up
 from schemas.codec import NewerVersion, encode_event
 from schemas.codes import Code
 from schemas.events import (
+    CHANGES_VERSION,
     SCHEMA_VERSION,
     FoldSwitched,
     InputSkipped,
@@ -44,7 +45,7 @@ def test_decisions_are_found_among_messages() -> None:
     assert [offset for offset in range(4) if more.skip(offset)] == [0]
 
 
-@pytest.mark.parametrize("value", [b"", b"?", msgspec.msgpack.encode([SCHEMA_VERSION + 1, []])])
+@pytest.mark.parametrize("value", [b"", b"?", msgspec.msgpack.encode([CHANGES_VERSION + 1, []])])
 def test_what_cannot_be_read_decides_nothing(value: bytes) -> None:
     assert Decisions().and_then([Input(0, 1, value)]) == Decisions()
 
@@ -69,7 +70,7 @@ def test_a_skipped_record_takes_no_ordinal_and_no_time() -> None:
 
 
 def test_what_newer_code_wrote_is_never_skipped() -> None:
-    newer = Input(0, 1, msgspec.msgpack.encode([SCHEMA_VERSION + 1, []]))
+    newer = Input(0, 1, msgspec.msgpack.encode([CHANGES_VERSION + 1, []]))
     for one in (newer, record(0, FoldSwitched(99))):
         with pytest.raises(NewerVersion):
             list(fold_records(FoldState(InMemoryFoldView()), [one], {0}.__contains__))

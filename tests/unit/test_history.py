@@ -12,6 +12,7 @@ from connectors.clickhouse.memory import MemoryArchive
 from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.recent import Window
+from gateway.queries.conversations import LogPage
 from gateway.queries.history import History, HistoryUnavailable, Page
 from gateway.queries.recent import RecentPages
 from gateway.queries.worker_transport import WorkersUnavailable
@@ -30,18 +31,17 @@ class Log:
         self.start, self.end, self.most, self.body = start, end, most, body
         self.away = False
 
-    async def page(self, conversation: str, after: int, limit: int) -> tuple[int, list[bytes]]:
+    async def page(self, conversation: str, after: int, limit: int) -> LogPage:
         if self.away:
             raise WorkersUnavailable("away")
         if after < self.end and after + 1 < self.start:
             raise RangeGone
         last = min(self.end, after + min(limit, self.most))
-        return self.end, [frame(seq, self.body) for seq in range(after + 1, last + 1)]
+        found = {seq: frame(seq, self.body) for seq in range(after + 1, last + 1)}
+        return LogPage(self.end, found)
 
-    async def newest_page(self, conversation: str, limit: int) -> tuple[int, dict[int, bytes]]:
-        first = max(1, self.end - limit + 1)
-        known, frames = await self.page(conversation, first - 1, limit)
-        return known, dict(enumerate(frames, first))
+    async def newest_page(self, conversation: str, limit: int) -> LogPage:
+        return await self.page(conversation, max(0, self.end - limit), limit)
 
     async def newest(
         self, user: str, limit: int, before: tuple[int, str] | None

@@ -13,6 +13,7 @@ from schemas import codec
 from schemas.codec import Undecodable, decode_submitted, encode_event
 from schemas.codes import Code
 from schemas.events import (
+    CHANGES_VERSION,
     SCHEMA_VERSION,
     FoldSwitched,
     MessageSubmitted,
@@ -94,7 +95,7 @@ def test_half_a_record_never_reaches_the_log() -> None:
 
 
 def test_an_exception_in_the_decoder_stops_after_what_was_before_it() -> None:
-    newer = msgspec.msgpack.encode([SCHEMA_VERSION + 1, []])
+    newer = msgspec.msgpack.encode([CHANGES_VERSION + 1, []])
     batches = fold_records(
         FoldState(InMemoryFoldView()), [Input(0, 1000, record(message(1))), Input(1, 1000, newer)]
     )

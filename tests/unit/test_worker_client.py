@@ -6,7 +6,7 @@ import pytest
 
 from connectors.redis.memory import MemoryOwners
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
-from gateway.queries.conversations import ConversationQueries
+from gateway.queries.conversations import ConversationQueries, LogPage
 from gateway.queries.memberships import MembershipQueries
 from gateway.queries.worker_client import MAX_UNDER_WAY, WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
@@ -78,9 +78,9 @@ def test_pages_of_a_partition_that_does_not_answer_take_no_places_from_the_other
         assert all(isinstance(page, WorkersUnavailable) for page in pages)
         assert asyncio.get_running_loop().time() - began <= 5
         assert lab.worker.pages < 10, "they wait for an answer that does not come"
-        assert await lab.conversations.page(A, 0, 1) == (3, [])
+        assert await lab.conversations.page(A, 0, 1) == LogPage(3, {})
         lab.worker.stuck = set()
-        assert await lab.conversations.page(B, 0, 1) == (5, [])
+        assert await lab.conversations.page(B, 0, 1) == LogPage(5, {})
 
     run(scenario())
 
@@ -99,6 +99,6 @@ def test_questions_under_way_are_bounded() -> None:
             await lab.conversations.page(B, 0, 1)
         await asyncio.gather(*asking, return_exceptions=True)
         assert lab.client.under_way == 0
-        assert await lab.conversations.page(B, 0, 1) == (5, [])
+        assert await lab.conversations.page(B, 0, 1) == LogPage(5, {})
 
     run(scenario())

@@ -17,7 +17,7 @@ from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from messenger_sdk.connection import Connection
 from messenger_sdk.device import Device, Happenings
 from messenger_sdk.dialer import Dialer
-from messenger_sdk.errors import ClientClosed, MessengerError
+from messenger_sdk.errors import ClientClosed, MessengerError, SendRefused
 from messenger_sdk.event_queue import EventQueue
 from messenger_sdk.events import (
     DecisionEnded,
@@ -34,6 +34,7 @@ from messenger_sdk.outbox import SendEnded, SentMessage
 from messenger_sdk.reconnecting import Gateways, Reconnecting
 from messenger_sdk.storage import MemoryStorage, Storage
 from schemas import frames
+from schemas.codes import Code
 
 log = logging.getLogger(__name__)
 
@@ -133,17 +134,24 @@ class Client:
         client was stopped with. The future raises SendRefused, SendUnknown, or what the client was
         stopped with.
         """
-        if self._stopped is not None:
-            raise self._stopped
-        result: asyncio.Future[SentMessage] = self._loop.create_future()
-        self._results[self.device.submit(to, body)] = result
-        self._connection.wake()
-        return result
+        return self._submit(lambda: self.device.submit(to, body))
 
     async def send(self, to: str, body: str) -> SentMessage:
         """Send a message and wait until it has its number, however long the network is away. Raises
         as `submit`."""
         return await self.submit(to, body)
+
+    def edit(self, to: str, seq: int, body: str) -> "asyncio.Future[SentMessage]":
+        """Give message `seq`, which this user has sent to `to`, a new text on all devices of both.
+        The future ends when the change has its number, which is one of its own. It raises
+        SendRefused (150 to 153: not yours, too old, unknown, deleted); otherwise as `submit`."""
+        if not body:
+            raise SendRefused(Code.BODY_EMPTY.number)
+        return self._submit(lambda: self.device.change(to, seq, body))
+
+    def delete(self, to: str, seq: int) -> "asyncio.Future[SentMessage]":
+        """Take message `seq` away on all devices of both, for good. Otherwise as `edit`."""
+        return self._submit(lambda: self.device.change(to, seq, ""))
 
     async def saved(self) -> None:
         """Wait until all that was submitted would outlive a power cut. It does not need the
@@ -240,6 +248,15 @@ class Client:
             await self._news.wait()
         self._taken = self._events.pop()
         return self._taken
+
+    def _submit(self, queue: Callable[[], str]) -> "asyncio.Future[SentMessage]":
+        """`queue` queues a send, and returns its key."""
+        if self._stopped is not None:
+            raise self._stopped
+        result: asyncio.Future[SentMessage] = self._loop.create_future()
+        self._results[queue()] = result
+        self._connection.wake()
+        return result
 
     async def _run(self) -> None:
         try:

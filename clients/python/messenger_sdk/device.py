@@ -126,6 +126,11 @@ class Device:
         """
         return self._sends.submit(to, body)
 
+    def change(self, to: str, seq: int, body: str) -> str:
+        """Queue a new text for message `seq` that this user has sent to `to`; an empty one deletes
+        it for everybody. Otherwise as `submit`."""
+        return self._sends.submit(to, body, seq)
+
     def history(
         self,
         conversation: str,
@@ -296,8 +301,13 @@ class Device:
         ended = self._sends.sent(frame, now)
         if not ended:  # answered already, or of an earlier life, to which nobody pushes the message
             return self._inbox.goes_on(conversation, seq)
-        body = ended[0].body
-        own = frames.Message(conversation, seq, self.user, frame.key, time, body)
+        body, changes = ended[0].body, ended[0].changes
+        own = frames.Message(
+            *(conversation, seq, self.user, frame.key, time, body),
+            erased=bool(changes) and not body,
+            changes=changes,
+            version=seq if changes else 0,
+        )
         return [*ended, *self._inbox.message(own)]
 
     def _page(self, frame: frames.Page, now: float) -> Happenings:

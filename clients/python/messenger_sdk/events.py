@@ -11,7 +11,12 @@ from schemas import frames
 class MessageReceived(NamedTuple):
     """A message of this user's conversations. Each comes once and in order, also what was sent
     while this device was away. `missing`: how many before it the server can no longer give; an
-    `erased` one has no body."""
+    `erased` one has no body.
+
+    With `changes` it is a change: the message with that number has the text `body` now, or is gone
+    (`erased`). `version`: this text is that of the change with this number, 0 if of none. Of two
+    texts the one with the higher version counts, and an erased message stays erased.
+    """
 
     conversation: str
     seq: int
@@ -21,6 +26,8 @@ class MessageReceived(NamedTuple):
     body: str
     missing: int
     erased: bool = False
+    changes: int = 0
+    version: int = 0
 
 
 def received(message: frames.Message, missing: int = 0) -> MessageReceived:
@@ -34,6 +41,8 @@ def received(message: frames.Message, missing: int = 0) -> MessageReceived:
         message.body,
         missing,
         message.erased,
+        message.changes,
+        message.version,
     )
 
 

@@ -22,7 +22,9 @@ from messenger_sdk.storage import (
     SavedSend,
     Stored,
 )
-from schemas.frames import OUTBOX_WINDOW, Error, OutOfStep, Refused, Send, Sent
+from schemas.frames import OUTBOX_WINDOW, Delete, Edit, Error, OutOfStep, Refused, Send, Sent
+
+Sending = Send | Edit | Delete
 
 RESEND_SECONDS = 5.0
 MAX_RESEND_SECONDS = 60.0
@@ -41,21 +43,32 @@ class SentMessage(NamedTuple):
 
 
 class SendEnded(NamedTuple):
-    """A send has its result."""
+    """A send has its result. `changes`: it changes the message with this number; an empty `body`
+    deletes that."""
 
     key: str
     to: str
     body: str
     result: SentMessage | MessengerError
+    changes: int = 0
 
 
 class _Queued:
-    __slots__ = ("body", "key", "ordinal")
+    __slots__ = ("body", "changes", "key", "ordinal")
 
-    def __init__(self, key: str, body: str, ordinal: int = 0) -> None:
+    def __init__(self, key: str, body: str, changes: int, ordinal: int = 0) -> None:
         self.key = key
         self.body = body
+        self.changes = changes
         self.ordinal = ordinal
+
+    def frame(self, to: str, outbox: str, round_: int) -> Sending:
+        head = to, outbox, self.ordinal, self.key
+        if not self.changes:
+            return Send(*head, self.body, round_)
+        if not self.body:
+            return Delete(*head, self.changes, round_)
+        return Edit(*head, self.changes, self.body, round_)
 
 
 class _Lane:
@@ -106,25 +119,25 @@ class Outbox:
         """Sends without an answer."""
         return self._count
 
-    def add(self, to: str, key: str, body: str) -> None:
-        """Queue a send. Raises OutboxFull."""
+    def add(self, to: str, key: str, body: str, changes: int = 0) -> None:
+        """Queue a send; `changes` as in SendEnded. Raises OutboxFull."""
         if self._count >= self._max_queued:
             raise OutboxFull(f"{self._count} messages wait to be sent")
         self._count += 1
-        self._lane(to).waiting.append(_Queued(key, body))
-        self._journal(Added(key, to, body))
+        self._lane(to).waiting.append(_Queued(key, body, changes))
+        self._journal(Added(key, to, body, changes))
 
     def unanswered(self) -> list[SavedSend]:
         """Sends without an answer, by recipient and in order."""
         return [
-            SavedSend(queued.key, to, queued.body, queued.ordinal)
+            SavedSend(queued.key, to, queued.body, queued.ordinal, queued.changes)
             for to, lane in self._lanes.items()
             for queued in (*lane.open, *lane.waiting)
         ]
 
-    def transmit(self, now: float) -> list[Send]:
+    def transmit(self, now: float) -> list[Sending]:
         """What should go out now, in order."""
-        sends: list[Send] = []
+        sends: list[Sending] = []
         for to, lane in self._lanes.items():
             fresh = len(lane.open)
             while lane.waiting and len(lane.open) < OUTBOX_WINDOW:
@@ -141,9 +154,7 @@ class Outbox:
                 if not lane.transmitted:
                     lane.resend_at = now + lane.patience
                 now_sent = list(lane.open)[lane.transmitted :]
-                sends += [
-                    Send(to, lane.outbox, q.ordinal, q.key, q.body, lane.round) for q in now_sent
-                ]
+                sends += [queued.frame(to, lane.outbox, lane.round) for queued in now_sent]
                 lane.transmitted = len(lane.open)
         return sends
 
@@ -207,9 +218,9 @@ class Outbox:
         for to, outbox, next_ordinal, round_ in stored.lanes:
             lane = self._lanes[to] = _Lane(outbox)
             lane.next_ordinal, lane.round = next_ordinal, round_
-        for key, to, body, ordinal in stored.sends:
+        for key, to, body, ordinal, changes in stored.sends:
             lane = self._lane(to)
-            (lane.open if ordinal else lane.waiting).append(_Queued(key, body, ordinal))
+            (lane.open if ordinal else lane.waiting).append(_Queued(key, body, changes, ordinal))
             self._count += 1
         self.reconnected()
 
@@ -244,13 +255,15 @@ class Outbox:
                     lane.resend_at = now + lane.patience
                 self._count -= 1
                 self._journal(Finished(key))
-                return [SendEnded(key, to, queued.body, result)]
+                return [SendEnded(key, to, queued.body, result, queued.changes)]
         return []
 
     def _begin_anew(self, to: str, lane: _Lane, result: MessengerError) -> list[SendEnded]:
         """The numbering of this outbox cannot go on: the server has forgotten it, or this is an old
         copy of it. Transmitted sends end with `result`; the others get a new outbox."""
-        done = [SendEnded(queued.key, to, queued.body, result) for queued in lane.open]
+        done = [
+            SendEnded(queued.key, to, queued.body, result, queued.changes) for queued in lane.open
+        ]
         self._count -= len(done)
         for ended in done:
             self._journal(Finished(ended.key))

@@ -28,6 +28,9 @@ CREATE TABLE IF NOT EXISTS sends (
     key TEXT NOT NULL UNIQUE, recipient TEXT NOT NULL, body TEXT NOT NULL,
     ordinal INTEGER NOT NULL -- 0 until it is first transmitted
 );
+CREATE TABLE IF NOT EXISTS changes ( -- sends that change a message
+    key TEXT PRIMARY KEY, seq INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -44,7 +47,10 @@ class OutboxFile:
         """Whose it is, and what is unanswered."""
         execute = self._database.connection.execute
         lanes = execute("SELECT recipient, outbox, next_ordinal, round FROM lanes")
-        sends = execute("SELECT key, recipient, body, ordinal FROM sends ORDER BY place")
+        sends = execute(
+            "SELECT key, recipient, body, ordinal, ifnull(seq, 0) FROM sends "
+            "LEFT JOIN changes USING (key) ORDER BY place"
+        )
         return Stored(
             self._database.about("user"),
             self._database.about("outbox"),
@@ -62,14 +68,17 @@ class OutboxFile:
                 if type(change) is Added:
                     execute(
                         "INSERT INTO sends (key, recipient, body, ordinal) VALUES (?, ?, ?, 0)",
-                        change,
+                        change[:3],
                     )
+                    if change.changes:
+                        execute("INSERT INTO changes VALUES (?, ?)", (change.key, change.changes))
                 elif type(change) is Numbered:
                     execute(
                         "UPDATE sends SET ordinal = ? WHERE key = ?", (change.ordinal, change.key)
                     )
                 elif type(change) is Finished:
                     execute("DELETE FROM sends WHERE key = ?", change)
+                    execute("DELETE FROM changes WHERE key = ?", change)
                 elif type(change) is LaneChanged:
                     execute("INSERT OR REPLACE INTO lanes VALUES (?, ?, ?, ?)", change)
                 elif type(change) is Owned:

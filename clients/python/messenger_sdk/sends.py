@@ -7,7 +7,7 @@ from messenger_sdk.errors import SendRefused, SendUnknown
 from messenger_sdk.events import HistoryEnded
 from messenger_sdk.history import History
 from messenger_sdk.look_ups import LookUps
-from messenger_sdk.outbox import Outbox, SendEnded, SentMessage
+from messenger_sdk.outbox import Outbox, SendEnded, Sending, SentMessage
 from messenger_sdk.storage import Change, SavedSend, Stored
 from schemas import frames
 from schemas.codes import Code
@@ -30,8 +30,9 @@ class Sends:
         self._outbox = Outbox(new_id, stored=stored, journal=journal)
         self._look_ups = LookUps(history)
 
-    def submit(self, to: str, body: str) -> str:
-        """Queue a message; its key. Raises OutboxFull, InvalidId, SendRefused."""
+    def submit(self, to: str, body: str, changes: int = 0) -> str:
+        """Queue a message, or what `changes` message number n; its key. Raises OutboxFull,
+        InvalidId, SendRefused."""
         recipient = user_id(to)
         try:
             size = len(body.encode())
@@ -42,14 +43,14 @@ class Sends:
         if self.user:
             conversation_of(UserId(self.user), recipient)
         key = self._new_id()
-        self._outbox.add(recipient, key, body)
+        self._outbox.add(recipient, key, body, changes)
         return key
 
     def begin(self) -> None:
         """A new session: all that is unanswered goes out again."""
         self._outbox.reconnected()
 
-    def transmit(self, now: float) -> list[frames.Send]:
+    def transmit(self, now: float) -> list[Sending]:
         """What should go out now, in order."""
         return self._outbox.transmit(now)
 

@@ -23,11 +23,13 @@ class Owned(NamedTuple):
 
 
 class Added(NamedTuple):
-    """A send was queued."""
+    """A send was queued. `changes`: it changes the message with this number; an empty `body`
+    deletes that."""
 
     key: str
     to: str
     body: str
+    changes: int = 0
 
 
 class Numbered(NamedTuple):
@@ -88,12 +90,13 @@ Note = LogMet | LogBegun | ShownUpTo | ReadUpTo
 
 
 class SavedSend(NamedTuple):
-    """A send without an answer; `ordinal` 0 if it was never transmitted."""
+    """A send without an answer; `ordinal` 0 if it was never transmitted. `changes` as in Added."""
 
     key: str
     to: str
     body: str
     ordinal: int
+    changes: int = 0
 
 
 class Stored(NamedTuple):
@@ -154,7 +157,7 @@ class MemoryStorage:
             elif type(change) is Owned:
                 self._user = change.user
             elif type(change) is Added:
-                self._sends[change.key] = SavedSend(*change, 0)
+                self._sends[change.key] = SavedSend(*change[:3], 0, change.changes)
             elif type(change) is Numbered:
                 self._sends[change.key] = self._sends[change.key]._replace(ordinal=change.ordinal)
             elif type(change) is Finished:

@@ -13,6 +13,7 @@ from connectors.kafka.memory import MemoryKafka
 from schemas.codec import decode_dead_letter, decode_log, encode_event
 from schemas.codes import Code
 from schemas.events import (
+    CHANGES_VERSION,
     SCHEMA_VERSION,
     InputSkipped,
     PartitionResumed,
@@ -159,7 +160,7 @@ async def test_what_expired_unread_is_given_up_and_numbers_stay_dense(
 
 
 async def test_what_a_newer_version_wrote_waits_for_it(kafka: MemoryKafka, make: Make) -> None:
-    kafka.broker.append(SUBMITTED, 0, msgspec.msgpack.encode([SCHEMA_VERSION + 1, []]))
+    kafka.broker.append(SUBMITTED, 0, msgspec.msgpack.encode([CHANGES_VERSION + 1, []]))
     async with make() as run:
         await eventually(halted(run))
         first = run.partition

@@ -24,7 +24,7 @@ async def test_messages_are_numbered_appended_and_delivered(kafka: MemoryKafka, 
         assert logged(kafka) == pushed(kafka) == [1, 2, 3]
         assert await heads(run) == {"0": {A: 3}}
         page = await ask(run, "/sequencer/page/0/", conversation=A, after="1", limit="1")
-        assert msgspec.json.decode(page.body.split(b"\n")[0]) == {"known": 3}
+        assert msgspec.json.decode(page.body.split(b"\n")[0]) == {"known": 3, "changed": 0}
         for conversation, limit, newest in (
             (A, 2, [2, 3]),
             (A, 5, [1, 2, 3]),

@@ -1,0 +1,29 @@
+"""`messenger delete`: take an own message away from everybody, from the terminal."""
+
+import asyncio
+
+import click
+
+from ops.sending import show_sent, until_sent
+from ops.session import connection_options
+
+
+@click.command()
+@connection_options
+@click.option("--to", required=True, metavar="USER", help="to whom it was sent")
+@click.option("--timeout", default=30.0, show_default=True, help="seconds to wait until it is done")
+@click.argument("seq", type=click.IntRange(min=1))
+def command(
+    user: str, url: str, token: str | None, device: str, to: str, timeout: float, seq: int
+) -> None:
+    """Take message SEQ, which the user has sent, away on all devices of both, and print one JSON
+    line with the number of the change. It cannot be undone.
+
+    \b
+    Example:
+      messenger delete --as alice --to bob 1
+    """
+    sent = asyncio.run(
+        until_sent(user, url, token, device, timeout, lambda client: client.delete(to, seq))
+    )
+    show_sent(sent, changes=seq)
