@@ -42,6 +42,7 @@ from gateway.node import Node
 from gateway.overview import node_reporter
 from gateway.owned_tasks import OwnedTasks
 from gateway.parts import STAGES, NodePorts
+from gateway.probe import Probe
 from gateway.queries.worker_transport import HttpWorkerTransport
 from gateway.settings import GatewaySettings
 from schemas.topics import SUBMITTED
@@ -109,8 +110,11 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         ports = _ports(settings, log_id, dependencies, tokens, closing)
         node = Node(settings, ports, log_id)
         sockets = Sockets(node, admission.exit, settings.heartbeat)
+        probe = None
+        if settings.probe_seconds:
+            probe = Probe(node, ports.archive, settings.partitions, settings.probe_seconds)
         runner = web.AppRunner(
-            make_web_app(node, NodeMetrics(node, admission), sockets, signals.stop),
+            make_web_app(node, NodeMetrics(node, admission, probe), sockets, signals.stop),
             access_log=None,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
@@ -118,7 +122,7 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         await runner.setup()
         assert runner.server is not None
         node.start()
-        reporting = _reporting(settings, node, dependencies, closing)
+        reporting = _reporting(settings, node, probe, dependencies, closing)
         await admission.serve(listening, runner.server, sockets)
         log.info("node %s serves %s", node.id, node.parts.urls.own)
         for warning in warnings:
@@ -133,14 +137,20 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
 
 
 def _reporting(
-    settings: GatewaySettings, node: Node, dependencies: Dependencies, closing: AsyncExitStack
+    settings: GatewaySettings,
+    node: Node,
+    probe: Probe | None,
+    dependencies: Dependencies,
+    closing: AsyncExitStack,
 ) -> Reporter:
-    """Begin to say how the node is."""
+    """Begin to say how the node is, and to try whether messages get through."""
     redis = RedisClient(settings.redis, dependencies.get("redis"), "the overview")
     closing.push_async_callback(redis.close)
-    reporter = node_reporter(node, RedisFleet(redis))
+    reporter = node_reporter(node, RedisFleet(redis), probe)
     tasks = OwnedTasks()
     tasks.start("saying how the node is", reporter.run)
+    if probe is not None:
+        tasks.start("trying whether messages get through", probe.run)
     closing.push_async_callback(tasks.stop)
     return reporter
 

@@ -1,7 +1,7 @@
 """What a node counts, for Prometheus: every metric is declared here, and read when it is asked
 for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,6 +17,7 @@ from gateway.edge.admission import AdmissionControl
 from gateway.edge.tokens import Why
 from gateway.latency import BOUNDS_MS, Latencies
 from gateway.node import Node
+from gateway.probe import Probe
 from schemas.metrics import Metric
 
 _PREFIX = "messenger_gateway_"
@@ -47,7 +48,7 @@ _FIGURES = (
         "connections",
         "devices",
         "Devices that are connected.",
-        lambda node, _: len(node.parts.registry),
+        lambda node, _: node.connections,
     ),
     _Figure(
         "arriving",
@@ -164,15 +165,33 @@ _DELIVERY = Metric(
     "seconds",
     "From the broker's append of a send to its push; of each fetch the first message.",
 )
-METRICS = (*(figure.metric() for figure in _FIGURES), _REFUSED, _AWAY, _DELIVERY)
+_PROBE = Metric(
+    _PREFIX + "probe_seconds",
+    "histogram",
+    "seconds",
+    "How long the steps of the node's probe took: send, history, archive.",
+    ("step",),
+)
+_PROBE_FAILED = Metric(
+    _PREFIX + "probe_failures_total", "counter", "probes", "Probes that failed.", ("step",)
+)
+METRICS = (
+    *(figure.metric() for figure in _FIGURES),
+    _REFUSED,
+    _AWAY,
+    _DELIVERY,
+    _PROBE,
+    _PROBE_FAILED,
+)
 """All that a node has."""
 
 
 class NodeMetrics(Collector):
-    """The metrics of one node, and of its way in."""
+    """The metrics of one node, of its way in, and of its probe, if it has one."""
 
-    def __init__(self, node: Node, admission: AdmissionControl) -> None:
+    def __init__(self, node: Node, admission: AdmissionControl, probe: Probe | None = None) -> None:
         self._node = node
+        self._probe = probe
         self._admission = admission
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -194,13 +213,32 @@ class NodeMetrics(Collector):
         for system in self._node.away():
             away.add_metric([system], 1)
         yield away
-        yield _histogram(_DELIVERY, self._node.parts.delivery_times)
+        yield _histogram(_DELIVERY, [((), self._node.parts.delivery_times)])
+        probe = self._probe
+        times = probe.times if probe is not None else {}
+        yield _histogram(_PROBE, [((step,), took) for step, took in times.items()])
+        failed = CounterMetricFamily(
+            _PROBE_FAILED.name, _PROBE_FAILED.about, labels=_PROBE_FAILED.labels
+        )
+        for step in times:
+            failed.add_metric([step], probe.failures[step] if probe is not None else 0)
+        yield failed
 
 
-def _histogram(metric: Metric, latencies: Latencies) -> HistogramMetricFamily:
+def _histogram(
+    metric: Metric, taken: Iterable[tuple[Sequence[str], Latencies]]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(metric.name, metric.about, labels=metric.labels)
+    for labels, latencies in taken:
+        family.add_metric(labels, _buckets(latencies), latencies.sum_ms / 1000)
+    return family
+
+
+def _buckets(latencies: Latencies) -> list[tuple[str, float]]:
+    """Upper bound → how many were below it."""
     buckets: list[tuple[str, float]] = []
     seen = 0
     for bound, count in zip((*BOUNDS_MS, None), latencies.counts, strict=True):
         seen += count
         buckets.append(("+Inf" if bound is None else str(bound / 1000), seen))
-    return HistogramMetricFamily(metric.name, metric.about, buckets, latencies.sum_ms / 1000)
+    return buckets

@@ -110,6 +110,11 @@ class Node:
             problems.append("this node does not know yet whose tokens were revoked")
         return problems
 
+    @property
+    def connections(self) -> int:
+        """How many devices are connected. Who sends over HTTP is none."""
+        return len(self.parts.registry) - len(self.senders)
+
     def away(self) -> dict[str, str]:
         """The outside systems that cannot be reached now, and why."""
         return self._ports.dependencies.away()

@@ -3,10 +3,11 @@
 from connectors.redis.fleet import Fleet
 from connectors.reporter import Counts, Meter, Reporter
 from gateway.node import Node
+from gateway.probe import SEND, Probe
 from schemas.fleet import NodeReport, Report
 
 
-def node_reporter(node: Node, fleet: Fleet) -> Reporter:
+def node_reporter(node: Node, fleet: Fleet, probe: Probe | None) -> Reporter:
     """Its process is the node's URL: what begins there again takes the place of what was there."""
     url, parts, began = node.parts.urls.own, node.parts, node.now()
 
@@ -23,8 +24,9 @@ def node_reporter(node: Node, fleet: Fleet) -> Reporter:
         seen, latency = figures(), parts.delivery_times.lately()
         counters = {name: seen[name] for name in ("submitted", "pushed")}
         return counters, {
-            "connections": len(parts.registry),
+            "connections": node.connections,
             "delivery": latency.p99 if latency is not None else 0.0,
+            "probe": last.took.get(SEND, 0.0) if probe and (last := probe.last) else 0.0,
         }
 
     def build(meter: Meter) -> Report:
@@ -32,10 +34,11 @@ def node_reporter(node: Node, fleet: Fleet) -> Reporter:
             node.id,
             node.slot,
             node.ready,
-            len(parts.registry),
+            node.connections,
             meter.rates,
             figures(),
             parts.delivery_times.lately(),
+            probe.last if probe is not None else None,
         )
         return Report(
             "gateway",

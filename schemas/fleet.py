@@ -41,9 +41,19 @@ class Latency(Struct):
     p99: float
 
 
+class ProbeReport(Struct):
+    """What came of a node's last probe, in a conversation of `partition`: step → ms that it took.
+    `failed`: the step that failed, and why; empty if none did."""
+
+    partition: int
+    took: dict[str, float]
+    failed: str = ""
+
+
 class NodeReport(Struct):
     """A gateway node. `rates`: what it does a second, over the last ten. `figures` since its
-    start. `delivery`: from the broker's append of a send to its push here."""
+    start. `delivery`: from the broker's append of a send to its push here. `probe`: None while it
+    is off."""
 
     id: str
     slot: int | None
@@ -52,6 +62,7 @@ class NodeReport(Struct):
     rates: dict[str, float]
     figures: dict[str, int]
     delivery: Latency | None = None
+    probe: ProbeReport | None = None
 
 
 class Report(Struct):

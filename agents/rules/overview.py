@@ -115,6 +115,12 @@ def _clocks(fresh: Iterable[Seen]) -> Iterator[Finding]:
 
 def _gateways(fresh: Sequence[Report]) -> Iterator[Finding]:
     nodes = [report.node for report in fresh if report.node is not None]
+    for report in fresh:
+        probe = report.node.probe if report.node is not None else None
+        if probe is not None and probe.failed:
+            what = f"a message to partition {probe.partition} did not get through: {probe.failed}"
+            do = "look at what else is said here; else at this gateway's log"
+            yield Finding("problem", f"gateway {report.address}", what, do)
     if not any(node.ready for node in nodes):
         what = "none takes devices" if nodes else "none is there"
         yield Finding("problem", "gateways", what, "look at their /health; start a gateway")

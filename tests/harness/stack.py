@@ -28,7 +28,8 @@ _READY_SECONDS = 90.0
 class Stack:
     """Use it as a context manager; `home` is an empty or an earlier stack's folder. `archivers`
     None: without ClickHouse. `cursors` and `presence` are workers of their own for the stage; None:
-    the workers run it."""
+    the workers run it. Gateways probe every `probe_seconds`, 0: never, since tests count what is
+    sent."""
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Stack:
         presence: int | None = 0,
         brokers: int = 1,
         secure: bool = False,
+        probe_seconds: float = 0.0,
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
@@ -58,6 +60,7 @@ class Stack:
         self._counts += [] if presence is None else ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self._counts += ["--secure"] if secure else []
+        self._settings = {"MESSENGER_PROBE_SECONDS": f"{probe_seconds:g}"}
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"
         self.brokers = brokers
@@ -114,6 +117,7 @@ class Stack:
                     "--base-port",
                     str(self.base_port),
                 ],
+                env={**os.environ, **self._settings},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -52,7 +52,8 @@ def test_a_dead_letter_is_listed_shown_and_replayed(stack: Stack) -> None:
     done = stack.run("dead-letters", "replay", f"2/{place + 1}", "--yes")
     assert done.returncode == 0, done.stderr
     (record,) = kafka.read_all(stack, SUBMITTED, partition)[-1:]
-    assert (record.offset, record.value) == (end, value)
+    assert record.offset >= end
+    assert record.value == value
 
 
 def test_what_people_wrote_is_shown_only_if_it_is_asked_for(stack: Stack) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.real
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("secure")
-    with Stack(home, archivers=1, cursors=None, presence=None, secure=True) as stack:
+    with Stack(
+        home, archivers=1, cursors=None, presence=None, secure=True, probe_seconds=1.0
+    ) as stack:
         yield stack
 
 
@@ -163,3 +166,18 @@ def test_secrets_are_in_files_that_only_their_owner_reads(stack: Stack) -> None:
         for file in files:
             if file.name.startswith(("kafka-", "token-")):
                 assert file.read_text() not in command, (file.name, command)
+
+
+def test_the_probe_gets_through_and_the_judge_finds_nothing(stack: Stack) -> None:
+    until = time.monotonic() + 30
+    while True:
+        shown = json.loads(messenger(stack, "status", "--json").stdout)
+        (node,) = (part["report"]["node"] for part in shown["parts"] if part["report"]["node"])
+        probe = node["probe"]
+        if probe and not probe["failed"] and set(probe["took"]) == {"send", "history", "archive"}:
+            break
+        assert time.monotonic() < until, shown["findings"]
+        time.sleep(0.5)
+    assert node["connections"] == 0, "a probe is no device"
+    judged = messenger(stack, "audit")
+    assert judged.returncode == 0, judged.stdout + judged.stderr

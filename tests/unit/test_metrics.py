@@ -17,6 +17,7 @@ from agents.metrics import metrics_text
 from gateway.edge.admission import AdmissionControl
 from gateway.metrics import METRICS as GATEWAY
 from gateway.metrics import NodeMetrics
+from gateway.probe import Probe
 from ops.metrics_page import PAGE, metrics_page
 from schemas.fleet import Report, StageReport
 from schemas.metrics import Metric
@@ -99,7 +100,7 @@ def declared(metrics: tuple[Metric, ...]) -> dict[str, tuple[str, str]]:
 async def test_a_node_has_the_metrics_that_are_declared() -> None:
     node = World().node().node
     node.parts.delivery_times.took(30)
-    text = NodeMetrics(node, AdmissionControl()).text()
+    text = NodeMetrics(node, AdmissionControl(), Probe(node, None, 1, 5.0)).text()
     assert families(text) == declared(GATEWAY)
     assert b'messenger_gateway_delivery_seconds_bucket{le="0.02"} 0.0' in text
     assert b'messenger_gateway_delivery_seconds_bucket{le="0.03"} 1.0' in text

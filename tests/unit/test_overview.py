@@ -16,7 +16,15 @@ from connectors.redis.memory import MemoryFleet
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.reporter import Meter
 from gateway.latency import Latencies
-from schemas.fleet import FORGET_SECONDS, NodeReport, Overview, Report, Seen, StageReport
+from schemas.fleet import (
+    FORGET_SECONDS,
+    NodeReport,
+    Overview,
+    ProbeReport,
+    Report,
+    Seen,
+    StageReport,
+)
 from streams.stage import StageSpec
 from streams.worker import Worker
 from streams.worker_api import Request
@@ -83,6 +91,15 @@ def test_an_old_report_is_a_dead_process_unless_redis_keeps_it_from_reporting() 
     assert said(gateway(), age=9.0, redis="away") == [
         "note: gateway http://g: its report is 9 s old, since Redis is away; "
     ]
+
+
+def test_a_probe_that_fails_is_said() -> None:
+    failing = gateway()
+    assert failing.node is not None
+    failing.node.probe = ProbeReport(3, {}, "history: it is not there")
+    assert said(failing)[0].startswith(
+        "problem: gateway http://g: a message to partition 3 did not get through: history: it is"
+    )
 
 
 def test_a_clock_that_is_wrong_is_said() -> None:

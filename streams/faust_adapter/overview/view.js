@@ -10,7 +10,8 @@ import { el, number, plot, span } from "./dom.js";
  *   rebalancing: boolean, partitions: Partition[] }} Stage
  * @typedef {{ count: number, p50: number, p95: number, p99: number }} Latency
  * @typedef {{ id: string, slot: number | null, ready: boolean, connections: number, rates: Record<string, number>,
- *   figures: Record<string, number>, delivery: Latency | null }} GatewayNode
+ *   figures: Record<string, number>, delivery: Latency | null,
+ *   probe: { partition: number, took: Record<string, number>, failed: string } | null }} GatewayNode
  * @typedef {{ kind: string, address: string, began: number, problems: string[], away: Record<string, string>,
  *   history: Record<string, number[]>, stages: Stage[], node: GatewayNode | null }} Report
  * @typedef {{ age: number, report: Report }} Seen
@@ -89,6 +90,8 @@ function tiles(fresh) {
   const sequencers = stages.filter((stage) => stage.name === "sequencer");
   const slowest = nodes.map((report) => report.node?.delivery).filter((latency) => !!latency)
     .sort((a, b) => b.p99 - a.p99)[0];
+  const probes = nodes.map((report) => report.node?.probe).filter((probe) => !!probe);
+  const failed = probes.filter((probe) => probe.failed).length;
   const lag = sum(owned.map((partition) => partition.lag ?? 0));
   const ages = owned.map((partition) => partition.snapshot?.age_seconds).filter((age) => age != null);
   const archived = stages.filter((stage) => stage.name === "archiver-messages");
@@ -101,6 +104,8 @@ function tiles(fresh) {
       `on ${nodes.length} gateway${nodes.length === 1 ? "" : "s"}`, added(nodes, "connections")),
     tile("Delivery, p99", slowest ? `≤ ${number(slowest.p99)}` : "–", slowest ? "ms" : "",
       slowest ? `p50 ≤ ${number(slowest.p50)}, p95 ≤ ${number(slowest.p95)} ms; last minute` : "no message in the last minute", most(nodes, "delivery")),
+    tile("Probe", probes.length ? number(Math.max(...probes.map((probe) => probe.took.send ?? 0))) : "off", probes.length ? "ms" : "",
+      probes.length ? `send and answer, the slowest node; ${failed ? `${failed} failed` : "none failed"}` : "MESSENGER_PROBE_SECONDS", most(nodes, "probe")),
     tile("Waits to be read", number(lag), "records", `${owned.length} partitions, ${halted} halted`, null),
     ...(archived.length ? [tile("Archived", number(sum(archived.map((stage) => stage.rate))), "rows/s",
       `records that wait: ${number(sum(archived.flatMap((stage) => stage.partitions.map((partition) => partition.lag ?? 0))))}`, added(fresh, "archiver-messages"))] : []),
@@ -122,12 +127,13 @@ function tile(name, value, unit, more, values) {
 function gateways(seen) {
   const nodes = seen.parts.filter((part) => part.report.node);
   return el("section", { class: "card", id: "gateways" }, el("h2", {}, `Gateways (${nodes.length})`), table(
-    ["gateway", "state", "#slot", "#connections", "#sends/s", "#pushes/s", "#p50 ms", "#p99 ms", "#refused", "#up"],
+    ["gateway", "state", "#slot", "#connections", "#sends/s", "#pushes/s", "#p50 ms", "#p99 ms", "#probe ms", "#refused", "#up"],
     nodes.map(({ age, report }) => {
       const node = /** @type {GatewayNode} */ (report.node);
       return [report.address, state(age, report.problems.length ? "unwell" : node.ready ? "ready" : "not ready", node.ready && !report.problems.length),
         String(node.slot ?? "–"), number(node.connections), number(node.rates.submitted ?? 0), number(node.rates.pushed ?? 0),
         node.delivery ? `≤ ${number(node.delivery.p50)}` : "–", node.delivery ? `≤ ${number(node.delivery.p99)}` : "–",
+        node.probe ? (node.probe.failed ? "failed" : number(node.probe.took.send ?? 0)) : "–",
         number(node.figures.turned_away ?? 0), span((seen.now - report.began) / 1000)];
     })));
 }

@@ -1,0 +1,57 @@
+"""A node's probe: it goes the way of a send, writes one message once, and says which step fails."""
+
+import asyncio
+
+from gateway.probe import Probe
+from schemas.codec import decode_submitted
+from schemas.events import MessageSubmitted
+from schemas.ids import conversation_of, partition_of, user_id
+from schemas.topics import SUBMITTED
+from tests.harness.memory_node import MemoryNode, World
+from tests.harness.virtual import virtual_time
+from tests.unit.test_http_senders import served
+
+
+@virtual_time
+async def test_every_probe_sends_the_same_message_and_gets_its_first_answer() -> None:
+    async with served() as it:
+        probe = Probe(it.node.node, None, 1, 5.0)
+        for _ in range(3):
+            await probe.once(it.node.slot, 0)
+            assert probe.last is not None
+            assert "send" in probe.last.took
+            assert probe.last.failed.startswith("history: "), "there is no worker to ask"
+        items = [
+            item
+            for record in it.world.broker.read_all(SUBMITTED, 0)
+            for item in decode_submitted(record.value)
+            if isinstance(item, MessageSubmitted)
+        ]
+        assert len(items) == 3
+        assert len({(item.outbox, item.ordinal, item.key) for item in items}) == 1
+        assert probe.failures == {"history": 3}
+        assert sum(probe.times["send"].counts) == 3
+
+
+@virtual_time
+async def test_a_probe_without_an_answer_fails_and_the_next_one_tries_again() -> None:
+    world = World()
+    node = world.node()
+    await node.start()
+    probe = Probe(node.node, None, 1, 5.0)
+    running = asyncio.create_task(probe.run())
+    await asyncio.sleep(40)
+    running.cancel()
+    assert probe.failures["send"] >= 2
+    assert probe.last is not None
+    assert probe.last.failed.startswith("send: ")
+    await node.node.stop()
+
+
+@virtual_time
+async def test_the_conversations_of_a_slot_are_one_in_each_partition() -> None:
+    node: MemoryNode = World().node()
+    probe = Probe(node.node, None, 16, 5.0)
+    for partition in range(16):
+        peer = probe._peer(3, partition)
+        assert partition_of(conversation_of(user_id("probe-3"), peer), 16) == partition
