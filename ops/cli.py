@@ -33,6 +33,7 @@ COMMANDS = {
     "status": "the whole system on one screen",
     "doctor": "look at everything that must be right, and say how to mend it",
     "dead-letters": "what could not be read, or was set aside",
+    "size": "how many machines a number of users and messages needs",
     "completion": "print what makes a shell complete these commands",
 }
 
