@@ -1,6 +1,6 @@
 """Settings of a worker process, from the environment."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -32,6 +32,7 @@ class WorkerSettings(Struct, frozen=True):
     replication: Replication | None = None
     flush: Flush = "later"
     local: bool = False
+    log_format: Literal["text", "json"] = "text"
     start_seconds: Seconds = 0.0
     status_token: Token = ""
     messages_token: Token = ""

@@ -1,6 +1,6 @@
 """Settings of a gateway node, from the environment."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -126,6 +126,9 @@ class GatewaySettings(Struct, frozen=True):
     """Seconds between two tries to send a message, read it back and find it in the archive
     (docs/OPERATIONS.md). So often an idle stack of one machine spends 0.6 % of a core on it; every
     5 s took 1.8 %. 0: never."""
+    log_format: Literal["text", "json"] = "text"
+    """How a process writes its log to stderr: lines for people, or a JSON object a line for
+    programs (docs/OPERATIONS.md)."""
     start_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """Seconds that it waits at its start for Kafka to answer and for topics that are missing. 0:
     15 s for Kafka, and not for topics. Who restarts processes that end needs no more."""

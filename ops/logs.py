@@ -4,6 +4,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
 
 _RECORDS, _SECONDS = 2, 10.0
 _LIMITED = ("aiokafka", "rdkafka", "faust.transport")
@@ -32,9 +36,31 @@ class RateLimit(logging.Filter):
         return self._seen[record.name] <= _RECORDS
 
 
-def set_up_logging(level: int) -> None:
+class JsonLines(logging.Formatter):
+    """A JSON object a record: `time` (UTC), `level`, `logger`, `message`, and `error` with the
+    traceback if there is one. So one error is one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat("T", "milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            said["error"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(said).decode()
+
+
+_FORMATS = {
+    "text": logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"),
+    "json": JsonLines(),
+}
+
+
+def set_up_logging(level: int, form: Literal["text", "json"] = "text") -> None:
     """Log records of `level` and above to stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_FORMATS[form])
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level, handlers=[handler], force=True)

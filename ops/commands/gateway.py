@@ -40,9 +40,10 @@ def command(context: click.Context) -> None:
     from ops.logs import set_up_logging
     from ops.settings import settings_of
 
-    set_up_logging(logging.INFO)
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
-        sys.exit(run(settings_of(GatewaySettings)))
+        settings = settings_of(GatewaySettings)
+        set_up_logging(logging.INFO, settings.log_format)
+        sys.exit(run(settings))
 
 
 @command.command()

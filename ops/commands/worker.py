@@ -41,7 +41,7 @@ def command(stages: tuple[str, ...]) -> None:
     from ops.logs import set_up_logging
     from ops.settings import settings_of
 
-    set_up_logging(logging.INFO)
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
         settings = settings_of(WorkerSettings)
+        set_up_logging(logging.INFO, settings.log_format)
         sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))

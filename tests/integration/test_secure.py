@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -16,12 +17,16 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from connectors.kafka.acls import acls
 from connectors.kafka.address import KafkaAddress
 from ops.local.home import Home
 from ops.local.security import KAFKA_ROLES, Security
 from schemas.topics import all_topics
+from tests.browser.conftest import start
 from tests.harness.stack import Stack
 
 pytestmark = pytest.mark.real
@@ -181,3 +186,22 @@ def test_the_probe_gets_through_and_the_judge_finds_nothing(stack: Stack) -> Non
     assert node["connections"] == 0, "a probe is no device"
     judged = messenger(stack, "audit")
     assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+def test_the_overview_page_asks_for_the_token(stack: Stack) -> None:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        browser = start(folder)
+        try:
+            browser.get(f"{stack.worker_urls[0]}/")
+            seen = WebDriverWait(browser, 15)
+            token = browser.find_element(By.ID, "token")
+            seen.until(lambda page: token.is_displayed())
+            token.send_keys("x" * 32, Keys.ENTER)
+            wrong = browser.find_element(By.ID, "token-error")
+            seen.until(lambda page: "does not take this token" in wrong.text)
+            assert browser.find_elements(By.CSS_SELECTOR, "#main *") == []
+            token.send_keys(Security(Home(stack.home)).token("status"), Keys.ENTER)
+            seen.until(lambda page: page.find_elements(By.CSS_SELECTOR, "#gateways tbody tr"))
+            assert not token.is_displayed()
+        finally:
+            browser.quit()

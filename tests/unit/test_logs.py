@@ -2,10 +2,14 @@
 often."""
 
 import asyncio
+import json
 import logging
+from datetime import datetime
+
+import pytest
 
 from gateway.log_throttle import LogThrottle
-from ops.logs import RateLimit
+from ops.logs import RateLimit, set_up_logging
 from tests.harness.virtual import virtual_time
 
 
@@ -21,6 +25,26 @@ def test_loud_libraries_are_held_back() -> None:
         assert sum(map(limit.filter, records("aiokafka.conn", 500))) == 2
         assert sum(map(limit.filter, records("agents.sequencer.partition", 500))) == 500
         now += 10
+
+
+def test_an_error_is_one_line_of_json_with_its_traceback(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = logging.getLogger().handlers
+    set_up_logging(logging.INFO, "json")
+    try:
+        try:
+            raise ValueError("no\nlines")
+        except ValueError:
+            logging.getLogger("agents.x").exception("it %s", "failed")
+        logging.getLogger("agents.x").info("well")
+    finally:
+        logging.basicConfig(handlers=before, force=True)
+    error, well = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (error["level"], error["logger"], error["message"]) == ("ERROR", "agents.x", "it failed")
+    assert "ValueError: no\nlines" in error["error"]
+    assert set(well) == {"time", "level", "logger", "message"}
+    assert datetime.fromisoformat(well["time"]).tzinfo is not None
 
 
 @virtual_time
