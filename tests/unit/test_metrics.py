@@ -130,6 +130,15 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
         assert rule["annotations"]["summary"]
 
 
+def test_each_alert_is_fired_in_promtools_test() -> None:
+    tests = yaml.safe_load((ROOT / "ops/prometheus/alerts_test.yml").read_text())["tests"]
+    healthy, broken = (test["promql_expr_test"] for test in tests)
+    assert all(asked["exp_samples"] == [] for asked in healthy)
+    (asked,) = broken
+    fired = [re.findall('"(.+)"', sample["labels"])[0] for sample in asked["exp_samples"]]
+    assert fired == [rule["alert"] for rule in rules()]
+
+
 def test_panels_do_not_cover_each_other() -> None:
     for dashboard in DASHBOARDS:
         taken: set[tuple[int, int]] = set()
