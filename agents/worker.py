@@ -167,7 +167,7 @@ def build_people(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
         topics.PEOPLE,
         ports.settings.web_address,
     )
-    return [people_stage(io, ports.routes, ports.settings.partitions)]
+    return [people_stage(io, ports.routes, ports.watchers, ports.settings.partitions)]
 
 
 def build_memberships(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:

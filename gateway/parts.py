@@ -22,6 +22,7 @@ from gateway.edge.tokens import TokenVerifier
 from gateway.greeter import Greeter, NodeIdentity
 from gateway.latency import DeliveryTimes
 from gateway.node_urls import NodeUrls
+from gateway.people.directory import Directory
 from gateway.people.lists import PeopleLists
 from gateway.people.mark_filter import MarkFilter
 from gateway.people.people import People
@@ -160,7 +161,12 @@ def make_parts(
     submitter = Submitter(producer, partitions, lambda: routes.slot)
     people = People(
         stances,
-        SendGate(submitter, stances),
+        SendGate(
+            submitter,
+            stances,
+            Directory(workers["presence"]) if settings.policy == "known" else None,
+            contacts=settings.policy == "contacts",
+        ),
         MarkFilter(stances, registry),
         PeopleLists(ports.kafka, workers["people"]),
         registry,

@@ -269,11 +269,11 @@ class Session:
             asked: Iterable[str] = question.cursors
         elif isinstance(question, frames.GetMarks):
             asked = question.conversations
-        elif isinstance(question, frames.Block | frames.Unblock):
+        elif isinstance(question, frames.Watch | frames.GetPeople | frames.SetPrivacy):
+            asked = ()
+        elif isinstance(question, frames.Decision):
             if not self._is_another(question.user):
                 return self._refuse(line, Code.BAD_FIELD, "user")
-            asked = ()
-        elif isinstance(question, frames.Watch | frames.GetPeople):
             asked = ()
         else:
             asked = (question.conversation,)

@@ -87,6 +87,25 @@ def presence_of(user: str, state: events.PresenceState | None) -> frames.Presenc
     return frames.Presence(user, state.online, 0 if state.online else state.last_seen)
 
 
+EVERYBODY = ""
+"""About whom a user decides what counts for all others."""
+_SHOWN: Sequence[frames.Shown] = ("everyone", "contacts", "nobody")
+"""By events.PresenceShown."""
+
+
+def person_of(
+    other: str, state: events.PersonState | None, id_: int | None = None
+) -> frames.Person | frames.Privacy:
+    """The frame for what a user has decided about `other`."""
+    if other == EVERYBODY:
+        if state is None:
+            return frames.Privacy(id=id_)
+        return frames.Privacy(_SHOWN[min(state.presence, 2)], not state.hides_reads, id_)
+    if state is None:
+        return frames.Person(other, id=id_)
+    return frames.Person(other, state.blocked, state.contact, id_)
+
+
 def join_frames(encoded: Sequence[bytes]) -> bytes:
     """One WebSocket message from several encoded frames."""
     return encoded[0] if len(encoded) == 1 else b"\n".join(encoded)

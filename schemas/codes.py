@@ -54,6 +54,8 @@ class Code(_Code):
     RANGE_GONE = 122, False, "the server no longer holds these messages"
     NO_MESSAGE = 130, True, "the server knows no message of this conversation"
     BLOCKED = 132, False, "the recipient takes no messages of this user"
+    NOT_A_CONTACT = 133, False, "the recipient takes messages of contacts only"
+    UNKNOWN_RECIPIENT = 131, False, "the recipient has never logged in"
     LIST_FULL = 135, False, "this user has decided about too many others"
     CHANGE_NOT_YOURS = 150, False, "the message is of the other user"
     CHANGE_TOO_LATE = 151, False, "the message is too old to be changed"

@@ -5,6 +5,7 @@ its schema version. Outbox ids and idempotency keys are 16 bytes. Unless a docst
 `time` is log time in ms and `offset` an offset of `messages.submitted`.
 """
 
+from enum import IntEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -262,11 +263,15 @@ class PresenceState(_Event, frozen=True):
 
 
 class PersonChange(_Event, frozen=True):
-    """`user` decides something about `other`."""
+    """`user` decides something about `other`, or, if that is empty, for everybody. What is None
+    stays as it is. `presence` is a PresenceShown."""
 
     user: Text
-    other: Text
-    blocked: bool
+    other: Annotated[str, Meta(max_length=129)]
+    blocked: bool | None = None
+    contact: bool | None = None
+    presence: int | None = None
+    hides_reads: bool | None = None
 
 
 class PeopleRecord(_Event, frozen=True):
@@ -277,10 +282,18 @@ class PeopleRecord(_Event, frozen=True):
 # people
 
 
+class PresenceShown(IntEnum):
+    """Who sees whether a user is there, and types."""
+
+    EVERYONE = 0
+    CONTACTS = 1
+    NOBODY = 2
+
+
 class PersonState(_Event, frozen=True):
-    """What `user` has decided about `other`, up to record `offset` of `people.submitted`, whose
-    Kafka id is `topic`. `dropped`: nothing is decided any more, and nobody needs to remember
-    that."""
+    """What `user` has decided about `other` (empty: for everybody), up to record `offset` of
+    `people.submitted`, whose Kafka id is `topic`. `presence` is a PresenceShown. `dropped`: nothing
+    is decided any more, and nobody needs to remember that."""
 
     version: int
     user: str
@@ -289,11 +302,14 @@ class PersonState(_Event, frozen=True):
     topic: str = ""
     offset: int = -1
     dropped: bool = False
+    contact: bool = False
+    presence: int = 0
+    hides_reads: bool = False
 
     @property
     def is_default(self) -> bool:
         """Nothing is decided that somebody could notice."""
-        return not self.blocked
+        return not (self.blocked or self.contact or self.presence or self.hides_reads)
 
 
 # memberships

@@ -7,7 +7,7 @@ are milliseconds since 1970. Sequence numbers and ordinals stay below 2**53, whi
 exactly.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -161,6 +161,32 @@ class Unblock(_Frame, tag="unblock", frozen=True):
 
     id: CommandId
     user: str
+
+
+class AddContact(_Frame, tag="add_contact", frozen=True):
+    """`user` is a contact of mine. The answer is `person` or `error`."""
+
+    id: CommandId
+    user: str
+
+
+class RemoveContact(_Frame, tag="remove_contact", frozen=True):
+    """`user` is no contact of mine any more. The answer is `person` or `error`."""
+
+    id: CommandId
+    user: str
+
+
+Shown = Literal["everyone", "contacts", "nobody"]
+
+
+class SetPrivacy(_Frame, tag="set_privacy", frozen=True):
+    """Who sees whether I am there, when I was seen last and that I type (`presence`), and whether
+    others see what I have read (`reads`). The answer is `privacy` or `error`."""
+
+    id: CommandId
+    presence: Shown = "everyone"
+    reads: bool = True
 
 
 class GetPeople(_Frame, tag="get_people", frozen=True):
@@ -332,14 +358,25 @@ class Person(_Frame, tag="person", frozen=True):
 
     user: str
     blocked: bool = False
+    contact: bool = False
+    id: int | None = None
+
+
+class Privacy(_Frame, tag="privacy", frozen=True):
+    """What this user shows to others. With `id` it is the answer to this device, else a push to all
+    of the user's."""
+
+    presence: Shown = "everyone"
+    reads: bool = True
     id: int | None = None
 
 
 class People(_Frame, tag="people", frozen=True):
-    """All users about whom this user has decided something."""
+    """All users about whom this user has decided something, and what is shown to others."""
 
     id: int
     people: list[Person]
+    privacy: Privacy = Privacy()
 
 
 class UserTyping(_Frame, tag="user_typing", frozen=True):
@@ -403,7 +440,9 @@ class Error(_Frame, tag="error", frozen=True):
     retry_after: int | None = None
 
 
-Question = Sync | History | GetMarks | Watch | Block | Unblock | GetPeople
+Decision = Block | Unblock | AddContact | RemoveContact | SetPrivacy
+"""Commands by which a user decides something about others."""
+Question = Sync | History | GetMarks | Watch | GetPeople | Decision
 """Commands for whose answer the gateway asks workers or the archive."""
 Command = Hello | Send | Edit | Delete | Received | Read | Typing | Question | Ping | Renew
 ServerFrame = (
@@ -419,6 +458,7 @@ ServerFrame = (
     | Presence
     | Presences
     | Person
+    | Privacy
     | People
     | UserTyping
     | Resync

@@ -84,9 +84,11 @@ SeqsAnswer = dict[int, dict[str, int]]
 
 
 class PresenceQuestion(Struct):
-    """What is the presence of these users? partition → users."""
+    """What is the presence of these users? partition → users. `whole`: everything that is in
+    `presence.submitted` when the worker gets the question counts."""
 
     users: dict[int, list[str]]
+    whole: bool = False
 
 
 PresenceAnswer = dict[int, list[PresenceState]]
@@ -100,10 +102,13 @@ class StancesQuestion(Struct):
 
 
 class Stance(Struct, array_like=True, frozen=True):
-    """What a user has decided about another one: `blocked`, who may not write, nor see who is
-    there, types or has read."""
+    """What a user has decided about another one: `blocked`, who may not write; a `contact`; who
+    does not see whether the user is there and types, or what they have read."""
 
     blocked: bool = False
+    contact: bool = False
+    hides_presence: bool = False
+    hides_reads: bool = False
 
 
 StancesAnswer = dict[int, list[Stance]]

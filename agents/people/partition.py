@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 
 from agents.route_lookups import RouteLookups
-from agents.rules.people import Outcome, Pair, fold_people, is_late
+from agents.rules.people import Outcome, Pair, fold_people, is_late, stance_of
 from connectors.kafka.record import Record
-from schemas.codec import decode_people, decode_person, encode_event, encode_frame
+from connectors.redis.watchers import Watchers
+from schemas.codec import (
+    EVERYBODY,
+    decode_people,
+    decode_person,
+    encode_event,
+    encode_frame,
+    person_of,
+)
 from schemas.events import PersonChange, PersonDelivered, PersonState
-from schemas.frames import Person
 from schemas.worker_api import Stance
 from streams.backlog import Told
 from streams.partition import PartitionRuntime
@@ -17,7 +24,8 @@ from streams.tables.people import PeopleTable
 
 class PeoplePartition(TablePartition[PersonChange, PeopleTable, Pair, PersonState]):
     """It writes a state to the topic `people` before it answers with it or delivers it. So the next
-    owner knows it, too."""
+    owner knows it, too. `watchers` know who watches a user, and hears of what counts for
+    everybody."""
 
     def __init__(
         self,
@@ -25,9 +33,11 @@ class PeoplePartition(TablePartition[PersonChange, PeopleTable, Pair, PersonStat
         runtime: PartitionRuntime,
         io: TableIO[PeopleTable],
         lookups: RouteLookups,
+        watchers: Watchers,
     ) -> None:
         super().__init__(number, runtime, io)
         self._lookups = lookups
+        self._watchers = watchers
 
     def decode(self, record: Record) -> Sequence[PersonChange]:
         return decode_people(record.value).items
@@ -61,12 +71,17 @@ class PeoplePartition(TablePartition[PersonChange, PeopleTable, Pair, PersonStat
         may know what counts no more."""
         if not told:
             return
-        routes = await self._lookups.lookup(sorted({user for pair in told for user in pair}))
+        users = sorted({user for pair in told for user in pair if user != EVERYBODY})
+        routes = await self._lookups.lookup(users)
+        watched = sorted({user for user, other in told if other == EVERYBODY})
+        watching = await self._watchers.find(watched) if watched else {}
         slots: dict[int, list[PersonDelivered]] = {}
         for pair in sorted(told):
-            state = table.state(*pair)
-            frame = encode_frame(Person(pair[1], state is not None and state.blocked))
-            for slot in sorted({slot for user in pair for _, slot in routes.get(user, ())}):
+            frame = encode_frame(person_of(pair[1], table.state(*pair)))
+            where = {slot for user in pair for _, slot in routes.get(user, ())}
+            if pair[1] == EVERYBODY:
+                where.update(watching[pair[0]])
+            for slot in sorted(where):
                 slots.setdefault(slot, []).append(PersonDelivered(*pair, frame))
         await self.deliver(slots)
 
@@ -76,8 +91,11 @@ class PeoplePartition(TablePartition[PersonChange, PeopleTable, Pair, PersonStat
         """Of all that is folded. What changes later is delivered to the nodes of the second
         user, whose routes are written before they ask."""
         assert self.table is not None
-        states = [self.table.state(*pair) for pair in pairs]
-        return [Stance() if state is None else Stance(state.blocked) for state in states]
+        table = self.table
+        return [
+            stance_of(table.state(user, other), table.state(user, EVERYBODY))
+            for user, other in pairs
+        ]
 
     def people(self, user: str) -> list[PersonState]:
         """All that a user has decided, and that somebody could notice."""

@@ -5,6 +5,7 @@ from agents.claims import renew_claims
 from agents.people.partition import PeoplePartition
 from agents.route_lookups import RouteLookups
 from connectors.redis.routes import Routes
+from connectors.redis.watchers import Watchers
 from schemas.topics import PEOPLE_SUBMITTED
 from schemas.worker_api import PeopleAnswer, PeopleQuestion, StancesAnswer, StancesQuestion
 from streams.stage import Stage, StageSpec
@@ -18,7 +19,7 @@ PeopleStage = Stage[PeoplePartition]
 
 
 def people_stage(
-    io: TableIO[PeopleTable], routes: Routes, partitions: int
+    io: TableIO[PeopleTable], routes: Routes, watchers: Watchers, partitions: int
 ) -> StageSpec[PeoplePartition]:
     """The stage, for topics of so many partitions. Make it inside a running loop."""
     lookups = RouteLookups(routes)
@@ -27,7 +28,7 @@ def people_stage(
         io.group,
         PEOPLE_SUBMITTED,
         partitions,
-        lambda number, runtime: PeoplePartition(number, runtime, io, lookups),
+        lambda number, runtime: PeoplePartition(number, runtime, io, lookups, watchers),
         timers=lambda stage: [renew_claims(stage, io.owners, io.address)],
         endpoints=_endpoints,
     )

@@ -55,7 +55,11 @@ def _endpoints(stage: PresenceStage) -> dict[str, Handler]:
         return json_response(stage.status(*figures, rate="facts"))
 
     async def users(question: PresenceQuestion) -> PresenceAnswer:
-        here = stage.here(question.users)
-        return {n: partition.presence(question.users[n]) for n, partition in here.items()}
+        asked = question.users
+        return {
+            number: partition.presence(asked[number])
+            for number, partition in stage.here(asked).items()
+            if not question.whole or await partition.caught_up()
+        }
 
     return {"/presence/": status, "/presence/users/": answering(PresenceQuestion, each(users))}

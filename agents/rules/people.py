@@ -9,8 +9,9 @@ from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
-from schemas.events import SCHEMA_VERSION, PersonChange, PersonState
+from schemas.events import SCHEMA_VERSION, PersonChange, PersonState, PresenceShown
 from schemas.frames import MAX_PEOPLE
+from schemas.worker_api import Stance
 
 Pair = tuple[str, str]
 """Who decides, and about whom."""
@@ -45,14 +46,37 @@ def fold_people(
             continue
         if (before is None or before.dropped) and not _make_room(known, change.user, outcome):
             continue
-        outcome.changed[pair] = PersonState(SCHEMA_VERSION, *pair, change.blocked, topic, offset)
+        outcome.changed[pair] = _after(before, change, topic, offset)
         outcome.told.add(pair)
+
+
+def stance_of(about: PersonState | None, everybody: PersonState | None) -> Stance:
+    """What a user has decided about another one, by what is said about that one and for
+    everybody."""
+    blocked = about is not None and about.blocked
+    contact = about is not None and about.contact
+    shown = everybody.presence if everybody is not None else PresenceShown.EVERYONE
+    hides = shown >= PresenceShown.NOBODY or (shown == PresenceShown.CONTACTS and not contact)
+    hides_reads = everybody is not None and everybody.hides_reads
+    return Stance(blocked, contact, blocked or hides, blocked or hides_reads)
 
 
 def is_late(state: PersonState, known: PersonState) -> bool:
     """Whether a record of the topic `people` is to be left out, because a later one is known. A
     paused owner may wake and append a state that is earlier than its successor's."""
     return state.topic == known.topic and state.offset < known.offset
+
+
+def _after(
+    before: PersonState | None, change: PersonChange, topic: str, offset: int
+) -> PersonState:
+    state = before or PersonState(SCHEMA_VERSION, change.user, change.other, False)
+    says = {
+        name: said
+        for name in ("blocked", "contact", "presence", "hides_reads")
+        if (said := getattr(change, name)) is not None
+    }
+    return replace(state, **says, topic=topic, offset=offset, dropped=False)
 
 
 def _make_room(known: PeopleView, user: str, outcome: Outcome) -> bool:

@@ -9,7 +9,7 @@
 // - says when a message event has been seen (`shown`).
 //
 // Times are milliseconds of any one clock. Events: message, sent, failed, marks, presence, person,
-// decided, typing, history, token_expires.
+// privacy, decided, typing, history, token_expires.
 
 import { earliest } from "./backoff.js";
 import { CATCHING_UP } from "./catchup.js";
@@ -106,12 +106,19 @@ export class Device {
     this.watchList.set(users, now);
   }
 
-  // Block a user, or do so no more. A `decided` is the result.
-  block(user, blocked, now) {
-    this.people.block(user, blocked, now);
+  // Block a user (kind "blocked"), or have them as a contact ("contact"); or do so no more. A
+  // `decided` is the result.
+  decide(kind, user, is, now) {
+    this.people.decide(kind, user, is, now);
   }
 
-  // Keep the list of whom this user has blocked, in step with all devices.
+  // Who sees whether this user is there ("everyone", "contacts" or "nobody"), and whether others
+  // see what they have read.
+  setPrivacy(presence, reads, now) {
+    this.people.setPrivacy(presence, reads, now);
+  }
+
+  // Keep what this user has decided about others in step with all devices.
   followPeople(now) {
     this.people.follow(now);
   }
@@ -211,10 +218,11 @@ export class Device {
     presence: (frame) => changed(this.watchList.accept(frame) ? [frame] : []),
     presences: (frame, now) => changed(this.watchList.answer(frame, now)),
     token_expires: ({ expires }) => [{ event: "token_expires", expires }],
-    person: (frame, now) => this.people.person(frame, now),
+    person: (frame, now) => this.people.decided(frame, now),
+    privacy: (frame, now) => this.people.decided(frame, now),
     people: (frame, now) => this.people.answer(frame, now),
     user_typing: ({ conversation, user }) =>
-      this.people.blocked.has(user) ? [] : [{ event: "typing", conversation, user }],
+      this.people.people.get(user)?.blocked ? [] : [{ event: "typing", conversation, user }],
     mark: (frame) => this.inbox.marksChanged(this.inbox.marks.accept(frame) ? [frame] : []),
     marks: (frame, now) => this.inbox.marksChanged(this.inbox.marks.answer(frame, now)),
   };

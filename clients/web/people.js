@@ -1,19 +1,22 @@
-// Whom this user has blocked, and what this device still has to say of it; people.py of the Python
-// SDK. Pure; times are milliseconds of any one clock. A decision is said again until the server has
-// answered it. Of two about one user the later counts.
+// What this user has decided about others, and what this device still has to say of it; people.py of
+// the Python SDK. Pure; times are milliseconds of any one clock. A decision is said again until the
+// server has answered it. Of two of one kind about one user the later counts.
 
 import { askAgain, LOST } from "./backoff.js";
 
 const AT_ONCE = 2; // decisions in one go: a session has 8 questions for everything
+const FRAMES = { blocked: ["unblock", "block"], contact: ["remove_contact", "add_contact"] };
 
 export class People {
   // jitter() from [0, 1); nextId() numbers questions
   constructor(jitter, nextId) {
-    // wanted: user → whether blocked, as was decided and has no answer; asked: the last questions →
-    // about whom, "" for the list; pushed: of whom something came while the list was asked for
+    // people: user → { blocked, contact }, where one is true; wanted: kind and user → what was
+    // decided and has no answer; asked: the last questions → the key of what they say, null for the
+    // list; pushed: of whom something came while the list was asked for, "" for privacy
     Object.assign(this, {
-      jitter, nextId, blocked: new Set(), known: false, followed: false, listDue: false, wanted: new Map(),
-      asked: new Map(), pushed: new Set(), askAt: null, failures: 0,
+      jitter, nextId, people: new Map(), privacy: { presence: "everyone", reads: true }, known: false,
+      followed: false, listDue: false, wanted: new Map(), asked: new Map(), pushed: new Set(),
+      askAt: null, failures: 0,
     });
   }
 
@@ -22,11 +25,15 @@ export class People {
     if (!this.followed) Object.assign(this, { followed: true, listDue: true, askAt: now });
   }
 
-  // Block a user, or do so no more.
-  block(user, blocked, now) {
-    this.wanted.delete(user);
-    this.wanted.set(user, blocked);
-    this.askAt = now;
+  // Block a user (kind "blocked"), or have them as a contact ("contact"); or do so no more.
+  decide(kind, user, is, now) {
+    this.#want(kind, user, { t: FRAMES[kind][Number(is)], user }, now);
+  }
+
+  // What is shown to others.
+  setPrivacy(presence, reads, now) {
+    const said = { ...(presence !== "everyone" && { presence }), ...(!reads && { reads }) };
+    this.#want("privacy", "", { t: "set_privacy", ...said }, now);
   }
 
   // A new session, or something may have passed this device by.
@@ -44,8 +51,8 @@ export class People {
     this.pushed.clear();
     const wanted = [...this.wanted].slice(0, AT_ONCE);
     return [
-      ...(this.listDue ? [{ t: "get_people", id: this.#ask("") }] : []),
-      ...wanted.map(([user, blocked]) => ({ t: blocked ? "block" : "unblock", id: this.#ask(user), user })),
+      ...(this.listDue ? [{ t: "get_people", id: this.#ask(null) }] : []),
+      ...wanted.map(([key, { frame }]) => ({ ...frame, id: this.#ask(key) })),
     ];
   }
 
@@ -54,46 +61,58 @@ export class People {
   }
 
   // What this user has decided has come: pushed, or as an answer.
-  person({ id, user, blocked = false }, now) {
+  decided(frame, now) {
+    const user = frame.user ?? "";
     this.pushed.add(user);
-    const news = this.#news(user, blocked);
-    if (id === undefined || this.asked.get(id) !== user) return news;
-    this.asked.delete(id);
-    this.wanted.delete(user);
+    const news = this.#news(frame);
+    const key = this.asked.get(frame.id);
+    const wanted = this.wanted.get(key);
+    if (!wanted || wanted.user !== user) return news;
+    this.asked.delete(frame.id);
+    this.wanted.delete(key);
     this.failures = 0;
     this.#goOn(now);
-    return [...news, { event: "decided", user, blocked }];
+    return [...news, { event: "decided", kind: wanted.kind, user }];
   }
 
   // The list; what came meanwhile is newer.
-  answer({ id, people }, now) {
-    if (this.asked.get(id) !== "") return [];
+  answer({ id, people, privacy = {} }, now) {
+    if (this.asked.get(id) !== null) return [];
     this.asked.delete(id);
-    const blocked = new Set(people.filter((one) => one.blocked).map(({ user }) => user));
-    const changed = [...new Set([...this.blocked, ...blocked])].filter((user) => !this.pushed.has(user)).sort();
     Object.assign(this, { known: true, listDue: false, failures: 0 });
     this.#goOn(now);
-    return changed.flatMap((user) => this.#news(user, blocked.has(user)));
+    const said = new Map(people.map((one) => [one.user, one]));
+    const users = [...new Set([...this.people.keys(), ...said.keys()])].filter((user) => !this.pushed.has(user));
+    const news = users.sort().flatMap((user) => this.#news(said.get(user) ?? { user }));
+    return this.pushed.has("") ? news : [...news, ...this.#news(privacy)];
   }
 
   // null if the error answers none of these questions; it is asked again, if that may help.
   error(frame, now) {
-    const user = this.asked.get(frame.id);
-    if (user === undefined) return null;
+    if (!this.asked.has(frame.id)) return null;
+    const key = this.asked.get(frame.id);
     this.asked.delete(frame.id);
     if (frame.retry) {
       this.askAt = now + askAgain(this.failures++, this.jitter());
       return [];
     }
-    if (user === "") this.listDue = false;
-    else this.wanted.delete(user);
+    const wanted = this.wanted.get(key);
+    if (wanted) this.wanted.delete(key);
+    else this.listDue = false;
     this.#goOn(now);
-    return user === "" ? [] : [{ event: "decided", user, code: frame.code }];
+    return wanted ? [{ event: "decided", kind: wanted.kind, user: wanted.user, code: frame.code }] : [];
   }
 
-  #ask(user) {
+  #want(kind, user, frame, now) {
+    const key = `${kind} ${user}`;
+    this.wanted.delete(key);
+    this.wanted.set(key, { kind, user, frame });
+    this.askAt = now;
+  }
+
+  #ask(key) {
     const id = this.nextId();
-    this.asked.set(id, user);
+    this.asked.set(id, key);
     return id;
   }
 
@@ -103,10 +122,18 @@ export class People {
     else if (!this.asked.size) this.askAt = now;
   }
 
-  #news(user, blocked) {
-    if (blocked === this.blocked.has(user)) return [];
-    if (blocked) this.blocked.add(user);
-    else this.blocked.delete(user);
-    return [{ event: "person", user, blocked }];
+  // A `person` or, without a user, a `privacy`.
+  #news({ user, blocked = false, contact = false, presence = "everyone", reads = true }) {
+    if (user === undefined) {
+      const before = this.privacy;
+      this.privacy = { presence, reads };
+      const same = before.presence === presence && before.reads === reads;
+      return same ? [] : [{ event: "privacy", presence, reads }];
+    }
+    const before = this.people.get(user) ?? { blocked: false, contact: false };
+    if (blocked || contact) this.people.set(user, { blocked, contact });
+    else this.people.delete(user);
+    const same = before.blocked === blocked && before.contact === contact;
+    return same ? [] : [{ event: "person", user, blocked, contact }];
   }
 }

@@ -7,8 +7,15 @@ import msgspec
 from connectors.kafka.ports import Kafka, KafkaSendError, Producer, QueueFull
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
-from schemas.codec import encode_event
-from schemas.events import SCHEMA_VERSION, PeopleRecord, PersonChange, PersonState
+from schemas import frames
+from schemas.codec import EVERYBODY, encode_event, person_of
+from schemas.events import (
+    SCHEMA_VERSION,
+    PeopleRecord,
+    PersonChange,
+    PersonState,
+    PresenceShown,
+)
 from schemas.ids import partition_of
 from schemas.topics import PEOPLE_SUBMITTED
 from schemas.worker_api import PeopleAnswer, PeopleQuestion
@@ -16,6 +23,28 @@ from schemas.worker_api import PeopleAnswer, PeopleQuestion
 _PRODUCER = {"linger.ms": 0, "message.timeout.ms": 4_000}
 
 _lists = msgspec.json.Decoder(list[PeopleAnswer])
+
+
+def change_of(user: str, decision: frames.Decision) -> PersonChange:
+    """What `user` decides by a frame."""
+    if isinstance(decision, frames.SetPrivacy):
+        shown = PresenceShown[decision.presence.upper()]
+        return PersonChange(user, EVERYBODY, presence=shown, hides_reads=not decision.reads)
+    if isinstance(decision, frames.Block | frames.Unblock):
+        return PersonChange(user, decision.user, blocked=isinstance(decision, frames.Block))
+    return PersonChange(user, decision.user, contact=isinstance(decision, frames.AddContact))
+
+
+def people_of(id_: int, decided: Sequence[PersonState]) -> frames.People:
+    """The frame for all that a user has decided."""
+    people, privacy = [], frames.Privacy()
+    for state in decided:
+        frame = person_of(state.other, state)
+        if isinstance(frame, frames.Person):
+            people.append(frame)
+        else:
+            privacy = frame
+    return frames.People(id_, people, privacy)
 
 
 class PeopleLists:

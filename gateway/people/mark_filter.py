@@ -21,7 +21,7 @@ _RESYNC_SECONDS = 5.0
 
 def seen_by_others(mark: Mark, stance: Stance) -> Mark:
     """The mark of a user as it is shown to the other one, about whom the stance is."""
-    if not stance.blocked:
+    if not stance.hides_reads:
         return mark
     return Mark(mark.conversation, mark.user, mark.received, mark.received_at, 0, 0)
 
@@ -51,7 +51,7 @@ class MarkFilter:
                 asyncio.get_running_loop().call_later(_RESYNC_SECONDS, self._resync)
             self._missed.add(user)
             return
-        if stance.blocked:
+        if stance.hides_reads:
             (mark,) = decode_server_frames(frame)
             assert isinstance(mark, Mark)
             frame = encode_frame(seen_by_others(mark, stance))

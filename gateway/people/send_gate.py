@@ -1,9 +1,12 @@
-"""Lets a user's sends pass to those who take them.
+"""Lets a user's sends pass to those who take them, as the operator's policy and the recipient say.
 
 A send that is refused goes on as a refusal, since it has to use up its ordinal. If nothing is known
 now, the device is told to send again.
 """
 
+from functools import partial
+
+from gateway.people.directory import Directory
 from gateway.people.stances import Stances
 from gateway.submit import Failed, Submitter
 from schemas.codes import Code
@@ -13,14 +16,37 @@ from schemas.worker_api import Stance
 
 class SendGate:
     """A first send to somebody waits for what that user has decided, and what follows it waits
-    behind it."""
+    behind it. With a `directory` only those get messages who are in it; `contacts`: only of their
+    contacts."""
 
-    def __init__(self, submitter: Submitter, stances: Stances) -> None:
+    def __init__(
+        self,
+        submitter: Submitter,
+        stances: Stances,
+        directory: Directory | None = None,
+        contacts: bool = False,
+    ) -> None:
         self._submitter = submitter
         self._stances = stances
+        self._directory = directory
+        self._contacts = contacts
 
     def submit(self, item: SubmittedItem, to: str, failed: Failed) -> None:
         """Take a send to `to`, or say why not."""
+        if self._directory is None:
+            self._look(item, to, failed)
+        else:
+            self._directory.look(to, partial(self._found, item, to, failed))
+
+    def _found(self, item: SubmittedItem, to: str, failed: Failed, is_there: bool | None) -> None:
+        if is_there:
+            self._look(item, to, failed)
+        elif is_there is None:
+            failed(Code.TRY_LATER)
+        else:
+            self._submitter.submit(_refusal(item, Code.UNKNOWN_RECIPIENT), failed)
+
+    def _look(self, item: SubmittedItem, to: str, failed: Failed) -> None:
         stance = self._stances.fresh(to, item.sender)
         if stance is not None:
             self._pass(item, stance, failed)
@@ -32,6 +58,8 @@ class SendGate:
             failed(Code.TRY_LATER)
         elif stance.blocked:
             self._submitter.submit(_refusal(item, Code.BLOCKED), failed)
+        elif self._contacts and not stance.contact:
+            self._submitter.submit(_refusal(item, Code.NOT_A_CONTACT), failed)
         else:
             self._submitter.submit(item, failed)
 

@@ -15,7 +15,7 @@ from gateway.people.stances import Stances
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.worker_client import WorkerClient
 from gateway.queries.worker_transport import WorkersUnavailable
-from schemas.codec import encode_frame, presence_of
+from schemas.codec import EVERYBODY, encode_frame, presence_of
 from schemas.events import PresenceDelivered, PresenceState
 from schemas.frames import Presence, Presences, Watch
 from schemas.ids import InvalidId, UserId, conversation_of, user_id
@@ -154,7 +154,7 @@ class PresenceSubscriptions:
         for user, stance in stances.items():
             watched = self._watched.setdefault(user, _Watched())
             watched.connections[connection] = None
-            if stance.blocked:
+            if stance.hides_presence:
                 watched.hidden.add(connection)
 
     def _unsubscribe(self, connection: Watcher) -> None:
@@ -199,10 +199,13 @@ class PresenceSubscriptions:
         return watched.connections.keys() - watched.hidden if watched is not None else ()
 
     def changed(self, user: str, other: str) -> None:
-        """`user` has decided something about `other`, who may be watching."""
+        """`user` has decided something about `other`, or for everybody. Who watches may see more
+        now, or less."""
         watched = self._watched.get(user)
-        if watched is not None and any(one.user == other for one in watched.connections):
-            self._stances.look(user, other, partial(self._show_or_hide, user, other))
+        for one in {one.user for one in watched.connections} if watched is not None else ():
+            if other in (one, EVERYBODY):
+                self._stances.changed(user, one)
+                self._stances.look(user, one, partial(self._show_or_hide, user, one))
 
     def _show_or_hide(self, user: str, other: str, stance: Stance | None) -> None:
         if stance is None:
@@ -210,7 +213,7 @@ class PresenceSubscriptions:
             return
         watched = self._watched.get(user, _Watched())
         for connection in watched.connections:
-            if connection.user == other and stance.blocked != (connection in watched.hidden):
+            if connection.user == other and stance.hides_presence != (connection in watched.hidden):
                 watched.hidden ^= {connection}
                 shown = self._shown_to(connection, user, watched.state)
                 connection.push(encode_frame(shown))

@@ -6,7 +6,7 @@ import traceback
 
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.log_throttle import LogThrottle
-from gateway.people.lists import PeopleLists
+from gateway.people.lists import PeopleLists, change_of, people_of
 from gateway.presence.subscriptions import PresenceSubscriptions, Watcher
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History, HistoryUnavailable
@@ -14,9 +14,8 @@ from gateway.queries.marks import MarkQueries
 from gateway.queries.worker_transport import WorkersUnavailable
 from gateway.quotas import Buckets, Limit
 from schemas import frames
-from schemas.codec import encode_frame, encode_page
+from schemas.codec import encode_frame, encode_page, person_of
 from schemas.codes import Code
-from schemas.events import PersonChange
 from schemas.worker_api import RangeGone
 
 log = logging.getLogger(__name__)
@@ -108,22 +107,22 @@ class QuestionAnswerer:
             return encode_frame(await self._marks.marks(connection.user, question))
         if isinstance(question, frames.GetPeople):
             decided = await self._people.of(connection.user)
-            people = [frames.Person(one.other, one.blocked) for one in decided]
-            return encode_frame(frames.People(question.id, people))
-        if isinstance(question, frames.Block | frames.Unblock):
+            return encode_frame(people_of(question.id, decided))
+        if isinstance(question, frames.Decision):
             return await self._decide(connection.user, question)
         page = await self._history.page(
             question.conversation, question.before, question.after, question.limit
         )
         return encode_page(question.id, question.conversation, page.known, page.frames, page.first)
 
-    async def _decide(self, user: str, question: frames.Block | frames.Unblock) -> bytes:
-        blocked = isinstance(question, frames.Block)
-        decided = await self._people.change(PersonChange(user, question.user, blocked))
-        now = next((one.blocked for one in decided if one.other == question.user), False)
-        if blocked and not now and len(decided) >= frames.MAX_PEOPLE:
+    async def _decide(self, user: str, question: frames.Decision) -> bytes:
+        change = change_of(user, question)
+        decided = await self._people.change(change)
+        state = next((one for one in decided if one.other == change.other), None)
+        wants = change.blocked or change.contact or change.presence or change.hides_reads
+        if state is None and wants and len(decided) >= frames.MAX_PEOPLE:
             return error_frame(question.id, Code.LIST_FULL)
-        return encode_frame(frames.Person(question.user, now, question.id))
+        return encode_frame(person_of(change.other, state, question.id))
 
 
 def error_frame(id_: int | None, code: Code, retry_after: int | None = None) -> bytes:

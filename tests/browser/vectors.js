@@ -51,8 +51,10 @@ function command(device, step, now, newId) {
   if (step.watch) device.watch(step.watch, now);
   if (step.typing) device.typing(step.typing, now);
   if (step.renew) device.renew(step.renew);
-  if (step.block) device.block(step.block, true, now);
-  if (step.unblock) device.block(step.unblock, false, now);
+  if (step.block) device.decide("blocked", step.block, true, now);
+  if (step.unblock) device.decide("blocked", step.unblock, false, now);
+  if (step.contact) device.decide("contact", step.contact, step.is ?? true, now);
+  if (step.privacy) device.setPrivacy(step.privacy, step.reads, now);
   if (step.follow_people) device.followPeople(now);
   if (step.history) device.ask(step.history);
 }

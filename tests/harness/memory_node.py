@@ -29,10 +29,16 @@ from gateway.queries.worker_transport import WorkersUnavailable
 from gateway.settings import GatewaySettings
 from schemas.codec import encode_deliveries
 from schemas.codes import Close
-from schemas.events import Delivered, MessageDelivered
+from schemas.events import Delivered, MessageDelivered, PresenceState
 from schemas.ids import user_id
 from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, REVOCATIONS, SUBMITTED
-from schemas.worker_api import Stance, StancesAnswer, StancesQuestion
+from schemas.worker_api import (
+    PresenceAnswer,
+    PresenceQuestion,
+    Stance,
+    StancesAnswer,
+    StancesQuestion,
+)
 
 SLOTS = 2
 SECRET = "s" * 32
@@ -118,12 +124,14 @@ class Device:
 
 
 class PeopleWorker:
-    """`WorkerTransport` with a worker at its other end that knows whom users have blocked, and
-    nothing else. `blocked`: (who, whom). `asked`: all that it was asked; while it is `away`,
-    nobody answers."""
+    """`WorkerTransport` with a worker at its other end that knows whom users have blocked, and have
+    as contacts ((who, whom)), who is there, and nothing else. `asked`: all that it was asked about
+    the former; while it is `away`, nobody answers."""
 
     def __init__(self) -> None:
         self.blocked: set[tuple[str, str]] = set()
+        self.contacts: set[tuple[str, str]] = set()
+        self.there: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.away = False
         self.meanwhile: Callable[[], None] = lambda: None
@@ -136,16 +144,34 @@ class PeopleWorker:
         body: bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
+        if not self.away and url.endswith("/presence/users/"):
+            return 200, self._presence(body or b"")
         if self.away or not url.endswith("/people/stances/"):
             raise WorkersUnavailable("there is no such worker")
         answers: list[StancesAnswer] = []
         for question in msgspec.json.decode(body or b"", type=list[StancesQuestion]):
             pairs = question.pairs.items()
             self.asked += [pair for _, some in pairs for pair in some]
-            answers.append({n: [Stance(one in self.blocked) for one in some] for n, some in pairs})
+            answers.append({n: [self._stance(one) for one in some] for n, some in pairs})
         self.meanwhile()
         await asyncio.sleep(0)
         return 200, msgspec.json.encode(answers)
+
+    def _stance(self, pair: tuple[str, str]) -> Stance:
+        blocked = pair in self.blocked
+        return Stance(blocked, pair in self.contacts, blocked, blocked)
+
+    def _presence(self, body: bytes) -> bytes:
+        questions = msgspec.json.decode(body, type=list[PresenceQuestion])
+        assert all(question.whole for question in questions)
+        answers: list[PresenceAnswer] = [
+            {
+                n: [PresenceState(1, user, (), 1) for user in users if user in self.there]
+                for n, users in question.users.items()
+            }
+            for question in questions
+        ]
+        return msgspec.json.encode(answers)
 
     async def close(self) -> None: ...
 
@@ -179,8 +205,9 @@ class World:
         self.broker.append(DELIVERIES, slot, *encode_deliveries(list(events)))
 
     async def claim_people(self) -> None:
-        """The worker of the people says that it has its partition, as it does each second."""
-        await MemoryOwners(MemoryRedis(self.server), "people").take(0, "people:1")
+        """The worker says that it has its partitions, as it does each second."""
+        for stage in ("people", "presence"):
+            await MemoryOwners(MemoryRedis(self.server), stage).take(0, "people:1")
 
     def node(self, routes: Routes | None = None, **settings: Any) -> "MemoryNode":
         return MemoryNode(self, routes, settings)

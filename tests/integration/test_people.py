@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from messenger_sdk import PersonChanged, SendRefused
+from messenger_sdk import PersonChanged, PrivacyChanged, SendRefused
 from schemas.codes import Code
 from tests.harness.device import token_of
 from tests.harness.stack import Stack
@@ -35,7 +35,7 @@ async def test_a_user_blocks_another_one_and_unblocks_them(stack: Stack) -> None
         assert refused.value.code == Code.BLOCKED.number
         assert bob.device.presence[a].last_seen == 0
         await eventually(lambda: tab.device.blocked == {b}, "alice's other device knows")
-        assert PersonChanged(b, True) in talk.heard[f"{a}/tab"]
+        assert PersonChanged(b, True, False) in talk.heard[f"{a}/tab"]
         alice.read(conversation, 1)
         await eventually(lambda: tab.device.mark(conversation, a).read == 1, "alice has read")
         await asyncio.sleep(0.2)
@@ -47,6 +47,18 @@ async def test_a_user_blocks_another_one_and_unblocks_them(stack: Stack) -> None
         await eventually(lambda: online(bob, a) is True, "bob sees alice again")
         assert (await bob.send(a, "four")).seq == 2
         assert await alice.blocked() == frozenset()
+
+        await alice.set_privacy("contacts", reads=False)
+        await eventually(lambda: online(bob, a) is False, "alice shows herself to contacts")
+        await alice.add_contact(b)
+        await eventually(lambda: online(bob, a) is True, "bob is one")
+        assert await tab.contacts() == {b}
+        assert await tab.privacy() == PrivacyChanged("contacts", False)
+        alice.read(conversation, 2)
+        await eventually(lambda: tab.device.mark(conversation, a).read == 2, "alice has read")
+        third = await talk.join("bob", "third")
+        await eventually(lambda: third.device.mark(conversation, a).received == 2, "they are there")
+        assert third.device.mark(conversation, a).read == 0
 
 
 def test_the_command_line_blocks(stack: Stack) -> None:

@@ -22,6 +22,7 @@ from messenger_sdk.events import (
     MarksChanged,
     PersonChanged,
     PresenceChanged,
+    PrivacyChanged,
     TokenExpires,
     Typing,
 )
@@ -98,9 +99,13 @@ def command(device: Device, step: Json, now: float) -> None:
     if "renew" in step:
         device.renew(step["renew"])
     if "block" in step:
-        device.block(step["block"], True, now)
+        device.decide("blocked", step["block"], True, now)
     if "unblock" in step:
-        device.block(step["unblock"], False, now)
+        device.decide("blocked", step["unblock"], False, now)
+    if "contact" in step:
+        device.decide("contact", step["contact"], step.get("is", True), now)
+    if "privacy" in step:
+        device.set_privacy(step["privacy"], step["reads"], now)
     if "follow_people" in step:
         device.follow_people(now)
     if "history" in step:
@@ -117,10 +122,13 @@ def as_json(event: Happening) -> Json:
         return {"event": "presence", **event._asdict()}
     if isinstance(event, PersonChanged):
         return {"event": "person", **event._asdict()}
+    if isinstance(event, PrivacyChanged):
+        return {"event": "privacy", **event._asdict()}
     if isinstance(event, DecisionEnded):
-        if isinstance(event.result, DecisionRefused):
-            return {"event": "decided", "user": event.user, "code": event.result.code}
-        return {"event": "decided", **event.result._asdict()}
+        kind, user = event.about
+        refused = isinstance(event.result, DecisionRefused)
+        code = {"code": event.result.code} if refused else {}  # type: ignore[union-attr]
+        return {"event": "decided", "kind": kind, "user": user, **code}
     if isinstance(event, Typing):
         return {"event": "typing", **event._asdict()}
     if isinstance(event, TokenExpires):

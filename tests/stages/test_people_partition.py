@@ -10,7 +10,7 @@ from agents.people.partition import PeoplePartition
 from agents.people.stage import people_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from connectors.redis.memory import MemoryOwners, MemoryRoutes
+from connectors.redis.memory import MemoryOwners, MemoryRoutes, MemoryWatchers
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
 from schemas.codec import encode_event
@@ -24,6 +24,7 @@ from streams.tables.rocks import RocksBudget
 from tests.harness.stage_run import StageRun, delivered
 
 Make = Callable[[], StageRun[PeoplePartition]]
+BLOCKED = Stance(True, False, True, True)
 ALICES, BOBS = 0, 1
 """Slots."""
 
@@ -57,7 +58,7 @@ async def make(kafka: MemoryKafka, tmp_path: Path) -> Make:
             PEOPLE,
             "here",
         )
-        return StageRun(kafka, people_stage(io, routes, 1))
+        return StageRun(kafka, people_stage(io, routes, MemoryWatchers(redis), 1))
 
     return new
 
@@ -76,11 +77,11 @@ async def test_whoever_asks_after_a_change_is_told_of_it_and_so_is_the_next_owne
         say(kafka, True)
         assert await partition.caught_up()
         assert [one.other for one in partition.people("alice")] == ["bob"]
-        assert partition.stances([("alice", "bob"), ("bob", "alice")]) == [Stance(True), Stance()]
+        assert partition.stances([("alice", "bob"), ("bob", "alice")]) == [BLOCKED, Stance()]
         await first.done(1)
     async with make() as second:
         partition = await second.running()
-        assert partition.stances([("alice", "bob")]) == [Stance(True)]
+        assert partition.stances([("alice", "bob")]) == [BLOCKED]
         say(kafka, False)
         assert await partition.caught_up()
         assert (partition.people("alice"), partition.stances([("alice", "bob")])) == (

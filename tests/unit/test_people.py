@@ -175,3 +175,52 @@ def test_a_mark_that_may_be_a_secret_is_asked_for_later() -> None:
         await node.node.stop()
 
     run(scenario())
+
+
+async def _node(world: World, policy: str) -> MemoryNode:
+    node = world.node(policy=policy)
+    await node.start()
+    return node
+
+
+def test_by_the_policy_contacts_only_contacts_may_write() -> None:
+    async def scenario() -> None:
+        world = World()
+        node = await _node(world, "contacts")
+        alice = await node.welcomed("alice")
+        await alice.send(send(1))
+        assert await _settled(world) == [(1, Code.NOT_A_CONTACT.number)]
+        world.people.contacts.add(("bob", "alice"))
+        world.deliver(node.slot, PersonDelivered("bob", "alice", PERSON))
+        await asyncio.sleep(0.1)
+        await alice.send(send(2))
+        assert (await _settled(world))[1:] == [(2, 0)]
+        await tell(world, node, True)
+        await alice.send(send(3))
+        assert (await _settled(world))[2:] == [(3, BLOCKED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_by_the_policy_known_nobody_writes_to_whoever_has_never_logged_in() -> None:
+    async def scenario() -> None:
+        world = World()
+        node = await _node(world, "known")
+        world.people.there.add("bob")
+        alice = await node.welcomed("alice")
+        await alice.send(send(1), send(2), send(1, "nobody"))
+        unknown = Code.UNKNOWN_RECIPIENT.number
+        assert sorted(await _settled(world)) == [(1, 0), (1, unknown), (2, 0)]
+        world.people.away = True
+        await alice.send(send(3), send(2, "nobody"))
+        assert (await _settled(world))[3:] == [(3, 0)], "that bob is there never changes"
+        (error,) = alice.of_type("error")
+        assert (error["to"], error["code"]) == ("nobody", Code.TRY_LATER.number)
+        world.people.away = False
+        world.people.there.add("nobody")
+        await alice.send(send(2, "nobody"))
+        assert (await _settled(world))[4:] == [(2, 0)]
+        await node.node.stop()
+
+    run(scenario())

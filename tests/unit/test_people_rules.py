@@ -3,9 +3,11 @@ without end."""
 
 from collections.abc import Sequence
 
-from agents.rules.people import Outcome, fold_people
-from schemas.events import PersonChange, PersonState
+from agents.rules.people import Outcome, fold_people, stance_of
+from schemas.codec import EVERYBODY
+from schemas.events import PersonChange, PersonState, PresenceShown
 from schemas.frames import MAX_PEOPLE
+from schemas.worker_api import Stance
 
 
 class Table:
@@ -66,3 +68,30 @@ def test_a_full_list_takes_nobody_unless_somebody_has_left_it() -> None:
     assert len(table.rows) == MAX_PEOPLE
     assert table.says("carol", True) == {"carol"}
     assert table.says("dave", True) == set()
+
+
+def test_what_is_not_said_stays_as_it_is() -> None:
+    table = Table()
+    changes = [
+        PersonChange("alice", "bob", blocked=True),
+        PersonChange("alice", "bob", contact=True),
+        PersonChange("alice", "bob", blocked=False),
+    ]
+    assert table.fold(*zip(changes, range(3), strict=True)) == {"bob"}
+    state = table.rows["alice", "bob"]
+    assert (state.blocked, state.contact, state.offset) == (False, True, 2)
+
+
+def test_what_is_shown_to_whom() -> None:
+    blocked = PersonState(1, "alice", "bob", True)
+    contact = PersonState(1, "alice", "bob", False, contact=True)
+
+    def everybody(presence: int, hides_reads: bool = False) -> PersonState:
+        return PersonState(1, "alice", EVERYBODY, False, presence=presence, hides_reads=hides_reads)
+
+    assert stance_of(None, None) == Stance()
+    assert stance_of(blocked, None) == Stance(True, False, True, True)
+    assert stance_of(contact, everybody(PresenceShown.CONTACTS)) == Stance(contact=True)
+    assert stance_of(None, everybody(PresenceShown.CONTACTS)) == Stance(hides_presence=True)
+    nobody = everybody(PresenceShown.NOBODY, hides_reads=True)
+    assert stance_of(contact, nobody) == Stance(False, True, True, True)

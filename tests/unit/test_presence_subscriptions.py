@@ -10,7 +10,7 @@ from connectors.redis.memory import MemoryWatchers
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from gateway.presence.subscriptions import PresenceSubscriptions
 from gateway.queries.worker_transport import WorkersUnavailable
-from schemas.codec import encode_frame, presence_of
+from schemas.codec import EVERYBODY, encode_frame, presence_of
 from schemas.events import SCHEMA_VERSION, PresenceDelivered, PresenceState
 from schemas.frames import Presence, Watch
 from schemas.worker_api import Stance
@@ -73,10 +73,15 @@ class Decided:
         self.blocked: set[str] = set()
 
     async def find(self, users: Iterable[str], other: str) -> Mapping[str, Stance]:
-        return {user: Stance(other in self.blocked) for user in users}
+        return dict.fromkeys(users, self.stance(other))
 
     def look(self, user: str, other: str, then: Callable[[Stance], None]) -> None:
-        then(Stance(other in self.blocked))
+        then(self.stance(other))
+
+    def changed(self, user: str, other: str) -> None: ...
+
+    def stance(self, other: str) -> Stance:
+        return Stance(other in self.blocked, hides_presence=other in self.blocked)
 
 
 @pytest.fixture
@@ -183,6 +188,8 @@ async def test_whoever_is_blocked_sees_nobody_and_sees_them_again_when_they_are_
     assert answered == Presence("bob", False, 0)
     deliver(node, state(7, True))
     stances.blocked.clear()
-    node.changed("bob", "alice")
+    node.changed("bob", "carol")
+    assert phone.pushed == [gone]
+    node.changed("bob", EVERYBODY)
     assert phone.pushed == [gone, encode_frame(shown(7, True))]
     assert (tab.pushed, node.watchers_of("bob")) == (phone.pushed[1:], {phone, tab})

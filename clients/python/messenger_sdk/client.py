@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, Self
 
 from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from messenger_sdk.connection import Connection
@@ -25,6 +25,7 @@ from messenger_sdk.events import (
     HistoryEnded,
     HistoryPage,
     MessageReceived,
+    PrivacyChanged,
     SendFailed,
     StateChanged,
     TokenExpires,
@@ -34,6 +35,7 @@ from messenger_sdk.outbox import SendEnded, SentMessage
 from messenger_sdk.reconnecting import Gateways, Reconnecting
 from messenger_sdk.storage import MemoryStorage, Storage
 from schemas import frames
+from schemas.codec import EVERYBODY
 from schemas.codes import Code
 
 log = logging.getLogger(__name__)
@@ -199,28 +201,60 @@ class Client:
         """From now on `user` cannot write to this one, and sees neither presence nor that this user
         types or has read. Waits until that counts, however long the network is away. Raises
         DecisionRefused, and as `online`."""
-        await self._decide(user, True)
+        await self._decide("blocked", user, True)
 
     async def unblock(self, user: str) -> None:
         """It is as before the `block`. Waits and raises as it does."""
-        await self._decide(user, False)
+        await self._decide("blocked", user, False)
 
     async def blocked(self) -> frozenset[str]:
-        """Whom this user has blocked, on any device. From now on PersonChanged tells what changes.
-        Raises as `online`."""
+        """Whom this user has blocked, on any device. From now on PersonChanged and PrivacyChanged
+        tell what changes. Raises as `online`."""
+        await self._people()
+        return self.device.blocked
+
+    async def add_contact(self, user: str) -> None:
+        """`user` is a contact from now on. Waits and raises as `block` does."""
+        await self._decide("contact", user, True)
+
+    async def remove_contact(self, user: str) -> None:
+        """`user` is no contact any more. Likewise."""
+        await self._decide("contact", user, False)
+
+    async def contacts(self) -> frozenset[str]:
+        """This user's contacts, as `blocked` gives whom they have blocked."""
+        await self._people()
+        return self.device.contacts
+
+    async def set_privacy(self, presence: frames.Shown = "everyone", reads: bool = True) -> None:
+        """Show to others whether this user is there, was seen last and types (`presence`), and what
+        they have read (`reads`). Waits and raises as `block` does."""
+        if self._stopped is not None:
+            raise self._stopped
+        self.device.set_privacy(presence, reads, self._loop.time())
+        await self._decision(("privacy", EVERYBODY))
+
+    async def privacy(self) -> PrivacyChanged:
+        """What this user shows to others, as `blocked` gives whom they have blocked."""
+        await self._people()
+        return self.device.privacy
+
+    async def _people(self) -> None:
         self.device.follow_people(self._loop.time())
         self._connection.wake()
         await self._until(lambda: self.device.knows_people)
-        return self.device.blocked
 
-    async def _decide(self, user: str, blocked: bool) -> None:
+    async def _decide(self, kind: Literal["blocked", "contact"], user: str, is_: bool) -> None:
         if self._stopped is not None:
             raise self._stopped
-        name = _Decision(user)
-        result = self._results.get(name)
+        self.device.decide(kind, user, is_, self._loop.time())
+        await self._decision((kind, user))
+
+    async def _decision(self, about: tuple[str, str]) -> None:
+        """Wait until the latest decision of this kind about this user counts."""
+        result = self._results.get(about)
         if result is None:
-            result = self._results[name] = self._loop.create_future()
-        self.device.block(user, blocked, self._loop.time())
+            result = self._results[about] = self._loop.create_future()
         self._connection.wake()
         await asyncio.shield(result)
 
@@ -295,7 +329,7 @@ class Client:
             elif isinstance(happening, HistoryEnded):
                 self._resolve(happening.id, happening.result)
             elif isinstance(happening, DecisionEnded):
-                self._resolve(_Decision(happening.user), happening.result)
+                self._resolve(happening.about, happening.result)
             elif isinstance(happening, TokenExpires):
                 if not isinstance(self._token, str):
                     self._renewing = asyncio.create_task(self._renew())
@@ -352,12 +386,6 @@ class Client:
     def _notify(self) -> None:
         self._news.set()
         self._news.clear()
-
-
-class _Decision(NamedTuple):
-    """About this user: the latest counts."""
-
-    user: str
 
 
 def _gateways(url: str | Sequence[str] | Gateways) -> Gateways:

@@ -13,7 +13,7 @@ Times are seconds of any one clock.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from messenger_sdk.catching_up import MAX_CATCHING_UP
 from messenger_sdk.errors import FolderOfAnother
@@ -22,6 +22,7 @@ from messenger_sdk.events import (
     Event,
     MarksChanged,
     MessageReceived,
+    PrivacyChanged,
     TokenExpires,
     Typing,
 )
@@ -158,12 +159,18 @@ class Device:
         """Tell of the presence of these users, the first 200 of them, and of no others."""
         self._watch_list.set(users, now)
 
-    def block(self, user: str, blocked: bool, now: float) -> None:
-        """Block a user, or do so no more. A DecisionEnded is the result, after a restart none."""
-        self._people.block(user, blocked, now)
+    def decide(self, kind: Literal["blocked", "contact"], user: str, is_: bool, now: float) -> None:
+        """Block a user, or have them as a contact; or do so no more. A DecisionEnded is the result,
+        after a restart none."""
+        self._people.decide(kind, user, is_, now)
+
+    def set_privacy(self, presence: frames.Shown, reads: bool, now: float) -> None:
+        """Who sees whether this user is there, and whether others see what they have read. The same
+        is the result."""
+        self._people.set_privacy(presence, reads, now)
 
     def follow_people(self, now: float) -> None:
-        """Keep the list of whom this user has blocked, in step with all devices."""
+        """Keep what this user has decided about others in step with all devices."""
         self._people.follow(now)
 
     def typing(self, conversation: str, now: float) -> None:
@@ -230,7 +237,17 @@ class Device:
     @property
     def blocked(self) -> frozenset[str]:
         """Whom this user has blocked, on any device, as far as this device knows."""
-        return frozenset(self._people.blocked)
+        return frozenset(user for user, one in self._people.people.items() if one.blocked)
+
+    @property
+    def contacts(self) -> frozenset[str]:
+        """Whom this user has as contacts, likewise."""
+        return frozenset(user for user, one in self._people.people.items() if one.contact)
+
+    @property
+    def privacy(self) -> PrivacyChanged:
+        """What this user shows to others, likewise."""
+        return self._people.privacy
 
     @property
     def knows_people(self) -> bool:
@@ -329,8 +346,10 @@ class Device:
         return self._sends.error(frame, now) if news is None else news
 
     def _types(self, frame: frames.UserTyping) -> Happenings:
-        blocked = frame.user in self._people.blocked
-        return () if blocked else [Typing(frame.conversation, frame.user)]
+        decided = self._people.people.get(frame.user)
+        if decided is not None and decided.blocked:
+            return ()
+        return [Typing(frame.conversation, frame.user)]
 
     def _mark(self, frame: frames.Mark, _: float) -> Happenings:
         return self._inbox.marks_changed([frame] if self._inbox.marks.accept(frame) else [])
@@ -350,7 +369,8 @@ class Device:
         frames.Error: _error,
         frames.Presence: lambda self, frame, _: self._watch_list.news([frame]),
         frames.Presences: lambda self, frame, now: self._watch_list.answer(frame, now),
-        frames.Person: lambda self, frame, now: self._people.person(frame, now),
+        frames.Person: lambda self, frame, now: self._people.decided(frame, now),
+        frames.Privacy: lambda self, frame, now: self._people.decided(frame, now),
         frames.People: lambda self, frame, now: self._people.answer(frame, now),
         frames.UserTyping: lambda self, frame, _: self._types(frame),
         frames.TokenExpires: lambda self, frame, _: [TokenExpires(frame.expires)],

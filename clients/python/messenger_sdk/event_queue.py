@@ -13,6 +13,7 @@ from messenger_sdk.events import (
     MessageReceived,
     PersonChanged,
     PresenceChanged,
+    PrivacyChanged,
     SendFailed,
     StateChanged,
 )
@@ -41,6 +42,8 @@ class EventQueue:
             return (next(self._numbers),)
         if isinstance(event, PresenceChanged | PersonChanged):
             return type(event), event.user
+        if isinstance(event, PrivacyChanged):
+            return (type(event),)
         if isinstance(event, StateChanged):
             return type(event), event.state
         return type(event), event.conversation, event.user

@@ -92,10 +92,19 @@ class Typing(NamedTuple):
 
 
 class PersonChanged(NamedTuple):
-    """This user has blocked `user`, or does not block them any more: on any device."""
+    """What this user has decided about `user`, on any device."""
 
     user: str
     blocked: bool
+    contact: bool
+
+
+class PrivacyChanged(NamedTuple):
+    """What this user shows to others. `presence`: whether they are there, were seen last and type,
+    to "everyone", "contacts" or "nobody"; `reads`: what they have read."""
+
+    presence: str
+    reads: bool
 
 
 class SendFailed(NamedTuple):
@@ -121,10 +130,10 @@ class HistoryEnded(NamedTuple):
 
 
 class DecisionEnded(NamedTuple):
-    """The decision about `user` counts, or is refused."""
+    """A decision counts, or is refused. `about`: its kind, and about whom."""
 
-    user: str
-    result: PersonChanged | DecisionRefused
+    about: tuple[str, str]
+    result: PersonChanged | PrivacyChanged | DecisionRefused
 
 
 Ended = SendEnded | HistoryEnded | DecisionEnded | TokenExpires
@@ -134,6 +143,7 @@ Event = (
     | MarksChanged
     | PresenceChanged
     | PersonChanged
+    | PrivacyChanged
     | Typing
     | SendFailed
 )

@@ -244,6 +244,7 @@ MUTATIONS = [
         "what is appended counts as delivered",
         [(SequencerPartition, "_done", property(_done_when_appended))],
         {**KILLS, "stop_redis": 8, "lose_leader": 10},
+        opening=_appended_and_not_delivered,
     ),
     Mutation(
         "the appender believes every report",
