@@ -79,9 +79,9 @@ export class Messages {
     const numbered = messages.filter(({ seq }) => seq !== null);
     const above = list.scrollTop < list.clientHeight;
     const below = this.#left() < list.clientHeight;
-    if (conversation.from !== this.from) return { from: this.from, older: false, read: 0 }; // it is on its way
-    if (above && earlier) this.from = Math.max(1, numbered[0].seq - STEP);
-    else if (below && later) this.from = numbered[STEP].seq;
+    if ((conversation.from ?? null) !== this.from) return { from: this.from, older: false, read: 0 }; // it is on its way
+    if (above && earlier) this.from = Math.max(1, (numbered[0]?.seq ?? conversation.cursor) - STEP);
+    else if (below && later) this.from = numbered[STEP]?.seq ?? null;
     else if (this.stuck && messages.length > LATEST) this.from = null;
     return { from: this.from, older: above && !earlier, read: document.hidden ? 0 : this.#seen() };
   }

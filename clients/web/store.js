@@ -65,7 +65,8 @@ export class Store {
     const { messages } = this.open(contact);
     if (from === undefined) return { messages, earlier: false, later: 0 };
     const found = from === null ? -1 : messages.findIndex(({ seq }) => seq !== null && seq >= from);
-    const start = found < 0 ? Math.max(0, messages.length - LATEST) : found;
+    let start = found < 0 ? Math.max(0, messages.length - LATEST) : found;
+    while (found > 0 && messages[start - 1]?.seq === null) start--; // a refused one stands before it
     const part = messages.slice(start, start + WINDOW);
     return { messages: part, earlier: start > 0, later: messages.length - start - part.length };
   }

@@ -50,6 +50,11 @@ test("a window of a conversation holds its last messages, or those from a number
   assert.deepEqual([...numbers(early), early.earlier, early.later], [101, 400, 300, true, 501]);
   assert.deepEqual(numbers(store.window("bob", 1)), [1, 300, 300]);
   assert.equal(store.window("bob", undefined).messages.length, 901);
+  const refused = new Store("alice");
+  refused.queue("bob", "r", "refused");
+  refused.failed("r", "refused");
+  refused.place(message(1));
+  assert.deepEqual([refused.window("bob", 1).messages.length, refused.window("bob", 1).earlier], [2, false]);
   assert.deepEqual(store.window("carol", null), { messages: [], earlier: false, later: 0 });
 });
 
