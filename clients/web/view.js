@@ -65,7 +65,7 @@ export class View {
     $("login").hidden = true;
     $("chat").hidden = false;
     say($("me"), this.user);
-    $("contact").focus();
+    if (!narrow.matches) $("contact").focus();
   }
 
   // The person has logged out: nothing that was written stays here.
