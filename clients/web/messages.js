@@ -178,12 +178,15 @@ export class Messages {
     if (whole) wanted.push(note("This is the beginning of the conversation."));
     if (deep) wanted.push(note("This page shows nothing earlier."));
     let before = null;
+    let numbered = null; // the last number that is drawn
     for (const message of messages) {
       if (message.changes) continue; // its message shows it
       const newDay = !before || dayOf(message.time) !== dayOf(before.time);
       if (newDay) wanted.push(note(day(message.time, now), "day"));
       if (message.missing) wanted.push(note(`${message.missing} earlier messages can no longer be had here`));
-      const line = message.seq !== null && message.seq === this.line;
+      // the first unread one may be a change, which is not drawn
+      const crossed = numbered === null ? message.seq === this.line : numbered < this.line && message.seq >= this.line;
+      const line = this.line !== null && crossed;
       if (line) wanted.push(note("New messages", "line"));
       const joined = !newDay && !line && before.from === message.from && message.time - before.time < JOINED;
       const element = this.shown.get(nameOf(message)) ?? make("li", { class: "message", tabindex: -1 });
@@ -191,6 +194,7 @@ export class Messages {
       shown.set(nameOf(message), element);
       wanted.push(element);
       before = message;
+      numbered = message.seq ?? numbered;
     }
     this.shown = shown;
     return wanted;

@@ -75,7 +75,7 @@ export class Store {
   // none among those that are here.
   find(contact, text, before) {
     const wanted = text.toLocaleLowerCase();
-    const fits = ({ seq, body }) => seq !== null && (before === null || seq < before) && body.toLocaleLowerCase().includes(wanted);
+    const fits = ({ seq, body, changes }) => seq !== null && !changes && (before === null || seq < before) && body.toLocaleLowerCase().includes(wanted);
     return this.open(contact).messages.findLast(fits)?.seq ?? null;
   }
 

@@ -160,6 +160,9 @@ test("a search goes as far back as there are messages", () => {
   older(1, 80, true);
   finder.goOn();
   assert.deepEqual([found, asked.length], [[119, 118, 79], 2]);
+  store.place({ ...message(121), body: "body 2, changed", changes: 2, version: 121 });
+  find("changed");
+  assert.equal(found.at(-1), 2); // the message, not its change
   find("nowhere");
   assert.equal(found.at(-1), null);
 });
