@@ -19,9 +19,8 @@ from ops import doctor
 from ops.doctor import Found
 from ops.exits import FAILED, exit_codes
 from ops.local.home import DEFAULT_BASE_PORT, Home
-from ops.local.parts import Layout, clickhouse_url
+from ops.local.parts import clickhouse_url, usual_ports
 from ops.local.process import is_running
-from ops.local.tools import MissingTool
 from ops.settings import settings_of
 from ops.where import OperatorSettings
 from schemas.fleet import Seen
@@ -71,7 +70,7 @@ def _look(settings: DoctorSettings) -> Iterator[Found]:
     yield from doctor.versions()
     yield from doctor.disk(Path(settings.state_dir or settings.home).resolve())
     if local and not runs:
-        yield from _ports(settings, home)
+        yield from doctor.ports(usual_ports(settings.base_port or DEFAULT_BASE_PORT))
         do = "`make run`, or set MESSENGER_KAFKA and MESSENGER_REDIS"
         yield Found("settings", f"no local stack runs in {home.folder}", do)
         return
@@ -91,14 +90,6 @@ def _look(settings: DoctorSettings) -> Iterator[Found]:
         yield from doctor.archive(clickhouse_url(home, where.base_port, "admin"))
     else:
         yield Found("archive", "not looked at: MESSENGER_CLICKHOUSE_ADMIN is not set")
-
-
-def _ports(settings: DoctorSettings, home: Home) -> Iterator[Found]:
-    layout = Layout(home, settings.base_port or DEFAULT_BASE_PORT, 1, 1)
-    try:
-        yield from doctor.ports({part.name: part.port for part in layout.parts()})
-    except MissingTool as error:
-        yield Found("tools", str(error), "`make run` fetches what is missing")
 
 
 def _redis(url: str) -> Iterator[Found]:

@@ -289,6 +289,13 @@ class Layout(NamedTuple):
         )
 
 
+def usual_ports(base_port: int) -> dict[str, int]:
+    """part → its port, of a stack with one of each."""
+    offsets = {"gateway-1": 0, "kafka": 8, "redis": _REDIS, "clickhouse": _CLICKHOUSE}
+    offsets |= {"archiver-1": _ARCHIVERS, "worker-1": _WORKERS}
+    return {part: base_port + offset for part, offset in offsets.items()}
+
+
 CLICKHOUSE_USERS = ("admin", "archiver", "gateway", "analyst")
 """Of ops/clickhouse/users.xml."""
 

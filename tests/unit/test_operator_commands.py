@@ -11,7 +11,10 @@ from click.testing import CliRunner
 from ops import doctor
 from ops.cli import COMMANDS, main
 from ops.commands.status import screen
+from ops.local.home import Home
+from ops.local.parts import Layout, usual_ports
 from schemas.fleet import Finding, Latency, NodeReport, Report, Seen, StageReport
+from tests.harness.ports import free_base_port
 
 
 def test_status_is_one_screen_with_what_to_do() -> None:
@@ -70,6 +73,23 @@ def test_the_doctor_sees_another_version_of_a_package(
     (said,) = wrong(doctor.versions())
     assert "instead of 0.1" in said
     assert "not-installed" not in said
+
+
+def test_the_doctor_of_a_stack_that_does_not_run_changes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "stack"
+    asked = {"MESSENGER_HOME": str(home), "MESSENGER_BASE_PORT": str(free_base_port())}
+    printed = CliRunner(env=asked).invoke(main, ["doctor"])
+    assert printed.exit_code == 1, printed.output
+    assert "ok   ports" in printed.output
+    assert "no local stack runs in" in printed.output
+    assert not home.exists()
+
+
+def test_the_usual_ports_are_those_of_a_stack(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.create()
+    parts = Layout(home, 9000, 1, 1).parts()
+    assert {part.name: part.port for part in parts} == usual_ports(9000)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

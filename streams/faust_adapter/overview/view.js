@@ -27,7 +27,7 @@ const UNITS = /** @type {Record<string, string>} */ ({ sequencer: "messages/s", 
 export function wholeSystem(seen) {
   const fresh = seen.parts.filter((part) => part.age <= FRESH_SECONDS).map((part) => part.report);
   return [
-    findings(seen.findings),
+    findings(seen.findings, "Everything that must run runs, and nobody need do anything."),
     systems(fresh),
     el("section", { class: "tiles", "aria-label": "Now" }, ...tiles(fresh)),
     gateways(seen),
@@ -45,7 +45,7 @@ export function oneWorker(seen, address) {
   const here = seen.findings.filter((one) => one.part === `worker ${address}` || report.stages.some((stage) => one.part.startsWith(`${stage.name} partition`)
     && stage.partitions.some((p) => one.part === `${stage.name} partition ${p.partition}`)));
   const rest = [
-    findings(here),
+    findings(here, "This worker has no problems."),
     systems([report]),
     el("section", { class: "tiles", "aria-label": "Stages" }, ...report.stages.map((stage) => tile(
       stage.name, number(stage.rate), UNITS[stage.name] ?? "facts/s", `${stage.rebalances} rebalances${stage.rebalancing ? ", one now" : ""}`,
@@ -57,11 +57,9 @@ export function oneWorker(seen, address) {
   return [el("div", {}, title, el("span", { class: age > FRESH_SECONDS ? "bad" : "quiet" }, since)), ...rest];
 }
 
-/** @param {Finding[]} found */
-function findings(found) {
-  if (!found.length) {
-    return el("p", { class: "card good", id: "well" }, "Everything that must run runs, and nobody need do anything.");
-  }
+/** @param {Finding[]} found @param {string} none What to say if there are none. */
+function findings(found, none) {
+  if (!found.length) return el("p", { class: "card good", id: "well" }, none);
   return el("ul", { class: "findings", "aria-label": "What is the case" }, ...found.map((one) => {
     const line = el("li", { "data-level": one.level }, el("strong", {}, one.part), `: ${one.what}`);
     if (one.do) line.append(el("span", { class: "do" }, one.do));
