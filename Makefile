@@ -33,9 +33,10 @@ bench: ## measure and write bench/results (half an hour and more, on an idle mac
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 
-docs: ## write TOPICS.md, SETTINGS.md, METRICS.md and the API's *.json of docs, and the table of faults in docs/AUDIT.md
+docs: ## write TOPICS.md, FRAMES.md, SETTINGS.md, METRICS.md and the API's *.json of docs, and the table of faults in docs/AUDIT.md
 	@ops/setup.sh lint
 	$(PYTHON) -m ops.docs
+	$(PYTHON) -m ops.frame_fields
 	$(PYTHON) -m ops.settings_page
 	$(PYTHON) -m ops.metrics_page
 	$(PYTHON) -m ops.api_docs

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.docs import topics_page
+from ops.frame_fields import frames_page
 from schemas import codec, codes, events, frames, ids
 from schemas.topics import SUBMITTED, all_topics
 
@@ -166,6 +167,18 @@ def test_every_topic_file_is_complete() -> None:
 
 def test_topics_page_is_current() -> None:
     assert (ROOT / "docs" / "TOPICS.md").read_text() == topics_page(), "run `make docs`"
+
+
+def test_frames_page_is_current_and_has_every_field() -> None:
+    page = (ROOT / "docs" / "FRAMES.md").read_text()
+    assert page == frames_page(), "run `make docs`"
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, re.MULTILINE)
+    kinds = (*frames.Command.__args__, *frames.ServerFrame.__args__)
+    assert rows == [
+        (kind.__struct_config__.tag, name)
+        for kind in kinds
+        for name in kind.__struct_encode_fields__
+    ]
 
 
 def test_protocol_page_has_the_codes_and_fields_of_the_code() -> None:
