@@ -18,6 +18,7 @@ from gateway.edge.http_api import (
 )
 from gateway.edge.http_messages import message_routes
 from gateway.edge.http_operator import operator_routes
+from gateway.edge.http_people import people_routes
 from gateway.edge.http_types import Health, LoggedIn, LoginByName, NodeFound, Readiness
 from gateway.edge.local_guard import BrowserGuard, browser_guard
 from gateway.edge.pacer import Pace, Pacer
@@ -117,6 +118,7 @@ def make_web_app(
             web.post("/v1/login", login),
             *operator_routes(node, stop),
             *message_routes(node, logins.login, allow),
+            *people_routes(node.parts.people.lists, logins.login, allow),
             *history_routes(node.parts.queries.history, logins.login, allow),
             *device_routes(node.parts.queries.devices, logins.login, node.now, allow),
             web.get("/v1/node", find_node),

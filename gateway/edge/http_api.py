@@ -67,12 +67,12 @@ def device_routes(
     """`/v1/devices` and `/v1/devices/{device}` (docs/PROTOCOL.md)."""
 
     async def listed(request: web.Request) -> web.Response:
-        user = _user_of(request, verify)
+        user = user_of(request, verify)
         with allow(user, _LIST_COST):
             return json_answer(Devices(*await devices.list(user)))
 
     async def log_out(request: web.Request) -> web.Response:
-        user = _user_of(request, verify)
+        user = user_of(request, verify)
         try:
             device = device_id(request.match_info["device"])
         except InvalidId as error:
@@ -88,7 +88,8 @@ def device_routes(
     ]
 
 
-def _user_of(request: web.Request, verify: Verify) -> UserId:
+def user_of(request: web.Request, verify: Verify) -> UserId:
+    """Whose token came with a request."""
     try:
         return verify(bearer(request)).user
     except BadToken as error:
@@ -123,7 +124,7 @@ def history_routes(history: History, verify: Verify, allow: Allowance) -> list[w
 
     async def messages(request: web.Request) -> web.Response:
         conversation = request.match_info["conversation"]
-        user = _user_of(request, verify)
+        user = user_of(request, verify)
         if not is_member(conversation, user):
             raise Problem(403, Code.NOT_A_MEMBER)
         before, after = _number(request, "before", 1), _number(request, "after", 0)
@@ -137,7 +138,7 @@ def history_routes(history: History, verify: Verify, allow: Allowance) -> list[w
         )
 
     async def conversations(request: web.Request) -> web.Response:
-        user = _user_of(request, verify)
+        user = user_of(request, verify)
         limit = _number(request, "limit", 1, MAX_CONVERSATIONS) or MAX_CONVERSATIONS
         cursor = request.query.get("before")
         before = None

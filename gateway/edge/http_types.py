@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.queries.devices import Device
-from schemas.frames import OUTBOX_WINDOW, Error, Ordinal, OutOfStep, Refused, Sent
+from schemas.frames import OUTBOX_WINDOW, Error, Ordinal, OutOfStep, Person, Privacy, Refused, Sent
 from schemas.ids import USER_PATTERN, UUID_PATTERN
 
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
@@ -76,6 +76,19 @@ class Devices(msgspec.Struct):
 
     devices: list[Device]
     pending: bool
+
+
+class PeopleList(msgspec.Struct):
+    """All about whom the user has decided something, and what the user shows to others."""
+
+    people: list[Person]
+    privacy: Privacy
+
+
+class Blocking(msgspec.Struct, forbid_unknown_fields=True):
+    """`blocked`: the other user can no longer write to this one, nor see when they are there."""
+
+    blocked: bool
 
 
 class NodeFound(msgspec.Struct):

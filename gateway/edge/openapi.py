@@ -10,7 +10,7 @@ import msgspec
 from gateway.edge import http_types
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
 from gateway.queries.user_status import UserStatus
-from schemas.frames import MAX_PAGE_MESSAGES, Message, Sent
+from schemas.frames import MAX_PAGE_MESSAGES, Message, Person, Sent
 from schemas.ids import DEVICE_PATTERN, USER_PATTERN
 
 MAX_CONVERSATIONS = 50
@@ -108,6 +108,24 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("get", "/v1/devices", "The user's devices", "user", 200, http_types.Devices),
     Operation("delete", "/v1/devices/{device}", "Log a device out", "user", 202, None, (400,)),
+    Operation(
+        "get",
+        "/v1/people",
+        "What the user has decided about others",
+        "user",
+        200,
+        http_types.PeopleList,
+    ),
+    Operation(
+        "put",
+        "/v1/people/{user}",
+        "Block or unblock another user",
+        "user",
+        200,
+        Person,
+        (*_BODY, 409),
+        body=http_types.Blocking,
+    ),
     Operation(
         "get",
         "/v1/node",

@@ -35,6 +35,20 @@ def change_of(user: str, decision: frames.Decision) -> PersonChange:
     return PersonChange(user, decision.user, contact=isinstance(decision, frames.AddContact))
 
 
+class ListFull(Exception):
+    """The user has decided about too many others, and the change was not taken."""
+
+
+def state_after(decided: Sequence[PersonState], change: PersonChange) -> PersonState | None:
+    """What all that a user has decided after a change says of its subject, None if nothing. Raises
+    ListFull."""
+    state = next((one for one in decided if one.other == change.other), None)
+    wants = change.blocked or change.contact or change.presence or change.hides_reads
+    if state is None and wants and len(decided) >= frames.MAX_PEOPLE:
+        raise ListFull
+    return state
+
+
 def people_of(id_: int, decided: Sequence[PersonState]) -> frames.People:
     """The frame for all that a user has decided."""
     people, privacy = [], frames.Privacy()

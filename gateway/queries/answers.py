@@ -6,7 +6,7 @@ import traceback
 
 from gateway.edge.pacer import Pace, Pacer, always
 from gateway.log_throttle import LogThrottle
-from gateway.people.lists import PeopleLists, change_of, people_of
+from gateway.people.lists import ListFull, PeopleLists, change_of, people_of, state_after
 from gateway.presence.subscriptions import PresenceSubscriptions, Watcher
 from gateway.queries.conversations import ConversationQueries
 from gateway.queries.history import History, HistoryUnavailable
@@ -118,9 +118,9 @@ class QuestionAnswerer:
     async def _decide(self, user: str, question: frames.Decision) -> bytes:
         change = change_of(user, question)
         decided = await self._people.change(change)
-        state = next((one for one in decided if one.other == change.other), None)
-        wants = change.blocked or change.contact or change.presence or change.hides_reads
-        if state is None and wants and len(decided) >= frames.MAX_PEOPLE:
+        try:
+            state = state_after(decided, change)
+        except ListFull:
             return error_frame(question.id, Code.LIST_FULL)
         return encode_frame(person_of(change.other, state, question.id))
 

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from schemas.codes import Code
 from tests.harness.device import ask_http, token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -58,6 +59,32 @@ async def test_a_message_by_http_has_its_number_and_reaches_all_devices(stack: S
         assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
         devices = (await ask_http(stack, alice, "GET", "/v1/devices"))[1]["devices"]
         assert [one["device"] for one in devices] == ["one"], "HTTP is no device"
+
+
+async def test_who_is_blocked_over_http_cannot_write_over_http(stack: Stack) -> None:
+    alice, bob = "http-blocks-alice", "http-blocks-bob"
+
+    async def block(blocked: bool) -> None:
+        async with http.put(
+            f"{stack.gateway_urls[0]}/v1/people/{bob}",
+            json={"blocked": blocked},
+            headers={"Authorization": f"Bearer {token_of(stack, alice)}"},
+        ) as answer:
+            assert (answer.status, (await answer.json()).get("blocked", False)) == (200, blocked)
+
+    async with aiohttp.ClientSession() as http:
+        message = {"to": alice, "key": "1" * 32, "outbox": "1" * 32, "ordinal": 1, "body": "hi"}
+        assert (await _post(http, stack, bob, "/v1/messages", message, gateway=1))[0] == 200
+        await block(True)
+        told = (await ask_http(stack, alice, "GET", "/v1/people", gateway=1))[1]
+        assert told["people"] == [{"t": "person", "user": bob, "blocked": True}]
+        blocked = {**message, "key": "2" * 32, "ordinal": 2}
+        status, problem = await _post(http, stack, bob, "/v1/messages", blocked, gateway=1)
+        assert (status, problem["code"]) == (422, Code.BLOCKED.number)
+        await block(False)
+        later = {**message, "key": "3" * 32, "ordinal": 3}
+        status, sent = await _post(http, stack, bob, "/v1/messages", later, gateway=1)
+        assert (status, sent["seq"]) == (200, 2)
 
 
 async def test_the_example_in_the_readme_does_what_it_says(stack: Stack) -> None:

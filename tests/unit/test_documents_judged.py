@@ -133,6 +133,7 @@ BODIES = (
         optional={"device": st.just("phone") | JSON, "before": st.integers() | JSON},
     )
     | MESSAGES
+    | st.fixed_dictionaries({"blocked": st.booleans()})
     | st.fixed_dictionaries(
         {"messages": st.lists(MESSAGES, max_size=3)}, optional={"from": st.just("news") | JSON}
     )
