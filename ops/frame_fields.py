@@ -18,18 +18,19 @@ MEANINGS = {
     "after": "a conversation id: those above it are meant; empty: from the first on",
     "before": "the newest messages with a lower seq; not together with `after`",
     "blocked": "whether this user has blocked `user`",
-    "body": "the text",
+    "body": "the text, at most 16 KiB of UTF-8",
     "changes": f"the seq of the message that this one changes{_NONE}",
     "code": "a reply code (PROTOCOL.md, Codes)",
+    "contact": "whether `user` is a contact of this user",
     "conversation": "a conversation id of which the device's user is a member",
-    "conversations": "conversation ids of which the user is a member",
-    "cursors": "conversation id → the last seq that the device has",
+    "conversations": "conversation ids of which the user is a member: with one other, all get 113",
+    "cursors": "conversation id → the last seq that the device has; ids as in `conversations`",
     "device": "a device id",
     "erased": "the message was taken away; its body is empty",
     "expires": f"until when the token is good, {_MS}",
     "first": "the server keeps nothing before these messages",
     "from": "the user id of who wrote it",
-    "heads": "conversation id → its last seq",
+    "heads": "conversation id → its last seq; at most 1,000",
     "heartbeat": "seconds between the server's pings",
     "id": "chosen by the device; the answer to a command has that of the command",
     "key": _HEX,
@@ -46,8 +47,11 @@ MEANINGS = {
     "outbox": _HEX,
     "pending": "something is missing: ask again",
     "people": "`person` frames",
+    "presence": "who sees this user's presence",
+    "privacy": "a `privacy` frame: what this user shows to others",
     "read": f"the last seq that the person has read{_NONE}",
     "read_at": f"when, {_MS}{_NONE}",
+    "reads": "whether others see what this user has read",
     "reason": "for people",
     "received": f"the last seq that a device has shown{_NONE}",
     "received_at": f"when, {_MS}{_NONE}",
@@ -124,6 +128,8 @@ def _type(kind: inspect.Type) -> str:
             return "string"
         case inspect.BoolType():
             return "boolean"
+        case inspect.LiteralType():
+            return "string"
         case inspect.FloatType():
             return "number"
         case inspect.NoneType():
@@ -147,6 +153,8 @@ def _range(kind: inspect.Type) -> str:
             return f"at most {most:,}"
         case inspect.DictType(max_length=most) if most is not None:
             return f"at most {most:,}, each {_range(kind.value_type)}"
+        case inspect.LiteralType():
+            return ", ".join(f"`{value}`" for value in kind.values)
         case inspect.UnionType():
             return ", ".join(filter(None, map(_range, kind.types)))
     return ""

@@ -174,6 +174,18 @@ async def test_a_revoked_user_and_one_with_too_many_devices_cannot_send() -> Non
 
 
 @virtual_time
+async def test_devices_on_other_nodes_count_too() -> None:
+    async with served(user_devices=1) as it:
+        other = it.world.node(user_devices=1)
+        await other.start()
+        await other.welcomed("alice")
+        with pytest.raises(NoSession) as full:
+            await it.senders.send(it.login(), [send(1)])
+        assert full.value.close is Close.TOO_MANY_DEVICES
+        await other.node.stop()
+
+
+@virtual_time
 async def test_a_node_that_drains_waits_for_the_answers() -> None:
     async with served() as it:
         it.sequencer.awake = False
