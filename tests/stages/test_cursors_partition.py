@@ -157,6 +157,7 @@ async def test_the_table_is_built_again_without_its_disk(
             found = await second.running()
             assert (marks(found), found.devices("bob")) == ([(7, 4)], ["phone"]), again
         assert kafka.broker.log(CURSORS, 0).end == written, "nothing was late"
+    assert found.restore_progress == (written, written), "the overview page shows it"
 
 
 async def test_a_partition_that_is_taken_away_while_it_restores_can_come_back(

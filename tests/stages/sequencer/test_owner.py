@@ -95,8 +95,10 @@ async def test_without_its_disk_the_state_is_built_again(
         await first.done(2)
         first.commit()
     (tmp_path / "partition-0").rename(tmp_path / "gone")
+    there = kafka.broker.log(LOG, 0).end
     send(kafka, 2, 3)
     async with make() as second:
         await second.running()
+        assert second.partition.restore_progress == (there, there), "the overview page shows it"
         await second.done(4)
         assert logged(kafka) == [1, 2, 3]
