@@ -27,7 +27,7 @@ from tests.harness.worker import Worker
 
 ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
 PARTITIONS = 4
-_MEMBERSHIPS = 4
+_HELPER = 4
 """The number of the worker of a stack without workers: tests bring number 0 to 3."""
 
 Parts = dict[str, Any]
@@ -61,10 +61,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def running_stack(folder: Path, parts: Parts) -> Iterator[Stack]:
-    """One without workers gets one that knows who has conversations where: without it, each login
-    would wait for its first answer until it gives up."""
+    """One without workers gets one that knows who has conversations where, and whom users have
+    blocked: without it, each login would wait for its first answer until it gives up, and nobody
+    could write."""
     with Stack(folder, **parts) as stack:
-        worker = Worker(stack, _MEMBERSHIPS, "memberships")
+        worker = Worker(stack, _HELPER, "memberships people")
         if parts.get("workers") == 0:
             worker.start()
         try:

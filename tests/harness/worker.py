@@ -18,8 +18,8 @@ from tests.harness.stack import Stack
 
 
 class Worker:
-    """Number 0, 1 …: each has its own state folder, below `folder` or the stack's, and monitor
-    port. End it with `stop` or `kill`."""
+    """Of a stage, or of several with spaces between. Number 0, 1 …: each has its own state folder,
+    below `folder` or the stack's, and monitor port. End it with `stop` or `kill`."""
 
     def __init__(
         self, stack: Stack, number: int = 0, stage: str = "sequencer", folder: Path | None = None
@@ -36,7 +36,7 @@ class Worker:
         """Start it; with `point`, it kills itself there after so many appends
         (tests.harness.crashing_worker); with `hang`, it hangs there
         (tests.harness.hanging_worker)."""
-        program = ["-m", "ops", "worker", self.stage]
+        program = ["-m", "ops", "worker", *self.stage.split()]
         if point:
             program = ["-m", "tests.harness.crashing_worker", point, str(after)]
         elif hang:
