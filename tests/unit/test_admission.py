@@ -2,6 +2,7 @@
 room for."""
 
 import asyncio
+import contextlib
 import json
 import resource
 from collections.abc import AsyncIterator, Callable
@@ -244,7 +245,9 @@ async def test_whose_request_does_not_come_is_not_waited_for(
         for byte in b"GET / HTTP/1.1\r\nHost: a":
             slow[1].write(bytes([byte]))
             await asyncio.sleep(0.002)
-        assert await silent[0].read() == await slow[0].read() == b""
+        assert await silent[0].read() == b""
+        with contextlib.suppress(ConnectionResetError):  # it wrote on when it was closed
+            assert await slow[0].read() == b""
     quick[1].write(b"more")
     await eventually(lambda: requests == [b"GET /\r\n\r\nmore"])
     assert admission.turned_away == 0
