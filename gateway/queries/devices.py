@@ -4,6 +4,7 @@ import msgspec
 
 from connectors.kafka.ports import Producer, QueueFull
 from connectors.redis.routes import Routes
+from gateway.edge.pacer import Pacer, always
 from gateway.queries.worker_client import WorkerClient
 from gateway.receipts import Receipts
 from gateway.revocations import Revocations
@@ -13,6 +14,8 @@ from schemas.ids import HTTP_DEVICE_PREFIX
 from schemas.topics import DELIVERIES
 from schemas.worker_api import DevicesAnswer, DevicesQuestion
 
+_LOG_OUT_SECONDS = 0.02
+"""Between two log-outs on a node."""
 _devices = msgspec.json.Decoder(list[DevicesAnswer])
 
 
@@ -42,6 +45,7 @@ class DeviceQueries:
         self._producer = producer
         self._slots = slots
         self._revocations = revocations
+        self._log_outs = Pacer(always(1), _LOG_OUT_SECONDS)
 
     async def list(self, user: str) -> tuple[list[Device], bool]:
         """(the devices that are connected, or have read something and were not logged out since, by
@@ -65,8 +69,10 @@ class DeviceQueries:
         """Revoke the tokens with which the device has come until `now` (ms), close its sockets,
         wherever they are, and forget what it has read. Raises KafkaSendError, QueueFull.
 
-        Every slot is told: just after Redis was emptied no route says where the sockets are.
+        Each writes to every partition and every slot, so users take turns. Every slot is told: just
+        after Redis was emptied no route says where the sockets are.
         """
+        await self._log_outs.wait(user)
         await self._revocations.revoke(user, device, now, logged_out=True)
         self._tell_all(DeviceLoggedOut(user, device))
         if not self._receipts.forget(user, device):

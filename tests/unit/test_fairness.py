@@ -207,6 +207,25 @@ def test_over_http_a_user_has_a_quota_and_so_many_requests_under_way() -> None:
     run(scenario())
 
 
+def test_log_outs_are_done_one_by_one_and_users_take_turns() -> None:
+    async def scenario() -> None:
+        node = await ready()
+
+        async def log_out(user: str, device: str) -> None:
+            await node.node.parts.queries.devices.log_out(user, device, node.now())
+            done.append(user)
+
+        done = list[str]()
+        flood = [asyncio.create_task(log_out("eve", f"d{number}")) for number in range(50)]
+        await asyncio.sleep(0.001)
+        await log_out("alice", "phone")
+        assert done.count("eve") <= 3
+        await asyncio.gather(*flood)
+        await node.node.stop()
+
+    run(scenario())
+
+
 async def test_requests_of_an_address_with_many_wait_behind_each_other_not_before_others() -> None:
     def request(address: str) -> bytes:
         return f"GET /health HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {address}\r\n\r\n".encode()
