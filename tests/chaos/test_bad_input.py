@@ -11,7 +11,7 @@ import pytest
 
 from schemas.codec import decode_dead_letter, encode_event
 from schemas.codes import Code
-from schemas.events import SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
+from schemas.events import CHANGES_VERSION, SCHEMA_VERSION, MessageSubmitted, SubmittedRecord
 from schemas.ids import partition_of
 from schemas.topics import DEAD_LETTERS, SUBMITTED
 from tests.chaos.conftest import ROUNDS
@@ -61,16 +61,17 @@ async def test_poison_is_set_aside_and_a_newer_record_halts_in_place(
     assert {(letter.topic, letter.partition) for letter in letters} == {(SUBMITTED, partition)}
     await judged()
 
-    kafka.produce(lab, SUBMITTED, partition, msgspec.msgpack.encode([2, "from the future"]))
+    newer = CHANGES_VERSION + 1
+    kafka.produce(lab, SUBMITTED, partition, msgspec.msgpack.encode([newer, "from the future"]))
     worker.wait_for(lambda: worker.partitions()[partition]["status"] == "halted")
-    assert "version 2" in worker.partitions()[partition]["reason"]
+    assert f"version {newer}" in worker.partitions()[partition]["reason"]
     health = worker.page("/health/")
     assert health is not None
     assert health["healthy"] is False
     overview = worker.page("/overview/")
     assert overview is not None
     halt = next(f for f in overview["findings"] if f["part"] == f"sequencer partition {partition}")
-    assert "version 2" in halt["what"]
+    assert f"version {newer}" in halt["what"]
     assert "restart its worker" in halt["do"]
     other = next(
         n
