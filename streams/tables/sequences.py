@@ -23,6 +23,7 @@ A snapshot (docs/RULES.md, R8) has rows of its own, which do not depend on this 
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from struct import Struct, pack
 
@@ -352,14 +353,12 @@ def _rows(
     outboxes: Iterator[tuple[bytes, bytes]],
     answers: Iterator[tuple[bytes, bytes]],
 ) -> Generator[SnapshotRow]:
-    for key, value in conversations:
-        if not key.startswith(b"s"):
-            break
+    """Each iterator begins at the first key of its kind, and goes on to the end of the table."""
+    for key, value in _of(b"s", conversations):
         yield SnapshotConversation(key[1:].decode(), *_LAST.unpack(value))
+    answers = _of(b"a", answers)
     run = next(answers, None)
-    for key, value in outboxes:
-        if not key.startswith(b"o"):
-            break
+    for key, value in _of(b"o", outboxes):
         runs = []
         while run is not None and run[0][1:-1] <= key[1:]:  # both come in the order of outboxes
             if run[0][1:-1] == key[1:]:
@@ -369,6 +368,10 @@ def _rows(
         ordinal, time = _LAST.unpack(value)
         last = _last_answers(ordinal, runs)
         yield SnapshotOutbox(conversation.decode(), sender.decode(), outbox, ordinal, time, last)
+
+
+def _of(kind: bytes, items: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    return takewhile(lambda item: item[0].startswith(kind), items)
 
 
 def _last_answers(ordinal: int, runs: Iterable[bytes]) -> list[SnapshotAnswer]:
