@@ -19,6 +19,9 @@ from connectors.kafka.ports import OffsetGone, Place, ReadTimeout
 from connectors.kafka.record import Record
 
 _BATCH = 500
+MAX_QUEUED_KIB = 8 * 1024
+"""What waits in librdkafka. A batch is no more than that and a fetch, whatever size records have:
+chunks of snapshots have 256 KiB, and several partitions are restored at once."""
 _ANSWER_SECONDS = client_config.ANSWER_MS / 1000
 """A question that waits longer waits for a broker that is gone. The next client asks another."""
 
@@ -37,7 +40,11 @@ class Reader:
                 servers,
                 None,
                 # the next read of another partition waits for the last fetch
-                {"group.id": group, "fetch.wait.max.ms": 10},
+                {
+                    "group.id": group,
+                    "fetch.wait.max.ms": 10,
+                    "queued.max.messages.kbytes": MAX_QUEUED_KIB,
+                },
             )
         )
 

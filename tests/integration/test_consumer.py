@@ -1,4 +1,4 @@
-"""The gateway's consumer at its bound."""
+"""The gateway's consumer and the reader at their bounds."""
 
 import asyncio
 import time
@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from connectors.kafka import queue_wakeups
+from connectors.kafka import queue_wakeups, reader
 from connectors.kafka.consumer import PartitionConsumer
 from connectors.kafka.healing_consumer import MAX_BATCH, MAX_QUEUED_KIB
 from connectors.kafka.record import Record
@@ -70,3 +70,18 @@ async def test_deliveries_that_the_node_does_not_take_wait_in_kafka(
     most = max(sum(len(record.value) for record in records) for records in fetches)
     # librdkafka looks at its queue before it fetches, and a fetch brings a record at least
     assert most <= MAX_QUEUED_KIB * 1024 + 2 * MAX_DELIVERY_BYTES, f"{most >> 20} MiB"
+
+
+def test_a_reader_that_is_slower_than_kafka_has_little_in_memory(stack: Stack) -> None:
+    values = [delivery(MAX_DELIVERY_BYTES // 4)] * 100
+    kafka.produce_many(stack, DELIVERIES, _FREE_SLOT, values)
+    end = kafka.watermarks(stack, DELIVERIES, _FREE_SLOT)[1]
+    one = reader.Reader(stack.kafka)
+    sizes = []
+    for batch in one.batches(DELIVERIES, _FREE_SLOT, end - len(values), end):
+        sizes.append(sum(len(record.value) for record in batch))
+        time.sleep(0.3)
+    one.close()
+    kafka.expire(stack, DELIVERIES, _FREE_SLOT)
+    assert sum(sizes) == sum(map(len, values))
+    assert max(sizes) <= (reader.MAX_QUEUED_KIB + 2 * 1024) * 1024, f"{max(sizes) >> 20} MiB"
