@@ -79,6 +79,7 @@ async function run(again, last) {
       view.problem(turnedAway);
       return taken;
     },
+    block: (blocked) => link.block(current, blocked),
     find: (text, before) => link.find(current, text, before),
     logOut: () => link.logOut(),
   });

@@ -14,7 +14,7 @@ import { Presence } from "./presence.js";
 import { openShown } from "./showndb.js";
 import { Store } from "./store.js";
 
-const REFUSALS = { 110: "empty", 111: "too long", 112: "not text" };
+const REFUSALS = { 110: "empty", 111: "too long", 112: "not text", 132: "not taken by this person" };
 const LOGGED_OUT = 4505;
 const TOKEN_ENDED = [4007, 4500, 4506]; // a fresh token may change that
 const FORGOTTEN = [LOGGED_OUT, 4506]; // after these nothing that was said stays here
@@ -109,6 +109,11 @@ export class Client {
     this.#write();
   }
 
+  block(contact, blocked) {
+    this.device.decide("blocked", contact, blocked, performance.now());
+    this.#write();
+  }
+
   // See Finder.find.
   find(asker, wanted, answer) {
     this.finder.find(asker, wanted, answer);
@@ -150,6 +155,7 @@ export class Client {
     }
     if (TOKEN_ENDED.includes(code)) this.#want();
     if (state === "online" && !this.foretold) this.#foretell();
+    if (state === "online") this.device.followPeople(performance.now());
     if (FORGOTTEN.includes(code)) this.keeper.forget().then(() => code === LOGGED_OUT && this.on.loggedOut());
     this.#show();
   }

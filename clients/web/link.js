@@ -44,6 +44,11 @@ export class Link {
     this.#post({ t: "typing", contact });
   }
 
+  // The person blocks a contact, or does so no more.
+  block(contact, blocked) {
+    this.#post({ t: "block", contact, blocked });
+  }
+
   // A text in a conversation, below the number `before`; null: the newest. on.found answers.
   find(contact, text, before) {
     this.#post({ t: "find", contact, text, before });

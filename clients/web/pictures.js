@@ -22,7 +22,7 @@ function conversationOf(client, contact, from, now) {
   const { id, whole } = store.open(contact);
   return {
     from, ...store.window(contact, from), whole, deep: !whole && store.deep(contact), cursor: store.newest(contact),
-    read: device.inbox.marks.readHere(id), ...looksOf(client, contact, now),
+    read: device.inbox.marks.readHere(id), blocked: device.people.people.get(contact)?.blocked ?? false, ...looksOf(client, contact, now),
   };
 }
 

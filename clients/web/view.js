@@ -48,6 +48,7 @@ export class View {
       this.#drawMuted();
       actions.moved();
     };
+    $("block").onclick = () => actions.block($("block").getAttribute("aria-pressed") !== "true");
     $("logout").onclick = () => actions.logOut();
     $("back").onclick = () => this.#leave();
     $("theme").onclick = () => this.#nextTheme();
@@ -126,7 +127,11 @@ export class View {
     const listed = contacts.map((entry) => ({ ...entry, muted: this.notices.muted(entry.contact) }));
     this.contacts.draw(listed, contact, this.user, now);
     say($("presence"), conversation?.presence ?? "");
-    if (conversation) this.messages.draw(conversation, this.user, now);
+    if (conversation) {
+      $("block").setAttribute("aria-pressed", conversation.blocked);
+      say($("block"), conversation.blocked ? "Unblock" : "Block");
+      this.messages.draw(conversation, this.user, now);
+    }
   }
 
   // What can be done with a message (see Actions).

@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from messenger_sdk import SendRefused
 from tests.browser.conftest import Open
 from tests.browser.person import log_in, say, shown, talk_to, wait_for
 from tests.harness.line import Line
@@ -154,3 +155,20 @@ def test_a_page_of_ones_own_talks(stack: Stack, open_page: Open) -> None:
     page.find_element(By.ID, "body").send_keys("hello", Keys.ENTER)
     WebDriverWait(page, 10).until(lambda p: text_of(p, "#said li") == "own-alice: hello")
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_a_person_blocks_another_one_and_takes_it_back(stack: Stack, open_page: Open) -> None:
+    speak(stack, "block", "bob", "hello")
+    page = open_page(stack.gateway_urls[0])
+    wait = WebDriverWait(page, 10)
+    log_in(page, "block-alice")
+    talk_to(page, "block-bob")
+    wait.until(lambda p: [body for body, _ in shown(p)] == ["hello"])
+    page.find_element(By.ID, "block").click()
+    wait.until(lambda p: text_of(p, "#block") == "Unblock")
+    with pytest.raises(SendRefused):
+        speak(stack, "block", "bob", "are you there?")
+    page.find_element(By.ID, "block").click()
+    wait.until(lambda p: text_of(p, "#block") == "Block")
+    speak(stack, "block", "bob", "good to see you")
+    wait.until(lambda p: [body for body, _ in shown(p)] == ["hello", "good to see you"])
