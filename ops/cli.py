@@ -25,6 +25,8 @@ COMMANDS = {
     "blocked": "list whom a user has blocked",
     "revoke": "make the tokens of a user or a device useless",
     "operator": "look at users, disconnect them, write in a service's name",
+    "export": "give a person what the archive has of them",
+    "erase": "take the texts of messages away, for good",
     "archive": "look after the archive in ClickHouse",
     "report": "draw what people did, from the archive",
     "simulate": "play random histories of a whole system, on virtual time",

@@ -70,7 +70,13 @@ def deliveries(
 
 def message_frame(item: Taken) -> bytes:
     """The push of a taken message."""
-    return encode_frame(_message(item))
+    if item.changes is not None:
+        return encode_frame(_message(item))
+    return encode_frame(
+        frames.Message(
+            item.conversation, item.seq, item.sender, item.key.hex(), item.time, item.body
+        )
+    )
 
 
 def current_frame(item: Taken, change: Taken | None) -> bytes:

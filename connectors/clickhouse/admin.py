@@ -180,9 +180,10 @@ class ArchiveAdmin:
                 settings = ", ".join(
                     f"{setting} = '{value}'" for setting, value in _as_new().items()
                 )
+                columns = ", ".join(self._columns_of("archive_restored", name))
                 self.run(
-                    f"INSERT INTO archive.{name} SELECT * FROM archive_restored.{name} SETTINGS "
-                    f"{settings}"
+                    f"INSERT INTO archive.{name} ({columns}) SELECT {columns} FROM "
+                    f"archive_restored.{name} SETTINGS {settings}"
                 )
             if "dropped" not in added:  # as migration 6 does
                 self.run(
@@ -191,6 +192,15 @@ class ArchiveAdmin:
                 )
         finally:
             self.run("DROP DATABASE IF EXISTS archive_restored SYNC")
+
+    def _columns_of(self, database: str, table: str) -> list[str]:
+        """Those of an earlier migration may be fewer."""
+        text = (
+            "SELECT name FROM system.columns WHERE database = {database:String} AND "
+            "table = {table:String} AND default_kind NOT IN ('MATERIALIZED', 'ALIAS') "
+            "ORDER BY position"
+        )
+        return [row[0] for row in self._rows(text, {"database": database, "table": table})]
 
     def _restore_beside(self, names: Sequence[str], folder: str) -> None:
         tables = ", ".join(f"TABLE archive.{name} AS archive_restored.{name}" for name in names)
@@ -286,9 +296,9 @@ class ArchiveAdmin:
             for name, first, last, count in self._rows(text)
         ]
 
-    def query(self, text: str) -> list[tuple[Any, ...]]:
+    def query(self, text: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows of a query."""
-        return self._rows(text)
+        return self._rows(text, parameters)
 
     def _rows(self, text: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
         with self._errors():

@@ -73,7 +73,7 @@ class RedisAudit:
                     self._check_readable(place, "it is no message")
                     continue
                 self._check_place(place, message)
-                changed = message.erased or (message.version and not message.changes)
+                changed = message.erased or message.version not in (0, message.seq)
                 said = content(message.key, message.time, message.sender, message.body)
                 self._claims.add(Claim(place, "in a window", said, not changed))
 

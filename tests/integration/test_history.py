@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from messenger_sdk import Event, HistoryRefused, MessageReceived, SendRefused
@@ -97,6 +98,47 @@ async def test_edits_and_deletions_are_the_same_everywhere(own: Stack) -> None:
         for judge in (("archive", "check"), ("audit",)):
             judged = await asyncio.to_thread(own.run, *judge, "--wait", "10")
             assert judged.returncode == 0, judged.stdout + judged.stderr
+
+
+async def test_a_person_s_data_is_given_out_and_erased(own: Stack) -> None:
+    async with Talk(own, "gone") as talk:
+        alice, bob = await talk.join("alice"), await talk.join("bob")
+        name, user, peer = (
+            f"{talk.user('alice')}:{talk.user('bob')}",
+            talk.user("alice"),
+            talk.user("bob"),
+        )
+        await alice.send(peer, "mine")
+        await alice.edit(peer, 1, "mine, edited")
+        await bob.send(user, "yours")
+        await archived(own, name, 3)
+        given = await asyncio.to_thread(own.run, "export", user)
+        lines = [json.loads(line) for line in given.stdout.splitlines()]
+        messages = [line for line in lines if line["kind"] == "message"]
+        assert [(one["seq"], one["from"], one["body"], one["changes"]) for one in messages] == [
+            (1, user, "mine, edited", 0),
+            (2, user, "", 1),
+            (3, peer, "yours", 0),
+        ], given.stderr
+        erase = "erase", "user", user, "--reason", "asked for it", "--as", "operator"
+        said = await asyncio.to_thread(own.run, *erase)
+        assert "would erase 1 messages" in said.stdout, said.stderr
+        said = await asyncio.to_thread(own.run, *erase, "--yes")
+        assert "erased 1 messages" in said.stdout, said.stderr
+        again = await asyncio.to_thread(own.run, *erase, "--yes")
+        assert "erased 0 messages" in again.stdout, again.stderr
+        page = await bob.history(name)
+        texts = [(one.seq, one.body, one.erased) for one in page.messages]
+        assert texts == [(1, "", True), (2, "", True), (3, "yours", False), (4, "", True)]
+        admin = ArchiveAdmin(own.clickhouse("admin"))
+        rows = admin.query(f"SELECT seq, body FROM archive.messages WHERE conversation = '{name}'")
+        noted = admin.query("SELECT who, reason, what, messages FROM archive.erasures FINAL")
+        admin.close()
+        assert sorted(rows) == [(1, ""), (2, ""), (3, "yours"), (4, "")]
+        run = "operator", "asked for it", f"user {user}"
+        assert sorted(noted) == [(*run, 0), (*run, 1)]
+        judged = await asyncio.to_thread(own.run, "audit", "--wait", "10")
+        assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
 def _changes(events: Sequence[Event]) -> list[tuple[int, int, str]]:

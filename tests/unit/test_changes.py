@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from connectors.clickhouse.erasing import Erasable
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.redis.memory_recent import MemoryRecentWindows
@@ -17,6 +18,7 @@ from gateway.queries.conversations import LogPage
 from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.recent import RecentPages
 from gateway.submit import PRODUCER, Submitter
+from ops.erasing import Deletions
 from schemas.codec import decode_message, decode_submitted, encode_frame
 from schemas.codes import Code
 from schemas.events import Changed, ChangeSubmitted, MessageSubmitted, RefusalSubmitted
@@ -196,3 +198,22 @@ async def test_a_record_with_a_change_is_for_code_that_knows_changes() -> None:
     values = [record.value for record in kafka.broker.read_all(SUBMITTED, 0)]
     assert [value[1] for value in values] == [1, 2, 1]
     assert [decode_submitted(value) for value in values] == [[ITEM], [changed], [ITEM]]
+
+
+def test_an_operator_s_deletions_are_numbered_by_conversation_and_author() -> None:
+    deletions = Deletions(b"o" * 16)
+    carols = "alice:carol"
+    asked = [(A, 1, "alice"), (A, 2, "bob"), (A, 3, "alice"), (carols, 1, "alice")]
+    records = [deletions.of(Erasable(name, seq, b"k" * 16, by, 7)) for name, seq, by in asked]
+    items = [item for record in records for item in decode_submitted(record)]
+    assert all(isinstance(item, ChangeSubmitted) and not item.body for item in items)
+    assert [
+        (one.conversation, one.sender, one.ordinal, one.changes)
+        for one in items
+        if isinstance(one, ChangeSubmitted)
+    ] == [
+        (A, "alice", 1, Changed(1, b"k" * 16, 7)),
+        (A, "bob", 1, Changed(2, b"k" * 16, 7)),
+        (A, "alice", 2, Changed(3, b"k" * 16, 7)),
+        (carols, "alice", 1, Changed(1, b"k" * 16, 7)),
+    ]
