@@ -40,6 +40,12 @@ def _typing(who: Hostile) -> Script:
     return logged_in(who, lambda _: flood)
 
 
+def _pings(who: Hostile) -> Script:
+    """Of the WebSocket, and no frames of ours."""
+    flood = (b"\x89\x80" + bytes(4)) * 5_000
+    return logged_in(who, lambda _: flood)
+
+
 def _watch(who: Hostile) -> Script:
     users = [f"somebody{who.number}-{n}" for n in range(199)] + [who.peer]
     flood = _frames(*({"t": "watch", "id": n, "users": users} for n in range(_AT_ONCE)))
@@ -136,6 +142,7 @@ def _tokens(who: Hostile) -> Script:
 
 ATTACKS: dict[str, tuple[Attack, int]] = {
     "typing": (_typing, _SOCKETS),
+    "pings": (_pings, _SOCKETS),
     "watch": (_watch, _SOCKETS),
     "sync": (_sync, _SOCKETS),
     "history": (_history, _SOCKETS),

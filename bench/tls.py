@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,6 +138,9 @@ class _EchoConnection:
 
     def receive(self, message: bytes) -> None:
         self._transport.write([message])
+
+    def beat(self, answer: Callable[[], None]) -> None:
+        answer()
 
     def close(self, code: Close) -> None:
         self._transport.close(code, "")

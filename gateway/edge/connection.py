@@ -7,7 +7,7 @@ It knows no sockets: it writes to a `Transport`, and whoever reads calls `receiv
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from gateway.change_gate import ChangeGate
@@ -185,6 +185,19 @@ class Connection:
         else:
             self._transport.pause()
             self._read_later(in_pieces(message))
+
+    def beat(self, answer: Callable[[], None]) -> None:
+        """A WebSocket's ping or pong has come: `answer` it, now or when it is the user's turn."""
+        if self._services.flood_gate.lets_pass(self.user, b""):
+            answer()
+            return
+
+        def answer_later() -> None:
+            answer()
+            self._transport.resume()
+
+        self._transport.pause()
+        self._services.flood_gate.turns.put(self, answer_later, self.user)
 
     def ended(self, said_goodbye: bool) -> None:
         """The connection is gone; `said_goodbye`: the device closed it, and not only its network

@@ -25,6 +25,9 @@ _CLOSE_SECONDS = 2.0
 """How long a device has to answer a close, or to take what is still to be sent."""
 
 
+def _nothing() -> None: ...
+
+
 class Accepts(Protocol):
     """The node, as the edge brings devices to it."""
 
@@ -166,8 +169,9 @@ class Socket(asyncio.Protocol):
         elif kind == websocket.BINARY:
             self.connection.close(Close.NOT_TEXT)
         elif kind == websocket.PING:
-            if not self._closed:
-                self._transport.write(websocket.pong_frame(payload))
+            self.connection.beat(lambda: self._pong(payload))
+        elif kind == websocket.PONG:
+            self.connection.beat(_nothing)
         elif kind == websocket.CLOSE:
             self._deaf = True
             self._said_goodbye = self.connection.closing is None
@@ -175,6 +179,10 @@ class Socket(asyncio.Protocol):
                 self._closed = True
                 self._transport.write(websocket.close_frame(websocket.NORMAL, ""))
             self._leave()
+
+    def _pong(self, payload: bytes) -> None:
+        if not self._closed:
+            self._transport.write(websocket.pong_frame(payload))
 
     def _leave(self) -> None:
         """Nothing more comes of it: it ends when it is its turn."""

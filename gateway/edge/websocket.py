@@ -16,6 +16,8 @@ JSON, MESSAGE_PACK = "messenger.json", "messenger.msgpack"
 """Subprotocols: how frames are written. A client that names none gets JSON."""
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 """Opcodes of frames."""
+MAX_FRAGMENTS = 1_000
+"""Of a message, after its first: each costs as much as a message, also if it is empty."""
 NORMAL, PROTOCOL_ERROR, NOT_UTF8, TOO_BIG = 1000, 1002, 1007, 1009
 """Close codes of the RFC that this server sends."""
 PING_FRAME = b"\x89\x00"
@@ -131,7 +133,7 @@ class MessageReader:
     """Cuts what a client sends into messages. It keeps at most one message, and what was fed
     since `next` returned None."""
 
-    __slots__ = ("_at", "_data", "_kind", "_message")
+    __slots__ = ("_at", "_data", "_fragments", "_kind", "_message")
 
     def __init__(self) -> None:
         self._data: bytes | bytearray = b""
@@ -141,6 +143,8 @@ class MessageReader:
         """The fragments so far of a message."""
         self._kind = TEXT
         """And its opcode."""
+        self._fragments = 0
+        """And their number."""
 
     def feed(self, data: bytes) -> None:
         """More bytes have come."""
@@ -187,10 +191,13 @@ class MessageReader:
             if opcode and first & _FINAL:
                 return opcode, payload
             if opcode:
-                self._kind, self._message = opcode, bytearray(payload)
+                self._kind, self._message, self._fragments = opcode, bytearray(payload), 0
             else:
                 assert self._message is not None
                 self._message += payload
+                self._fragments += 1
+                if self._fragments > MAX_FRAGMENTS:
+                    raise Violation(TOO_BIG)
                 if first & _FINAL:
                     whole, self._message = bytes(self._message), None
                     return self._kind, whole

@@ -102,6 +102,22 @@ async def test_who_does_not_answer_pings_is_ended_and_who_does_stays(
     assert not alive.closed.is_set()
 
 
+async def test_a_flood_of_pings_is_answered_in_turns_and_holds_nobody_up(
+    node: MemoryNode, connect: Connect
+) -> None:
+    eve, alice = await connect(), await connect()
+    for user, socket in (("eve", eve), ("alice", alice)):
+        await socket.send(hello(node, user))
+        await socket.until(b'"welcome"')
+    await eve.send_raw(b"".join(raw_frame(b"%d" % number, PING) for number in range(400)))
+    await eventually(lambda: bool(eve.pongs))
+    await alice.send(b'{"t":"ping","id":2}')
+    await alice.until(b'"id":2')
+    assert len(eve.pongs) < 400
+    await eventually(lambda: len(eve.pongs) == 400)
+    assert eve.pongs == [b"%d" % number for number in range(400)]
+
+
 async def test_what_comes_while_the_hello_waits_is_held_back_and_bounded(
     node: MemoryNode, connect: Connect, transports: list[asyncio.Transport]
 ) -> None:

@@ -9,6 +9,7 @@ from gateway.edge.websocket import (
     BINARY,
     CLOSE,
     CONTINUATION,
+    MAX_FRAGMENTS,
     NOT_UTF8,
     PING,
     PONG,
@@ -113,6 +114,15 @@ def test_what_breaks_the_rules_has_its_code(name: str) -> None:
 def test_the_largest_message_is_taken() -> None:
     payload = bytes(MAX_SOCKET_MESSAGE_BYTES)
     assert read(raw_frame(payload, TEXT), [5, 9, 70_000]) == [(TEXT, payload)]
+
+
+def test_a_message_has_so_many_fragments() -> None:
+    first, empty = raw_frame(b"x", TEXT, final=False), raw_frame(b"", CONTINUATION, final=False)
+    last = raw_frame(b"y", CONTINUATION)
+    assert read(first + empty * (MAX_FRAGMENTS - 1) + last, []) == [(TEXT, b"xy")]
+    with pytest.raises(Violation) as broken:
+        read(first + empty * (MAX_FRAGMENTS + 1), [])
+    assert broken.value.code == TOO_BIG
 
 
 def test_the_request_of_rfc_6455_and_of_browsers() -> None:
