@@ -187,7 +187,12 @@ def post(
         "Authorization": f"Bearer {bearer or served.tokens['user']}",
         "Content-Type": "application/json",
     }
-    status, _, answer = served.ask("POST", path, headers, json.dumps(body).encode())
+    for _ in range(50):
+        status, _, answer = served.ask("POST", path, headers, json.dumps(body).encode())
+        if status != 503:
+            break
+        # Its loop stands still between two requests: it may have to get a slot again.
+        served.runner.run(asyncio.sleep(0.1))
     value = json.loads(answer)
     declared = DOCUMENT["paths"][path]["post"]["responses"][str(status)]["content"]
     (schema,) = (one["schema"] for one in declared.values())
