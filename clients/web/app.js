@@ -80,6 +80,12 @@ async function run(again, last) {
       return taken;
     },
     block: (blocked) => link.block(current, blocked),
+    change(seq, body) {
+      const taken = link.change(current, seq, body);
+      turnedAway = taken ? "" : TOO_MANY;
+      view.problem(turnedAway);
+      return taken;
+    },
     find: (text, before) => link.find(current, text, before),
     logOut: () => link.logOut(),
   });

@@ -14,7 +14,7 @@ import { Presence } from "./presence.js";
 import { openShown } from "./showndb.js";
 import { Store } from "./store.js";
 
-const REFUSALS = { 110: "empty", 111: "too long", 112: "not text", 132: "not taken by this person" };
+const REFUSALS = { 110: "empty", 111: "too long", 112: "not text", 132: "not taken by this person", 151: "it is too old", 152: "it is not there", 153: "it is deleted" };
 const LOGGED_OUT = 4505;
 const TOKEN_ENDED = [4007, 4500, 4506]; // a fresh token may change that
 const FORGOTTEN = [LOGGED_OUT, 4506]; // after these nothing that was said stays here
@@ -98,7 +98,21 @@ export class Client {
       if (!queued) this.store.failed(key, "refused", "too many messages wait");
       this.#show();
     }
-    await new Promise((saved) => {
+    await this.#saved();
+  }
+
+  // Likewise a new text for message `seq`; an empty one deletes it.
+  async change(contact, key, seq, body) {
+    const queued = this.device.outbox.unanswered.some((send) => send.key === key);
+    if (!queued && !this.device.change(contact, key, seq, body)) {
+      this.store.unchanged(contact, seq, "too many messages wait");
+      this.#show();
+    }
+    await this.#saved();
+  }
+
+  #saved() {
+    return new Promise((saved) => {
       this.savers.push(saved);
       this.#write();
     });
@@ -276,8 +290,9 @@ export class Client {
       this.store.place(event);
     },
     sent: (event) => this.store.sent(event),
-    failed: ({ key, code, reason }) => {
-      if (code === undefined) this.store.failed(key, "unknown");
+    failed: ({ key, to, changes, code, reason }) => {
+      if (changes) this.store.unchanged(to, changes, REFUSALS[code] ?? "nobody knows whether it was");
+      else if (code === undefined) this.store.failed(key, "unknown");
       else this.store.failed(key, "refused", REFUSALS[code] ?? `code ${code}`);
     },
     token_expires: () => this.#want(),

@@ -1,5 +1,5 @@
 // Where a person writes. Each conversation has its own draft; one that answers a message begins
-// with the quote of it.
+// with the quote of it. While a message is edited, the draft waits.
 
 import { $, say } from "./dom.js";
 import { makeEmoji } from "./emoji.js";
@@ -11,9 +11,9 @@ const bytes = new TextEncoder();
 const touch = matchMedia("(pointer: coarse)");
 
 export class Composer {
-  // on: send(text), whether it was taken; typing(); leave(); toMessages()
+  // on: send(text) and change(seq, text), whether it was taken; typing(); leave(); toMessages()
   constructor(drafts, on) {
-    Object.assign(this, { drafts, on, contact: null, quote: "", long: "", outside: "" });
+    Object.assign(this, { drafts, on, contact: null, quote: "", long: "", outside: "", editing: null });
     $("send-form").onsubmit = (event) => {
       event.preventDefault();
       this.#send();
@@ -24,6 +24,7 @@ export class Composer {
       this.on.typing();
     };
     $("reply-end").onclick = () => this.answer(null);
+    $("edit-end").onclick = () => this.open(this.contact);
     makeEmoji((emoji) => {
       $("text").setRangeText(emoji, $("text").selectionStart, $("text").selectionEnd, "end");
       this.#changed();
@@ -34,10 +35,9 @@ export class Composer {
   // The conversation with `contact`, with what was written there before.
   open(contact) {
     this.contact = contact;
+    this.#edits(null);
     const draft = this.drafts.get(contact);
-    const { author, quoted, text } = reply(draft);
-    this.#quote(author, quoted);
-    $("text").value = author === null ? draft : text;
+    this.#put(draft);
     this.long = "";
     this.problem("");
     this.#fit();
@@ -45,6 +45,14 @@ export class Composer {
 
   focus() {
     $("text").focus();
+  }
+
+  // A message of this user gets another text.
+  edit({ seq, body }) {
+    this.#edits(seq);
+    this.#put(body);
+    this.#fit();
+    this.focus();
   }
 
   // The next message answers this one; null: none.
@@ -61,13 +69,25 @@ export class Composer {
   }
 
   #pressed(event) {
-    if (event.key === "Escape" && this.quote) this.answer(null);
+    if (event.key === "Escape" && this.editing !== null) this.open(this.contact);
+    else if (event.key === "Escape" && this.quote) this.answer(null);
     else if (event.key === "Escape") this.on.leave();
     else if (event.key === "ArrowUp" && !$("text").value) this.on.toMessages();
     else if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !touch.matches) this.#send();
     else return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  #edits(seq) {
+    this.editing = seq;
+    $("editing").hidden = seq === null;
+  }
+
+  #put(body) {
+    const { author, quoted, text } = reply(body);
+    this.#quote(author, quoted);
+    $("text").value = author === null ? body : text;
   }
 
   #quote(author, body) {
@@ -78,7 +98,7 @@ export class Composer {
   }
 
   #changed() {
-    this.drafts.set(this.contact, this.quote + $("text").value);
+    if (this.editing === null) this.drafts.set(this.contact, this.quote + $("text").value);
     this.long = "";
     this.problem(this.outside);
     this.#fit();
@@ -91,6 +111,8 @@ export class Composer {
     if (length > LIMIT) {
       this.long = `This is too long: ${length} of ${LIMIT} bytes.`;
       this.problem(this.outside);
+    } else if (this.editing !== null) {
+      if (this.on.change(this.editing, text)) this.open(this.contact);
     } else if (this.on.send(text)) {
       $("text").value = "";
       this.#quote(null);

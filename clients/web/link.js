@@ -40,6 +40,15 @@ export class Link {
     return true;
   }
 
+  // A new text for message `seq`; an empty one deletes it. False as in `send`.
+  change(contact, seq, body) {
+    if (this.unsafe.size >= MAX_UNSAFE) return false;
+    const message = { t: "change", contact, key: newId(), seq, body };
+    this.unsafe.set(message.key, message);
+    this.#post(message);
+    return true;
+  }
+
   typing(contact) {
     this.#post({ t: "typing", contact });
   }

@@ -220,6 +220,7 @@ function draw(element, message, { mine, joined, mark }) {
   const tick = mine ? tickOf(name, message.reason) : make("span", { class: "tick" });
   const author = make("span", { class: "hidden", text: mine ? "You" : message.from });
   const body = message.erased ? [make("p", { class: "body", text: "This message was deleted." })] : bodyOf(message.body);
+  if (message.problem) body.push(make("small", { class: "problem", text: message.problem }));
   element.replaceChildren(author, ...body, make("footer", {}, time, tick), ...(bar ? [bar] : []));
 }
 

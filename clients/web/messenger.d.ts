@@ -16,6 +16,12 @@ export interface Message {
   /** So many messages before it can no longer be had. */
   missing: number;
   erased?: boolean;
+  /** It is a change of the message with this number, which shows it; show no message for it. */
+  changes?: number;
+  /** The change whose text this is; 0: none. */
+  version?: number;
+  /** Why it could not be changed, the last time. */
+  problem?: string;
   /** Why it is refused. */
   reason?: string;
 }

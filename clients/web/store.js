@@ -191,7 +191,14 @@ export class Store {
     const { messages } = this.open(this.contactOf(conversation));
     const message = messages.find(({ seq }) => seq === changes);
     if (!message || message.erased || (message.version ?? 0) >= version) return;
-    Object.assign(message, { body, erased, version });
+    Object.assign(message, { body, erased, version, problem: "" });
+  }
+
+  // A change will not be.
+  unchanged(contact, seq, reason) {
+    this.dirty.add(contact);
+    const message = this.open(contact).messages.find((candidate) => candidate.seq === seq);
+    if (message) message.problem = `Not changed: ${reason}`;
   }
 
   #find(key) {

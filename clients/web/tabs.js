@@ -3,7 +3,7 @@
 // frozen, gone) has at most one picture waiting. A tab of a newer page meets the device of an older
 // one that is still open, so these messages may get new fields, and lose none.
 //
-//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   typing { contact }   block { contact, blocked }   find { contact, text, before }   logOut
+//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   change { contact, key, seq, body }   typing { contact }   block { contact, blocked }   find { contact, text, before }   logOut
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }   found { text, seq }
 
 import { hold } from "./claim.js";
@@ -68,6 +68,10 @@ export class Tabs {
     },
     send: async (port, { contact, key, body }) => {
       await this.device.queue(contact, key, body);
+      port.postMessage({ t: "safe", key });
+    },
+    change: async (port, { contact, key, seq, body }) => {
+      await this.device.change(contact, key, seq, body);
       port.postMessage({ t: "safe", key });
     },
     typing: (_, { contact }) => this.device.typing(contact),

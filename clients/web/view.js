@@ -17,7 +17,7 @@ const narrow = matchMedia("(max-width: 44rem)");
 
 export class View {
   // actions: open(contact), close(), moved(), typing(), send(text) (whether it was taken),
-  // find(text, before), logOut()
+  // change(seq, text) (likewise; without a text the message is deleted), find(text, before), logOut()
   constructor(user, actions) {
     this.user = user;
     this.actions = actions;
@@ -29,6 +29,7 @@ export class View {
       typing: actions.typing,
       leave: () => this.#leave(),
       toMessages: () => this.messages.focus(),
+      change: actions.change,
       send: (text) => {
         const taken = actions.send(text);
         if (taken) this.messages.toEnd();
@@ -137,9 +138,13 @@ export class View {
   // What can be done with a message (see Actions).
   #ofMessages() {
     const fits = ({ erased }) => !erased;
+    const mine = ({ from, seq, erased }, me) => from === me && seq !== null && !erased;
+    const remove = ({ seq }) => confirm("Delete this message for everybody?") && this.actions.change(seq, "");
     return [
       { name: "reply", label: "Reply", key: "r", fits, run: (message) => this.composer.answer(message) },
       { name: "copy", label: "Copy", key: "c", fits, run: ({ body }) => this.#copy(reply(body).text) },
+      { name: "edit", label: "Edit", key: "e", fits: mine, run: (message) => this.composer.edit(message) },
+      { name: "delete", label: "Delete for everybody", key: "Delete", fits: mine, run: remove },
     ];
   }
 

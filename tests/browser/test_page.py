@@ -12,7 +12,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from messenger_sdk import SendRefused
 from tests.browser.conftest import Open
-from tests.browser.person import log_in, say, shown, talk_to, wait_for
+from tests.browser.person import log_in, picture, say, shown, talk_to, wait_for
 from tests.harness.line import Line
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -172,3 +172,37 @@ def test_a_person_blocks_another_one_and_takes_it_back(stack: Stack, open_page: 
     wait.until(lambda p: text_of(p, "#block") == "Block")
     speak(stack, "block", "bob", "good to see you")
     wait.until(lambda p: [body for body, _ in shown(p)] == ["hello", "good to see you"])
+
+
+def test_an_own_message_is_edited_and_deleted_for_everybody(stack: Stack, open_page: Open) -> None:
+    alice, bob = open_page(stack.gateway_urls[0]), open_page(stack.gateway_urls[1])
+    for page, me, other in ((alice, "edit-alice", "edit-bob"), (bob, "edit-bob", "edit-alice")):
+        log_in(page, me)
+        talk_to(page, other)
+    for text in ("Lunch at on?", "Sent in anger"):
+        say(alice, text)
+    both = [("Lunch at on?", "read"), ("Sent in anger", "read")]
+    wait_for(alice, both)
+    wait_for(bob, [(text, "") for text, _ in both])
+    focus = "document.querySelectorAll('#messages .message')[arguments[0]].focus()"
+    alice.execute_script(focus, 0)
+    press(alice, "e")
+    field = alice.find_element(By.ID, "text")
+    assert field.get_property("value") == "Lunch at on?"
+    field.send_keys(Keys.BACKSPACE, "e?", Keys.ENTER)
+    both[0] = "Lunch at one?", "read"
+    wait_for(alice, both)
+    wait_for(bob, [(text, "") for text, _ in both])
+    alice.execute_script(focus, 1)
+    alice.find_element(By.CSS_SELECTOR, ".message [aria-label^=Delete]").click()
+    alice.switch_to.alert.accept()
+    gone = "This message was deleted."
+    wait_for(alice, [both[0], (gone, "read")])
+    wait_for(bob, [(both[0][0], ""), (gone, "")])
+    picture(alice, "edited-and-deleted")
+    bob.execute_script(focus, 0)
+    assert not bob.find_elements(By.CSS_SELECTOR, ".message [aria-label=Edit]")
+    later = open_page(stack.gateway_urls[0])  # and who comes later sees the same
+    log_in(later, "edit-bob")
+    talk_to(later, "edit-alice")
+    wait_for(later, [(both[0][0], ""), (gone, "")])
