@@ -60,14 +60,19 @@ class Served(NamedTuple):
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     """A node in local mode without workers, but for the sequencer's rules."""
-    working: asyncio.Task[None]
+    working: asyncio.Future[Any]
+
+    async def claim(world: World) -> None:
+        while True:
+            await world.claim_people()
+            await asyncio.sleep(1)
 
     async def start() -> tuple[Any, web.Application, web.AppRunner, str, aiohttp.ClientSession]:
         nonlocal working
         world = World()
         node = world.node(local=True, operator_secret=OPERATOR_SECRET)
         await node.start()
-        working = asyncio.create_task(MemorySequencer(world).run())
+        working = asyncio.gather(MemorySequencer(world).run(), claim(world))
         admission = AdmissionControl(BrowserGuard(local=True))
         sockets = Sockets(node.node, admission.exit, 25.0)
         app = make_web_app(node.node, NodeMetrics(node.node, admission), sockets, lambda: None)
@@ -191,7 +196,8 @@ def post(
         status, _, answer = served.ask("POST", path, headers, json.dumps(body).encode())
         if status != 503:
             break
-        # Its loop stands still between two requests: it may have to get a slot again.
+        # Its loop stands still between two requests: the node may have to get its slot again, and
+        # the worker its partitions.
         served.runner.run(asyncio.sleep(0.1))
     value = json.loads(answer)
     declared = DOCUMENT["paths"][path]["post"]["responses"][str(status)]["content"]
@@ -202,7 +208,8 @@ def post(
 
 def test_a_message_is_answered_with_its_number_and_a_repeat_with_the_same(served: Served) -> None:
     status, sent = post(served, "/v1/messages", MESSAGE)
-    assert (status, sent["t"], sent["key"]) == (200, "sent", MESSAGE["key"])
+    assert status == 200, sent
+    assert (sent["t"], sent["key"]) == ("sent", MESSAGE["key"])
     assert post(served, "/v1/messages", MESSAGE) == (200, sent)
     named = {**MESSAGE, "outbox": MESSAGE["key"], "ordinal": 1}
     assert post(served, "/v1/messages", named) == (200, sent)
@@ -233,7 +240,7 @@ def test_of_a_batch_each_message_has_its_own_answer(served: Served) -> None:
         for n, body in ((1, "one"), (2, ""), (4, "four"))
     ]
     status, told = post(served, "/v1/messages/batch", {"messages": batch})
-    assert status == 200
+    assert status == 200, told
     assert [one["t"] for one in told["answers"]] == ["sent", "refused", "out_of_step"]
     assert post(served, "/v1/messages/batch", {"messages": []})[0] == 400
     assert post(served, "/v1/messages/batch", {"messages": [MESSAGE] * 65})[0] == 400
@@ -243,7 +250,7 @@ def test_an_operator_sends_in_a_service_s_name_and_sees_where_it_is(served: Serv
     told = {"from": "news", "messages": [{**MESSAGE, "key": "e" * 32}]}
     assert post(served, "/v1/operator/messages", told, served.tokens["user"])[0] == 401
     status, answers = post(served, "/v1/operator/messages", told, served.tokens["operator"])
-    assert status == 200
+    assert status == 200, answers
     assert [one["conversation"] for one in answers["answers"]] == ["bob:news"]
     headers = {"Authorization": f"Bearer {served.tokens['operator']}"}
     status, _, body = served.ask("GET", "/v1/operator/users/news", headers)
