@@ -264,8 +264,10 @@ def test_the_list_the_line_before_what_is_new_and_drafts(stack: Stack, open_page
 
     talk_to(page, "list-bob")
     wait_for(page, [("the first of bob", ""), ("of bob", "")])
-    items = page.find_elements(By.CSS_SELECTOR, "#messages > li")
-    assert [item.text.split("\n")[0] for item in items[:3]] == [
+    items = page.execute_script(  # all at once: they may be drawn again meanwhile
+        "return [...document.querySelectorAll('#messages > li')].map((item) => item.innerText)"
+    )
+    assert [text.split("\n")[0] for text in items[:3]] == [
         "This is the beginning of the conversation.",
         "Today",
         "New messages",

@@ -126,7 +126,8 @@ def test_what_there_was_before_the_page_is_brought_back_when_opened(page: webdri
         """
         const { client, sent, say, welcome } = start();
         welcome();
-        say({ t: "heads", id: sent[0].id, heads: { "alice:bob": 250, "alice:carol": 3 } });
+        const { id } = sent.find(({ t }) => t === "sync");
+        say({ t: "heads", id, heads: { "alice:bob": 250, "alice:carol": 3 } });
         const before = sent.filter(({ t }) => t === "history").length;
         client.look("bob", 0, false);
         client.look("bob", 0, false);
