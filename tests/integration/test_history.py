@@ -101,7 +101,7 @@ async def test_edits_and_deletions_are_the_same_everywhere(own: Stack) -> None:
 
 
 async def test_a_person_s_data_is_given_out_and_erased(own: Stack) -> None:
-    async with Talk(own, "gone") as talk:
+    async with Talk(own, "leave") as talk:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         name, user, peer = (
             f"{talk.user('alice')}:{talk.user('bob')}",
