@@ -7,7 +7,8 @@ from pathlib import Path
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser.wait import Wait
 
 PHONE = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
 
@@ -21,7 +22,7 @@ def findings(page: webdriver.Chrome) -> str:
 def wait_for_finding(page: webdriver.Chrome, words: str, seconds: float) -> None:
     """Until a finding says this."""
     try:
-        WebDriverWait(page, seconds, 0.2).until(lambda p: words in findings(p))
+        Wait(page, seconds, 0.2).until(lambda p: words in findings(p))
     except TimeoutException:
         raise AssertionError(f"{words!r} is not said, but: {findings(page)}") from None
 
@@ -29,7 +30,7 @@ def wait_for_finding(page: webdriver.Chrome, words: str, seconds: float) -> None
 def wait_until_well(page: webdriver.Chrome, seconds: float) -> None:
     """Until no problem is shown."""
     try:
-        WebDriverWait(page, seconds, 0.2).until(
+        Wait(page, seconds, 0.2).until(
             lambda p: p.find_element(By.ID, "state").text == "all is well"
         )
     except TimeoutException:

@@ -7,13 +7,14 @@ from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+
+from tests.browser.wait import Wait
 
 
 def log_in(page: webdriver.Chrome, name: str) -> None:
     page.find_element(By.ID, "name").clear()  # of who was there last
     page.find_element(By.ID, "name").send_keys(name, Keys.ENTER)
-    WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "connection").text == "online")
+    Wait(page, 10).until(lambda p: p.find_element(By.ID, "connection").text == "online")
 
 
 def talk_to(page: webdriver.Chrome, contact: str) -> None:
@@ -35,7 +36,7 @@ def shown(page: webdriver.Chrome) -> list[tuple[str, str]]:
 
 def wait_for(page: webdriver.Chrome, expected: list[tuple[str, str]]) -> None:
     try:
-        WebDriverWait(page, 10).until(lambda p: shown(p) == expected)
+        Wait(page, 10).until(lambda p: shown(p) == expected)
     except TimeoutException:
         raise AssertionError(f"expected {expected}, shows {shown(page)}") from None
 

@@ -21,11 +21,11 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from messenger_sdk import Client
 from tests.browser.conftest import start
 from tests.browser.person import log_in, talk_to
+from tests.browser.wait import Wait
 
 _TALK = [
     ("bea", "Morning! Did the figures for October come in?"),
@@ -111,13 +111,13 @@ def draw(url: str, folder: Path, everything: bool) -> None:
             if everything:
                 page.save_screenshot(str(folder / f"{name}-login.png"))
             log_in(page, f"ada{suffix}")
-            WebDriverWait(page, 10).until(
+            Wait(page, 10).until(
                 lambda p: len(p.find_elements(By.CSS_SELECTOR, "#contacts li")) == len(_OTHERS) + 1
             )
             if everything:
                 page.save_screenshot(str(folder / f"{name}-list.png"))
             talk_to(page, f"bea{suffix}")
-            WebDriverWait(page, 10).until(
+            Wait(page, 10).until(
                 lambda p: len(p.find_elements(By.CSS_SELECTOR, ".message")) == len(_TALK)
             )
             page.find_element(By.ID, "text").send_keys("On my way", Keys.SHIFT + Keys.ENTER)

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.conftest import Open
 from tests.browser.person import log_in, say, shown, talk_to
 from tests.browser.test_page import speak
+from tests.browser.wait import Wait
 from tests.harness.stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.browser]
@@ -43,7 +43,7 @@ def test_the_page_is_accessible_in_both_themes(stack: Stack, open_page: Open) ->
             page.find_element(By.ID, "theme").click()
         talk_to(page, "axe-bob")
         say(page, "an answer")
-        WebDriverWait(page, 10).until(lambda p: shown(p)[-1:] == [("an answer", "sent")])
+        Wait(page, 10).until(lambda p: shown(p)[-1:] == [("an answer", "sent")])
         page.find_element(By.CSS_SELECTOR, ".message").click()  # its buttons come
         if not page.find_element(By.ID, "search-bar").is_displayed():
             page.find_element(By.ID, "search").click()

@@ -9,12 +9,12 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from gateway.edge.tokens import issue
 from schemas.ids import user_id
 from tests.browser.conftest import Open
 from tests.browser.person import log_in, picture, presence, say, shown, talk_to, unread, wait_for
+from tests.browser.wait import Wait
 from tests.harness.line import Line
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -69,7 +69,7 @@ def test_the_page_in_an_application_asks_it_for_tokens_and_goes_on_with_fresh_on
         "Page.addScriptToEvaluateOnNewDocument", {"source": played % json.dumps(tokens)}
     )
     page.get(f"{stack.gateway_urls[0]}/embedded.html")
-    wait = WebDriverWait(page, 20)
+    wait = Wait(page, 20)
     wait.until(lambda driver: driver.find_element(By.ID, "me").text == "embedded")
     wait.until(lambda driver: driver.execute_script("return globalThis.asked") >= 2)
     assert page.find_element(By.ID, "connection").text == "online"
@@ -122,19 +122,17 @@ def test_delivered_then_read_and_badges_clear_on_every_window(
     wait_for(alice, [("nobody is there", "delivered"), ("now you are", "delivered")])
     elsewhere = open_page(stack.gateway_urls[1])
     log_in(elsewhere, "mark-alice")
-    WebDriverWait(elsewhere, 10).until(
-        lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts button")
-    )
-    WebDriverWait(elsewhere, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
+    Wait(elsewhere, 10).until(lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts button"))
+    Wait(elsewhere, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
     for page in (first, second):
-        WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(
+        Wait(page, 10, ignored_exceptions=[Exception]).until(
             lambda p: unread(p) == {"mark-alice": "2"}
         )
     picture(first, "unread")
     talk_to(first, "mark-alice")
     wait_for(alice, [("nobody is there", "read"), ("now you are", "read")])
     for page in (first, second):
-        WebDriverWait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
+        Wait(page, 10, ignored_exceptions=[Exception]).until(lambda p: unread(p) == {})
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
@@ -174,15 +172,15 @@ def test_online_typing_and_last_seen(stack: Stack, open_page: Open) -> None:
     wait_for(bob, [("hello", "")])
 
     for page in (alice, bob):
-        WebDriverWait(page, 10).until(lambda p: presence(p) == "online")
+        Wait(page, 10).until(lambda p: presence(p) == "online")
     bob.find_element(By.ID, "text").send_keys("a long ans")
-    WebDriverWait(alice, 10).until(lambda p: presence(p) == "typing…")
+    Wait(alice, 10).until(lambda p: presence(p) == "typing…")
     picture(alice, "typing")
     bob.find_element(By.ID, "text").send_keys("wer", Keys.ENTER)
-    WebDriverWait(alice, 10).until(lambda p: presence(p) == "online")
+    Wait(alice, 10).until(lambda p: presence(p) == "online")
     assert [entry for entry in bob.get_log("browser") if entry["level"] == "SEVERE"] == []
     bob.get("about:blank")
-    WebDriverWait(alice, 15).until(lambda p: presence(p).startswith("last seen"))
+    Wait(alice, 15).until(lambda p: presence(p).startswith("last seen"))
     assert [entry for entry in alice.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
@@ -221,12 +219,10 @@ def test_scrolling_back_shows_all_there_was_without_a_jump(stack: Stack, open_pa
     asyncio.run(speak())
     page = open_page(stack.gateway_urls[0])
     log_in(page, "scroll-bob")
-    [last] = WebDriverWait(page, 10).until(
-        lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts .last")
-    )
-    WebDriverWait(page, 10).until(lambda p: last.text == bodies[-1])  # on a device that is new
+    [last] = Wait(page, 10).until(lambda p: p.find_elements(By.CSS_SELECTOR, "#contacts .last"))
+    Wait(page, 10).until(lambda p: last.text == bodies[-1])  # on a device that is new
     talk_to(page, "scroll-alice")
-    WebDriverWait(page, 10).until(
+    Wait(page, 10).until(
         lambda p: len(p.find_elements(By.CSS_SELECTOR, "#messages .message")) >= 100
     )
     page.set_script_timeout(60)
@@ -235,7 +231,7 @@ def test_scrolling_back_shows_all_there_was_without_a_jump(stack: Stack, open_pa
     assert jump <= 1
     assert most <= 300  # of a long conversation a part is drawn
     page.find_element(By.ID, "latest").click()
-    WebDriverWait(page, 10).until(lambda p: shown(p)[-1][0] == bodies[-1])
+    Wait(page, 10).until(lambda p: shown(p)[-1][0] == bodies[-1])
     assert not page.find_element(By.ID, "latest").is_displayed()
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
@@ -259,7 +255,7 @@ def test_the_list_the_line_before_what_is_new_and_drafts(stack: Stack, open_page
         return list(found)
 
     both = [["list-bob", "of bob"], ["list-carol", "of carol"]]
-    WebDriverWait(page, 10).until(lambda p: entries(p) == both)
+    Wait(page, 10).until(lambda p: entries(p) == both)
     assert all(item.text for item in page.find_elements(By.CSS_SELECTOR, "#contacts .when"))
 
     talk_to(page, "list-bob")
@@ -279,17 +275,17 @@ def test_the_list_the_line_before_what_is_new_and_drafts(stack: Stack, open_page
     wait_for(page, [("of carol", "")])
     assert page.find_element(By.ID, "text").get_property("value") == ""
     drafted = [["list-bob", "Draft: half a sen"], ["list-carol", "of carol"]]
-    WebDriverWait(page, 10).until(lambda p: entries(p) == drafted)
+    Wait(page, 10).until(lambda p: entries(p) == drafted)
     talk_to(page, "list-bob")
     say(page, "tence")
     wait_for(page, [("the first of bob", ""), ("of bob", ""), ("half a sentence", "sent")])
     assert not page.find_elements(By.CSS_SELECTOR, "#messages .line")
     mine = [["list-bob", "senthalf a sentence"], ["list-carol", "of carol"]]  # with its tick
-    WebDriverWait(page, 10).until(lambda p: entries(p) == mine)
+    Wait(page, 10).until(lambda p: entries(p) == mine)
     say(page, "first" + Keys.SHIFT + Keys.ENTER + Keys.NULL + "second")
-    WebDriverWait(page, 10).until(lambda p: shown(p)[-1][0] == "first\nsecond")
+    Wait(page, 10).until(lambda p: shown(p)[-1][0] == "first\nsecond")
     asyncio.run(speak(("bob", "and now this")))
-    WebDriverWait(page, 10).until(
+    Wait(page, 10).until(
         lambda p: (
             p.find_element(By.ID, "announce").get_property("textContent")
             == "list-bob: and now this"

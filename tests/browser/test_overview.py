@@ -6,7 +6,6 @@ import urllib.request
 
 import pytest
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser.conftest import Open
 from tests.browser.overview import (
@@ -16,6 +15,7 @@ from tests.browser.overview import (
     wait_until_well,
     wider_than_the_screen,
 )
+from tests.browser.wait import Wait
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -30,7 +30,7 @@ async def test_the_root_page_shows_the_whole_system_and_each_worker(
         await talk.say(alice, "bob", ["one", "two", "three"])
         page = open_page(f"{stack.worker_urls[0]}/", width=1280)
         wait_until_well(page, 30)
-        seen = WebDriverWait(page, 15)
+        seen = Wait(page, 15)
         seen.until(lambda p: tile(p, "Connections").split("\n")[1] not in ("0", "1"))
         seen.until(lambda p: "≤" in tile(p, "Delivery, p99"))
         assert len(page.find_elements(By.CSS_SELECTOR, "#gateways tbody tr")) == 2

@@ -8,11 +8,11 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 from messenger_sdk import SendRefused
 from tests.browser.conftest import Open
 from tests.browser.person import log_in, picture, say, shown, talk_to, wait_for
+from tests.browser.wait import Wait
 from tests.harness.line import Line
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
@@ -59,7 +59,7 @@ def test_links_replies_search_and_mute(stack: Stack, open_page: Open) -> None:
     page = open_page(stack.gateway_urls[0])
     page.execute_cdp_cmd("Browser.grantPermissions", {"permissions": ["notifications"]})
     page.execute_script(_NOTED)
-    wait = WebDriverWait(page, 10)
+    wait = Wait(page, 10)
     log_in(page, "do-alice")
     wait.until(lambda p: p.title == "(302) do-alice – Messenger")
     talk_to(page, "do-bob")
@@ -125,7 +125,7 @@ def test_the_page_opens_without_a_network_and_shows_what_was_said(
         page = open_page(line.url, profile=profile)
         assert page.find_element(By.ID, "name").get_property("value") == "away-alice"
         page.find_element(By.ID, "name").send_keys(Keys.ENTER)
-        WebDriverWait(page, 20).until(lambda p: text_of(p, "#contacts .last").endswith("mine"))
+        Wait(page, 20).until(lambda p: text_of(p, "#contacts .last").endswith("mine"))
         talk_to(page, "away-bob")
         wait_for(page, [*said, ("mine", "sent")])
         say(page, "later")
@@ -138,7 +138,7 @@ def test_the_page_opens_without_a_network_and_shows_what_was_said(
         wait_for(page, [*said, ("mine", "read"), ("later", "read"), ("welcome back", "")])
 
         page.find_element(By.ID, "logout").click()
-        WebDriverWait(page, 10).until(lambda p: p.find_element(By.ID, "login").is_displayed())
+        Wait(page, 10).until(lambda p: p.find_element(By.ID, "login").is_displayed())
         assert page.find_element(By.ID, "name").get_property("value") == ""
         kept = page.execute_async_script(
             "const opening = indexedDB.open('messenger/away-alice/shown');"
@@ -153,14 +153,14 @@ def test_a_page_of_ones_own_talks(stack: Stack, open_page: Open) -> None:
     page = open_page(f"{stack.gateway_urls[0]}/example.html?own-alice")
     page.find_element(By.ID, "to").send_keys("own-bob")
     page.find_element(By.ID, "body").send_keys("hello", Keys.ENTER)
-    WebDriverWait(page, 10).until(lambda p: text_of(p, "#said li") == "own-alice: hello")
+    Wait(page, 10).until(lambda p: text_of(p, "#said li") == "own-alice: hello")
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
 def test_a_person_blocks_another_one_and_takes_it_back(stack: Stack, open_page: Open) -> None:
     speak(stack, "block", "bob", "hello")
     page = open_page(stack.gateway_urls[0])
-    wait = WebDriverWait(page, 10)
+    wait = Wait(page, 10)
     log_in(page, "block-alice")
     talk_to(page, "block-bob")
     wait.until(lambda p: [body for body, _ in shown(p)] == ["hello"])

@@ -10,11 +10,11 @@ import pytest
 from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from messenger_sdk import Client
 from tests.browser.conftest import Open
 from tests.browser.person import log_in, presence, say, shown, talk_to, unread, wait_for
+from tests.browser.wait import Wait
 from tests.harness.device import token_of
 from tests.harness.stack import Stack
 
@@ -73,9 +73,7 @@ def alice_and_bob(
 
 
 def until(page: webdriver.Chrome, holds: Callable[[], bool], timeout: float = 10) -> None:
-    WebDriverWait(page, timeout, poll_frequency=0.1, ignored_exceptions=[Exception]).until(
-        lambda _: holds()
-    )
+    Wait(page, timeout, poll_frequency=0.1, ignored_exceptions=[Exception]).until(lambda _: holds())
 
 
 def test_a_browser_is_told_why_it_was_sent_away(stack: Stack, open_page: Open) -> None:
