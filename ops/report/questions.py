@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple
 
 _RANGE = "since = {since:DateTime64(3, 'UTC')}, until = {until:DateTime64(3, 'UTC')}"
+
+_WITHIN = {"p50": "half of them within", "p90": "90 % within", "p99": "99 % within"}
 
 
 class Drawn(Enum):
@@ -26,7 +29,7 @@ class Question(NamedTuple):
     drawn: Drawn
     unit: str = ""
     by_tens: bool = False
-    words: Mapping[str, str] = {}
+    words: Mapping[str, str] = MappingProxyType({})
 
 
 QUESTIONS: Sequence[Question] = (
@@ -68,7 +71,7 @@ QUESTIONS: Sequence[Question] = (
         Drawn.LINES,
         "ms",
         by_tens=True,
-        words={"p50": "half of them within", "p99": "99 % within"},
+        words=_WITHIN,
     ),
     Question(
         "reading",
@@ -79,7 +82,7 @@ QUESTIONS: Sequence[Question] = (
         Drawn.LINES,
         "s",
         by_tens=True,
-        words={"p50": "half of them within", "p99": "99 % within"},
+        words=_WITHIN,
     ),
     Question(
         "answers",
@@ -89,7 +92,7 @@ QUESTIONS: Sequence[Question] = (
         Drawn.LINES,
         "s",
         by_tens=True,
-        words={"p50": "half of them within", "p90": "90 % within"},
+        words=_WITHIN,
     ),
     Question(
         "retention",
