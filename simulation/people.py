@@ -24,9 +24,10 @@ from messenger_sdk import (
 from messenger_sdk.storage import Change
 from schemas.codes import Code
 from schemas.ids import members_of_valid, user_id
-from simulation.judge import Decision, Shown, Submitted, show, shown_of
+from simulation.judge import Decision, Submitted
 from simulation.network import DeviceDialer
 from simulation.process import Process
+from simulation.shown import Shown, show, shown_of
 
 if TYPE_CHECKING:
     from simulation.world import World
