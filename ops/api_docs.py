@@ -1,5 +1,5 @@
 """`python -m ops.api_docs` writes the descriptions of the API that tools read: OpenAPI of the HTTP
-requests, JSON Schema and AsyncAPI of the socket's frames."""
+requests, JSON Schema and AsyncAPI of the socket's frames, JSON Schema of Kafka's records."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from gateway.edge import openapi
+from ops.record_schemas import CONTRACTS, record_schema
 from schemas.frames import CURRENT_VERSION, Command, ServerFrame
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -21,6 +22,10 @@ def api_documents() -> dict[Path, bytes]:
         _ROOT / "docs" / "openapi.json": openapi.document(),
         _ROOT / "docs" / "frames.schema.json": _text(frames_schema()),
         _ROOT / "docs" / "asyncapi.json": _text(asyncapi()),
+        **{
+            _ROOT / "docs" / f"{topic}.schema.json": _text(record_schema(topic))
+            for topic in CONTRACTS
+        },
     }
 
 

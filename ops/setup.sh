@@ -77,12 +77,18 @@ fi
 [ "$purpose" = test ] || exit 0
 need chromium chromium
 need chromedriver chromium-driver
-# axe-core, for one test; where there is no npm, it is left out
-if command -v npm >/dev/null && ! cmp -s tests/browser/package.json .local/npm/package.json; then
-  mkdir -p .local/npm
-  cp tests/browser/package.json .local/npm/
-  npm install --prefix .local/npm --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error >&2 || {
-    rm .local/npm/package.json
-    say "npm could not fetch axe-core: one test is left out"
+# What tests take from npm; where there is no npm, they are left out
+# npm_packages FOLDER NAME: fetches what FOLDER/package.json names into .local/NAME
+npm_packages() {
+  ! cmp -s "$1/package.json" ".local/$2/package.json" || return 0
+  mkdir -p ".local/$2"
+  cp "$1/package.json" ".local/$2/"
+  npm install --prefix ".local/$2" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error >&2 || {
+    rm ".local/$2/package.json"
+    say "npm could not fetch what $1/package.json names: its tests are left out"
   }
+}
+if command -v npm >/dev/null; then
+  npm_packages tests/browser npm
+  npm_packages examples/readers npm-readers
 fi

@@ -19,14 +19,20 @@ PARTITIONS = 4
 
 
 def in_log(stack: Stack) -> set[tuple[Any, ...]]:
-    """Every message of the log by R2, without where it stands there."""
-    found = set()
+    """Every message of the log by R2, without where it stands there, with its newest text."""
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     with contextlib.closing(Reader(stack.kafka)) as reader:
         for partition in range(PARTITIONS):
             _, end = reader.watermarks(LOG, partition)
             for rows in log_rows(reader, partition, end, lambda records: None):
-                found |= {row[:8] for row in rows}
-    return found
+                for row in rows:
+                    found[row[:2]] = max(found.get(row[:2], row[:8]), row[:8], key=_version)
+    return set(found.values())
+
+
+def _version(row: tuple[Any, ...]) -> int:
+    version: int = row[7]
+    return version
 
 
 def in_archive(admin: ArchiveAdmin) -> list[tuple[Any, ...]]:

@@ -51,7 +51,8 @@ def _has(now: Any, then: Any) -> bool:
 def test_what_was_ever_written_is_read_as_ever() -> None:
     for line in kept():
         golden = json.loads(line)
-        if golden["kind"].split()[1] in GONE:
+        where, name = golden["kind"].split()
+        if name in GONE or where == "contract":
             continue
         decoded = _read(golden["kind"], bytes.fromhex(golden["hex"]))
         now = json.loads(msgspec.json.encode(decoded))
