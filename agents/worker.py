@@ -8,58 +8,38 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import uvloop
 
-from agents.archiver.stage import archiver_stages
-from agents.cursors.stage import GROUP as CURSORS
-from agents.cursors.stage import cursors_stage
-from agents.memberships.partition import MembershipsIO
-from agents.memberships.stage import GROUP as MEMBERSHIPS
-from agents.memberships.stage import memberships_stage
+from agents.builders import Build, WorkerPorts
 from agents.overview import WorkerOverview
-from agents.people.stage import GROUP as PEOPLE
-from agents.people.stage import people_stage
-from agents.presence.stage import GROUP as PRESENCE
-from agents.presence.stage import presence_stage
-from agents.sequencer.io import SequencerIO
-from agents.sequencer.snapshot_writer import SnapshotPolicy, policy_for
-from agents.sequencer.stage import GROUP as SEQUENCER
-from agents.sequencer.stage import sequencer_stage
+from agents.sequencer.snapshot_writer import policy_for
 from agents.settings import WorkerSettings
 from agents.start_checks import group_member, require_folder, require_port, require_tokens
-from connectors.clickhouse.archive import Archive, ClickHouseArchive
+from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies, Dependency
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.cluster import KafkaCluster
-from connectors.kafka.ports import Kafka, Producer
 from connectors.kafka.start_checks import require_topics
 from connectors.kafka.wanted_topics import wanted_topics
 from connectors.redis.client import RedisClient
 from connectors.redis.fleet import RedisFleet
-from connectors.redis.owners import Owners, RedisOwners
-from connectors.redis.routes import RedisRoutes, Routes
-from connectors.redis.watchers import RedisWatchers, Watchers
+from connectors.redis.owners import RedisOwners
+from connectors.redis.routes import RedisRoutes
+from connectors.redis.watchers import RedisWatchers
 from connectors.reporter import Reporter
-from schemas import topics
 from schemas.page_tokens import PageTokens
 from streams.faust_adapter.app import MountSettings, StageApp, mount
 from streams.inputs import Inputs
 from streams.restores import Restores
 from streams.slot_sender import SlotSender
-from streams.stage import Shared, StageSpec
-from streams.table_partition import TableIO
-from streams.tables.cursors import CursorTable
-from streams.tables.memberships import MembershipTable
-from streams.tables.people import PeopleTable
-from streams.tables.presence import PresenceTable
-from streams.tables.rocks import Disk, RocksBudget
-from streams.tables.sequences import SequenceTable, table_folder
+from streams.stage import Shared
+from streams.tables.rocks import RocksBudget
 from streams.watchdog import end_when_blocked
 from streams.worker import Worker
 
@@ -79,125 +59,6 @@ _WAITS = {
     "disk": "the tables wait",
 }
 """What waits while an outside system is away, for the log."""
-
-
-class WorkerPorts(NamedTuple):
-    """What a stage may be built from: the outside systems as a worker process sees them. `owners`
-    are a stage's, by its name; `archive` makes a client, and raises SettingsError; `snapshots`
-    says when the sequencer writes them."""
-
-    settings: WorkerSettings
-    kafka: Kafka
-    producer: Producer
-    sender: SlotSender
-    owners: Callable[[str], Owners]
-    routes: Routes
-    watchers: Watchers
-    archive: Callable[[], Archive]
-    disk: Disk
-    shared: Shared
-    snapshots: SnapshotPolicy
-
-
-Build = Callable[[WorkerPorts], Sequence[StageSpec[Any]]]
-
-
-def build_cursors(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
-    """The cursors."""
-    folder = Path(ports.settings.state_dir)
-    io = TableIO(
-        ports.kafka,
-        ports.producer,
-        ports.sender,
-        ports.owners(CURSORS),
-        lambda partition: CursorTable(folder / f"cursors-{partition}", ports.disk),
-        CURSORS,
-        topics.CURSORS,
-        ports.settings.web_address,
-    )
-    return [cursors_stage(io, ports.routes, ports.settings.partitions)]
-
-
-def build_sequencer(
-    ports: WorkerPorts, kind: type[SequencerIO] = SequencerIO
-) -> Sequence[StageSpec[Any]]:
-    """The sequencer; `kind` is what its partitions see of the outside."""
-    folder = Path(ports.settings.state_dir)
-    io = kind(
-        ports.kafka,
-        ports.sender,
-        SEQUENCER,
-        lambda partition: SequenceTable(table_folder(folder, partition), ports.disk),
-        ports.routes,
-        ports.owners(SEQUENCER),
-        ports.settings.web_address,
-        ports.settings.partitions,
-    )
-    return [sequencer_stage(io, ports.settings.partitions, ports.snapshots)]
-
-
-def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
-    """Presence."""
-    folder = Path(ports.settings.state_dir)
-    io = TableIO(
-        ports.kafka,
-        ports.producer,
-        ports.sender,
-        ports.owners(PRESENCE),
-        lambda partition: PresenceTable(folder / f"presence-{partition}", ports.disk),
-        PRESENCE,
-        topics.PRESENCE,
-        ports.settings.web_address,
-    )
-    settings = ports.settings
-    partitions, slots = settings.partitions, settings.slots
-    return [presence_stage(io, ports.routes, ports.watchers, partitions, slots)]
-
-
-def build_people(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
-    """The people."""
-    folder = Path(ports.settings.state_dir)
-    io = TableIO(
-        ports.kafka,
-        ports.producer,
-        ports.sender,
-        ports.owners(PEOPLE),
-        lambda partition: PeopleTable(folder / f"people-{partition}", ports.disk),
-        PEOPLE,
-        topics.PEOPLE,
-        ports.settings.web_address,
-    )
-    return [people_stage(io, ports.routes, ports.watchers, ports.settings.partitions)]
-
-
-def build_memberships(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
-    """The memberships."""
-    folder = Path(ports.settings.state_dir)
-    io = MembershipsIO(
-        ports.kafka,
-        ports.owners(MEMBERSHIPS),
-        ports.settings.partitions,
-        lambda partition: MembershipTable(folder / f"memberships-{partition}", ports.disk),
-        ports.settings.web_address,
-    )
-    return [memberships_stage(io)]
-
-
-def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
-    """The archiver. Raises SettingsError, KafkaUnreachable."""
-    inputs, partitions = ports.shared.inputs, ports.settings.partitions
-    return archiver_stages(ports.kafka, ports.archive(), inputs, partitions)
-
-
-BUILDERS: Mapping[str, Build] = {
-    "sequencer": build_sequencer,
-    "cursors": build_cursors,
-    "presence": build_presence,
-    "memberships": build_memberships,
-    "people": build_people,
-    "archiver": build_archiver,
-}
-"""What a stage's name on the command line stands for."""
 
 
 def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:

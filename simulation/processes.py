@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agents.builders import BUILDERS, WorkerPorts
 from agents.sequencer.snapshot_writer import SnapshotPolicy
 from agents.settings import WorkerSettings
-from agents.worker import BUILDERS, PRODUCER, WorkerPorts
+from agents.worker import PRODUCER
 from connectors.dependency import Dependencies
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.ports import KafkaUnreachable

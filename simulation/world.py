@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, NamedTuple
 
-from agents.worker import BUILDERS
+from agents.builders import BUILDERS
 from connectors.clickhouse.memory import MemoryArchive
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.redis.memory_server import MemoryRedisServer

@@ -33,8 +33,9 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_STATE_DIR=/var/lib/messenger \\
       messenger worker sequencer cursors presence memberships people
     """
+    from agents.builders import BUILDERS
     from agents.settings import WorkerSettings
-    from agents.worker import BUILDERS, run
+    from agents.worker import run
     from connectors.environment import SettingsError
     from connectors.kafka.ports import KafkaUnreachable
     from connectors.kafka.start_checks import TopicsWrong

@@ -15,11 +15,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from agents.builders import WorkerPorts, build_sequencer
 from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.sequencer.snapshot_reading import Place
 from agents.sequencer.snapshot_store import KafkaSnapshots
 from agents.settings import WorkerSettings
-from agents.worker import WorkerPorts, build_sequencer, run
+from agents.worker import run
 from connectors.environment import load
 from ops.logs import set_up_logging
 from schemas.events import Delivered, SnapshotRecord

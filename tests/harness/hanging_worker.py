@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from agents.builders import build_sequencer
 from agents.rules.fanout import Routes
 from agents.sequencer.io import PartitionIO, SequencerIO
 from agents.sequencer.restore import Restored
 from agents.settings import WorkerSettings
-from agents.worker import build_sequencer, run
+from agents.worker import run
 from connectors.environment import load
 from ops.logs import set_up_logging
 from streams.faust_adapter.app import StageApp

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 import agents
-from agents.worker import BUILDERS, WorkerPorts
+from agents.builders import BUILDERS, WorkerPorts
 from simulation import history
 from simulation.world import Shape
 

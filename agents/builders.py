@@ -1,0 +1,141 @@
+"""The stages that a worker may run: how each is built from the outside systems."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agents.archiver.stage import archiver_stages
+from agents.cursors.stage import GROUP as CURSORS
+from agents.cursors.stage import cursors_stage
+from agents.memberships.partition import MembershipsIO
+from agents.memberships.stage import GROUP as MEMBERSHIPS
+from agents.memberships.stage import memberships_stage
+from agents.people.stage import GROUP as PEOPLE
+from agents.people.stage import people_stage
+from agents.presence.stage import GROUP as PRESENCE
+from agents.presence.stage import presence_stage
+from agents.sequencer.io import SequencerIO
+from agents.sequencer.snapshot_writer import SnapshotPolicy
+from agents.sequencer.stage import GROUP as SEQUENCER
+from agents.sequencer.stage import sequencer_stage
+from agents.settings import WorkerSettings
+from connectors.clickhouse.archive import Archive
+from connectors.kafka.ports import Kafka, Producer
+from connectors.redis.owners import Owners
+from connectors.redis.routes import Routes
+from connectors.redis.watchers import Watchers
+from schemas import topics
+from streams.slot_sender import SlotSender
+from streams.stage import Shared, StageSpec
+from streams.table_partition import Table, TableIO
+from streams.tables.cursors import CursorTable
+from streams.tables.memberships import MembershipTable
+from streams.tables.people import PeopleTable
+from streams.tables.presence import PresenceTable
+from streams.tables.rocks import Disk
+from streams.tables.sequences import SequenceTable, table_folder
+
+
+class WorkerPorts(NamedTuple):
+    """What a stage may be built from: the outside systems as a worker process sees them. `owners`
+    are a stage's, by its name; `archive` makes a client, and raises SettingsError; `snapshots`
+    says when the sequencer writes them."""
+
+    settings: WorkerSettings
+    kafka: Kafka
+    producer: Producer
+    sender: SlotSender
+    owners: Callable[[str], Owners]
+    routes: Routes
+    watchers: Watchers
+    archive: Callable[[], Archive]
+    disk: Disk
+    shared: Shared
+    snapshots: SnapshotPolicy
+
+
+Build = Callable[[WorkerPorts], Sequence[StageSpec[Any]]]
+
+
+def build_cursors(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The cursors."""
+    io = _table_io(ports, CURSORS, CursorTable, topics.CURSORS)
+    return [cursors_stage(io, ports.routes, ports.settings.partitions)]
+
+
+def build_sequencer(
+    ports: WorkerPorts, kind: type[SequencerIO] = SequencerIO
+) -> Sequence[StageSpec[Any]]:
+    """The sequencer; `kind` is what its partitions see of the outside."""
+    folder = Path(ports.settings.state_dir)
+    io = kind(
+        ports.kafka,
+        ports.sender,
+        SEQUENCER,
+        lambda partition: SequenceTable(table_folder(folder, partition), ports.disk),
+        ports.routes,
+        ports.owners(SEQUENCER),
+        ports.settings.web_address,
+        ports.settings.partitions,
+    )
+    return [sequencer_stage(io, ports.settings.partitions, ports.snapshots)]
+
+
+def build_presence(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """Presence."""
+    io = _table_io(ports, PRESENCE, PresenceTable, topics.PRESENCE)
+    partitions, slots = ports.settings.partitions, ports.settings.slots
+    return [presence_stage(io, ports.routes, ports.watchers, partitions, slots)]
+
+
+def build_people(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The people."""
+    io = _table_io(ports, PEOPLE, PeopleTable, topics.PEOPLE)
+    return [people_stage(io, ports.routes, ports.watchers, ports.settings.partitions)]
+
+
+def _table_io(
+    ports: WorkerPorts, group: str, table: Callable[[Path, Disk], Table], changelog: str
+) -> TableIO[Table]:
+    """What a stage with a table in RocksDB and a changelog in Kafka sees of the outside."""
+    folder = Path(ports.settings.state_dir)
+    return TableIO(
+        ports.kafka,
+        ports.producer,
+        ports.sender,
+        ports.owners(group),
+        lambda partition: table(folder / f"{group}-{partition}", ports.disk),
+        group,
+        changelog,
+        ports.settings.web_address,
+    )
+
+
+def build_memberships(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The memberships."""
+    folder = Path(ports.settings.state_dir)
+    io = MembershipsIO(
+        ports.kafka,
+        ports.owners(MEMBERSHIPS),
+        ports.settings.partitions,
+        lambda partition: MembershipTable(folder / f"memberships-{partition}", ports.disk),
+        ports.settings.web_address,
+    )
+    return [memberships_stage(io)]
+
+
+def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The archiver. Raises SettingsError, KafkaUnreachable."""
+    inputs, partitions = ports.shared.inputs, ports.settings.partitions
+    return archiver_stages(ports.kafka, ports.archive(), inputs, partitions)
+
+
+BUILDERS: Mapping[str, Build] = {
+    "sequencer": build_sequencer,
+    "cursors": build_cursors,
+    "presence": build_presence,
+    "memberships": build_memberships,
+    "people": build_people,
+    "archiver": build_archiver,
+}
+"""What a stage's name on the command line stands for."""
