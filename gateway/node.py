@@ -3,9 +3,11 @@
 import asyncio
 import logging
 
-from gateway.edge.connection import Connection, NodeServices, Transport
+from gateway.edge.connection import Connection
 from gateway.edge.drain import drain
 from gateway.edge.http_senders import HttpSenders
+from gateway.edge.node_services import NodeServices
+from gateway.edge.transport import Transport
 from gateway.greeter import NodeIdentity
 from gateway.health import NodeHealth
 from gateway.owned_tasks import OwnedTasks

@@ -7,27 +7,22 @@ It knows no sockets: it writes to a `Transport`, and whoever reads calls `receiv
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
 
-from gateway.change_gate import ChangeGate
-from gateway.edge.expiries import Expiries
-from gateway.edge.flood_gate import FloodGate, in_pieces
-from gateway.edge.logins import Logins
+from gateway.edge.asking import Asking
+from gateway.edge.flood_gate import in_pieces
+from gateway.edge.node_services import NodeServices
+from gateway.edge.transport import Transport
 from gateway.effects import Ask, Change, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
 from gateway.error_frames import error_of_send
-from gateway.greeter import Greets, Refusal
-from gateway.people.send_gate import SendGate
-from gateway.presence.typing import TypingRelay
-from gateway.queries.answers import ANSWER_SECONDS, QuestionAnswerer, cost_of, error_frame
-from gateway.quotas import Kind, Quotas
-from gateway.receipt_gate import ReceiptGate
+from gateway.greeter import Refusal
+from gateway.queries.answers import error_frame
+from gateway.quotas import Kind
 from gateway.session import Session, State
-from gateway.turn_writer import TurnWriter
 from schemas.codec import encode_frame
 from schemas.codes import Close, Code
 from schemas.events import Receipt, SubmittedItem
-from schemas.frames import MAX_QUESTIONS, Question, Renewed
+from schemas.frames import Renewed
 from schemas.ids import DeviceId, UserId
 
 log = logging.getLogger(__name__)
@@ -44,45 +39,6 @@ _TYPING_COST = 0.2
 _ANSWER_SECONDS = 2.0
 """How long a leaving connection waits for the answers to its sends. The device sends again,
 elsewhere, what has none by then."""
-
-
-class Transport(Protocol):
-    """The way to the device. Once it is closed, all methods do nothing."""
-
-    def write(self, frames: Sequence[bytes]) -> None:
-        """Write 1..n frames, as one WebSocket message."""
-
-    def close(self, code: Close, reason: str) -> None:
-        """Send the close code and its reason. The connection ends when the device has answered, or
-        soon without its answer; then whoever reads calls `Connection.ended`."""
-
-    def abort(self) -> None:
-        """End the connection now."""
-
-    def unsent(self) -> int:
-        """Bytes that were written and have not left."""
-
-    def pause(self) -> None:
-        """Bring the connection no further message."""
-
-    def resume(self) -> None:
-        """Bring it the next one, in a later turn of the loop."""
-
-
-class NodeServices(NamedTuple):
-    """What all connections of a node share."""
-
-    writer: TurnWriter
-    greeter: Greets
-    sends: SendGate
-    receipts: ReceiptGate
-    changes: ChangeGate
-    typing: TypingRelay
-    questions: QuestionAnswerer
-    logins: Logins
-    expiries: Expiries
-    quotas: Quotas
-    flood_gate: FloodGate
 
 
 class _Leaving:
@@ -136,7 +92,7 @@ class Connection:
         self._gone = False
         self._welcomed = False
         self._greeting: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[None]] | None = None
+        self._asking: Asking | None = None
         self._unanswered = 0
         """Sends without an answer."""
         self._leaving: _Leaving | None = None
@@ -207,8 +163,8 @@ class Connection:
         self._arrived()
         if self._greeting is not None:
             self._greeting.cancel()
-        for asking in self._asking or ():
-            asking.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
         self._services.greeter.ended(self, self._welcomed, said_goodbye)
         self._services.flood_gate.turns.leave(self)
         self._services.expiries.leave(self)
@@ -323,12 +279,12 @@ class Connection:
                 wait = self._services.quotas.take(self.user, Kind.OPENINGS)
             if wait:
                 self._session.not_opened(to)
-                self._failed(item, to, Code.QUOTA, wait)
+                self.failed(item, to, Code.QUOTA, wait)
                 return
             if type(effect) is Change:
-                self._change(effect)
+                self._asks().change(effect)
                 return
-            self._services.sends.submit(item, to, lambda code: self._failed(item, to, code))
+            self._services.sends.submit(item, to, lambda code: self.failed(item, to, code))
         elif type(effect) is Reply:
             self.push(effect.frame)
         elif type(effect) is GiveReceipt:
@@ -341,7 +297,7 @@ class Connection:
             if not self._services.quotas.take(self.user, Kind.QUESTIONS, _TYPING_COST):
                 self._services.typing.typing(self.user, effect.conversation)
         elif type(effect) is Ask:
-            self._ask(effect.question)
+            self._asks().ask(effect.question)
         elif type(effect) is Greet:
             if self._patience is not None:
                 self._patience.cancel()
@@ -355,58 +311,16 @@ class Connection:
         elif type(effect) is End:
             self.close(effect.close)
 
-    def _failed(
+    def _asks(self) -> Asking:
+        if self._asking is None:
+            self._asking = Asking(self, self._services)
+        return self._asking
+
+    def failed(
         self, item: SubmittedItem, to: str, code: Code, retry_after: int | None = None
     ) -> None:
         self._one_answered()
         self.push(error_of_send(item, to, code, retry_after))
-
-    def _change(self, change: Change) -> None:
-        if self._asking is None:
-            self._asking = set()
-        if len(self._asking) >= MAX_QUESTIONS:
-            self._failed(change.item, change.to, Code.TRY_LATER)
-        elif wait := self._services.quotas.take(self.user, Kind.QUESTIONS):
-            self._failed(change.item, change.to, Code.QUOTA, wait)
-        else:
-            changing = asyncio.create_task(self._submit_change(change))
-            self._asking.add(changing)
-            changing.add_done_callback(self._asking.discard)
-
-    async def _submit_change(self, change: Change) -> None:
-        item, to, _, seq = change
-        judged = None
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                judged = await self._services.changes.judge(item, seq)
-        except TimeoutError:
-            pass
-        except Exception:
-            log.exception("a change of %s could not be judged", self.user)
-        if judged is None:
-            self._failed(item, to, Code.TRY_LATER)
-        else:
-            self._services.sends.submit(judged, to, lambda code: self._failed(item, to, code))
-
-    def _ask(self, question: Question) -> None:
-        if self._asking is None:
-            self._asking = set()
-        if len(self._asking) >= MAX_QUESTIONS:
-            self.push(error_frame(question.id, Code.RATE_LIMITED))
-            return
-        if wait := self._services.quotas.take(self.user, Kind.QUESTIONS, cost_of(question)):
-            self.push(error_frame(question.id, Code.QUOTA, wait))
-            return
-        asking = asyncio.create_task(self._answer(question))
-        self._asking.add(asking)
-        asking.add_done_callback(self._asking.discard)
-
-    async def _answer(self, question: Question) -> None:
-        try:
-            self.push(await self._services.questions.answer(self, question))
-        except Exception:
-            log.exception("a question of %s could not be answered", self.user)
-            self.push(error_frame(question.id, Code.TRY_LATER))
 
     async def _greet(self, command_id: int, stay: bool) -> None:
         try:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
-from gateway.edge.connection import Connection, NodeServices
+from gateway.edge.connection import Connection
 from gateway.edge.flood_gate import FloodGate
+from gateway.edge.node_services import NodeServices
 from gateway.edge.tokens import Login
 from gateway.greeter import Arriving, Refusal
 from gateway.registry import ConnectionRegistry, RegisteredConnection

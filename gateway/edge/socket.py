@@ -11,12 +11,13 @@ from typing import Protocol
 from aiohttp import web
 
 from gateway.edge import websocket
-from gateway.edge.connection import Connection, Transport
+from gateway.edge.connection import Connection
 from gateway.edge.heartbeats import Heartbeats
 from gateway.edge.msgpack_frames import from_json, to_json
 from gateway.edge.pacer import Pacer
 from gateway.edge.tcp_info import waited_ms
 from gateway.edge.tls import half_closes
+from gateway.edge.transport import Transport
 from gateway.edge.unavailable import come_again
 from schemas.codec import join_frames
 from schemas.codes import Close
