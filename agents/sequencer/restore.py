@@ -31,7 +31,8 @@ from schemas.events import SnapshotRecord, Taken
 from schemas.numbering import partitions_differ
 from schemas.topics import CHUNKS, LOG, SUBMITTED
 from streams.partition import Halt, Stopped
-from streams.tables.sequences import FORMAT, Header, SequenceTable
+from streams.tables.sequence_layout import FORMAT
+from streams.tables.sequences import Header, SequenceTable
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from schemas.codec import NewerVersion, Undecodable, decode_chunk, decode_snapsh
 from schemas.events import SnapshotChunk, SnapshotRecord
 from schemas.topics import CHUNKS, LOG, SNAPSHOTS
 from streams.partition import Stopped
-from streams.tables.sequences import FORMAT, Header, SequenceTable
+from streams.tables.sequence_layout import FORMAT
+from streams.tables.sequences import Header, SequenceTable
 
 log = logging.getLogger(__name__)
 

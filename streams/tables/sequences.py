@@ -1,59 +1,33 @@
 """The sequencer's table of one partition in RocksDB: the fold of `messages` up to a log offset,
 never ahead of it (R1).
 
-    b"h"                                     Header
-    b"s" conversation                        last sequence number, its log time
-    b"o" conversation \\0 sender \\0 outbox    last taken ordinal, its log time
-    b"a" conversation \\0 sender \\0 outbox n  answers to a run of ordinals; the first is n mod 128
-    b"m" conversation \\0 seq                  places from seq on (R9): pairs of a seq and the
-                                             offset of the log record that brings it, and maybe
-                                             some that follow it
-    b"m" \\1 conversation \\0 seq             the last change of message seq: whether it deletes,
-                                             its number, and the offset of its log record
-    b"m" \\2 conversation                     the number of the last change, and that offset
-    b"u" user \\0 conversation                 a conversation of the user that has a message
-
-Answers are written as they come, one row for each run of ordinals, so that no row is read to write
-another. A run ends before a multiple of 8, so 8 lookups find an answer. Rows are named modulo 128,
-because the window of 64 may reach back into a run that began before it. Idempotency keys are stored
-whole, not as hashes. State and offsets change in one WriteBatch.
-
-A snapshot (docs/RULES.md, R8) has rows of its own, which do not depend on this layout.
+streams/tables/sequence_layout.py has its keys and values.
 """
 
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import takewhile
 from pathlib import Path
-from struct import Struct, pack
+from struct import pack
 
 import msgspec
 
-from schemas.events import (
-    SnapshotAnswer,
-    SnapshotConversation,
-    SnapshotOutbox,
-    SnapshotRow,
-    Taken,
-)
-from schemas.frames import OUTBOX_WINDOW
+from schemas.events import SnapshotConversation, SnapshotRow, Taken
 from schemas.ids import members_of_valid
 from streams.tables.rocks import Disk, Rocks
-
-log = logging.getLogger(__name__)
-
-FORMAT = 5
-"""The format of the keys above. Each has a folder of its own, so that a version that is rolled back
-finds its state untouched."""
-
-_SEQ = Struct(">Q")
-_LAST = Struct(">QQ")
-_PLACE = Struct(">QQ")
-_CHANGE = Struct(">?QQ")
-_CHANGED, _LAST_CHANGE = b"m\1", b"m\2"
-_ANSWER = Struct(">16sQHQ")
-_RUN = 8
-_ANSWER_ROWS = 2 * OUTBOX_WINDOW
+from streams.tables.sequence_layout import (
+    ANSWER,
+    ANSWER_ROWS,
+    CHANGE,
+    CHANGED,
+    FORMAT,
+    LAST,
+    LAST_CHANGE,
+    PLACE,
+    RUN,
+    SEQ,
+    answer_rows,
+    outbox_key,
+)
+from streams.tables.sequence_snapshots import snapshot_rows
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -106,24 +80,24 @@ class SequenceTable(Rocks[Header]):
     def newest(self, conversation: str) -> tuple[int, int]:
         """(last sequence number, its log time in ms), zeros if there is none."""
         raw = self._db.get(b"s" + conversation.encode())
-        return (0, 0) if raw is None else _LAST.unpack(raw)
+        return (0, 0) if raw is None else LAST.unpack(raw)
 
     def last(self, outbox: tuple[str, str, bytes]) -> tuple[int, int] | None:
         """(ordinal, log time) of the last taken ordinal."""
-        raw = self._db.get(b"o" + _outbox_key(*outbox))
-        return None if raw is None else _LAST.unpack(raw)
+        raw = self._db.get(b"o" + outbox_key(*outbox))
+        return None if raw is None else LAST.unpack(raw)
 
     def answer(
         self, outbox: tuple[str, str, bytes], ordinal: int
     ) -> tuple[bytes, int, int, int] | None:
         """(key, seq, code, log time) of one of the last 64 taken ordinals."""
-        prefix = b"a" + _outbox_key(*outbox)
+        prefix = b"a" + outbox_key(*outbox)
         found: tuple[bytes, int, int, int] | None = None
-        for first in range(ordinal - ordinal % _RUN, ordinal + 1):
-            row = self._db.get(prefix + bytes((first % _ANSWER_ROWS,)))
-            at = _SEQ.size + (ordinal - first) * _ANSWER.size
-            if row is not None and _SEQ.unpack_from(row) == (first,) and at < len(row):
-                answer = _ANSWER.unpack_from(row, at)
+        for first in range(ordinal - ordinal % RUN, ordinal + 1):
+            row = self._db.get(prefix + bytes((first % ANSWER_ROWS,)))
+            at = SEQ.size + (ordinal - first) * ANSWER.size
+            if row is not None and SEQ.unpack_from(row) == (first,) and at < len(row):
+                answer = ANSWER.unpack_from(row, at)
                 # An outbox that was forgotten begins again at 1: the later answer counts.
                 if found is None or answer[3] > found[3]:
                     found = answer
@@ -134,14 +108,14 @@ class SequenceTable(Rocks[Header]):
         in order."""
         prefix = b"m" + conversation.encode() + b"\0"
         offsets: list[int] = []
-        start = prefix + _SEQ.pack(after + 1)
+        start = prefix + SEQ.pack(after + 1)
         for key in self._db.keys(backwards=True, from_key=start):
             start = key if key.startswith(prefix) else start
             break
         for key, value in self._db.items(from_key=start):
             if not key.startswith(prefix):
                 break
-            for seq, offset in _PLACE.iter_unpack(value):
+            for seq, offset in PLACE.iter_unpack(value):
                 if seq > after + limit:
                     return offsets
                 if seq <= after + 1:
@@ -151,18 +125,18 @@ class SequenceTable(Rocks[Header]):
 
     def changes(self, conversation: str, first: int, last: int) -> dict[int, tuple[int, int]]:
         """(number, log offset) of the last change of each message first..last that was changed."""
-        prefix = _CHANGED + conversation.encode() + b"\0"
+        prefix = CHANGED + conversation.encode() + b"\0"
         found: dict[int, tuple[int, int]] = {}
-        for key, value in self._db.items(from_key=prefix + _SEQ.pack(first)):
-            if not key.startswith(prefix) or (seq := _SEQ.unpack(key[len(prefix) :])[0]) > last:
+        for key, value in self._db.items(from_key=prefix + SEQ.pack(first)):
+            if not key.startswith(prefix) or (seq := SEQ.unpack(key[len(prefix) :])[0]) > last:
                 break
-            found[seq] = _CHANGE.unpack(value)[1:]
+            found[seq] = CHANGE.unpack(value)[1:]
         return found
 
     def last_change(self, conversation: str) -> int:
         """The number of a conversation's last change, 0 if the log holds none."""
-        raw = self._db.get(_LAST_CHANGE + conversation.encode())
-        return 0 if raw is None else _PLACE.unpack(raw)[0]
+        raw = self._db.get(LAST_CHANGE + conversation.encode())
+        return 0 if raw is None else PLACE.unpack(raw)[0]
 
     def conversations(self, user: str, after: str, until: str) -> Iterator[str]:
         """A user's conversations after `after` up to `until` (all, if empty), in order."""
@@ -199,7 +173,7 @@ class SequenceTable(Rocks[Header]):
                 self._sweep_at = key
                 break
             rows -= 1
-            if _PLACE.unpack(value[-_PLACE.size :])[1] < log_start:
+            if PLACE.unpack(value[-PLACE.size :])[1] < log_start:
                 gone.delete(key)
         if self._sweep_at is None:
             self._swept_below = log_start
@@ -224,7 +198,7 @@ class SequenceTable(Rocks[Header]):
                 self._outboxes_at = key
                 break
             rows -= 1
-            if header.time - _LAST.unpack(value)[1] > silence:
+            if header.time - LAST.unpack(value)[1] > silence:
                 gone.delete(key)
                 answers = b"a" + key[1:]
                 for row in self._db.keys(from_key=answers):
@@ -265,16 +239,16 @@ class SequenceTable(Rocks[Header]):
                     items.append(item)
         for conversation, run in places.items():
             key = conversation.encode()
-            put(b"s" + key, _LAST.pack(newest[conversation].seq, newest[conversation].time))
-            put(b"m" + key + b"\0" + _SEQ.pack(run[0]), pack(f">{len(run)}Q", *run))
+            put(b"s" + key, LAST.pack(newest[conversation].seq, newest[conversation].time))
+            put(b"m" + key + b"\0" + SEQ.pack(run[0]), pack(f">{len(run)}Q", *run))
             if run[0] == 1:
                 for user in members_of_valid(conversation):
                     put(b"u" + user.encode() + b"\0" + key, b"")
         for name, items in outboxes.items():
-            outbox = _outbox_key(*name)
-            put(b"o" + outbox, _LAST.pack(items[-1].ordinal, items[-1].time))
-            for first, row in _answer_rows(items):
-                put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), row)
+            outbox = outbox_key(*name)
+            put(b"o" + outbox, LAST.pack(items[-1].ordinal, items[-1].time))
+            for first, row in answer_rows(items):
+                put(b"a" + outbox + bytes((first % ANSWER_ROWS,)), row)
         self._put_changes(changes, put)
         self._write(batch, header)
 
@@ -287,8 +261,8 @@ class SequenceTable(Rocks[Header]):
             changes += ((offset, item) for item in taken if item.seq and item.changes is not None)
             runs = {item.conversation: item.seq for item in reversed(taken) if item.seq}
             for conversation, first in runs.items():
-                key = b"m" + conversation.encode() + b"\0" + _SEQ.pack(first)
-                batch.put(key, _PLACE.pack(first, offset))
+                key = b"m" + conversation.encode() + b"\0" + SEQ.pack(first)
+                batch.put(key, PLACE.pack(first, offset))
         self._put_changes(changes, batch.put)
         self._write(batch, None)
 
@@ -300,11 +274,11 @@ class SequenceTable(Rocks[Header]):
         for offset, item in changes:
             assert item.changes is not None
             conversation = item.conversation.encode()
-            key = _CHANGED + conversation + b"\0" + _SEQ.pack(item.changes.seq)
+            key = CHANGED + conversation + b"\0" + SEQ.pack(item.changes.seq)
             before = rows.get(key) or self._db.get(key)
-            if before is None or not _CHANGE.unpack(before)[0]:
-                rows[key] = _CHANGE.pack(not item.body, item.seq, offset)
-            rows[_LAST_CHANGE + conversation] = _PLACE.pack(item.seq, offset)
+            if before is None or not CHANGE.unpack(before)[0]:
+                rows[key] = CHANGE.pack(not item.body, item.seq, offset)
+            rows[LAST_CHANGE + conversation] = PLACE.pack(item.seq, offset)
         for key, row in rows.items():
             put(key, row)
 
@@ -319,7 +293,7 @@ class SequenceTable(Rocks[Header]):
             for key, value in items:
                 if not key.startswith(b"s"):
                     break
-                yield key[1:].decode(), _SEQ.unpack_from(value)[0]
+                yield key[1:].decode(), SEQ.unpack_from(value)[0]
 
         return self.header, entries()
 
@@ -327,7 +301,7 @@ class SequenceTable(Rocks[Header]):
         """The whole state but the places, as of now, whatever is written while it is iterated:
         conversations, then outboxes. It holds files of RocksDB until it is closed."""
         # All iterators are made now; see `counters`.
-        return _rows(*[self._db.items(from_key=prefix) for prefix in (b"s", b"o", b"a")])
+        return snapshot_rows(*[self._db.items(from_key=prefix) for prefix in (b"s", b"o", b"a")])
 
     def load(self, rows: Iterable[SnapshotRow], header: Header | None = None) -> None:
         """Bring rows of a snapshot into a table that has no header. The header comes with the last
@@ -337,71 +311,12 @@ class SequenceTable(Rocks[Header]):
         for row in rows:
             if isinstance(row, SnapshotConversation):
                 key = row.conversation.encode()
-                put(b"s" + key, _LAST.pack(row.seq, row.time))
+                put(b"s" + key, LAST.pack(row.seq, row.time))
                 for user in members_of_valid(row.conversation):
                     put(b"u" + user.encode() + b"\0" + key, b"")
             else:
-                outbox = _outbox_key(row.conversation, row.sender, row.outbox)
-                put(b"o" + outbox, _LAST.pack(row.ordinal, row.time))
-                for first, answers in _answer_rows(row.answers):
-                    put(b"a" + outbox + bytes((first % _ANSWER_ROWS,)), answers)
+                outbox = outbox_key(row.conversation, row.sender, row.outbox)
+                put(b"o" + outbox, LAST.pack(row.ordinal, row.time))
+                for first, answers in answer_rows(row.answers):
+                    put(b"a" + outbox + bytes((first % ANSWER_ROWS,)), answers)
         self._write(batch, header)
-
-
-def _rows(
-    conversations: Iterator[tuple[bytes, bytes]],
-    outboxes: Iterator[tuple[bytes, bytes]],
-    answers: Iterator[tuple[bytes, bytes]],
-) -> Generator[SnapshotRow]:
-    """Each iterator begins at the first key of its kind, and goes on to the end of the table."""
-    for key, value in _of(b"s", conversations):
-        yield SnapshotConversation(key[1:].decode(), *_LAST.unpack(value))
-    answers = _of(b"a", answers)
-    run = next(answers, None)
-    for key, value in _of(b"o", outboxes):
-        runs = []
-        while run is not None and run[0][1:-1] <= key[1:]:  # both come in the order of outboxes
-            if run[0][1:-1] == key[1:]:
-                runs.append(run[1])
-            run = next(answers, None)
-        conversation, sender, outbox = key[1:].split(b"\0", 2)
-        ordinal, time = _LAST.unpack(value)
-        last = _last_answers(ordinal, runs)
-        yield SnapshotOutbox(conversation.decode(), sender.decode(), outbox, ordinal, time, last)
-
-
-def _of(kind: bytes, items: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    return takewhile(lambda item: item[0].startswith(kind), items)
-
-
-def _last_answers(ordinal: int, runs: Iterable[bytes]) -> list[SnapshotAnswer]:
-    """The answers to the last 64 ordinals up to `ordinal`, in order."""
-    found: dict[int, SnapshotAnswer] = {}
-    for run in runs:
-        (first,) = _SEQ.unpack_from(run)
-        for number, answer in enumerate(_ANSWER.iter_unpack(run[_SEQ.size :]), first):
-            if ordinal - OUTBOX_WINDOW < number <= ordinal and (
-                # as in `SequenceTable.answer`
-                number not in found or answer[3] > found[number].time
-            ):
-                found[number] = SnapshotAnswer(number, *answer)
-    return [found[number] for number in sorted(found)]
-
-
-def _answer_rows(items: Sequence[Taken | SnapshotAnswer]) -> Iterator[tuple[int, bytes]]:
-    """The taken ordinals of one outbox, at least one, as runs: (first ordinal, value)."""
-    first = following = 0
-    row = b""
-    for item in items:
-        ordinal = item.ordinal
-        if ordinal != following or ordinal % _RUN == 0:
-            if row:
-                yield first, row
-            first, row = ordinal, _SEQ.pack(ordinal)
-        row += _ANSWER.pack(item.key, item.seq, item.code, item.time)
-        following = ordinal + 1
-    yield first, row
-
-
-def _outbox_key(conversation: str, sender: str, outbox: bytes) -> bytes:
-    return f"{conversation}\0{sender}\0".encode() + outbox

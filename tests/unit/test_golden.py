@@ -14,8 +14,9 @@ from streams.tables.cursors import CursorTable
 from streams.tables.memberships import MembershipTable
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
-from streams.tables.sequences import FORMAT, SequenceTable
+from streams.tables.sequence_layout import FORMAT
 from streams.tables.sequences import Header as SequenceHeader
+from streams.tables.sequences import SequenceTable
 from tests.golden.keep import BYTES, HEADERS, kept, present
 
 GONE = {"HoldingQuestion", "HoldingAnswer"}
