@@ -6,8 +6,8 @@ meant.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -34,18 +34,6 @@ class Undecodable(ValueError):
 
 class NewerVersion(ValueError):
     """Newer code than this wrote the record. Deploy that code, then start again."""
-
-
-class SetAside(NamedTuple):
-    """An item that the decoder refuses, at index `place` of its record.
-
-    `refusal` uses up the item's ordinal; None if the decoder could not even read the ordinal.
-    """
-
-    place: int
-    code: Code
-    value: bytes
-    refusal: events.RefusalSubmitted | None
 
 
 # Frames
@@ -135,136 +123,58 @@ def decode_server_frames(message: str | bytes) -> list[frames.ServerFrame]:
 # Events
 
 encode_event = msgspec.msgpack.Encoder().encode
-_submitted = msgspec.msgpack.Decoder(events.SubmittedRecord)
-_parts = msgspec.msgpack.Decoder(list[msgspec.Raw])
-_int = msgspec.msgpack.Decoder(int)
-_item = msgspec.msgpack.Decoder(events.Submitted)
-_log = msgspec.msgpack.Decoder(events.LogRecord)
-_deliveries = msgspec.msgpack.Decoder(events.DeliveryRecord)
+decode_parts = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+"""The elements of an array, undecoded. Raises UNDECODABLE."""
+decode_int = msgspec.msgpack.Decoder(int).decode
 _delivered: msgspec.msgpack.Decoder[events.Delivered] = msgspec.msgpack.Decoder(events.Delivered)
-_receipts = msgspec.msgpack.Decoder(events.ReceiptRecord)
-_cursor = msgspec.msgpack.Decoder(events.CursorRecord)
-_presence = msgspec.msgpack.Decoder(events.PresenceRecord)
-_presence_state = msgspec.msgpack.Decoder(events.PresenceState)
-_people = msgspec.msgpack.Decoder(events.PeopleRecord)
-_person = msgspec.msgpack.Decoder(events.PersonState)
-_membership = msgspec.msgpack.Decoder(events.MembershipRecord)
-_snapshot = msgspec.msgpack.Decoder(events.SnapshotRecord)
-_chunk = msgspec.msgpack.Decoder(events.SnapshotChunk)
-_revocation = msgspec.msgpack.Decoder(events.Revocation)
-_dead_letter = msgspec.msgpack.Decoder(events.DeadLetter)
 
 
-class _Envelope(msgspec.Struct, array_like=True, tag=0):
-    """A submitted message, whatever its body is."""
-
-    conversation: events.Text
-    sender: events.Text
-    device: events.Text
-    outbox: events.Id16
-    ordinal: events.Counted
-    key: events.Id16
-    round: int
-    body: msgspec.Raw
-
-
-_envelope = msgspec.msgpack.Decoder(_Envelope)
-
-
-def decode_submitted(value: bytes) -> Sequence[events.Submitted | SetAside]:
-    """The items of a `messages.submitted` record in order, an unreadable one as SetAside.
-
-    Pure: every worker must get the same items from the same bytes, so a change of the result needs
-    a new schema version. Raises Undecodable if the record itself is unreadable, is too large, or
-    mixes a control with messages; NewerVersion if a newer writer made it.
-    """
-    if len(value) > MAX_SUBMITTED_BYTES:
-        raise Undecodable(Code.RECORD_TOO_LARGE, f"{len(value)} bytes")
-    items: Sequence[events.Submitted | SetAside]
-    try:
-        record = _submitted.decode(value)
-        _check_version(record.version, events.CHANGES_VERSION)
-        items = record.items
-    except UNDECODABLE:
-        items = _decode_one_by_one(value)
-    if len(items) > 1 and any(type(item) in events.CONTROLS for item in items):
-        raise Undecodable(Code.CONTROL_INVALID, "a control record stands alone")
-    return items
-
-
-class _Submitting(msgspec.Struct, array_like=True):
-    """A submitted record, whatever its items are."""
-
-    version: int
-    items: msgspec.Raw
-    slot: int = -1
-
-
-_submitting = msgspec.msgpack.Decoder(_Submitting)
-
-
-def submitting_slot(value: bytes) -> int:
-    """The slot of the node that has written a `messages.submitted` record, −1 if it does not say
-    so."""
-    try:
-        return _submitting.decode(value).slot
-    except UNDECODABLE:
-        return -1
-
-
-def _decode_one_by_one(value: bytes) -> list[events.Submitted | SetAside]:
-    """Decode item by item: slower, for a record with something that does not fit the schema."""
-    try:
-        parts = _parts.decode(value)
-        version = _int.decode(parts[0])
-    except (*UNDECODABLE, IndexError) as error:
-        raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
-    _check_version(version, events.CHANGES_VERSION)
-    try:
-        raw_items = _parts.decode(parts[1])
-    except (*UNDECODABLE, IndexError) as error:
-        raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
-    return [_decode_item(index, bytes(raw)) for index, raw in enumerate(raw_items)]
-
-
-def _decode_item(index: int, raw: bytes) -> events.Submitted | SetAside:
-    try:
-        item: events.Submitted = _item.decode(raw)
-        return item
-    except UNDECODABLE:
-        pass
-    try:
-        envelope = _envelope.decode(raw)
-    except UNDECODABLE:
-        return SetAside(index, Code.ITEM_INVALID, raw, None)
-    refusal = events.RefusalSubmitted(
-        envelope.conversation,
-        envelope.sender,
-        envelope.device,
-        envelope.outbox,
-        envelope.ordinal,
-        envelope.key,
-        envelope.round,
-        Code.ITEM_INVALID.number,
-    )
-    return SetAside(index, Code.ITEM_INVALID, raw, refusal)
-
-
-def _check_version(version: int, newest: int = events.SCHEMA_VERSION) -> None:
+def check_version(version: int, newest: int = events.SCHEMA_VERSION) -> None:
+    """Raises NewerVersion, Undecodable."""
     if version > newest:
         raise NewerVersion(f"record of schema version {version}; this code reads up to {newest}")
     if version < 1:
         raise Undecodable(Code.RECORD_UNREADABLE, f"schema version {version}")
 
 
-def decode_log(value: bytes) -> events.LogRecord:
-    """A record of `messages`. Raises NewerVersion or Undecodable."""
-    return _of_version(_log, value)
+class _Versioned(Protocol):
+    @property
+    def version(self) -> int: ...
 
 
-def decode_deliveries(value: bytes) -> events.DeliveryRecord:
-    """A record of `deliveries`. Raises NewerVersion or Undecodable."""
-    return _of_version(_deliveries, value)
+_Record = TypeVar("_Record", bound=_Versioned)
+
+
+def _decoder(kind: type[_Record]) -> Callable[[bytes], _Record]:
+    """Decodes records of a topic. Raises NewerVersion or Undecodable."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def decode_record(value: bytes) -> _Record:
+        try:
+            record = decode(value)
+        except UNDECODABLE as error:
+            with contextlib.suppress(*UNDECODABLE, IndexError):
+                check_version(decode_int(decode_parts(value)[0]))
+            raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
+        check_version(record.version)
+        return record
+
+    return decode_record
+
+
+decode_log = _decoder(events.LogRecord)
+decode_deliveries = _decoder(events.DeliveryRecord)
+decode_receipts = _decoder(events.ReceiptRecord)
+decode_cursor = _decoder(events.CursorRecord)
+decode_presence = _decoder(events.PresenceRecord)
+decode_presence_state = _decoder(events.PresenceState)
+decode_people = _decoder(events.PeopleRecord)
+decode_person = _decoder(events.PersonState)
+decode_membership = _decoder(events.MembershipRecord)
+decode_revocation = _decoder(events.Revocation)
+decode_snapshot = _decoder(events.SnapshotRecord)
+decode_chunk = _decoder(events.SnapshotChunk)
+decode_dead_letter = _decoder(events.DeadLetter)
 
 
 def salvage_deliveries(value: bytes) -> list[events.Delivered]:
@@ -272,55 +182,10 @@ def salvage_deliveries(value: bytes) -> list[events.Delivered]:
     `decode_deliveries` refuses."""
     salvaged: list[events.Delivered] = []
     with contextlib.suppress(*UNDECODABLE, IndexError):
-        for raw in _parts.decode(_parts.decode(value)[1]):
+        for raw in decode_parts(decode_parts(value)[1]):
             with contextlib.suppress(*UNDECODABLE):
                 salvaged.append(_delivered.decode(raw))
     return salvaged
-
-
-def decode_receipts(value: bytes) -> events.ReceiptRecord:
-    """A record of `receipts.submitted`. Raises NewerVersion or Undecodable."""
-    return _of_version(_receipts, value)
-
-
-def decode_cursor(value: bytes) -> events.CursorRecord:
-    """A record of `cursors`. Raises NewerVersion or Undecodable."""
-    return _of_version(_cursor, value)
-
-
-def decode_presence(value: bytes) -> events.PresenceRecord:
-    """A record of `presence.submitted`. Raises NewerVersion or Undecodable."""
-    return _of_version(_presence, value)
-
-
-def decode_presence_state(value: bytes) -> events.PresenceState:
-    """A record of `presence`. Raises NewerVersion or Undecodable."""
-    return _of_version(_presence_state, value)
-
-
-def decode_people(value: bytes) -> events.PeopleRecord:
-    """A record of `people.submitted`. Raises NewerVersion or Undecodable."""
-    return _of_version(_people, value)
-
-
-def decode_person(value: bytes) -> events.PersonState:
-    """A record of `people`. Raises NewerVersion or Undecodable."""
-    return _of_version(_person, value)
-
-
-def decode_membership(value: bytes) -> events.MembershipRecord:
-    """A record of `memberships`. Raises NewerVersion or Undecodable."""
-    return _of_version(_membership, value)
-
-
-def decode_revocation(value: bytes) -> events.Revocation:
-    """A record of `revocations`. Raises NewerVersion or Undecodable."""
-    return _of_version(_revocation, value)
-
-
-def decode_snapshot(value: bytes) -> events.SnapshotRecord:
-    """A record of `snapshots`. Raises NewerVersion or Undecodable."""
-    return _of_version(_snapshot, value)
 
 
 class _ChunkOfRows(msgspec.Struct, array_like=True):
@@ -336,45 +201,6 @@ def encode_chunk(snapshot: str, number: int, rows: Iterable[bytes]) -> bytes:
     """A record of `snapshots.chunks` from encoded rows."""
     raw = [msgspec.Raw(row) for row in rows]
     return encode_event(_ChunkOfRows(events.SCHEMA_VERSION, snapshot, number, raw))
-
-
-def decode_chunk(value: bytes) -> events.SnapshotChunk:
-    """A record of `snapshots.chunks`. Raises NewerVersion or Undecodable."""
-    return _of_version(_chunk, value)
-
-
-def decode_dead_letter(value: bytes) -> events.DeadLetter:
-    """A record of `dead-letters`. Raises NewerVersion or Undecodable."""
-    return _of_version(_dead_letter, value)
-
-
-_Record = TypeVar(
-    "_Record",
-    events.LogRecord,
-    events.DeliveryRecord,
-    events.DeadLetter,
-    events.ReceiptRecord,
-    events.CursorRecord,
-    events.PresenceRecord,
-    events.PresenceState,
-    events.PeopleRecord,
-    events.PersonState,
-    events.MembershipRecord,
-    events.Revocation,
-    events.SnapshotRecord,
-    events.SnapshotChunk,
-)
-
-
-def _of_version(decoder: msgspec.msgpack.Decoder[_Record], value: bytes) -> _Record:
-    try:
-        record = decoder.decode(value)
-    except UNDECODABLE as error:
-        with contextlib.suppress(*UNDECODABLE, IndexError):
-            _check_version(_int.decode(_parts.decode(value)[0]))
-        raise Undecodable(Code.RECORD_UNREADABLE, str(error)) from None
-    _check_version(record.version)
-    return record
 
 
 def encode_deliveries(delivered: Sequence[events.Delivered]) -> list[bytes]:

@@ -17,7 +17,6 @@ from schemas.codec import (
     decode_log,
     decode_receipts,
     decode_server_frames,
-    decode_submitted,
     split_frames,
 )
 from schemas.events import (
@@ -31,6 +30,7 @@ from schemas.events import (
     Taken,
 )
 from schemas.frames import Mark, OutOfStep, Refused, Sent
+from schemas.submitted_codec import decode_submitted
 from schemas.topics import DELIVERIES, LOG, RECEIPTS, SUBMITTED
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from agents.rules.fold import DeadItem, FoldState, Outcome
-from schemas.codec import Undecodable, decode_submitted
+from schemas.codec import Undecodable
 from schemas.codes import Code
 from schemas.events import CONTROLS, SCHEMA_VERSION, LogRecord
+from schemas.submitted_codec import decode_submitted
 
 
 class InputRecord(Protocol):

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from agents.rules.batch import InputRecord
-from schemas.codec import NewerVersion, Undecodable, decode_submitted
+from schemas.codec import NewerVersion, Undecodable
 from schemas.events import InputSkipped, PartitionResumed
+from schemas.submitted_codec import decode_submitted
 
 _MAX_BYTES = 4096
 """A control record is small; what is larger is not decoded."""

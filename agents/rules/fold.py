@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from agents.rules.fold_view import Answer, FoldView, OutboxId
 from schemas import ids
-from schemas.codec import NewerVersion, SetAside, encode_event
+from schemas.codec import NewerVersion, encode_event
 from schemas.codes import Code
 from schemas.events import (
     ChangeSubmitted,
@@ -25,6 +25,7 @@ from schemas.events import (
     Taken,
 )
 from schemas.frames import MAX_BODY_BYTES, OUTBOX_WINDOW
+from schemas.submitted_codec import SetAside
 
 DAY = 24 * 3600 * 1000
 

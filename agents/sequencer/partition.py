@@ -27,7 +27,8 @@ from agents.sequencer.log_applier import LogApplier
 from agents.sequencer.memberships import MemberSayer
 from agents.sequencer.snapshot_writer import Exported, SnapshotPolicy, SnapshotWriter
 from connectors.kafka.record import Record
-from schemas.codec import NewerVersion, submitting_slot
+from schemas.codec import NewerVersion
+from schemas.submitted_codec import submitting_slot
 from schemas.topics import SUBMITTED
 from streams.inputs import InputSeen
 from streams.partition import Halt, Partition, PartitionRuntime, Status

@@ -1,9 +1,9 @@
 """Reads a record of `messages.submitted` for the judge.
 
-The sequencer reads the same records with schemas/codec.py. This reader was written apart, from
-docs/TOPICS.md, `schemas/events.py` and rule R7, and must stay apart: what both read alike is then
-no fault of one program that its judge repeats. tests/property/test_second_fold.py holds the two
-against each other.
+The sequencer reads the same records with schemas/submitted_codec.py. This reader was written apart,
+from docs/TOPICS.md, `schemas/events.py` and rule R7, and must stay apart: what both read alike is
+then no fault of one program that its judge repeats. tests/property/test_second_fold.py holds the
+two against each other.
 """
 
 from typing import Any, NamedTuple

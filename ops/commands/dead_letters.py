@@ -17,15 +17,10 @@ from connectors.kafka.recovering_producer import RecoveringProducer
 from ops.exits import exit_codes, fail
 from ops.settings import settings_of
 from ops.where import OperatorSettings, Where
-from schemas.codec import (
-    NewerVersion,
-    SetAside,
-    Undecodable,
-    decode_dead_letter,
-    decode_submitted,
-)
+from schemas.codec import NewerVersion, Undecodable, decode_dead_letter
 from schemas.codes import Code
 from schemas.events import DeadLetter
+from schemas.submitted_codec import SetAside, decode_submitted
 from schemas.topics import DEAD_LETTERS, SUBMITTED
 
 _ANSWER_SECONDS = 10.0

@@ -32,7 +32,7 @@ from gateway.edge.websocket import (
 from gateway.effects import Effect, End, Reply, Submit
 from gateway.queries.worker_transport import parse
 from gateway.session import Session
-from schemas import codec
+from schemas import codec, submitted_codec
 from schemas.events import SCHEMA_VERSION, SubmittedRecord
 from schemas.ids import is_member, user_id
 
@@ -60,7 +60,7 @@ def session(data: bytes) -> None:
         elif isinstance(effect, Submit):
             assert is_member(effect.item.conversation, fresh.user)
             record = SubmittedRecord(SCHEMA_VERSION, [effect.item])
-            (read,) = codec.decode_submitted(codec.encode_event(record))
+            (read,) = submitted_codec.decode_submitted(codec.encode_event(record))
             assert read == effect.item, (read, effect.item)
     if any(isinstance(effect, End) for effect in effects):
         assert fresh.receive(HELLO, 2.0) == []
@@ -120,7 +120,7 @@ def answer(data: bytes) -> None:
 
 
 _DECODERS: list[Callable[[bytes], object]] = [
-    codec.decode_submitted,
+    submitted_codec.decode_submitted,
     codec.decode_log,
     codec.decode_deliveries,
     codec.decode_receipts,

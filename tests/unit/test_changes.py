@@ -19,10 +19,11 @@ from gateway.queries.history import History, HistoryUnavailable
 from gateway.queries.recent import RecentPages
 from gateway.submit import PRODUCER, Submitter
 from ops.erasing import Deletions
-from schemas.codec import decode_message, decode_submitted, encode_frame
+from schemas.codec import decode_message, encode_frame
 from schemas.codes import Code
 from schemas.events import Changed, ChangeSubmitted, MessageSubmitted, RefusalSubmitted
 from schemas.frames import Message
+from schemas.submitted_codec import decode_submitted
 from schemas.topics import SUBMITTED
 from tests.harness.memory_node import SEND
 from tests.unit.test_history import A, Log, archive_of

@@ -14,10 +14,11 @@ from gateway.submit import (
     PRODUCER,
     Submitter,
 )
-from schemas.codec import MAX_SUBMITTED_BYTES, decode_submitted, submitting_slot
+from schemas.codec import MAX_SUBMITTED_BYTES
 from schemas.codes import Close, Code
 from schemas.events import AnswerDelivered, MessageDelivered, MessageSubmitted, SessionReplaced
 from schemas.ids import partition_of
+from schemas.submitted_codec import decode_submitted, submitting_slot
 from tests.harness.slow_kafka import Sent, SlowKafka, fail
 from tests.harness.virtual import run
 

@@ -10,10 +10,10 @@ import pytest
 from gateway.edge import http_senders
 from gateway.edge.http_senders import ANSWER_SECONDS, IDLE_SECONDS, HttpSenders, NoSession
 from gateway.edge.tokens import Login
-from schemas.codec import decode_submitted
 from schemas.codes import Close, Code
 from schemas.frames import Error, OutOfStep, Refused, Send, Sent
 from schemas.ids import HTTP_DEVICE_PREFIX, user_id
+from schemas.submitted_codec import decode_submitted
 from schemas.topics import PRESENCE_SUBMITTED, SUBMITTED
 from tests.harness.memory_node import MemoryNode, World
 from tests.harness.memory_sequencer import MemorySequencer

@@ -5,10 +5,11 @@ import asyncio
 from typing import Any
 
 from gateway.people.stances import FRESH_SECONDS, KEPT_SECONDS
-from schemas.codec import decode_submitted, encode_frame
+from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.events import MarkDelivered, MessageSubmitted, PersonDelivered, RefusalSubmitted
 from schemas.frames import Mark, Person
+from schemas.submitted_codec import decode_submitted
 from schemas.topics import SUBMITTED
 from tests.harness.memory_node import SEND, Device, MemoryNode, World, started
 from tests.harness.virtual import run

@@ -10,7 +10,7 @@ from agents.rules.batch import fold_records
 from agents.rules.fold import FoldState, StateIncomplete
 from agents.rules.fold_view import Answer, InMemoryFoldView, Last
 from schemas import codec
-from schemas.codec import Undecodable, decode_submitted, encode_event
+from schemas.codec import Undecodable, encode_event
 from schemas.codes import Code
 from schemas.events import (
     CHANGES_VERSION,
@@ -21,6 +21,7 @@ from schemas.events import (
     SubmittedRecord,
     Taken,
 )
+from schemas.submitted_codec import decode_submitted
 from tests.property.model import VERSIONS, Input
 
 A = "alice:bob"
@@ -62,9 +63,9 @@ def test_the_size_limit_is_exact_and_part_of_the_decoder() -> None:
     padding = codec.MAX_SUBMITTED_BYTES - len(record(message(1, "x" * 70_000))) + 70_000
     largest = record(message(1, "x" * padding))
     assert len(largest) == codec.MAX_SUBMITTED_BYTES
-    assert len(codec.decode_submitted(largest)) == 1
+    assert len(decode_submitted(largest)) == 1
     with pytest.raises(codec.Undecodable) as error:
-        codec.decode_submitted(record(message(1, "x" * (padding + 1))))
+        decode_submitted(record(message(1, "x" * (padding + 1))))
     assert error.value.code is Code.RECORD_TOO_LARGE
 
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from gateway.probe import Probe
-from schemas.codec import decode_submitted
 from schemas.events import MessageSubmitted
 from schemas.ids import conversation_of, partition_of, user_id
+from schemas.submitted_codec import decode_submitted
 from schemas.topics import SUBMITTED
 from tests.harness.memory_node import MemoryNode, World
 from tests.harness.virtual import virtual_time

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from ops.docs import topics_page
 from ops.frame_fields import frames_page
-from schemas import codec, codes, events, frames, ids
+from schemas import codec, codes, events, frames, ids, submitted_codec
 from schemas.topics import SUBMITTED, all_topics
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "schemas" / "examples"
 DECODERS = {
-    "messages.submitted": codec.decode_submitted,
+    "messages.submitted": submitted_codec.decode_submitted,
     "messages": codec.decode_log,
     "deliveries": codec.decode_deliveries,
     "dead-letters": codec.decode_dead_letter,
@@ -100,15 +100,15 @@ def _has(value: Any, expected: Any) -> bool:
 
 def _record(topic: str, decoded: Any, value: bytes) -> object:
     if topic == "messages.submitted":
-        return events.SubmittedRecord(1, list(decoded), codec.submitting_slot(value))
+        return events.SubmittedRecord(1, list(decoded), submitted_codec.submitting_slot(value))
     return decoded
 
 
 def test_a_record_says_by_which_slot_it_came_if_it_says_so() -> None:
     for record, slot in ((events.SubmittedRecord(1, [], 7), 7), ([1, []], -1), ([1, [], "x"], -1)):
-        assert codec.submitting_slot(codec.encode_event(record)) == slot
+        assert submitted_codec.submitting_slot(codec.encode_event(record)) == slot
     for value in (b"", b"?", bytes(60)):
-        assert codec.submitting_slot(value) == -1
+        assert submitted_codec.submitting_slot(value) == -1
 
 
 @pytest.mark.parametrize("topic", sorted(all_topics()))
@@ -133,8 +133,8 @@ def test_text_that_is_not_utf8_sets_its_item_aside() -> None:
     value = codec.encode_event(events.SubmittedRecord(1, [good, good])).replace(
         b"good", b"\xff\xfe\xfdd", 1
     )
-    broken, whole = codec.decode_submitted(value)
-    assert isinstance(broken, codec.SetAside)
+    broken, whole = submitted_codec.decode_submitted(value)
+    assert isinstance(broken, submitted_codec.SetAside)
     assert broken.refusal is not None
     assert (broken.refusal.ordinal, whole) == (1, good)
 
