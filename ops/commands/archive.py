@@ -12,6 +12,7 @@ import click
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
 from connectors.clickhouse.archive import ArchiveMismatch
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.tiers import move_after, move_back, stored
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable, OffsetGone, ReadTimeout
@@ -87,6 +88,30 @@ def retention(months: int, yes: bool) -> None:
         click.echo(
             f"kept: {kept} and later" + ("" if yes else "; nothing was dropped, --yes does it")
         )
+
+
+@command.command()
+@click.option(
+    "--months",
+    type=click.IntRange(0),
+    help="from now on move months whose last message is so old; 0: none, and bring all back",
+)
+def tier(months: int | None) -> None:
+    """Show how much each month takes, and on which disk. With --months let ClickHouse move old
+    months to its disk `cold`: slower, cheaper, read in the same way (docs/ARCHIVE.md).
+
+    Example: messenger archive tier --months 6
+    """
+    with _admin() as (admin, _):
+        if months:
+            move_after(admin, months)
+        elif months == 0:
+            move_back(admin)
+        for one in stored(admin):
+            click.echo(
+                f"{one.month} of {one.table} on {one.disk}: {one.rows:,} rows, {one.bytes:,} bytes,"
+                f" {one.bytes / one.rows:.1f} a row"
+            )
 
 
 @command.command("accept-loss")

@@ -314,6 +314,9 @@ def clickhouse_environment(home: Home, port: int) -> dict[str, str]:
         "MESSENGER_CLICKHOUSE_BACKUPS": os.environ.get(
             "MESSENGER_CLICKHOUSE_BACKUPS", str(home.folder / "backups")
         ),
+        "MESSENGER_CLICKHOUSE_COLD": os.environ.get(
+            "MESSENGER_CLICKHOUSE_COLD", f"{home.folder.resolve()}/clickhouse-cold/"
+        ),
     }
 
 
