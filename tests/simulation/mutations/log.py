@@ -21,7 +21,7 @@ from agents.sequencer.partition import SequencerPartition
 from schemas.topics import LOG, SUBMITTED
 from simulation.history import Step
 from simulation.world import Shape
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import Mutation, opened
 from tests.simulation.mutations.openings import (
     AWAY_2,
     AWAY_5,
@@ -295,15 +295,13 @@ MUTATIONS = [
         {**CALM, "write_ahead": 10},
         opening=_halted,
     ),
-    Mutation(
+    opened(
         "the log ahead is not delivered",
         "guard, fault 16",
         "what another owner has appended is left to that owner to deliver",
         [(Deliverer, "owe", ignored)],
-        {},
-        40,
-        Shape(workers=(STAGES, STAGES, STAGES)),
-        _append_of_a_dead_owner,
-        tail=0,
+        most=40,
+        shape=Shape(workers=(STAGES, STAGES, STAGES)),
+        opening=_append_of_a_dead_owner,
     ),
 ]

@@ -15,7 +15,7 @@ from simulation.history import Step
 from simulation.world import Shape
 from streams.tables.changelog import Header
 from streams.tables.memberships import MembershipTable
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import Mutation, opened
 from tests.simulation.mutations.openings import AWAY_2, STAGES, lose_both, sends
 
 _ALONE = Shape(workers=(STAGES[:-1], STAGES[-1:]))
@@ -151,15 +151,13 @@ MUTATIONS = [
         opening=_lost_on_the_way,
         shape=_ALONE_SIX,
     ),
-    Mutation(
+    opened(
         "routes are looked up before the members are said",
         "R11.1",
         "the sequencer says who has a conversation after the look for their routes",
         [(Deliverer, "_events", _looks_first)],
-        {},
         opening=_comes_before_it_can_be_said,
         shape=_ALONE_SIX,
-        tail=0,
     ),
     Mutation(
         "those who were there before are not said",
@@ -169,16 +167,14 @@ MUTATIONS = [
         {"recreate_memberships": 4, "install": 6},
         opening=_begun_before,
     ),
-    Mutation(
+    opened(
         "AllSaid for another topic counts",
         "R11.2",
         "what was said to a topic counts in the one that was created after it",
         [(MembershipTable, "write", _takes_any_all_said)],
-        {},
-        200,
+        most=200,
         opening=_twice_anew,
         shape=_ALONE,
-        tail=0,
     ),
     Mutation(
         "all have always said all",

@@ -33,7 +33,7 @@ class Mutation(NamedTuple):
     off: str
     patches: list[Patch]
     kinds: dict[str, int]
-    most: int = 60
+    most: int = _FEW
     shape: Shape = Shape()
     opening: Opening = lambda chance: []
     tail: int = 40
@@ -42,6 +42,19 @@ class Mutation(NamedTuple):
     def soon(self) -> bool:
         """A few histories are enough."""
         return self.most <= _FEW
+
+
+def opened(
+    name: str,
+    rule: str,
+    off: str,
+    patches: list[Patch],
+    opening: Opening,
+    shape: Shape = Shape(),  # noqa: B008 (it is a value)
+    most: int = _FEW,
+) -> Mutation:
+    """A mutation to which its opening leads by itself: nothing follows it."""
+    return Mutation(name, rule, off, patches, {}, most, shape, opening, 0)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from gateway.people.send_gate import SendGate
 from gateway.people.stances import Stances
 from gateway.presence.subscriptions import PresenceSubscriptions
 from simulation.history import Step
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import opened
 from tests.simulation.mutations.openings import NO_ARCHIVE, ignored
 
 _ALICE, _BOB = 0, 2  # their phones
@@ -38,44 +38,36 @@ def _while_bob_is_away(chance: random.Random) -> list[Step]:
 
 
 MUTATIONS = [
-    Mutation(
+    opened(
         "the blocked pass",
         "R17.2",
         "a gateway does not look at what the recipient has decided",
         [(SendGate, "_pass", _everything_passes)],
-        {},
         shape=NO_ARCHIVE,
         opening=_alice_blocks_bob,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "a node is not told of a block",
         "R17.2",
         "what a node knows stays when the owner says that it has changed",
         [(Stances, "changed", ignored)],
-        {},
         shape=NO_ARCHIVE,
         opening=_alice_blocks_bob,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "what passed a node by is not asked for",
         "R17.2",
         "what a node knows of a user stays when the user comes back",
         [(Stances, "forget", ignored)],
-        {},
         shape=NO_ARCHIVE,
         opening=_while_bob_is_away,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "presence is shown to the blocked",
         "R17.4",
         "who watches goes on watching when they are blocked",
         [(PresenceSubscriptions, "changed", ignored)],
-        {},
         shape=NO_ARCHIVE,
         opening=_alice_blocks_bob,
-        tail=0,
     ),
 ]

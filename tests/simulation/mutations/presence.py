@@ -11,7 +11,7 @@ from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED
 from simulation.faults.kafka import TOPICS
 from simulation.history import Step
 from streams.stage import Stage
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import Mutation, opened
 from tests.simulation.mutations.openings import AWAY_12, AWAY_35, ignored, lose_both, one_app_each
 
 
@@ -131,49 +131,39 @@ MUTATIONS = [
         [(PresenceAnnouncer, "announce", ignored)],
         {"pause_gateway": 15, "stop_redis": 10, "look_around": 10},
     ),
-    Mutation(
+    opened(
         "an older fact follows a newer one",
         "guard, fault 3",
         "what Kafka did not take is published again as it was",
         [(PresenceAnnouncer, "_renew", _repeats_the_old)],
-        {"lose_leader": 20, "close_app": 15, "open_app": 20, "cut_from_kafka": 10},
         opening=_fact_that_fails,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "a missed generation changes nothing",
         "guard, seed 277",
         "a worker that was expelled goes on with the tables that it had",
         [(Stage, "assigned", _keeps_what_it_has), _COMINGS_ONLY],
-        {},
         opening=_node_killed,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "what was told and not kept is forgotten",
         "guard, seed 112",
         "presence folds the next change into what the table has",
         [(PresencePartition, "_keep", _forgets_what_was_told), _COMINGS_ONLY],
-        {},
         opening=_node_killed_and_full_disk,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "who was told of a node's end, and not all, is forgotten",
         "guard, seed 880058",
         "presence folds the next change into what it kept",
         [(PresencePartition, "_deliver_and_keep", _forgets_whom_it_told), _COMINGS_ONLY],
-        {},
         opening=_node_killed_and_a_slot_away,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "what a node says again is not told",
         "guard, seed 'kills 1'",
         "that a user is online is told only if the user was not",
         [_COMINGS_ONLY],
-        {},
         opening=_told_by_an_owner_that_dies,
-        tail=0,
     ),
 ]

@@ -12,7 +12,7 @@ from schemas.topics import SUBMITTED
 from simulation.history import Step
 from streams.stage import Stage
 from streams.tables.sequences import SequenceTable
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import Mutation, opened
 from tests.simulation.mutations.openings import (
     AWAY_5,
     AWAY_12,
@@ -93,15 +93,13 @@ MUTATIONS = [
         {"kill_gateway": 15, "fill_producers": 8, "cut_from_kafka": 12, "read": 15, "send": 20},
         200,
     ),
-    Mutation(
+    opened(
         "a receipt without a message",
         "R10.5",
         "a gateway takes receipts of conversations in which nobody has written",
         [(ReceiptGate, "submit", _takes_all)],
-        {},
         shape=NO_ARCHIVE,
         opening=lambda chance: [Step(1.0, "claim", chance.randrange(6), chance.randrange(2))],
-        tail=0,
     ),
     Mutation(
         "a part counts as the whole",
@@ -111,14 +109,12 @@ MUTATIONS = [
         {"cut_from_workers": 8, "kill_worker": 10, "pause_worker": 10, "reset": 10, "send": 20},
         200,
     ),
-    Mutation(
+    opened(
         "an owner that was paused answers",
         "guard, fault 22",
         "a worker answers for partitions that it may have lost",
         [(Stage, "confirmed", property(lambda self: True))],
-        {},
-        40,
+        most=40,
         opening=_asked_after_its_pause,
-        tail=0,
     ),
 ]

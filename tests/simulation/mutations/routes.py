@@ -5,7 +5,7 @@ from typing import Any
 
 from agents.sequencer.remembered_routes import RememberedRoutes
 from simulation.history import Step
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import Mutation, opened
 from tests.simulation.mutations.openings import AWAY_5, NO_ARCHIVE, ignored
 
 _init = RememberedRoutes.__init__
@@ -47,16 +47,14 @@ def _moves_while_its_owner_stands_still(chance: random.Random) -> list[Step]:
 
 
 MUTATIONS = [
-    Mutation(
+    opened(
         "a woken owner remembers",
         "R11.4",
         "what is remembered counts although another worker may have answered",
         [(RememberedRoutes, "__init__", _believes_itself)],
-        {},
-        200,
+        most=200,
         opening=_moves_while_its_owner_stands_still,
         shape=NO_ARCHIVE,
-        tail=0,
     ),
     Mutation(
         "who asks is remembered as gone",

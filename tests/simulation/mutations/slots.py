@@ -13,7 +13,7 @@ from simulation.history import Step
 from streams.partition import Partition
 from streams.slot_news import SlotNews
 from streams.table_partition import TablePartition
-from tests.simulation.mutations.mutation import Mutation
+from tests.simulation.mutations.mutation import opened
 from tests.simulation.mutations.openings import AWAY_5, one_app_each, sends
 
 
@@ -60,31 +60,25 @@ def slot_away_while_people_talk(chance: random.Random) -> list[Step]:
 
 
 MUTATIONS = [
-    Mutation(
+    opened(
         "what was kept and not delivered is not told again",
         "R5.6",
         "presence folds again what its table covers, and tells nobody",
         [(agents.presence.partition, "fold_presence", _tells_nothing_again)],
-        {},
         opening=_owner_dies_before_a_slot_has_it,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "what is folded counts as delivered",
         "R5.6",
         "cursors and presence commit what a slot has not acknowledged",
         [(TablePartition, "committable", Partition.committable)],
-        {},
         opening=_owner_dies_before_a_slot_has_it,
-        tail=0,
     ),
-    Mutation(
+    opened(
         "a slot that was left behind is not told to ask",
         "R5.6",
         "what was dropped stays dropped (a slot is left behind after two steps)",
         [(SlotNews, "run", _never), (streams.steps, "MAX_UNDER_WAY", 1)],
-        {},
         opening=slot_away_while_people_talk,
-        tail=0,
     ),
 ]
