@@ -9,15 +9,14 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from schemas.fleet import Report, StageReport
-from schemas.metrics import Metric
+from schemas.metrics import Metric, number
 
 _PREFIX = "messenger_worker_"
 _PARTITION = "stage", "partition"
 
 
 def _metric(name: str, unit: str, about: str, *labels: str) -> Metric:
-    kind = "counter" if name.endswith("_total") else "gauge"
-    return Metric(_PREFIX + name, kind, unit, about, labels)  # type: ignore[arg-type]
+    return number(_PREFIX + name, unit, about, *labels)
 
 
 _PROBLEMS = _metric("problems", "lines", "Lines that its health page has.")

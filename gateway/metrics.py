@@ -18,7 +18,7 @@ from gateway.edge.tokens import Why
 from gateway.latency import BOUNDS_MS, Latencies
 from gateway.node import Node
 from gateway.probe import Probe
-from schemas.metrics import Metric
+from schemas.metrics import Metric, number
 
 _PREFIX = "messenger_gateway_"
 
@@ -33,8 +33,7 @@ class _Figure(NamedTuple):
     read: Callable[[Node, AdmissionControl], float]
 
     def metric(self) -> Metric:
-        kind = "counter" if self.name.endswith("_total") else "gauge"
-        return Metric(_PREFIX + self.name, kind, self.unit, self.about)  # type: ignore[arg-type]
+        return number(_PREFIX + self.name, self.unit, self.about)
 
 
 _FIGURES = (
@@ -153,12 +152,8 @@ _FIGURES = (
         lambda node, _: node.parts.queries.recent.live_bytes,
     ),
 )
-_REFUSED = Metric(
-    _PREFIX + "tokens_refused_total", "counter", "tokens", "Tokens that were refused.", ("why",)
-)
-_AWAY = Metric(
-    _PREFIX + "away", "gauge", "1", "There is one while an outside system is away.", ("system",)
-)
+_REFUSED = number(_PREFIX + "tokens_refused_total", "tokens", "Tokens that were refused.", "why")
+_AWAY = number(_PREFIX + "away", "1", "There is one while an outside system is away.", "system")
 _DELIVERY = Metric(
     _PREFIX + "delivery_seconds",
     "histogram",
@@ -172,9 +167,7 @@ _PROBE = Metric(
     "How long the steps of the node's probe took: send, history, archive.",
     ("step",),
 )
-_PROBE_FAILED = Metric(
-    _PREFIX + "probe_failures_total", "counter", "probes", "Probes that failed.", ("step",)
-)
+_PROBE_FAILED = number(_PREFIX + "probe_failures_total", "probes", "Probes that failed.", "step")
 METRICS = (
     *(figure.metric() for figure in _FIGURES),
     _REFUSED,

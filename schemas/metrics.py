@@ -12,3 +12,9 @@ class Metric(NamedTuple):
     unit: str
     about: str
     labels: tuple[str, ...] = ()
+
+
+def number(name: str, unit: str, about: str, *labels: str) -> Metric:
+    """A metric that is a number: a counter if its name says so, else a gauge."""
+    kind: Literal["counter", "gauge"] = "counter" if name.endswith("_total") else "gauge"
+    return Metric(name, kind, unit, about, labels)

@@ -19,7 +19,9 @@ def findings(parts: Sequence[Seen], redis_away: str, now: int) -> list[Finding]:
     """Problems first. `redis_away`: why Redis does not answer whoever asks, if it does not: then
     old reports say nothing of their processes."""
     fresh = [seen.report for seen in parts if seen.age <= FRESH_SECONDS]
-    found = [*_away(fresh), *_silent(parts, redis_away), *_missing(parts, bool(redis_away))]
+    found = [*_away(fresh), *_silent(parts, redis_away)]
+    if not redis_away:
+        found += _missing(parts)
     for report in fresh:
         found += _of_process(report)
     found += _clocks(seen for seen in parts if seen.age <= FRESH_SECONDS)
@@ -66,7 +68,7 @@ def _silent(parts: Iterable[Seen], redis_away: str) -> Iterator[Finding]:
                 yield Finding("problem", part, f"no sign of life for {age}", _START)
 
 
-def _missing(parts: Iterable[Seen], unknown: bool) -> Iterator[Finding]:
+def _missing(parts: Iterable[Seen]) -> Iterator[Finding]:
     """Partitions that no worker has."""
     owned: dict[str, set[int]] = {}
     counts: dict[str, int] = {}
@@ -76,7 +78,7 @@ def _missing(parts: Iterable[Seen], unknown: bool) -> Iterator[Finding]:
             numbers = {partition["partition"] for partition in stage.partitions}
             there = numbers if seen.age <= FRESH_SECONDS else set()
             owned.setdefault(stage.name, set()).update(there)
-    for stage_name, count in {} if unknown else counts.items():
+    for stage_name, count in counts.items():
         lost = sorted(set(range(count)) - owned[stage_name])
         if lost:
             shown = ", ".join(map(str, lost[:8])) + (" …" if len(lost) > 8 else "")

@@ -22,7 +22,7 @@ from gateway.quotas import Kind, Quotas
 from schemas.codec import UNDECODABLE, encode_frame
 from schemas.codes import Code
 from schemas.frames import MAX_PAGE_MESSAGES
-from schemas.ids import InvalidId, UserId, device_id, is_member, user_id
+from schemas.ids import DeviceId, InvalidId, UserId, device_id, is_member, user_id
 from schemas.worker_api import RangeGone
 
 _LIST_COST = 5.0
@@ -73,10 +73,7 @@ def device_routes(
 
     async def log_out(request: web.Request) -> web.Response:
         user = user_of(request, verify)
-        try:
-            device = device_id(request.match_info["device"])
-        except InvalidId as error:
-            raise Problem(400, Code.BAD_FIELD, str(error)) from None
+        device = named_device(request.match_info["device"])
         with allow(user, _LOG_OUT_COST):
             await devices.log_out(user, device, now())
         return web.Response(status=202)
@@ -115,6 +112,14 @@ def named_user(text: str) -> UserId:
     """The user whom a request names."""
     try:
         return user_id(text)
+    except InvalidId as error:
+        raise Problem(400, Code.BAD_FIELD, str(error)) from None
+
+
+def named_device(text: str) -> DeviceId:
+    """The device that a request names."""
+    try:
+        return device_id(text)
     except InvalidId as error:
         raise Problem(400, Code.BAD_FIELD, str(error)) from None
 

@@ -4,7 +4,14 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from gateway.edge.http_api import answering, bearer, json_answer, json_body, named_user
+from gateway.edge.http_api import (
+    answering,
+    bearer,
+    json_answer,
+    json_body,
+    named_device,
+    named_user,
+)
 from gateway.edge.http_messages import send_all
 from gateway.edge.http_types import (
     Answers,
@@ -18,7 +25,7 @@ from gateway.edge.problems import Problem
 from gateway.edge.tokens import BadToken, Login, verify_operator
 from gateway.node import Node
 from schemas.codes import Code
-from schemas.ids import InvalidId, UserId, device_id
+from schemas.ids import UserId
 
 _SERVICE_SECONDS = 3600.0
 """A service's session in memory ends when its login does; the next request begins another."""
@@ -83,10 +90,7 @@ def operator_routes(node: Node, stop: Callable[[], None]) -> list[web.RouteDef]:
 
 
 def _device(name: str) -> str:
-    try:
-        return device_id(name) if name else ""
-    except InvalidId as error:
-        raise Problem(400, Code.BAD_FIELD, str(error)) from None
+    return named_device(name) if name else ""
 
 
 def _login_of_service(user: UserId, now: float) -> Login:
