@@ -13,7 +13,6 @@ import struct
 import time
 from collections.abc import Iterable, Mapping
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from bench.requests import owners_of_ports
@@ -63,12 +62,7 @@ class Hops:
         assert self._pipe.recv() == "ready"
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pipe.send("stop")
         packets: list[Packet] = self._pipe.recv()
         self._reader.join()

@@ -1,9 +1,9 @@
 """The node's HTTP side: the chat page, the socket, login in local mode, health and metrics."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from gateway.edge import openapi, page_files
@@ -139,9 +139,7 @@ def _in_turn(trusted: Networks) -> Middleware:
     turns = Pacer(_BEGUN)
 
     @web.middleware
-    async def in_turn(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def in_turn(request: web.Request, handler: Handler) -> web.StreamResponse:
         if len(turns) >= MAX_REQUESTS:
             raise Problem(503, Code.TRY_LATER, "too many requests wait")
         forwarded = request.headers.get(FORWARDED, "")
@@ -153,9 +151,7 @@ def _in_turn(trusted: Networks) -> Middleware:
 
 def _refuse_pages(guard: BrowserGuard) -> Middleware:
     @web.middleware
-    async def refuse_pages(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def refuse_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get("Origin")
         wrong = guard.refusal(request.headers.get("Host", ""), origin)
         if wrong is not None:
@@ -171,9 +167,7 @@ def _secure(guard: BrowserGuard) -> Middleware:
     """Says to browsers what they may do with an answer."""
 
     @web.middleware
-    async def secure(
-        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def secure(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
         if response.prepared:
             return response

@@ -95,11 +95,12 @@ def test_the_table_and_its_snapshot_equal_the_memory(
             restored.close()
 
 
-def test_rows_are_of_one_moment_and_without_a_header_they_are_nobodys_state() -> None:
-    def taken(seq: int) -> Taken:
-        key = seq.to_bytes(16, "big")
-        return Taken(seq, seq, "alice:bob", "alice", "d", b"o" * 16, seq, key, seq, 0, "")
+def taken(seq: int) -> Taken:
+    key = seq.to_bytes(16, "big")
+    return Taken(seq, seq, "alice:bob", "alice", "d", b"o" * 16, seq, key, seq, 0, "")
 
+
+def test_rows_are_of_one_moment_and_without_a_header_they_are_nobodys_state() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = SequenceTable(Path(folder) / "state", RocksBudget(1 << 20, 1 << 20))
         table.write([(0, [taken(1)])], Header("log", "input", log_offset=0))
@@ -119,10 +120,6 @@ def test_rows_are_of_one_moment_and_without_a_header_they_are_nobodys_state() ->
 
 
 def test_counters_are_those_of_their_header_whatever_is_written_meanwhile() -> None:
-    def taken(seq: int) -> Taken:
-        key = seq.to_bytes(16, "big")
-        return Taken(seq, seq, "alice:bob", "alice", "d", b"o" * 16, seq, key, seq, 0, "")
-
     with tempfile.TemporaryDirectory() as folder:
         table = SequenceTable(Path(folder) / "state", RocksBudget(1 << 20, 1 << 20))
         table.write([(0, [taken(1)])], Header("log", "input", log_offset=0))

@@ -11,7 +11,7 @@ from agents.cursors.partition import CursorsPartition
 from agents.cursors.stage import cursors_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from connectors.redis.memory import MemoryOwners, MemoryRoutes
+from connectors.redis.memory import MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
 from schemas.codec import decode_cursor, encode_event
@@ -28,14 +28,13 @@ from schemas.events import (
 )
 from schemas.topics import CURSORS, DELIVERIES, RECEIPTS
 from streams.partition import Status
-from streams.slot_sender import SlotSender
 from streams.stage import StageSpec
-from streams.table_partition import TableIO
 from streams.tables.cursors import CursorTable
 from streams.tables.memory import MemoryDisk
 from streams.tables.rocks import Disk, RocksBudget
 from tests.harness.fake_gateway import eventually
 from tests.harness.stage_run import Loses, StageRun, delivered
+from tests.harness.table_io import memory_table_io
 
 A = "alice:bob"
 SLOT = 1
@@ -61,16 +60,12 @@ async def make(kafka: MemoryKafka, redis: MemoryRedis, tmp_path: Path) -> Callab
     rocks = RocksBudget(1 << 20, 1 << 20)
 
     def spec(disk: Disk) -> StageSpec[CursorsPartition]:
-        producer = kafka.producer({"message.timeout.ms": 0})
-        io = TableIO(
+        io = memory_table_io(
             kafka,
-            producer,
-            SlotSender(producer),
-            MemoryOwners(redis, "cursors"),
-            lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
+            redis,
             "cursors",
             CURSORS,
-            "here",
+            lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
         )
         return cursors_stage(io, routes, 1)
 
@@ -359,17 +354,13 @@ async def test_partitions_that_fold_at_one_moment_share_a_lookup_and_a_record(
     kafka = MemoryKafka(MemoryBroker({CURSORS: count, RECEIPTS: count, DELIVERIES: 2}))
     routes = MemoryRoutes(redis)
     await routes.write_routes([Route("alice", "phone", "node", SLOT, 0)])
-    producer = kafka.producer({"message.timeout.ms": 0})
     disk = MemoryDisk()
-    io = TableIO(
+    io = memory_table_io(
         kafka,
-        producer,
-        SlotSender(producer),
-        MemoryOwners(redis, "cursors"),
-        lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
+        redis,
         "cursors",
         CURSORS,
-        "here",
+        lambda partition: CursorTable(tmp_path / f"cursors-{partition}", disk),
     )
     lookups: list[list[str]] = []
     lookup = routes.lookup

@@ -10,18 +10,17 @@ from agents.people.partition import PeoplePartition
 from agents.people.stage import people_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from connectors.redis.memory import MemoryOwners, MemoryRoutes, MemoryWatchers
+from connectors.redis.memory import MemoryRoutes, MemoryWatchers
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Route
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, PeopleRecord, PersonChange, PersonDelivered, PersonState
 from schemas.topics import DELIVERIES, PEOPLE, PEOPLE_SUBMITTED
 from schemas.worker_api import Stance
-from streams.slot_sender import SlotSender
-from streams.table_partition import TableIO
 from streams.tables.people import PeopleTable
 from streams.tables.rocks import RocksBudget
 from tests.harness.stage_run import StageRun, delivered
+from tests.harness.table_io import memory_table_io
 
 Make = Callable[[], StageRun[PeoplePartition]]
 BLOCKED = Stance(True, False, True, True)
@@ -46,17 +45,13 @@ async def make(kafka: MemoryKafka, tmp_path: Path) -> Make:
     disks = iter(range(9))
 
     def new() -> StageRun[PeoplePartition]:
-        producer = kafka.producer({"message.timeout.ms": 0})
         disk = tmp_path / str(next(disks))
-        io = TableIO(
+        io = memory_table_io(
             kafka,
-            producer,
-            SlotSender(producer),
-            MemoryOwners(redis, "people"),
-            lambda partition: PeopleTable(disk / f"people-{partition}", budget),
+            redis,
             "people",
             PEOPLE,
-            "here",
+            lambda partition: PeopleTable(disk / f"people-{partition}", budget),
         )
         return StageRun(kafka, people_stage(io, routes, MemoryWatchers(redis), 1))
 

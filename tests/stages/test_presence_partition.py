@@ -15,7 +15,7 @@ from agents.presence.partition import _USERS_AT_ONCE, PresencePartition
 from agents.presence.stage import presence_stage
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
-from connectors.redis.memory import MemoryOwners, MemoryRoutes, MemoryWatchers
+from connectors.redis.memory import MemoryRoutes, MemoryWatchers
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.routes import Holders
 from schemas.codec import decode_presence_state, encode_event
@@ -28,13 +28,12 @@ from schemas.events import (
 )
 from schemas.topics import DELIVERIES, PRESENCE, PRESENCE_SUBMITTED
 from streams.slot_news import PATIENCE_SECONDS
-from streams.slot_sender import SlotSender
 from streams.stage import SESSION_SECONDS
-from streams.table_partition import TableIO
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
 from tests.harness.stage_run import Loses, StageRun, delivered
+from tests.harness.table_io import memory_table_io
 
 SLOT = 1
 
@@ -57,16 +56,12 @@ async def make(kafka: MemoryKafka, tmp_path: Path) -> Make:
     budget = RocksBudget(1 << 20, 1 << 20)
 
     def new() -> Run:
-        producer = kafka.producer({"message.timeout.ms": 0})
-        io = TableIO(
+        io = memory_table_io(
             kafka,
-            producer,
-            SlotSender(producer),
-            MemoryOwners(redis, "presence"),
-            lambda partition: PresenceTable(tmp_path / f"presence-{partition}", budget),
+            redis,
             "presence",
             PRESENCE,
-            "here",
+            lambda partition: PresenceTable(tmp_path / f"presence-{partition}", budget),
         )
         return StageRun(kafka, presence_stage(io, MemoryRoutes(redis), watchers, 1, 1))
 

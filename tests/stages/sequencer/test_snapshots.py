@@ -78,6 +78,15 @@ def damage(kafka: MemoryKafka, topic: str, offset: int) -> None:
     log.replace(Record(0, offset, record.timestamp, bytes(value)))
 
 
+async def snapshot_and_one_more(kafka: MemoryKafka, make: Make) -> None:
+    """A worker writes a snapshot, and then the log goes on."""
+    async with make(DAILY) as run:
+        await run.running()
+        await talk(kafka, run, 1, 3)
+        await write(run)
+        await talk(kafka, run, 4, 4)
+
+
 async def goes_on(kafka: MemoryKafka, make: Make, before: list[int]) -> None:
     """A worker restores the state, and the next message gets the next number; what it knows of each
     outbox it still knows."""
@@ -203,11 +212,7 @@ async def test_the_newest_is_damaged_and_the_one_before_is_used(
 async def test_none_can_be_used_and_the_partition_halts_with_what_to_do(
     kafka: MemoryKafka, make: Make, tmp_path: Path
 ) -> None:
-    async with make(DAILY) as run:
-        await run.running()
-        await talk(kafka, run, 1, 3)
-        await write(run)
-        await talk(kafka, run, 4, 4)
+    await snapshot_and_one_more(kafka, make)
     for record in snapshots(kafka):
         for place in record.chunks:
             damage(kafka, CHUNKS, place.offset)
@@ -241,11 +246,7 @@ async def test_a_newer_format_reads_the_snapshot_and_a_rollback_finds_its_state(
     kafka: MemoryKafka, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fault 2: the state of the older version was destroyed."""
-    async with make(DAILY) as run:
-        await run.running()
-        await talk(kafka, run, 1, 3)
-        await write(run)
-        await talk(kafka, run, 4, 4)
+    await snapshot_and_one_more(kafka, make)
     expire(kafka, snapshots(kafka)[-1])
     with monkeypatch.context() as newer:
         for module in (sequences, restore, snapshot_reading):
@@ -429,11 +430,7 @@ async def test_a_restore_that_dies_leaves_an_empty_table(
 async def test_nothing_on_the_disk_is_deleted_unless_there_is_something_better(
     kafka: MemoryKafka, make: Make, tmp_path: Path
 ) -> None:
-    async with make(DAILY) as run:
-        await run.running()
-        await talk(kafka, run, 1, 3)
-        await write(run)
-        await talk(kafka, run, 4, 4)
+    await snapshot_and_one_more(kafka, make)
     for place in snapshots(kafka)[-1].chunks[-1:]:
         damage(kafka, CHUNKS, place.offset)
     kept = kafka.broker.read_all(LOG, 0)
