@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from connectors.kafka.ports import KafkaSendError, QueueFull, Report
+from connectors.kafka.ports import KafkaSendError, QueueFull, Report, acknowledged
 
 if TYPE_CHECKING:
     from connectors.kafka.memory import MemoryKafka
@@ -95,18 +95,7 @@ class MemoryProducer:
     async def send_and_wait(
         self, topic: str, partition: int, value: bytes, key: bytes | None = None
     ) -> int:
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-        def report(error: Exception | None, offset: int) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(offset)
-            else:
-                done.set_exception(KafkaSendError(str(error)))
-
-        self.send(topic, partition, value, report, key)
-        return await done
+        return await acknowledged(lambda report: self.send(topic, partition, value, report, key))
 
     async def close(self, flush_seconds: float) -> None:
         if flush_seconds and self._sent:

@@ -3,6 +3,7 @@
 Both pass the same contract suite (tests/contract/test_kafka.py).
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -74,6 +75,22 @@ class Producer(Protocol):
 
     async def close(self, flush_seconds: float) -> None:
         """Wait up to `flush_seconds` for what is queued, then report the rest as failed."""
+
+
+async def acknowledged(send: Callable[[Report], None]) -> int:
+    """Send a record by `send`, and wait for its offset. Raises KafkaSendError, and as `send`."""
+    done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def report(error: Exception | None, offset: int) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(offset)
+        else:
+            done.set_exception(KafkaSendError(str(error)))
+
+    send(report)
+    return await done
 
 
 class Reader(Protocol):

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from connectors.dependency import Dependency
 from connectors.kafka import client_config
-from connectors.kafka.ports import KafkaSendError, QueueFull, Report
+from connectors.kafka.ports import KafkaSendError, QueueFull, Report, acknowledged
 from connectors.kafka.queue_wakeups import wakeups
 
 log = logging.getLogger(__name__)
@@ -102,18 +102,7 @@ class KafkaProducer:
     ) -> int:
         """Send one record and return its offset once it is acknowledged. Raises KafkaSendError,
         QueueFull."""
-        done: asyncio.Future[int] = self._loop.create_future()
-
-        def report(error: KafkaError | None, offset: int) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(offset)
-            else:
-                done.set_exception(KafkaSendError(str(error)))
-
-        self.send(topic, partition, value, report, key)
-        return await done
+        return await acknowledged(lambda report: self.send(topic, partition, value, report, key))
 
     def __len__(self) -> int:
         """Records not yet acknowledged."""
