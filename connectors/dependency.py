@@ -5,6 +5,12 @@ system goes away and one when it is back:
 
     kafka is unreachable: <why>; <what waits>
     kafka is reachable again after 12.3 s
+
+Of a system that has never answered this process it says that. Maybe it only begins later, as
+ClickHouse does in a local stack; <why> tells that from a wrong password.
+
+    clickhouse is unreachable so far: <why>; <what waits>
+    clickhouse is reachable after 3.2 s
 """
 
 import logging
@@ -32,6 +38,7 @@ class Dependency:
         self._lock = threading.Lock()
         self._failing: dict[str, str] = {}
         self._since = 0.0
+        self._answered = False
 
     def failed(self, why: str, client: str = "") -> None:
         """A client could not get through; `why` is one line."""
@@ -42,16 +49,19 @@ class Dependency:
             self._failing[client] = why
             if first:
                 self._since = self._clock()
-                log.warning("%s is unreachable: %s%s", self.name, why, self._waits)
+                state = "unreachable" if self._answered else "unreachable so far"
+                log.warning("%s is %s: %s%s", self.name, state, why, self._waits)
 
     def succeeded(self, client: str = "") -> None:
         """A client got through, or is closed. Cheap while nothing is wrong."""
+        answered, self._answered = self._answered, True
         if client not in self._failing:
             return
         with self._lock:
             if self._failing.pop(client, None) is not None and not self._failing:
                 seconds = self._clock() - self._since
-                log.warning("%s is reachable again after %.1f s", self.name, seconds)
+                state = "reachable again" if answered else "reachable"
+                log.warning("%s is %s after %.1f s", self.name, state, seconds)
 
     def why_away(self) -> str | None:
         """Why it cannot be reached now, or None."""

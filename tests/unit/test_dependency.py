@@ -43,6 +43,7 @@ def test_one_client_that_gets_through_does_not_hide_another_that_does_not(
 ) -> None:
     clock = _Clock()
     kafka = Dependency("kafka", clock)
+    kafka.succeeded("reader")
     kafka.failed("the reader: timed out", "reader")
     kafka.failed("the producer: timed out", "producer")
     kafka.succeeded("producer")
@@ -57,8 +58,27 @@ def test_one_client_that_gets_through_does_not_hide_another_that_does_not(
     ]
 
 
+def test_of_a_system_that_never_answered_it_is_said_at_once_and_said_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = _Clock()
+    archive = Dependency("clickhouse", clock, "old messages cannot be read")
+    archive.failed("connection refused")
+    clock.now += 3
+    archive.succeeded()
+    archive.failed("no answer")
+    archive.succeeded()
+    assert _lines(caplog) == [
+        "clickhouse is unreachable so far: connection refused; old messages cannot be read",
+        "clickhouse is reachable after 3.0 s",
+        "clickhouse is unreachable: no answer; old messages cannot be read",
+        "clickhouse is reachable again after 0.0 s",
+    ]
+
+
 def test_reports_come_from_many_threads(caplog: pytest.LogCaptureFixture) -> None:
     redis = Dependency("redis")
+    redis.succeeded()
 
     def report(client: str) -> None:
         for _ in range(500):
