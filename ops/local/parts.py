@@ -109,7 +109,7 @@ class Layout(NamedTuple):
             "MESSENGER_PARTITIONS": str(self.partitions),
             "MESSENGER_REPLICATION": str(self.brokers),
             "MESSENGER_LOCAL": "1",
-            "MESSENGER_START_SECONDS": "60",
+            "MESSENGER_START_SECONDS": "120",
         }
 
     def parts(self) -> list[Part]:
@@ -122,7 +122,7 @@ class Layout(NamedTuple):
         reading = (
             {} if self.archivers is None else {"MESSENGER_CLICKHOUSE": self.clickhouse("gateway")}
         )
-        after = [[*messenger, "topics", "create", "--wait", "60"]]
+        after = [[*messenger, "topics", "create", "--wait", "120"]]
         if self.secure:
             after.append([*messenger, "topics", "acls", *acl_arguments(), "--apply"])
         parts = self._kafka(after)

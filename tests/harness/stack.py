@@ -22,7 +22,7 @@ from ops.local.process import die_with_parent, is_running
 from schemas.topics import LOG
 from tests.harness.ports import free_base_port
 
-_READY_SECONDS = 90.0
+_READY_SECONDS = 150.0
 
 
 class Stack:
