@@ -3,9 +3,14 @@
 A slot is a partition of `deliveries`. A node that takes a slot writes `SlotTaken` there. Its place
 is the position from which the node reads, so the position is known before the first route (R14),
 and whoever had the slot before learns from Kafka that it is gone, also if it cannot reach Redis.
+
+A slot is mute when nothing comes from it although the node writes to it, and Kafka takes what the
+node writes to another one: nobody leads its partition, say. Then the node gives it up and takes
+another (decision 62).
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -24,6 +29,12 @@ log = logging.getLogger(__name__)
 _PRODUCER = {"linger.ms": 0, "message.timeout.ms": 2_000}
 """A SlotTaken that comes late would cost the slot's next node its sessions. Twice this time is less
 than a lease."""
+(_NOTHING,) = encode_deliveries([])
+"""Means nothing to whoever reads it, so it may come late."""
+QUIET_SECONDS = 3
+"""From a slot that is in order nothing comes for so long only if nobody writes to it."""
+MUTE_SECONDS = 7
+"""A partition has another leader within 4 s mostly (decision 38); meanwhile the sessions stay."""
 
 
 class SlotUser(Protocol):
@@ -57,7 +68,8 @@ class SlotLease:
         kafka_health: Dependency,
     ) -> None:
         self._node = node
-        self._slots = slots
+        self._slots = list(range(slots))
+        """In the order in which they are tried; those that Kafka did not serve come last."""
         self._kafka = kafka
         self._routes = routes
         self._user = user
@@ -69,6 +81,9 @@ class SlotLease:
         self._consumer: PartitionConsumer | None = None
         self._lost = asyncio.Event()
         """Another node has the slot, or the consumer cannot go on."""
+        self._silent = 0
+        """Seconds without anything from the slot, as this node has lived through them: one that was
+        paused has not waited."""
         self._leased_until = 0.0
         """By the loop's clock. Until then no other node gets the slot, unless Redis is emptied."""
 
@@ -112,7 +127,7 @@ class SlotLease:
                 if slot is not None:
                     self._leased, self._leased_until = slot, asked + LEASE_SECONDS
                     return slot
-                log.error("all %d gateway slots are taken; waiting for one", self._slots)
+                log.error("all %d gateway slots are taken; waiting for one", len(self._slots))
             except RedisUnavailable as error:
                 log.warning("no gateway slot yet: %s", error)
             await asyncio.sleep(RENEW_SECONDS)
@@ -126,10 +141,14 @@ class SlotLease:
         """
         self._lost.clear()
         offset = await self._tell(slot)
-        if offset is None or await self._renew(slot) in (None, Lease.TAKEN):
+        if offset is None:
+            self._try_last(slot)
             return False
+        if await self._renew(slot) in (None, Lease.TAKEN):
+            return False
+        self._silent = 0
         self._consumer = self._kafka.partition_consumer(
-            DELIVERIES, slot, offset + 1, self._on_records, self._on_lost
+            DELIVERIES, slot, offset + 1, self._receive, self._on_lost
         )
         log.info("node %s has gateway slot %d, from offset %d on", self._node, slot, offset + 1)
         self._user.slot_leased(slot, vanished=False)
@@ -146,18 +165,24 @@ class SlotLease:
             return None
         return offset if offset >= 0 else None
 
+    def _try_last(self, slot: int) -> None:
+        self._slots.remove(slot)
+        self._slots.append(slot)
+
     async def _keep(self, slot: int) -> None:
         """Return when the slot is lost."""
         renewing = asyncio.ensure_future(self._keep_renewing(slot))
+        listening = asyncio.ensure_future(self._keep_listening(slot))
         losing = asyncio.ensure_future(self._lost.wait())
+        tasks = (renewing, listening, losing)
         try:
-            await asyncio.wait((renewing, losing), return_when=asyncio.FIRST_COMPLETED)
-            if renewing.done():
-                renewing.result()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            renewing.cancel()
-            losing.cancel()
-            await asyncio.gather(renewing, losing, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_renewing(self, slot: int) -> None:
         """Renew the lease until another node has it, or may have it and cannot tell this one."""
@@ -177,6 +202,36 @@ class SlotLease:
             if not told:
                 told = await self._tell(slot) is not None
             await asyncio.sleep(RENEW_SECONDS)
+
+    async def _keep_listening(self, slot: int) -> None:
+        """Return when the slot is mute. While Kafka takes nothing at all, another slot would be no
+        better."""
+        assert self._producer is not None
+        while True:
+            await asyncio.sleep(1)
+            self._silent += 1
+            if self._silent >= QUIET_SECONDS:
+                with contextlib.suppress(QueueFull):
+                    self._producer.send(DELIVERIES, slot, _NOTHING)
+            if self._silent < MUTE_SECONDS or (other := self._other(slot)) is None:
+                continue
+            try:
+                await self._producer.send_and_wait(DELIVERIES, other, _NOTHING)
+            except (KafkaSendError, QueueFull):
+                self._try_last(other)
+                continue
+            await asyncio.sleep(1)  # what kept both may be over
+            if self._silent:
+                log.error("slot %d is mute, and slot %d is not: another is taken", slot, other)
+                self._try_last(slot)
+                return
+
+    def _other(self, slot: int) -> int | None:
+        return next((other for other in self._slots if other != slot), None)
+
+    def _receive(self, records: Sequence[Record]) -> None:
+        self._silent = 0
+        self._on_records(records)
 
     async def _renew(self, slot: int) -> Lease | None:
         """Renew the lease once. None: Redis does not answer."""

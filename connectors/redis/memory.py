@@ -53,8 +53,8 @@ class MemoryRoutes(_Port):
     def now(self) -> int:
         return round(self._now() * 1000)
 
-    async def acquire_slot(self, node: str, slots: int) -> int | None:
-        for slot in range(slots):
+    async def acquire_slot(self, node: str, slots: Iterable[int]) -> int | None:
+        for slot in slots:
             if await self.renew_slot(node, slot) is not Lease.TAKEN:
                 return slot
         return None

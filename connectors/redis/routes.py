@@ -2,7 +2,7 @@
 adapter for Redis."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -78,9 +78,9 @@ class Routes(Protocol):
         """The time in ms, the same on all nodes, whatever their own clocks say. It is known once a
         slot has been leased."""
 
-    async def acquire_slot(self, node: str, slots: int) -> int | None:
-        """Lease a free slot of 0..slots-1, or one that the node has already. None if other nodes
-        hold all."""
+    async def acquire_slot(self, node: str, slots: Iterable[int]) -> int | None:
+        """Lease the first of `slots` that is free, or that the node has already. None if other
+        nodes hold all."""
 
     async def renew_slot(self, node: str, slot: int) -> Lease:
         """Renew the lease, or take it again if it had vanished. VANISHED is returned once for each
@@ -134,8 +134,8 @@ class RedisRoutes:
         assert self._ahead is not None
         return int((self._clock() + self._ahead) * 1000)
 
-    async def acquire_slot(self, node: str, slots: int) -> int | None:
-        for slot in range(slots):
+    async def acquire_slot(self, node: str, slots: Iterable[int]) -> int | None:
+        for slot in slots:
             if await self.renew_slot(node, slot) is not Lease.TAKEN:
                 return slot
         return None

@@ -44,7 +44,7 @@ def _methods(client: RedisClient) -> list[Callable[[], Awaitable[Any]]]:
     route = Route("alice", "phone", "n1", 0, 1)
     return [
         lambda: routes.lookup(["alice"]),
-        lambda: routes.acquire_slot("n1", 2),
+        lambda: routes.acquire_slot("n1", range(2)),
         lambda: routes.renew_slot("n1", 0),
         lambda: routes.nodes(2),
         lambda: routes.write_routes([route]),
@@ -98,7 +98,7 @@ def test_a_lease_that_vanished_is_reported_though_the_answer_gets_lost(run: Run)
     async def scenario(client: RedisClient, proxy: Proxy) -> None:
         routes = RedisRoutes(client)
         for lost_after in (0.0, 0.3, 0.6, 0.9, 1.2):
-            assert await routes.acquire_slot("n1", 1) == 0
+            assert await routes.acquire_slot("n1", range(1)) == 0
             await client.command("FLUSHALL")
             proxy.answer_late(0.25)
             renewal = asyncio.ensure_future(routes.renew_slot("n1", 0))

@@ -49,8 +49,8 @@ def nodes(request: pytest.FixtureRequest, redis: RedisClient) -> Nodes:
 
 
 async def test_routes_of_many_users_at_once(routes: Routes) -> None:
-    assert await routes.acquire_slot("n1", 2) == 0
-    assert await routes.acquire_slot("n2", 2) == 1
+    assert await routes.acquire_slot("n1", range(2)) == 0
+    assert await routes.acquire_slot("n2", range(2)) == 1
     await routes.write_routes(
         [
             Route("alice", "phone", "n1", 0, 1),
@@ -68,19 +68,19 @@ async def test_routes_of_many_users_at_once(routes: Routes) -> None:
 
 
 async def test_a_slot_is_held_by_one_node(routes: Routes) -> None:
-    assert await routes.acquire_slot("n1", 1) == 0
-    assert await routes.acquire_slot("n2", 1) is None
+    assert await routes.acquire_slot("n1", range(1)) == 0
+    assert await routes.acquire_slot("n2", range(1)) is None
     assert (await routes.nodes(1)).nodes == {"n1"}
     assert await routes.renew_slot("n2", 0) is Lease.TAKEN
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n2", 0)
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     await routes.release_slot("n1", 0)
-    assert await routes.acquire_slot("n2", 1) == 0
+    assert await routes.acquire_slot("n2", range(1)) == 0
 
 
 async def test_how_long_all_leases_have_been_remembered(routes: Routes) -> None:
-    await routes.acquire_slot("n1", 2)
+    await routes.acquire_slot("n1", range(2))
     began = time.monotonic()
     first = (await routes.nodes(2)).remembers
     assert first <= time.monotonic() - began + ROUNDING
@@ -109,19 +109,19 @@ async def test_a_redis_that_was_emptied_or_began_anew_remembers_nothing(redis: R
 async def test_a_lease_that_ran_out_still_routes_until_another_node_has_the_slot(
     routes: Routes,
 ) -> None:
-    await routes.acquire_slot("n1", 1)
+    await routes.acquire_slot("n1", range(1))
     await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
     await asyncio.sleep(LEASE * 1.5)
     assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 0)]
     assert await routes.renew_slot("n1", 0) is Lease.VANISHED
     await asyncio.sleep(LEASE * 1.5)
-    assert await routes.acquire_slot("n2", 1) == 0
+    assert await routes.acquire_slot("n2", range(1)) == 0
     assert list((await routes.lookup(["alice"]))["alice"]) == []
 
 
 async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> None:
-    await routes.acquire_slot("n1", 2)
-    await routes.acquire_slot("n2", 2)
+    await routes.acquire_slot("n1", range(2))
+    await routes.acquire_slot("n2", range(2))
     await routes.write_routes([Route("alice", "phone", "n1", 0, 1)])
     await routes.write_routes([Route("alice", "phone", "n2", 1, 2)])
     await routes.write_routes([Route("bob", device, "n1", 0, 1) for device in ("phone", "web")])
@@ -141,8 +141,8 @@ async def test_a_route_is_taken_back_only_by_who_wrote_it(routes: Routes) -> Non
 
 
 async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(routes: Routes) -> None:
-    await routes.acquire_slot("n1", 2)
-    await routes.acquire_slot("n2", 2)
+    await routes.acquire_slot("n1", range(2))
+    await routes.acquire_slot("n2", range(2))
     await routes.write_routes(
         [Route("alice", "phone", "n2", 1, 20), Route("alice", "web", "n2", 1, 10)]
     )
@@ -166,8 +166,8 @@ async def test_a_later_session_keeps_its_route_and_what_is_gone_is_restored(rout
 
 
 async def test_how_many_other_devices_a_new_one_finds(routes: Routes) -> None:
-    assert await routes.acquire_slot("n1", 2) == 0
-    assert await routes.acquire_slot("n2", 2) == 1
+    assert await routes.acquire_slot("n1", range(2)) == 0
+    assert await routes.acquire_slot("n2", range(2)) == 1
     one, two, three = (
         Route("alice", device, node, slot, 10)
         for device, node, slot in (("one", "n1", 0), ("two", "n2", 1), ("three", "n1", 0))
@@ -185,8 +185,8 @@ async def test_how_many_other_devices_a_new_one_finds(routes: Routes) -> None:
 async def test_of_two_sessions_of_a_device_on_two_nodes_the_earlier_is_known(
     routes: Routes,
 ) -> None:
-    await routes.acquire_slot("n1", 3)
-    await routes.acquire_slot("n2", 3)
+    await routes.acquire_slot("n1", range(3))
+    await routes.acquire_slot("n2", range(3))
     now = routes.now()
     earlier, later = Route("alice", "web", "n1", 0, now - 5000), Route("alice", "web", "n2", 1, now)
     assert await routes.write_routes([earlier]) == Written([earlier], [], [])
@@ -204,8 +204,8 @@ async def test_of_two_sessions_that_came_together_the_one_on_a_living_node_has_t
     routes: Routes,
 ) -> None:
     """Else it would hear nothing until its device connects again."""
-    await routes.acquire_slot("n1", 2)
-    await routes.acquire_slot("n2", 2)
+    await routes.acquire_slot("n1", range(2))
+    await routes.acquire_slot("n2", range(2))
     now = routes.now()
     first, second = (
         Route("alice", "web", "n1", 0, now),
@@ -216,14 +216,14 @@ async def test_of_two_sessions_that_came_together_the_one_on_a_living_node_has_t
     await routes.release_slot("n1", 0)
     assert await routes.write_routes([second]) == Written([second], [], [])
     assert list((await routes.lookup(["alice"]))["alice"]) == [("web", 1)]
-    assert await routes.acquire_slot("n1", 1) == 0
+    assert await routes.acquire_slot("n1", range(1)) == 0
     assert await routes.write_routes([first]) == Written([first], [], []), "its node is back"
 
 
 async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_told(
     routes: Routes,
 ) -> None:
-    await routes.acquire_slot("n1", 2)
+    await routes.acquire_slot("n1", range(2))
     now = routes.now()
     gone, here = (
         Route("alice", "web", "n9", 1, now - 9000),
@@ -234,7 +234,7 @@ async def test_sessions_of_nodes_that_are_gone_and_of_the_same_node_need_not_be_
     again = here._replace(since=now)
     assert await routes.write_routes([again]) == Written([again], [], [])
     await routes.write_routes([gone._replace(user="bob")])
-    assert await routes.acquire_slot("n2", 2) == 1
+    assert await routes.acquire_slot("n2", range(2)) == 1
     elsewhere = Route("bob", "web", "n1", 0, now)
     assert await routes.write_routes([elsewhere]) == Written([elsewhere], [], []), (
         "another node has the slot"
@@ -248,8 +248,8 @@ async def test_a_device_leaves_a_node_whose_clock_is_wrong_and_is_not_taken_back
     """By seconds that the first node's clock is fast. The device goes to the second, and the first
     is late with a hello."""
     wrong, right = nodes(fast), nodes(0)
-    assert await wrong.acquire_slot("n1", 2) == 0
-    assert await right.acquire_slot("n2", 2) == 1
+    assert await wrong.acquire_slot("n1", range(2)) == 0
+    assert await right.acquire_slot("n2", range(2)) == 1
     came = wrong.now()
     await wrong.write_routes([Route("alice", "web", "n1", 0, came)])
     await asyncio.sleep(0.02)
@@ -268,16 +268,16 @@ async def test_a_device_leaves_a_node_whose_clock_is_wrong_and_is_not_taken_back
 
 async def test_a_route_from_the_future_gives_way(routes: Routes) -> None:
     """Redis' clock is behind that of the Redis before."""
-    await routes.acquire_slot("n1", 2)
-    await routes.acquire_slot("n2", 2)
+    await routes.acquire_slot("n1", range(2))
+    await routes.acquire_slot("n2", range(2))
     await routes.write_routes([Route("alice", "phone", "n1", 0, routes.now() + 60_000)])
     await routes.write_routes([Route("alice", "phone", "n2", 1, routes.now())])
     assert [tuple(route) for route in (await routes.lookup(["alice"]))["alice"]] == [("phone", 1)]
 
 
 async def test_a_slot_that_was_leased_before_its_node_heard_so_is_not_lost(routes: Routes) -> None:
-    assert await routes.acquire_slot("n1", 2) == 0
-    assert await routes.acquire_slot("n1", 2) == 0
+    assert await routes.acquire_slot("n1", range(2)) == 0
+    assert await routes.acquire_slot("n1", range(2)) == 0
 
 
 def test_the_other_clock_by_answers_that_come_soon() -> None:
@@ -303,7 +303,7 @@ async def test_a_lookup_comes_back_after_whatever_happened_to_its_connection(
     redis: RedisClient,
 ) -> None:
     routes = RedisRoutes(redis)
-    await routes.acquire_slot("n1", 1)
+    await routes.acquire_slot("n1", range(1))
     await routes.write_routes(
         [Route("alice", "phone", "n1", 0, 1), Route("bob", "web", "n1", 0, 1)]
     )
@@ -325,7 +325,7 @@ async def test_a_redis_that_began_anew_is_noticed_though_the_lease_is_there(
     redis: RedisClient,
 ) -> None:
     routes = RedisRoutes(redis)
-    await routes.acquire_slot("n1", 1)
+    await routes.acquire_slot("n1", range(1))
     assert await routes.renew_slot("n1", 0) is Lease.HELD
     routes._run = b"another"
     assert await routes.renew_slot("n1", 0) is Lease.VANISHED
@@ -338,7 +338,7 @@ async def test_routes_of_dead_nodes_do_not_pile_up_while_a_device_lives(redis: R
     old = now - 2 * ROUTE_SECONDS * 1000
     for number in range(20):
         node = f"n{number}"
-        assert await routes.acquire_slot(node, 1) == 0
+        assert await routes.acquire_slot(node, range(1)) == 0
         await routes.write_routes(
             [
                 Route("alice", f"phone-{number}", node, 0, now),
@@ -348,7 +348,7 @@ async def test_routes_of_dead_nodes_do_not_pile_up_while_a_device_lives(redis: R
         await routes.release_slot(node, 0)
     assert await redis.command("HLEN", "routes:alice") <= 4
     await redis.command("HSET", "routes:alice", "ancient", f"n77 7 {old}", "lapsed", f"n78 8 {now}")
-    assert await routes.acquire_slot("last", 1) == 0
+    assert await routes.acquire_slot("last", range(1)) == 0
     await routes.write_routes([Route("alice", "phone", "last", 0, now)])
     assert set(await redis.command("HKEYS", "routes:alice")) == {b"phone", b"lapsed"}, (
         "a lease that has merely run out costs no route"

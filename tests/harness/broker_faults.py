@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
+from connectors.redis.client import RedisClient
 from schemas import topics
 from schemas.codes import Code
 from schemas.ids import partition_of
@@ -27,7 +28,7 @@ AWAY_SECONDS = 6.0
 REFUSED_SECONDS = 6.0
 """How soon a gateway says that it cannot take a message now."""
 _SMALL_MIB = 256
-_ELSEWHERE_SECONDS = 15.0
+_ELSEWHERE_SECONDS = 60.0
 _LOOK_SECONDS = 0.02
 
 TOPICS = (
@@ -39,6 +40,8 @@ TOPICS = (
     topics.PRESENCE_SUBMITTED,
     topics.PRESENCE,
     topics.MEMBERSHIPS,
+    topics.PEOPLE_SUBMITTED,
+    topics.PEOPLE,
     topics.DEAD_LETTERS,
 )
 
@@ -60,6 +63,16 @@ class Scene:
         leaders = [found[topics.SUBMITTED, number].leader for number in range(PARTITIONS)]
         turned = leaders[self.round % PARTITIONS :] + leaders[: self.round % PARTITIONS]
         return next((one for one in turned if one != controller), turned[0])
+
+    async def slot(self) -> int:
+        """A slot that a gateway has."""
+        redis = RedisClient(self.stack.redis)
+        try:
+            keys = await redis.command("KEYS", "slot:*")
+        finally:
+            await redis.close()
+        slots = sorted(int(key.decode().removeprefix("slot:")) for key in keys)
+        return slots[self.round % len(slots)]
 
     async def whole_again(self) -> float:
         """Wait until all brokers have everything and everybody is served; how long it was dark
@@ -185,15 +198,15 @@ async def lose_disk(scene: Scene) -> float:
 
 async def lose_leader(topic: str, scene: Scene) -> float:
     """One partition of a topic is on one broker only, which stands still. Dark are the other
-    partitions, until they have other leaders."""
-    partition = scene.round % PARTITIONS
+    partitions, until they have other leaders. Of `deliveries` it is a gateway's slot, and dark is
+    everybody, until the gateway has another slot."""
+    slot = topic == topics.DELIVERIES
+    partition = await scene.slot() if slot else scene.round % PARTITIONS
     number = await asyncio.to_thread(scene.brokers.leader, topic, partition)
     await scene.brokers.move(topic, partition, [number])
     await scene.load.dark()
     others = [
-        name
-        for name in scene.talk.last
-        if topic == topics.DELIVERIES or partition_of(name, PARTITIONS) != partition
+        name for name in scene.talk.last if slot or partition_of(name, PARTITIONS) != partition
     ]
     scene.brokers.pause(number)
     paused = time.monotonic()
@@ -231,8 +244,9 @@ async def pause_worker(scene: Scene) -> float:
 
 _FULL = f"the disk of a broker is full for some {STILL_SECONDS} s"
 _UNLED = {
-    f"a partition of `{topic}` has no leader (dark: the others)": partial(lose_leader, topic)
+    f"a partition of `{topic}` has no leader (dark: {dark})": partial(lose_leader, topic)
     for topic in TOPICS
+    for dark in ["everybody" if topic == topics.DELIVERIES else "the others"]
 }
 FAULTS: Mapping[str, Fault] = {
     "a broker that leads is killed": kill_leader,

@@ -56,7 +56,7 @@ def relayed(kafka: SlowKafka) -> list[tuple[int, str, str]]:
 def test_typing_goes_to_the_other_users_slots_and_not_too_often() -> None:
     async def scenario() -> None:
         routes, kafka = SlowRoutes(), SlowKafka()
-        await routes.acquire_slot("n1", 1)
+        await routes.acquire_slot("n1", range(1))
         await routes.write_routes(
             [Route("bob", device, "n1", 0, 1) for device in ("phone", "tablet")]
         )
@@ -89,7 +89,7 @@ def test_a_flood_of_typing_is_one_look_at_the_routes_at_a_time() -> None:
 def test_typing_goes_on_after_redis_or_kafka_was_away() -> None:
     async def scenario() -> None:
         routes, kafka = SlowRoutes(), SlowKafka()
-        await routes.acquire_slot("n1", 1)
+        await routes.acquire_slot("n1", range(1))
         await routes.write_routes([Route("bob", "phone", "n1", 0, 1)])
         relay = TypingRelay(routes, kafka, cast(Any, Subscriptions()))
         for routes.away, kafka.full in ((True, False), (False, True), (False, False)):
