@@ -17,7 +17,7 @@ from tests.harness.load import Load
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 120 * ROUNDS)]
 
 
 PARTS = {"archivers": 1}

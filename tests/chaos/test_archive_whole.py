@@ -18,7 +18,7 @@ from tests.harness.archive import wait_equal
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 60 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 60 * ROUNDS)]
 PARTS = {"archivers": 1}
 LONG = 5_000 * ROUNDS
 OTHERS = 50

@@ -16,7 +16,7 @@ from tests.harness.load import Load
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 60 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 60 * ROUNDS)]
 PARTS = {"workers": 2, "archivers": 1}
 KILLED = ("worker-1", "archiver-1", "worker-2")
 

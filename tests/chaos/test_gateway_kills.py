@@ -17,7 +17,7 @@ from tests.harness.raw_socket import raw_frame
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 30 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 * ROUNDS)]
 
 
 PARTS = {"gateways": 2}

@@ -13,7 +13,7 @@ from tests.harness.device import connect, seqs
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(120 + 30 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 * ROUNDS)]
 COUNT = 300
 
 

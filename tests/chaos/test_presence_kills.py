@@ -16,7 +16,7 @@ from tests.harness.device import token_of
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180 + 60 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 60 * ROUNDS)]
 PARTS = {"gateways": 2, "cursors": 1, "presence": 1}
 FRIENDS = 4
 
@@ -50,7 +50,7 @@ class Friend:
             "one",
         )
         self._client = await client.__aenter__()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await client.online()
 
     async def go(self) -> None:

@@ -11,7 +11,7 @@ from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 from tests.harness.worker import Worker
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(240 + 120 * ROUNDS)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 120 * ROUNDS)]
 PARTS = {"gateways": 2, "cursors": 1}
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.harness.load import Load
 from tests.harness.stack import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300)]
 PARTS = {"workers": 1, "cursors": None, "presence": None}
 
 _SAID_SECONDS = 5.0

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.chaos,
     pytest.mark.alone,
-    pytest.mark.timeout(240 + 120 * ROUNDS),
+    pytest.mark.timeout(300 + 120 * ROUNDS),
 ]
 
 
@@ -149,7 +149,7 @@ async def test_the_writer_is_killed_at_several_chunks(
         await say(talk, 2 + 2 * number)
         page = f"/sequencer/snapshot/{partition}/"
         assert await asyncio.to_thread(worker.page, page) is None
-        assert await asyncio.to_thread(worker.wait_dead, 30)
+        assert await asyncio.to_thread(worker.wait_dead, 60)
         assert worker.process is not None
         assert worker.process.returncode == -signal.SIGKILL
         print(f"killed when {SNAPSHOT_POINTS[point]} ({chunks})")

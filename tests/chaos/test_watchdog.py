@@ -11,7 +11,7 @@ from tests.harness.load import Load
 from tests.harness.stack import Stack
 from tests.harness.worker import Worker
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300)]
 
 _ENDED_SECONDS = max(PATIENCE_SECONDS + 2 * CHECK_SECONDS, BLOCKED_SECONDS) + 30
 

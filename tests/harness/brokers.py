@@ -104,7 +104,7 @@ class Brokers:
             if one.leader < 0 or set(one.insync) != set(one.replicas)
         ]
 
-    async def missed(self, timeout: float = 30) -> None:
+    async def missed(self, timeout: float = 60) -> None:
         """Wait until Kafka itself has noticed that a broker is gone. Before, it says that all have
         everything."""
         async with asyncio.timeout(timeout):
@@ -131,7 +131,7 @@ class Brokers:
             assert answer.responses[0][1][0][1] == 0, answer
         finally:
             await admin.close()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 found = await asyncio.to_thread(self.partitions)
                 if set(found[topic, partition].replicas) == set(replicas):

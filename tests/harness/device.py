@@ -50,7 +50,7 @@ async def connect_soon(
     http: aiohttp.ClientSession, stack: Stack, user: str, gateway: int = 0
 ) -> Device:
     """The same, tried again and again as devices do."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await connect(http, stack, user, gateway)
@@ -60,7 +60,7 @@ async def connect_soon(
 
 async def whole_heads(device: Device) -> dict[str, int]:
     """All heads, once all that must be asked for them can be."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             answer = await device.ask("sync", cursors={})
             if answer["t"] == "heads" and not answer.get("pending"):

@@ -80,7 +80,7 @@ class RawSocket:
         except ConnectionError:
             await self.closed.wait()
 
-    async def until(self, part: bytes, timeout: float = 10) -> None:
+    async def until(self, part: bytes, timeout: float = 60) -> None:
         """Wait until a message with this in it has come, or the socket has closed."""
         async with asyncio.timeout(timeout):
             seen = 0

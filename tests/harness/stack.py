@@ -178,7 +178,7 @@ class Stack:
         os.kill(self.parts()[part]["pid"], number)
 
     def replace(
-        self, part: str, number: signal.Signals = signal.SIGKILL, timeout: float = 30
+        self, part: str, number: signal.Signals = signal.SIGKILL, timeout: float = 60
     ) -> None:
         """Kill a part and wait until its supervisor has started another process."""
         pid = self.parts()[part]["pid"]

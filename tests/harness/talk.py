@@ -65,7 +65,7 @@ class Talk:
         )
         self.clients[f"{user}/{device}"] = client
         self._watching.append(asyncio.create_task(self._watch(f"{user}/{device}", client)))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await client.online()
         # a device shows what came while it was away from its first heads on; without a worker there
         # are none
@@ -102,7 +102,7 @@ class Talk:
         self.longest_gap = max(self.longest_gap, now - self.last.get(conversation, now))
         self.last[conversation] = now
 
-    async def settle(self, timeout: float = 30) -> None:
+    async def settle(self, timeout: float = 60) -> None:
         """Wait until every device has shown all that was accepted for its user."""
         until = time.monotonic() + timeout
         while time.monotonic() < until:

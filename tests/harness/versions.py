@@ -64,7 +64,7 @@ class Part:
                 preexec_fn=die_with_parent,
             )
 
-    def wait_healthy(self, timeout: float = 40) -> None:
+    def wait_healthy(self, timeout: float = 90) -> None:
         """Call it in a thread."""
         until = time.monotonic() + timeout
         while not self._healthy():

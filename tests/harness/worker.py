@@ -64,7 +64,7 @@ class Worker:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         assert self.process is not None
@@ -76,7 +76,7 @@ class Worker:
         its session to run out."""
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            if not self.wait_dead(10):
+            if not self.wait_dead(30):
                 self.kill()
 
     def wait_dead(self, timeout: float) -> bool:
@@ -104,10 +104,10 @@ class Worker:
             return None
         return page
 
-    def wait_healthy(self, timeout: float = 40) -> None:
+    def wait_healthy(self, timeout: float = 90) -> None:
         self.wait_for(lambda: (self.page("/health/") or {}).get("healthy") is True, timeout)
 
-    def wait_for(self, condition: Any, timeout: float = 40) -> None:
+    def wait_for(self, condition: Any, timeout: float = 90) -> None:
         until = time.monotonic() + timeout
         while not condition():
             assert time.monotonic() < until, (
