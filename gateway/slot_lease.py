@@ -84,6 +84,8 @@ class SlotLease:
         self._silent = 0
         """Seconds without anything from the slot, as this node has lived through them: one that was
         paused has not waited."""
+        self._refused = False
+        """Kafka has not taken the last record that this node wrote to its slot."""
         self._leased_until = 0.0
         """By the loop's clock. Until then no other node gets the slot, unless Redis is emptied."""
 
@@ -146,7 +148,7 @@ class SlotLease:
             return False
         if await self._renew(slot) in (None, Lease.TAKEN):
             return False
-        self._silent = 0
+        self._silent, self._refused = 0, False
         self._consumer = self._kafka.partition_consumer(
             DELIVERIES, slot, offset + 1, self._receive, self._on_lost
         )
@@ -205,19 +207,21 @@ class SlotLease:
 
     async def _keep_listening(self, slot: int) -> None:
         """Return when the slot is mute. While Kafka takes nothing at all, another slot would be no
-        better."""
+        better. If Kafka does not take a record, another one follows: health says that Kafka is
+        away until it has taken one."""
         assert self._producer is not None
         while True:
             await asyncio.sleep(1)
             self._silent += 1
-            if self._silent >= QUIET_SECONDS:
+            if self._silent >= QUIET_SECONDS or self._refused:
                 with contextlib.suppress(QueueFull):
-                    self._producer.send(DELIVERIES, slot, _NOTHING)
+                    self._producer.send(DELIVERIES, slot, _NOTHING, self._written)
             if self._silent < MUTE_SECONDS or (other := self._other(slot)) is None:
                 continue
             try:
                 await self._producer.send_and_wait(DELIVERIES, other, _NOTHING)
             except (KafkaSendError, QueueFull):
+                self._refused = True
                 self._try_last(other)
                 continue
             await asyncio.sleep(1)  # what kept both may be over
@@ -225,6 +229,9 @@ class SlotLease:
                 log.error("slot %d is mute, and slot %d is not: another is taken", slot, other)
                 self._try_last(slot)
                 return
+
+    def _written(self, error: Exception | None, offset: int) -> None:
+        self._refused = error is not None
 
     def _other(self, slot: int) -> int | None:
         return next((other for other in self._slots if other != slot), None)

@@ -118,7 +118,7 @@ def lab(shared: Shared, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
     stack = shared.take(parts, failures)
     yield stack
     if request.session.testsfailed == failures:
-        stack.wait_healthy()
+        stack.wait_healthy(120)
 
 
 @pytest.fixture

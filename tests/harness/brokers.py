@@ -104,14 +104,14 @@ class Brokers:
             if one.leader < 0 or set(one.insync) != set(one.replicas)
         ]
 
-    async def missed(self, timeout: float = 60) -> None:
+    async def missed(self, timeout: float = 120) -> None:
         """Wait until Kafka itself has noticed that a broker is gone. Before, it says that all have
         everything."""
         async with asyncio.timeout(timeout):
             while not await asyncio.to_thread(self.lacking):
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    async def whole(self, timeout: float = 90) -> None:
+    async def whole(self, timeout: float = 120) -> None:
         """Wait until every broker has everything."""
         until = time.monotonic() + timeout
         while lacking := await asyncio.to_thread(self.lacking):

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from connectors.redis.routes import LEASE_SECONDS
-from gateway.slot_lease import MUTE_SECONDS
+from gateway.slot_lease import MUTE_SECONDS, QUIET_SECONDS
+from schemas.codec import decode_deliveries
 from schemas.codes import Close
 from schemas.topics import DELIVERIES
 from simulation.loop import VirtualLoop
@@ -78,6 +79,24 @@ async def test_while_no_slot_is_served_or_for_a_moment_sessions_stay(longer: boo
         world.broker.find_leader(DELIVERIES, slot)
     await asyncio.sleep(60)
     assert (node.node.ready, bob.closed) == (True, [])
+
+
+@virtual_time
+async def test_what_kafka_did_not_take_is_followed_by_what_it_takes() -> None:
+    """Else health would say that Kafka is away for as long as there is traffic."""
+    world = World()
+    node = world.node()
+    await node.start()
+    end = world.broker.log(DELIVERIES, node.slot).end
+    world.broker.lose_replicas(DELIVERIES, node.slot)
+    await asyncio.sleep(QUIET_SECONDS + 0.5)
+    for second in range(10):
+        if second == 5:
+            world.broker.find_replicas(DELIVERIES, node.slot)
+        world.deliver(node.slot, message("bob", second + 1))
+        await asyncio.sleep(1)
+    records = world.broker.read_all(DELIVERIES, node.slot)[end:]
+    assert [] in [decode_deliveries(record.value).events for record in records]
 
 
 def test_a_node_that_was_paused_has_not_waited() -> None:
