@@ -10,10 +10,13 @@ from agents.cursors.stage import cursors_stage
 from agents.memberships.partition import MembershipsIO
 from agents.memberships.stage import GROUP as MEMBERSHIPS
 from agents.memberships.stage import memberships_stage
+from agents.notifier.partition import NotifierIO
+from agents.notifier.stage import notifier_stage
 from agents.people.stage import GROUP as PEOPLE
 from agents.people.stage import people_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
+from agents.route_lookups import RouteLookups
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.snapshot_writer import SnapshotPolicy
 from agents.sequencer.stage import GROUP as SEQUENCER
@@ -130,6 +133,13 @@ def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     return archiver_stages(ports.kafka, ports.archive(), inputs, partitions)
 
 
+def build_notifier(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The notifier."""
+    lookups, text = RouteLookups(ports.routes), ports.settings.notification_text
+    io = NotifierIO(ports.kafka, ports.producer, lookups, text)
+    return [notifier_stage(io, ports.settings.partitions)]
+
+
 BUILDERS: Mapping[str, Build] = {
     "sequencer": build_sequencer,
     "cursors": build_cursors,
@@ -137,5 +147,6 @@ BUILDERS: Mapping[str, Build] = {
     "memberships": build_memberships,
     "people": build_people,
     "archiver": build_archiver,
+    "notifier": build_notifier,
 }
 """What a stage's name on the command line stands for."""

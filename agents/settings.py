@@ -40,6 +40,10 @@ class WorkerSettings(Struct, frozen=True):
     """Of the sequencer: how old the newest snapshot of a partition becomes before the next is
     written. The log keeps 30 days, so with one a day 29 tries may fail."""
 
+    notification_text: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """Of the notifier: so many characters of a message go along with its notification. None by
+    default: what people write stays out of one more topic, and out of the systems behind it."""
+
     @property
     def web_address(self) -> str:
         return f"{self.web_host}:{self.web_port}"

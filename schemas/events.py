@@ -172,9 +172,21 @@ class DeviceForgotten(_Event, tag=1, frozen=True):
     device: Text
 
 
+class Unreached(_Event, tag=2, frozen=True):
+    """When the notifier looked, `user` had no device connected for message `seq` of `sender`.
+    `time` is its log time; `text` is its beginning, as long as the operator allows."""
+
+    conversation: Text
+    user: Text
+    sender: Text
+    seq: Counted
+    time: int
+    text: str
+
+
 class ReceiptRecord(_Event, frozen=True):
     version: int
-    items: list[Receipt | DeviceForgotten]
+    items: list[Receipt | DeviceForgotten | Unreached]
 
 
 # cursors
@@ -184,8 +196,9 @@ class CursorRecord(_Event, frozen=True):
     """One cursor of `user` in `conversation`.
 
     `device` is RECEIVED for what any device of the user has received, READ for what the person has
-    read on any device, or a device id for what the person has read on that device. `seq` 0 deletes
-    the cursor. `time` (ms) is the broker's time of the receipt that raised it.
+    read on any device, NOTIFIED for the last message of which there is a notification, or a device
+    id for what the person has read on that device. `seq` 0 deletes the cursor. `time` (ms) is the
+    broker's time of the receipt that raised it.
     """
 
     version: int
@@ -196,8 +209,44 @@ class CursorRecord(_Event, frozen=True):
     time: int
 
 
-RECEIVED, READ = "", "*"
-"""Neither is a valid device id."""
+RECEIVED, READ, NOTIFIED = "", "*", "!"
+"""None is a valid device id."""
+
+
+# notifications
+
+
+class NotificationRaised(_Event, tag=0, frozen=True):
+    """Message `seq` of `sender` found no device of `user` connected. `unread` is how many messages
+    of the conversation the user has not read, with this one. `time` and `text` as in Unreached.
+
+    (conversation, seq) names the notification: a repeat has the same."""
+
+    conversation: str
+    user: str
+    sender: str
+    seq: int
+    time: int
+    unread: int
+    text: str
+
+
+class NotificationsCancelled(_Event, tag=1, frozen=True):
+    """`user` has read the conversation up to message `up_to`, on whatever device: the notifications
+    up to there are over. `unread` counts up to the last message of which there is one."""
+
+    conversation: str
+    user: str
+    up_to: int
+    unread: int
+
+
+Notification = NotificationRaised | NotificationsCancelled
+
+
+class NotificationRecord(_Event, frozen=True):
+    version: int
+    notification: Notification
 
 
 # presence.submitted

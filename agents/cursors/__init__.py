@@ -1,1 +1,1 @@
-"""The cursors stage: `receipts.submitted` → `cursors` and `deliveries`."""
+"""The cursors stage: `receipts.submitted` → `cursors`, `deliveries` and `notifications`."""

@@ -8,15 +8,25 @@ from agents.rules.cursors import Cursor, CursorId, Outcome, fold_receipts, is_la
 from agents.rules.marks import deliveries
 from connectors.kafka.record import Record
 from schemas.codec import decode_cursor, decode_receipts, encode_event
-from schemas.events import SCHEMA_VERSION, CursorRecord, DeviceForgotten, Receipt
+from schemas.events import (
+    SCHEMA_VERSION,
+    CursorRecord,
+    DeviceForgotten,
+    Notification,
+    NotificationRecord,
+    Receipt,
+    Unreached,
+)
 from schemas.frames import Mark
 from schemas.ids import members_of_valid
+from schemas.topics import NOTIFICATIONS
 from streams.backlog import Told
 from streams.partition import PartitionRuntime
+from streams.sending import send_all
 from streams.table_partition import TableIO, TablePartition
 from streams.tables.cursors import CursorTable
 
-Fact = Receipt | DeviceForgotten
+Fact = Receipt | DeviceForgotten | Unreached
 
 
 class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
@@ -55,12 +65,26 @@ class CursorsPartition(TablePartition[Fact, CursorTable, CursorId, Cursor]):
         table = self.table
         if table is None:
             return
-        outcome = Outcome({}, {})
+        outcome = Outcome({}, {}, [])
         fold_receipts(table, [(told.fact, told.time) for told in facts], outcome)
+        await self._notify(outcome.notifications)
         await self.append(outcome.changed)
         table.write(outcome.changed)
         self.figures["changed"] += len(outcome.changed)
         await self._deliver(table, outcome.published)
+
+    async def _notify(self, notifications: Sequence[Notification]) -> None:
+        """Before the cursors that say that it is done: the next owner may do it again, and forgets
+        none."""
+        if not notifications:
+            return
+        records = [
+            (self.number, encode_event(NotificationRecord(SCHEMA_VERSION, one)), one.user.encode())
+            for one in notifications
+        ]
+        sent = send_all(self._io.producer, NOTIFICATIONS, records)
+        await self.retry.acknowledged(sent, f"records of {NOTIFICATIONS}/{self.number}")
+        self.figures["notifications"] += len(notifications)
 
     async def _deliver(self, table: CursorTable, told: dict[tuple[str, str], bool]) -> None:
         """Deliver the mark of each (conversation, user) to the devices that show it."""

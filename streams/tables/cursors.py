@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from struct import Struct
 
-from schemas.events import READ, RECEIVED
+from schemas.events import NOTIFIED, READ, RECEIVED
 from streams.tables.changelog import Header
 from streams.tables.rocks import Disk, Rocks
 
@@ -59,6 +59,6 @@ class CursorTable(Rocks[Header]):
                 batch.delete(index)
                 continue
             batch.put(key, _CURSOR.pack(seq, time))
-            if device not in (RECEIVED, READ):
+            if device not in (RECEIVED, READ, NOTIFIED):
                 batch.put(index, b"")
         self._write(batch, header)

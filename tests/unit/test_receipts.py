@@ -31,7 +31,7 @@ class Cursors:
         return [cursor for cursor in self.known if cursor[1:] == (user, device)]
 
     def fold(self, sent: Sent) -> None:
-        outcome = Outcome({}, {})
+        outcome = Outcome({}, {}, [])
         fold_receipts(self, ((item, 1) for item in decode_receipts(sent.value).items), outcome)
         self.known |= outcome.changed
 

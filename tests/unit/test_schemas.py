@@ -31,6 +31,7 @@ DECODERS = {
     "people.submitted": codec.decode_people,
     "people": codec.decode_person,
     "memberships": codec.decode_membership,
+    "notifications": codec.decode_notification,
     "revocations": codec.decode_revocation,
     "snapshots": codec.decode_snapshot,
     "snapshots.chunks": codec.decode_chunk,

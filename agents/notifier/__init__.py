@@ -1,0 +1,1 @@
+"""The notifier stage: `messages` → `receipts.submitted`, for `notifications`."""
