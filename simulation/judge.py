@@ -16,6 +16,7 @@ from schemas.codec import decode_membership, decode_person, decode_receipts
 from schemas.events import Membership, PersonState, Receipt
 from schemas.ids import members_of_valid, partition_of
 from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, PEOPLE, RECEIPTS, SUBMITTED
+from simulation import notified
 from simulation.judged_apps import Truth, contradictions, deviations, presence_deviations
 from simulation.judged_log import JudgedLog
 from simulation.shown import Shown, changed, shown_of
@@ -156,6 +157,8 @@ class Judge:
             wrong += self._memberships(messages)
             wrong += presence_deviations(self._world, truth.stances)
             wrong += self._archive(messages)
+            if "notifier" in self._world.shape.stages:
+                wrong += notified.wrong(self._world, truth)
         return wrong
 
     def _undone(self) -> Iterator[str]:

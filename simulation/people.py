@@ -401,5 +401,6 @@ class People:
 
     def online(self) -> dict[str, bool]:
         return {
-            user: any(app.online for app in self.here if app.user == user) for user in self.users
+            user: any(app.online for app in self.here if app.user == user)
+            for user in (*self.users, *self._world.shape.away)
         }

@@ -36,7 +36,7 @@ PEACE_SECONDS = 8.0
 
 class Shape(NamedTuple):
     """What a world consists of. `stages` share the workers named in `workers`: one tuple of stages
-    each."""
+    each. People write to those in `away`, too, who never come."""
 
     gateways: int = 2
     workers: Sequence[Sequence[str]] = (
@@ -47,6 +47,7 @@ class Shape(NamedTuple):
     partitions: int = 2
     slots: int = 4
     redirect: bool = False
+    away: Sequence[str] = ()
 
     @property
     def stages(self) -> list[str]:

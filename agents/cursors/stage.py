@@ -37,7 +37,15 @@ def cursors_stage(
 
 def _endpoints(stage: CursorsStage) -> dict[str, Handler]:
     async def status(request: Request) -> Response:
-        figures = "facts", "changed", "told", "notifications", "unreadable", "lost_records", "events"
+        figures = (
+            "facts",
+            "changed",
+            "told",
+            "notifications",
+            "unreadable",
+            "lost_records",
+            "events",
+        )
         return json_response(stage.status(*figures, rate="facts"))
 
     async def marks(question: MarksQuestion) -> MarksAnswer:

@@ -16,7 +16,7 @@ REDIS_PORT = 10
 """After the stack's base port."""
 KAFKA_ROLES = {
     "gateway": ("gateway",),
-    "worker": ("sequencer", "cursors", "presence", "memberships", "people"),
+    "worker": ("sequencer", "cursors", "presence", "memberships", "people", "notifier"),
     "archiver": ("archiver",),
 }
 """Kafka's users, and the roles that each plays. Besides there is `admin`, who may do everything."""

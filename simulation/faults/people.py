@@ -21,13 +21,17 @@ def _app_does(what: Callable[[App], None]) -> Action:
     return action
 
 
+def _others(world: World, app: App) -> list[str]:
+    return [user for user in world.people.users if user != app.user]
+
+
 def _other(world: World, app: App, number: int) -> str:
-    return pick([user for user in world.people.users if user != app.user], number)
+    return pick(_others(world, app), number)
 
 
 def send(world: World, place: int, number: int) -> str:
     app = an_app(world, place)
-    to = _other(world, app, number)
+    to = pick([*_others(world, app), *world.shape.away], number)
     app.send(to, world.people.new_body())
     return f"{app.label} to {to}"
 
