@@ -87,7 +87,7 @@ class Receipts:
 
 
 def _encode(items: list[_Fact]) -> bytes:
-    return encode_event(ReceiptRecord(SCHEMA_VERSION, items))
+    return encode_event(ReceiptRecord(SCHEMA_VERSION, [*items]))
 
 
 def _higher(earlier: _Fact, later: _Fact) -> _Fact:

@@ -35,7 +35,7 @@ class Cursors(CursorTable):
         """Fold some at a time; what is to be told."""
         told: list[tuple[str, str]] = []
         for start in range(0, len(items), cut):
-            outcome = cursors.Outcome({}, {})
+            outcome = cursors.Outcome({}, {}, [])
             cursors.fold_receipts(self, ((item, 1) for item in items[start : start + cut]), outcome)
             for cursor, value in outcome.changed.items():
                 assert not value.seq or value.seq > self.get(cursor)[0], "never backwards"
@@ -100,7 +100,7 @@ def test_the_table_of_cursors_equals_the_memory(items: list[Receipt], forget: bo
     with tempfile.TemporaryDirectory() as folder:
         table = CursorTable(Path(folder) / "t", RocksBudget(1 << 20, 1 << 20))
         for fact in facts:
-            outcome = cursors.Outcome({}, {})
+            outcome = cursors.Outcome({}, {}, [])
             cursors.fold_receipts(table, [(fact, 1)], outcome)
             table.write(outcome.changed)
         for name in (A, B):
