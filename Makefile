@@ -1,6 +1,6 @@
 PYTHON := .venv/bin/python
 
-.PHONY: help run test chaos lint format bench docs clean
+.PHONY: help run test chaos lint format bench docs site clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,12 +17,13 @@ chaos: ## kill every part at every point, MESSENGER_CHAOS_ROUNDS times each (1),
 	@ops/setup.sh test
 	@$(PYTHON) -m tests.lanes chaos
 
-lint: ## check style, types (mypy --strict) and the direction of imports
+lint: ## check style, types (mypy --strict), the direction of imports and the documents' links
 	@ops/setup.sh lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@$(MAKE) -s site
 
 format: ## format the code
 	@ops/setup.sh lint
@@ -41,6 +42,10 @@ docs: ## write TOPICS.md, FRAMES.md, SETTINGS.md, METRICS.md and the API's *.jso
 	$(PYTHON) -m ops.metrics_page
 	$(PYTHON) -m ops.api_docs
 	$(PYTHON) -m tests.planted
+
+site: ## write the documents as a site to .local/site; a link that leads nowhere is an error
+	@ops/setup.sh lint
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build -q --strict -f ops/site/mkdocs.yml
 
 clean: ## stop the local stack, delete its data and everything else that git ignores
 	@if [ -x .venv/bin/messenger ]; then .venv/bin/messenger local down; fi

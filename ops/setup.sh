@@ -34,7 +34,15 @@ is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 
 # Python packages
 wanted=$(cat pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)
-if [ ! -x $python ] || [ "$(cat .venv/.wanted 2>/dev/null)" != "$wanted" ]; then
+# packages STAMP EXTRAS: installs them, unless the file STAMP says that they are there
+packages() {
+  [ "$(cat ".venv/$1" 2>/dev/null)" != "$wanted" ] || return 0
+  say "installing Python packages ..."
+  $python -m pip install -q --disable-pip-version-check -e ".[$2]" -c constraints.txt ||
+    die "pip could not install the packages"
+  echo "$wanted" > ".venv/$1"
+}
+if [ ! -x $python ]; then
   system=
   for candidate in python3.11 python3.12 python3; do
     if command -v $candidate >/dev/null && is_new_enough $candidate; then
@@ -44,16 +52,14 @@ if [ ! -x $python ] || [ "$(cat .venv/.wanted 2>/dev/null)" != "$wanted" ]; then
   done
   [ -n "$system" ] || { apt python3 python3-venv; system=python3; }
   is_new_enough $system || die "Python 3.11 or later is needed"
-  if [ ! -x $python ]; then
-    $system -c 'import ensurepip' 2>/dev/null || apt python3-venv
-    $system -m venv .venv
-  fi
-  say "installing Python packages ..."
-  $python -m pip install -q --disable-pip-version-check -e ".[dev,local,report]" -c constraints.txt ||
-    die "pip could not install the packages"
-  echo "$wanted" > .venv/.wanted
+  $system -c 'import ensurepip' 2>/dev/null || apt python3-venv
+  $system -m venv .venv
 fi
-[ "$purpose" != lint ] || exit 0
+packages .wanted dev,local,report
+if [ "$purpose" = lint ]; then
+  packages .wanted-docs docs
+  exit 0
+fi
 
 # Services
 need redis-server redis-server

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from selenium import webdriver
 
+from tests.harness.documents import blocks, section
+from tests.harness.stack import Stack
+
 pytestmark = [pytest.mark.real, pytest.mark.browser]
 
 
@@ -274,3 +277,23 @@ def test_what_was_due_to_a_lost_connection_is_not_sent_twice_to_the_next(
         return sent.filter(({ t }) => t === "send").map(({ key, round }) => [key, round]);
         """,
     ) == [["a", 2]]
+
+
+def test_the_quickstart_sends_a_message_and_shows_it(
+    stack: Stack, browser: webdriver.Chrome
+) -> None:
+    (code,) = [one.code for one in blocks(section("docs/QUICKSTART.md", "JavaScript"))]
+    browser.get(f"{stack.gateway_urls[0]}/example.html")
+    browser.set_script_timeout(60)
+    assert browser.execute_async_script(
+        """
+            const done = arguments[arguments.length - 1];
+            console.log = (said) => {
+              const last = said?.at(-1);
+              if (last?.[2] === "sent") done({ value: last });
+            };
+            (async () => {
+            """
+        + code
+        + "})().catch((error) => done({ error: String(error.stack) }));"
+    ) == {"value": ["ann", "Lunch?", "sent"]}

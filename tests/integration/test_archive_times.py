@@ -13,6 +13,7 @@ from ops.archive.log import topic_cursors
 from schemas.archive import CursorRow
 from schemas.topics import CURSORS
 from tests.harness.archive import PARTITIONS
+from tests.harness.documents import blocks, run, section
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -76,6 +77,15 @@ def delivered_and_read(admin: ArchiveAdmin, conversation: str) -> tuple[int, int
     )
     ((messages, delivered, read),) = admin.query(text)
     return messages, delivered, read
+
+
+async def test_the_sql_of_the_quickstart_answers(own: Stack) -> None:
+    own.run("send", "--as", "alice", "--to", "bob", "Lunch?", check=True)
+    (block,) = blocks(section("docs/QUICKSTART.md", "SQL"))
+    async with asyncio.timeout(60):
+        while "Lunch?" not in (said := await asyncio.to_thread(run, own, block.code)):
+            await asyncio.sleep(0.5)
+    assert said.count("┌") == 3  # tables
 
 
 async def test_many_messages_are_few_rows_with_the_times_that_people_see(

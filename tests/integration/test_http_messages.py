@@ -1,12 +1,9 @@
 """Messages by HTTP request on a real stack: numbered, delivered, and repeated at another gateway
-without a second message. README's example does what it says."""
+without a second message."""
 
 import asyncio
 import itertools
 import json
-import os
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -93,30 +90,3 @@ async def test_who_is_blocked_over_http_cannot_write_over_http(stack: Stack) -> 
         assert (await write_until(422))["code"] == Code.BLOCKED.number
         await block(False)
         await write_until(200)
-
-
-async def test_the_example_in_the_readme_does_what_it_says(stack: Stack) -> None:
-    example = re.search(r"^    KEY=.*?(?=\n\n)", (ROOT / "README.md").read_text(), re.S | re.M)
-    assert example is not None
-    script = example[0].replace("http://127.0.0.1:8400", stack.gateway_urls[0])
-    process = await asyncio.create_subprocess_exec(
-        "sh",
-        "-euc",
-        script,
-        cwd=ROOT,
-        env={**os.environ, **stack.environment()},
-        stdout=subprocess.PIPE,
-    )
-    told, _ = await process.communicate()
-    assert process.returncode == 0
-    sent, history = (json.loads(line) for line in told.splitlines())
-    assert (sent["t"], sent["conversation"]) == ("sent", "alice:bob")
-    assert history["messages"][-1] == {
-        "t": "message",
-        "conversation": "alice:bob",
-        "seq": sent["seq"],
-        "from": "alice",
-        "key": sent["key"],
-        "time": sent["time"],
-        "body": "Lunch?",
-    }

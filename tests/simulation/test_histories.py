@@ -9,10 +9,13 @@ import random
 import re
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from click.testing import CliRunner
 
+from ops.cli import main
 from simulation import history, report
 from simulation.faults import ACTIONS
 from simulation.history import Step
@@ -43,6 +46,14 @@ def _trace(seed: int) -> str:
     trace = io.StringIO()
     report.run(seed, 0, trace=trace)
     return trace.getvalue()
+
+
+def test_the_command_plays_a_history(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    asked = ["simulate", "--seed", "7", "--steps", "5", "--trace", str(trace)]
+    printed = CliRunner().invoke(main, asked)
+    assert printed.exit_code == 0, printed.output
+    assert "gateway-" in trace.read_text()
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
 import pytest
 import yaml
@@ -24,6 +23,7 @@ from ops.commands.topics import TopicsSettings
 from ops.local.brokers import Broker, kafka_properties
 from ops.local.home import Home
 from ops.local.parts import Kind, Layout
+from tests.harness.command_line import parse
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load(
@@ -55,15 +55,6 @@ _OF_NAMES_AND_PLACES = {
 def _properties(broker: Broker, cluster: Sequence[Broker]) -> dict[str, str]:
     lines = kafka_properties(broker, cluster).splitlines()
     return dict(line.split("=", 1) for line in lines)
-
-
-def parse(command: click.Command, arguments: list[str]) -> None:
-    """Raises UsageError unless the command takes the arguments; runs nothing."""
-    with command.make_context("messenger", list(arguments)) as context:
-        if isinstance(command, click.Group) and arguments:
-            _, found, rest = command.resolve_command(context, arguments)
-            assert found is not None
-            parse(found, rest)
 
 
 def test_there_is_a_service_for_each_part_of_the_local_stack_with_its_command_and_port(
