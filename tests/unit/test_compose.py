@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from agents.settings import WorkerSettings
+from agents.start_checks import require_tokens
 from connectors.environment import PREFIX, load
 from gateway.settings import GatewaySettings
 from ops.archive.settings import ArchiveSettings
@@ -86,6 +87,7 @@ def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where
         listens = settings.http_host, settings.http_port
     elif isinstance(settings, WorkerSettings):
         listens = settings.web_bind, settings.web_port
+        require_tokens(settings)
     if listens is not None:
         host, port = listens
         assert host == "0.0.0.0"
@@ -95,8 +97,9 @@ def test_our_services_have_commands_and_settings_that_are_taken_and_listen_where
 
 def test_there_is_no_secret_in_the_file_and_nobody_logs_in_by_name() -> None:
     text = (ROOT / "docker-compose.yml").read_text()
-    for name in ("MESSENGER_TOKEN_SECRET", "MESSENGER_OPERATOR_SECRET"):
-        told = re.findall(rf"{name}: (.*)", text)
+    pages = ("MESSENGER_STATUS_TOKEN", "MESSENGER_MESSAGES_TOKEN")
+    for name in ("MESSENGER_TOKEN_SECRET", "MESSENGER_OPERATOR_SECRET", *pages):
+        told = re.findall(rf"(?:{name}|&\w+)[: ] *(\$\{{{name}.*)", text)
         assert told
         assert all(re.fullmatch(rf"\$\{{{name}:\?.*openssl rand -hex 32\}}", one) for one in told)
     assert "MESSENGER_LOCAL" not in text
