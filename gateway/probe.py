@@ -96,7 +96,7 @@ class Probe:
 
     async def _send(self, user: UserId, peer: UserId) -> Sent:
         now = self._node.now() / 1000
-        login = Login(user, None, now + _LOGIN_SECONDS, now, "", {})
+        login = Login(user, None, now + _LOGIN_SECONDS, now)
         outbox, key = _name(f"outbox {user} {peer}"), _name(f"key {user} {peer}")
         (answer,) = await self._node.senders.send(login, [Send(peer, outbox, 1, key, _BODY)])
         if isinstance(answer, Sent):

@@ -1,7 +1,6 @@
 """From which address a connection comes: a limit per address must neither count all devices behind
 a proxy as one, nor believe what a stranger writes."""
 
-from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from connectors.environment import SettingsError
@@ -10,8 +9,6 @@ FORWARDED = "x-forwarded-for"
 _HEADER = f"\r\n{FORWARDED}:".encode()
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
-AddressOf = Callable[[str, str], str]
-"""(the peer of the TCP connection, the header X-Forwarded-For) → the client's address."""
 
 
 def trusted_networks(setting: str) -> Networks:

@@ -95,4 +95,4 @@ def _device(name: str) -> str:
 
 def _login_of_service(user: UserId, now: float) -> Login:
     """As if a token for it had been made now."""
-    return Login(user, None, now + _SERVICE_SECONDS, now, "", {})
+    return Login(user, None, now + _SERVICE_SECONDS, now)

@@ -5,7 +5,7 @@ Two kinds of keys stand behind one verifier: secrets (HS256), and an issuer's pu
 """
 
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
@@ -60,8 +60,6 @@ class Login(NamedTuple):
     device: DeviceId | None
     expires: float
     issued: float
-    token_id: str
-    claims: Mapping[str, Any]
 
 
 class TokenVerifier(Protocol):
@@ -167,9 +165,7 @@ class JwtVerifier:
         if named is None and rules.names_device:
             raise BadToken("the token names no device", Why.OTHER_DEVICE)
         device = None if named is None else device_id(named)
-        return Login(
-            user_id(claims["sub"]), device, expires, issued, str(claims.get("jti", "")), claims
-        )
+        return Login(user_id(claims["sub"]), device, expires, issued)
 
 
 _UNCHECKED_TIMES = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}

@@ -37,7 +37,7 @@ from schemas.events import SCHEMA_VERSION, SubmittedRecord
 from schemas.ids import is_member, user_id
 
 HELLO = b'{"t":"hello","id":1,"version":1,"token":"any","device":"phone"}'
-_ALICE = Login(user_id("alice"), None, 2e9, 1.0, "", {})
+_ALICE = Login(user_id("alice"), None, 2e9, 1.0)
 _MANY = 1e9
 """Frames a second: the rate is not what is tried here."""
 _HEAD_BYTES = 14

@@ -37,7 +37,7 @@ class Served(NamedTuple):
 
     def login(self, user: str = "alice") -> Login:
         now = self.node.now() / 1000
-        return Login(user_id(user), None, now + 100_000, now, "", {})
+        return Login(user_id(user), None, now + 100_000, now)
 
     @property
     def submitted(self) -> int:

@@ -32,7 +32,7 @@ def lines(side: str) -> list[bytes]:
 
 
 def effects_of(*frames: Any) -> list[Effect]:
-    alice = Login(user_id("alice"), None, 2e9, 1.0, "", {})
+    alice = Login(user_id("alice"), None, 2e9, 1.0)
     session = Session(lambda token, device: alice, 2000.0, 0.0)
     session.receive(to_json(msgspec.msgpack.encode([HELLO])), 0.0)
     session.welcomed()
@@ -82,7 +82,7 @@ def test_of_several_frames_each_has_its_own_answer() -> None:
     "message", [b"", b"\xc1", b"\x81\xa1t\xa4ping", b"\xdd\xff\xff\xff\xff", b"\x91" * 9999]
 )
 def test_what_is_no_array_of_frames_is_one_bad_frame(message: bytes) -> None:
-    alice = Login(user_id("alice"), None, 2e9, 1.0, "", {})
+    alice = Login(user_id("alice"), None, 2e9, 1.0)
     session = Session(lambda token, device: alice, 2000.0, 0.0)
     session.receive(to_json(msgspec.msgpack.encode([HELLO])), 0.0)
     session.welcomed()

@@ -19,9 +19,9 @@ HELLO = {"t": "hello", "id": 1, "version": 1, "token": "good", "device": "phone"
 
 
 TOKENS = {
-    "good": Login(ids.UserId("alice"), None, 100, 10, "", {}),
-    "fresh": Login(ids.UserId("alice"), None, 200, 20, "", {}),
-    "bob's": Login(ids.UserId("bob"), None, 200, 20, "", {}),
+    "good": Login(ids.UserId("alice"), None, 100, 10),
+    "fresh": Login(ids.UserId("alice"), None, 200, 20),
+    "bob's": Login(ids.UserId("bob"), None, 200, 20),
 }
 
 
