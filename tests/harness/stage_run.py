@@ -130,3 +130,11 @@ class Loses(random.Random):
 
     def random(self) -> float:
         return 0.0
+
+
+async def forget_what_was_sent(kafka: MemoryKafka, slot: int) -> None:
+    """What was on its way to the slot's partition, which had no leader, is lost; now it has one."""
+    kafka.break_producers(Loses())
+    await asyncio.sleep(0)
+    kafka.mend()
+    kafka.broker.find_leader(DELIVERIES, slot)

@@ -33,7 +33,7 @@ from streams.tables.cursors import CursorTable
 from streams.tables.memory import MemoryDisk
 from streams.tables.rocks import Disk, RocksBudget
 from tests.harness.fake_gateway import eventually
-from tests.harness.stage_run import Loses, StageRun, delivered
+from tests.harness.stage_run import Loses, StageRun, delivered, forget_what_was_sent
 from tests.harness.table_io import memory_table_io
 
 A = "alice:bob"
@@ -297,10 +297,7 @@ async def test_a_mark_that_was_not_delivered_when_the_worker_ended_is_delivered_
         await asyncio.sleep(0.05)
         first.commit()
         kafka.cut(hears=True)
-    kafka.break_producers(Loses())
-    await asyncio.sleep(0)
-    kafka.mend()
-    kafka.broker.find_leader(DELIVERIES, SLOT)
+    await forget_what_was_sent(kafka, SLOT)
     async with make() as second:
         await second.done(1)
         assert len(delivered(kafka, SLOT)) == 1

@@ -32,7 +32,7 @@ from streams.stage import SESSION_SECONDS
 from streams.tables.presence import PresenceTable
 from streams.tables.rocks import RocksBudget
 from tests.harness.fake_gateway import eventually
-from tests.harness.stage_run import Loses, StageRun, delivered
+from tests.harness.stage_run import Loses, StageRun, delivered, forget_what_was_sent
 from tests.harness.table_io import memory_table_io
 
 SLOT = 1
@@ -105,10 +105,7 @@ async def test_a_change_that_was_kept_and_not_delivered_is_delivered_by_the_next
         await asyncio.sleep(0.05)
         first.commit()
         kafka.cut(hears=True)
-    kafka.break_producers(Loses())
-    await asyncio.sleep(0)
-    kafka.mend()
-    kafka.broker.find_leader(DELIVERIES, SLOT)
+    await forget_what_was_sent(kafka, SLOT)
     async with make() as second:
         partition = await second.running()
         await second.done(1)
@@ -183,10 +180,7 @@ async def test_the_end_of_a_node_that_was_not_told_when_the_worker_ended_is_foun
         await asyncio.sleep(PATIENCE_SECONDS * 1.5)  # until it is on its way
         looking.cancel()
         kafka.cut(hears=True)
-    kafka.break_producers(Loses())
-    await asyncio.sleep(0)
-    kafka.mend()
-    kafka.broker.find_leader(DELIVERIES, SLOT)
+    await forget_what_was_sent(kafka, SLOT)
     async with make() as second:
         partition = await second.running()
         assert online(partition)
