@@ -31,7 +31,6 @@ HOPS = (
 )
 """What ends at the moments of `Way`, one after the other; the first begins when the message is
 due."""
-_EPHEMERAL = 32_768
 _SO_TIMESTAMPNS, _ETH_P_IP = 35, 0x0800
 _POLL = 0.05
 

@@ -22,7 +22,7 @@ class Latencies:
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BOUNDS_MS) + 1)
-        """Of each bucket, and of what took longer."""
+        """How many messages each bucket has; the last one has those that took longer."""
         self.sum_ms = 0.0
         self._clock = asyncio.get_running_loop().time
         self._samples: deque[tuple[float, list[int]]] = deque()

@@ -27,7 +27,7 @@ again."""
 MAX_WAITING = 10_000
 """Receipts that wait for an answer about their conversations; more are refused."""
 MAX_WAITING_OF_USER = 1_000
-"""Of one user: who asks about made-up conversations leaves room to others."""
+"""Of one user: one who asks about made-up conversations leaves room to others."""
 TOGETHER = 1_000
 """Receipts about whose conversations the workers are asked at once."""
 

@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 
 def versions() -> Iterator[Found]:
-    """Of Python and of the packages."""
+    """Checks the versions of Python and of the packages."""
     wrong = []
     for name, wanted in _PINNED.findall(_CONSTRAINTS.read_text()):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of another purpose
@@ -55,7 +55,7 @@ def versions() -> Iterator[Found]:
 
 
 def disk(folder: Path) -> Iterator[Found]:
-    """Of the folder where state is."""
+    """Checks how much room there is where the state is kept."""
     place = next(one for one in (folder, *folder.parents) if one.exists())
     usage = shutil.disk_usage(place)
     what = f"{usage.free / 1024**3:.1f} GiB of {usage.total / 1024**3:.0f} are free at {place}"
@@ -65,7 +65,7 @@ def disk(folder: Path) -> Iterator[Found]:
 
 
 def ports(wanted: Mapping[str, int]) -> Iterator[Found]:
-    """That nobody has the ports of a local stack that does not run."""
+    """Checks that no process has the ports of a local stack that does not run."""
     taken = []
     for part, port in wanted.items():
         with socket.socket() as probe:
@@ -82,7 +82,7 @@ def ports(wanted: Mapping[str, int]) -> Iterator[Found]:
 
 
 def kafka(servers: str, wanted: WantedTopics) -> Iterator[Found]:
-    """Topics, and whether all copies are there."""
+    """Checks the topics, and whether all copies are there."""
     try:
         checked = check_topics(servers, wanted, _TIMEOUT)
         behind = TopicsAdmin(servers, wanted, _TIMEOUT).under_replicated()
@@ -105,7 +105,7 @@ def kafka(servers: str, wanted: WantedTopics) -> Iterator[Found]:
 
 
 def redis(server: Mapping[str, str], clock: float) -> Iterator[Found]:
-    """By what INFO says, and its time beside ours (in seconds)."""
+    """Checks what INFO says, and Redis' clock (in seconds) against ours."""
     version = server.get("redis_version", "0")
     old = tuple(map(int, version.split(".")[:2])) < _LEAST_REDIS
     least = ".".join(map(str, _LEAST_REDIS))
@@ -126,7 +126,7 @@ def redis(server: Mapping[str, str], clock: float) -> Iterator[Found]:
 
 
 def archive(url: str) -> Iterator[Found]:
-    """Its tables."""
+    """Checks whether the archive's tables are those of this version."""
     try:
         with contextlib.closing(ArchiveAdmin(url)) as admin:
             applied, wanted = admin.applied(), migrations()[-1].number
@@ -139,7 +139,7 @@ def archive(url: str) -> Iterator[Found]:
 
 
 def processes(parts: Sequence[Seen], now: int) -> Iterator[Found]:
-    """How all are, as the overview page says it."""
+    """Says how all processes are, as the overview page does."""
     if not parts:
         yield Found("processes", "none has said anything", "start workers and gateways")
     found = [one for one in findings(parts, "", now) if one.level == "problem"]

@@ -16,8 +16,8 @@ _START = "look at its log; start it again if its supervisor does not"
 
 
 def findings(parts: Sequence[Seen], redis_away: str, now: int) -> list[Finding]:
-    """Problems first. `redis_away`: why Redis does not answer whoever asks, if it does not: then
-    old reports say nothing of their processes."""
+    """Problems first. `redis_away` says why Redis does not answer, and is empty if it does.
+    Without Redis, old reports say nothing of their processes."""
     fresh = [seen.report for seen in parts if seen.age <= FRESH_SECONDS]
     found = [*_away(fresh), *_silent(parts, redis_away)]
     if not redis_away:

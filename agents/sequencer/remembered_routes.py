@@ -12,7 +12,7 @@ from agents.rules.fanout import Routes
 from agents.rules.fold import Outcome
 
 KEPT_SECONDS = 10.0
-"""How long a device that asks nothing may lack messages, and a device that has gone costs
+"""For so long a device that asks nothing may lack messages, and a device that has gone costs
 records."""
 MAX_USERS = 10_000
 """Some 3 MB. Beyond it all are forgotten."""

@@ -1,4 +1,4 @@
-"""What every process says of itself, for whoever looks at the whole system."""
+"""Where each process keeps what it says of itself, for overview pages and `messenger status`."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -9,7 +9,7 @@ _KEY = "fleet"
 
 
 class Said(NamedTuple):
-    """What a process has said: how many seconds ago, when by Redis' clock (seconds), and what."""
+    """A process has said `report`, `age` seconds ago: at `time` by Redis' clock, in seconds."""
 
     age: float
     time: float

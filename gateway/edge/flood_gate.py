@@ -1,4 +1,4 @@
-"""What users send beyond their free frames: it is read a little at a time, and users take turns.
+"""Reads what users send beyond their free frames: a little at a time, and users take turns.
 
 A frame costs the loop some microseconds, also if it is refused. Without this gate a thousand
 sockets that send as fast as they can would have the loop to themselves, however much is refused.
@@ -14,7 +14,7 @@ from schemas.frames import MAX_FRAMES
 
 PIECE_FRAMES = 32
 PIECE_BYTES = 4096
-"""Of what is read in one turn, unless one frame is larger."""
+"""What is read in one turn, unless one frame is larger."""
 _BYTES_A_FRAME = 1024
 """A longer frame costs as much as several."""
 _READ = Pace(2, 0.1, 8, faster=1.005)

@@ -135,7 +135,8 @@ def make_web_app(
 
 
 def _in_turn(trusted: Networks) -> Middleware:
-    """Requests begin a few at a time, and addresses take turns: whoever is no user has no quota."""
+    """A few requests begin at a time, and addresses take turns: not every request has a user, and
+    with that a quota."""
     turns = Pacer(_BEGUN)
 
     @web.middleware

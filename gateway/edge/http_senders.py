@@ -28,12 +28,12 @@ from schemas.ids import HTTP_DEVICE_PREFIX, peer_of
 _ALL_AT_ONCE = 1e12
 """Frames a second: requests have had their turns (gateway/edge/http.py)."""
 ANSWER_SECONDS = 10.0
-"""How long a request waits for the answers to its sends. Whoever sends again gets those that came
-later."""
+"""How long a request waits for the answers to its sends. A client that sends again gets those that
+came later."""
 IDLE_SECONDS = 30.0
 """A session without a request ends after this time: the next one writes its route again."""
 MAX_SENDERS = 1_000
-"""Users who send over HTTP on a node. The one without a request for longest makes room."""
+"""Users who send over HTTP on a node. The one whose last request is oldest makes room."""
 MAX_UNDER_WAY = 5_000
 """Sends over HTTP without an answer on a node: 80 MiB of bodies at most."""
 

@@ -13,7 +13,7 @@ from connectors.environment import SettingsError
 
 class BrowserGuard(NamedTuple):
     """`origins`: pages of these may reach the node, and those that it serves itself; without any,
-    all may. Whoever is no browser names no origin, and needs none."""
+    all may. A client that is no browser names no origin, and needs none."""
 
     local: bool = False
     origins: frozenset[str] = frozenset()

@@ -1,4 +1,4 @@
-"""Which users there are: whoever has logged in once."""
+"""Which users there are: a user is there from the first login on."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 MAX_KNOWN = 100_000
 """Users who are there; of more, the one known longest is asked about again."""
 MAX_WAITING = 10_000
-"""Those who wait; more are told that nobody knows."""
+"""Calls that may wait; more are told that nobody knows."""
 TOGETHER = 1_000
 """Users who are asked about at once."""
 
@@ -39,8 +39,8 @@ class Directory:
         self._asking: asyncio.Task[None] | None = None
 
     def look(self, user: str, then: Then) -> None:
-        """Call `then`, now or when the owners have answered; who waits for one user is called in
-        order."""
+        """Call `then`, now or when the owners have answered. Callers that wait for one user are
+        called in order."""
         if user in self._known:
             then(True)
         elif self._count >= MAX_WAITING:

@@ -22,19 +22,19 @@ from schemas.worker_api import Stance, StancesAnswer, StancesQuestion
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 30.0
-"""For so long nobody is asked again. Then the node asks beside its work, and what it knows
-counts."""
+"""For so long the node does not ask the owner again. After that it asks beside its work, and what
+it knows counts meanwhile."""
 KEPT_SECONDS = 60.0
-"""Then whoever needs it waits for the owner, once more."""
+"""After that, a send waits for the owner again."""
 MAX_USERS, MAX_STANCES = 100_000, 1_000
 """Users of whom a node knows stances, and how many of one; the oldest are forgotten."""
 MAX_WAITING = 10_000
-"""Those who wait for a stance; more are told that it is not known."""
+"""Calls that may wait for a stance; more are told that it is not known."""
 TOGETHER = 1_000
 """Stances of one partition that are asked for at once."""
 
 Pair = tuple[str, str]
-"""Who decides, and about whom."""
+"""The user who decides, and the user whom it is about."""
 Then = Callable[[Stance | None], None]
 """Is called once with the stance; None: it is not known, and nobody can be asked now."""
 
@@ -78,7 +78,7 @@ class Stances:
 
     def look(self, user: str, other: str, then: Then) -> None:
         """Call `then` with what `user` has decided about `other`: now, or when the owner has
-        answered. Who waits for one pair is called in order."""
+        answered. Callers that wait for one pair are called in order."""
         stance = self.fresh(user, other)
         if stance is not None or self._count >= MAX_WAITING:
             then(stance)
