@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -84,6 +85,21 @@ def seqs(page: Page) -> list[int]:
     return [json.loads(frame)["seq"] for frame in page.frames]
 
 
+_FIRST_IS_MISSING: dict[str, Any] = {
+    "kept_from": 1,
+    "log_start": 1,
+    "end": 2,
+    "archived": 2,
+    "hole": 1,
+    "before": None,
+    "most": 1,
+    "log_away": True,
+    "archive_away": False,
+    "dropped": True,
+    "window": (1, 0),
+}
+
+
 @given(
     kept_from=st.integers(1, 12),
     log_start=st.integers(1, 40),
@@ -99,36 +115,8 @@ def seqs(page: Page) -> list[int]:
     dropped=st.booleans(),
     window=st.tuples(st.integers(1, 40), st.integers(0, 40)),
 )
-@example(
-    kept_from=1,
-    log_start=1,
-    end=2,
-    archived=2,
-    hole=1,
-    before=None,
-    after=0,
-    limit=1,
-    most=1,
-    log_away=True,
-    archive_away=False,
-    dropped=True,
-    window=(1, 0),
-)
-@example(
-    kept_from=1,
-    log_start=1,
-    end=2,
-    archived=2,
-    hole=1,
-    before=None,
-    after=None,
-    limit=2,
-    most=1,
-    log_away=True,
-    archive_away=False,
-    dropped=True,
-    window=(1, 0),
-)
+@example(after=0, limit=1, **_FIRST_IS_MISSING)
+@example(after=None, limit=2, **_FIRST_IS_MISSING)
 @example(
     kept_from=1,
     log_start=1,
