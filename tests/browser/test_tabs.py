@@ -72,7 +72,7 @@ def alice_and_bob(
     return alice, bob
 
 
-def until(page: webdriver.Chrome, holds: Callable[[], bool], timeout: float = 10) -> None:
+def until(page: webdriver.Chrome, holds: Callable[[], bool], timeout: float = 60) -> None:
     Wait(page, timeout, poll_frequency=0.1, ignored_exceptions=[Exception]).until(lambda _: holds())
 
 

@@ -47,6 +47,10 @@ class Rig:
         if self._server is not None:
             admin = AdminClient({"bootstrap.servers": self._server.servers})
             admin.delete_topics([topic], operation_timeout=SECONDS)[topic].result()
+            until = time.monotonic() + SECONDS
+            while topic in admin.list_topics(timeout=SECONDS).topics:
+                assert time.monotonic() < until, "the broker still names the topic"
+                time.sleep(0.05)
 
     def commit(self, group: str, topic: str, offset: int) -> None:
         if self._server is None:

@@ -179,7 +179,7 @@ def sent(send: frames.Send, seq: int, conversation: str = "alice:bob") -> frames
     return frames.Sent(conversation, send.outbox, send.ordinal, send.key, seq, 1000 + seq)
 
 
-async def eventually(condition: Callable[[], bool], timeout: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], timeout: float = 60.0) -> None:
     """Wait until something is so."""
     async with asyncio.timeout(timeout):
         while not condition():

@@ -14,7 +14,7 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
 
-async def eventually(condition: Callable[[], bool], what: str, timeout: float = 15) -> None:
+async def eventually(condition: Callable[[], bool], what: str, timeout: float = 60) -> None:
     try:
         async with asyncio.timeout(timeout):
             while not condition():

@@ -83,12 +83,12 @@ class Wild:
 
     async def _leave(self, socket: RawSocket, last: Message | None) -> None:
         """A last question, so that whatever came before it has been answered. It is answered, or
-        the socket is closed. It waits behind what its user has sent, and that waits its turns."""
+        the socket is closed. It waits behind what its user has sent."""
         if last is not None and last.fatal:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await socket.closed.wait()
         await socket.send(b'{"t":"ping","id":777777}')
-        await socket.until(b'"id":777777', timeout=60)
+        await socket.until(b'"id":777777')
         for message in socket.received:
             for line in split_frames(message):
                 self._judge(line)
