@@ -13,14 +13,14 @@ kill is done (1 by default, 10 in `make chaos`). Times are printed with -s.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from connectors.redis.client import RedisClient
 from tests.harness.load import Load, prefixes
+from tests.harness.shared import Parts, Shared
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 from tests.harness.worker import Worker
@@ -29,8 +29,6 @@ ROUNDS = int(os.environ.get("MESSENGER_CHAOS_ROUNDS", "1"))
 PARTITIONS = 4
 _HELPER = 4
 """The number of the worker of a stack without workers: tests bring number 0 to 3."""
-
-Parts = dict[str, Any]
 
 
 def parts_of(item: pytest.Item) -> Parts:
@@ -74,33 +72,9 @@ def running_stack(folder: Path, parts: Parts) -> Iterator[Stack]:
             worker.end()
 
 
-class Shared:
-    """The stack that tests share. There is one at a time."""
-
-    def __init__(self, factory: pytest.TempPathFactory) -> None:
-        self._factory = factory
-        self._running = ExitStack()
-        self._stack: Stack | None = None
-        self._kind: tuple[Parts, int] | None = None
-
-    def take(self, parts: Parts, failures: int) -> Stack:
-        """The running one if it consists of `parts` and no test has failed since, or a fresh
-        one."""
-        if self._stack is None or self._kind != (parts, failures):
-            self.end()
-            folder = self._factory.mktemp("lab") / "stack"
-            self._stack = self._running.enter_context(running_stack(folder, parts))
-            self._kind = parts, failures
-        return self._stack
-
-    def end(self) -> None:
-        self._stack = None
-        self._running.close()
-
-
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    stacks = Shared(tmp_path_factory)
+    stacks = Shared(lambda parts: running_stack(tmp_path_factory.mktemp("lab") / "stack", parts))
     yield stacks
     stacks.end()
 

@@ -20,7 +20,7 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 120 * ROUNDS)]
 
 
-PARTS = {"archivers": 1}
+PARTS = {"archivers": 1, "cursors": None, "presence": None}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 * ROUNDS)]
 
 
-PARTS = {"gateways": 2}
+PARTS = {"gateways": 2, "cursors": 1}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)

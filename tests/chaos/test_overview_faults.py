@@ -12,7 +12,7 @@ from tests.browser.overview import findings, keep_picture, wait_for_finding, wai
 from tests.harness.stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.browser]
-PARTS = {"archivers": 1}
+PARTS = {"archivers": 1, "cursors": None, "presence": None}
 
 _SEEN_SECONDS = 10.0
 

@@ -14,7 +14,7 @@ from tests.harness.load import Load
 from tests.harness.stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300)]
-PARTS = {"workers": 1, "cursors": None, "presence": None}
+PARTS = {"archivers": 1, "cursors": None, "presence": None}
 
 _SAID_SECONDS = 5.0
 _MEASURING_SECONDS = 2.0

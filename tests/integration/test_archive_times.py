@@ -20,16 +20,9 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with an archive whose archiver this module may kill, and wipe what it has written."""
-    with Stack(tmp_path_factory.mktemp("times") / "stack", archivers=1, cursors=None) as stack:
-        yield stack
-
-
 @pytest.fixture
-def admin(own: Stack) -> Iterator[ArchiveAdmin]:
-    made = ArchiveAdmin(own.clickhouse("admin"))
+def admin(spare: Stack) -> Iterator[ArchiveAdmin]:
+    made = ArchiveAdmin(spare.clickhouse("admin"))
     yield made
     made.close()
 
@@ -89,9 +82,9 @@ async def test_the_sql_of_the_quickstart_answers(own: Stack) -> None:
 
 
 async def test_many_messages_are_few_rows_with_the_times_that_people_see(
-    own: Stack, admin: ArchiveAdmin
+    spare: Stack, admin: ArchiveAdmin
 ) -> None:
-    async with Talk(own, "times") as talk:
+    async with Talk(spare, "times") as talk:
         alice = await talk.join("alice")
         conversation, bobs = f"{talk.user('alice')}:{talk.user('bob')}", talk.user("bob")
         began = int(time.time() * 1000)
@@ -111,7 +104,7 @@ async def test_many_messages_are_few_rows_with_the_times_that_people_see(
         )
         assert (last_delivered, last_read, early) == (mark.received_at, mark.read_at, 0)
         assert last_delivered > began
-        await eventually(lambda: equal(own, admin))
+        await eventually(lambda: equal(spare, admin))
         rows = len([row for row in in_archive(admin) if row.user == bobs])
         print(
             f"{rows} rows for 601 messages delivered and 250 read; {len(in_archive(admin)) - rows} "
@@ -121,20 +114,20 @@ async def test_many_messages_are_few_rows_with_the_times_that_people_see(
 
 
 async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(
-    own: Stack, admin: ArchiveAdmin
+    spare: Stack, admin: ArchiveAdmin
 ) -> None:
-    async with Talk(own, "killed") as talk:
+    async with Talk(spare, "killed") as talk:
         pairs = [(await talk.join(f"a{n}"), await talk.join(f"b{n}")) for n in range(4)]
         for round_ in range(3):
             for n, (alice, bob) in enumerate(pairs):
                 await talk.say(alice, f"b{n}", [f"{n} a {round_} {i}" for i in range(40)])
                 bob.read(f"{talk.user(f'a{n}')}:{talk.user(f'b{n}')}", 40 * (round_ + 1))
                 await talk.say(bob, f"a{n}", [f"{n} b {round_} {i}" for i in range(5)])
-            pid = own.parts()["archiver-1"]["pid"]
-            own.kill("archiver-1")
-            await eventually(lambda pid=pid: own.parts()["archiver-1"]["pid"] != pid)  # type: ignore[misc]
-        await eventually(lambda: equal(own, admin), 60)
-        page = await asyncio.to_thread(own.archiver, CURSORS)
+            pid = spare.parts()["archiver-1"]["pid"]
+            spare.kill("archiver-1")
+            await eventually(lambda pid=pid: spare.parts()["archiver-1"]["pid"] != pid)  # type: ignore[misc]
+        await eventually(lambda: equal(spare, admin), 60)
+        page = await asyncio.to_thread(spare.archiver, CURSORS)
         assert page is not None
         assert {partition["status"] for partition in page["partitions"]} == {"running"}
         stored = admin.query("SELECT count() FROM archive.cursors")[0][0]
@@ -142,40 +135,40 @@ async def test_the_archiver_killed_again_and_again_leaves_every_cursor_once(
             f"{stored} rows on disk, {len(in_archive(admin))} cursors, {len(talk.accepted)} "
             "messages"
         )
-    check = await asyncio.to_thread(own.run, "archive", "check")
+    check = await asyncio.to_thread(spare.run, "archive", "check")
     assert check.returncode == 0, check.stdout + check.stderr
-    assert f"cursors not older than the log: {len(in_topic(own)):,}, missing 0\n" in check.stdout
+    assert f"cursors not older than the log: {len(in_topic(spare)):,}, missing 0\n" in check.stdout
 
 
 async def test_cursors_are_checked_rebuilt_backed_up_and_restored(
-    own: Stack, admin: ArchiveAdmin
+    spare: Stack, admin: ArchiveAdmin
 ) -> None:
     whole = sorted(in_archive(admin))
-    folder = str(own.home / "backups" / "one")
-    assert own.run("archive", "backup", "--to", folder).returncode == 0
+    folder = str(spare.home / "backups" / "one")
+    assert spare.run("archive", "backup", "--to", folder).returncode == 0
     admin.run("TRUNCATE TABLE archive.cursors")
-    checked = own.run("archive", "check", "--wait", "0")
+    checked = spare.run("archive", "check", "--wait", "0")
     assert (checked.returncode, f"missing {len(whole):,}\n" in checked.stdout) == (1, True), (
         checked.stdout
     )
-    rebuilt = own.run("archive", "rebuild", "--from-log")
+    rebuilt = spare.run("archive", "rebuild", "--from-log")
     assert (rebuilt.returncode, f"filled {len(whole):,}\n" in rebuilt.stdout) == (0, True), (
         rebuilt.stdout + rebuilt.stderr
     )
     assert sorted(in_archive(admin)) == whole
     admin.run("TRUNCATE TABLE archive.cursors")
-    assert own.run("archive", "restore", "--from", folder).returncode == 0
+    assert spare.run("archive", "restore", "--from", folder).returncode == 0
     assert sorted(in_archive(admin)) == whole
     admin.wipe()
-    assert own.run("archive", "restore", "--from", folder).returncode == 0
+    assert spare.run("archive", "restore", "--from", folder).returncode == 0
     assert sorted(in_archive(admin)) == whole
 
 
 async def test_a_backup_from_before_there_were_cursors_is_restored_too(
-    own: Stack, admin: ArchiveAdmin
+    spare: Stack, admin: ArchiveAdmin
 ) -> None:
     whole, messages = sorted(in_archive(admin)), admin.counts()[0]
-    folder = str(own.home / "backups" / "old")
+    folder = str(spare.home / "backups" / "old")
     admin.run("ALTER TABLE archive.migrations DELETE WHERE number > 3 SETTINGS mutations_sync = 2")
     newer = ", ".join(f"archive.{name}" for name in ("cursors", "exact_cursors", "message_times"))
     admin.run(f"BACKUP DATABASE archive EXCEPT TABLES {newer} TO File('{folder}')")
@@ -184,14 +177,14 @@ async def test_a_backup_from_before_there_were_cursors_is_restored_too(
         "ALTER TABLE archive.messages DELETE WHERE startsWith(conversation, 'killed') SETTINGS "
         "mutations_sync = 2"
     )
-    restored = own.run("archive", "restore", "--from", folder)
+    restored = spare.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
     assert (sorted(in_archive(admin)), admin.counts()[0]) == (whole, messages)
 
 
-def test_retention_drops_months_of_cursors_too(own: Stack, admin: ArchiveAdmin) -> None:
+def test_retention_drops_months_of_cursors_too(spare: Stack, admin: ArchiveAdmin) -> None:
     whole = sorted(in_archive(admin))
     admin.insert_cursors([CursorRow("alice:zoe", "zoe", "read", 1, 1_577_880_000_000)])
-    dropped = own.run("archive", "retention", "--months", "2", "--yes")
+    dropped = spare.run("archive", "retention", "--months", "2", "--yes")
     assert "dropping 202001 of cursors: 1 rows" in dropped.stdout
     assert sorted(in_archive(admin)) == whole

@@ -5,7 +5,6 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,14 +18,8 @@ from tests.harness.talk import Talk
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("drain") / "stack", gateways=2) as stack:
-        yield stack
-
-
-async def test_drained_by_command_while_people_talk(own: Stack) -> None:
-    async with Talk(own, "drain") as talk:
+async def test_drained_by_command_while_people_talk(stack: Stack) -> None:
+    async with Talk(stack, "drain") as talk:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         closes: list[int] = []
 
@@ -44,7 +37,7 @@ async def test_drained_by_command_while_people_talk(own: Stack) -> None:
         for number in range(50):
             await asyncio.sleep(0.002)
             talk.begin(alice, "bob", f"one by one {number}")
-        drained = await asyncio.to_thread(own.run, "gateway", "drain")
+        drained = await asyncio.to_thread(stack.run, "gateway", "drain")
         assert drained.returncode == 0, drained.stderr
         assert "has gone" in drained.stdout
         await saying
@@ -53,22 +46,22 @@ async def test_drained_by_command_while_people_talk(own: Stack) -> None:
         watching.cancel()
         assert closes == [Close.DRAINING.number]
         assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
-    await asyncio.to_thread(own.wait_healthy)
-    assert "drained; 0 sessions are left" in own.log("gateway-1")
+    await asyncio.to_thread(stack.wait_healthy)
+    assert "drained; 0 sessions are left" in stack.log("gateway-1")
 
 
-def test_only_an_operator_may(own: Stack) -> None:
-    user = issue(user_id("mallory"), own.token_secret, time.time())
+def test_only_an_operator_may(stack: Stack) -> None:
+    user = issue(user_id("mallory"), stack.token_secret, time.time())
     for token in (
         "",
         "garbage",
         user,
-        issue_operator(own.token_secret, 1_000_000_000),
+        issue_operator(stack.token_secret, 1_000_000_000),
         issue_operator("x" * 32, time.time()),
-        issue_operator(own.token_secret, time.time()),  # the users' secret
+        issue_operator(stack.token_secret, time.time()),  # the users' secret
     ):
         request = urllib.request.Request(
-            f"{own.gateway_urls[0]}/v1/drain",
+            f"{stack.gateway_urls[0]}/v1/drain",
             method="POST",
             headers={"Authorization": f"Bearer {token}"},
         )
@@ -79,6 +72,6 @@ def test_only_an_operator_may(own: Stack) -> None:
         refused.value.close()
 
 
-def test_a_node_that_is_not_there(own: Stack) -> None:
-    drained = own.run("gateway", "drain", "--url", "http://127.0.0.1:1")
+def test_a_node_that_is_not_there(stack: Stack) -> None:
+    drained = stack.run("gateway", "drain", "--url", "http://127.0.0.1:1")
     assert (drained.returncode, "no gateway answers" in drained.stderr) == (3, True)

@@ -7,7 +7,6 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,13 +18,6 @@ pytestmark = pytest.mark.real
 
 _SAID_SECONDS = 5.0 + 2.0
 """The second summand is what asking, and a machine that does other things, may add."""
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """For this file: its parts are paused."""
-    with Stack(tmp_path_factory.mktemp("health"), archivers=1) as running:
-        yield running
 
 
 def page(stack: Stack, path: str) -> tuple[int, list[str]]:
@@ -59,39 +51,39 @@ def wait_for_ready(stack: Stack, status: int) -> None:
 
 @pytest.mark.parametrize("service", ["kafka", "redis", "clickhouse"])
 def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
-    lab: Stack, service: str
+    spare: Stack, service: str
 ) -> None:
     """By the gateway and, of what it and others say, by `messenger local status`."""
-    wait(lab, 30)
-    assert lab.run("local", "status").returncode == 0
-    before = len(lab.log("gateway-1"))  # ClickHouse may have started after the gateway
-    lab.kill(service, signal.SIGSTOP)
+    wait(spare, 30)
+    assert spare.run("local", "status").returncode == 0
+    before = len(spare.log("gateway-1"))  # ClickHouse may have started after the gateway
+    spare.kill(service, signal.SIGSTOP)
     try:
-        wait(lab, _SAID_SECONDS, f"{service} is unreachable")
-        told, shown = lab.run("local", "status"), lab.run("local", "status", "--json")
+        wait(spare, _SAID_SECONDS, f"{service} is unreachable")
+        told, shown = spare.run("local", "status"), spare.run("local", "status", "--json")
         if service == "redis":
-            wait_for_ready(lab, 503)  # it cannot write the routes of devices that come
+            wait_for_ready(spare, 503)  # it cannot write the routes of devices that come
         else:
-            assert page(lab, "/ready")[0] == 200, "devices may come"
+            assert page(spare, "/ready")[0] == 200, "devices may come"
     finally:
-        lab.kill(service, signal.SIGCONT)
+        spare.kill(service, signal.SIGCONT)
     parts = json.loads(shown.stdout)
     assert told.returncode == 1
     # a process that is stopped still accepts connections; only an answer shows that it works
     assert parts[service]["problem"] == "it does not answer within 2 s"
     assert f"{service} is unreachable for " in parts["gateway-1"]["problem"]
     assert f"{service} is unreachable for " in told.stdout
-    wait(lab, 15)
-    lab.wait_healthy(30)
-    log = lab.log("gateway-1")[before:]
+    wait(spare, 15)
+    spare.wait_healthy(30)
+    log = spare.log("gateway-1")[before:]
     assert log.count(f"{service} is unreachable") == 1, "one line"
     assert log.count(f"{service} is reachable again") == 1
 
 
-def test_a_wrong_password_of_clickhouse_is_said_at_once(lab: Stack) -> None:
-    right = lab.clickhouse("gateway")
+def test_a_wrong_password_of_clickhouse_is_said_at_once(spare: Stack) -> None:
+    right = spare.clickhouse("gateway")
     wrong = right.replace("gateway:", "gateway:x", 1)
-    with process(environment(lab, MESSENGER_CLICKHOUSE=wrong)) as gateway:
+    with process(environment(spare, MESSENGER_CLICKHOUSE=wrong)) as gateway:
         said = until_it_says(gateway, "clickhouse is unreachable", 10)
         os.kill(gateway.pid, signal.SIGTERM)
         gateway.communicate(timeout=10)
@@ -99,17 +91,17 @@ def test_a_wrong_password_of_clickhouse_is_said_at_once(lab: Stack) -> None:
     assert "password" in said.lower()
 
 
-def test_a_gateway_ends_when_it_is_told_to_though_kafka_stands_still(lab: Stack) -> None:
-    own = environment(lab)
+def test_a_gateway_ends_when_it_is_told_to_though_kafka_stands_still(spare: Stack) -> None:
+    own = environment(spare)
     with process(own) as gateway:
         wait_until_ready(own)
-        lab.kill("kafka", signal.SIGSTOP)
+        spare.kill("kafka", signal.SIGSTOP)
         try:
             time.sleep(1)
             os.kill(gateway.pid, signal.SIGTERM)
             gateway.communicate(timeout=15)
         finally:
-            lab.kill("kafka", signal.SIGCONT)
+            spare.kill("kafka", signal.SIGCONT)
     assert gateway.returncode == 0
 
 

@@ -4,7 +4,7 @@ conversation grows; services away."""
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,6 @@ from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with an archive, whose log this module lets expire."""
-    with Stack(tmp_path_factory.mktemp("history") / "stack", archivers=1) as stack:
-        yield stack
 
 
 @pytest.fixture
@@ -57,10 +50,10 @@ async def archived(stack: Stack, conversation: str, seq: int) -> None:
     await archive.close()
 
 
-async def test_edits_and_deletions_are_the_same_everywhere(own: Stack) -> None:
+async def test_edits_and_deletions_are_the_same_everywhere(spare: Stack) -> None:
     """On devices that were pushed them, on a new one, in pages of log and archive, and for the
     judges."""
-    async with Talk(own, "edit") as talk:
+    async with Talk(spare, "edit") as talk:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         name, peer = f"{talk.user('alice')}:{talk.user('bob')}", talk.user("bob")
         for body in ("one", "two", "three"):
@@ -76,7 +69,7 @@ async def test_edits_and_deletions_are_the_same_everywhere(own: Stack) -> None:
             with pytest.raises(SendRefused, match=str(code.number)):
                 await wrong
         done = await asyncio.to_thread(
-            own.run, "edit", "--as", talk.user("alice"), "--to", peer, "1", "one, at last"
+            spare.run, "edit", "--as", talk.user("alice"), "--to", peer, "1", "one, at last"
         )
         assert json.loads(done.stdout)["seq"] == 6, done.stderr
         last = [(1, "one, at last", 6), (2, "", 5), (3, "three", 0), (4, "one, at last", 6)]
@@ -90,18 +83,18 @@ async def test_edits_and_deletions_are_the_same_everywhere(own: Stack) -> None:
             pages = [await device.history(name), await device.history(name, after=0)]
             for page in pages:
                 assert [(one.seq, one.body, one.version) for one in page.messages] == last
-        await archived(own, name, 6)
-        archive = ClickHouseArchive(ClickHouseClient(own.clickhouse("gateway"), 10))
+        await archived(spare, name, 6)
+        archive = ClickHouseArchive(ClickHouseClient(spare.clickhouse("gateway"), 10))
         kept = await archive.page(name, after=0, limit=10)
         await archive.close()
         assert [(one.seq, one.body, one.version) for one in kept] == last
         for judge in (("archive", "check"), ("audit",)):
-            judged = await asyncio.to_thread(own.run, *judge, "--wait", "10")
+            judged = await asyncio.to_thread(spare.run, *judge, "--wait", "10")
             assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
-async def test_a_person_s_data_is_given_out_and_erased(own: Stack) -> None:
-    async with Talk(own, "leave") as talk:
+async def test_a_person_s_data_is_given_out_and_erased(spare: Stack) -> None:
+    async with Talk(spare, "leave") as talk:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         name, user, peer = (
             f"{talk.user('alice')}:{talk.user('bob')}",
@@ -111,8 +104,8 @@ async def test_a_person_s_data_is_given_out_and_erased(own: Stack) -> None:
         await alice.send(peer, "mine")
         await alice.edit(peer, 1, "mine, edited")
         await bob.send(user, "yours")
-        await archived(own, name, 3)
-        given = await asyncio.to_thread(own.run, "export", user)
+        await archived(spare, name, 3)
+        given = await asyncio.to_thread(spare.run, "export", user)
         lines = [json.loads(line) for line in given.stdout.splitlines()]
         messages = [line for line in lines if line["kind"] == "message"]
         assert [(one["seq"], one["from"], one["body"], one["changes"]) for one in messages] == [
@@ -121,23 +114,23 @@ async def test_a_person_s_data_is_given_out_and_erased(own: Stack) -> None:
             (3, peer, "yours", 0),
         ], given.stderr
         erase = "erase", "user", user, "--reason", "asked for it", "--as", "operator"
-        said = await asyncio.to_thread(own.run, *erase)
+        said = await asyncio.to_thread(spare.run, *erase)
         assert "would erase 1 messages" in said.stdout, said.stderr
-        said = await asyncio.to_thread(own.run, *erase, "--yes")
+        said = await asyncio.to_thread(spare.run, *erase, "--yes")
         assert "erased 1 messages" in said.stdout, said.stderr
-        again = await asyncio.to_thread(own.run, *erase, "--yes")
+        again = await asyncio.to_thread(spare.run, *erase, "--yes")
         assert "erased 0 messages" in again.stdout, again.stderr
         page = await bob.history(name)
         texts = [(one.seq, one.body, one.erased) for one in page.messages]
         assert texts == [(1, "", True), (2, "", True), (3, "yours", False), (4, "", True)]
-        admin = ArchiveAdmin(own.clickhouse("admin"))
+        admin = ArchiveAdmin(spare.clickhouse("admin"))
         rows = admin.query(f"SELECT seq, body FROM archive.messages WHERE conversation = '{name}'")
         noted = admin.query("SELECT who, reason, what, messages FROM archive.erasures FINAL")
         admin.close()
         assert sorted(rows) == [(1, ""), (2, ""), (3, "yours"), (4, "")]
         run = "operator", "asked for it", f"user {user}"
         assert sorted(noted) == [(*run, 0), (*run, 1)]
-        judged = await asyncio.to_thread(own.run, "audit", "--wait", "10")
+        judged = await asyncio.to_thread(spare.run, "audit", "--wait", "10")
         assert judged.returncode == 0, judged.stdout + judged.stderr
 
 
@@ -148,14 +141,14 @@ def _changes(events: Sequence[Event]) -> list[tuple[int, int, str]]:
 
 
 async def test_pages_from_archive_and_log_while_the_conversation_grows(
-    own: Stack, http: aiohttp.ClientSession
+    spare: Stack, http: aiohttp.ClientSession
 ) -> None:
-    async with Talk(own, "grow") as talk:
+    async with Talk(spare, "grow") as talk:
         alice, bob = await talk.join("alice"), await talk.join("bob")
         conversation = f"{talk.user('alice')}:{talk.user('bob')}"
         await talk.say(alice, "bob", [f"message {n}" for n in range(1, 251)])
-        await archived(own, conversation, 250)
-        await asyncio.to_thread(kafka.expire, own, LOG, partition_of(conversation, 4))
+        await archived(spare, conversation, 250)
+        await asyncio.to_thread(kafka.expire, spare, LOG, partition_of(conversation, 4))
         growing = asyncio.create_task(
             talk.say(bob, "alice", [f"message {n}" for n in range(251, 351)])
         )
@@ -182,13 +175,13 @@ async def test_pages_from_archive_and_log_while_the_conversation_grows(
 
         status, answer = await get(
             http,
-            own,
+            spare,
             talk.user("alice"),
             f"/v1/conversations/{conversation}/messages?before=300&limit=100",
         )
         assert (status, seqs(answer), answer["first"]) == (200, list(range(200, 300)), False)
         read = await asyncio.to_thread(
-            own.run,
+            spare.run,
             "history",
             "--as",
             talk.user("bob"),
@@ -203,9 +196,9 @@ async def test_pages_from_archive_and_log_while_the_conversation_grows(
 
 
 async def test_conversations_are_listed_by_their_last_message(
-    own: Stack, http: aiohttp.ClientSession
+    spare: Stack, http: aiohttp.ClientSession
 ) -> None:
-    async with Talk(own, "list") as talk:
+    async with Talk(spare, "list") as talk:
         alice = await talk.join("alice")
         names = [f"friend{n}" for n in range(7)]
         for name in names:
@@ -215,7 +208,7 @@ async def test_conversations_are_listed_by_their_last_message(
         found: list[dict[str, Any]] = []
         path: str | None = "/v1/conversations?limit=3"
         while path:
-            status, answer = await get(http, own, user, path)
+            status, answer = await get(http, spare, user, path)
             assert status == 200
             found += answer["conversations"]
             path = f"/v1/conversations?limit=3&before={answer['next']}" if answer["next"] else None
@@ -236,28 +229,28 @@ async def test_conversations_are_listed_by_their_last_message(
     ],
 )
 async def test_bad_questions_get_a_numbered_error(
-    own: Stack, http: aiohttp.ClientSession, path: str, status: int, code: Code
+    spare: Stack, http: aiohttp.ClientSession, path: str, status: int, code: Code
 ) -> None:
-    found, answer = await get(http, own, "alice", path)
+    found, answer = await get(http, spare, "alice", path)
     assert (found, answer["code"], answer["retry"]) == (status, code.number, False)
     async with http.get(
-        own.gateway_urls[0] + path, headers={"Authorization": "Bearer nothing"}
+        spare.gateway_urls[0] + path, headers={"Authorization": "Bearer nothing"}
     ) as response:
         assert (response.status, (await response.json())["code"]) == (401, Code.UNAUTHORIZED.number)
 
 
 async def test_without_clickhouse_what_the_log_holds_is_still_there(
-    own: Stack, http: aiohttp.ClientSession
+    spare: Stack, http: aiohttp.ClientSession
 ) -> None:
-    async with Talk(own, "gone") as talk:
+    async with Talk(spare, "gone") as talk:
         alice = await talk.join("alice")
         conversation = f"{talk.user('alice')}:{talk.user('bob')}"
         await talk.say(alice, "bob", [f"message {n}" for n in range(1, 21)])
-        await archived(own, conversation, 20)
-        await asyncio.to_thread(kafka.expire, own, LOG, partition_of(conversation, 4))
+        await archived(spare, conversation, 20)
+        await asyncio.to_thread(kafka.expire, spare, LOG, partition_of(conversation, 4))
         await talk.say(alice, "bob", [f"message {n}" for n in range(21, 41)])
-        device = await connect(http, own, talk.user("alice"))
-        own.kill("clickhouse", signal.SIGSTOP)
+        device = await connect(http, spare, talk.user("alice"))
+        spare.kill("clickhouse", signal.SIGSTOP)
         try:
             recent = await device.ask("history", conversation=conversation, limit=20)
             assert seqs(recent) == list(range(21, 41))
@@ -265,13 +258,13 @@ async def test_without_clickhouse_what_the_log_holds_is_still_there(
             assert (older["code"], older["retry"]) == (Code.TRY_LATER.number, True)
             status, _ = await get(
                 http,
-                own,
+                spare,
                 talk.user("alice"),
                 f"/v1/conversations/{conversation}/messages?before=21",
             )
             assert status == 503
         finally:
-            own.kill("clickhouse", signal.SIGCONT)
+            spare.kill("clickhouse", signal.SIGCONT)
         async with asyncio.timeout(20):
             whole = (await alice.history(conversation, limit=40)).messages
         assert [message.seq for message in whole] == list(range(1, 41))

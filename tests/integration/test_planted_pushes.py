@@ -3,7 +3,7 @@ are bare sockets: the SDK would repair most of it."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -22,12 +22,6 @@ from tests.harness.stack import Stack
 from tests.planted.pushes import PUSHES
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("pushes") / "stack", cursors=None, presence=None) as stack:
-        yield stack
 
 
 class Pair:
@@ -89,9 +83,9 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(lab: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    made = Pair(lab, f"p{list(PLANTS).index(request.node.callspec.params['fault'])}")
-    redis = RedisClient(lab.redis)
+async def pair(spare: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+    made = Pair(spare, f"p{list(PLANTS).index(request.node.callspec.params['fault'])}")
+    redis = RedisClient(spare.redis)
     held = [slot for slot in range(8) if await redis.command("GET", f"slot:{slot}")]
     await redis.close()
     (made.slot,) = held

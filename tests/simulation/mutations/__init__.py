@@ -18,7 +18,7 @@ def all_mutations() -> list[Mutation]:
     """Of all modules of this folder: rules in the order of their numbers, then guards."""
     found: list[Mutation] = []
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "__main__":
+        if module.name not in ("__main__", "mutation", "page"):
             found += getattr(import_module(f"{__name__}.{module.name}"), "MUTATIONS", [])
     return sorted(found, key=_place)
 

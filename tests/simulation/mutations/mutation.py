@@ -13,7 +13,6 @@ from simulation.world import Shape
 Patch = tuple[Any, str, Any]
 Opening = Callable[[random.Random], list[Step]]
 
-_FEW = 60
 _NONE = (
     *("cut_log", "write_ahead", "change_leader", "lose_broker", "lose_two_brokers"),
     *("block", "unblock"),
@@ -37,11 +36,6 @@ class Mutation(NamedTuple):
     shape: Shape = Shape()
     opening: Opening = lambda chance: []
     tail: int = 40
-
-    @property
-    def soon(self) -> bool:
-        """A few histories are enough."""
-        return self.most <= _FEW
 
 
 def opened(
@@ -70,14 +64,15 @@ def mutated(mutation: Mutation) -> Iterator[None]:
             one.stop()
 
 
-def find(mutation: Mutation) -> tuple[int, str] | None:
-    """How many histories were played until one went wrong, and what was wrong; None if none
-    did."""
+def find(mutation: Mutation, first: int = 1) -> tuple[int, str] | None:
+    """The number of a history that goes wrong, and what is wrong; None if none of `most` does. It
+    plays number `first`, then the others in their order."""
     none = dict.fromkeys(_NONE, 0)
     kinds = history.weights(**{**none, **mutation.kinds})
     with mutated(mutation):
-        for seed in range(mutation.most):
-            name = f"{mutation.name} {seed}"
+        numbers = range(1, mutation.most + 1)
+        for number in sorted(numbers, key=lambda number: number != first):
+            name = f"{mutation.name} {number - 1}"
             steps = [
                 *mutation.opening(random.Random(f"{name} opening")),
                 *(history.make(name, kinds, mutation.tail) if mutation.tail else ()),
@@ -90,4 +85,4 @@ def find(mutation: Mutation) -> tuple[int, str] | None:
     # Not by the mutation alone, if the code as it is goes wrong, too.
     wrong = history.play(name, steps, mutation.shape).wrong
     assert not wrong, f"{name}: {wrong[0]}"
-    return seed + 1, played.wrong[0]
+    return number, played.wrong[0]
