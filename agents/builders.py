@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agents.archiver import content
 from agents.archiver.stage import archiver_stages
 from agents.cursors.stage import GROUP as CURSORS
 from agents.cursors.stage import cursors_stage
 from agents.memberships.partition import MembershipsIO
 from agents.memberships.stage import GROUP as MEMBERSHIPS
 from agents.memberships.stage import memberships_stage
+from agents.message_traces import traced_messages
 from agents.notifier.partition import NotifierIO
 from agents.notifier.stage import notifier_stage
 from agents.people.stage import GROUP as PEOPLE
@@ -27,6 +29,7 @@ from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
+from connectors.traces import Traces
 from schemas import topics
 from streams.slot_sender import SlotSender
 from streams.stage import Shared, StageSpec
@@ -42,7 +45,7 @@ from streams.tables.sequences import SequenceTable, table_folder
 class WorkerPorts(NamedTuple):
     """What a stage may be built from: the outside systems as a worker process sees them. `owners`
     are a stage's, by its name; `archive` makes a client, and raises SettingsError; `snapshots`
-    says when the sequencer writes them."""
+    says when the sequencer writes them. `traces`: None if nothing is traced."""
 
     settings: WorkerSettings
     kafka: Kafka
@@ -55,6 +58,7 @@ class WorkerPorts(NamedTuple):
     disk: Disk
     shared: Shared
     snapshots: SnapshotPolicy
+    traces: Traces | None = None
 
 
 Build = Callable[[WorkerPorts], Sequence[StageSpec[Any]]]
@@ -130,7 +134,9 @@ def build_memberships(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
 def build_archiver(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     """The archiver. Raises SettingsError, KafkaUnreachable."""
     inputs, partitions = ports.shared.inputs, ports.settings.partitions
-    return archiver_stages(ports.kafka, ports.archive(), inputs, partitions)
+    messages = traced_messages(ports.traces) if ports.traces else content.MESSAGES
+    contents = (messages, content.CURSORS)
+    return archiver_stages(ports.kafka, ports.archive(), inputs, partitions, contents)
 
 
 def build_notifier(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:

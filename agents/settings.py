@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from connectors.kafka.wanted_topics import Flush, Replication
+from connectors.trace_settings import Share
 from schemas.page_tokens import Token
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
@@ -33,6 +34,8 @@ class WorkerSettings(Struct, frozen=True):
     flush: Flush = "later"
     local: bool = False
     log_format: Literal["text", "json"] = "text"
+    traces: str = ""
+    traces_share: Share = 0.001
     start_seconds: Seconds = 0.0
     status_token: Token = ""
     messages_token: Token = ""

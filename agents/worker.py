@@ -15,6 +15,7 @@ from typing import Any
 import uvloop
 
 from agents.builders import Build, WorkerPorts
+from agents.message_traces import TracedSender
 from agents.overview import WorkerOverview
 from agents.sequencer.snapshot_writer import policy_for
 from agents.settings import WorkerSettings
@@ -33,6 +34,7 @@ from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from connectors.reporter import Reporter
+from connectors.trace_settings import traces_of
 from schemas.page_tokens import PageTokens
 from streams.faust_adapter.app import MountSettings, StageApp, mount
 from streams.inputs import Inputs
@@ -178,11 +180,12 @@ def _ports(
         random=random.random,
     )
     producer = kafka.producer(PRODUCER)
+    traces = traces_of(settings, "worker")
     return WorkerPorts(
         settings,
         kafka,
         producer,
-        SlotSender(producer),
+        TracedSender(producer, traces) if traces else SlotSender(producer),
         lambda stage: RedisOwners(redis, stage),
         RedisRoutes(redis),
         RedisWatchers(redis),
@@ -190,6 +193,7 @@ def _ports(
         RocksBudget(),
         shared,
         policy_for(settings.snapshot_hours),
+        traces,
     )
 
 
@@ -217,3 +221,5 @@ async def _stop(
     await ports.producer.close(_FLUSH_SECONDS)
     await worker.close()
     await redis.close()
+    if ports.traces is not None:
+        await asyncio.to_thread(ports.traces.close)

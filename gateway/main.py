@@ -29,6 +29,7 @@ from connectors.redis.recent import RedisRecentWindows
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from connectors.reporter import Reporter
+from connectors.trace_settings import traces_of
 from gateway.edge.addresses import trusted_networks
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
@@ -247,6 +248,9 @@ def _ports(
                 )
             )
         closing.push_async_callback(archive.close)
+    traces = traces_of(settings, "gateway")
+    if traces is not None:
+        closing.callback(traces.close)
     topics = TopicsAdmin(settings.kafka, wanted_topics(settings), _KAFKA_SECONDS)
     return NodePorts(
         KafkaCluster(settings.kafka, topics, dependencies.get("kafka", "messages wait")),
@@ -262,4 +266,5 @@ def _ports(
         random.SystemRandom(),
         dependencies,
         tokens,
+        traces,
     )

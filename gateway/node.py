@@ -41,7 +41,7 @@ class Node:
             ports.kafka,
             ports.routes,
             self,
-            self.parts.pusher.receive,
+            self.parts.receive,
             ports.dependencies.get("kafka", "messages wait"),
         )
         self._services = NodeServices(

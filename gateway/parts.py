@@ -14,6 +14,7 @@ from connectors.redis.quotas import SharedQuotas
 from connectors.redis.recent import RecentWindows
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
+from connectors.traces import Traces
 from gateway.change_gate import ChangeGate
 from gateway.edge.expiries import Expiries
 from gateway.edge.flood_gate import FloodGate
@@ -21,6 +22,7 @@ from gateway.edge.logins import Logins
 from gateway.edge.tokens import TokenVerifier
 from gateway.greeter import Greeter, NodeIdentity
 from gateway.latency import DeliveryTimes
+from gateway.message_traces import MessageTraces, Receive, TracedSubmitter
 from gateway.node_urls import NodeUrls
 from gateway.people.directory import Directory
 from gateway.people.lists import PeopleLists
@@ -59,7 +61,8 @@ STAGES = ("sequencer", "cursors", "presence", "memberships", "people")
 
 class NodePorts(NamedTuple):
     """Everything outside a node. `owners`: stage → who owns its partitions. `now`: the time in ms.
-    `dependencies` knows which outside systems cannot be reached. `tokens` verifies login tokens."""
+    `dependencies` knows which outside systems cannot be reached. `tokens` verifies login tokens.
+    `traces`: None if nothing is traced."""
 
     kafka: Kafka
     routes: Routes
@@ -74,6 +77,7 @@ class NodePorts(NamedTuple):
     random: Random
     dependencies: Dependencies
     tokens: TokenVerifier
+    traces: Traces | None = None
 
 
 class Presence(NamedTuple):
@@ -113,6 +117,8 @@ class NodeParts(NamedTuple):
     greeter: Greeter
     writer: TurnWriter
     pusher: Pusher
+    receive: Receive
+    """The pusher's, with spans if messages are traced."""
     delivery_times: DeliveryTimes
     revocations: Revocations
     logins: Logins
@@ -158,7 +164,11 @@ def make_parts(
         subscriptions,
         TypingRelay(ports.routes, producer, subscriptions),
     )
-    submitter = Submitter(producer, partitions, lambda: routes.slot)
+    traces = MessageTraces(ports.traces, identity.node) if ports.traces else None
+    if traces is None:
+        submitter = Submitter(producer, partitions, lambda: routes.slot)
+    else:
+        submitter = TracedSubmitter(producer, partitions, lambda: routes.slot, traces)
     people = People(
         stances,
         SendGate(
@@ -233,6 +243,7 @@ def make_parts(
         greeter,
         writer,
         pusher,
+        traces.around(pusher.receive) if traces else pusher.receive,
         delivery_times,
         revocations,
         Logins(ports.tokens, revocations, ports.now),

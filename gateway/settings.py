@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from connectors.kafka.wanted_topics import Flush, Replication
+from connectors.trace_settings import Share
 from schemas.page_tokens import Token
 
 Count = Annotated[int, Meta(ge=1, le=10_000)]
@@ -133,6 +134,12 @@ class GatewaySettings(Struct, frozen=True):
     log_format: Literal["text", "json"] = "text"
     """How a process writes its log to stderr: lines for people, or a JSON object a line for
     programs (docs/OPERATIONS.md)."""
+    traces: str = ""
+    """Where an OpenTelemetry collector takes traces by OTLP over HTTP,
+    `http[s]://host:4318/v1/traces`. Unset: nothing is traced."""
+    traces_share: Share = 0.001
+    """Of all messages that are traced; the same in all processes. One in a thousand shows what is
+    slow, and costs less than can be measured."""
     start_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     """Seconds that it waits at its start for Kafka to answer and for topics that are missing. 0:
     15 s for Kafka, and not for topics. Who restarts processes that end needs no more."""
