@@ -29,7 +29,8 @@ class Stack:
     """Use it as a context manager; `home` is an empty or an earlier stack's folder. `archivers`
     None: without ClickHouse. `cursors` and `presence` are workers of their own for the stage; None:
     the workers run it. Gateways probe every `probe_seconds`, 0: never, since tests count what is
-    sent."""
+    sent. Traces of a share of the messages go to `collector_port`, where nobody listens unless a
+    test does."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Stack:
         brokers: int = 1,
         secure: bool = False,
         probe_seconds: float = 0.0,
+        traces_share: float = 0.0,
     ) -> None:
         self.home = home
         self.base_port = base_port or free_base_port()
@@ -60,7 +62,13 @@ class Stack:
         self._counts += [] if presence is None else ["--presence", str(presence)]
         self._counts += ["--no-archive"] if archivers is None else ["--archivers", str(archivers)]
         self._counts += ["--secure"] if secure else []
+        self.collector_port = self.base_port + 29
         self._settings = {"MESSENGER_PROBE_SECONDS": f"{probe_seconds:g}"}
+        if traces_share:
+            self._settings |= {
+                "MESSENGER_TRACES": f"http://127.0.0.1:{self.collector_port}/v1/traces",
+                "MESSENGER_TRACES_SHARE": f"{traces_share:g}",
+            }
         self.process: subprocess.Popen[bytes] | None = None
         self.output = home / "up.log"
         self.brokers = brokers

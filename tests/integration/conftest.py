@@ -13,7 +13,7 @@ from tests.harness.stack import Stack
 _ORDER = ("stack", "spare")
 _PARTS: dict[str, Parts] = {
     "stack": {"gateways": 2, "cursors": None, "presence": None},
-    "spare": {"archivers": 1, "cursors": None},
+    "spare": {"archivers": 1, "cursors": None, "traces_share": 1e-9},
 }
 
 
@@ -57,5 +57,6 @@ def stack(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Stack]:
 @pytest.fixture
 def spare(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Kafka, Redis, a worker, one gateway and an archive. Tests pause its parts, kill them, wipe
-    what the archive holds, and let the log expire."""
+    what the archive holds, and let the log expire. Only messages with keys that a test has made up
+    are traced."""
     yield from _taken(shared, request)
