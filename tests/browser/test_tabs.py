@@ -254,7 +254,7 @@ def test_a_device_that_was_told_to_stay_away_comes_back_for_all_tabs_when_one_lo
     async def replace() -> None:
         async with (
             Client(url, token_of(stack, "stop-alice"), device) as client,
-            asyncio.timeout(10),
+            asyncio.timeout(60),
         ):
             await client.online()
 

@@ -49,7 +49,7 @@ async def archive(own: Stack) -> AsyncIterator[ClickHouseArchive]:
     await made.close()
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -248,7 +248,7 @@ def test_an_emptied_archive_is_read_again_and_no_loss_is_accepted_before_that(
     assert not admin.has_dropped()
     own.replace("archiver-1")
     own.run("send", "--as", "alice", "--to", "bob", "and it goes on", check=True)
-    wait_for(lambda: equal(own, admin), 40)
+    wait_for(lambda: equal(own, admin), 60)
     assert set(before) < set(in_archive(admin))
     accepted = own.run("archive", "accept-loss", "--yes")
     assert "do not begin with their first message: 0\naccepted" in accepted.stdout, accepted.stderr

@@ -27,7 +27,7 @@ def admin(spare: Stack) -> Iterator[ArchiveAdmin]:
     made.close()
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 30) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.1)

@@ -68,7 +68,7 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
         watching = asyncio.create_task(watch())
         await slow.online()
         await talk.say(alice, "slow", ["before"])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not shown or not slow.device.begun:
                 await asyncio.sleep(0.01)
         transport = slow.network.transport
@@ -83,7 +83,7 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
             assert count * 15_000 < 40 * MAX_UNREAD_BYTES, "it is never closed"
             closed = metric(spare, "slow_readers_total")
         transport.resume_reading()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(shown) < count + 1:
                 await asyncio.sleep(0.02)
         await slow.close()
@@ -107,7 +107,7 @@ async def test_flooding_device_is_told_so_and_others_are_served(spare: Stack, ta
     for _ in range(floods):
         await flood.send(b"\n".join([b'{"t":"ping","id":1}'] * MAX_FRAMES))
     await talk.say(alice, "bob", [f"beside {number}" for number in range(50)])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(told(flood)) < floods * MAX_FRAMES + 1:
             await asyncio.sleep(0.02)
     answers = [frame["t"] for frame in told(flood)[1:]]
@@ -131,7 +131,7 @@ async def test_questions_under_way_are_bounded(spare: Stack, talk: Talk) -> None
     ids = range(100, 100 + MAX_QUESTIONS + 5)
     questions = [json.dumps({"t": "sync", "id": id_, "cursors": {}}) for id_ in ids]
     await asking.send("\n".join(questions).encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(told(asking)) < len(questions) + 1:
             await asyncio.sleep(0.01)
     answers = {frame["id"]: frame for frame in told(asking)[1:]}
@@ -183,7 +183,7 @@ async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_serv
     assert sum(task.done() for task in coming) < MAX_ARRIVING, (
         "it is answered before they are all in"
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         devices = await asyncio.gather(*coming)
     assert metric(spare, "arrivals_turned_away_total") == turned_away
     assert metric(spare, "requests_waiting") == 0
@@ -222,7 +222,7 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
             for number, device in enumerate(asking):
                 asker = "alice" if number == 0 else f"a{number}"
                 await device.send(questions(f"{talk.user(asker)}:{talk.user('bob')}"))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(refused := answers(asking)) < 75 * MAX_QUESTIONS:
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
@@ -233,7 +233,7 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
             await asking[-1].send(b'{"t":"ping","id":7}')
             await asking[-1].until(b'"pong"')
             assert time.monotonic() - began < 1, "others are held up"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(refused := answers(asking)) < count * MAX_QUESTIONS:
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
@@ -243,7 +243,7 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
             )
         finally:
             spare.kill("worker-1", signal.SIGCONT)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 asking[0].received.clear()
                 await asking[0].send(questions(f"{talk.user('alice')}:{talk.user('bob')}"))
@@ -295,7 +295,7 @@ async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_o
             for name, sender in enumerate(senders)
             for person in range(name, people, len(senders))
         ]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not metric(spare, "turned_away_total"):
                 assert metric(spare, "ready")
                 await asyncio.sleep(0.1)

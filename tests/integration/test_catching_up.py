@@ -125,7 +125,7 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
             watching = asyncio.create_task(watch())
             await phone.online()
             await talk.say(alice, "bob", ["before"])
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while shown[talk.user("alice")] != [1] or not phone.device.begun:
                     await asyncio.sleep(0.01)
             phone.network.away = True
@@ -136,7 +136,7 @@ async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None
                 carol = await talk.join("carol")
                 await talk.say(carol, "bob", ["you do not know me yet", "but you will"])
             phone.network.away = False
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(shown[talk.user("alice")]) < 151 or len(shown[talk.user("carol")]) < 2:
                     await asyncio.sleep(0.01)
             await phone.close()

@@ -46,7 +46,7 @@ async def written(stack: Stack, partition: int, count: int, size: int = _SIZE) -
 async def taken(fetcher: Fetcher, partition: int, count: int) -> list[int]:
     """The offsets of the next records of a partition, `count` at least; others are left out."""
     records: list[Record] = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(records) < count:
             await fetcher.wait(0.1)
             records += fetcher.take([partition]).get(partition, [])
@@ -61,7 +61,7 @@ async def taken_in(fetcher: Fetcher, seconds: float) -> list[int]:
 
 async def grown(fetcher: Fetcher, partitions: Collection[int]) -> None:
     """Wait until something waits, and no more comes."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fetcher.has(partitions):
             await fetcher.wait(0.1)
     await asyncio.sleep(0.5)
@@ -99,7 +99,7 @@ async def test_what_is_begun_does_not_wait_for_what_kafka_has_been_asked(stack: 
     fetcher.seek(_OTHER, other[20])
     assert await taken(fetcher, _OTHER, 10) == list(other[20:])
     fetcher.seek(_ONE, one[0])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not fetcher._paused:
             await fetcher.wait(0.1)
             fetcher.take([_OTHER])
@@ -157,14 +157,14 @@ async def test_a_partition_that_was_held_goes_on_without_new_input(
             await fetcher.wait(0.1)
             fetcher.take([_OTHER])
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await hold()
     assert await taken(fetcher, _ONE, 2000) == list(left), "taken"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await hold()
     fetcher.seek(_ONE, left[10])
     assert await taken(fetcher, _ONE, 1990) == list(left[10:]), "sought"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await hold()
     fetcher.read({})
     assert await taken_in(fetcher, 0.5) == [], "no longer read"

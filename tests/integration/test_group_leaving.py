@@ -34,7 +34,7 @@ async def test_the_others_take_over_at_once_from_a_member_that_is_said_to_be_dea
 ) -> None:
     dead, living = await asyncio.gather(_member(stack, "dead"), _member(stack, "living"))
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (dead.assignment() and living.assignment()):
                 await asyncio.sleep(0.05)
         everything = dead.assignment() | living.assignment()
@@ -43,7 +43,7 @@ async def test_the_others_take_over_at_once_from_a_member_that_is_said_to_be_dea
         await asyncio.sleep(1.0)
         assert living.assignment() != everything
         await leave(stack.kafka, "dead", [_GROUP, "no such group"])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while living.assignment() != everything:
                 await asyncio.sleep(0.05)
     finally:

@@ -64,7 +64,7 @@ async def owner_of(lab: Stack, conversation: str) -> int:
 
 async def all_said(lab: Stack) -> None:
     """Until every partition has said all its members, some 10 s after the start."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = [await asyncio.to_thread(lab.memberships, worker) for worker in range(WORKERS)]
             said = [one["said"] for page in found if page for one in page["partitions"]]
@@ -151,7 +151,7 @@ async def test_conversations_begin_while_devices_sync(lab: Stack, redis: RedisCl
             await asyncio.gather(*said, *came)
         await talk.settle()
         assert talk.verdict().lines() == ["dense, once, in order, equal everywhere"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             for client, conversation in late:
                 while client.device.cursors().get(conversation) != 1:
                     await asyncio.sleep(0.05)

@@ -36,7 +36,7 @@ async def test_twenty_messages_written_offline_survive_kill_9(stack: Stack, tmp_
         token = issue(user_id(alice), stack.token_secret, time.time())
         async with Client(stack.gateway_urls[0], token, "phone", folder=path) as phone:
             assert len(phone.device.unanswered()) == COUNT
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while phone.device.unanswered() or any(
                     len(shown) < COUNT for shown in talk.shown.values()
                 ):
@@ -67,7 +67,7 @@ async def test_a_device_that_was_ended_shows_what_came_meanwhile(
                 stack.gateway_urls[0], token, "phone", folder=tmp_path / "phone"
             ) as phone:
                 watching = asyncio.create_task(watch(phone))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while not phone.device.begun or len(shown) < count:
                         await asyncio.sleep(0.02)
                 await phone.close()

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.01)
     except TimeoutError:
