@@ -32,7 +32,7 @@ class Mutation(NamedTuple):
     off: str
     patches: list[Patch]
     kinds: dict[str, int]
-    most: int = _FEW
+    most: int = 60
     shape: Shape = Shape()
     opening: Opening = lambda chance: []
     tail: int = 40
@@ -45,7 +45,7 @@ def opened(
     patches: list[Patch],
     opening: Opening,
     shape: Shape = Shape(),  # noqa: B008 (it is a value)
-    most: int = _FEW,
+    most: int = 60,
 ) -> Mutation:
     """A mutation to which its opening leads by itself: nothing follows it."""
     return Mutation(name, rule, off, patches, {}, most, shape, opening, 0)
