@@ -2,8 +2,10 @@
 same whatever is killed."""
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +81,18 @@ async def test_the_sql_of_the_quickstart_answers(own: Stack) -> None:
         while "Lunch?" not in (said := await asyncio.to_thread(run, own, block.code)):
             await asyncio.sleep(0.5)
     assert said.count("┌") == 3  # tables
+
+
+async def test_the_ways_to_connect_that_pages_show_give_answers(own: Stack, tmp_path: Path) -> None:
+    connect = [
+        one.code for one in blocks(section("docs/DATA.md", "Connect")) if "curl " in one.code
+    ]
+    (access,) = [one.code for one in blocks(section("docs/ARCHIVE.md", "Access"))]
+    script = "\n".join([f"cd {shlex.quote(str(tmp_path))}", *connect, access])
+    assert script.count("curl ") == 3
+    said = await asyncio.to_thread(run, own, script)
+    assert "Exception" not in said
+    assert (tmp_path / "messages.parquet").read_bytes()[:4] == b"PAR1"
 
 
 async def test_many_messages_are_few_rows_with_the_times_that_people_see(
