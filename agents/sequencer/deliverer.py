@@ -21,6 +21,7 @@ from agents.rules.batch import Batch
 from agents.rules.fanout import begun_in, deliveries, users_of
 from agents.rules.fold import OutOfStep, Repeat
 from agents.sequencer.backlog import Backlog, contents
+from agents.sequencer.first_messages import FirstMessages
 from agents.sequencer.ports import DeliveryPort
 from connectors.kafka.ports import OffsetGone
 from connectors.redis.client import RedisUnavailable
@@ -47,6 +48,7 @@ class Deliverer:
         self._retry = retry
         self._backlog = Backlog(io.read_log, position, log_from)
         self._steps = Steps(delivered)
+        self._first = FirstMessages(io, retry)
         self._refused: set[int] = set()
         """Slots of which a record was lost."""
         self._catching_up: Sequence[int] = ()
@@ -58,7 +60,8 @@ class Deliverer:
 
     @property
     def delivered(self) -> int:
-        return self._steps.delivered
+        delivered, unsaid = self._steps.delivered, self._first.unsaid
+        return min(delivered, unsaid[0].after) if unsaid else delivered
 
     @property
     def log_from(self) -> int:
@@ -91,6 +94,7 @@ class Deliverer:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_again(self._deliver_next))
                 tasks.create_task(_again(self._catch_up))
+                tasks.create_task(_again(self._say_late))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -124,6 +128,8 @@ class Deliverer:
     ) -> None:
         if self._steps.full:
             await self._room()
+        if begun := begun_in(taken):  # before the look for routes (R11)
+            await self._first.say(begun, self._steps.sent)
         events = await self._events(taken, answers)
         step = self._steps.begin(to, asyncio.get_running_loop().time())
         for slot, slot_events in events.items():
@@ -154,8 +160,6 @@ class Deliverer:
         if not users:
             return {}
         asked = list(users)
-        if begun := begun_in(taken):  # before the look for routes (R11)
-            await self._say_members(begun)
         try:
             routes = await self._io.lookup(asked)
         except RedisUnavailable:
@@ -164,12 +168,9 @@ class Deliverer:
             self.waiting_for_redis = False
         return deliveries(taken, answers, routes)
 
-    async def _say_members(self, users: Sequence[str]) -> None:
-        def say() -> Awaitable[None]:
-            said = self._io.say_members(users)
-            return self._retry.acknowledged(said, "records of memberships")
-
-        await self._retry(say)
+    async def _say_late(self) -> None:
+        await self._first.say_late()
+        self._settled()
 
     def _send(self, slot: int, events: Sequence[Delivered], step: Step) -> None:
         if events:
@@ -186,7 +187,7 @@ class Deliverer:
         if steps.owed:
             self._reports.set()
         if steps.delivered != delivered:
-            self._backlog.delivered(steps.delivered)
+            self._backlog.delivered(self.delivered)
         if self._crowded:
             self._wake.set()
 

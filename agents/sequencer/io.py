@@ -115,6 +115,10 @@ class PartitionIO:
     async def lookup(self, users: Sequence[str]) -> RoutesFound:
         return await self.routes.lookup(users)
 
+    def forget(self, users: Sequence[str]) -> None:
+        for user in users:
+            self.routes.forget(user)
+
     async def say_members(self, users: Sequence[str]) -> None:
         records = member_records(users, self._number, self._io.partitions)
         await send_all(self._io.producer, MEMBERSHIPS, records)

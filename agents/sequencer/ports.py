@@ -47,6 +47,9 @@ class DeliveryPort(Protocol):
     async def lookup(self, users: Sequence[str]) -> Routes:
         """Routes of `users`. Raises RedisUnavailable."""
 
+    def forget(self, users: Sequence[str]) -> None:
+        """Only routes of `users` that are looked up from now on count."""
+
     def deliver(
         self, slot: int, events: Sequence[Delivered], report: Callable[[bool], None]
     ) -> None:

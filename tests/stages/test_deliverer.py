@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agents.rules.batch import Batch
-from agents.sequencer import backlog
+from agents.sequencer import backlog, first_messages
 from agents.sequencer import deliverer as module
 from agents.sequencer.deliverer import Deliverer
 from connectors.dependency import Dependencies
@@ -17,7 +17,7 @@ from connectors.kafka.ports import KafkaSendError
 from connectors.kafka.record import Record
 from connectors.redis.client import RedisUnavailable
 from schemas.codec import encode_event
-from schemas.events import Delivered, MessageDelivered
+from schemas.events import Delivered, DeliveriesMissed, MessageDelivered
 from streams import steps
 from streams.retry import Retry
 from tests.stages.test_appender import batches
@@ -43,12 +43,22 @@ class World:
         self.reads = 0
         self.said: list[str] = []
         self.unsayable = 0
+        self.sayable = asyncio.Event()
+        """Kafka acknowledges what is said of members."""
+        self.sayable.set()
+        self.told_to_ask: list[int] = []
+        """Slots."""
+        self.forgotten: list[str] = []
+
+    def forget(self, users: Sequence[str]) -> None:
+        self.forgotten += users
 
     async def say_members(self, users: Sequence[str]) -> None:
         await asyncio.sleep(0)
         if self.unsayable:
             self.unsayable -= 1
             raise KafkaSendError("no leader")
+        await self.sayable.wait()
         self.said += users
 
     async def lookup(self, users: Sequence[str]) -> Mapping[str, Sequence[tuple[str, int]]]:
@@ -67,6 +77,8 @@ class World:
             self.failing -= 1
             report(False)
             return
+        if events == [DeliveriesMissed()]:
+            self.told_to_ask.append(slot)
         seqs = [event.seq for event in events if isinstance(event, MessageDelivered)]
         self.delivered += seqs
         self.by_slot.setdefault(slot, []).extend(seqs)
@@ -104,8 +116,8 @@ async def running(deliverer: Deliverer) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -322,3 +334,39 @@ async def test_routes_are_looked_up_after_the_members_are_said() -> None:
         assert looked == 0
         assert world.said == ["alice", "bob"]
         assert world.lookups == 1
+
+
+async def test_members_that_cannot_be_said_hold_up_nobody_and_their_devices_ask_later() -> None:
+    """Nobody leads their partition of `memberships`. R11.1."""
+    world = World()
+    world.sayable.clear()
+    world.homes["bob"] = 1
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
+    async with running(deliverer):
+        for batch in batches(5):
+            deliverer.offer(batch, 100)
+            world.append(batch, deliverer)
+        await until(lambda: world.by_slot.get(1) == [1, 2, 3, 4, 5])
+        assert deliverer.delivered == -1, "whoever comes next says them again"
+        assert (deliverer.log_from, world.said, world.told_to_ask) == (0, [], [])
+        looked = world.lookups
+        world.failing = 1
+        world.sayable.set()
+        await until(lambda: deliverer.delivered == 4)
+        assert world.said == world.forgotten == ["alice", "bob"]
+        assert world.lookups == looked + 1, "whoever comes after that look asks after it, too"
+        assert set(world.told_to_ask) == {0, 1}
+
+
+async def test_so_many_may_be_said_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_messages, "MAX_UNSAID", 0)
+    world = World()
+    world.sayable.clear()
+    deliverer = Deliverer(world, RETRY, -1, -1, 0)
+    async with running(deliverer):
+        deliverer.offer(batches(1)[0], 100)
+        await asyncio.sleep(1.5 * steps.STUCK_SECONDS)
+        assert world.lookups == 0
+        world.sayable.set()
+        await until(lambda: deliverer.delivered == 0)
+        assert world.told_to_ask == []

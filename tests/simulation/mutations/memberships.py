@@ -7,6 +7,7 @@ from typing import Any
 from agents.memberships.partition import MembershipsPartition
 from agents.rules.fanout import begun_in, deliveries, users_of
 from agents.sequencer.deliverer import Deliverer
+from agents.sequencer.first_messages import FirstMessages
 from agents.sequencer.io import PartitionIO
 from agents.sequencer.memberships import MemberSayer, member_records
 from schemas.events import AllSaid, Membership
@@ -26,6 +27,10 @@ async def _nothing(self: Any, users: Sequence[str]) -> None:
     pass
 
 
+async def _says_nothing(self: Any, users: Sequence[str], after: int) -> None:
+    pass
+
+
 async def _does_not_wait(self: Any, users: Sequence[str]) -> None:
     for record in member_records(users, self._number, self._io.partitions):
         partition, value, key = record
@@ -38,7 +43,7 @@ async def _looks_first(self: Any, taken: Any, answers: Any) -> Any:
         return {}
     routes = await self._retry(lambda: self._io.lookup(list(users)))
     if begun := begun_in(taken):
-        await self._say_members(begun)
+        await self._first._say(begun)
     return deliveries(taken, answers, routes)
 
 
@@ -155,7 +160,7 @@ MUTATIONS = [
         "routes are looked up before the members are said",
         "R11.1",
         "the sequencer says who has a conversation after the look for their routes",
-        [(Deliverer, "_events", _looks_first)],
+        [(Deliverer, "_events", _looks_first), (FirstMessages, "say", _says_nothing)],
         opening=_comes_before_it_can_be_said,
         shape=_ALONE_SIX,
     ),

@@ -6,12 +6,15 @@ from agents.sequencer.stage import look_at_logs
 from connectors.kafka.memory import MemoryKafka
 from schemas.events import (
     AllSaid,
+    DeliveriesMissed,
     Membership,
+    MessageDelivered,
 )
 from schemas.ids import partition_of
 from schemas.topics import MEMBERSHIPS, SUBMITTED
 from tests.harness.fake_gateway import eventually
-from tests.harness.sequencing import Make, logged, pushed, said, send
+from tests.harness.sequencing import SLOT, Make, logged, pushed, said, send
+from tests.harness.stage_run import delivered
 
 
 async def test_members_are_said_before_the_first_look_for_their_routes(
@@ -30,6 +33,29 @@ async def test_members_are_said_before_the_first_look_for_their_routes(
         await run.done(2)
         assert pushed(kafka) == [1, 2]
         assert {Membership("alice", 0), Membership("bob", 0)} <= set(said(kafka))
+
+
+async def test_members_that_cannot_be_said_soon_hold_up_nobody(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    def told() -> list[MessageDelivered]:
+        events = delivered(kafka, SLOT)
+        return [event for event in events if isinstance(event, MessageDelivered)]
+
+    async with make() as run:
+        await run.running()
+        lost = partition_of("alice", 2)
+        kafka.broker.lose_leader(MEMBERSHIPS, lost)
+        send(kafka, 1, 2)
+        await eventually(lambda: pushed(kafka) == [1, 2], 60)
+        assert run.stage.committable(0) == 0
+    async with make() as run:  # the next owner
+        await run.running()
+        await eventually(lambda: [event.seq for event in told()] == [1, 2, 1, 2], 60)
+        kafka.broker.find_leader(MEMBERSHIPS, lost)
+        await eventually(lambda: run.stage.committable(0) == 2, 60)
+        assert {Membership("alice", 0), Membership("bob", 0)} <= set(said(kafka))
+        assert DeliveriesMissed() in delivered(kafka, SLOT), "the devices ask"
 
 
 async def test_a_partition_says_once_to_each_topic_who_all_its_members_are(
