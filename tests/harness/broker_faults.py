@@ -205,11 +205,11 @@ async def lose_leader(topic: str, scene: Scene) -> float:
     number = await asyncio.to_thread(scene.brokers.leader, topic, partition)
     await scene.brokers.move(topic, partition, [number])
     await scene.load.dark()
-    others = [
-        name for name in scene.talk.last if slot or partition_of(name, PARTITIONS) != partition
-    ]
+    known = set(scene.talk.last)
+    others = [name for name in known if slot or partition_of(name, PARTITIONS) != partition]
     scene.brokers.pause(number)
     paused = time.monotonic()
+    begun = _begin_conversations(scene)
     try:
         await asyncio.sleep(0.5)
         dark = 0.5 + await scene.served(others, _ELSEWHERE_SECONDS)
@@ -220,9 +220,19 @@ async def lose_leader(topic: str, scene: Scene) -> float:
     finally:
         scene.brokers.wake(number)
     await scene.brokers.whole()
+    await asyncio.gather(*begun)
+    scene.talk.last = {name: last for name, last in scene.talk.last.items() if name in known}
     await scene.brokers.move(topic, partition, scene.brokers.numbers)
     await scene.whole_again()
     return dark
+
+
+def _begin_conversations(scene: Scene) -> list[asyncio.Task[None]]:
+    """Everybody writes to a stranger once. What a first message needs is said elsewhere first."""
+    return [
+        scene.talk.begin(client, f"stranger{scene.round}-{place}", f"hello {scene.round} {place}")
+        for place, client in enumerate(scene.talk.clients.values())
+    ]
 
 
 async def kill_worker(scene: Scene) -> float:
