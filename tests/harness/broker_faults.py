@@ -85,10 +85,12 @@ class Scene:
         waited."""
         began, seen = time.monotonic(), dict(self.talk.last)
         waiting = set(conversations)
-        async with asyncio.timeout(timeout):
-            while waiting:
-                waiting = {name for name in waiting if self.talk.last[name] == seen[name]}
-                await asyncio.sleep(_LOOK_SECONDS)
+        while waiting:
+            waiting = {name for name in waiting if self.talk.last[name] == seen[name]}
+            if time.monotonic() > began + timeout:
+                pages = [await asyncio.to_thread(self.stack.sequencer, n) for n in range(2)]
+                raise AssertionError(f"{waiting} are not served for {timeout} s: {pages}")
+            await asyncio.sleep(_LOOK_SECONDS)
         return time.monotonic() - began
 
 
