@@ -1,5 +1,6 @@
 """The stages that a worker may run: how each is built from the outside systems."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +20,22 @@ from agents.people.stage import people_stage
 from agents.presence.stage import GROUP as PRESENCE
 from agents.presence.stage import presence_stage
 from agents.route_lookups import RouteLookups
+from agents.rules.webhook import WAITS_SECONDS, keys_of
 from agents.sequencer.io import SequencerIO
 from agents.sequencer.snapshot_writer import SnapshotPolicy
 from agents.sequencer.stage import GROUP as SEQUENCER
 from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
+from agents.webhook.partition import WebhookIO
+from agents.webhook.stage import AT_ONCE, webhook_stage
 from connectors.clickhouse.archive import Archive
+from connectors.environment import SettingsError
 from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.owners import Owners
 from connectors.redis.routes import Routes
 from connectors.redis.watchers import Watchers
 from connectors.traces import Traces
+from connectors.webhook import Endpoint
 from schemas import topics
 from streams.slot_sender import SlotSender
 from streams.stage import Shared, StageSpec
@@ -44,8 +50,8 @@ from streams.tables.sequences import SequenceTable, table_folder
 
 class WorkerPorts(NamedTuple):
     """What a stage may be built from: the outside systems as a worker process sees them. `owners`
-    are a stage's, by its name; `archive` makes a client, and raises SettingsError; `snapshots`
-    says when the sequencer writes them. `traces`: None if nothing is traced."""
+    are a stage's, by its name; `archive` and `endpoint` make clients, and raise SettingsError;
+    `snapshots` says when the sequencer writes them. `traces`: None if nothing is traced."""
 
     settings: WorkerSettings
     kafka: Kafka
@@ -58,6 +64,7 @@ class WorkerPorts(NamedTuple):
     disk: Disk
     shared: Shared
     snapshots: SnapshotPolicy
+    endpoint: Callable[[], Endpoint]
     traces: Traces | None = None
 
 
@@ -146,6 +153,25 @@ def build_notifier(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
     return [notifier_stage(io, ports.settings.partitions)]
 
 
+def build_webhook(ports: WorkerPorts) -> Sequence[StageSpec[Any]]:
+    """The webhook. Raises SettingsError."""
+    try:
+        keys = keys_of(ports.settings.webhook_secret)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_WEBHOOK_SECRET: {error}") from None
+    endpoint = ports.endpoint()
+    io = WebhookIO(
+        ports.kafka,
+        ports.producer,
+        endpoint.call,
+        keys,
+        WAITS_SECONDS,
+        ports.shared.random,
+        asyncio.Semaphore(AT_ONCE),
+    )
+    return [webhook_stage(io, ports.settings.partitions, endpoint.close)]
+
+
 BUILDERS: Mapping[str, Build] = {
     "sequencer": build_sequencer,
     "cursors": build_cursors,
@@ -154,5 +180,6 @@ BUILDERS: Mapping[str, Build] = {
     "people": build_people,
     "archiver": build_archiver,
     "notifier": build_notifier,
+    "webhook": build_webhook,
 }
 """What a stage's name on the command line stands for."""

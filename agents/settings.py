@@ -47,6 +47,15 @@ class WorkerSettings(Struct, frozen=True):
     """Of the notifier: so many characters of a message go along with its notification. None by
     default: what people write stays out of one more topic, and out of the systems behind it."""
 
+    webhook_url: str = ""
+    """Of the webhook: the endpoint that is called, http:// or https://."""
+    webhook_secret: str = ""
+    """Of the webhook: what signs the calls, `whsec_` and 24 to 64 bytes in base64. Several with
+    spaces between: each signs, so that one can be replaced."""
+    webhook_public_only: bool = False
+    """Of the webhook: call no address of this machine or of a private network, whatever the URL's
+    name resolves to. Off, since most endpoints are the operator's own."""
+
     @property
     def web_address(self) -> str:
         return f"{self.web_host}:{self.web_port}"

@@ -35,6 +35,7 @@ from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from connectors.reporter import Reporter
 from connectors.trace_settings import traces_of
+from connectors.webhook import HttpEndpoint
 from schemas.page_tokens import PageTokens
 from streams.faust_adapter.app import MountSettings, StageApp, mount
 from streams.inputs import Inputs
@@ -193,6 +194,7 @@ def _ports(
         RocksBudget(),
         shared,
         policy_for(settings.snapshot_hours),
+        lambda: _endpoint(settings),
         traces,
     )
 
@@ -203,6 +205,13 @@ def _archive(settings: WorkerSettings, dependency: Dependency) -> ClickHouseArch
         return ClickHouseArchive(client)
     except ValueError as error:
         raise SettingsError(f"MESSENGER_CLICKHOUSE: {error}") from None
+
+
+def _endpoint(settings: WorkerSettings) -> HttpEndpoint:
+    try:
+        return HttpEndpoint(settings.webhook_url, settings.webhook_public_only)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_WEBHOOK_URL: {error}") from None
 
 
 async def _start(apps: Sequence[StageApp]) -> None:

@@ -47,6 +47,7 @@ class Code(_Code):
         "a control record stands alone and names a fold version that is not older",
     )
     SET_ASIDE = 118, False, "an operator has set the record aside; what was in it is not numbered"
+    NOT_TAKEN = 160, True, "the endpoint did not take the notification"
     TRY_LATER = 120, True, "the server cannot do this now"
     RATE_LIMITED = 121, True, "too many frames from this device"
     QUOTA = 123, True, "the user has done too much; `retry_after` says when to try again"

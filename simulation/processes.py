@@ -23,6 +23,7 @@ from connectors.redis.memory import (
 )
 from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis
+from connectors.webhook import MemoryEndpoint
 from gateway.edge.tokens import JwtVerifier, Secrets, TokenRules
 from gateway.node import Node
 from gateway.parts import STAGES, NodePorts
@@ -182,7 +183,8 @@ class WorkerPart(Part):
         self.kafka = MemoryKafka(world.broker)
         shape = world.shape
         settings = WorkerSettings(
-            "", "", "", 6066, self.name, self.name, shape.partitions, shape.slots
+            *("", "", "", 6066, self.name, self.name, shape.partitions, shape.slots),
+            webhook_secret=f"whsec_{'a' * 32}",
         )
         shared = Shared(
             Inputs(self.kafka),
@@ -204,6 +206,7 @@ class WorkerPart(Part):
             self.disk,
             shared,
             SNAPSHOTS,
+            MemoryEndpoint,
         )
         specs = [spec for stage in self.stages for spec in BUILDERS[stage](self._ports)]
         self.worker = Worker(specs, shared, self._expired)

@@ -5,7 +5,10 @@ from typing import Literal, NamedTuple
 
 from schemas.topics import LOG, all_topics
 
-STAGES = ("sequencer", "cursors", "presence", "memberships", "people", "archiver", "notifier")
+STAGES = (
+    *("sequencer", "cursors", "presence", "memberships", "people"),
+    *("archiver", "notifier", "webhook"),
+)
 """Roles that keep a group, which begins with the stage's name."""
 ROLES = (*STAGES, "gateway", "audit", "ops")
 _TRIMS = {"sequencer": ("snapshots", "snapshots.chunks")}

@@ -1,9 +1,10 @@
-"""`messenger dead-letters`: what the sequencer could not read, or an operator has set aside."""
+"""`messenger dead-letters`: what the sequencer could not read, an operator has set aside, or an
+endpoint did not take."""
 
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -17,14 +18,16 @@ from connectors.kafka.recovering_producer import RecoveringProducer
 from ops.exits import exit_codes, fail
 from ops.settings import settings_of
 from ops.where import OperatorSettings, Where
-from schemas.codec import NewerVersion, Undecodable, decode_dead_letter
+from schemas.codec import NewerVersion, Undecodable, decode_dead_letter, decode_notification
 from schemas.codes import Code
 from schemas.events import DeadLetter
 from schemas.submitted_codec import SetAside, decode_submitted
-from schemas.topics import DEAD_LETTERS, SUBMITTED
+from schemas.topics import DEAD_LETTERS, NOTIFICATIONS, SUBMITTED
 
 _ANSWER_SECONDS = 10.0
 _SEND_MS = 10_000
+_AGAIN = {Code.SET_ASIDE.number: SUBMITTED, Code.NOT_TAKEN.number: NOTIFICATIONS}
+"""Code → the topic to which such a record may go again."""
 _PLACE = click.argument("place", metavar="PARTITION/OFFSET")
 
 
@@ -52,7 +55,8 @@ class Letter(NamedTuple):
 
 @click.group()
 def command() -> None:
-    """Records that the sequencer could not read, and records that an operator has set aside.
+    """Records that the sequencer could not read or that an operator has set aside, and
+    notifications that an endpoint did not take.
 
     Kafka keeps them for 30 days. Settings: MESSENGER_KAFKA, MESSENGER_PARTITIONS; the local stack's
     by default.
@@ -99,7 +103,7 @@ def show(place: str, bodies: bool) -> None:
     for name, value in found.summary().items():
         click.echo(f"{name:<6} {value}")
     try:
-        items = decode_submitted(found.letter.value)
+        items = _items(found.letter)
     except (Undecodable, NewerVersion) as error:
         click.echo(f"it cannot be read: {error}")
         click.echo(found.letter.value[:200].hex(" ", 4))
@@ -109,7 +113,7 @@ def show(place: str, bodies: bool) -> None:
         shown = {
             name: value.hex() if isinstance(value, bytes) else value
             for name, value in fields.items()
-            if bodies or name not in ("body", "value")
+            if bodies or name not in ("body", "value", "text")
         }
         click.echo(f"{type(item).__name__} {shown}")
 
@@ -119,29 +123,38 @@ def show(place: str, bodies: bool) -> None:
 @click.option("--yes", is_flag=True, help="do it; else it is only said")
 def replay(place: str, yes: bool) -> None:
     """Submit again a record that was set aside (code 118), for example after a deployment that can
-    fold it.
+    fold it, or a notification (code 160), once the endpoint is well.
 
     What its devices have sent again meanwhile has a number, and gets its first answer again; a
     message that is not the next one of its outbox is refused as ever. So nothing comes twice or out
-    of order, and to replay twice changes nothing. Of other codes the record would be refused again.
+    of order, and to replay twice changes nothing. A notification has the id that it had. Of other
+    codes the record would be refused again.
 
     Example: messenger dead-letters replay 3/17 --yes
     """
     with _reading() as (where, reader):
         letter = _one(reader, place).letter
-        if letter.code != Code.SET_ASIDE.number or letter.topic != SUBMITTED:
-            fail(f"it would be refused again: only code {Code.SET_ASIDE.number} can be replayed")
+        if _AGAIN.get(letter.code) != letter.topic:
+            codes = " and ".join(map(str, _AGAIN))
+            fail(f"it would be refused again: only codes {codes} can be replayed")
         if not yes:
             click.echo(f"would submit {len(letter.value)} bytes again; --yes does it")
             return
         asyncio.run(_submit(where.kafka, letter))
-        click.echo(f"submitted again to {SUBMITTED}/{letter.partition}")
+        click.echo(f"submitted again to {letter.topic}/{letter.partition}")
+
+
+def _items(letter: DeadLetter) -> Sequence[Any]:
+    """What the record holds. Raises Undecodable, NewerVersion."""
+    if letter.topic == NOTIFICATIONS:
+        return [decode_notification(letter.value).notification]
+    return decode_submitted(letter.value)
 
 
 async def _submit(kafka: str, letter: DeadLetter) -> None:
     producer = RecoveringProducer(kafka, {"message.timeout.ms": _SEND_MS})
     try:
-        await producer.send_and_wait(SUBMITTED, letter.partition, letter.value)
+        await producer.send_and_wait(letter.topic, letter.partition, letter.value)
     finally:
         await producer.close(0)
 

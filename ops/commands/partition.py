@@ -177,7 +177,7 @@ def advice(place: Place) -> str:
 async def _halted(fleet: _Fleet, stage: str, number: int) -> Place:
     """The partition. Ends the command unless it is halted and of the sequencer."""
     if stage != "sequencer":
-        known = stage in CLAIMED or stage.startswith(("archiver", "notifier"))
+        known = stage in CLAIMED or stage.startswith(("archiver", "notifier", "webhook"))
         fail(
             f"partitions of {stage} take no decisions: mend what halts it, and restart its worker"
             if known

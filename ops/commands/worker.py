@@ -14,7 +14,10 @@ from ops.exits import exit_codes
     nargs=-1,
     required=True,
     type=click.Choice(
-        ["sequencer", "cursors", "presence", "memberships", "people", "archiver", "notifier"]
+        [
+            *("sequencer", "cursors", "presence", "memberships", "people", "archiver"),
+            *("notifier", "webhook"),
+        ]
     ),
 )
 def command(stages: tuple[str, ...]) -> None:
@@ -22,7 +25,8 @@ def command(stages: tuple[str, ...]) -> None:
     presence; the memberships, which know in which partitions a user has conversations; the people,
     who know whom a user has blocked; the archiver, which brings every message, and when it was
     delivered and read, to ClickHouse; the notifier, which looks for messages whose recipients have
-    no device connected, for the topic `notifications`.
+    no device connected, for the topic `notifications`; the webhook, which calls an endpoint of
+    yours for each record of that.
 
     Settings: MESSENGER_KAFKA, MESSENGER_REDIS, MESSENGER_STATE_DIR (this worker's own folder),
     MESSENGER_WEB_PORT (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no

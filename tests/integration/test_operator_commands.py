@@ -8,8 +8,15 @@ import pytest
 
 from schemas.codec import encode_event
 from schemas.codes import Code
-from schemas.events import SCHEMA_VERSION, DeadLetter, MessageSubmitted, SubmittedRecord
-from schemas.topics import DEAD_LETTERS, SUBMITTED
+from schemas.events import (
+    SCHEMA_VERSION,
+    DeadLetter,
+    MessageSubmitted,
+    NotificationRecord,
+    NotificationsCancelled,
+    SubmittedRecord,
+)
+from schemas.topics import DEAD_LETTERS, NOTIFICATIONS, SUBMITTED
 from tests.harness import kafka
 from tests.harness.stack import Stack
 
@@ -67,3 +74,15 @@ def test_what_people_wrote_is_shown_only_if_it_is_asked_for(stack: Stack) -> Non
     assert "'sender': 'a'" in shown
     assert "a secret" not in shown
     assert "a secret" in stack.run("dead-letters", "show", f"1/{place}", "--bodies").stdout
+
+
+def test_a_notification_that_was_not_taken_is_replayed_to_its_topic(stack: Stack) -> None:
+    place = kafka.watermarks(stack, DEAD_LETTERS, 3)[1]
+    one = NotificationsCancelled("a:b", "a", 1, 0)
+    value = encode_event(NotificationRecord(SCHEMA_VERSION, one))
+    letter = DeadLetter(SCHEMA_VERSION, NOTIFICATIONS, 3, 7, -1, Code.NOT_TAKEN.number, value)
+    kafka.produce(stack, DEAD_LETTERS, 3, encode_event(letter))
+    assert "NotificationsCancelled" in stack.run("dead-letters", "show", f"3/{place}").stdout
+    done = stack.run("dead-letters", "replay", f"3/{place}", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert kafka.read_all(stack, NOTIFICATIONS, 3)[-1].value == value

@@ -1,0 +1,1 @@
+"""The webhook stage: `notifications` → calls of an endpoint."""
