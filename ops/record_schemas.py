@@ -6,11 +6,16 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from schemas.events import DeliveryRecord, LogRecord
-from schemas.topics import DELIVERIES, LOG
+from schemas.events import DeliveryRecord, LogRecord, NotificationRecord
+from schemas.topics import DELIVERIES, LOG, NOTIFICATIONS
 
-CONTRACTS: dict[str, type[msgspec.Struct]] = {LOG: LogRecord, DELIVERIES: DeliveryRecord}
-"""Topic → record. Other teams read `messages`; a gateway of somebody else's reads `deliveries`."""
+CONTRACTS: dict[str, type[msgspec.Struct]] = {
+    LOG: LogRecord,
+    DELIVERIES: DeliveryRecord,
+    NOTIFICATIONS: NotificationRecord,
+}
+"""Topic → record. Other teams read `messages` and `notifications`; a gateway of somebody else's
+reads `deliveries`."""
 
 
 def record_schema(topic: str) -> dict[str, Any]:
