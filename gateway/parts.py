@@ -28,6 +28,7 @@ from gateway.people.directory import Directory
 from gateway.people.lists import PeopleLists
 from gateway.people.mark_filter import MarkFilter
 from gateway.people.people import People
+from gateway.people.requests import Requests
 from gateway.people.send_gate import SendGate
 from gateway.people.stances import Stances
 from gateway.presence.announcer import PresenceAnnouncer
@@ -169,6 +170,7 @@ def make_parts(
         submitter = Submitter(producer, partitions, lambda: routes.slot)
     else:
         submitter = TracedSubmitter(producer, partitions, lambda: routes.slot, traces)
+    lists = PeopleLists(ports.kafka, workers["people"])
     people = People(
         stances,
         SendGate(
@@ -176,9 +178,10 @@ def make_parts(
             stances,
             Directory(workers["presence"]) if settings.policy == "known" else None,
             contacts=settings.policy == "contacts",
+            requests=Requests(stances, lists) if settings.policy == "requests" else None,
         ),
         MarkFilter(stances, registry),
-        PeopleLists(ports.kafka, workers["people"]),
+        lists,
         registry,
         subscriptions,
     )

@@ -100,10 +100,12 @@ class GatewaySettings(Struct, frozen=True):
     user_devices: Annotated[int, Meta(ge=1)] = 100
     """Devices of one user that are connected at once, on all nodes together: each gets every
     message, and may leave 1 MiB unread."""
-    policy: Literal["everyone", "known", "contacts"] = "everyone"
+    policy: Literal["everyone", "known", "contacts", "requests"] = "everyone"
     """Who may write to whom, if the recipient has not blocked them. `everyone`: each user to any
     id, since an application may have users who come later. `known`: to whoever has logged in once
-    (else 131). `contacts`: to whoever has the sender as a contact (else 133)."""
+    (else 131). `contacts`: to whoever has the sender as a contact (else 133). `requests`: a
+    stranger sends one message, and more once they are accepted (else 134). All gateways need the
+    same."""
     user_requests: Annotated[int, Meta(ge=1)] = 8
     """HTTP requests of one user that are under way on a node at once; as many as a socket has
     questions."""

@@ -55,6 +55,7 @@ MEANINGS = {
     "reason": "for people",
     "received": f"the last seq that a device has shown{_NONE}",
     "received_at": f"when, {_MS}{_NONE}",
+    "request": "whether `user` has sent a first message, and waits",
     "retry": "whether the same may succeed later",
     "retry_after": "ms after which it may",
     "round": "the number of this transmission to the recipient",

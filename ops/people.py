@@ -1,4 +1,4 @@
-"""What `messenger block`, `unblock` and `blocked` share."""
+"""What the commands share by which a user decides about others."""
 
 import asyncio
 import contextlib

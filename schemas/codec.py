@@ -91,7 +91,7 @@ def person_of(
         return frames.Privacy(_SHOWN[min(state.presence, 2)], not state.hides_reads, id_)
     if state is None:
         return frames.Person(other, id=id_)
-    return frames.Person(other, state.blocked, state.contact, id_)
+    return frames.Person(other, state.blocked, state.contact, state.asks, id_)
 
 
 def join_frames(encoded: Sequence[bytes]) -> bytes:

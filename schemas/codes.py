@@ -57,6 +57,7 @@ class Code(_Code):
     BLOCKED = 132, False, "the recipient takes no messages of this user"
     NOT_A_CONTACT = 133, False, "the recipient takes messages of contacts only"
     UNKNOWN_RECIPIENT = 131, False, "the recipient has never logged in"
+    NOT_ACCEPTED = 134, False, "the recipient has not accepted this user's first message"
     LIST_FULL = 135, False, "this user has decided about too many others"
     CHANGE_NOT_YOURS = 150, False, "the message is of the other user"
     CHANGE_TOO_LATE = 151, False, "the message is too old to be changed"

@@ -313,7 +313,8 @@ class PresenceState(_Event, frozen=True):
 
 class PersonChange(_Event, frozen=True):
     """`user` decides something about `other`, or, if that is empty, for everybody. What is None
-    stays as it is. `presence` is a PresenceShown."""
+    stays as it is. `presence` is a PresenceShown. `request` is not decided by `user`: it is the key
+    of the one message that `other` may send until `user` accepts them."""
 
     user: Text
     other: Annotated[str, Meta(max_length=129)]
@@ -321,6 +322,8 @@ class PersonChange(_Event, frozen=True):
     contact: bool | None = None
     presence: int | None = None
     hides_reads: bool | None = None
+    request: Id16 | None = None
+    declined: bool | None = None
 
 
 class PeopleRecord(_Event, frozen=True):
@@ -342,7 +345,8 @@ class PresenceShown(IntEnum):
 class PersonState(_Event, frozen=True):
     """What `user` has decided about `other` (empty: for everybody), up to record `offset` of
     `people.submitted`, whose Kafka id is `topic`. `presence` is a PresenceShown. `dropped`: nothing
-    is decided any more, and nobody needs to remember that."""
+    is decided any more, and nobody needs to remember that. `request`: the key of the one message
+    that `other` may send, as long as they are not accepted; `user` may have `declined` it."""
 
     version: int
     user: str
@@ -354,11 +358,23 @@ class PersonState(_Event, frozen=True):
     contact: bool = False
     presence: int = 0
     hides_reads: bool = False
+    request: bytes = b""
+    declined: bool = False
+
+    @property
+    def says_nothing(self) -> bool:
+        """`user` has decided nothing that somebody could notice. They may have been asked."""
+        return not (self.blocked or self.contact or self.presence or self.hides_reads)
 
     @property
     def is_default(self) -> bool:
-        """Nothing is decided that somebody could notice."""
-        return not (self.blocked or self.contact or self.presence or self.hides_reads)
+        """There is nothing that somebody could notice."""
+        return self.says_nothing and not self.request
+
+    @property
+    def asks(self) -> bool:
+        """A request of `other` waits for what `user` decides."""
+        return bool(self.request) and self.says_nothing and not self.declined
 
 
 # memberships

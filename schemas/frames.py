@@ -170,6 +170,14 @@ class AddContact(_Frame, tag="add_contact", frozen=True):
     user: str
 
 
+class Decline(_Frame, tag="decline", frozen=True):
+    """The request of `user` is not accepted: they may send nothing more, and are not told.
+    `add_contact` accepts it. The answer is `person` or `error`."""
+
+    id: CommandId
+    user: str
+
+
 class RemoveContact(_Frame, tag="remove_contact", frozen=True):
     """`user` is no contact of mine any more. The answer is `person` or `error`."""
 
@@ -353,12 +361,14 @@ class Presences(_Frame, tag="presences", frozen=True):
 
 
 class Person(_Frame, tag="person", frozen=True):
-    """What this user has decided about `user`, on any device. With `id` it is the answer to this
-    device, else a push to all of them."""
+    """What this user has decided about `user`, on any device. `request`: `user` has sent a first
+    message, and waits for a decision. With `id` it is the answer to this device, else a push to all
+    of them."""
 
     user: str
     blocked: bool = False
     contact: bool = False
+    request: bool = False
     id: int | None = None
 
 
@@ -440,7 +450,7 @@ class Error(_Frame, tag="error", frozen=True):
     retry_after: int | None = None
 
 
-Decision = Block | Unblock | AddContact | RemoveContact | SetPrivacy
+Decision = Block | Unblock | AddContact | RemoveContact | Decline | SetPrivacy
 """Commands by which a user decides something about others."""
 Question = Sync | History | GetMarks | Watch | GetPeople | Decision
 """Commands for whose answer the gateway asks workers or the archive."""

@@ -96,19 +96,23 @@ PresenceAnswer = dict[int, list[PresenceState]]
 
 
 class StancesQuestion(Struct):
-    """What has a user decided about another one? partition → (who decides, about whom)."""
+    """What has a user decided about another one? partition → (who decides, about whom). `whole`:
+    everything that is in `people.submitted` when the worker gets the question counts."""
 
     pairs: dict[int, list[tuple[str, str]]]
+    whole: bool = False
 
 
 class Stance(Struct, array_like=True, frozen=True):
     """What a user has decided about another one: `blocked`, who may not write; a `contact`; who
-    does not see whether the user is there and types, or what they have read."""
+    does not see whether the user is there and types, or what they have read. `request`: the key of
+    the one message that the other may send until they are accepted; they see no marks, either."""
 
     blocked: bool = False
     contact: bool = False
     hides_presence: bool = False
     hides_reads: bool = False
+    request: bytes = b""
 
 
 StancesAnswer = dict[int, list[Stance]]

@@ -8,30 +8,33 @@ died unseen.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agents.rules.people import is_late
 from messenger_sdk import SentMessage
-from schemas.codec import decode_membership, decode_person, decode_receipts
+from schemas.codec import EVERYBODY, decode_membership, decode_person, decode_receipts
 from schemas.events import Membership, PersonState, Receipt
-from schemas.ids import members_of_valid, partition_of
+from schemas.ids import members_of_valid, partition_of, peer_of
 from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, PEOPLE, RECEIPTS, SUBMITTED
 from simulation import notified
 from simulation.judged_apps import Truth, contradictions, deviations, presence_deviations
 from simulation.judged_log import JudgedLog
 from simulation.shown import Shown, changed, shown_of
 from simulation.snapshots import undamaged
+from simulation.stances import Stances
 
 if TYPE_CHECKING:
     from simulation.world import World
 
 
 class Decision(NamedTuple):
-    """`user` has blocked `other`, or does so no more, when `people` ended at `end`."""
+    """`user` has blocked `other`, or has them as a contact, or does so no more (`is_`), when
+    `people` ended at `end`."""
 
     user: str
     other: str
-    blocked: bool
+    kind: Literal["blocked", "contact"]
+    is_: bool
     end: int
 
 
@@ -55,9 +58,9 @@ class Judge:
         self.faults: list[str] = []
         self.submitted: list[Submitted] = []
         self.knocks: dict[str, bool] = {}
-        """Bodies that were sent when all was quiet → whether the sender is blocked."""
-        self._blocks: set[tuple[str, str]] = set()
-        """Who has ever tried to block, and whom."""
+        """Bodies that were sent when all was quiet → whether the recipient does not take them."""
+        self._hides: set[tuple[str, str]] = set()
+        """Who has ever tried to block whom, or to hide what they read from EVERYBODY."""
         self._world = world
         self._logs = [JudgedLog(world.broker, number) for number in range(world.shape.partitions)]
 
@@ -66,32 +69,38 @@ class Judge:
         self._world.loop.tell(f"the judge finds: {what}")
         self.faults.append(what)
 
-    def decides(self, user: str, other: str, blocked: bool) -> Decision:
+    def decides(
+        self, user: str, other: str, kind: Literal["blocked", "contact"], is_: bool
+    ) -> Decision:
         """A person begins to say so."""
-        if blocked:
-            self._blocks.add((user, other))
-        return Decision(user, other, blocked, len(self._people(user)))
+        if kind == "blocked" and is_:
+            self._hides.add((user, other))
+        return Decision(user, other, kind, is_, len(self._people(user)))
 
     def decided(self, app: str, decision: Decision) -> None:
         """The app has heard that a decision counts."""
-        user, other, blocked, end = decision
+        user, other, kind, is_, end = decision
         since = self._people(user)[end:]
-        if not any((one.other, one.blocked) == (other, blocked) for one in since):
+        if not any(one.other == other and getattr(one, kind) == is_ for one in since):
             self.found(f"{app} has heard {decision}, and {PEOPLE} does not have it")
 
-    def may_be_blocked(self, user: str, other: str) -> bool:
-        """Whether `user` has ever tried to block `other`."""
-        return (user, other) in self._blocks
+    def begins_to_hide(self, user: str) -> None:
+        """A person begins to say that others must not see what they have read."""
+        self._hides.add((user, EVERYBODY))
 
-    def stances(self) -> dict[tuple[str, str], bool]:
-        """(who decides, about whom) → whether they are blocked, by `people`."""
+    def may_be_refused(self, user: str, other: str) -> bool:
+        """Whether `user` has ever tried to block `other`, or strangers have to ask."""
+        return (user, other) in self._hides or self._world.shape.policy == "requests"
+
+    def stances(self) -> Stances:
+        """By `people`."""
         latest: dict[tuple[str, str], PersonState] = {}
         for user in self._world.people.users:
             for state in self._people(user):
                 known = latest.get((user, state.other))
                 if state.user == user and (known is None or not is_late(state, known)):
                     latest[user, state.other] = state
-        return {pair: state.blocked for pair, state in latest.items()}
+        return latest
 
     def _people(self, user: str) -> list[PersonState]:
         """All states of a user's partition."""
@@ -148,7 +157,10 @@ class Judge:
             wrong += self._sends(logged)
             wrong += self._knocks(logged)
             messages = {name: changed(messages) for name, messages in logged.items()}
-            truth = Truth(messages, self._marks(), self.stances(), self._blocks)
+            states = [one for user in self._world.people.users for one in self._people(user)]
+            wrong += self._strangers(states)
+            hides = self._hides | {(one.user, one.other) for one in states if one.request}
+            truth = Truth(messages, self._marks(), self.stances(), hides)
             for conversation, user in sorted(truth.marks):
                 if conversation not in messages:
                     wrong.append(f"{RECEIPTS} has {user} in {conversation}, where nobody wrote")
@@ -213,10 +225,24 @@ class Judge:
 
     def _knocks(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
         logged = {message.body for messages in truth.values() for message in messages}
-        for body, blocked in self.knocks.items():
-            if blocked == (body in logged):
-                does = "has" if blocked else "does not have"
-                yield f"the log {does} {body!r}; its sender is{'' if blocked else ' not'} blocked"
+        for body, refused in self.knocks.items():
+            if refused == (body in logged):
+                does, may = ("has", "may not") if refused else ("does not have", "may")
+                yield f"the log {does} {body!r}; its sender {may} write"
+
+    def _strangers(self, states: Iterable[PersonState]) -> Iterator[str]:
+        """Who must ask, and was never accepted, has sent one message at most."""
+        if self._world.shape.policy != "requests":
+            return
+        accepted = {(state.user, state.other) for state in states if state.contact}
+        sent: dict[tuple[str, str], int] = {}
+        for item in (item for log in self._logs for item in log.taken):
+            if item.seq and item.changes is None:
+                pair = peer_of(item.conversation, item.sender), item.sender
+                sent[pair] = sent.get(pair, 0) + 1
+        for (user, other), count in sent.items():
+            if count > 1 and (user, other) not in accepted:
+                yield f"{user} has {count} messages of {other}, and has never accepted them"
 
     def _sends(self, truth: dict[str, list[Shown]]) -> Iterator[str]:
         places: dict[str, tuple[str, int]] = {}
@@ -238,7 +264,7 @@ class Judge:
                     f"{one.app} heard that {one.body!r} is {one.sent.conversation} {one.sent.seq};"
                     f" in the log it is {f'{conversation} {seq}' if seq else 'missing'}"
                 )
-            refused = one.sent is None and self.may_be_blocked(one.to, one.sender)
+            refused = one.sent is None and self.may_be_refused(one.to, one.sender)
             if one.saved and not seq and one.app in here and not refused:
                 yield (
                     f"{one.app} has saved {one.body!r} to {conversation}, and the log does not"

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from schemas.ids import members_of_valid
-from schemas.topics import PEOPLE, RECEIPTS
+from schemas.codec import EVERYBODY
+from schemas.ids import members_of_valid, peer_of
+from schemas.topics import RECEIPTS
 from simulation.shown import Shown
+from simulation.stances import Stances, asks, differences, hides_presence, hides_reads
 
 if TYPE_CHECKING:
     from simulation.people import App
@@ -16,19 +18,19 @@ if TYPE_CHECKING:
 class Truth(NamedTuple):
     """What the topics say. `messages`: of each conversation, each as its last change says.
     `marks`: (conversation, user) → the highest (received, read) that gateways have taken.
-    `stances`: (who decides, about whom) → whether they are blocked. `tried`: who has ever tried to
-    block, and whom."""
+    `hides`: who has ever hidden marks, or tried to, from whom, or from EVERYBODY."""
 
     messages: dict[str, list[Shown]]
     marks: dict[tuple[str, str], tuple[int, int]]
-    stances: dict[tuple[str, str], bool]
-    tried: Set[tuple[str, str]]
+    stances: Stances
+    hides: Set[tuple[str, str]]
 
 
 def deviations(app: "App", truth: Truth) -> Iterator[str]:
     """What an app shows and the topics do not say, when nothing is left to do."""
     yield from _conversations(app, truth)
-    yield from _decisions(app, truth)
+    yield from _marks(app, truth)
+    yield from differences(app, truth.stances)
 
 
 def _conversations(app: "App", truth: Truth) -> Iterator[str]:
@@ -46,7 +48,8 @@ def _conversations(app: "App", truth: Truth) -> Iterator[str]:
         yield from _opened(app, name, messages)
         mark = device.mark(name, other)
         true = marks.get((name, other), (0, 0))
-        if (mark.received, mark.read) != true and (other, app.user) not in truth.tried:
+        may_hide = not truth.hides.isdisjoint([(other, app.user), (other, EVERYBODY)])
+        if (mark.received, mark.read) != true and not may_hide:
             yield (
                 f"{app.label} shows that {other} has received {name} {mark.received} and read"
                 f" {mark.read}; by {RECEIPTS} it is {true[0]} and {true[1]}"
@@ -63,33 +66,35 @@ def _conversations(app: "App", truth: Truth) -> Iterator[str]:
             yield f"{app.label} has {did} {name} {seq}; {RECEIPTS} does not have it"
 
 
-def _decisions(app: "App", truth: Truth) -> Iterator[str]:
-    """What was decided, and what an app may see of who has blocked its user."""
+def _marks(app: "App", truth: Truth) -> Iterator[str]:
+    """What an app may see of the marks of others."""
     assert app.client is not None
-    marks, stances = truth.marks, truth.stances
-    device = app.client.device
-    blocked = {other for (user, other), is_ in stances.items() if is_ and user == app.user}
-    if device.blocked != blocked:
-        yield (
-            f"{app.label} shows that {app.user} has blocked {sorted(device.blocked)}; by"
-            f" {PEOPLE} it is {sorted(blocked)}"
-        )
-    for (user, other), is_ in stances.items():
-        name = ":".join(sorted((user, other)))
-        if other != app.user or name not in truth.messages:
+    for name in truth.messages:
+        if app.user not in members_of_valid(name):
             continue
-        read, may_show = device.mark(name, user).read, marks.get((name, user), (0, 0))[1]
-        if app.name == "last":  # it came when all had been quiet for a while
-            if read != (0 if is_ else may_show):
-                yield (
-                    f"{app.label} shows that {user}, who has{'' if is_ else ' not'} blocked"
-                    f" {other}, has read {name} {read} of {may_show}"
-                )
-        elif read > may_show:
-            yield f"{app.label} shows that {user} has read {name} {read}, not {may_show}"
+        other = peer_of(name, app.user)
+        mark = app.client.device.mark(name, other)
+        received, read = truth.marks.get((name, other), (0, 0))
+        if asks(truth.stances, other, app.user):
+            may_see = 0, 0
+        elif hides_reads(truth.stances, other, app.user):
+            may_see = received, 0
+        else:
+            may_see = received, read
+        # "last" came when all had been quiet for a while
+        if app.name == "last" and (mark.received, mark.read) != may_see:
+            yield (
+                f"{app.label} shows that {other} has received {name} {mark.received} and read"
+                f" {mark.read}; it may see {may_see[0]} and {may_see[1]}"
+            )
+        elif mark.received > received or mark.read > read:
+            yield (
+                f"{app.label} shows that {other} has received {name} {mark.received} and read"
+                f" {mark.read}, not {received} and {read}"
+            )
 
 
-def presence_deviations(world: "World", stances: dict[tuple[str, str], bool]) -> Iterator[str]:
+def presence_deviations(world: "World", stances: Stances) -> Iterator[str]:
     """Who is there, as all apps show it."""
     online = world.people.online()
     last_seen: dict[str, int] = {}
@@ -97,9 +102,9 @@ def presence_deviations(world: "World", stances: dict[tuple[str, str], bool]) ->
         assert app.client is not None
         for user in app.client.device.watched:
             known = app.client.device.presence.get(user)
-            if known is not None and stances.get((user, app.user)):
+            if known is not None and hides_presence(stances, user, app.user):
                 if known.online or known.last_seen:
-                    yield f"{app.label} sees the presence of {user}, who has blocked them"
+                    yield f"{app.label} sees the presence of {user}, who hides it from them"
             elif known is None:
                 yield f"{app.label} does not know whether {user} is online"
             elif known.online != online[user]:

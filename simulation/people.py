@@ -6,8 +6,8 @@ A phone keeps what its SDK stores when it dies; a browser tab's memory dies with
 import asyncio
 import contextlib
 import random
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from gateway.edge.tokens import issue
 from messenger_sdk import (
@@ -22,12 +22,15 @@ from messenger_sdk import (
     StateChanged,
 )
 from messenger_sdk.storage import Change
+from schemas.codec import EVERYBODY
 from schemas.codes import Code
+from schemas.frames import Shown as PresenceShown
 from schemas.ids import members_of_valid, user_id
 from simulation.judge import Decision, Submitted
 from simulation.network import DeviceDialer
 from simulation.process import Process
 from simulation.shown import Shown, show, shown_of
+from simulation.stances import asks, takes_nothing
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -218,28 +221,48 @@ class App:
         code = error.code if isinstance(error, SendRefused) else 0
         if code == Code.CHANGE_OF_DELETED.number:
             return
-        blocked = code == Code.BLOCKED.number
-        if not blocked or not self._world.judge.may_be_blocked(to, self.user):
+        refused = code in (Code.BLOCKED.number, Code.NOT_ACCEPTED.number)
+        if not refused or not self._world.judge.may_be_refused(to, self.user):
             self._world.judge.found(f"{self.label} cannot send {body!r}: {error!r}")
 
     async def _follow_people(self, client: Client) -> None:
         with contextlib.suppress(MessengerError):
             await client.blocked()
 
-    def block(self, user: str, blocked: bool) -> None:
-        """The person blocks a user, or does so no more."""
+    def decide(self, user: str, kind: Literal["blocked", "contact"], is_: bool) -> None:
+        """The person blocks a user, or has them as a contact, or does so no more."""
         if self.running and self.client is not None:
-            decision = self._world.judge.decides(self.user, user, blocked)
-            self.process.start(self._block(self.client, decision))
+            decision = self._world.judge.decides(self.user, user, kind, is_)
+            self.process.start(self._decide(self.client, decision))
 
-    async def _block(self, client: Client, decision: Decision) -> None:
+    async def _decide(self, client: Client, decision: Decision) -> None:
+        _, other, kind, is_, _ = decision
+        blocks, adds = (client.unblock, client.block), (client.remove_contact, client.add_contact)
         try:
-            await (client.block if decision.blocked else client.unblock)(decision.other)
+            await (blocks if kind == "blocked" else adds)[is_](other)
         except MessengerError:
             return
         # of two decisions about one user the later counts
-        if (decision.other in client.device.blocked) == decision.blocked:
+        device = client.device
+        if (other in (device.blocked if kind == "blocked" else device.contacts)) == is_:
             self._world.judge.decided(self.label, decision)
+
+    def decline(self, number: int) -> str:
+        """The person declines one of the requests. Whose."""
+        client = self.client
+        if not self.running or client is None or not client.device.requests:
+            return "nobody"
+        waiting = sorted(client.device.requests)
+        user = waiting[number % len(waiting)]
+        self.process.start(_done(client.decline(user)))
+        return user
+
+    def set_privacy(self, presence: PresenceShown, reads: bool) -> None:
+        """The person shows this to others."""
+        if self.running and self.client is not None:
+            if not reads:
+                self._world.judge.begins_to_hide(self.user)
+            self.process.start(_done(self.client.set_privacy(presence, reads)))
 
     def read(self) -> None:
         """The person reads all that is shown."""
@@ -345,6 +368,11 @@ class App:
             self.claims[conversation, kind] = max(seq, self.claims.get((conversation, kind), 0))
 
 
+async def _done(decision: Coroutine[Any, Any, None]) -> None:
+    with contextlib.suppress(MessengerError):
+        await decision
+
+
 def _shown(event: MessageReceived) -> Shown:
     return shown_of(event.seq, event.sender, event.key, event.body, event.changes, event.version)
 
@@ -377,11 +405,15 @@ class People:
             self.install(user, "last", keeps=False)
 
     def knock(self) -> None:
-        """Whoever was ever blocked, or not any more, writes to who has decided that."""
-        for (user, other), blocked in self._world.judge.stances().items():
+        """Whoever is, or was, blocked or a contact, or has asked, writes to who has decided that;
+        unless that would accept a request."""
+        stances = self._world.judge.stances()
+        for user, other in stances:
+            if other == EVERYBODY or asks(stances, other, user):
+                continue
             app = next(app for app in self.here if app.user == other)
             body = self.new_body()
-            self._world.judge.knocks[body] = blocked
+            self._world.judge.knocks[body] = takes_nothing(stances, user, other)
             app.send(user, body)
 
     def open_all(self) -> None:

@@ -153,6 +153,7 @@ class Gateway(Part):
             partitions=world.shape.partitions,
             slots=world.shape.slots,
             redirect=world.shape.redirect,
+            policy=world.shape.policy,
             drain_seconds=2.0,
         )
         self.node = Node(settings, ports, log_id)

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from contextvars import Context
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from agents.builders import BUILDERS
 from connectors.clickhouse.memory import MemoryArchive
@@ -48,6 +48,7 @@ class Shape(NamedTuple):
     slots: int = 4
     redirect: bool = False
     away: Sequence[str] = ()
+    policy: Literal["everyone", "requests"] = "everyone"
 
     @property
     def stages(self) -> list[str]:

@@ -41,7 +41,11 @@ def _endpoints(stage: PeopleStage) -> dict[str, Handler]:
 
     async def stances(question: StancesQuestion) -> StancesAnswer:
         asked = question.pairs
-        return {n: partition.stances(asked[n]) for n, partition in stage.here(asked).items()}
+        return {
+            number: partition.stances(asked[number])
+            for number, partition in stage.here(asked).items()
+            if not question.whole or (await partition.caught_up() and partition.readable)
+        }
 
     async def people(question: PeopleQuestion) -> PeopleAnswer:
         asked = question.users

@@ -44,7 +44,7 @@ def fold_people(
         if before is not None and before.topic == topic and offset <= before.offset:
             outcome.told.add(pair)
             continue
-        if (before is None or before.dropped) and not _make_room(known, change.user, outcome):
+        if (before is None or before.dropped) and not _make_room(known, change, outcome):
             continue
         outcome.changed[pair] = _after(before, change, topic, offset)
         outcome.told.add(pair)
@@ -58,7 +58,9 @@ def stance_of(about: PersonState | None, everybody: PersonState | None) -> Stanc
     shown = everybody.presence if everybody is not None else PresenceShown.EVERYONE
     hides = shown >= PresenceShown.NOBODY or (shown == PresenceShown.CONTACTS and not contact)
     hides_reads = everybody is not None and everybody.hides_reads
-    return Stance(blocked, contact, blocked or hides, blocked or hides_reads)
+    request = about.request if about is not None else b""
+    hidden = blocked or bool(request)
+    return Stance(blocked, contact, hidden or hides, hidden or hides_reads, request)
 
 
 def is_late(state: PersonState, known: PersonState) -> bool:
@@ -70,28 +72,36 @@ def is_late(state: PersonState, known: PersonState) -> bool:
 def _after(
     before: PersonState | None, change: PersonChange, topic: str, offset: int
 ) -> PersonState:
+    """Of two first messages of a stranger the first is the request, until it is accepted."""
     state = before or PersonState(SCHEMA_VERSION, change.user, change.other, False)
     says = {
         name: said
         for name in ("blocked", "contact", "presence", "hides_reads")
         if (said := getattr(change, name)) is not None
     }
+    if change.contact:
+        says |= {"request": b"", "declined": False}
+    elif change.request and not (state.request or state.contact or state.blocked):
+        says["request"] = change.request
+    elif change.declined:
+        says["declined"] = bool(state.request)
     return replace(state, **says, topic=topic, offset=offset, dropped=False)
 
 
-def _make_room(known: PeopleView, user: str, outcome: Outcome) -> bool:
-    """Whether the user may decide about one more. What says nothing any more makes room, the oldest
-    first."""
+def _make_room(known: PeopleView, change: PersonChange, outcome: Outcome) -> bool:
+    """Whether there may be one more about whom the user has decided something, or is asked. What
+    says nothing any more makes room, then the oldest declined request; for a decision also one that
+    waits, since strangers must not fill the list."""
+    user = change.user
     states = {state.other: state for state in known.states(user)}
     states |= {other: state for (one, other), state in outcome.changed.items() if one == user}
     kept = [state for state in states.values() if not state.dropped]
     if len(kept) < MAX_PEOPLE:
         return True
-    oldest = min((one for one in kept if one.is_default), key=_age, default=None)
+    may_go = (one for one in kept if one.says_nothing and not (one.asks and change.request))
+    oldest = min(may_go, key=lambda one: (bool(one.request), one.asks, one.offset), default=None)
     if oldest is not None:
         outcome.changed[user, oldest.other] = replace(oldest, dropped=True)
+        if oldest.asks:
+            outcome.told.add((user, oldest.other))
     return oldest is not None
-
-
-def _age(state: PersonState) -> int:
-    return state.offset

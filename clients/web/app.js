@@ -79,7 +79,7 @@ async function run(again, last) {
       view.problem(turnedAway);
       return taken;
     },
-    block: (blocked) => link.block(current, blocked),
+    decide: (kind, is) => link.decide(current, kind, is),
     change(seq, body) {
       const taken = link.change(current, seq, body);
       turnedAway = taken ? "" : TOO_MANY;

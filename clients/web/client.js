@@ -123,8 +123,9 @@ export class Client {
     this.#write();
   }
 
-  block(contact, blocked) {
-    this.device.decide("blocked", contact, blocked, performance.now());
+  // See Device.decide.
+  decide(contact, kind, is) {
+    this.device.decide(kind, contact, is, performance.now());
     this.#write();
   }
 

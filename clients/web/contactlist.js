@@ -43,6 +43,9 @@ export class ContactList {
     this.items = items;
     arrange($("contacts"), [...items.values()]);
     $("no-contacts").hidden = items.size > 0;
+    const requests = contacts.filter(({ request }) => request).length;
+    $("requests").hidden = !requests;
+    say($("requests"), requests === 1 ? "1 message request" : `${requests} message requests`);
     if (!items.has(this.active)) this.active = items.has(current) ? current : contacts[0]?.contact;
     this.#activate(this.active);
     this.#filter();
@@ -76,7 +79,8 @@ export class ContactList {
     const draft = current ? "" : this.drafts.get(contact);
     last.classList.toggle("writes", presence === WRITES);
     last.classList.toggle("draft", Boolean(draft) && presence !== WRITES);
-    this.#last(last, draft ? `Draft: ${line(draft)}` : lineOf(entry), {
+    const text = entry.request ? `Request: ${lineOf(entry)}` : lineOf(entry);
+    this.#last(last, draft ? `Draft: ${line(draft)}` : text, {
       ...entry, presence, mine: !draft && entry.latest?.from === me,
     });
     badge.hidden = !unread;

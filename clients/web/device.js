@@ -106,8 +106,8 @@ export class Device {
     this.watchList.set(users, now);
   }
 
-  // Block a user (kind "blocked"), or have them as a contact ("contact"); or do so no more. A
-  // `decided` is the result.
+  // Block a user (kind "blocked"), or have them as a contact ("contact"); or do so no more. Or decline
+  // their request ("declined"). A `decided` is the result.
   decide(kind, user, is, now) {
     this.people.decide(kind, user, is, now);
   }
@@ -221,8 +221,10 @@ export class Device {
     person: (frame, now) => this.people.decided(frame, now),
     privacy: (frame, now) => this.people.decided(frame, now),
     people: (frame, now) => this.people.answer(frame, now),
-    user_typing: ({ conversation, user }) =>
-      this.people.people.get(user)?.blocked ? [] : [{ event: "typing", conversation, user }],
+    user_typing: ({ conversation, user }) => {
+      const { blocked, request } = this.people.people.get(user) ?? {};
+      return blocked || request ? [] : [{ event: "typing", conversation, user }];
+    },
     mark: (frame) => this.inbox.marksChanged(this.inbox.marks.accept(frame) ? [frame] : []),
     marks: (frame, now) => this.inbox.marksChanged(this.inbox.marks.answer(frame, now)),
   };

@@ -53,9 +53,9 @@ export class Link {
     this.#post({ t: "typing", contact });
   }
 
-  // The person blocks a contact, or does so no more.
-  block(contact, blocked) {
-    this.#post({ t: "block", contact, blocked });
+  // The person decides something about a contact (see Device.decide).
+  decide(contact, kind, is) {
+    this.#post({ t: "decide", contact, kind, is });
   }
 
   // A text in a conversation, below the number `before`; null: the newest. on.found answers.

@@ -5,12 +5,14 @@
 import { askAgain, LOST } from "./backoff.js";
 
 const AT_ONCE = 2; // decisions in one go: a session has 8 questions for everything
-const FRAMES = { blocked: ["unblock", "block"], contact: ["remove_contact", "add_contact"] };
+const FRAMES = {
+  blocked: ["unblock", "block"], contact: ["remove_contact", "add_contact"], declined: [null, "decline"],
+};
 
 export class People {
   // jitter() from [0, 1); nextId() numbers questions
   constructor(jitter, nextId) {
-    // people: user → { blocked, contact }, where one is true; wanted: kind and user → what was
+    // people: user → { blocked, contact, request }, where one is true; wanted: kind and user → what was
     // decided and has no answer; asked: the last questions → the key of what they say, null for the
     // list; pushed: of whom something came while the list was asked for, "" for privacy
     Object.assign(this, {
@@ -25,7 +27,8 @@ export class People {
     if (!this.followed) Object.assign(this, { followed: true, listDue: true, askAt: now });
   }
 
-  // Block a user (kind "blocked"), or have them as a contact ("contact"); or do so no more.
+  // Block a user (kind "blocked"), or have them as a contact ("contact"); or do so no more. Or decline
+  // their request ("declined").
   decide(kind, user, is, now) {
     this.#want(kind, user, { t: FRAMES[kind][Number(is)], user }, now);
   }
@@ -123,17 +126,17 @@ export class People {
   }
 
   // A `person` or, without a user, a `privacy`.
-  #news({ user, blocked = false, contact = false, presence = "everyone", reads = true }) {
+  #news({ user, blocked = false, contact = false, request = false, presence = "everyone", reads = true }) {
     if (user === undefined) {
       const before = this.privacy;
       this.privacy = { presence, reads };
       const same = before.presence === presence && before.reads === reads;
       return same ? [] : [{ event: "privacy", presence, reads }];
     }
-    const before = this.people.get(user) ?? { blocked: false, contact: false };
-    if (blocked || contact) this.people.set(user, { blocked, contact });
+    const before = this.people.get(user) ?? { blocked: false, contact: false, request: false };
+    if (blocked || contact || request) this.people.set(user, { blocked, contact, request });
     else this.people.delete(user);
-    const same = before.blocked === blocked && before.contact === contact;
-    return same ? [] : [{ event: "person", user, blocked, contact }];
+    const same = before.blocked === blocked && before.contact === contact && before.request === request;
+    return same ? [] : [{ event: "person", user, blocked, contact, request }];
   }
 }

@@ -14,15 +14,17 @@ export function pictureOf(client, contact, from, now) {
 // A line of the list of conversations. earlier: there are messages of before this page
 function entryOf(client, contact, earlier, now) {
   const latest = client.store.latest(contact);
-  return { contact, earlier, last: latest?.body ?? null, latest, time: latest?.time ?? 0, ...looksOf(client, contact, now) };
+  const { request = false } = client.device.people.people.get(contact) ?? {};
+  return { contact, earlier, request, last: latest?.body ?? null, latest, time: latest?.time ?? 0, ...looksOf(client, contact, now) };
 }
 
 function conversationOf(client, contact, from, now) {
   const { store, device } = client;
   const { id, whole } = store.open(contact);
+  const { blocked = false, request = false } = device.people.people.get(contact) ?? {};
   return {
     from, ...store.window(contact, from), whole, deep: !whole && store.deep(contact), cursor: store.newest(contact),
-    read: device.inbox.marks.readHere(id), blocked: device.people.people.get(contact)?.blocked ?? false, ...looksOf(client, contact, now),
+    read: device.inbox.marks.readHere(id), blocked, request, ...looksOf(client, contact, now),
   };
 }
 

@@ -3,7 +3,7 @@
 // frozen, gone) has at most one picture waiting. A tab of a newer page meets the device of an older
 // one that is still open, so these messages may get new fields, and lose none.
 //
-//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   change { contact, key, seq, body }   typing { contact }   block { contact, blocked }   find { contact, text, before }   logOut
+//   tab → device   attach { token }   renew { token }   look { contact, seen, read, older, from }   send { contact, key, body }   change { contact, key, seq, body }   typing { contact }   decide { contact, kind, is }   find { contact, text, before }   logOut
 //   device → tab   attached { life }   failed { reason }   picture { version, … }   safe { key }   found { text, seq }
 
 import { hold } from "./claim.js";
@@ -75,7 +75,7 @@ export class Tabs {
       port.postMessage({ t: "safe", key });
     },
     typing: (_, { contact }) => this.device.typing(contact),
-    block: (_, { contact, blocked }) => this.device.block(contact, blocked),
+    decide: (_, { contact, kind, is }) => this.device.decide(contact, kind, is),
     find: (port, { contact, text, before }) =>
       this.device.find(port, { contact, text, before }, (seq) => port.postMessage({ t: "found", contact, text, seq })),
     logOut: () => this.device.logOut(),

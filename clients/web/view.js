@@ -17,7 +17,8 @@ const narrow = matchMedia("(max-width: 44rem)");
 
 export class View {
   // actions: open(contact), close(), moved(), typing(), send(text) (whether it was taken),
-  // change(seq, text) (likewise; without a text the message is deleted), find(text, before), logOut()
+  // change(seq, text) (likewise; without a text the message is deleted), decide(kind, is) about whom
+  // the conversation is with, find(text, before), logOut()
   constructor(user, actions) {
     this.user = user;
     this.actions = actions;
@@ -49,7 +50,9 @@ export class View {
       this.#drawMuted();
       actions.moved();
     };
-    $("block").onclick = () => actions.block($("block").getAttribute("aria-pressed") !== "true");
+    $("block").onclick = () => actions.decide("blocked", $("block").getAttribute("aria-pressed") !== "true");
+    $("accept").onclick = () => actions.decide("contact", true);
+    $("decline").onclick = () => actions.decide("declined", true);
     $("logout").onclick = () => actions.logOut();
     $("back").onclick = () => this.#leave();
     $("theme").onclick = () => this.#nextTheme();
@@ -131,6 +134,7 @@ export class View {
     if (conversation) {
       $("block").setAttribute("aria-pressed", conversation.blocked);
       say($("block"), conversation.blocked ? "Unblock" : "Block");
+      $("request").hidden = !conversation.request;
       this.messages.draw(conversation, this.user, now);
     }
   }

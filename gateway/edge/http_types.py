@@ -6,7 +6,17 @@ import msgspec
 from msgspec import Meta
 
 from gateway.queries.devices import Device
-from schemas.frames import OUTBOX_WINDOW, Error, Ordinal, OutOfStep, Person, Privacy, Refused, Sent
+from schemas.frames import (
+    OUTBOX_WINDOW,
+    Error,
+    Ordinal,
+    OutOfStep,
+    Person,
+    Privacy,
+    Refused,
+    Sent,
+    Shown,
+)
 from schemas.ids import USER_PATTERN, UUID_PATTERN
 
 _MESSAGE = {"$ref": "#/components/schemas/Message"}
@@ -85,10 +95,21 @@ class PeopleList(msgspec.Struct):
     privacy: Privacy
 
 
-class Blocking(msgspec.Struct, forbid_unknown_fields=True):
-    """`blocked`: the other user can no longer write to this one, nor see when they are there."""
+class Deciding(msgspec.Struct, forbid_unknown_fields=True):
+    """What is null or left out stays as it is. `blocked`: the other user can no longer write to
+    this one, nor see when they are there. `declined`: their request is not accepted; a `contact`
+    is accepted."""
 
-    blocked: bool
+    blocked: bool | None = None
+    contact: bool | None = None
+    declined: bool | None = None
+
+
+class Showing(msgspec.Struct, forbid_unknown_fields=True):
+    """As in `set_privacy`."""
+
+    presence: Shown = "everyone"
+    reads: bool = True
 
 
 class NodeFound(msgspec.Struct):

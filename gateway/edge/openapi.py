@@ -10,7 +10,7 @@ import msgspec
 from gateway.edge import http_types
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
 from gateway.queries.user_status import UserStatus
-from schemas.frames import MAX_PAGE_MESSAGES, Message, Person, Sent
+from schemas.frames import MAX_PAGE_MESSAGES, Message, Person, Privacy, Sent
 from schemas.ids import DEVICE_PATTERN, USER_PATTERN
 
 MAX_CONVERSATIONS = 50
@@ -119,12 +119,22 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "put",
         "/v1/people/{user}",
-        "Block or unblock another user",
+        "Block another user, have them as a contact, or decline their request; or no more",
         "user",
         200,
         Person,
         (*_BODY, 409),
-        body=http_types.Blocking,
+        body=http_types.Deciding,
+    ),
+    Operation(
+        "put",
+        "/v1/privacy",
+        "What the user shows to others",
+        "user",
+        200,
+        Privacy,
+        (*_BODY, 409),
+        body=http_types.Showing,
     ),
     Operation(
         "get",

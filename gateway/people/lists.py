@@ -18,11 +18,18 @@ from schemas.events import (
 )
 from schemas.ids import partition_of
 from schemas.topics import PEOPLE_SUBMITTED
-from schemas.worker_api import PeopleAnswer, PeopleQuestion
+from schemas.worker_api import (
+    PeopleAnswer,
+    PeopleQuestion,
+    Stance,
+    StancesAnswer,
+    StancesQuestion,
+)
 
 _PRODUCER = {"linger.ms": 0, "message.timeout.ms": 4_000}
 
 _lists = msgspec.json.Decoder(list[PeopleAnswer])
+_stances = msgspec.json.Decoder(list[StancesAnswer])
 
 
 def change_of(user: str, decision: frames.Decision) -> PersonChange:
@@ -32,6 +39,8 @@ def change_of(user: str, decision: frames.Decision) -> PersonChange:
         return PersonChange(user, EVERYBODY, presence=shown, hides_reads=not decision.reads)
     if isinstance(decision, frames.Block | frames.Unblock):
         return PersonChange(user, decision.user, blocked=isinstance(decision, frames.Block))
+    if isinstance(decision, frames.Decline):
+        return PersonChange(user, decision.user, declined=True)
     return PersonChange(user, decision.user, contact=isinstance(decision, frames.AddContact))
 
 
@@ -73,6 +82,20 @@ class PeopleLists:
     async def change(self, change: PersonChange) -> Sequence[PersonState]:
         """Publish a change; returns all that the user has decided once it is folded, told and kept.
         Raises WorkersUnavailable: it may count or not, so the device repeats it."""
+        await self._publish(change)
+        return await self.of(change.user)
+
+    async def stance_after(self, change: PersonChange) -> Stance:
+        """Likewise; returns what the user has then decided about the other one."""
+        await self._publish(change)
+        partition = partition_of(change.user, self._workers.partitions)
+        question = StancesQuestion({partition: [(change.user, change.other)]}, whole=True)
+        found = await self._workers.ask_any("stances", _stances, [partition], lambda _: question)
+        if partition not in found:
+            raise WorkersUnavailable(f"nobody knows what {change.user} has decided now")
+        return found[partition][0]
+
+    async def _publish(self, change: PersonChange) -> None:
         if self._producer is None:
             self._producer = self._kafka.producer(_PRODUCER)
         record = PeopleRecord(SCHEMA_VERSION, [change])
@@ -81,7 +104,6 @@ class PeopleLists:
             await self._producer.send_and_wait(PEOPLE_SUBMITTED, partition, encode_event(record))
         except (KafkaSendError, QueueFull) as error:
             raise WorkersUnavailable(f"{PEOPLE_SUBMITTED}: {error!r}") from None
-        return await self.of(change.user)
 
     async def of(self, user: str) -> Sequence[PersonState]:
         """All that a user has decided, by everything that is published. Whoever answers has folded

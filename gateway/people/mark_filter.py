@@ -1,4 +1,5 @@
-"""Marks for those who may see them: who may not see what a user has read gets the mark without it.
+"""Marks for those who may see them: who may not see what a user has read gets the mark without it,
+and whose request is not accepted gets none.
 
 A mark of a user about whom the node knows nothing now is not pushed; the other user's devices are
 told to ask for it.
@@ -19,8 +20,11 @@ _RESYNC_SECONDS = 5.0
 """Between two times that devices are told to ask."""
 
 
-def seen_by_others(mark: Mark, stance: Stance) -> Mark:
-    """The mark of a user as it is shown to the other one, about whom the stance is."""
+def seen_by_others(mark: Mark, stance: Stance) -> Mark | None:
+    """The mark of a user as it is shown to the other one, about whom the stance is. None: they see
+    nothing of it."""
+    if stance.request:
+        return None
     if not stance.hides_reads:
         return mark
     return Mark(mark.conversation, mark.user, mark.received, mark.received_at, 0, 0)
@@ -54,7 +58,10 @@ class MarkFilter:
         if stance.hides_reads:
             (mark,) = decode_server_frames(frame)
             assert isinstance(mark, Mark)
-            frame = encode_frame(seen_by_others(mark, stance))
+            seen = seen_by_others(mark, stance)
+            if seen is None:
+                return
+            frame = encode_frame(seen)
         self._registry.push(user, frame)
 
     def _resync(self) -> None:

@@ -7,6 +7,7 @@ now, the device is told to send again.
 from functools import partial
 
 from gateway.people.directory import Directory
+from gateway.people.requests import Requests
 from gateway.people.stances import Stances
 from gateway.submit import Failed, Submitter
 from schemas.codes import Code
@@ -17,7 +18,7 @@ from schemas.worker_api import Stance
 class SendGate:
     """A first send to somebody waits for what that user has decided, and what follows it waits
     behind it. With a `directory` only those get messages who are in it; `contacts`: only of their
-    contacts."""
+    contacts; with `requests` a stranger may send one."""
 
     def __init__(
         self,
@@ -25,15 +26,19 @@ class SendGate:
         stances: Stances,
         directory: Directory | None = None,
         contacts: bool = False,
+        requests: Requests | None = None,
     ) -> None:
         self._submitter = submitter
         self._stances = stances
         self._directory = directory
         self._contacts = contacts
+        self._requests = requests
 
     def submit(self, item: SubmittedItem, to: str, failed: Failed) -> None:
         """Take a send to `to`, or say why not."""
-        if self._directory is None:
+        if self._requests is not None:
+            self._requests.judge(item, to, partial(self._judged, item, failed))
+        elif self._directory is None:
             self._look(item, to, failed)
         else:
             self._directory.look(to, partial(self._found, item, to, failed))
@@ -41,10 +46,9 @@ class SendGate:
     def _found(self, item: SubmittedItem, to: str, failed: Failed, is_there: bool | None) -> None:
         if is_there:
             self._look(item, to, failed)
-        elif is_there is None:
-            failed(Code.TRY_LATER)
         else:
-            self._submitter.submit(_refusal(item, Code.UNKNOWN_RECIPIENT), failed)
+            code = Code.TRY_LATER if is_there is None else Code.UNKNOWN_RECIPIENT
+            self._judged(item, failed, code)
 
     def _look(self, item: SubmittedItem, to: str, failed: Failed) -> None:
         stance = self._stances.fresh(to, item.sender)
@@ -55,13 +59,22 @@ class SendGate:
 
     def _pass(self, item: SubmittedItem, stance: Stance | None, failed: Failed) -> None:
         if stance is None:
-            failed(Code.TRY_LATER)
+            self._judged(item, failed, Code.TRY_LATER)
         elif stance.blocked:
-            self._submitter.submit(_refusal(item, Code.BLOCKED), failed)
+            self._judged(item, failed, Code.BLOCKED)
         elif self._contacts and not stance.contact:
-            self._submitter.submit(_refusal(item, Code.NOT_A_CONTACT), failed)
+            self._judged(item, failed, Code.NOT_A_CONTACT)
         else:
             self._submitter.submit(item, failed)
+
+    def _judged(self, item: SubmittedItem, failed: Failed, code: Code | None) -> None:
+        """`code`: why the item does not pass, or None."""
+        if code is None:
+            self._submitter.submit(item, failed)
+        elif code.retry:
+            failed(code)
+        else:
+            self._submitter.submit(_refusal(item, code), failed)
 
 
 def _refusal(item: SubmittedItem, code: Code) -> RefusalSubmitted:

@@ -27,5 +27,7 @@ class MarkQueries:
         marks = [mark for marks in found.values() for mark in marks]
         others = {mark.user for mark in marks if mark.user != me}
         stances = {me: Stance(), **await self._stances.find(others, me)}
-        seen = [seen_by_others(one, stances[one.user]) for one in marks if one.user in stances]
-        return Marks(question.id, seen, not complete or len(seen) < len(marks))
+        known = [one for one in marks if one.user in stances]
+        seen = (seen_by_others(one, stances[one.user]) for one in known)
+        pending = not complete or len(known) < len(marks)
+        return Marks(question.id, [one for one in seen if one is not None], pending)

@@ -1,15 +1,19 @@
 """What people do with their apps, and what becomes of those."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from schemas.codec import encode_frame
-from schemas.frames import Read
+from schemas.frames import Read, Shown
 from simulation.faults.common import Action, Actions, an_app, for_a_while, pause, pick
 from simulation.people import App
 from simulation.world import World
 
 MAX_APPS = 14
 _BURST = 6
+_PRIVACY: Sequence[tuple[Shown, bool]] = (
+    *(("everyone", True), ("everyone", False), ("contacts", True), ("nobody", False)),
+)
 
 
 def _app_does(what: Callable[[App], None]) -> Action:
@@ -87,14 +91,26 @@ def sleep_app(world: World, place: int, number: int) -> str:
     return pause(world, app.process, app.label, number)
 
 
-def _decide(blocked: bool) -> Action:
+def _decide(kind: Literal["blocked", "contact"], is_: bool) -> Action:
     def action(world: World, place: int, number: int) -> str:
         app = an_app(world, place)
         other = _other(world, app, number)
-        app.block(other, blocked)
+        app.decide(other, kind, is_)
         return f"{app.label}: {other}"
 
     return action
+
+
+def decline(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    return f"{app.label}: {app.decline(number)}"
+
+
+def set_privacy(world: World, place: int, number: int) -> str:
+    app = an_app(world, place)
+    presence, reads = _PRIVACY[number % len(_PRIVACY)]
+    app.set_privacy(presence, reads)
+    return f"{app.label}: {presence}, reads {reads}"
 
 
 def claim(world: World, place: int, number: int) -> str:
@@ -133,6 +149,10 @@ PEOPLE: Actions = {
     "open app": (5, _app_does(App.start)),
     "install": (1, install),
     "claim": (0, claim),
-    "block": (1, _decide(True)),
-    "unblock": (1, _decide(False)),
+    "block": (1, _decide("blocked", True)),
+    "unblock": (1, _decide("blocked", False)),
+    "add contact": (1, _decide("contact", True)),
+    "remove contact": (1, _decide("contact", False)),
+    "decline": (1, decline),
+    "set privacy": (1, set_privacy),
 }

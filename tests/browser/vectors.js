@@ -54,6 +54,7 @@ function command(device, step, now, newId) {
   if (step.block) device.decide("blocked", step.block, true, now);
   if (step.unblock) device.decide("blocked", step.unblock, false, now);
   if (step.contact) device.decide("contact", step.contact, step.is ?? true, now);
+  if (step.decline) device.decide("declined", step.decline, true, now);
   if (step.privacy) device.setPrivacy(step.privacy, step.reads, now);
   if (step.follow_people) device.followPeople(now);
   if (step.history) device.ask(step.history);
@@ -62,9 +63,9 @@ function command(device, step, now, newId) {
 // Without what has its default value, as frames are sent.
 function plain(values) {
   return values.map((value) => {
-    const { missing, erased, changes, version, first, t, messages, ...rest } = value;
+    const { missing, erased, changes, version, first, t, messages, request, ...rest } = value;
     const shown = { ...(missing && { missing }), ...(erased && { erased }), ...(changes && { changes }) };
-    const kept = { ...(t && { t }), ...shown, ...(first && { first }), ...(version && { version }) };
+    const kept = { ...(t && { t }), ...shown, ...(first && { first }), ...(version && { version }), ...(request && { request }) };
     if (!messages) return { ...rest, ...kept };
     return { ...rest, ...kept, messages: plain(messages) };
   });

@@ -31,7 +31,14 @@ from schemas.codec import encode_deliveries
 from schemas.codes import Close
 from schemas.events import Delivered, MessageDelivered, PresenceState
 from schemas.ids import user_id
-from schemas.topics import DELIVERIES, PRESENCE_SUBMITTED, RECEIPTS, REVOCATIONS, SUBMITTED
+from schemas.topics import (
+    DELIVERIES,
+    PEOPLE_SUBMITTED,
+    PRESENCE_SUBMITTED,
+    RECEIPTS,
+    REVOCATIONS,
+    SUBMITTED,
+)
 from schemas.worker_api import (
     PresenceAnswer,
     PresenceQuestion,
@@ -42,7 +49,14 @@ from schemas.worker_api import (
 
 SLOTS = 2
 SECRET = "s" * 32
-_TOPICS = {SUBMITTED: 1, RECEIPTS: 1, PRESENCE_SUBMITTED: 1, REVOCATIONS: 1, DELIVERIES: SLOTS}
+_TOPICS = {
+    SUBMITTED: 1,
+    RECEIPTS: 1,
+    PRESENCE_SUBMITTED: 1,
+    PEOPLE_SUBMITTED: 1,
+    REVOCATIONS: 1,
+    DELIVERIES: SLOTS,
+}
 
 
 SEND = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.edge.http_types import Blocking, NewMessage, NewMessages
+from gateway.edge.http_types import Deciding, NewMessage, NewMessages
 from gateway.edge.openapi import OPERATIONS, PATH, Operation
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
 from schemas.frames import Message
@@ -41,7 +41,7 @@ _value = st.one_of(
 _MESSAGE = {"to": USERS[1], "key": "0" * 32, "body": "hi"}
 _GOOD: dict[type[msgspec.Struct], Any] = {
     NewMessage: _MESSAGE,
-    Blocking: {"blocked": True},
+    Deciding: {"blocked": True, "contact": False},
     NewMessages: {"messages": [{**_MESSAGE, "key": "1" * 32}]},
 }
 """Bodies that chance would hardly make."""

@@ -90,3 +90,11 @@ async def test_who_is_blocked_over_http_cannot_write_over_http(stack: Stack) -> 
         assert (await write_until(422))["code"] == Code.BLOCKED.number
         await block(False)
         await write_until(200)
+        headers = {"Authorization": f"Bearer {token_of(stack, alice)}"}
+        for path, says, answer in (
+            (f"people/{bob}", {"contact": True}, {"t": "person", "user": bob, "contact": True}),
+            ("privacy", {"reads": False}, {"t": "privacy", "reads": False}),
+        ):
+            url = f"{stack.gateway_urls[0]}/v1/{path}"
+            async with http.put(url, json=says, headers=headers) as told:
+                assert await told.json() == answer

@@ -71,3 +71,7 @@ def test_the_command_line_blocks(stack: Stack) -> None:
     token = ["--as", "cli-alice", "--token", token_of(stack, "cli-alice")]
     messenger("block", *token, "cli-bob")
     assert messenger("blocked", *token) == "cli-bob\n"
+    assert messenger("contacts", *token, "--add", "cli-carol") == "cli-carol\n"
+    shown = messenger("privacy", *token, "--presence", "contacts", "--no-reads")
+    assert shown == "presence contacts\nreads nobody\n"
+    assert messenger("requests", *token) == ""

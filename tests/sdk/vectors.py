@@ -104,6 +104,8 @@ def command(device: Device, step: Json, now: float) -> None:
         device.decide("blocked", step["unblock"], False, now)
     if "contact" in step:
         device.decide("contact", step["contact"], step.get("is", True), now)
+    if "decline" in step:
+        device.decide("declined", step["decline"], True, now)
     if "privacy" in step:
         device.set_privacy(step["privacy"], step["reads"], now)
     if "follow_people" in step:
@@ -121,7 +123,9 @@ def as_json(event: Happening) -> Json:
     if isinstance(event, PresenceChanged):
         return {"event": "presence", **event._asdict()}
     if isinstance(event, PersonChanged):
-        return {"event": "person", **event._asdict()}
+        said = event._asdict()
+        request = {"request": True} if said.pop("request") else {}
+        return {"event": "person", **said, **request}
     if isinstance(event, PrivacyChanged):
         return {"event": "privacy", **event._asdict()}
     if isinstance(event, DecisionEnded):

@@ -112,6 +112,29 @@ async def test_what_an_owner_that_was_paused_appends_late_does_not_count(
         assert third.partition.stances([("alice", "bob")]) == [Stance()]
 
 
+async def test_of_two_first_messages_one_is_kept_and_every_owner_knows_which(
+    kafka: MemoryKafka, make: Make
+) -> None:
+    def ask(key: bytes) -> None:
+        record = PeopleRecord(SCHEMA_VERSION, [PersonChange("alice", "bob", request=key)])
+        kafka.broker.append(PEOPLE_SUBMITTED, 0, encode_event(record))
+
+    waits = Stance(False, False, True, True, b"1" * 16)
+    async with make() as first:
+        partition = await first.running()
+        ask(b"1" * 16)
+        ask(b"2" * 16)
+        await first.done(2)
+        assert partition.stances([("alice", "bob")]) == [waits]
+        told = PersonDelivered("alice", "bob", b'{"t":"person","user":"bob","request":true}')
+        assert delivered(kafka, ALICES)[-1] == told
+    async with make() as second:
+        partition = await second.running()
+        ask(b"3" * 16)
+        await second.done(3)
+        assert partition.stances([("alice", "bob")]) == [waits]
+
+
 async def test_an_owner_that_is_behind_its_input_does_not_answer_for_all_of_it(
     kafka: MemoryKafka, make: Make
 ) -> None:

@@ -1,50 +1,16 @@
 """What users decide about others: the last one counts, whoever folds what twice, and no list grows
 without end."""
 
-from collections.abc import Sequence
-
-from agents.rules.people import Outcome, fold_people, stance_of
+from agents.rules.people import stance_of
 from schemas.codec import EVERYBODY
 from schemas.events import PersonChange, PersonState, PresenceShown
 from schemas.frames import MAX_PEOPLE
 from schemas.worker_api import Stance
-
-
-class Table:
-    """`PeopleView`, and what was told."""
-
-    def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], PersonState] = {}
-        self.offset = -1
-
-    def state(self, user: str, other: str) -> PersonState | None:
-        return self.rows.get((user, other))
-
-    def states(self, user: str) -> Sequence[PersonState]:
-        return [state for (one, _), state in self.rows.items() if one == user]
-
-    def fold(self, *changes: tuple[PersonChange, int], topic: str = "topic") -> set[str]:
-        """Whom alice's devices are told about."""
-        outcome = Outcome({}, set())
-        fold_people(self, changes, topic, outcome)
-        for pair, state in outcome.changed.items():
-            if state.dropped:
-                del self.rows[pair]
-            else:
-                self.rows[pair] = state
-        return {other for _, other in outcome.told}
-
-    def says(self, other: str, blocked: bool) -> set[str]:
-        self.offset += 1
-        return self.fold((PersonChange("alice", other, blocked), self.offset))
-
-    @property
-    def blocked(self) -> set[str]:
-        return {other for (_, other), state in self.rows.items() if state.blocked}
+from tests.harness.people_table import PeopleInMemory
 
 
 def test_what_is_folded_again_changes_nothing_and_is_told_again() -> None:
-    table = Table()
+    table = PeopleInMemory()
     block, unblock = PersonChange("alice", "bob", True), PersonChange("alice", "bob", False)
     assert table.fold((block, 3), (unblock, 4)) == {"bob"}
     assert table.blocked == set()
@@ -55,7 +21,7 @@ def test_what_is_folded_again_changes_nothing_and_is_told_again() -> None:
 
 
 def test_a_full_list_takes_nobody_unless_somebody_has_left_it() -> None:
-    table = Table()
+    table = PeopleInMemory()
     for number in range(MAX_PEOPLE):
         table.says(f"x{number}", True)
     assert table.says("bob", True) == set()
@@ -71,7 +37,7 @@ def test_a_full_list_takes_nobody_unless_somebody_has_left_it() -> None:
 
 
 def test_what_is_not_said_stays_as_it_is() -> None:
-    table = Table()
+    table = PeopleInMemory()
     changes = [
         PersonChange("alice", "bob", blocked=True),
         PersonChange("alice", "bob", contact=True),
@@ -95,3 +61,57 @@ def test_what_is_shown_to_whom() -> None:
     assert stance_of(None, everybody(PresenceShown.CONTACTS)) == Stance(hides_presence=True)
     nobody = everybody(PresenceShown.NOBODY, hides_reads=True)
     assert stance_of(contact, nobody) == Stance(False, True, True, True)
+
+
+FIRST, SECOND = b"1" * 16, b"2" * 16
+
+
+def test_of_two_first_messages_one_is_the_request_until_it_is_accepted() -> None:
+    table = PeopleInMemory()
+    assert table.change("alice", "bob", request=FIRST) == {"bob"}
+    table.change("alice", "bob", request=SECOND)
+    assert stance_of(table.state("alice", "bob"), None) == Stance(False, False, True, True, FIRST)
+    assert table.rows["alice", "bob"].asks
+    table.change("alice", "bob", declined=True)
+    assert not table.rows["alice", "bob"].asks
+    assert stance_of(table.state("alice", "bob"), None).request == FIRST, "they are not told"
+    table.change("alice", "bob", contact=True)
+    assert stance_of(table.state("alice", "bob"), None) == Stance(contact=True)
+    table.change("alice", "bob", request=SECOND)
+    assert stance_of(table.state("alice", "bob"), None) == Stance(contact=True)
+    table.change("alice", "bob", contact=False)
+    table.change("alice", "bob", request=SECOND)
+    assert stance_of(table.state("alice", "bob"), None).request == SECOND, "a stranger once more"
+
+
+def test_who_is_blocked_asks_for_nothing_and_a_request_waits_behind_a_block() -> None:
+    table = PeopleInMemory()
+    table.change("alice", "bob", blocked=True)
+    table.change("alice", "bob", request=FIRST)
+    assert not table.rows["alice", "bob"].request
+    table.change("alice", "carol", request=FIRST)
+    table.change("alice", "carol", blocked=True)
+    assert not table.rows["alice", "carol"].asks
+    table.change("alice", "carol", blocked=False)
+    assert table.rows["alice", "carol"].asks
+
+
+def test_nobody_declines_what_nobody_has_asked() -> None:
+    table = PeopleInMemory()
+    table.change("alice", "bob", declined=True)
+    assert table.rows["alice", "bob"].is_default
+    table.change("alice", "bob", request=FIRST)
+    assert table.rows["alice", "bob"].asks
+
+
+def test_strangers_do_not_fill_the_list() -> None:
+    table = PeopleInMemory()
+    for number in range(MAX_PEOPLE):
+        table.change("alice", f"x{number}", request=FIRST)
+    assert table.change("alice", "bob", request=FIRST) == set(), "who waits is not pushed out"
+    table.change("alice", "x7", declined=True)
+    assert table.change("alice", "bob", request=FIRST) == {"bob"}
+    assert ("alice", "x7") not in table.rows, "who was declined makes room for another stranger"
+    assert table.change("alice", "carol", blocked=True) == {"carol", "x0"}, "and is told"
+    assert ("alice", "x0") not in table.rows, "the oldest request makes room for a decision"
+    assert len(table.rows) == MAX_PEOPLE

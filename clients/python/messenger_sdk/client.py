@@ -11,7 +11,7 @@ import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from messenger_sdk.connection import Connection
@@ -32,6 +32,7 @@ from messenger_sdk.events import (
 )
 from messenger_sdk.folder_storage import FolderStorage
 from messenger_sdk.outbox import SendEnded, SentMessage
+from messenger_sdk.people import Kind
 from messenger_sdk.reconnecting import Gateways, Reconnecting
 from messenger_sdk.storage import MemoryStorage, Storage
 from schemas import frames
@@ -226,6 +227,21 @@ class Client:
         await self._people()
         return self.device.contacts
 
+    async def accept(self, user: str) -> None:
+        """`user`, who has sent a request, may write from now on: they are a contact. Waits and
+        raises as `block` does."""
+        await self.add_contact(user)
+
+    async def decline(self, user: str) -> None:
+        """The request of `user` is not accepted: they may send nothing more, and are not told.
+        Likewise."""
+        await self._decide("declined", user, True)
+
+    async def requests(self) -> frozenset[str]:
+        """Whose requests wait, as `blocked` gives whom this user has blocked."""
+        await self._people()
+        return self.device.requests
+
     async def set_privacy(self, presence: frames.Shown = "everyone", reads: bool = True) -> None:
         """Show to others whether this user is there, was seen last and types (`presence`), and what
         they have read (`reads`). Waits and raises as `block` does."""
@@ -244,7 +260,7 @@ class Client:
         self._connection.wake()
         await self._until(lambda: self.device.knows_people)
 
-    async def _decide(self, kind: Literal["blocked", "contact"], user: str, is_: bool) -> None:
+    async def _decide(self, kind: Kind, user: str, is_: bool) -> None:
         if self._stopped is not None:
             raise self._stopped
         self.device.decide(kind, user, is_, self._loop.time())

@@ -13,7 +13,7 @@ Times are seconds of any one clock.
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from messenger_sdk.catching_up import MAX_CATCHING_UP
 from messenger_sdk.errors import FolderOfAnother
@@ -28,7 +28,7 @@ from messenger_sdk.events import (
 )
 from messenger_sdk.history import AT_ONCE, History
 from messenger_sdk.inbox import Inbox
-from messenger_sdk.people import People
+from messenger_sdk.people import Kind, People
 from messenger_sdk.sends import Sends
 from messenger_sdk.storage import Change, LogMet, Note, Owned, SavedSend, Stored
 from messenger_sdk.watch_list import WatchList
@@ -159,9 +159,9 @@ class Device:
         """Tell of the presence of these users, the first 200 of them, and of no others."""
         self._watch_list.set(users, now)
 
-    def decide(self, kind: Literal["blocked", "contact"], user: str, is_: bool, now: float) -> None:
-        """Block a user, or have them as a contact; or do so no more. A DecisionEnded is the result,
-        after a restart none."""
+    def decide(self, kind: Kind, user: str, is_: bool, now: float) -> None:
+        """Block a user, or have them as a contact; or do so no more. Or decline their request. A
+        DecisionEnded is the result, after a restart none."""
         self._people.decide(kind, user, is_, now)
 
     def set_privacy(self, presence: frames.Shown, reads: bool, now: float) -> None:
@@ -243,6 +243,11 @@ class Device:
     def contacts(self) -> frozenset[str]:
         """Whom this user has as contacts, likewise."""
         return frozenset(user for user, one in self._people.people.items() if one.contact)
+
+    @property
+    def requests(self) -> frozenset[str]:
+        """Whose requests wait for what this user decides, likewise."""
+        return frozenset(user for user, one in self._people.people.items() if one.request)
 
     @property
     def privacy(self) -> PrivacyChanged:
@@ -347,7 +352,7 @@ class Device:
 
     def _types(self, frame: frames.UserTyping) -> Happenings:
         decided = self._people.people.get(frame.user)
-        if decided is not None and decided.blocked:
+        if decided is not None and (decided.blocked or decided.request):
             return ()
         return [Typing(frame.conversation, frame.user)]
 

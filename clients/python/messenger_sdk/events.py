@@ -92,18 +92,20 @@ class Typing(NamedTuple):
 
 
 class PersonChanged(NamedTuple):
-    """What this user has decided about `user`, on any device."""
+    """What this user has decided about `user`, on any device. `request`: `user`, a stranger, has
+    sent a first message and waits."""
 
     user: str
     blocked: bool
     contact: bool
+    request: bool = False
 
 
 class PrivacyChanged(NamedTuple):
     """What this user shows to others. `presence`: whether they are there, were seen last and type,
     to "everyone", "contacts" or "nobody"; `reads`: what they have read."""
 
-    presence: str
+    presence: frames.Shown
     reads: bool
 
 

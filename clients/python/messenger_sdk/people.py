@@ -18,7 +18,7 @@ from schemas.codec import EVERYBODY
 _AT_ONCE = 2
 """Decisions in one go: a session has 8 questions for everything."""
 
-Kind = Literal["blocked", "contact", "privacy"]
+Kind = Literal["blocked", "contact", "declined", "privacy"]
 About = tuple[Kind, str]
 """A kind of decision, and about whom."""
 Question = frames.Decision | frames.GetPeople
@@ -28,6 +28,7 @@ _FRAMES: dict[tuple[Kind, bool], Callable[[int, str], frames.Decision]] = {
     ("blocked", False): frames.Unblock,
     ("contact", True): frames.AddContact,
     ("contact", False): frames.RemoveContact,
+    ("declined", True): frames.Decline,
 }
 
 
@@ -60,8 +61,8 @@ class People:
             self._followed = self._list_due = True
             self._ask_at = now
 
-    def decide(self, kind: Literal["blocked", "contact"], user: str, is_: bool, now: float) -> None:
-        """Block a user, or have them as a contact; or do so no more."""
+    def decide(self, kind: Kind, user: str, is_: bool, now: float) -> None:
+        """Block a user, or have them as a contact; or do so no more. Or decline their request."""
         self._want((kind, user), lambda id_: _FRAMES[kind, is_](id_, user), now)
 
     def set_privacy(self, presence: frames.Shown, reads: bool, now: float) -> None:
@@ -173,4 +174,4 @@ class People:
 def _event(frame: frames.Person | frames.Privacy) -> events.PersonChanged | events.PrivacyChanged:
     if isinstance(frame, frames.Privacy):
         return events.PrivacyChanged(frame.presence, frame.reads)
-    return events.PersonChanged(frame.user, frame.blocked, frame.contact)
+    return events.PersonChanged(frame.user, frame.blocked, frame.contact, frame.request)

@@ -15,7 +15,7 @@ Opening = Callable[[random.Random], list[Step]]
 
 _NONE = (
     *("cut_log", "write_ahead", "change_leader", "lose_broker", "lose_two_brokers"),
-    *("block", "unblock"),
+    *("block", "unblock", "add_contact", "remove_contact", "decline", "set_privacy"),
 )
 """Steps that come only with the mutations that ask for them."""
 

@@ -1,8 +1,9 @@
-"""R17: who has blocked whom."""
+"""R17: who has blocked whom, and who may ask."""
 
 import random
 from typing import Any
 
+from gateway.people.requests import Requests
 from gateway.people.send_gate import SendGate
 from gateway.people.stances import Stances
 from gateway.presence.subscriptions import PresenceSubscriptions
@@ -11,6 +12,7 @@ from tests.simulation.mutations.mutation import opened
 from tests.simulation.mutations.openings import NO_ARCHIVE, ignored
 
 _ALICE, _BOB = 0, 2  # their phones
+_ASKING = NO_ARCHIVE._replace(policy="requests")
 
 
 def _everything_passes(self: Any, item: Any, stance: Any, failed: Any) -> None:
@@ -35,6 +37,18 @@ def _while_bob_is_away(chance: random.Random) -> list[Step]:
         Step(7.0, "block", _ALICE, 0),
         *(Step(0.5, "open app", app, 0) for app in (_BOB, _BOB + 1)),
     ]
+
+
+def _bob_writes_twice(chance: random.Random) -> list[Step]:
+    """To alice, who does not know him; with two apps, through two nodes or one."""
+    return [
+        *(Step(chance.choice((0.0, 0.1, 1.0)), "send", app, 0) for app in (_BOB, _BOB + 1)),
+        Step(1.0, "look around", 0, 0),
+    ]
+
+
+async def _nobody_is_asked(self: Any, item: Any, to: str) -> None:
+    return None
 
 
 MUTATIONS = [
@@ -69,5 +83,13 @@ MUTATIONS = [
         [(PresenceSubscriptions, "changed", ignored)],
         shape=NO_ARCHIVE,
         opening=_alice_blocks_bob,
+    ),
+    opened(
+        "strangers write as much as they like",
+        "R17.6",
+        "a gateway names no first message to the owner of the recipient's list",
+        [(Requests, "_judge", _nobody_is_asked)],
+        shape=_ASKING,
+        opening=_bob_writes_twice,
     ),
 ]
