@@ -51,6 +51,10 @@ class ChangeSubmitted(MessageSubmitted, tag=5, frozen=True):
 
     changes: Changed
 
+    @property
+    def deletes(self) -> bool:
+        return not self.body
+
 
 class RefusalSubmitted(_Event, tag=1, frozen=True):
     """A gateway refuses a message for good. The refusal uses up the ordinal, as the message would

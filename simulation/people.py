@@ -221,7 +221,7 @@ class App:
         code = error.code if isinstance(error, SendRefused) else 0
         if code == Code.CHANGE_OF_DELETED.number:
             return
-        refused = code in (Code.BLOCKED.number, Code.NOT_ACCEPTED.number)
+        refused = body and code in (Code.BLOCKED.number, Code.NOT_ACCEPTED.number)
         if not refused or not self._world.judge.may_be_refused(to, self.user):
             self._world.judge.found(f"{self.label} cannot send {body!r}: {error!r}")
 

@@ -39,7 +39,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
 }
 _FOR_ANOTHER_PAGE = {
-    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
     "Vary": "Origin",

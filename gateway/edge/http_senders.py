@@ -22,7 +22,18 @@ from gateway.route_writer import RouteWriter, TooManyDevices
 from gateway.session import Session
 from schemas.codec import decode_server_frames, encode_frame, join_frames
 from schemas.codes import Close, Code
-from schemas.frames import CURRENT_VERSION, Error, Hello, OutOfStep, Refused, Send, Sent, Welcome
+from schemas.frames import (
+    CURRENT_VERSION,
+    Delete,
+    Edit,
+    Error,
+    Hello,
+    OutOfStep,
+    Refused,
+    Send,
+    Sent,
+    Welcome,
+)
 from schemas.ids import HTTP_DEVICE_PREFIX, peer_of
 
 _ALL_AT_ONCE = 1e12
@@ -37,6 +48,7 @@ MAX_SENDERS = 1_000
 MAX_UNDER_WAY = 5_000
 """Sends over HTTP without an answer on a node: 80 MiB of bodies at most."""
 
+AnySend = Send | Edit | Delete
 NotSent = Refused | OutOfStep | Error
 Answer = Sent | NotSent
 """What a send gets, as on a socket."""
@@ -87,7 +99,7 @@ class HttpSenders:
     def __len__(self) -> int:
         return len(self._senders)
 
-    async def send(self, login: Login, sends: Sequence[Send]) -> list[Answer]:
+    async def send(self, login: Login, sends: Sequence[AnySend]) -> list[Answer]:
         """Send in this order as the user of `login`; the answers in the same order. One that has
         not come in time is an `error`, and whether the message was taken is not known then. Raises
         NoSession."""
@@ -187,7 +199,7 @@ class _Sender:
         self.connection = connection
         connection.receive(encode_frame(Hello(0, CURRENT_VERSION, "", device, True)))
 
-    def send(self, send: Send) -> asyncio.Future[Answer]:
+    def send(self, send: AnySend) -> asyncio.Future[Answer]:
         """Its answer. A send that is under way already is not sent twice."""
         place = _place_of(send)
         known = self._waiting.get(place)
@@ -251,11 +263,11 @@ class _Sender:
     def resume(self) -> None: ...
 
 
-def _place_of(send: Send) -> _Place:
+def _place_of(send: AnySend) -> _Place:
     return send.to, send.outbox, send.ordinal
 
 
-def _later(send: Send) -> Error:
+def _later(send: AnySend) -> Error:
     return _later_at(_place_of(send))
 
 

@@ -43,6 +43,24 @@ class NewMessage(msgspec.Struct, forbid_unknown_fields=True):
     ordinal: Ordinal | None = None
 
 
+class NewText(msgspec.Struct, forbid_unknown_fields=True):
+    """As in an `edit`: `key`, `outbox` and `ordinal` are those of the change, and may be left out
+    as in `NewMessage`."""
+
+    key: Uuid
+    body: str
+    outbox: Uuid | None = None
+    ordinal: Ordinal | None = None
+
+
+class Deletion(msgspec.Struct, forbid_unknown_fields=True):
+    """As in a `delete`, otherwise as `NewText`."""
+
+    key: Uuid
+    outbox: Uuid | None = None
+    ordinal: Ordinal | None = None
+
+
 class NewMessages(msgspec.Struct, forbid_unknown_fields=True):
     """They are sent in this order."""
 

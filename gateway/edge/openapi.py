@@ -58,6 +58,7 @@ def _number(name: str, least: int, most: int) -> _Parameter:
 
 _BODY = 400, 413, 415
 _SENDING = (*_BODY, 409, 422)
+_MESSAGE_PATH = "/v1/conversations/{conversation}/messages/{seq}"
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "post",
@@ -78,6 +79,26 @@ OPERATIONS: tuple[Operation, ...] = (
         http_types.Answers,
         _BODY,
         body=http_types.NewMessages,
+    ),
+    Operation(
+        "patch",
+        _MESSAGE_PATH,
+        "Give an own message a new text, for everybody",
+        "user",
+        200,
+        Sent,
+        _SENDING,
+        body=http_types.NewText,
+    ),
+    Operation(
+        "delete",
+        _MESSAGE_PATH,
+        "Take an own message away, from everybody",
+        "user",
+        200,
+        Sent,
+        _SENDING,
+        body=http_types.Deletion,
     ),
     Operation(
         "get",
@@ -220,6 +241,7 @@ OPERATIONS += tuple(
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "conversation": {"type": "string", "pattern": f"^{USER_PATTERN}:{USER_PATTERN}$"},
     "device": {"type": "string", "pattern": f"^{DEVICE_PATTERN}$"},
+    "seq": {"type": "integer", "minimum": 1, "maximum": _LAST},
     "user": {"type": "string", "pattern": f"^{USER_PATTERN}$"},
 }
 

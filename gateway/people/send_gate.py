@@ -1,7 +1,8 @@
 """Lets a user's sends pass to those who take them, as the operator's policy and the recipient say.
 
 A send that is refused goes on as a refusal, since it has to use up its ordinal. If nothing is known
-now, the device is told to send again.
+now, the device is told to send again. A deletion is never refused: who wrote a text may take it
+away.
 """
 
 from functools import partial
@@ -11,7 +12,7 @@ from gateway.people.requests import Requests
 from gateway.people.stances import Stances
 from gateway.submit import Failed, Submitter
 from schemas.codes import Code
-from schemas.events import RefusalSubmitted, SubmittedItem
+from schemas.events import ChangeSubmitted, RefusalSubmitted, SubmittedItem
 from schemas.worker_api import Stance
 
 
@@ -73,6 +74,8 @@ class SendGate:
             self._submitter.submit(item, failed)
         elif code.retry:
             failed(code)
+        elif isinstance(item, ChangeSubmitted) and item.deletes:
+            self._submitter.submit(item, failed)
         else:
             self._submitter.submit(_refusal(item, code), failed)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.edge.http_types import Deciding, NewMessage, NewMessages
+from gateway.edge.http_types import Deciding, Deletion, NewMessage, NewMessages, NewText
 from gateway.edge.openapi import OPERATIONS, PATH, Operation
 from gateway.edge.problems import CONTENT_TYPE, ProblemDetails
 from schemas.frames import Message
@@ -41,6 +41,8 @@ _value = st.one_of(
 _MESSAGE = {"to": USERS[1], "key": "0" * 32, "body": "hi"}
 _GOOD: dict[type[msgspec.Struct], Any] = {
     NewMessage: _MESSAGE,
+    NewText: {"key": "2" * 32, "body": "hello"},
+    Deletion: {"key": "3" * 32},
     Deciding: {"blocked": True, "contact": False},
     NewMessages: {"messages": [{**_MESSAGE, "key": "1" * 32}]},
 }
@@ -51,7 +53,12 @@ _GOOD: dict[type[msgspec.Struct], Any] = {
 def _requests(draw: st.DrawFn, one: Operation) -> tuple[str, bytes | None, dict[str, str]]:
     """(path with query, body, headers)."""
     path = one.path
-    for name, good in (("conversation", CONVERSATION), ("device", "phone"), ("user", USERS[0])):
+    for name, good in (
+        ("conversation", CONVERSATION),
+        ("device", "phone"),
+        ("user", USERS[0]),
+        ("seq", "1"),
+    ):
         value = draw(st.one_of(st.just(good), _text)) or "x"
         path = path.replace(f"{{{name}}}", quote(value, safe=""))
     asked = {

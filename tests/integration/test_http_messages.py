@@ -59,6 +59,45 @@ async def test_a_message_by_http_has_its_number_and_reaches_all_devices(stack: S
         assert [one["device"] for one in devices] == ["one"], "HTTP is no device"
 
 
+async def test_an_own_message_is_edited_and_deleted_over_http(stack: Stack) -> None:
+    alice, bob = "http-edits-alice", "http-edits-bob"
+    name = f"{alice}:{bob}"
+    keys = (f"{number:032x}" for number in itertools.count(1))
+
+    async with aiohttp.ClientSession() as http:
+
+        async def change(user: str, method: str, body: Any, gateway: int = 0) -> tuple[int, Any]:
+            """Which the server may not know yet: a message is found a moment after it is sent."""
+            headers = {"Authorization": f"Bearer {token_of(stack, user)}"}
+            url = f"{stack.gateway_urls[gateway]}/v1/conversations/{name}/messages/1"
+            async with asyncio.timeout(60):
+                while True:
+                    async with http.request(method, url, json=body, headers=headers) as answer:
+                        if answer.status != 503:
+                            return answer.status, await answer.json()
+                    await asyncio.sleep(0.2)
+
+        sent = await _post(
+            http, stack, alice, "/v1/messages", {"to": bob, "key": next(keys), "body": "helo"}
+        )
+        assert sent[0] == 200
+        edit = {"key": next(keys), "body": "hello"}
+        status, edited = await change(alice, "PATCH", edit)
+        assert (status, edited["seq"]) == (200, 2)
+        assert await change(alice, "PATCH", edit, gateway=1) == (200, edited), "a repeat"
+        status, problem = await change(bob, "DELETE", {"key": next(keys)})
+        assert (status, problem["code"]) == (422, Code.CHANGE_NOT_YOURS.number)
+        deletion = {"key": next(keys)}
+        status, deleted = await change(alice, "DELETE", deletion)
+        assert (status, deleted["seq"]) == (200, 3)
+        assert await change(alice, "DELETE", deletion, gateway=1) == (200, deleted), "a repeat"
+        path = f"/v1/conversations/{name}/messages"
+        page = (await ask_http(stack, bob, "GET", path, gateway=1))[1]["messages"]
+        assert [(one["seq"], one["body"], one.get("erased", False)) for one in page] == [
+            *((1, "", True), (2, "", True), (3, "", True)),
+        ]
+
+
 async def test_who_is_blocked_over_http_cannot_write_over_http(stack: Stack) -> None:
     alice, bob = "http-blocks-alice", "http-blocks-bob"
 

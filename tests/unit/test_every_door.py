@@ -144,10 +144,12 @@ async def test_no_request_is_answered_with_a_bad_token_and_each_is_with_a_good_o
         assert await _ask(node, one, good[one.token]) not in (401, 403)
 
 
-async def test_a_user_reads_no_conversation_of_others() -> None:
-    (one,) = [one for one in GUARDED if "{conversation}" in one.path]
+async def test_a_user_reads_and_changes_no_conversation_of_others() -> None:
     async with served() as node:
-        assert await _ask(node, one, _signed(node.node.now() / 1000, sub="eve")) == 403
+        for one in GUARDED:
+            if "{conversation}" in one.path:
+                token = _signed(node.node.now() / 1000, sub="eve")
+                assert await _ask(node, one, token) == 403, one.path
 
 
 def test_this_table_has_every_request_that_needs_a_token() -> None:
@@ -175,7 +177,7 @@ async def _renew(device: Device, token: str) -> None:
 
 
 async def _ask(node: Served, one: Operation, token: str) -> int:
-    path = one.path.format(conversation="alice:bob", device="phone", user="bob")
+    path = one.path.format(conversation="alice:bob", device="phone", user="bob", seq=1)
     body = json.dumps({"user": "alice"}).encode() if one.body else None
     headers = {"Authorization": f"Bearer {token}", **(JSON if body else {})}
     return (await node.answer(path, body, headers, one.method.upper()))[0]

@@ -4,10 +4,19 @@ order, and what is known costs no question."""
 import asyncio
 from typing import Any
 
+import pytest
+
 from gateway.people.stances import FRESH_SECONDS, KEPT_SECONDS
 from schemas.codec import encode_frame
 from schemas.codes import Code
-from schemas.events import MarkDelivered, MessageSubmitted, PersonDelivered, RefusalSubmitted
+from schemas.events import (
+    Changed,
+    ChangeSubmitted,
+    MarkDelivered,
+    MessageSubmitted,
+    PersonDelivered,
+    RefusalSubmitted,
+)
 from schemas.frames import Mark, Person
 from schemas.submitted_codec import decode_submitted
 from schemas.topics import SUBMITTED
@@ -137,6 +146,25 @@ def test_what_passed_a_node_by_while_the_user_was_not_there_counts() -> None:
         alice = await node.welcomed("alice")
         await alice.send(send(2))
         assert await _settled(world) == [(1, 0), (2, BLOCKED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("policy", ["everyone", "contacts", "requests"])
+def test_whoever_may_not_write_may_delete_what_they_wrote(policy: str) -> None:
+    """As in other messengers: whoever blocks somebody must not keep that one's words for ever."""
+
+    async def scenario() -> None:
+        world = World()
+        node = await _node(world, policy)
+        await node.welcomed("alice")
+        world.people.blocked.add(("bob", "alice"))
+        for ordinal, body in ((1, "edited"), (2, "")):
+            head = "alice:bob", "alice", "phone", b"o" * 16, ordinal, b"k" * 16, 1
+            change = ChangeSubmitted(*head, body, Changed(1, b"m" * 16, 5))
+            node.node.parts.people.sends.submit(change, "bob", lambda code: None)
+        assert await _settled(world) == [(1, BLOCKED), (2, 0)]
         await node.node.stop()
 
     run(scenario())
