@@ -3,10 +3,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { Device } from "../../clients/web/device.js";
 import { Drafts } from "../../clients/web/drafts.js";
 import { Finder } from "../../clients/web/finder.js";
 import { day, dayOf, fate, fateText, lastSeen, shortTime } from "../../clients/web/format.js";
 import { news } from "../../clients/web/notices.js";
+import { pictureOf } from "../../clients/web/pictures.js";
 import { line, parts, quote, reply } from "../../clients/web/richtext.js";
 import { Store } from "../../clients/web/store.js";
 
@@ -39,6 +41,18 @@ test("the fate of a message is what the other one's marks say", () => {
   assert.equal(fates(5, "sent", { received: 5, read: 5 }), "read");
   assert.equal(fates(null, "queued", { received: 9, read: 9 }), "queued");
   assert.equal(fateText("refused", "too long"), "not sent: too long");
+});
+
+test("a stranger's conversation is a request until the person decides", () => {
+  const device = new Device("alice", {}, { jitter: () => 0.5, newId: () => "0".repeat(32) });
+  const client = { device, store: filled(1), presence: { text: () => "" } };
+  const requests = (frame) => {
+    device.receive({ t: "person", user: "bob", ...frame }, 0);
+    const { contacts, conversation } = pictureOf(client, "bob", null, 0);
+    return [contacts[0].request, conversation.request];
+  };
+  assert.deepEqual(requests({ request: true }), [true, true]);
+  assert.deepEqual(requests({ contact: true }), [false, false]);
 });
 
 test("a window of a conversation holds its last messages, or those from a number on", () => {
