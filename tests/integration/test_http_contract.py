@@ -53,13 +53,10 @@ _GOOD: dict[type[msgspec.Struct], Any] = {
 def _requests(draw: st.DrawFn, one: Operation) -> tuple[str, bytes | None, dict[str, str]]:
     """(path with query, body, headers)."""
     path = one.path
-    for name, good in (
-        ("conversation", CONVERSATION),
-        ("device", "phone"),
-        ("user", USERS[0]),
-        ("seq", "1"),
-    ):
-        value = draw(st.one_of(st.just(good), _text)) or "x"
+    exists = draw(st.booleans())
+    places = {"conversation": CONVERSATION, "device": "phone", "user": USERS[0], "seq": "1"}
+    for name, good in places.items():
+        value = good if exists else draw(st.one_of(st.just(good), _text)) or "x"
         path = path.replace(f"{{{name}}}", quote(value, safe=""))
     asked = {
         each.name: draw(st.one_of(_number, _text)) for each in one.query if draw(st.booleans())
