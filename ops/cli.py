@@ -13,6 +13,7 @@ COMMANDS = {
     "worker": "run stages of the pipeline",
     "topics": "create or check the Kafka topics",
     "snapshot": "list or write snapshots of the sequencer's state",
+    "chat": "talk to people, in the terminal",
     "token": "make a login token (local mode)",
     "send": "send a message",
     "edit": "give an own message a new text, for everybody",

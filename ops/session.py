@@ -1,7 +1,8 @@
-"""What `messenger send` and `tail` share: a client for a user, in local mode or with a token."""
+"""What commands that speak for a user share: a client for a user, in local mode or with a token."""
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +17,12 @@ from schemas.ids import InvalidId, device_id
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--as, --url, --token, --device."""
+    speaking = click.option("--as", "user", required=True, metavar="USER", help="who is speaking")
+    return speaking(gateway_options(command))
+
+
+def gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--url, --token, --device."""
     for option in (
         click.option(
             "--device",
@@ -33,13 +40,14 @@ def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default=default_url,
             help="a gateway (MESSENGER_URL); the local stack's first by default",
         ),
-        click.option("--as", "user", required=True, metavar="USER", help="who is speaking"),
     ):
         command = option(command)
     return command
 
 
-async def make_client(user: str, url: str, token: str | None, device: str) -> Client:
+async def make_client(
+    user: str, url: str, token: str | None, device: str, folder: Path | None = None
+) -> Client:
     """Ends the command with code 2 if there is no way to log in, with code 3 if the gateway's
     certificate is not trusted."""
     try:
@@ -48,4 +56,4 @@ async def make_client(user: str, url: str, token: str | None, device: str) -> Cl
         fail(str(error), USAGE)
     login = login_token(user, token)
     await require_trust(url)
-    return Client(url, login, device, dialer=AiohttpDialer(trusted()))
+    return Client(url, login, device, folder=folder, dialer=AiohttpDialer(trusted()))

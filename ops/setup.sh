@@ -55,7 +55,7 @@ if [ ! -x $python ]; then
   $system -c 'import ensurepip' 2>/dev/null || apt python3-venv
   $system -m venv .venv
 fi
-packages .wanted dev,local,report,traces
+packages .wanted dev,local,report,traces,chat
 if [ "$purpose" = lint ]; then
   packages .wanted-docs docs
   exit 0

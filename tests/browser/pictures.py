@@ -1,17 +1,20 @@
-"""Draws the pictures of the chat page that documents show, from a running local stack.
+"""Draws the pictures of the chats that documents show, from a running local stack.
 
     python -m tests.browser.pictures http://127.0.0.1:8400 docs/pictures
 
-It writes page.png, below 150 KB. On a stack on which somebody has drawn before, the names get an
-ending. With `--all` it writes a picture of each layout and theme as well, for people
-who change the page.
+It writes page.png and terminal.png (`messenger chat`), below 150 KB each. On a stack on which
+somebody has drawn before, the names get an ending. With `--all` it writes a picture of each layout
+and theme as well, for people who change the page.
 """
 
 import argparse
 import asyncio
+import functools
 import json
+import re
 import secrets
 import tempfile
+import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -23,6 +26,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from messenger_sdk import Client
+from ops.chat.app import ChatApp
+from ops.chat.listing import list_conversations
 from tests.browser.conftest import start
 from tests.browser.person import log_in, talk_to
 from tests.browser.wait import Wait
@@ -96,6 +101,39 @@ def _page(exits: ExitStack, url: str, width: int, height: int, dark: bool) -> we
     return page
 
 
+async def _terminal(url: str, suffix: str) -> str:
+    """`messenger chat` as an SVG."""
+    user = f"ada{suffix}"
+    token = _token(url, user)
+
+    def now() -> int:
+        return int(time.time() * 1000)
+
+    async with Client(url, token, "ada-terminal") as client:
+        listing = functools.partial(list_conversations, url, token)
+        app = ChatApp(user, client, listing, now, f"bea{suffix}")
+        async with app.run_test(size=(100, 32)) as pilot:
+            async with asyncio.timeout(30):
+                while app.chat.conversations[f"bea{suffix}"].unread or len(
+                    app.chat.in_order()
+                ) < len(_OTHERS):
+                    await pilot.pause(0.1)
+            await pilot.pause(1)
+            await pilot.press(*"On", "space", *"my", "space", *"way")
+            return app.export_screenshot()
+
+
+def _draw_terminal(url: str, suffix: str, folder: Path) -> None:
+    svg = asyncio.run(_terminal(url, suffix))
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert size is not None, "so Textual writes it"
+    with ExitStack() as exits:
+        file = Path(exits.enter_context(tempfile.TemporaryDirectory())) / "terminal.svg"
+        file.write_text(svg)
+        page = _page(exits, file.as_uri(), int(float(size[1])), int(float(size[2])), False)
+        page.save_screenshot(str(folder / "terminal.png"))
+
+
 def draw(url: str, folder: Path, everything: bool) -> None:
     """Writes the pictures."""
     suffix = _ending(url)
@@ -122,6 +160,7 @@ def draw(url: str, folder: Path, everything: bool) -> None:
             )
             page.find_element(By.ID, "text").send_keys("On my way", Keys.SHIFT + Keys.ENTER)
             page.save_screenshot(str(folder / f"{name}.png"))
+    _draw_terminal(url, suffix, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
