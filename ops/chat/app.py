@@ -57,8 +57,8 @@ class ChatApp(App[None]):
     #left { width: 34; border-right: solid $panel; }
     #me { text-style: bold; padding: 0 1; height: 1; background: $panel; }
     #list { height: 1fr; border: none; padding: 0; background: $background; }
-    #list > .option-list--option-highlighted { background: $panel; color: $foreground; }
-    #list:focus > .option-list--option-highlighted { background: $primary-muted; }
+    #list > .option-list--option-highlighted { background: $primary 25%; color: $foreground; }
+    #list:focus > .option-list--option-highlighted { background: $primary 45%; }
     #who { height: 1; background: $panel; }
     #offline { display: none; height: auto; padding: 0 1; }
     #offline { background: $warning; color: $background; }
