@@ -1,48 +1,33 @@
-"""`messenger chat` on the screen: it draws a `Chat`, and tells the SDK's client what a person
-does."""
+"""`messenger chat`: it hands the SDK's events to a `Chat`, and what a person does to the client."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
 from textual import work
-from textual.app import App, ComposeResult
+from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.content import Content
-from textual.css.query import NoMatches
-from textual.screen import Screen
-from textual.widgets import Footer, OptionList, Static
-from textual.widgets.option_list import Option
+from textual.widgets import OptionList
 
 from messenger_sdk import (
     Client,
-    HistoryRefused,
     MessageReceived,
     MessengerError,
-    SentMessage,
-    StateChanged,
 )
-from ops.chat.bubbles import lines
+from ops.chat import dialogs, screen
 from ops.chat.composer import Composer
 from ops.chat.dialogs import Ask, Help, Whom
-from ops.chat.entries import entry, heading
+from ops.chat.feed import Feed
 from ops.chat.listing import Listed
-from ops.chat.state import Chat, Conversation, Message
+from ops.chat.screen import ChatScreen
+from ops.chat.state import Chat, Message
 from ops.chat.talk import Talk
 from ops.chat.words import plain
-from schemas.codes import Close
 
-_PAGE = 50
-"""Messages that are asked for at once."""
-_AGAIN_SECONDS = 5.0
-"""Before the list is asked for again."""
+_FEW = 50
+"""Messages: of fewer an older page is asked for when the conversation is opened."""
 _TICK_SECONDS = 1.0
 """How soon the screen shows that a time has passed."""
-_STATES = {
-    "connecting": "Connecting… What you write waits.",
-    "waiting": "Offline. What you write waits, and is sent when the network is back.",
-}
 _THEMES = ("textual-dark", "textual-light")
 
 
@@ -52,31 +37,7 @@ class ChatApp(App[None]):
 
     TITLE = "messenger"
     ENABLE_COMMAND_PALETTE = False
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-wide")]  # noqa: RUF012 (as Textual has it)
-    CSS = """
-    #left { width: 34; border-right: solid $panel; }
-    #me { text-style: bold; padding: 0 1; height: 1; background: $panel; }
-    #list { height: 1fr; border: none; padding: 0; background: $background; }
-    #list > .option-list--option-highlighted { background: $primary 25%; color: $foreground; }
-    #list:focus > .option-list--option-highlighted { background: $primary 45%; }
-    #who { height: 1; background: $panel; }
-    #offline { display: none; height: auto; padding: 0 1; }
-    #offline { background: $warning; color: $background; }
-    #hint { display: none; height: 1; padding: 0 1; color: $text-warning; }
-    #nobody { height: 1fr; content-align: center middle; color: $foreground 70%; }
-    #who, #right > Talk, #right > Composer, .-open #nobody { display: none; }
-    .-open #who, .-open #right > Talk, .-open #right > Composer { display: block; }
-    .-offline #offline, .-editing #hint { display: block; }
-    .-narrow #left { width: 1fr; border: none; }
-    .-narrow #right, .-narrow.-talking #left { display: none; }
-    .-narrow.-talking #right { display: block; }
-    .dialog {
-        width: 74; max-width: 94%; height: auto; max-height: 90%; padding: 1 2;
-        border: round $primary; background: $surface;
-    }
-    .keys, #problem { margin-top: 1; color: $foreground 70%; }
-    ModalScreen { align: center middle; }
-    """
+    CSS = screen.CSS + dialogs.CSS
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help"),
         Binding("ctrl+n", "talk", "Talk to", priority=True),
@@ -101,111 +62,40 @@ class ChatApp(App[None]):
         self.theme = _THEMES[light]
         self.chat = Chat(me)
         self._client = client
-        self._listing = listing
+        self._feed = Feed(self.chat, client, listing, now, self._soon, self._ring)
         self._now = now
         self._first = peer
+        self._main: ChatScreen
         self._editing: Message | None = None
         self._due = False
         """The screen will be drawn soon."""
-        self._listed = False
-        self._loading: set[str] = set()
-        """Peers of whose conversation a page is asked for."""
-        self._watched: set[str] = set()
 
-    def compose(self) -> ComposeResult:
-        with Horizontal():
-            with Vertical(id="left"):
-                yield Static(Content(f" {self.chat.me}"), id="me")
-                yield OptionList(id="list", markup=False)
-            with Vertical(id="right"):
-                yield Static("Enter opens a conversation, Ctrl-N begins one.", id="nobody")
-                yield Static(id="who")
-                yield Static(id="offline")
-                yield Talk()
-                yield Static(id="hint")
-                yield Composer()
-        yield Footer(show_command_palette=False)
+    def get_default_screen(self) -> ChatScreen:
+        self._main = ChatScreen(self.chat)
+        return self._main
 
-    def on_mount(self) -> None:
-        for saved in self._client.device.unanswered():
-            self.chat.submitted(saved.to, saved.key, saved.body, saved.changes, self._now())
+    def on_chat_screen_ready(self) -> None:
         if self._first is not None:
             self._open(self._first)
         else:
-            self._main.query_one(OptionList).focus()
+            self._main.entries.focus()
         self._listen()
-        self._follow_people()
         self.set_interval(_TICK_SECONDS, self._tick)
-        self._draw()
-
-    # What happens
 
     @work
     async def _listen(self) -> None:
         try:
-            async for event in self._client:
-                self.chat.happened(event, self._now())
-                if isinstance(event, StateChanged) and event.state == "online":
-                    self._list()
-                if isinstance(event, MessageReceived) and event.sender != self.chat.me:
-                    self._ring(event)
-                self._soon()
+            await self._feed.run()
         except MessengerError as error:
-            self.notify(str(error), severity="error", markup=False, timeout=60)
+            self._complain(error)
 
     def _ring(self, event: MessageReceived) -> None:
         current = self.chat.current
         if not self.app_focus or current is None or current.id != event.conversation:
             self.bell()
 
-    @work(exclusive=True, group="people")
-    async def _follow_people(self) -> None:
-        try:
-            for user in await self._client.blocked():
-                self.chat.with_(user).blocked = True
-        except MessengerError:
-            return  # the line about the state says it
-        self._soon()
-
-    @work(exclusive=True, group="list")
-    async def _list(self) -> None:
-        if self._listed:
-            return
-        try:
-            listed = await self._listing()
-        except ConnectionError:
-            self.set_timer(_AGAIN_SECONDS, self._list)
-            return
-        self._listed = True
-        for one in listed:
-            last = one.last
-            self.chat.listed(
-                one.conversation,
-                one.seq,
-                Message(last.sender, last.body, last.time, last.seq, erased=last.erased)
-                if last
-                else None,
-            )
-        self._soon()
-
-    @work
-    async def _load(self, conversation: Conversation) -> None:
-        """The page before the first message that is here."""
-        peer = conversation.peer
-        if peer in self._loading or conversation.whole or conversation.deep:
-            return
-        self._loading.add(peer)
-        before = conversation.numbered[0].seq if conversation.numbered else None
-        try:
-            page = await self._client.history(conversation.id, before=before, limit=_PAGE)
-            conversation.page(page)
-        except HistoryRefused:
-            conversation.whole = True
-        except MessengerError:
-            return  # the client has stopped, and the line about the state says it
-        finally:
-            self._loading.discard(peer)
-        self._soon()
+    def _complain(self, error: MessengerError) -> None:
+        self.notify(str(error), severity="error", markup=False)
 
     # What a person does
 
@@ -215,15 +105,14 @@ class ChatApp(App[None]):
 
     def on_talk_top(self) -> None:
         if self.chat.current is not None:
-            self._load(self.chat.current)
+            self.run_worker(self._feed.load(self.chat.current))
 
     def on_talk_stale(self) -> None:
         self._draw()
 
     def on_talk_seen(self, event: Talk.Seen) -> None:
         current = self.chat.current
-        hidden = self._main.has_class("-narrow") and not self._main.has_class("-talking")
-        if current is None or hidden or not self.app_focus:
+        if current is None or not self._main.talking or not self.app_focus:
             return
         read = current.look_at(event.seq)
         if read:
@@ -247,34 +136,16 @@ class ChatApp(App[None]):
         text, current = self._composer.text, self.chat.current
         if current is None or not text.strip():
             return
-        editing = self._editing
         try:
-            if editing is None:
-                self._follow(current.peer, text, 0, self._client.submit(current.peer, text))
-            else:
-                changed = self._client.edit(current.peer, editing.seq, text)
-                self._follow(current.peer, text, editing.seq, changed)
+            changes = self._editing.seq if self._editing else 0
+            self.run_worker(self._feed.write(current.peer, text, changes))
         except MessengerError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self._complain(error)
             return
-        current.draft = current.draft if editing else ""
+        if not changes:
+            current.draft = ""
         self._end_edit()
         self._talk.scroll_end(animate=False, immediate=True)
-
-    def _follow(self, to: str, body: str, changes: int, sent: "Awaitable[SentMessage]") -> None:
-        """Show a send until it has its answer."""
-        key = next(one.key for one in reversed(self._client.device.unanswered()) if one.to == to)
-        self.chat.submitted(to, key, body, changes, self._now())
-        self._wait(to, key, sent)
-        self._soon()
-
-    @work
-    async def _wait(self, to: str, key: str, sent: "Awaitable[SentMessage]") -> None:
-        try:
-            await sent
-        except MessengerError as error:
-            self.chat.failed(to, key, str(error))
-            self._soon()
 
     def action_write(self) -> None:
         self._composer.focus()
@@ -311,8 +182,7 @@ class ChatApp(App[None]):
             self._talk.choose(0)
             self.action_write()
         else:
-            self._main.remove_class("-talking")
-            self._main.query_one(OptionList).focus()
+            self._main.show_talk(False)
 
     def action_edit(self) -> None:
         message = self._mine()
@@ -330,10 +200,9 @@ class ChatApp(App[None]):
             return
         if await self.push_screen_wait(Ask("Delete this message for everybody?")):
             try:
-                deleted = self._client.delete(current.peer, message.seq)
-                self._follow(current.peer, "", message.seq, deleted)
+                self.run_worker(self._feed.write(current.peer, "", message.seq))
             except MessengerError as error:
-                self.notify(str(error), severity="error", markup=False)
+                self._complain(error)
             self._talk.choose(0)
 
     def action_copy(self) -> None:
@@ -356,7 +225,7 @@ class ChatApp(App[None]):
             ):
                 await self._client.block(peer)
         except MessengerError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self._complain(error)
 
     async def action_quit(self) -> None:
         self._leave()
@@ -371,13 +240,12 @@ class ChatApp(App[None]):
         if self.chat.current is not None:
             self._end_edit()
         current = self.chat.open(peer, self._now())
-        self._main.add_class("-talking")
+        self._main.show_talk(True)
         self._composer.placeholder = f"Write to {peer}"
         self._composer.text = current.draft
         self._composer.move_cursor(self._composer.document.end)
-        self._composer.focus()
-        if len(current.numbered) < _PAGE:
-            self._load(current)
+        if len(current.numbered) < _FEW:
+            self.run_worker(self._feed.load(current))
         self._draw()
 
     def _end_edit(self) -> None:
@@ -401,17 +269,12 @@ class ChatApp(App[None]):
     # What is drawn
 
     @property
-    def _main(self) -> Screen[object]:
-        """The screen below any question."""
-        return self.screen_stack[0]
-
-    @property
     def _talk(self) -> Talk:
-        return self._main.query_one(Talk)
+        return self._main.talk
 
     @property
     def _composer(self) -> Composer:
-        return self._main.query_one(Composer)
+        return self._main.composer
 
     def _soon(self) -> None:
         """Draw when all that has come is taken."""
@@ -421,59 +284,8 @@ class ChatApp(App[None]):
 
     def _draw(self) -> None:
         self._due = False
-        with suppress(NoMatches):  # the screen is being taken apart
-            self._draw_words()
-            self._draw_talk()
+        self._main.draw(self._now(), self._editing is not None)
+        self._feed.watch()
 
     def _tick(self) -> None:
-        with suppress(NoMatches):
-            self._draw_words()
-
-    def _draw_talk(self) -> None:
-        current, talk = self.chat.current, self._talk
-        if current is not None and talk.size.width:
-            drawn = lines(current, talk.size.width, self._now(), talk.selected)
-            about = current.peer if current.messages else ""
-            talk.show(about, drawn, current.new_after is not None)
-
-    def _draw_words(self) -> None:
-        """All but the messages."""
-        main, now, current = self._main, self._now(), self.chat.current
-        shown = self.chat.in_order()
-        self._draw_list(shown, now)
-        main.set_class(current is not None, "-open")
-        if current is not None:
-            main.query_one("#who", Static).update(heading(current, now))
-        state = self._state()
-        main.query_one("#offline", Static).update(Content(state))
-        main.set_class(bool(state), "-offline")
-        below = "Editing: Enter changes the message, Esc leaves it as it is"
-        main.query_one("#hint", Static).update(Content(below))
-        main.set_class(self._editing is not None, "-editing")
-        watched = {one.peer for one in shown} | ({current.peer} if current else set())
-        if watched != self._watched:
-            self._watched = watched
-            first = [current.peer] if current else []
-            self._client.watch([*first, *(one.peer for one in shown)])
-
-    def _draw_list(self, shown: list[Conversation], now: int) -> None:
-        list_ = self._main.query_one(OptionList)
-        width = list_.scrollable_content_region.width - 2
-        drawn = {one.peer: entry(one, width, now, one is self.chat.current) for one in shown}
-        if [option.id for option in list_.options] == list(drawn):
-            for option in list_.options:
-                if option.prompt != drawn[option.id or ""]:
-                    list_.replace_option_prompt(option.id or "", drawn[option.id or ""])
-            return
-        at = list_.highlighted_option
-        list_.set_options([Option(prompt, peer) for peer, prompt in drawn.items()])
-        if drawn:
-            kept = at is not None and at.id in drawn
-            list_.highlighted = list(drawn).index(at.id) if at and at.id and kept else 0
-
-    def _state(self) -> str:
-        """What a person should know of the connection; empty if all is well."""
-        if self.chat.state != "stopped":
-            return _STATES.get(self.chat.state, "")
-        known = Close.of(self.chat.code)
-        return f"Ended: {known.text if known else 'a fault'}. Ctrl-Q leaves."
+        self._main.draw_words(self._now(), self._editing is not None)

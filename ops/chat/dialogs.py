@@ -37,6 +37,15 @@ _HELP = [
     (TICKS["failed"], "not sent; the reason is beside it"),
 ]
 
+CSS = """
+.dialog {
+    width: 74; max-width: 94%; height: auto; max-height: 90%; padding: 1 2;
+    border: round $primary; background: $surface;
+}
+.keys, #problem { margin-top: 1; color: $foreground 70%; }
+ModalScreen { align: center middle; }
+"""
+
 
 class Ask(ModalScreen[bool]):
     """A question with yes and no. The text is shown as it is."""

@@ -214,9 +214,8 @@ async def test_an_own_message_is_edited_and_deleted() -> None:
 
 async def test_a_narrow_screen_shows_the_list_or_a_conversation() -> None:
     async with chatting(Server(), size=(50, 20)) as screen:
-        await screen.until(lambda: "line 3" in screen.talk)
         list_ = screen.app.query_one(OptionList)
-        assert not list_.region.width
+        await screen.until(lambda: "line 3" in screen.talk and not list_.region.width)
         await screen.pilot.press("escape")
         await screen.until(lambda: list_.region.width == 50)
         await screen.pilot.resize_terminal(100, 20)
