@@ -237,7 +237,9 @@ class ChatApp(App[None]):
             self.exit()
 
     def _open(self, peer: str) -> None:
-        if self.chat.current is not None:
+        before = self.chat.current
+        if before is not None:
+            before.draft = before.draft if self._editing else self._composer.text
             self._end_edit()
         current = self.chat.open(peer, self._now())
         self._main.show_talk(True)

@@ -132,7 +132,7 @@ class Conversation:
         """The newest messages, or those before the first that is here."""
         self._put([numbered(message) for message in page.messages])
         self.room = max(KEPT, len(self.numbered))
-        self.whole = self.whole or page.first
+        self.whole = self.whole or page.first or not page.messages
         self.head = max(self.head, page.known)
         last = self.last
         self.changed = max(self.changed, last.time if last else 0)

@@ -56,7 +56,7 @@ class Talk(ScrollView, can_focus=True):
             self.seq = seq
 
     class Top(Posted):
-        """A person is at the oldest messages that are here."""
+        """The oldest messages that are here are in sight."""
 
     class Stale(Posted):
         """It has to be shown anew: its size is another one, or another message is chosen."""
@@ -80,6 +80,8 @@ class Talk(ScrollView, can_focus=True):
         anchor = self._anchor()
         self._lines = lines
         self._blank = max(0, self.size.height - len(lines))
+        if self._blank:
+            self.post_message(self.Top())
         self.virtual_size = Size(self.size.width, len(lines) + self._blank)
         self._refresh_scrollbars()
         if other:

@@ -57,8 +57,11 @@ async def _chat(
     light: bool,
 ) -> None:
     # Textual takes a quarter of a second, which no other command should
-    from ops.chat.app import ChatApp
-    from ops.chat.listing import list_conversations
+    try:
+        from ops.chat.app import ChatApp
+        from ops.chat.listing import list_conversations
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is not installed: the extra `chat` brings it", USAGE)
 
     try:
         async with await make_client(user, url, token, device, folder) as client:
