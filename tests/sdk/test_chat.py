@@ -185,7 +185,7 @@ async def test_scrolling_back_loads_older_messages_and_nothing_jumps() -> None:
         await screen.until(lambda: "the newest" in screen.entries[0])
         assert [row for row in screen.rows if row.startswith("line")] == kept, "nor does news"
         await screen.pilot.resize_terminal(100, 150)  # a screen that they do not fill
-        await screen.until(lambda: screen.app.chat.conversations["bob"].numbered[0].seq == 11)
+        await screen.until(lambda: screen.app.chat.conversations["bob"].numbered[0].seq <= 11)
 
 
 async def test_drafts_stay_with_their_conversation() -> None:
