@@ -175,7 +175,7 @@ async def test_scrolling_back_loads_older_messages_and_nothing_jumps() -> None:
         while len(server.told(frames.History)) < 2:
             await screen.pilot.press("pageup")
             before = screen.rows
-        await screen.until(lambda: screen.app.chat.conversations["bob"].numbered[0].seq == 61)
+        await screen.until(lambda: screen.app.chat.conversations["bob"].numbered[0].seq <= 61)
         await screen.pilot.pause()
         kept = [row for row in before if row.startswith("line")]
         assert [row for row in screen.rows if row.startswith("line")] == kept
