@@ -6,6 +6,7 @@ import os
 import random
 import time
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 from bench.curve import percentiles
@@ -185,52 +186,61 @@ def _sizes(rows: int) -> tuple[int, int]:
 
 
 def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
-    """Let ClickHouse itself make rows of six months, which no log has."""
+    """Make rows of six months."""
     big, each = _sizes(rows)
-    words = ", ".join(f"'{word}'" for word in _WORDS)
     small = rows - big * each
-    parts = [(f"big{n}", each, f"concat('big{n}:zed')", "number + 1") for n in range(big)]
+    parts = [(each, f"'big{n}:zed'", "number + 1") for n in range(big)]
     parts.append(
-        (
-            "small",
-            small,
-            "concat('small', toString(intDiv(number, 100)), ':zed')",
-            "number % 100 + 1",
-        )
+        (small, "concat('small', toString(intDiv(number, 100)), ':zed')", "number % 100 + 1")
     )
-    for _, count, conversation, seq in parts:
-        admin.run(
-            "INSERT INTO archive.messages SELECT "
-            f"{conversation}, {seq}, "
-            "toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
-            "arrayStringConcat(arrayMap("
-            f"i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
-            "range(4 + cityHash64(number) % 24)), ' '), "
-            f"fromUnixTimestamp64Milli(toInt64({_SIX_MONTHS[0]} "
-            f"+ intDiv(number * {_SIX_MONTHS[1]}, {max(1, count)})), 'UTC'), "
-            "0, 0, number "
-            f"FROM numbers({count}) SETTINGS max_partitions_per_insert_block = 0"
-        )
+    for count, conversation, seq in parts:
+        time = f"{_SIX_MONTHS[0]} + intDiv(number * {_SIX_MONTHS[1]}, {max(1, count)})"
+        insert(admin, count, conversation, seq, time)
+
+
+def insert(admin: ArchiveAdmin, rows: int, conversation: str, seq: str, time: str) -> None:
+    """Let ClickHouse itself make rows that no log has. The texts are SQL of `number`, which goes
+    from 0 to `rows` - 1; `time` is in ms."""
+    words = ", ".join(f"'{word}'" for word in _WORDS)
+    admin.run(
+        "INSERT INTO archive.messages SELECT "
+        f"{conversation}, {seq}, "
+        "toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
+        "arrayStringConcat(arrayMap("
+        f"i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
+        "range(4 + cityHash64(number) % 24)), ' '), "
+        f"fromUnixTimestamp64Milli(toInt64({time}), 'UTC'), 0, 0, number, 0 "
+        f"FROM numbers({rows}) SETTINGS max_partitions_per_insert_block = 0"
+    )
 
 
 async def _read(url: str, rows: int, readers: int, seconds: float) -> dict[str, Any]:
-    """Read pages of 50 from somewhere in a conversation, half of them in big ones. No page may have
-    a hole."""
-    archive = ClickHouseArchive(ClickHouseClient(url, 30))
+    """Read pages, half of them in big conversations."""
     big, each = _sizes(rows)
     small = (rows - big * each) // 100
+
+    def place(turn: int, mixed: int) -> tuple[str, int]:
+        if turn % 2:
+            return f"big{mixed % big}:zed", each
+        return f"small{mixed % max(1, small)}:zed", 100
+
+    return await read(url, place, readers, seconds)
+
+
+async def read(
+    url: str, place: Callable[[int, int], tuple[str, int]], readers: int, seconds: float
+) -> dict[str, Any]:
+    """Read pages of 50 from somewhere in a conversation; no page may have a hole. `place` gives a
+    conversation and its last seq for the number of a page and a random number."""
+    archive = ClickHouseArchive(ClickHouseClient(url, 30))
     until = time.monotonic() + seconds
     took: list[float] = []
 
-    async def reader(number: int) -> None:
-        turn = number
+    async def reader(turn: int) -> None:
         while time.monotonic() < until:
             turn += readers
             mixed = turn * 2654435761 % 2**32
-            if turn % 2:
-                name, last = f"big{mixed % big}:zed", each
-            else:
-                name, last = f"small{mixed % max(1, small)}:zed", 100
+            name, last = place(turn, mixed)
             before = mixed % max(1, last - _PAGE) + _PAGE + 1
             began = time.monotonic()
             page = await archive.page(name, before=before, limit=_PAGE)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_READERS = ROOT / "examples" / "readers"
+READERS = ROOT / "examples" / "readers"
 _MODULES = ROOT / ".local" / "npm-readers" / "node_modules"
 PYTHON, NODE = "messages.py", "messages.mjs"
 _SECONDS = 60
@@ -21,7 +21,7 @@ def read_messages(reader: str, kafka: str) -> list[tuple[Any, ...]]:
     """What a reader of the log has printed, changes applied, as the archive has it: (conversation,
     seq, key, sender, device, body, time, changes), each printed line once."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(_READERS / reader, folder)
+        shutil.copy(READERS / reader, folder)
         command = [sys.executable, "-I", reader]
         if reader == NODE:
             if not _MODULES.exists():

@@ -40,6 +40,7 @@ NOT_RUN = {
     "messenger topics acls": "as a local stack with SECURE=1 sets them (ops/local/parts.py)",
     "python -m bench": "see `make bench`",
     "python -m bench.cold_start": "kills whole stacks, for minutes",
+    "python -m bench.pages": "fills ClickHouse for minutes",
     "python -m tests.browser.overview_pictures": "a stack of its own for two minutes",
     "python -m tests.browser.pictures": "draws pictures that people look at, of a new stack",
     "python -m tests.fuzz": "searches for minutes, in `make chaos`; make test plays its corpus",
