@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 
 COUNT = 300
 
 
-PARTS = {"workers": 2, "archivers": 1}
+PARTS = {"workers": 2}
 
 
 async def test_pages_while_the_owners_are_killed(lab: Stack, talk: Talk) -> None:

@@ -15,7 +15,7 @@ from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 * ROUNDS)]
-PARTS = {"workers": 2, "archivers": 1}
+PARTS = {"workers": 2}
 FRIENDS = 8
 
 
