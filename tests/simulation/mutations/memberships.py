@@ -19,7 +19,8 @@ from streams.tables.memberships import MembershipTable
 from tests.simulation.mutations.mutation import Mutation, opened
 from tests.simulation.mutations.openings import AWAY_2, STAGES, lose_both, sends
 
-_ALONE = Shape(workers=(STAGES[:-1], STAGES[-1:]))
+_OTHERS = tuple(stage for stage in STAGES if stage != "memberships")
+_ALONE = Shape(workers=(_OTHERS, ("memberships",)))
 """The memberships have a worker of their own."""
 
 
