@@ -74,23 +74,25 @@ def delivered_and_read(admin: ArchiveAdmin, conversation: str) -> tuple[int, int
     return messages, delivered, read
 
 
-async def test_the_sql_of_the_quickstart_answers(own: Stack) -> None:
-    own.run("send", "--as", "alice", "--to", "bob", "Lunch?", check=True)
+async def test_the_sql_of_the_quickstart_answers(spare: Stack) -> None:
+    spare.run("send", "--as", "alice", "--to", "bob", "Lunch?", check=True)
     (block,) = blocks(section("docs/QUICKSTART.md", "SQL"))
     async with asyncio.timeout(60):
-        while "Lunch?" not in (said := await asyncio.to_thread(run, own, block.code)):
+        while "Lunch?" not in (said := await asyncio.to_thread(run, spare, block.code)):
             await asyncio.sleep(0.5)
     assert said.count("┌") == 3  # tables
 
 
-async def test_the_ways_to_connect_that_pages_show_give_answers(own: Stack, tmp_path: Path) -> None:
+async def test_the_ways_to_connect_that_pages_show_give_answers(
+    spare: Stack, tmp_path: Path
+) -> None:
     connect = [
         one.code for one in blocks(section("docs/DATA.md", "Connect")) if "curl " in one.code
     ]
     (access,) = [one.code for one in blocks(section("docs/ARCHIVE.md", "Access"))]
     script = "\n".join([f"cd {shlex.quote(str(tmp_path))}", *connect, access])
     assert script.count("curl ") == 3
-    said = await asyncio.to_thread(run, own, script)
+    said = await asyncio.to_thread(run, spare, script)
     assert "Exception" not in said
     assert (tmp_path / "messages.parquet").read_bytes()[:4] == b"PAR1"
 

@@ -222,11 +222,13 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
             for number, device in enumerate(asking):
                 asker = "alice" if number == 0 else f"a{number}"
                 await device.send(questions(f"{talk.user(asker)}:{talk.user('bob')}"))
+            under_way = 0.0  # they are answered after a while, which may be now
             async with asyncio.timeout(60):
                 while len(refused := answers(asking)) < 75 * MAX_QUESTIONS:
+                    under_way = max(under_way, metric(spare, "questions"))
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
-            assert metric(spare, "questions") == MAX_UNDER_WAY
+            assert max(under_way, metric(spare, "questions")) == MAX_UNDER_WAY
             assert connections(spare) == MAX_REQUESTS
             assert resident_bytes(spare) - before < 100 * 1024 * 1024
             began = time.monotonic()
