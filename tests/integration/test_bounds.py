@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -33,9 +33,16 @@ _FRAME_RATE = 2000
 _ESTABLISHED = "01"
 
 
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One worker and one gateway, without an archive, for this file: Kafka is stopped in it."""
+    with Stack(tmp_path_factory.mktemp("bounds")) as running:
+        yield running
+
+
 @pytest.fixture
-async def talk(spare: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Talk]:
-    async with Talk(spare, request.node.name.replace("_", "-")[5:25]) as talking:
+async def talk(lab: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Talk]:
+    async with Talk(lab, request.node.name.replace("_", "-")[5:25]) as talking:
         yield talking
 
 
@@ -47,14 +54,14 @@ def metric(stack: Stack, name: str) -> float:
 
 
 async def test_slow_reader_is_told_to_come_back_and_shows_everything(
-    spare: Stack, talk: Talk
+    lab: Stack, talk: Talk
 ) -> None:
     alice, bob = await talk.join("alice"), await talk.join("bob")
     shown: list[int] = []
     codes: list[int] = []
 
     async with BreakableClient(
-        spare.gateway_urls[0], token_of(spare, talk.user("slow")), "phone"
+        lab.gateway_urls[0], token_of(lab, talk.user("slow")), "phone"
     ) as slow:
 
         async def watch() -> None:
@@ -81,7 +88,7 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
             await talk.say(alice, "bob", [f"beside {count}"])
             count += OUTBOX_WINDOW
             assert count * 15_000 < 40 * MAX_UNREAD_BYTES, "it is never closed"
-            closed = metric(spare, "slow_readers_total")
+            closed = metric(lab, "slow_readers_total")
         transport.resume_reading()
         async with asyncio.timeout(60):
             while len(shown) < count + 1:
@@ -100,9 +107,9 @@ async def test_slow_reader_is_told_to_come_back_and_shows_everything(
     assert bob.state == "online"
 
 
-async def test_flooding_device_is_told_so_and_others_are_served(spare: Stack, talk: Talk) -> None:
+async def test_flooding_device_is_told_so_and_others_are_served(lab: Stack, talk: Talk) -> None:
     alice, _ = await talk.join("alice"), await talk.join("bob")
-    flood = await connect_raw(spare, talk.user("flood"))
+    flood = await connect_raw(lab, talk.user("flood"))
     floods = 12
     for _ in range(floods):
         await flood.send(b"\n".join([b'{"t":"ping","id":1}'] * MAX_FRAMES))
@@ -126,8 +133,8 @@ async def test_flooding_device_is_told_so_and_others_are_served(spare: Stack, ta
     assert talk.verdict().clean
 
 
-async def test_questions_under_way_are_bounded(spare: Stack, talk: Talk) -> None:
-    asking = await connect_raw(spare, talk.user("asking"))
+async def test_questions_under_way_are_bounded(lab: Stack, talk: Talk) -> None:
+    asking = await connect_raw(lab, talk.user("asking"))
     ids = range(100, 100 + MAX_QUESTIONS + 5)
     questions = [json.dumps({"t": "sync", "id": id_, "cursors": {}}) for id_ in ids]
     await asking.send("\n".join(questions).encode())
@@ -144,15 +151,15 @@ async def test_questions_under_way_are_bounded(spare: Stack, talk: Talk) -> None
     await asking.close()
 
 
-async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(spare: Stack) -> None:
+async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(lab: Stack) -> None:
     """As many as may arrive at once: the next takes the place of the oldest of them, which has had
     a second to say hello."""
     async with AsyncExitStack() as exits:
         silent = []
         for _ in range(MAX_ARRIVING):
-            silent.append(await RawSocket.connect(spare.gateway_urls[0]))
+            silent.append(await RawSocket.connect(lab.gateway_urls[0]))
             exits.push_async_callback(silent[-1].close)
-        patient = asyncio.create_task(connect_raw(spare, "patient"))
+        patient = asyncio.create_task(connect_raw(lab, "patient"))
         async with asyncio.timeout(HELLO_SECONDS / 2):
             await (await patient).close()
         async with asyncio.timeout(HELLO_SECONDS + 5):
@@ -163,47 +170,47 @@ async def test_silent_sockets_are_closed_and_do_not_keep_devices_out_for_long(sp
 
 
 async def test_all_who_come_at_once_are_let_in_and_those_that_are_there_are_served(
-    spare: Stack, talk: Talk
+    lab: Stack, talk: Talk
 ) -> None:
     """More than may arrive at once, all with their requests there when the node looks: they wait,
     and nobody is turned away."""
-    there = await connect_raw(spare, talk.user("there"))
-    turned_away = metric(spare, "arrivals_turned_away_total")
-    spare.kill("gateway-1", signal.SIGSTOP)
+    there = await connect_raw(lab, talk.user("there"))
+    turned_away = metric(lab, "arrivals_turned_away_total")
+    lab.kill("gateway-1", signal.SIGSTOP)
     coming = [
-        asyncio.create_task(connect_raw(spare, talk.user(f"many{number}")))
+        asyncio.create_task(connect_raw(lab, talk.user(f"many{number}")))
         for number in range(MAX_ARRIVING + 300)
     ]
     try:
         await asyncio.sleep(2)
         await there.send(b'{"t":"ping","id":7}')
     finally:
-        spare.kill("gateway-1", signal.SIGCONT)
+        lab.kill("gateway-1", signal.SIGCONT)
     await there.until(b'"pong"')
     assert sum(task.done() for task in coming) < MAX_ARRIVING, (
         "it is answered before they are all in"
     )
     async with asyncio.timeout(60):
         devices = await asyncio.gather(*coming)
-    assert metric(spare, "arrivals_turned_away_total") == turned_away
-    assert metric(spare, "requests_waiting") == 0
+    assert metric(lab, "arrivals_turned_away_total") == turned_away
+    assert metric(lab, "requests_waiting") == 0
     for device in (*devices, there):
         await device.close()
 
 
-async def test_requests_that_are_no_sockets_keep_nobody_out(spare: Stack) -> None:
+async def test_requests_that_are_no_sockets_keep_nobody_out(lab: Stack) -> None:
     def knock() -> None:
         for _ in range(MAX_ARRIVING + 10):
             with pytest.raises(urllib.error.HTTPError, match="400"):
-                urllib.request.urlopen(f"{spare.gateway_urls[0]}/v1/socket", timeout=5)
+                urllib.request.urlopen(f"{lab.gateway_urls[0]}/v1/socket", timeout=5)
 
     await asyncio.to_thread(knock)
-    await (await connect_raw(spare, "after-the-knocking")).close()
-    assert metric(spare, "arriving") == 0
+    await (await connect_raw(lab, "after-the-knocking")).close()
+    assert metric(lab, "arriving") == 0
 
 
 async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
-    spare: Stack, talk: Talk
+    lab: Stack, talk: Talk
 ) -> None:
     """More than are under way at once, while the worker is paused."""
     alice, bob = await talk.join("alice"), await talk.join("bob")
@@ -214,10 +221,10 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
         for number in range(count):
             # as many users as it takes: each has so many devices at most
             user = talk.user("alice") if number == 0 else talk.user(f"a{number}")
-            asking.append(await connect_raw(spare, user, f"asking{number}"))
+            asking.append(await connect_raw(lab, user, f"asking{number}"))
             exits.push_async_callback(asking[-1].close)
-        before = resident_bytes(spare)
-        spare.kill("worker-1", signal.SIGSTOP)
+        before = resident_bytes(lab)
+        lab.kill("worker-1", signal.SIGSTOP)
         try:
             for number, device in enumerate(asking):
                 asker = "alice" if number == 0 else f"a{number}"
@@ -225,12 +232,12 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
             under_way = 0.0  # they are answered after a while, which may be now
             async with asyncio.timeout(60):
                 while len(refused := answers(asking)) < 75 * MAX_QUESTIONS:
-                    under_way = max(under_way, metric(spare, "questions"))
+                    under_way = max(under_way, metric(lab, "questions"))
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
-            assert max(under_way, metric(spare, "questions")) == MAX_UNDER_WAY
-            assert connections(spare) == MAX_REQUESTS
-            assert resident_bytes(spare) - before < 100 * 1024 * 1024
+            assert max(under_way, metric(lab, "questions")) == MAX_UNDER_WAY
+            assert connections(lab) == MAX_REQUESTS
+            assert resident_bytes(lab) - before < 100 * 1024 * 1024
             began = time.monotonic()
             await asking[-1].send(b'{"t":"ping","id":7}')
             await asking[-1].until(b'"pong"')
@@ -239,12 +246,12 @@ async def test_questions_that_no_worker_answers_are_bounded_and_asked_again(
                 while len(refused := answers(asking)) < count * MAX_QUESTIONS:
                     await asyncio.sleep(0.02)
             assert set(refused) == {Code.TRY_LATER.number}
-            assert metric(spare, "questions") == 0
-            assert spare.log("gateway-1").count("cannot be answered now") <= 4, (
+            assert metric(lab, "questions") == 0
+            assert lab.log("gateway-1").count("cannot be answered now") <= 4, (
                 "a line for each fills the log"
             )
         finally:
-            spare.kill("worker-1", signal.SIGCONT)
+            lab.kill("worker-1", signal.SIGCONT)
         async with asyncio.timeout(60):
             while True:
                 asking[0].received.clear()
@@ -281,14 +288,14 @@ def connections(stack: Stack) -> int:
 
 
 async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_order(
-    spare: Stack, talk: Talk
+    lab: Stack, talk: Talk
 ) -> None:
     """More than the node holds, by devices that have many conversations each."""
     body = "x" * (MAX_BODY_BYTES - 100)
     people = 2 * MAX_UNACKNOWLEDGED_BYTES // (OUTBOX_WINDOW * MAX_BODY_BYTES)
     senders = [await talk.join(f"sender{number}") for number in range(4)]
     watching = await talk.join("person0", "watching")
-    broker = spare.parts()["kafka"]["pid"]
+    broker = lab.parts()["kafka"]["pid"]
     os.kill(broker, signal.SIGSTOP)
     try:
         sending = [
@@ -298,12 +305,12 @@ async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_o
             for person in range(name, people, len(senders))
         ]
         async with asyncio.timeout(60):
-            while not metric(spare, "turned_away_total"):
-                assert metric(spare, "ready")
+            while not metric(lab, "turned_away_total"):
+                assert metric(lab, "ready")
                 await asyncio.sleep(0.1)
-        assert metric(spare, "unacknowledged") > 0
+        assert metric(lab, "unacknowledged") > 0
         assert not talk.accepted, "nothing is acknowledged that Kafka does not have"
-        assert resident_bytes(spare) < 8 * MAX_UNACKNOWLEDGED_BYTES
+        assert resident_bytes(lab) < 8 * MAX_UNACKNOWLEDGED_BYTES
     finally:
         os.kill(broker, signal.SIGCONT)
     async with asyncio.timeout(90):
@@ -322,7 +329,7 @@ async def test_kafka_away_sends_are_held_then_turned_away_and_come_once_and_in_o
         )
     assert watching.state == "online"
     assert len(talk.shown[f"{talk.user('person0')}/watching"]) == OUTBOX_WINDOW
-    assert (await asyncio.to_thread(spare.run, "audit")).returncode == 0
+    assert (await asyncio.to_thread(lab.run, "audit")).returncode == 0
 
 
 def resident_bytes(stack: Stack) -> int:
