@@ -20,7 +20,6 @@ from schemas.ids import partition_of
 from schemas.topics import LOG
 from tests.harness import kafka
 from tests.harness.archive import equal, in_archive, in_log
-from tests.harness.readers import NODE, PYTHON, read_messages
 from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
@@ -83,28 +82,6 @@ async def test_what_people_said_is_in_the_archive(
         }
         assert {(message.seq, message.body) for message in page} == said
         assert await archive.last_seq(name) == 300
-
-
-@pytest.mark.parametrize("reader", [PYTHON, NODE], ids=["Python", "JavaScript"])
-async def test_a_reader_of_another_team_agrees_with_the_archive(
-    own: Stack, admin: ArchiveAdmin, reader: str
-) -> None:
-    """Also about records that a paused worker appends again."""
-    async with Talk(own, f"team-{Path(reader).suffix[1:]}") as talk:
-        ada, peer = await talk.join("ada"), talk.user("bob")
-        await talk.say(ada, "bob", ["one", "two"])
-        await ada.edit(peer, 1, "one, corrected")
-        await ada.delete(peer, 2)
-    for partition in range(4):
-        for early in (await asyncio.to_thread(kafka.read_all, own, LOG, partition))[:1]:
-            kafka.produce(own, LOG, partition, early.value)
-    await asyncio.to_thread(wait_for, lambda: equal(own, admin), 60)
-    archived = admin.query(
-        "SELECT conversation, seq, key, sender, device, body, toUnixTimestamp64Milli(time), changes"
-        " FROM archive.exact_messages"
-    )
-    read = await asyncio.to_thread(read_messages, reader, own.kafka)
-    assert sorted(read) == sorted(archived)
 
 
 async def test_a_message_is_archived_within_three_seconds(
