@@ -25,6 +25,10 @@ async def _position_after_routes(self: Any, slot: int) -> bool:
     return await _begin(self, slot)
 
 
+async def _never_returns(self: Any, slot: int) -> None:
+    await asyncio.Event().wait()
+
+
 MUTATIONS = [
     Mutation(
         "the position comes after the routes",
@@ -37,8 +41,8 @@ MUTATIONS = [
     Mutation(
         "a lost position is not noticed",
         "R14",
-        "a node whose deliveries have expired goes on",
-        [(SlotLease, "_on_lost", ignored)],
+        "a node whose deliveries have expired goes on (decision 62, which heals it, is off)",
+        [(SlotLease, "_on_lost", ignored), (SlotLease, "_keep_listening", _never_returns)],
         {"expire_deliveries": 15, "pause_gateway": 10, "cut_from_kafka": 10, "send": 30},
         200,
     ),
