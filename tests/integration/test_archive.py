@@ -179,7 +179,7 @@ def test_backed_up_and_restored_it_is_equal(own: Stack, admin: ArchiveAdmin) -> 
     )
     restored = own.run("archive", "restore", "--from", folder)
     assert restored.returncode == 0, restored.stderr
-    assert equal(own, admin), "what was missing is back, what came later is still there"
+    wait_for(lambda: equal(own, admin))  # what was missing is back, what came later is there
     assert admin.has_dropped()
     assert own.run("archive", "check").returncode == 0
     assert (
