@@ -35,12 +35,14 @@ class RedisAudit:
         self._verdict = verdict
         self._claims = claims
         self._windows_at = self._routes_at = 0
+        self._windows_done = False
         self._suspects: dict[FoundRoute, float] = {}
         """Routes to a slot that their node does not hold, and since when: a node that has just
         taken another slot writes its routes anew."""
 
     def read_on(self) -> bool:
-        """Judge the next keys; False if there are more. Raises RedisUnavailable."""
+        """Judge the next keys: windows, then routes. False if there are more. Raises
+        RedisUnavailable."""
         return asyncio.run(self._with_redis(self._read_on))
 
     async def _with_redis(self, work: Callable[[RedisSurvey], Awaitable[R]]) -> R:
@@ -51,13 +53,16 @@ class RedisAudit:
             await client.close()
 
     async def _read_on(self, redis: RedisSurvey) -> bool:
-        self._windows_at, windows = await redis.windows(self._log_id, self._windows_at, _KEYS)
-        for conversation, window in windows:
-            if window is not None:
-                self._window(conversation, window)
-        if not self._windows_at:
-            await self._look_at_routes(redis)
-        return not (self._windows_at or self._routes_at)
+        if not self._windows_done:
+            self._windows_at, windows = await redis.windows(self._log_id, self._windows_at, _KEYS)
+            for conversation, window in windows:
+                if window is not None:
+                    self._window(conversation, window)
+            self._windows_done = not self._windows_at
+            return False
+        await self._look_at_routes(redis)
+        self._windows_done = bool(self._routes_at)
+        return not self._windows_done
 
     def _window(self, conversation: str, window: Window) -> None:
         self._verdict.figures["windows"] += 1
