@@ -60,7 +60,11 @@ _HALF = len(_KILLS) // 2
 _ROUNDS = _asked("MESSENGER_CHAOS_ROUNDS", "1")
 CHAOS = [
     Layer("chaos, first half", _KILLS[:_HALF], _ROUNDS),
-    Layer("property", _folders("property"), _asked("MESSENGER_HYPOTHESIS", "thorough")),
+    Layer(
+        "property",
+        [*_folders("property"), "--timeout=1800"],
+        _asked("MESSENGER_HYPOTHESIS", "thorough"),
+    ),
     Layer("simulation", _folders("simulation"), _asked("MESSENGER_SIMULATION_HOURS", "10")),
     Layer("fuzz", _folders("fuzz"), _asked("MESSENGER_FUZZ_SECONDS", "60")),
     Layer("chaos, second half", _KILLS[_HALF:], _ROUNDS),
