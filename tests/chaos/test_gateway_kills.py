@@ -23,7 +23,11 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 
 PARTS = {"gateways": 2, "cursors": 1}
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)],
+    ids=lambda number: number.name,
+)
 async def test_a_gateway_dies_and_its_devices_go_to_the_other(
     lab: Stack, load: Load, judged: Callable[[], Awaitable[None]], number: signal.Signals
 ) -> None:

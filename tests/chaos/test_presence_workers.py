@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 120
 PARTS = {"gateways": 2, "cursors": 1}
 
 
+@pytest.mark.soak
 async def test_one_of_two_is_paused_while_friends_come_and_go_and_wakes_up(
     lab: Stack, talk: Talk, presence: list[Worker]
 ) -> None:

@@ -41,7 +41,10 @@ async def until(condition: Callable[[], bool], timeout: float) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize(("service", "seconds"), [("kafka", 9.0), ("redis", 9.0)])
+@pytest.mark.parametrize(
+    ("service", "seconds"),
+    [("kafka", 9.0), pytest.param("redis", 9.0, marks=pytest.mark.soak)],
+)
 async def test_a_service_that_is_paused_is_named_within_5_s_and_work_goes_on_after_it(
     lab: Stack,
     load: Load,

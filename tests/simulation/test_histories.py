@@ -21,7 +21,7 @@ from simulation.faults import ACTIONS
 from simulation.history import Step
 from simulation.world import World
 
-FIXED_SEEDS = 160
+FIXED_SEEDS = 80
 _CHUNK = 20
 FRESH_HOURS = float(os.environ.get("MESSENGER_SIMULATION_HOURS", "1"))
 _HIST_SEED = random.SystemRandom().randrange(10**6)

@@ -9,7 +9,7 @@ from simulation import history
 from simulation.history import Step
 from tests.simulation.mutations.openings import CALM, sends
 
-_HISTORIES = 25
+_HISTORIES = 12
 
 
 @pytest.mark.timeout(600)
