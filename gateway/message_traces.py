@@ -25,15 +25,17 @@ class MessageTraces:
     def __init__(self, traces: Traces, node: str) -> None:
         self._traces = traces
         self._node = node
-        self._begun: dict[bytes, float] = {}
-        """Key → when its send came, of messages that have no answer yet. `_MOST_OPEN` at most."""
+        self._begun: dict[bytes, tuple[float, asyncio.TimerHandle]] = {}
+        """Key → when its send came, and what ends the wait, of messages that have no answer yet.
+        `_MOST_OPEN` at most."""
 
     def submitted(self, item: SubmittedItem) -> None:
         """A device's send has come."""
         key = item.key
         if self._traces.sampled(key) and len(self._begun) < _MOST_OPEN and key not in self._begun:
-            self._begun[key] = self._traces.now()
-            asyncio.get_running_loop().call_later(_OPEN_SECONDS, self._end, key, "none within 30 s")
+            loop = asyncio.get_running_loop()
+            waiting = loop.call_later(_OPEN_SECONDS, self._end, key, "none within 30 s")
+            self._begun[key] = self._traces.now(), waiting
 
     def around(self, receive: Receive) -> Receive:
         """`receive`, with spans of what it pushes."""
@@ -56,8 +58,10 @@ class MessageTraces:
             self._end(key, kind)
 
     def _end(self, key: bytes, answer: str) -> None:
-        began = self._begun.pop(key, None)
-        if began is not None:
+        begun = self._begun.pop(key, None)
+        if begun is not None:
+            began, waiting = begun
+            waiting.cancel()
             about = {"node": self._node, "answer": answer}
             self._traces.span(key, ROOT, began, about)
 

@@ -92,6 +92,19 @@ async def test_a_message_from_its_send_to_its_answer_and_its_push() -> None:
 
 
 @virtual_time
+async def test_an_answered_send_that_comes_again_has_its_own_time_limit() -> None:
+    spans = Spans()
+    node = MessageTraces(spans.traces, "n1")
+    node.submitted(send(KEY))
+    node.around(lambda records: None)(fetched(taken(KEY, 1)))
+    await asyncio.sleep(20)
+    node.submitted(send(KEY))
+    await asyncio.sleep(20)
+    answers = [span.about["answer"] for span in spans.found if span.name == ROOT]
+    assert answers == ["sent"]
+
+
+@virtual_time
 async def test_a_send_without_an_answer_ends_too() -> None:
     spans = Spans()
     node = MessageTraces(spans.traces, "n1")
