@@ -7,15 +7,29 @@ everybody who has a conversation. Each partition has a snapshot. Everything drai
 died unseen.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agents.rules.people import is_late
 from messenger_sdk import SentMessage
-from schemas.codec import EVERYBODY, decode_membership, decode_person, decode_receipts
+from schemas.codec import (
+    EVERYBODY,
+    decode_membership,
+    decode_people,
+    decode_person,
+    decode_receipts,
+)
 from schemas.events import Membership, PersonState, Receipt
 from schemas.ids import members_of_valid, partition_of, peer_of
-from schemas.topics import DEAD_LETTERS, LOG, MEMBERSHIPS, PEOPLE, RECEIPTS, SUBMITTED
+from schemas.topics import (
+    DEAD_LETTERS,
+    LOG,
+    MEMBERSHIPS,
+    PEOPLE,
+    PEOPLE_SUBMITTED,
+    RECEIPTS,
+    SUBMITTED,
+)
 from simulation import notified
 from simulation.judged_apps import Truth, contradictions, deviations, presence_deviations
 from simulation.judged_log import JudgedLog
@@ -158,9 +172,10 @@ class Judge:
             wrong += self._knocks(logged)
             messages = {name: changed(messages) for name, messages in logged.items()}
             states = [one for user in self._world.people.users for one in self._people(user)]
-            wrong += self._strangers(states)
+            accepted = self._accepted()
+            wrong += self._strangers(accepted)
             hides = self._hides | {(one.user, one.other) for one in states if one.request}
-            truth = Truth(messages, self._marks(), self.stances(), hides)
+            truth = Truth(messages, self._marks(), self.stances(), hides, accepted)
             for conversation, user in sorted(truth.marks):
                 if conversation not in messages:
                     wrong.append(f"{RECEIPTS} has {user} in {conversation}, where nobody wrote")
@@ -230,11 +245,22 @@ class Judge:
                 does, may = ("has", "may not") if refused else ("does not have", "may")
                 yield f"the log {does} {body!r}; its sender {may} write"
 
-    def _strangers(self, states: Iterable[PersonState]) -> Iterator[str]:
-        """Who must ask, and was never accepted, has sent one message at most."""
+    def _accepted(self) -> set[tuple[str, str]]:
+        """Who has ever had whom as a contact. `people` does not say it: of changes that are folded
+        together it has the outcome only."""
+        broker = self._world.broker
+        return {
+            (change.user, change.other)
+            for number in range(self._world.shape.partitions)
+            for record in broker.read_all(PEOPLE_SUBMITTED, number)
+            for change in decode_people(record.value).items
+            if change.contact
+        }
+
+    def _strangers(self, accepted: Set[tuple[str, str]]) -> Iterator[str]:
+        """A stranger who was never accepted has sent one message at most."""
         if self._world.shape.policy != "requests":
             return
-        accepted = {(state.user, state.other) for state in states if state.contact}
         sent: dict[tuple[str, str], int] = {}
         for item in (item for log in self._logs for item in log.taken):
             if item.seq and item.changes is None:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class Truth(NamedTuple):
     """What the topics say. `messages`: of each conversation, each as its last change says.
     `marks`: (conversation, user) → the highest (received, read) that gateways have taken.
-    `hides`: who has ever hidden marks, or tried to, from whom, or from EVERYBODY."""
+    `hides`: who has ever hidden marks, or tried to, from whom, or from EVERYBODY. `accepted`: who
+    has ever had whom as a contact."""
 
     messages: dict[str, list[Shown]]
     marks: dict[tuple[str, str], tuple[int, int]]
     stances: Stances
     hides: Set[tuple[str, str]]
+    accepted: Set[tuple[str, str]]
 
 
 def deviations(app: "App", truth: Truth) -> Iterator[str]:
@@ -81,8 +83,12 @@ def _marks(app: "App", truth: Truth) -> Iterator[str]:
             may_see = received, 0
         else:
             may_see = received, read
-        # "last" came when all had been quiet for a while
-        if app.name == "last" and (mark.received, mark.read) != may_see:
+        # "last" came when all had been quiet for a while; a contact who was removed may have asked
+        # again since, and "last" keeps the marks that it saw before
+        is_quiet = app.name == "last" and not (
+            asks(truth.stances, other, app.user) and (other, app.user) in truth.accepted
+        )
+        if is_quiet and (mark.received, mark.read) != may_see:
             yield (
                 f"{app.label} shows that {other} has received {name} {mark.received} and read"
                 f" {mark.read}; it may see {may_see[0]} and {may_see[1]}"

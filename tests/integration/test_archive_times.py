@@ -77,10 +77,12 @@ def delivered_and_read(admin: ArchiveAdmin, conversation: str) -> tuple[int, int
 async def test_the_sql_of_the_quickstart_answers(spare: Stack) -> None:
     spare.run("send", "--as", "alice", "--to", "bob", "Lunch?", check=True)
     (block,) = blocks(section("docs/QUICKSTART.md", "SQL"))
+    said = ""
     async with asyncio.timeout(60):
-        while "Lunch?" not in (said := await asyncio.to_thread(run, spare, block.code)):
+        while said.count("┌") < 3:  # tables: an answer without rows has none
+            said = await asyncio.to_thread(run, spare, block.code)
             await asyncio.sleep(0.5)
-    assert said.count("┌") == 3  # tables
+    assert "Lunch?" in said
 
 
 async def test_the_ways_to_connect_that_pages_show_give_answers(

@@ -42,6 +42,18 @@ def test_histories_of_fresh_seeds() -> None:
     assert found.failure is None, found.failure.text()
 
 
+def test_a_contact_may_come_and_go_between_two_records_of_people() -> None:
+    """Found by seed 496422000015: `people` never said that carol had bob as a contact."""
+    steps = [
+        Step(10.0, "burst", 806, 293),  # bob to carol
+        Step(2.0, "send", 953, 59),  # carol to bob, whom she has as a contact from then on
+        Step(0.0, "remove contact", 563, 749),  # carol: bob, at the same moment
+        Step(10.0, "block", 230, 705),  # bob: carol
+    ]
+    seed = 496422000015
+    assert history.play(seed, steps, report.shape_of(seed)).wrong == []
+
+
 def _trace(seed: int) -> str:
     trace = io.StringIO()
     report.run(seed, 0, trace=trace)
