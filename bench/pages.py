@@ -12,6 +12,7 @@ import time
 from typing import Any, NamedTuple
 
 from bench import archive, history
+from bench.merges import wait_merged
 from bench.system import system
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.tiers import Stored, stored
@@ -44,7 +45,7 @@ def measure(rows: int, seconds: float) -> tuple[dict[str, Any], list[Stored]]:
         for kind in KINDS:
             _fill(admin, kind, kind.count(rows))
         filled = time.monotonic() - began
-        _wait_merged(admin)
+        wait_merged(admin, _MERGE_SECONDS)  # what is months old has been merged long ago
         found = {
             "rows": admin.query("SELECT count() FROM archive.messages")[0][0],
             "fill_seconds": round(filled),
@@ -78,15 +79,6 @@ def _fill(admin: ArchiveAdmin, kind: Kind, count: int) -> None:
         f"number % {kind.each} + 1",
         f"{began} + number % {kind.each} * {step} + cityHash64(number) % {step}",
     )
-
-
-def _wait_merged(admin: ArchiveAdmin) -> None:
-    """Until ClickHouse has nothing to merge: what is months old has been merged long ago."""
-    until = time.monotonic() + _MERGE_SECONDS
-    quiet = 0
-    while quiet < 5 and time.monotonic() < until:
-        time.sleep(1)
-        quiet = 0 if admin.query("SELECT count() FROM system.merges")[0][0] else quiet + 1
 
 
 def _place(rows: int, turn: int, mixed: int) -> tuple[str, int]:

@@ -1,0 +1,39 @@
+"""Waiting until ClickHouse has merged what was written before.
+
+A flat-out load of 25 s leaves it merges for a minute: a quarter of a core, which a light load or an
+idle stack that is measured meanwhile would seem to cost.
+"""
+
+import sys
+import time
+
+from bench.system import System
+from connectors.clickhouse.admin import ArchiveAdmin
+
+_QUIET_SECONDS = 5
+"""The archiver is up to 3 s late, and ClickHouse begins a merge some time after it could."""
+
+
+def wait_merged(admin: ArchiveAdmin, seconds: float) -> bool:
+    """Wait until there was nothing to merge for some seconds, but no longer than `seconds`: then it
+    returns False."""
+    until = time.monotonic() + seconds
+    quiet = 0
+    while quiet < _QUIET_SECONDS:
+        if time.monotonic() > until:
+            return False
+        time.sleep(1)
+        quiet = 0 if admin.query("SELECT count() FROM system.merges")[0][0] else quiet + 1
+    return True
+
+
+def settle(stack: System, seconds: float = 120.0) -> None:
+    """`wait_merged` for a stack that may have no archive. It says so if the time was too short."""
+    if "clickhouse" not in stack.pids:
+        return
+    admin = ArchiveAdmin(stack.clickhouse("admin"))
+    began = time.monotonic()
+    merged = wait_merged(admin, seconds)
+    admin.close()
+    waited = f"{time.monotonic() - began:.0f} s for ClickHouse's merges"
+    print(f"waited {waited}{'' if merged else ', which go on'}", file=sys.stderr)
