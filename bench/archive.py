@@ -198,14 +198,16 @@ def _fill_archive(admin: ArchiveAdmin, rows: int) -> None:
         insert(admin, count, conversation, seq, time)
 
 
-def insert(admin: ArchiveAdmin, rows: int, conversation: str, seq: str, time: str) -> None:
+def insert(
+    admin: ArchiveAdmin, rows: int, conversation: str, seq: str, time: str, sender: str = "'zed'"
+) -> None:
     """Let ClickHouse itself make rows that no log has. The texts are SQL of `number`, which goes
     from 0 to `rows` - 1; `time` is in ms."""
     words = ", ".join(f"'{word}'" for word in _WORDS)
     admin.run(
         "INSERT INTO archive.messages SELECT "
         f"{conversation}, {seq}, "
-        "toFixedString(unhex(hex(sipHash128(number, rand()))), 16), 'zed', 'phone-1', "
+        f"toFixedString(unhex(hex(sipHash128(number, rand()))), 16), {sender}, 'phone-1', "
         "arrayStringConcat(arrayMap("
         f"i -> [{words}][cityHash64(number, i) % {len(_WORDS)} + 1], "
         "range(4 + cityHash64(number) % 24)), ' '), "

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from bench import (
     archive,
+    beside,
     curve,
     growth,
     history,
@@ -168,6 +169,11 @@ def _hostile(plan: Plan, checkout: Checkout) -> Figures:
     return hostile.measure(checkout, plan.seconds, 0.1 if plan.quick else 1.0, plan.attacks)
 
 
+def _beside(plan: Plan, checkout: Checkout) -> Figures:
+    seconds = plan.seconds if plan.quick else max(10.0, plan.seconds)  # for a slowest hundredth
+    return beside.measure(checkout, seconds, plan.warm, plan.some(500_000))
+
+
 def _archive(plan: Plan, checkout: Checkout) -> Figures:
     return archive.measure(checkout, plan.some(500_000), plan.some(1_000_000), plan.seconds)
 
@@ -192,6 +198,7 @@ PARTS = (
     Part("sequencer", None, _sequencer),
     Part("tls", None, _tls),
     Part("hostile", None, _hostile),
+    Part("beside", None, _beside),
     Part("archive", None, _archive),
     Part("restore", None, _restore),
 )

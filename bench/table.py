@@ -39,6 +39,7 @@ def make_table(results: dict[str, Any]) -> str:
         *_loads("One partition, three brokers", parts.get("three_brokers", {})),
         *_threads({**parts.get("curve", {}), **parts.get("loops", {})}),
         *_way(parts.get("way")),
+        *_beside(parts.get("beside", {})),
         "## All other figures",
         "",
         *_rows(("what", "figure"), _others(results)),
@@ -159,8 +160,32 @@ def _way(way: dict[str, Any] | None) -> list[str]:
     ]
 
 
+def _beside(beside: Mapping[str, Any]) -> list[str]:
+    head = (
+        *("beside 200 messages/s", "p50 / p99 ms before", "meanwhile", "ratio of p99"),
+        *("cores of the stack before", "meanwhile", "of the command", "done", "went wrong"),
+    )
+    rows = [
+        (
+            what,
+            *(f"{of[key]['p50']} / {of[key]['p99']}" for key in ("before_ms", "meanwhile_ms")),
+            *(figure(of[key]) for key in ("ratio", "cores_before", "cores_meanwhile")),
+            *(figure(of[key]) if key in of else _NOTHING for key in ("tool_cores", "done")),
+            " ".join(
+                [
+                    *(f"{fault}: {count}" for fault, count in of["verdict"].items() if count),
+                    of.get("failed", ""),
+                ]
+            ).strip()
+            or "nothing",
+        )
+        for what, of in beside.items()
+    ]
+    return ["## What people run beside the messages", "", *_rows(head, rows)] if rows else []
+
+
 def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = ("curve", "loops", "way", "one_partition", "flushed", "three_brokers")
+    shown = ("curve", "loops", "way", "one_partition", "flushed", "three_brokers", "beside")
     yardstick = " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
     what = "yardstick, per CPU-second, before / after: million additions, thousand messages found"
     others = {

@@ -13,12 +13,19 @@ ClickHouse does in a local stack; <why> tells that from a wrong password.
     clickhouse is reachable after 3.2 s
 """
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
+
+ASK_SECONDS = 2.0
+"""Between two questions of `ask_once`: with the wait for an answer, less than the 5 s within which
+health tells."""
+_ANSWER_SECONDS = 2.0
+_QUESTIONS = "health's question"
 
 
 class Dependency:
@@ -97,3 +104,24 @@ class Dependencies:
     def away(self) -> dict[str, str]:
         """Each system that cannot be reached now, and why."""
         return {name: why for name, one in self._known.items() if (why := one.why_away())}
+
+
+async def ask_once(
+    dependency: Dependency,
+    ask: Callable[[], Awaitable[object]],
+    away: tuple[type[Exception], ...],
+) -> None:
+    """Ask a system that maybe nobody else asks, and report what comes of it, also that its answer
+    does not come soon. Returns when the answer has come, however late. `ask` raises `away`."""
+    asking = asyncio.ensure_future(ask())
+    try:
+        await asyncio.wait({asking}, timeout=_ANSWER_SECONDS)
+        if not asking.done():
+            dependency.failed(f"no answer for {_ANSWER_SECONDS:g} s", _QUESTIONS)
+        await asking
+    except away as error:
+        dependency.failed(str(error), _QUESTIONS)
+    else:
+        dependency.succeeded(_QUESTIONS)
+    finally:
+        asking.cancel()

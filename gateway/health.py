@@ -9,18 +9,17 @@ from collections.abc import Awaitable, Callable
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
-from connectors.dependency import Dependencies, Dependency
+from connectors.dependency import ASK_SECONDS, Dependencies, Dependency, ask_once
 from connectors.kafka.ports import Kafka, KafkaUnreachable, Producer
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.nodes import Nodes
 
 _LOOK_SECONDS = 0.5
-_ASK_SECONDS = 2.0
-_ANSWER_SECONDS = 2.0
 _STILL_SECONDS = 3.0
 """Without an acknowledgement, while records wait for one: they wait for 4 s (gateway/submit.py)."""
-_QUESTIONS, _ACKNOWLEDGEMENTS = "health's question", "acknowledgements"
+_ACKNOWLEDGEMENTS = "acknowledgements"
 """Who reports to a dependency."""
+_AWAY = (KafkaUnreachable, RedisUnavailable, ArchiveUnavailable, ArchiveRefused)
 
 
 class NodeHealth:
@@ -81,18 +80,7 @@ class NodeHealth:
 
 
 async def _ask(dependency: Dependency, ask: Callable[[], Awaitable[object]]) -> None:
-    """Ask again and again, one question at a time, however long its answer takes."""
+    """Ask again and again, until cancelled."""
     while True:
-        asking = asyncio.ensure_future(ask())
-        try:
-            await asyncio.wait({asking}, timeout=_ANSWER_SECONDS)
-            if not asking.done():
-                dependency.failed(f"no answer for {_ANSWER_SECONDS:g} s", _QUESTIONS)
-            await asking
-        except (KafkaUnreachable, RedisUnavailable, ArchiveUnavailable, ArchiveRefused) as error:
-            dependency.failed(str(error), _QUESTIONS)
-        else:
-            dependency.succeeded(_QUESTIONS)
-        finally:
-            asking.cancel()
-        await asyncio.sleep(_ASK_SECONDS)
+        await ask_once(dependency, ask, _AWAY)
+        await asyncio.sleep(ASK_SECONDS)

@@ -113,7 +113,8 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         sockets = Sockets(node, admission.exit, settings.heartbeat)
         probe = None
         if settings.probe_seconds:
-            probe = Probe(node, ports.archive, settings.partitions, settings.probe_seconds)
+            partitions, seconds = settings.partitions, settings.probe_seconds
+            probe = Probe(node, ports.routes, ports.archive, partitions, seconds)
         runner = web.AppRunner(
             make_web_app(node, NodeMetrics(node, admission, probe), sockets, signals.stop),
             access_log=None,

@@ -164,7 +164,7 @@ _PROBE = Metric(
     _PREFIX + "probe_seconds",
     "histogram",
     "seconds",
-    "How long the steps of the node's probe took: send, history, archive.",
+    "How long the steps of the node's probe took: send, shown, history, archive.",
     ("step",),
 )
 _PROBE_FAILED = number(_PREFIX + "probe_failures_total", "probes", "Probes that failed.", "step")

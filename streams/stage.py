@@ -228,6 +228,11 @@ class Stage(Generic[P]):
     # What is seen from outside
 
     @property
+    def dependencies(self) -> Dependencies:
+        """The outside systems of the process."""
+        return self._shared.dependencies
+
+    @property
     def readable(self) -> list[int]:
         """The partitions this worker can be asked about, halted ones included."""
         return [number for number, owned in self.partitions.items() if owned.readable]

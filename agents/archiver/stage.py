@@ -9,6 +9,8 @@ from agents.archiver.content import CURSORS, MESSAGES, Content
 from agents.archiver.inserts import Inserts
 from agents.archiver.partition import ArchiverIO, ArchiverPartition
 from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.dependency import ASK_SECONDS, ask_once
 from connectors.kafka.ports import Fetch, Kafka
 from schemas.topics import SUBMITTED
 from streams.inputs import Inputs
@@ -51,6 +53,11 @@ def archiver_stages(
             stages[content.topic] = stage, inserts
             return {"/archiver/": status}
 
+        def timers(stage: ArchiverStage) -> Sequence[Timer]:
+            look = _look(stage, inputs, began)
+            # one of the stages is enough
+            return [look, _ask(stage, archive, inserts)] if content is contents[0] else [look]
+
         def make(number: int, runtime: PartitionRuntime) -> ArchiverPartition[Any]:
             return ArchiverPartition(number, runtime, io)
 
@@ -60,7 +67,7 @@ def archiver_stages(
             content.topic,
             partitions,
             make,
-            timers=lambda stage: [_look(stage, inputs, began)],
+            timers=timers,
             endpoints=endpoints,
             problems=_problems,
             close=inserts.close,
@@ -88,6 +95,23 @@ def _look(stage: ArchiverStage, inputs: Inputs, began: Mapping[str, str]) -> Tim
             stage.end("topics were created anew")
 
     return Timer(_LOOK_SECONDS, run)
+
+
+def _ask(stage: ArchiverStage, archive: Archive, inserts: Inserts[Any]) -> Timer:
+    """An archiver that has nothing to insert would not notice that ClickHouse is away."""
+    seen = -1
+
+    async def ask() -> None:
+        nonlocal seen
+        if seen == inserts.done:
+            await archive.has_dropped()
+        seen = inserts.done
+
+    async def run() -> None:
+        clickhouse = stage.dependencies.get("clickhouse")
+        await ask_once(clickhouse, ask, (ArchiveUnavailable, ArchiveRefused))
+
+    return Timer(ASK_SECONDS, run)
 
 
 def _problems(stage: ArchiverStage) -> Sequence[str]:

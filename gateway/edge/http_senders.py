@@ -8,7 +8,7 @@ online.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
@@ -28,6 +28,7 @@ from schemas.frames import (
     Edit,
     Error,
     Hello,
+    Message,
     OutOfStep,
     Refused,
     Send,
@@ -122,6 +123,23 @@ class HttpSenders:
             sender.requests -= 1
             sender.rest()
 
+    async def receive(self, login: Login, deliver: Callable[[], Awaitable[None]]) -> None:
+        """With a session of this user here, call `deliver`; returns when the session has been
+        pushed a message since. Raises NoSession, TimeoutError."""
+        sender = self._sender(login)
+        sender.requests += 1
+        try:
+            await sender.begun.wait()
+            if sender.connection.closing is not None:
+                raise NoSession(sender.connection.closing)
+            sender.pushed.clear()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await deliver()
+                await sender.pushed.wait()
+        finally:
+            sender.requests -= 1
+            sender.rest()
+
     def _sender(self, login: Login) -> "_Sender":
         sender = self._senders.get(login.user)
         if sender is None:
@@ -191,6 +209,8 @@ class _Sender:
         self._resting: asyncio.TimerHandle | None = None
         self.begun = asyncio.Event()
         """It has been welcomed, or has ended."""
+        self.pushed = asyncio.Event()
+        """A message has come, since somebody has cleared this."""
         self.requests = 0
         """That are under way."""
         self.connection: Connection
@@ -240,6 +260,8 @@ class _Sender:
             elif isinstance(frame, Sent | Refused | OutOfStep):
                 to = peer_of(frame.conversation, self.connection.user)
                 self.settle((to, frame.outbox, frame.ordinal), frame.key, frame)
+            elif isinstance(frame, Message):
+                self.pushed.set()
             elif isinstance(frame, Error) and frame.to and frame.outbox and frame.ordinal:
                 self.settle((frame.to, frame.outbox, frame.ordinal), None, frame)
 

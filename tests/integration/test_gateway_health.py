@@ -49,6 +49,27 @@ def wait_for_ready(stack: Stack, status: int) -> None:
         time.sleep(0.1)
 
 
+def wait_for_archiver(stack: Stack) -> None:
+    """Until the archiver, which has nothing to insert, says that ClickHouse is away."""
+    until = time.monotonic() + 60
+    while not any("clickhouse is unreachable" in problem for problem in archiver(stack)):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def archiver(stack: Stack) -> list[str]:
+    """Its problems."""
+    url = f"http://127.0.0.1:{stack.base_port + 13}/health/"
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            found = json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            found = json.load(error)
+    problems: list[str] = found["problems"]
+    return problems
+
+
 @pytest.mark.parametrize("service", ["kafka", "redis", "clickhouse"])
 def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
     spare: Stack, service: str
@@ -65,6 +86,8 @@ def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
             wait_for_ready(spare, 503)  # it cannot write the routes of devices that come
         else:
             assert page(spare, "/ready")[0] == 200, "devices may come"
+        if service == "clickhouse":
+            wait_for_archiver(spare)
     finally:
         spare.kill(service, signal.SIGCONT)
     parts = json.loads(shown.stdout)

@@ -1,12 +1,14 @@
 """One partition of the archiver, of either topic: nothing moves before it is acknowledged, nothing
 is given up."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from agents.archiver import stage
 from agents.archiver.backlog import PARTITION_BYTES
 from agents.archiver.content import CURSORS, MESSAGES, Content
 from agents.archiver.partition import ArchiverPartition
@@ -377,6 +379,54 @@ async def test_a_record_ahead_in_the_log_is_archived_and_what_comes_later_too(la
         lab.say(entry(0, 1), entry(4, 5), entry(2, 3), entry(4, 5), entry(6, 6))
         await eventually(lambda: lab.seqs == [1, 2, 3, 4, 5, 6, 7])
         await run.done(5)
+
+
+async def test_an_idle_archiver_says_that_the_archive_is_away_and_that_it_is_back(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "ASK_SECONDS", 0.02)
+    async with lab.worker() as run:
+        await run.running()
+        assert await run.health() == (200, [])
+        lab.archive.away = "gone fishing"
+        [problem] = await _problems(run, there=True)
+        assert "clickhouse is unreachable" in problem
+        assert problem.endswith("gone fishing")
+        lab.archive.away = None
+        await _problems(run, there=False)
+
+
+async def _problems(run: Run, there: bool) -> list[str]:
+    """Those of its health, once there are some, or none."""
+    async with asyncio.timeout(60):
+        while bool(problems := (await run.health())[1]) is not there:
+            await asyncio.sleep(0.01)
+    return problems
+
+
+async def test_while_inserts_go_the_archive_is_not_asked_whether_it_is_there(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "ASK_SECONDS", 1000.0)
+    asked: list[bool] = []
+
+    async def has_dropped() -> bool:
+        asked.append(True)
+        return False
+
+    monkeypatch.setattr(lab.archive, "has_dropped", has_dropped)
+    async with lab.worker() as run:
+        await run.running()
+        ask = run.stage.spec.timers(run.stage)[-1].run
+        await ask()
+        await ask()
+        assert len(asked) == 1, "nothing was inserted since the first look"
+        lab.say(record(0))
+        await run.done(1)
+        await ask()
+        assert len(asked) == 1, "an insert has shown that it is there"
+        await ask()
+        assert len(asked) == 2
 
 
 async def test_small_blocks_go_in_one_insert_and_large_ones_alone() -> None:

@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agents.metrics import METRICS as WORKER
 from agents.metrics import metrics_text
+from connectors.redis.memory import MemoryRoutes
 from gateway.edge.admission import AdmissionControl
 from gateway.metrics import METRICS as GATEWAY
 from gateway.metrics import NodeMetrics
@@ -98,9 +99,11 @@ def declared(metrics: tuple[Metric, ...]) -> dict[str, tuple[str, str]]:
 
 
 async def test_a_node_has_the_metrics_that_are_declared() -> None:
-    node = World().node().node
+    it = World().node()
+    node = it.node
     node.parts.delivery_times.took(30)
-    text = NodeMetrics(node, AdmissionControl(), Probe(node, None, 1, 5.0)).text()
+    probe = Probe(node, MemoryRoutes(it.redis), None, 1, 5.0)
+    text = NodeMetrics(node, AdmissionControl(), probe).text()
     assert families(text) == declared(GATEWAY)
     assert b'messenger_gateway_delivery_seconds_bucket{le="0.02"} 0.0' in text
     assert b'messenger_gateway_delivery_seconds_bucket{le="0.03"} 1.0' in text

@@ -103,7 +103,7 @@ function tiles(fresh) {
     tile("Delivery, p99", slowest ? `≤ ${number(slowest.p99)}` : "–", slowest ? "ms" : "",
       slowest ? `p50 ≤ ${number(slowest.p50)}, p95 ≤ ${number(slowest.p95)} ms; last minute` : "no message in the last minute", most(nodes, "delivery")),
     tile("Probe", probes.length ? number(Math.max(...probes.map((probe) => probe.took.send ?? 0))) : "off", probes.length ? "ms" : "",
-      probes.length ? `send and answer, the slowest node; ${failed ? `${failed} failed` : "none failed"}` : "MESSENGER_PROBE_SECONDS", most(nodes, "probe")),
+      probes.length ? `send and answer, the slowest node; ${number(Math.max(...probes.map((probe) => probe.took.shown ?? 0)))} ms until shown; ${failed ? `${failed} failed` : "none failed"}` : "MESSENGER_PROBE_SECONDS", most(nodes, "probe")),
     tile("Waits to be read", number(lag), "records", `${owned.length} partitions, ${halted} halted`, null),
     ...(archived.length ? [tile("Archived", number(sum(archived.map((stage) => stage.rate))), "rows/s",
       `records that wait: ${number(sum(archived.flatMap((stage) => stage.partitions.map((partition) => partition.lag ?? 0))))}`, added(fresh, "archiver-messages"))] : []),
@@ -125,13 +125,13 @@ function tile(name, value, unit, more, values) {
 function gateways(seen) {
   const nodes = seen.parts.filter((part) => part.report.node);
   return el("section", { class: "card", id: "gateways" }, el("h2", {}, `Gateways (${nodes.length})`), table(
-    ["gateway", "state", "#slot", "#connections", "#sends/s", "#pushes/s", "#p50 ms", "#p99 ms", "#probe ms", "#refused", "#up"],
+    ["gateway", "state", "#slot", "#connections", "#sends/s", "#pushes/s", "#p50 ms", "#p99 ms", "#probe sent ms", "#probe shown ms", "#refused", "#up"],
     nodes.map(({ age, report }) => {
       const node = /** @type {GatewayNode} */ (report.node);
       return [report.address, state(age, report.problems.length ? "unwell" : node.ready ? "ready" : "not ready", node.ready && !report.problems.length),
         String(node.slot ?? "–"), number(node.connections), number(node.rates.submitted ?? 0), number(node.rates.pushed ?? 0),
         node.delivery ? `≤ ${number(node.delivery.p50)}` : "–", node.delivery ? `≤ ${number(node.delivery.p99)}` : "–",
-        node.probe ? (node.probe.failed ? "failed" : number(node.probe.took.send ?? 0)) : "–",
+        ...["send", "shown"].map((step) => node.probe ? (node.probe.failed ? "failed" : number(node.probe.took[step] ?? 0)) : "–"),
         number(node.figures.turned_away ?? 0), span((seen.now - report.began) / 1000)];
     })));
 }
