@@ -21,7 +21,7 @@ from bench import archive
 from bench.curve import PAIRS, percentiles, warm
 from bench.generator import Generator
 from bench.merges import settle
-from bench.system import Checkout, System, system
+from bench.system import UNLIMITED, Checkout, System, system
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.client import Address
 
@@ -57,22 +57,24 @@ _TRACED = ("0.01", "1")
 def measure(
     checkout: Checkout, seconds: float, warm_seconds: float, rows: int
 ) -> dict[str, dict[str, Any]]:
-    """Each thing in turn, for `seconds`, on one stack whose archive has so many messages; traces
-    need a stack each, which is compared with the first one before its archive was filled."""
-    with system(checkout, environment={}) as stack:
+    """Each thing in turn, for `seconds`, on one stack whose archive has so many messages. Traces
+    need a stack each, which is compared with the first one."""
+    with system(checkout) as stack:
         warm(stack, warm_seconds)
+        _fill(stack, rows)
+        settle(stack)
         with _load(stack) as load:
             calm = load.figures(seconds)
-        _fill(stack, rows)
         found = {}
         for name, make in _WHAT.items():
             found[name] = _one(stack, make, seconds)
             print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
     for share in _TRACED:
         with _collector() as address:
-            traces = {"MESSENGER_TRACES": address, "MESSENGER_TRACES_SHARE": share}
+            traces = {"MESSENGER_TRACES": address, "MESSENGER_TRACES_SHARE": share, **UNLIMITED}
             with system(checkout, environment=traces) as stack:
                 warm(stack, warm_seconds)
+                settle(stack)
                 with _load(stack) as load:
                     traced = load.figures(seconds)
                     found[f"traces, share {share}"] = _compared(calm, traced, load)
@@ -266,7 +268,6 @@ def _fill(stack: System, rows: int) -> None:
         "SETTINGS max_partitions_per_insert_block = 0"
     )
     admin.close()
-    settle(stack)
 
 
 @contextmanager

@@ -171,7 +171,8 @@ def _hostile(plan: Plan, checkout: Checkout) -> Figures:
 
 def _beside(plan: Plan, checkout: Checkout) -> Figures:
     seconds = plan.seconds if plan.quick else max(10.0, plan.seconds)  # for a slowest hundredth
-    return beside.measure(checkout, seconds, plan.warm, plan.some(500_000))
+    warm = min(plan.warm, 10.0)  # of each of three stacks, and what it writes must be merged
+    return beside.measure(checkout, seconds, warm, plan.some(500_000))
 
 
 def _archive(plan: Plan, checkout: Checkout) -> Figures:

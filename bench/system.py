@@ -37,7 +37,7 @@ _SLOTS = 8
 _BASE_PORT = int(os.environ.get("MESSENGER_BENCH_PORT", "8700"))
 
 
-_UNLIMITED = MappingProxyType(
+UNLIMITED = MappingProxyType(
     {"MESSENGER_FRAME_RATE": "1000000", "MESSENGER_USER_QUESTIONS": "1000000"}
 )
 """A few devices send here what thousands would send."""
@@ -174,7 +174,7 @@ def system(
     partitions: int | None = None,
     flushed: bool = False,
     broker_count: int = 1,
-    environment: Mapping[str, str] = _UNLIMITED,
+    environment: Mapping[str, str] = UNLIMITED,
 ) -> Iterator[System]:
     """A fresh stack in a temporary folder. It ends with the benchmark, also if that is killed.
     `archivers` None means without ClickHouse; `partitions` None means four, which a checkout
