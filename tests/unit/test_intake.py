@@ -60,6 +60,12 @@ async def test_at_light_load_nothing_waits() -> None:
 
 
 @virtual_time
+async def test_below_what_a_busy_gateway_sends_nothing_waits() -> None:
+    takes = await taken(3, 100, every=3 / 300)
+    assert takes == [(1, 0.0)] * 300
+
+
+@virtual_time
 async def test_on_a_busy_worker_records_that_left_together_are_taken_together() -> None:
     takes = await taken(3, 100, every=0.003)
     busy = takes[-50:]
