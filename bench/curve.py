@@ -9,6 +9,10 @@ from bench.generator import Generator
 from bench.system import System
 
 PAIRS = 100
+_SINGLY = 500.0
+"""Messages/s at which most go alone."""
+_COMPILES, _STEP_SECONDS = 0.03, 5.0
+"""So many cores of compilers are as good as none; for so long they are looked at."""
 
 
 class Load(NamedTuple):
@@ -30,9 +34,17 @@ def percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def warm(stack: System, seconds: float) -> None:
-    """Load the stack for `seconds`, so that the broker's JVM compiles."""
+    """Load the stack flat out for `seconds`, and then lightly until the broker's JVM compiles no
+    more, for as long again at most. It compiles what runs often, and flat out a request that waits
+    for records is rare."""
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed=1)
     generator.closed(2, seconds)
+    generator.settle(10)
+    threads, until = stack.threads(), time.monotonic() + seconds
+    compiled, before = threads.compiler_seconds(), 0.0
+    while compiled - before > _COMPILES * _STEP_SECONDS and time.monotonic() < until:
+        generator.poisson(_SINGLY, _STEP_SECONDS)
+        compiled, before = threads.compiler_seconds(), compiled
     generator.settle(10)
     generator.close()
 

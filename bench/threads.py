@@ -71,6 +71,11 @@ class Threads:
                 )
         return found
 
+    def compiler_seconds(self) -> float:
+        """CPU seconds that the compilers of the brokers' JVMs have used so far."""
+        threads = self.usage().threads
+        return sum(threads[part, "JIT compilers"] for part in self._java)
+
     def _kind(self, part: str, pid: int, thread: int, name: str) -> str:
         if part in self._java:
             java = self._java[part].get(thread, name)
