@@ -35,10 +35,6 @@ _IDS_SECONDS = 3.0
 """Restores wait for topic ids. A client that does not know the controller after a pause of Kafka
 learns it with the next question, and not before."""
 
-_LATE_SECONDS = 1.0
-"""librdkafka has kept an answer back for ever (seen while a broker stood still), and with it all
-who ask in the same thread."""
-
 
 class TooFewBrokers(KafkaUnreachable):
     """Kafka has not (yet) as many brokers as each record needs."""
@@ -195,13 +191,11 @@ class TopicsAdmin:
         KafkaUnreachable."""
         found = {}
         names = TopicCollection(list(all_topics()))
-        client = self._admin  # kept: another thread may replace it before this answer comes
+        client = self._admin  # kept: one that another thread has replaced would never answer
         asked = client.describe_topics(names, request_timeout=_IDS_SECONDS)
         for name, future in asked.items():
             try:
-                found[name] = str(future.result(_IDS_SECONDS + _LATE_SECONDS).topic_id)
-            except TimeoutError:
-                raise self._unreachable("no topic ids") from None
+                found[name] = str(future.result().topic_id)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise self._unreachable(error) from None
@@ -222,7 +216,7 @@ class TopicsAdmin:
             if len(one.isrs) < len(one.replicas)
         ]
 
-    def _unreachable(self, error: KafkaException | str) -> KafkaUnreachable:
+    def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
         self._admin = self._connect()  # this client may have forgotten the only broker
         return KafkaUnreachable(f"Kafka at {self._address.servers}: {error}")
 
