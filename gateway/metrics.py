@@ -94,7 +94,7 @@ _FIGURES = (
     _Figure(
         "turned_away_total",
         "messages",
-        "Messages and refusals that Kafka did not take; their devices try again.",
+        "Messages and refusals that could not be taken now; their devices try again.",
         lambda node, _: node.parts.submitter.turned_away,
     ),
     _Figure(

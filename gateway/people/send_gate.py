@@ -73,6 +73,7 @@ class SendGate:
         if code is None:
             self._submitter.submit(item, failed)
         elif code.retry:
+            self._submitter.turned_away += 1
             failed(code)
         elif isinstance(item, ChangeSubmitted) and item.deletes:
             self._submitter.submit(item, failed)

@@ -86,6 +86,7 @@ def test_without_an_answer_nothing_passes_and_nothing_is_used_up() -> None:
         assert await _settled(world) == []
         errors = [(one["ordinal"], one["code"]) for one in alice.of_type("error")]
         assert errors == [(1, Code.TRY_LATER.number), (2, Code.TRY_LATER.number)]
+        assert node.node.parts.submitter.turned_away == 2
         world.people.away = False
         await alice.send(send(1))
         assert await _settled(world) == [(1, 0)]
