@@ -11,6 +11,9 @@ from connectors.clickhouse.archive import CURSORS, TABLE
 from connectors.clickhouse.client import FAILURES, Address, translated
 
 _TIMEOUT = 60.0
+MOST = 900
+"""Names in one question: ClickHouse takes 128 KiB as one parameter, and a conversation's name has
+up to 129 characters, in quotes."""
 _DIGEST = (
     "reinterpretAsUInt64(substring(MD5(concat(conversation, '|', toString(seq), '|', "
     "lower(hex(key)), '|', sender, '|', device, '|', toString(toUnixTimestamp64Milli(time)), '|', "

@@ -5,13 +5,11 @@ import datetime
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from connectors.clickhouse.survey import ArchiveSurvey, Digested, digest
+from connectors.clickhouse.survey import MOST, ArchiveSurvey, Digested, digest
 from ops.audit.verdict import Place, Verdict
 from schemas.archive import DELETION, MESSAGE
 from schemas.events import Taken
 
-_RANGE = 5_000
-"""Messages in one question."""
 _MAX_MISSING = 200_000
 
 
@@ -70,13 +68,13 @@ class ArchiveAudit:
         """Look up what has been logged, and again what was missing; whether something still may
         come. Raises ArchiveUnavailable, ArchiveRefused."""
         now = self._clock()
-        for _ in range(0, len(self._missing), _RANGE):
-            some = self._missing[:_RANGE]
+        for _ in range(0, len(self._missing), MOST):
+            some = self._missing[:MOST]
             late = self._judge(some, now)
-            self._missing = [*self._missing[_RANGE:], *late]
+            self._missing = [*self._missing[MOST:], *late]
         while self._range:
-            self._look(self._range[:_RANGE], now)
-            del self._range[:_RANGE]
+            self._look(self._range[:MOST], now)
+            del self._range[:MOST]
         return bool(self._missing)
 
     def ends(self) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from connectors.clickhouse.survey import ArchiveSurvey, CursorKey
+from connectors.clickhouse.survey import MOST, ArchiveSurvey, CursorKey
 from ops.audit.partition_state import CannotJudge, KafkaRecord
 from ops.audit.verdict import Place, Verdict
 from schemas.archive import DELIVERED
@@ -15,8 +15,6 @@ from schemas.codec import NewerVersion, Undecodable, decode_cursor
 from schemas.events import READ, RECEIVED
 from schemas.topics import CURSORS
 
-_MOST = 5_000
-"""Cursors in one question."""
 _MAX_SUSPECTS = 100_000
 _KINDS = {RECEIVED: DELIVERED, READ: READ_KIND}
 
@@ -33,7 +31,7 @@ _Since = tuple[CursorKey, tuple[Standing, float]]
 
 
 def _slices(cursors: Sequence[_Since]) -> Iterable[Sequence[_Since]]:
-    return (cursors[start : start + _MOST] for start in range(0, len(cursors), _MOST))
+    return (cursors[start : start + MOST] for start in range(0, len(cursors), MOST))
 
 
 class CursorAudit:
