@@ -3,15 +3,15 @@
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
-from pathlib import Path
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
-from agents.start_checks import known_member
 from ops.local.brokers import Broker, addresses, brokers, kafka_properties
 from ops.local.certificates import write_secret
+from ops.local.deaths import broker_died, worker_died
 from ops.local.home import Home
 from ops.local.kafka import format_data, serve
 from ops.local.security import REDIS_PORT, Security, acl_arguments
@@ -39,7 +39,8 @@ class Part(NamedTuple):
     """`check` says how health is asked: ("kafka" | "redis" | "http", port, path). `before` are
     commands run before each start, `after` when it has become healthy for the first time. What does
     not answer for `hung` seconds is killed and started again. `follows` names the parts that
-    must be healthy before it begins. A worker is a member of these `groups` of Kafka."""
+    must be healthy before it begins. `died` tells Kafka that the process has ended, and returns how
+    many seconds the next one may wait; that is not started before."""
 
     kind: Kind
     name: str
@@ -53,12 +54,7 @@ class Part(NamedTuple):
     address: str
     hung: float | None = None
     follows: Sequence[str] = ()
-    groups: Sequence[str] = ()
-
-    @property
-    def member(self) -> str | None:
-        """Its name in its groups, None if nobody knows it."""
-        return known_member(Path(self.environment["MESSENGER_STATE_DIR"]), self.port)
+    died: Callable[[], Awaitable[float]] | None = None
 
 
 class Layout(NamedTuple):
@@ -182,7 +178,7 @@ class Layout(NamedTuple):
         parts = []
         for number in range(1, count + 1):
             port = self.base_port + first_port + number - 1
-            state = str(self.home.folder / f"{name}-{number}")
+            state = self.home.folder / f"{name}-{number}"
             parts.append(
                 Part(
                     Kind.STAGE,
@@ -192,7 +188,7 @@ class Layout(NamedTuple):
                         **self.environment("archiver" if name == "archiver" else "worker"),
                         **more,
                         **(self.security.pages() if self.security else {}),
-                        "MESSENGER_STATE_DIR": state,
+                        "MESSENGER_STATE_DIR": str(state),
                         "MESSENGER_WEB_PORT": str(port),
                     },
                     port,
@@ -202,7 +198,7 @@ class Layout(NamedTuple):
                     [],
                     f"http://127.0.0.1:{port}/ (overview page)",
                     follows=follows,
-                    groups=stages,
+                    died=partial(worker_died, self.kafka(), state, port, stages),
                 )
             )
         return parts
@@ -234,6 +230,7 @@ class Layout(NamedTuple):
             [["sh", "-c", 'test -e "$0" || exec "$@"', str(broker.formatted), *make]],
             after,
             broker.address,
+            died=partial(broker_died, self.kafka(), broker, cluster),
         )
 
     def _redis(self) -> Part:

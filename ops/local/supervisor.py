@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from connectors.kafka.group_leaving import leave
-from connectors.kafka.ports import KafkaUnreachable
 from ops.local.health import problem_of
 from ops.local.parts import Kind, Layout, Part
 from ops.local.preconditions import CannotStart, check_port, end_leftovers, refuse_if_running
@@ -193,7 +191,8 @@ class Supervisor:
             self._say(
                 f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}"
             )
-            await asyncio.gather(asyncio.sleep(delay), self._leave_groups(running.part))
+            rest = await running.part.died() if running.part.died is not None else 0.0
+            await asyncio.sleep(max(delay, rest))
             try:
                 await self._prepare(running.part)
                 await self._spawn(running)
@@ -202,13 +201,6 @@ class Supervisor:
                 continue
             running.state = "running"
             self._write_state()
-
-    async def _leave_groups(self, part: Part) -> None:
-        """Other workers need not wait until the session of one that has ended is over."""
-        member = part.member if part.groups else None
-        if member is not None:
-            with contextlib.suppress(KafkaUnreachable):  # then they wait
-                await leave(self._layout.kafka(), member, part.groups)
 
     async def _ended(self, running: _Running) -> int:
         """Wait until a part ends, or kill it when it hangs; its exit code."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from connectors.kafka.broker_leaving import unregister
+from ops.local.brokers import brokers as cluster
 from schemas.topics import SUBMITTED
 from tests.harness.brokers import Brokers
 from tests.harness.load import Load
@@ -54,7 +56,15 @@ async def test_people_talk_on_while_a_broker_is_killed_and_nothing_is_lost(three
             await load.sent(50)
             victim = await asyncio.to_thread(brokers.leader, SUBMITTED, 0)
             began = time.monotonic()
+            brokers.pause(victim)
+            others = [
+                ("127.0.0.1", one.controller)
+                for one in cluster(three.home, three.base_port, three.brokers)
+                if one.number != victim
+            ]
+            said = [await unregister(victim, others, three.kafka) for _ in range(2)]
             brokers.kill(victim)
+            assert said == [True, False], "said before its session is over, and no longer known"
             dark = await load.dark(_ON_AGAIN_SECONDS)
             await brokers.whole()
             print(f"dark for {dark:.1f} s, all three again after {time.monotonic() - began:.1f} s")

@@ -22,7 +22,10 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
+server = http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers)
+with open(pathlib.Path(__file__).with_name("started"), "a") as started:
+    started.write(".")
+server.serve_forever()
 """
 
 
@@ -33,8 +36,18 @@ class OnePart(Layout):
         check = ("http", self.base_port, "/")
         argv = [str(self.home.folder / "program"), str(self.base_port)]
         return [
-            Part(Kind.GATEWAY, "server", argv, {}, self.base_port, check, 2.0, [], [], "an address")
+            Part(
+                *(Kind.GATEWAY, "server", argv, {}, self.base_port, check, 2.0, [], []),
+                "an address",
+                died=self.died,
+            )
         ]
+
+    async def died(self) -> float:
+        """Writes down how often the process was started before."""
+        with (self.home.folder / "died").open("a") as file:
+            file.write(f"{len((self.home.folder / 'started').read_text())} ")
+        return 0.3
 
 
 @pytest.fixture
@@ -75,6 +88,23 @@ async def test_a_part_whose_program_is_gone_is_started_again_when_it_is_back(
     assert layout.home.read_state()["parts"]["server"]["state"] == "restarting"
     away.rename(program)
     await until(lambda: layout.home.read_state()["parts"]["server"]["state"] == "running")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_who_waits_for_a_dead_process_is_told_before_the_next_one_begins(
+    layout: OnePart,
+) -> None:
+    ready = asyncio.Event()
+    running = asyncio.create_task(Supervisor(layout, lambda line: None).run(ready.set))
+    async with asyncio.timeout(60):
+        await ready.wait()
+    started = layout.home.folder / "started"
+    for times in (2, 3):
+        await end_the_server(layout.base_port)
+        await until(lambda times=times: len(started.read_text()) == times)  # type: ignore[misc]
+    assert (layout.home.folder / "died").read_text() == "1 2 "
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
