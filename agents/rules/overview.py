@@ -8,7 +8,7 @@ from schemas.fleet import CLOCK_SECONDS, FRESH_SECONDS, Finding, Report, Seen
 _NEW_SECONDS = 60.0
 _WAITS = {
     "kafka": "look at the brokers; everything waits, and goes on by itself",
-    "redis": "look at Redis; nobody new gets in, and goes on by itself",
+    "redis": "look at Redis; until it answers nobody new gets in, then all goes on by itself",
     "clickhouse": "look at ClickHouse; nothing is lost while Kafka keeps the log",
     "disk": "look at the worker's disk: is it full, or gone?",
 }
@@ -120,7 +120,7 @@ def _gateways(fresh: Sequence[Report]) -> Iterator[Finding]:
     for report in fresh:
         probe = report.node.probe if report.node is not None else None
         if probe is not None and probe.failed:
-            what = f"a message to partition {probe.partition} did not get through: {probe.failed}"
+            what = f"its probe of partition {probe.partition} failed at {probe.failed}"
             do = "look at what else is said here; else at this gateway's log"
             yield Finding("problem", f"gateway {report.address}", what, do)
     if not any(node.ready for node in nodes):

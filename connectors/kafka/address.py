@@ -31,7 +31,8 @@ class KafkaAddress(NamedTuple):
         options = parse_qs(query)
         if not (text.startswith(_SECURE) and found and user and password and servers):
             raise SettingsError(
-                "MESSENGER_KAFKA: not an address like kafkas://user:password@host:9093?ca=FILE"
+                "MESSENGER_KAFKA: neither host:9092 nor an address like "
+                "kafkas://user:password@host:9093?ca=FILE"
             )
         if unknown := options.keys() - {"ca"}:
             raise SettingsError(f"MESSENGER_KAFKA: unknown: {', '.join(sorted(unknown))}")

@@ -81,7 +81,7 @@ def test_a_system_that_is_away_is_said_once_whoever_misses_it() -> None:
     found = said(report, report, gateway())
     assert [one for one in found if "redis" in one] == [
         "problem: redis: no answer, says w:1 (and 1 more); "
-        "look at Redis; nobody new gets in, and goes on by itself"
+        "look at Redis; until it answers nobody new gets in, then all goes on by itself"
     ]
 
 
@@ -98,7 +98,7 @@ def test_a_probe_that_fails_is_said() -> None:
     assert failing.node is not None
     failing.node.probe = ProbeReport(3, {}, "history: it is not there")
     assert said(failing)[0].startswith(
-        "problem: gateway http://g: a message to partition 3 did not get through: history: it is"
+        "problem: gateway http://g: its probe of partition 3 failed at history: it is not there"
     )
 
 
