@@ -8,6 +8,7 @@ A message that found no device connected is notified of once: NOTIFIED is a curs
 cancels (decision 60).
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
@@ -67,16 +68,21 @@ def fold_receipts(
 ) -> None:
     """Fold receipts, each with the broker's time (ms) of its record, into `outcome`."""
     changed, published, notifications = outcome
+    raised_of: defaultdict[tuple[str, str], set[CursorId]] = defaultdict(set)
+    """Of each (user, device): a log-out looks at these only, and not at all that has changed."""
+    forgotten: set[tuple[str, str]] = set()
+    """Whose known cursors are deleted already."""
 
     def seq_of(cursor: CursorId) -> int:
         return (changed.get(cursor) or known.get(cursor))[0]
 
     for item, time in items:
         if isinstance(item, DeviceForgotten):
-            changed.update(dict.fromkeys(known.of_device(item.user, item.device), NONE))
-            changed.update(
-                {cursor: NONE for cursor in changed if cursor[1:] == (item.user, item.device)}
-            )
+            device = item.user, item.device
+            if device not in forgotten:
+                forgotten.add(device)
+                changed.update(dict.fromkeys(known.of_device(*device), NONE))
+            changed.update(dict.fromkeys(raised_of.pop(device, ()), NONE))
             continue
         if isinstance(item, Unreached):
             if (raised := _raised(item, seq_of)) is not None:
@@ -91,6 +97,8 @@ def fold_receipts(
                 if name == READ and (over := _cancelled(item, seq, seq_of)) is not None:
                     notifications.append(over)
                 changed[cursor] = Cursor(item.seq, time)
+                if name == item.device:
+                    raised_of[item.user, name].add(cursor)
             if item.seq >= seq and name in (RECEIVED, READ):
                 place = item.conversation, item.user
                 published[place] = published.get(place, False) or name == READ

@@ -3,7 +3,7 @@ cursors are right in the end."""
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agents.rules.cursors import NONE, Cursor, CursorId, Outcome, fold_receipts
 from gateway.receipts import COLLECT_SECONDS, Receipts
 from schemas.codec import decode_receipts
-from schemas.events import READ, RECEIVED, Receipt
+from schemas.events import READ, RECEIVED, DeviceForgotten, Receipt
 from tests.harness.slow_kafka import Sent, SlowKafka, fail
 from tests.harness.virtual import run, virtual_time
 
@@ -65,6 +65,44 @@ def test_an_old_receipt_does_not_bring_a_device_back_that_was_logged_out() -> No
         assert cursors.get((A, "bob", "phone"))[0] == 6
 
     run(scenario())
+
+
+class _Counted(dict[CursorId, Cursor]):
+    """Counts the keys that were looked through."""
+
+    looked_at = 0
+
+    def __iter__(self) -> Iterator[CursorId]:
+        for cursor in super().__iter__():
+            self.looked_at += 1
+            yield cursor
+
+
+def test_a_log_out_looks_at_its_own_device_only() -> None:
+    """Else a flood of log-outs among the receipts of others is quadratic work in the fold."""
+    known, looked_up = Cursors(), list[str]()
+    known.known = {(A, "bob", "phone"): Cursor(3, 1)}
+    of_device = known.of_device
+
+    def counting(user: str, device: str) -> Iterable[CursorId]:
+        looked_up.append(device)
+        return of_device(user, device)
+
+    known.of_device = counting  # type: ignore[method-assign]
+    changed = _Counted()
+    items = [
+        *(Receipt(f"alice:x{number}", "alice", "tablet", 1, True) for number in range(200)),
+        Receipt(A, "bob", "phone", 5, True),
+        *[DeviceForgotten("bob", "phone")] * 100,
+        *(DeviceForgotten("bob", f"made-up-{number}") for number in range(100)),
+        Receipt(A, "bob", "phone", 4, True),
+        DeviceForgotten("bob", "phone"),
+    ]
+    fold_receipts(known, ((item, 1) for item in items), Outcome(changed, {}, []))
+    assert changed.looked_at == 0
+    assert len(looked_up) == 101, "of a device once"
+    assert changed[A, "bob", "phone"] == NONE
+    assert changed["alice:x7", "alice", "tablet"] == Cursor(1, 1)
 
 
 @given(
