@@ -32,7 +32,8 @@ class ChangeGate:
         """The item with what it changes, message `seq` of its conversation, or a refusal. None:
         nobody can say now."""
         try:
-            page = await self._history.page(item.conversation, seq + 1, None, 1)
+            history = self._history.of(item.sender)
+            page = await history.page(item.conversation, seq + 1, None, 1)
         except HistoryUnavailable:
             return None
         except RangeGone:

@@ -135,7 +135,7 @@ def history_routes(history: History, verify: Verify, allow: Allowance) -> list[w
         before, after = _number(request, "before", 1), _number(request, "after", 0)
         limit = _number(request, "limit", 1, MAX_PAGE_MESSAGES) or MAX_PAGE_MESSAGES
         with allow(user, 1.0):
-            page = await history.page(conversation, before, after, limit)
+            page = await history.of(user).page(conversation, before, after, limit)
         return json_answer(
             Messages(
                 conversation, page.known, page.first, [msgspec.Raw(frame) for frame in page.frames]

@@ -8,13 +8,15 @@ kept.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Coroutine, Mapping, Sequence
+from copy import copy
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from connectors.clickhouse.archive import Archive
 from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from gateway.queries.changes import outdated, with_changes
 from gateway.queries.conversations import LogPage
+from gateway.queries.fair_places import FairPlaces
 from gateway.queries.recent import Frames, RecentPages
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import encode_frame
@@ -22,7 +24,10 @@ from schemas.frames import MAX_PAGE_MESSAGES, Message
 from schemas.worker_api import LAST_SEQ, MAX_PAGE_BYTES, Newest, RangeGone
 
 _MAX_READS = 16
-"""Questions under way at the archive; more wait."""
+"""Questions under way at the archive; more wait, and users take turns."""
+_LISTED_AT_ONCE = 4
+"""Last messages that are looked for at once for a list of conversations, so that one list is not
+before the pages of all others."""
 
 _NOTHING: Frames = {}
 
@@ -75,7 +80,14 @@ class History:
         self._log = log
         self._archive = archive
         self._recent = recent
-        self._reads = asyncio.Semaphore(_MAX_READS)
+        self._reads = FairPlaces(_MAX_READS)
+        self._asker = ""
+
+    def of(self, user: str) -> Self:
+        """The same, for what this user asks: who asks much of the archive waits behind itself."""
+        mine = copy(self)
+        mine._asker = user
+        return mine
 
     async def page(
         self, conversation: str, before: int | None, after: int | None, limit: int
@@ -175,7 +187,13 @@ class History:
             newest = await self._log.newest(user, limit, before)
         except WorkersUnavailable as error:
             raise HistoryUnavailable(str(error)) from None
-        found = await asyncio.gather(*(self._last_message(one) for one in newest))
+        mine, places = self.of(user), asyncio.Semaphore(_LISTED_AT_ONCE)
+
+        async def last_message(one: Newest) -> bytes | None:
+            async with places:
+                return await mine._last_message(one)
+
+        found = await asyncio.gather(*map(last_message, newest))
         return list(zip(newest, found, strict=True))
 
     async def _last_message(self, newest: Newest) -> bytes | None:
@@ -313,12 +331,14 @@ class History:
             return False
         return (await self._from_log(conversation, known, known)).gone
 
-    async def _read(self, question: Awaitable[_Answer]) -> _Answer:
+    async def _read(self, question: Coroutine[Any, Any, _Answer]) -> _Answer:
         try:
-            async with self._reads:
+            async with self._reads.place(self._asker):
                 return await question
         except (ArchiveUnavailable, ArchiveRefused) as error:
             raise HistoryUnavailable(str(error)) from None
+        finally:
+            question.close()  # who was cancelled while it waited has asked nothing
 
 
 def reaching(known: int, window: Frames | None) -> int:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from connectors.clickhouse.client import ArchiveUnavailable
 from connectors.clickhouse.memory import MemoryArchive
 from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
@@ -264,3 +265,50 @@ async def test_a_conversation_whose_last_message_is_not_kept_is_listed() -> None
         "alice", 5, None
     )
     assert (newest.conversation, newest.seq, last) == (A, 9, None)
+
+
+async def test_users_take_turns_at_the_archive_however_much_one_of_them_asks() -> None:
+    asked: list[str] = []
+
+    class SlowArchive(MemoryArchive):
+        async def page(self, conversation: str, **bounds: Any) -> Any:
+            asked.append(conversation)
+            await let_go.acquire()
+            raise ArchiveUnavailable("enough")
+
+    class Listed(Log):
+        async def newest(self, user: str, limit: int, before: object) -> Sequence[Newest]:
+            return [Newest(1, f"eve:x{number}", 1) for number in range(limit)]
+
+    let_go = asyncio.Semaphore(0)
+    log = Listed(1, 1)
+    log.away = True
+    history = History(log, SlowArchive(), no_windows())
+    flood = [
+        *(history.of("eve").page(f"eve:z{number}", 10, None, 9) for number in range(50)),
+        *(history.conversations("eve", 100, None) for _ in range(8)),
+    ]
+    tasks = [asyncio.create_task(one) for one in flood]
+    await asyncio.sleep(0)
+    while len(asked) < 16:
+        await asyncio.sleep(0)
+    for page in (history.of("alice").page(A, 10, None, 9), history.of("bob").page(A, 10, None, 9)):
+        tasks.append(asyncio.create_task(page))
+    while history._reads.waiting < 50 - 16 + 8 * 4 + 2:  # of a list, four at once
+        await asyncio.sleep(0)
+    tasks[20].cancel()
+    for _ in range(4):
+        let_go.release()
+    async with asyncio.timeout(60):
+        while asked.count(A) < 2:
+            await asyncio.sleep(0)
+    assert len(asked) <= 16 + 4
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert history._reads.waiting == 0
+    async with asyncio.timeout(60):
+        let_go = asyncio.Semaphore(1000)
+        for _ in range(20):
+            with pytest.raises(HistoryUnavailable):
+                await history.of("alice").page(A, 10, None, 9)
