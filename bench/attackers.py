@@ -23,6 +23,9 @@ USERS = 10
 """To whom the sockets belong, so that each has as many devices as a node lets one user have."""
 _KNOWN_MESSAGES = 300
 """In the conversation of each two hostile users, so that there are pages to ask for."""
+_KEPT_BYTES = 64 * 1024
+"""In the kernel for each socket, of what the node has not read: in production other machines keep
+it, and here it would fill the kernel's memory for TCP, which honest sockets share."""
 _READ = bytearray(1 << 18)
 _FOUND = re.compile(rb'"code":(\d+)|HTTP/1\.1 (\d+)|"t":"(welcome|page|heads|presences|sent)"')
 _CLOSED = re.compile(rb"\x88[\x02-\x7d](..)", re.DOTALL)
@@ -140,6 +143,7 @@ class Attackers:
     def _connect(self, hostile: _Socket) -> None:
         sock = socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.SOL_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: ports do not run out
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KEPT_BYTES)
         sock.bind((hostile.address, 0))
         if sock.connect_ex(self._node) not in (0, errno.EINPROGRESS):
             sock.close()

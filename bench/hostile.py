@@ -272,10 +272,11 @@ _HEAD = """# Hostile sockets beside 100 honest pairs
 By `python -m bench --only hostile`, and `--attacks NAME,…` for some. 100 pairs send 200 messages/s
 at random times on a stack of one node with the limits of production; then the hostile sockets of 10
 users, or of strangers, come from 10 addresses and play one attack as fast as they are read. All
-share the machine; the attackers have its lowest priority. "ratio" is that of p99. "MB/s" is what
-the attackers sent. "got" is what the node answered, a second: codes of `error` frames, of closed
-sockets, of HTTP. "login" is how long an honest device that comes meanwhile waits for `welcome`. No
-message was lost, shown twice or out of order unless the row says so.
+share the machine; the attackers have its lowest priority, and the kernel keeps 64 KiB for each of
+their sockets. "ratio" is that of p99. "MB/s" is what the attackers sent. "got" is what the node
+answered, a second: codes of `error` frames, of closed sockets, of HTTP. "login" is how long an
+honest device that comes meanwhile waits for `welcome`. No message was lost, shown twice or out of
+order unless the row says so.
 
 | attack | sockets | p50 / p99 ms before | meanwhile | ratio | login p50 / p99 | MB/s | got | when |
 |---|---|---|---|---|---|---|---|---|

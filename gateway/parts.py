@@ -141,7 +141,7 @@ def make_parts(
     partitions = settings.partitions
     producer = ports.kafka.producer(PRODUCER)
     registry = ConnectionRegistry()
-    writer = TurnWriter()
+    writer = TurnWriter(registry.devices)
     resyncer = Resyncer(registry)
     urls = NodeUrls(ports.nodes, settings.slots, url, announced_slot)
     receipts = Receipts(producer, partitions)
@@ -252,7 +252,7 @@ def make_parts(
         Logins(ports.tokens, revocations, ports.now),
         Expiries(ports.now),
         Quotas(_limits(settings), ports.quotas, asyncio.get_running_loop().time),
-        FloodGate(settings.frame_rate * _FREE),
+        FloodGate(settings.frame_rate * _FREE, registry.devices),
     )
 
 

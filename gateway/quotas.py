@@ -90,6 +90,15 @@ class Buckets:
             self.owing.add(user)
         return 0
 
+    def owe(self, user: str, cost: float, now: float) -> None:
+        """Take what the user has used already, whether it is there or not. A debt is as much as a
+        full bucket at most."""
+        rate, most = self.limit
+        account = self.accounts.get(user) or self._open(user, now)
+        level = min(most, account.level + (now - account.at) * rate)
+        account.at = now
+        account.level = max(-most, level - cost)
+
     def settled(self, user: str, charged: float, level: float) -> None:
         """`charged` was taken from the user's bucket in Redis, which then held `level`."""
         account = self.accounts.get(user)

@@ -112,6 +112,10 @@ class ConnectionRegistry:
         devices = self._users.get(user, _NONE)
         return len(devices) >= most and device not in devices
 
+    def devices(self, user: str) -> int:
+        """How many the user has here."""
+        return len(self._users.get(user, _NONE))
+
     def has(self, user: str, device: str) -> bool:
         return device in self._users.get(user, _NONE)
 

@@ -79,7 +79,8 @@ class GatewaySettings(Struct, frozen=True):
     frame_rate: Annotated[float, Meta(ge=1)] = 2000.0
     """Frames/s that one device may send for long. Nobody who types comes near; a device that sends
     its outbox after a journey does. What all devices of a user on a node send beyond a tenth of it
-    is read a little at a time, and users take turns."""
+    is read a little at a time, and users take turns. A frame counts as often as what it causes
+    is dear (docs/BOUNDS.md)."""
     trusted_proxies: str = ""
     """Networks of the proxies before this node, `10.0.0.0/8[,…]`: only from there the header
     X-Forwarded-For counts, because anybody can write it. Unset: a client is who has connected."""
@@ -96,7 +97,8 @@ class GatewaySettings(Struct, frozen=True):
     as many as the largest list of them."""
     user_questions: Annotated[float, Meta(ge=1)] = 250.0
     """What one user may ask a second for long, in pages of history; 20 seconds' worth at once, so
-    that a device catches up with 5,000 conversations without a pause."""
+    that no device is refused that catches up with 5,000 conversations. What is beyond a tenth of
+    it takes turns with what others ask beyond theirs."""
     user_devices: Annotated[int, Meta(ge=1)] = 100
     """Devices of one user that are connected at once, on all nodes together: each gets every
     message, and may leave 1 MiB unread."""

@@ -2,9 +2,18 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 log = logging.getLogger(__name__)
+
+MAX_UNREAD_BYTES = 1024 * 1024
+"""What may wait in a transport for a device that does not read; then the device is closed, and
+comes back."""
+_OF_A_USER = 8 * MAX_UNREAD_BYTES
+"""For all devices of a user together: each may have its part."""
+_ALWAYS = 64 * 1024
+"""So little may wait for any device."""
 
 
 class QueuesFrames(Protocol):
@@ -18,9 +27,11 @@ class QueuesFrames(Protocol):
 
 
 class TurnWriter:
-    """Writes what connections have queued: at the end of each loop turn, or when told to."""
+    """Writes what connections have queued: at the end of each loop turn, or when told to.
+    `devices`: how many a user has here."""
 
-    def __init__(self) -> None:
+    def __init__(self, devices: Callable[[str], int]) -> None:
+        self._devices = devices
         self._loop = asyncio.get_running_loop()
         self._queued: list[QueuesFrames] = []
         self.slow_readers = 0
@@ -41,6 +52,11 @@ class TurnWriter:
                 log.exception("a connection cannot be written to, and is ended")
                 connection.abort()
 
-    def count_slow_reader(self) -> None:
-        """A connection was closed because its device does not read."""
-        self.slow_readers += 1
+    def is_too_slow(self, user: str, unread: int) -> bool:
+        """Whether a device of the user is to be closed because so many bytes wait for it."""
+        if unread <= _ALWAYS:
+            return False
+        most = min(MAX_UNREAD_BYTES, _OF_A_USER // max(1, self._devices(user)))
+        slow = unread > max(_ALWAYS, most)
+        self.slow_readers += slow
+        return slow

@@ -10,6 +10,7 @@ waits for the other: health is asked while devices wait.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -39,6 +40,10 @@ MAX_REQUEST_BYTES = 16 * 1024
 is told to come again, too."""
 REQUEST_SECONDS = 10.0
 """A connection whose request has not come by then is closed."""
+_KERNEL_BYTES = {socket.SO_RCVBUF: 64 * 1024, socket.SO_SNDBUF: 256 * 1024}
+"""What the kernel keeps of a connection that is not read, and for one that does not read. Without a
+bound it keeps many MiB; a thousand such connections use up its memory for TCP, and all others get
+slow."""
 _END = b"\r\n\r\n"
 """Of a request's headers."""
 _SOCKET = f"GET {PATH}".encode()
@@ -78,7 +83,7 @@ class AdmissionControl:
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
         """Take the port, and let nobody connect yet. With `tls`, a connection comes here when its
         handshake has ended. Raises OSError if the port is not free."""
-        return await asyncio.get_running_loop().create_server(
+        listening = await asyncio.get_running_loop().create_server(
             lambda: _Arrival(self),
             host,
             port,
@@ -87,6 +92,10 @@ class AdmissionControl:
             ssl=tls,
             ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
         )
+        for taken in listening.sockets:
+            for option, most in _KERNEL_BYTES.items():
+                taken.setsockopt(socket.SOL_SOCKET, option, most)  # its connections inherit it
+        return listening
 
     async def serve(
         self,

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Iterator
 
 from gateway.edge.asking import Asking
-from gateway.edge.flood_gate import in_pieces
 from gateway.edge.node_services import NodeServices
 from gateway.edge.transport import Transport
 from gateway.effects import Ask, Change, Effect, End, GiveReceipt, Greet, Renew, Reply, Submit, Type
@@ -27,9 +26,6 @@ from schemas.ids import DeviceId, UserId
 
 log = logging.getLogger(__name__)
 
-MAX_UNREAD_BYTES = 1024 * 1024
-"""What may wait in a transport for a device that does not read; then the device is closed, and
-comes back."""
 HELLO_SECONDS = 10.0
 """A connection without a good hello by then is closed."""
 WELCOME_SECONDS = 10.0
@@ -140,7 +136,7 @@ class Connection:
             self._read(message)
         else:
             self._transport.pause()
-            self._read_later(in_pieces(message))
+            self._read_later(self._services.flood_gate.pieces(self.user, message))
 
     def beat(self, answer: Callable[[], None]) -> None:
         """A WebSocket's ping or pong has come: `answer` it, now or when it is the user's turn."""
@@ -153,7 +149,7 @@ class Connection:
             self._transport.resume()
 
         self._transport.pause()
-        self._services.flood_gate.turns.put(self, answer_later, self.user)
+        self._services.flood_gate.put(self, answer_later, self.user)
 
     def ended(self, said_goodbye: bool) -> None:
         """The connection is gone; `said_goodbye`: the device closed it, and not only its network
@@ -189,8 +185,7 @@ class Connection:
         if self._closing is not None or self._session.state is State.GREETING:
             return
         self._write()
-        if self._transport.unsent() > MAX_UNREAD_BYTES:
-            self._services.writer.count_slow_reader()
+        if self._services.writer.is_too_slow(self.user, self._transport.unsent()):
             self.close(Close.SLOW_READER)
 
     def close(self, code: Close, reason: str = "") -> None:
@@ -259,7 +254,7 @@ class Connection:
                 self._read(piece)
                 self._read_later(pieces)
 
-        self._services.flood_gate.turns.put(self, read, self.user)
+        self._services.flood_gate.put(self, read, self.user)
 
     def _read(self, message: bytes) -> None:
         now = asyncio.get_running_loop().time()
@@ -274,6 +269,7 @@ class Connection:
         if type(effect) is Submit or type(effect) is Change:
             item, to, opens = effect[:3]
             self._unanswered += 1
+            self._services.flood_gate.sent(self.user, to)
             wait = self._services.quotas.take(self.user, Kind.SENDS)
             if not wait and opens:
                 wait = self._services.quotas.take(self.user, Kind.OPENINGS)

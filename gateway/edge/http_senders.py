@@ -7,13 +7,12 @@ online.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
 from gateway.edge.connection import Connection
-from gateway.edge.flood_gate import FloodGate
 from gateway.edge.node_services import NodeServices
 from gateway.edge.tokens import Login
 from gateway.greeter import Arriving, Refusal
@@ -24,6 +23,7 @@ from schemas.codec import decode_server_frames, encode_frame, join_frames
 from schemas.codes import Close, Code
 from schemas.frames import (
     CURRENT_VERSION,
+    OUTBOX_WINDOW,
     Delete,
     Edit,
     Error,
@@ -37,8 +37,6 @@ from schemas.frames import (
 )
 from schemas.ids import HTTP_DEVICE_PREFIX, peer_of
 
-_ALL_AT_ONCE = 1e12
-"""Frames a second: requests have had their turns (gateway/edge/http.py)."""
 ANSWER_SECONDS = 10.0
 """How long a request waits for the answers to its sends. A client that sends again gets those that
 came later."""
@@ -88,9 +86,7 @@ class HttpSenders:
         rate: float,
     ) -> None:
         self._device = HTTP_DEVICE_PREFIX + node
-        self._services = services._replace(
-            greeter=_Greeter(registry, routes, devices), flood_gate=FloodGate(_ALL_AT_ONCE)
-        )
+        self._services = services._replace(greeter=_Greeter(registry, routes, devices))
         self._now = routes.now
         self._rate = rate
         self._senders: OrderedDict[str, _Sender] = OrderedDict()
@@ -113,7 +109,8 @@ class HttpSenders:
             await sender.begun.wait()
             if sender.connection.closing is not None:
                 raise NoSession(sender.connection.closing)
-            answers = [sender.send(send) for send in sends]
+            answers = [sender.queue(send) for send in sends]
+            sender.read()
             await asyncio.wait(answers, timeout=ANSWER_SECONDS)
             for send in sends:
                 sender.settle(_place_of(send), send.key, _later(send))
@@ -206,6 +203,9 @@ class _Sender:
     def __init__(self, ended: Callable[["_Sender"], None]) -> None:
         self._ended = ended
         self._waiting: dict[_Place, _Waiting] = {}
+        self._unread: deque[tuple[_Place, str, bytes]] = deque()
+        """Sends that the session has not read: (where they wait, their key, the frame)."""
+        self._paused = False
         self._resting: asyncio.TimerHandle | None = None
         self.begun = asyncio.Event()
         """It has been welcomed, or has ended."""
@@ -219,8 +219,8 @@ class _Sender:
         self.connection = connection
         connection.receive(encode_frame(Hello(0, CURRENT_VERSION, "", device, True)))
 
-    def send(self, send: AnySend) -> asyncio.Future[Answer]:
-        """Its answer. A send that is under way already is not sent twice."""
+    def queue(self, send: AnySend) -> asyncio.Future[Answer]:
+        """Its answer, when it has been read. A send that is under way already is not sent twice."""
         place = _place_of(send)
         known = self._waiting.get(place)
         if known is not None and known.key == send.key:
@@ -231,8 +231,21 @@ class _Sender:
             answered.set_result(_later(send))
         else:
             self._waiting[place] = _Waiting(send.key, answered)
-            self.connection.receive(encode_frame(send))
+            self._unread.append((place, send.key, encode_frame(send)))
         return answered
+
+    def read(self) -> None:
+        """Let the session read what is queued, unless it pauses."""
+        while self._unread and not self._paused:
+            some = [self._unread.popleft() for _ in range(min(len(self._unread), OUTBOX_WINDOW))]
+            frames = [frame for place, key, frame in some if self._waits(place, key)]
+            if frames:
+                self.connection.receive(b"\n".join(frames))
+
+    def _waits(self, place: _Place, key: str) -> bool:
+        """Whether its request has not given it up."""
+        waiting = self._waiting.get(place)
+        return waiting is not None and waiting.key == key
 
     def settle(self, place: _Place, key: str | None, answer: Answer) -> None:
         """The answer to what waits there, if something does. `key` None: whatever its key is."""
@@ -280,9 +293,12 @@ class _Sender:
     def unsent(self) -> int:
         return 0
 
-    def pause(self) -> None: ...
+    def pause(self) -> None:
+        self._paused = True
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        self._paused = False
+        asyncio.get_running_loop().call_soon(self.read)
 
 
 def _place_of(send: AnySend) -> _Place:

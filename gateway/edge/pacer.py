@@ -111,6 +111,10 @@ class Pacer:
             del self._groups[group]
         return begin
 
+    def spend(self, pieces: float) -> None:
+        """What has just begun is as much work as so many pieces more, which are left out."""
+        self._left -= pieces
+
     async def wait(self, group: Hashable = None) -> None:
         """Return when the caller may start its work."""
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -146,6 +150,6 @@ class Pacer:
         elif self._left < 1:
             late = asyncio.get_running_loop().time() - self._due
             self._pace = self._limits.after(self._pace, late)
-        self._left = self._pace + (self._left if self._pace < 1 else 0.0)
+        self._left = self._pace + (self._left if self._pace < 1 else min(0.0, self._left))
         if self._groups:
             self._go()

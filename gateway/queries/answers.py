@@ -24,9 +24,11 @@ ANSWER_SECONDS = 10.0
 """After this the device is told to ask again."""
 _BEGUN = 16
 """The node starts to answer so many questions within 4 ms; more wait."""
-_MORE = Pace(1, 0.1, 2, faster=1.005)
-"""Of those beyond a user's free questions it starts to answer so many; they cost workers, Redis and
-the archive more than they cost the node."""
+_MORE = Pace(1, 0.2, 0.5, faster=1.005)
+"""Of what is beyond users' free questions it starts to answer so many pages; they cost workers,
+Redis and the archive more than they cost the node."""
+_FREE_FOR_LONG = 0.4
+"""A device asks much when it comes, and little after that."""
 OF_A_USER = 8
 """Questions of one user, from all devices, that are being answered at once; more wait. So whatever
 a user asks, there are few of those questions before those of others: at workers, in Redis, and at
@@ -45,8 +47,9 @@ class _Places:
 
 
 class QuestionAnswerer:
-    """Use it inside a running loop. What a user asks beyond `free` a second, and as much at once,
-    in pages of history, waits for its turn among others who ask so much."""
+    """Use it inside a running loop. A user may ask `free` at once, in pages of history, and a part
+    of it (_FREE_FOR_LONG) each second; what is beyond waits for its turn among others who ask so
+    much."""
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class QuestionAnswerer:
         self._people = people
         self._pacer = Pacer(always(_BEGUN))
         self._slow = Pacer(_MORE)
-        self._free = Buckets(Limit(free, free))
+        self._free = Buckets(Limit(free * _FREE_FOR_LONG, free))
         self._clock = asyncio.get_running_loop().time
         self._places: dict[str, _Places] = {}
         self._unanswered = LogThrottle(log.info)
@@ -80,8 +83,12 @@ class QuestionAnswerer:
         places.asked += 1
         try:
             async with asyncio.timeout(ANSWER_SECONDS), places.free:
-                beyond = self._free.take(user, cost_of(question), self._clock())
-                await (self._slow if beyond else self._pacer).wait(user)
+                cost = cost_of(question)
+                if self._free.take(user, cost, self._clock()):
+                    await self._slow.wait(user)
+                    self._slow.spend(cost - 1)
+                else:
+                    await self._pacer.wait(user)
                 return await self._answer(connection, question)
         except (WorkersUnavailable, HistoryUnavailable, TimeoutError) as error:
             self._unanswered(f"a {kind} of {user} cannot be answered now: {error!r}")
@@ -110,7 +117,7 @@ class QuestionAnswerer:
             return encode_frame(people_of(question.id, decided))
         if isinstance(question, frames.Decision):
             return await self._decide(connection.user, question)
-        page = await self._history.page(
+        page = await self._history.of(connection.user).page(
             question.conversation, question.before, question.after, question.limit
         )
         return encode_page(question.id, question.conversation, page.known, page.frames, page.first)

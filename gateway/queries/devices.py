@@ -14,7 +14,7 @@ from schemas.ids import HTTP_DEVICE_PREFIX
 from schemas.topics import DELIVERIES
 from schemas.worker_api import DevicesAnswer, DevicesQuestion
 
-_LOG_OUT_SECONDS = 0.02
+_LOG_OUT_SECONDS = 0.05
 """Between two log-outs on a node."""
 _devices = msgspec.json.Decoder(list[DevicesAnswer])
 

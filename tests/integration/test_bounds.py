@@ -14,11 +14,12 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.edge.connection import HELLO_SECONDS, MAX_UNREAD_BYTES
+from gateway.edge.connection import HELLO_SECONDS
 from gateway.greeter import MAX_ARRIVING
 from gateway.queries.worker_client import MAX_UNDER_WAY
 from gateway.queries.worker_transport import MAX_REQUESTS
 from gateway.submit import MAX_UNACKNOWLEDGED_BYTES
+from gateway.turn_writer import MAX_UNREAD_BYTES
 from messenger_sdk import MessageReceived, StateChanged
 from schemas.codes import Close, Code
 from schemas.frames import MAX_BODY_BYTES, MAX_FRAMES, MAX_QUESTIONS, OUTBOX_WINDOW

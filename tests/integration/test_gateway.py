@@ -14,8 +14,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gateway.edge.connection import MAX_UNREAD_BYTES
 from gateway.edge.tokens import issue
+from gateway.turn_writer import MAX_UNREAD_BYTES
 from schemas.codec import encode_event
 from schemas.codes import Close, Code
 from schemas.events import SCHEMA_VERSION, AnswerDelivered, DeliveryRecord

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import socket
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -301,3 +302,18 @@ async def test_who_is_sent_away_while_it_waits_to_go_goes_once(
         await asyncio.sleep(0.02)
         next_turn(admission.exit)
     assert Served.gone == [0, 1]
+
+
+async def test_the_kernel_keeps_little_of_a_connection_that_is_not_read(
+    come: Callable[[], "asyncio.Future[Streams]"], requests: list[bytes]
+) -> None:
+    _, writer = await come()
+    writer.write(b"GET /\r\n\r\n")
+    await eventually(lambda: len(requests) == 1)
+    accepted = Served.transports[0].get_extra_info("socket")
+    unread, untaken = (
+        accepted.getsockopt(socket.SOL_SOCKET, option)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF)
+    )
+    assert unread <= 2 * 64 * 1024, "Linux counts twice, for what it needs itself"
+    assert untaken <= 2 * 256 * 1024

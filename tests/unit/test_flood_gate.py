@@ -6,7 +6,7 @@ from gateway.edge.flood_gate import PIECE_BYTES, PIECE_FRAMES, in_pieces
 from schemas.codec import split_frames
 from schemas.codes import Close
 from schemas.frames import MAX_FRAMES
-from tests.harness.memory_node import Device, MemoryNode, World
+from tests.harness.memory_node import SEND, Device, MemoryNode, World
 from tests.harness.virtual import run
 
 FLOOD = [{"t": "ping", "id": number} for number in range(MAX_FRAMES)]
@@ -45,6 +45,60 @@ def test_what_a_device_sends_after_a_flood_waits_for_it_and_keeps_its_order() ->
         await eve.send({"t": "ping", "id": MAX_FRAMES})
         await asyncio.sleep(0.1)
         assert pongs(eve) == list(range(MAX_FRAMES + 1))
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_a_send_to_many_devices_costs_as_much_as_it_causes() -> None:
+    """Else a user with a hundred devices, who writes to another such user, makes a thousand pushes
+    of a few frames."""
+
+    async def taken_after(seconds: float, devices: int) -> int:
+        node = World().node()
+        await node.start()
+        eve = [await node.welcomed("eve", f"d{number}") for number in range(devices)]
+        for number in range(devices):
+            await node.welcomed("mallory", f"d{number}")
+        outbox = [
+            {**SEND, "to": "mallory", "ordinal": number, "key": f"{number:032x}"}
+            for number in range(1, 1001)
+        ]
+        eve[0].begin(*outbox)
+        await asyncio.sleep(seconds)
+        taken = node.node.parts.submitter.submitted
+        await node.node.stop()
+        return taken
+
+    async def scenario() -> None:
+        assert await taken_after(1.0, 1) == 1000
+        few, many = await taken_after(0.5, 1), await taken_after(0.5, 80)
+        assert few / 16 < many < few / 4
+
+    run(scenario())
+
+
+def test_who_sends_within_the_limits_waits_for_nothing_while_others_flood() -> None:
+    async def scenario() -> None:
+        node = await ready()
+        eve = [await node.welcomed(f"eve{number}") for number in range(10)]
+        alice = [await node.welcomed("alice", f"d{number}") for number in range(3)]
+        for device in eve:
+            device.begin(*FLOOD)
+        for number, device in enumerate(alice):
+            device.begin(
+                *(
+                    {
+                        **SEND,
+                        "ordinal": n,
+                        "key": f"{number:016x}{n:016x}",
+                        "outbox": f"{number:032x}",
+                    }
+                    for n in range(1, 13)
+                )
+            )
+        await asyncio.sleep(0.001)
+        assert node.node.parts.submitter.submitted == 36
         await node.node.stop()
 
     run(scenario())

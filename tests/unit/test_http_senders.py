@@ -246,3 +246,24 @@ async def test_beyond_the_bound_of_sends_under_way_nothing_is_sent(
         assert it.submitted == 0
         (sent,) = await it.senders.send(it.login(), [send(1)])
         assert isinstance(sent, Sent)
+
+
+@virtual_time
+async def test_a_flood_over_http_is_read_in_turns_as_on_a_socket() -> None:
+    async with served(frame_rate=1000.0) as here:
+        bob = await here.node.welcomed("bob")
+        login, eve = here.login(), here.login("eve")
+        for user in (login, eve):
+            await here.senders.send(user, [send(1)])
+        batches = [
+            asyncio.create_task(here.senders.send(eve, [send(n) for n in range(first, first + 64)]))
+            for first in range(2, 2 + 8 * 64, 64)
+        ]
+        await asyncio.sleep(0.001)
+        flood = here.node.node.parts.submitter.submitted - 2
+        assert flood < 128, "a first piece, and what is free"
+        assert isinstance((await here.senders.send(login, [send(2)]))[0], Sent)
+        for answers in await asyncio.gather(*batches):
+            assert all(isinstance(answer, Sent) for answer in answers)
+        numbers = [m["seq"] for m in bob.of_type("message") if m["from"] == "eve"]
+        assert numbers == list(range(1, 2 + 8 * 64))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from connectors.redis.memory import MemoryRoutes
 from connectors.redis.memory_server import MemoryRedis
 from connectors.redis.routes import Route, Written
-from gateway.edge.connection import HELLO_SECONDS, MAX_UNREAD_BYTES, WELCOME_SECONDS
+from gateway.edge.connection import HELLO_SECONDS, WELCOME_SECONDS
+from gateway.turn_writer import MAX_UNREAD_BYTES
 from schemas.codes import Close, Code
 from schemas.events import (
     AnswerDelivered,
@@ -106,6 +107,26 @@ async def test_a_device_that_does_not_read_is_closed() -> None:
     await asyncio.sleep(1)
     assert bob.closed == [Close.SLOW_READER]
     assert node.node.parts.writer.slow_readers == 1
+
+
+@virtual_time
+async def test_all_devices_of_a_user_that_do_not_read_share_a_bound() -> None:
+    world, node = await started()
+    eve = [await node.welcomed("eve", f"d{number}") for number in range(80)]
+    bob = await node.welcomed("bob")
+    for device in (*eve, bob):
+        device.waiting_bytes = MAX_UNREAD_BYTES // 10 - 1
+    for user in ("eve", "bob"):
+        world.deliver(node.slot, message(user, 1))
+    await asyncio.sleep(1)
+    assert [one.closed for one in (*eve, bob)] == [[]] * 81
+    for device in (*eve, bob):
+        device.waiting_bytes = MAX_UNREAD_BYTES // 10 + 1
+    for user in ("eve", "bob"):
+        world.deliver(node.slot, message(user, 2))
+    await asyncio.sleep(1)
+    assert eve[0].closed == [Close.SLOW_READER]
+    assert bob.closed == []
 
 
 @virtual_time

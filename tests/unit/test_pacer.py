@@ -57,6 +57,21 @@ def test_a_pace_below_one_lets_some_turns_pass() -> None:
     assert sizes[7] == 3
 
 
+def test_what_has_cost_more_than_a_piece_lets_turns_pass() -> None:
+    def costly(number: int) -> None:
+        begun.append(number)
+        pacer.spend(3)
+
+    loop, pacer, begun = VirtualLoop(), Pacer(always(2), SOON), list[int]()
+    for number in range(3):
+        loop.do(pacer.put, number, lambda number=number: costly(number))
+    sizes = []
+    for _ in range(6):
+        sizes.append(len(begun))
+        loop.advance(SOON)
+    assert sizes == [1, 1, 2, 2, 3, 3], "each is as much as two turns"
+
+
 async def test_who_is_cancelled_while_it_waits_is_not_waited_for() -> None:
     pacer = Pacer(always(1), SOON)
     await pacer.wait()

@@ -90,7 +90,7 @@ def test_a_log_out_looks_at_its_own_device_only() -> None:
 
     known.of_device = counting  # type: ignore[method-assign]
     changed = _Counted()
-    items = [
+    items: list[Receipt | DeviceForgotten] = [
         *(Receipt(f"alice:x{number}", "alice", "tablet", 1, True) for number in range(200)),
         Receipt(A, "bob", "phone", 5, True),
         *[DeviceForgotten("bob", "phone")] * 100,
