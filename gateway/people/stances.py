@@ -21,9 +21,10 @@ from schemas.worker_api import Stance, StancesAnswer, StancesQuestion
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS = 30.0
-"""For so long the node does not ask the owner again. After that it asks beside its work, and what
-it knows counts meanwhile."""
+FRESH_SECONDS, AGAIN_SECONDS = 25.0, 5.0
+"""For so long the node does not ask the owner again. Then it asks beside its work, and what it
+knows counts meanwhile. Nobody waits, so it asks so much later, about all that is used until then:
+questions for each pair that talks would take a twentieth of a node (decision 64)."""
 KEPT_SECONDS = 60.0
 """After that, a send waits for the owner again."""
 MAX_USERS, MAX_STANCES = 100_000, 1_000
@@ -61,6 +62,8 @@ class Stances:
         self._asking: dict[int, asyncio.Task[None]] = {}
         self._count = 0
         """How many wait."""
+        self._old: dict[Pair, None] = {}
+        """What is asked for beside the work, in order."""
         self._clock = asyncio.get_running_loop().time
 
     def fresh(self, user: str, other: str) -> Stance | None:
@@ -73,7 +76,7 @@ class Stances:
         if age > FRESH_SECONDS:
             if age > KEPT_SECONDS:
                 return None
-            self._want((user, other))
+            self._want_later((user, other))
         return known.stance
 
     def look(self, user: str, other: str, then: Then) -> None:
@@ -107,6 +110,17 @@ class Stances:
 
     def forget_all(self) -> None:
         self._known.clear()
+
+    def _want_later(self, pair: Pair) -> None:
+        if not self._old:
+            asyncio.get_running_loop().call_later(AGAIN_SECONDS, self._want_old)
+        if len(self._old) < MAX_WAITING:
+            self._old[pair] = None
+
+    def _want_old(self) -> None:
+        old, self._old = self._old, {}
+        for pair in old:
+            self._want(pair)
 
     def _want(self, pair: Pair) -> list[Then]:
         """Ask for it. Returns those who wait for it."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.people.stances import FRESH_SECONDS, KEPT_SECONDS
+from gateway.people.stances import AGAIN_SECONDS, FRESH_SECONDS, KEPT_SECONDS
 from schemas.codec import encode_frame
 from schemas.codes import Code
 from schemas.events import (
@@ -107,11 +107,40 @@ def test_what_is_known_for_a_while_is_asked_for_beside_the_work() -> None:
         await _settled(world)
         world.people.blocked.add(("bob", "alice"))  # and nobody tells the node
         await asyncio.sleep(FRESH_SECONDS)
-        await world.claim_people()
         await alice.send(send(2))
         assert (await _settled(world))[1:] == [(2, 0)]
+        await _asked_again(world)
         await alice.send(send(3))
         assert (await _settled(world))[2:] == [(3, BLOCKED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+async def _asked_again(world: World) -> None:
+    await asyncio.sleep(AGAIN_SECONDS - 0.2)
+    await world.claim_people()
+    await asyncio.sleep(0.2)
+
+
+def test_what_is_asked_for_beside_the_work_is_one_question() -> None:
+    async def scenario() -> None:
+        world, node = await started()
+        alice = await node.welcomed("alice")
+        users = [f"user{number}" for number in range(10)]
+        for user in users:
+            await alice.send(send(1, user) | {"outbox": user.encode().ljust(16).hex()})
+        await _settled(world)
+        await asyncio.sleep(FRESH_SECONDS)
+        world.people.asked.clear()
+        questions: list[None] = []
+        world.people.meanwhile = lambda: questions.append(None)
+        for user in users:
+            await alice.send(send(2, user) | {"outbox": user.encode().ljust(16).hex()})
+            await _settled(world)
+        await _asked_again(world)
+        assert world.people.asked == [(user, "alice") for user in users]
+        assert len(questions) == 1
         await node.node.stop()
 
     run(scenario())
