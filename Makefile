@@ -1,4 +1,5 @@
 PYTHON := .venv/bin/python
+TSC := .local/npm-tsc/node_modules/.bin/tsc
 
 .PHONY: help run test chaos lint format bench docs site clean
 
@@ -17,12 +18,15 @@ chaos: ## kill every part at every point, MESSENGER_CHAOS_ROUNDS times each (1),
 	@ops/setup.sh test
 	@$(PYTHON) -m tests.lanes chaos
 
-lint: ## check style, types (mypy --strict), the direction of imports and the documents' links
+lint: ## check style, types (mypy --strict, tsc), the direction of imports and the documents' links
 	@ops/setup.sh lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@for part in page workers overview; do \
+	  [ ! -x $(TSC) ] || $(TSC) -p ops/tsc/$$part.json || exit 1; \
+	done
 	@$(MAKE) -s site
 
 format: ## format the code

@@ -55,9 +55,22 @@ if [ ! -x $python ]; then
   $system -c 'import ensurepip' 2>/dev/null || apt python3-venv
   $system -m venv .venv
 fi
+# npm_packages FOLDER NAME: fetches what FOLDER/package.json names into .local/NAME; without npm, what
+# needs it is left out
+npm_packages() {
+  command -v npm >/dev/null || return 0
+  ! cmp -s "$1/package.json" ".local/$2/package.json" || return 0
+  mkdir -p ".local/$2"
+  cp "$1/package.json" ".local/$2/"
+  npm install --prefix ".local/$2" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error >&2 || {
+    rm ".local/$2/package.json"
+    say "npm could not fetch what $1/package.json names: what needs it is left out"
+  }
+}
 packages .wanted dev,local,report,traces,chat
 if [ "$purpose" = lint ]; then
   packages .wanted-docs docs
+  npm_packages ops/tsc npm-tsc
   exit 0
 fi
 
@@ -83,18 +96,5 @@ fi
 [ "$purpose" = test ] || exit 0
 need chromium chromium
 need chromedriver chromium-driver
-# What tests take from npm; where there is no npm, they are left out
-# npm_packages FOLDER NAME: fetches what FOLDER/package.json names into .local/NAME
-npm_packages() {
-  ! cmp -s "$1/package.json" ".local/$2/package.json" || return 0
-  mkdir -p ".local/$2"
-  cp "$1/package.json" ".local/$2/"
-  npm install --prefix ".local/$2" --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error >&2 || {
-    rm ".local/$2/package.json"
-    say "npm could not fetch what $1/package.json names: its tests are left out"
-  }
-}
-if command -v npm >/dev/null; then
-  npm_packages tests/browser npm
-  npm_packages examples/readers npm-readers
-fi
+npm_packages tests/browser npm
+npm_packages examples/readers npm-readers

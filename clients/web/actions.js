@@ -8,7 +8,10 @@ import { $, icon, make } from "./dom.js";
 export class Actions {
   // messages: the message of an element, by `of(element)`
   constructor(list, of, me, actions) {
-    Object.assign(this, { list, of, me, actions });
+    this.list = list;
+    this.of = of;
+    this.me = me;
+    this.actions = actions;
     this.bar = make("div", { class: "actions", role: "toolbar", "aria-label": "This message" });
     list.addEventListener("pointerover", ({ target }) => this.#show(target.closest(".message")));
     list.addEventListener("pointerleave", () => this.#show(document.activeElement.closest(".message")));

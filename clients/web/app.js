@@ -10,7 +10,7 @@ const UNSEEN = 1000; // ms from one picture to the next, for a page that nobody 
 const USER = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 const LAST = "messenger/last"; // who was logged in here last
 
-const embedded = document.querySelector('meta[name="messenger-login"]')?.content;
+const embedded = document.querySelector('meta[name="messenger-login"]')?.getAttribute("content");
 
 // Resolves when the tab is shown.
 async function run(again, last) {
@@ -102,7 +102,7 @@ if (embedded) {
   document.getElementById("login").append(problem);
   run(() => login(embedded, {}), localStorage.getItem(LAST)).catch((error) => (problem.textContent = error.message));
 } else {
-  const name = document.getElementById("name");
+  const name = /** @type {HTMLInputElement} */ (document.getElementById("name"));
   let joining = false;
   name.value = localStorage.getItem(LAST) ?? "";
   name.select();

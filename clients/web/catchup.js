@@ -15,8 +15,15 @@ const PAGE = 100; // messages
 export class CatchUp {
   // jitter() from [0, 1); nextId() numbers questions
   constructor(timelines, jitter, nextId) {
-    Object.assign(this, { timelines, jitter, nextId, asked: new Map(), notBefore: new Map(), empty: new Map() });
-    Object.assign(this, { syncs: [], failures: 0, full: false });
+    this.timelines = timelines;
+    this.jitter = jitter;
+    this.nextId = nextId;
+    this.asked = new Map();
+    this.notBefore = new Map();
+    this.empty = new Map();
+    this.syncs = [];
+    this.failures = 0;
+    this.full = false;
   }
 
   // A new session: nothing is under way.

@@ -43,7 +43,15 @@ export async function openClient(user, token, outbox, on) {
 export class Client {
   // connect(address, token, device, handlers) makes a Connection
   constructor(user, token, disk, kept, on, connect = (...parts) => new Connection(...parts)) {
-    Object.assign(this, { user, disk, on, state: "connecting", reason: "", problem: "", noting: false, wanted: false, foretold: false });
+    this.user = user;
+    this.disk = disk;
+    this.on = on;
+    this.state = "connecting";
+    this.reason = "";
+    this.problem = "";
+    this.noting = false;
+    this.wanted = false;
+    this.foretold = false;
     this.device = new Device(user, disk.stored, { jitter: Math.random, newId, recent: RECENT });
     this.store = new Store(user);
     this.keeper = new Keeper(this.store, kept, (conversation) => standingOf(this, conversation));

@@ -13,7 +13,13 @@ const touch = matchMedia("(pointer: coarse)");
 export class Composer {
   // on: send(text) and change(seq, text), whether it was taken; typing(); leave(); toMessages()
   constructor(drafts, on) {
-    Object.assign(this, { drafts, on, contact: null, quote: "", long: "", outside: "", editing: null });
+    this.drafts = drafts;
+    this.on = on;
+    this.contact = null;
+    this.quote = "";
+    this.long = "";
+    this.outside = "";
+    this.editing = null;
     $("send-form").onsubmit = (event) => {
       event.preventDefault();
       this.#send();

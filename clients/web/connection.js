@@ -10,7 +10,16 @@ const LASTING = 5000; // a session that ends sooner counts as another failed att
 export class Connection {
   // handlers: state(name, code); frame(frame) with each frame, the welcome included
   constructor(url, token, device, handlers) {
-    Object.assign(this, { url, token, device, handlers, attempt: 0, socket: null, online: false, stopped: false, waiting: null, heard: 0 });
+    this.url = url;
+    this.token = token;
+    this.device = device;
+    this.handlers = handlers;
+    this.attempt = 0;
+    this.socket = null;
+    this.online = false;
+    this.stopped = false;
+    this.waiting = null;
+    this.heard = 0;
     addEventListener("online", () => this.#comeBack());
     // with a goodbye the user is offline at once, without it after a grace; a browser says it for a
     // worker that ends

@@ -10,14 +10,17 @@ const isHere = (presence) => presence === "online" || presence === WRITES;
 
 export function avatar(name) {
   const circle = make("span", { class: "avatar", "aria-hidden": "true", text: name[0] });
-  circle.style.setProperty("--hue", hue(name));
+  circle.style.setProperty("--hue", `${hue(name)}`);
   return circle;
 }
 
 export class ContactList {
   // on: open(contact), find(text) when a person looks for somebody
   constructor(drafts, on) {
-    Object.assign(this, { drafts, on, items: new Map(), active: null });
+    this.drafts = drafts;
+    this.on = on;
+    this.items = new Map();
+    this.active = null;
     $("contact-form").onsubmit = (event) => {
       event.preventDefault();
       const contact = $("contact").value.trim();
@@ -69,6 +72,13 @@ export class ContactList {
     return make("li", { "data-contact": contact }, button);
   }
 
+  /**
+   * @param {any} item
+   * @param {import("./messenger.js").Contact & { muted?: boolean, request?: boolean }} entry
+   * @param {boolean} current
+   * @param {string} me
+   * @param {number} now
+   */
   #update(item, { contact, presence, unread, ...entry }, current, me, now) {
     const button = item.firstChild;
     const [, , when, last, badge] = button.children;

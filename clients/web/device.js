@@ -28,9 +28,13 @@ export class Device {
   constructor(user, stored, { jitter, newId, recent = 0 }) {
     let questions = 1;
     const nextId = () => ++questions;
-    Object.assign(this, { user, online: false, made: [], typed: new Map(), writes: [] });
+    this.user = user;
+    this.online = false;
+    this.made = [];
+    this.typed = new Map();
+    this.writes = [];
     this.parts = { jitter, nextId, recent };
-    this.outbox = new Outbox(newId, stored, (change) => this.made.push(change));
+    this.outbox = new Outbox(newId, stored, (change) => void this.made.push(change));
     this.history = new History(jitter, nextId);
     this.lookUps = new LookUps(this.history);
     this.watchList = new WatchList(jitter, nextId);

@@ -1,8 +1,14 @@
 // Small helpers for elements. Text from people is only ever set as text.
 
+/** @type {(id: string) => any} the page knows what its elements are */
 export const $ = (id) => document.getElementById(id);
 
-// An element with attributes and children; `text` is its text.
+/**
+ * An element with attributes and children; `text` is its text.
+ * @param {string} tag
+ * @param {Record<string, any>} attributes
+ * @param {...(Node | string)} children
+ */
 export function make(tag, { text, ...attributes } = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

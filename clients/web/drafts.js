@@ -3,7 +3,8 @@
 
 export class Drafts {
   constructor(user, storage = localStorage) {
-    Object.assign(this, { prefix: `messenger/${user}/draft/`, storage });
+    this.prefix = `messenger/${user}/draft/`;
+    this.storage = storage;
   }
 
   get(contact) {

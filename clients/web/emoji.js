@@ -24,7 +24,7 @@ export function makeEmoji(picked) {
   });
   $("emoji").replaceChildren(...buttons);
   $("emoji").onkeydown = (event) => {
-    const here = buttons.indexOf(document.activeElement);
+    const here = buttons.findIndex((button) => button === document.activeElement);
     const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: ROW, ArrowUp: -ROW }[event.key];
     if (!step) return;
     event.preventDefault();

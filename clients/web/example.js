@@ -2,6 +2,7 @@
 
 import { login, openMessenger } from "./messenger.js";
 
+/** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
 let contact = null;
 

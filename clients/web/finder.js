@@ -4,7 +4,9 @@
 export class Finder {
   // askOlder(contact): ask for messages of before those that are here
   constructor(store, askOlder) {
-    Object.assign(this, { store, askOlder, open: new Map() });
+    this.store = store;
+    this.askOlder = askOlder;
+    this.open = new Map();
   }
 
   // answer(seq): of the newest message with this text below the number `before` (null: of all), null

@@ -14,7 +14,12 @@ export class History {
   constructor(jitter, nextId) {
     // lost: id → when a question under way counts as lost; notBefore: id → when it may be asked
     // again
-    Object.assign(this, { jitter, nextId, open: new Map(), lost: new Map(), notBefore: new Map(), full: false });
+    this.jitter = jitter;
+    this.nextId = nextId;
+    this.open = new Map();
+    this.lost = new Map();
+    this.notBefore = new Map();
+    this.full = false;
   }
 
   // Queues a question { conversation, before, after, limit }; its id.
@@ -80,7 +85,8 @@ export class History {
 // Sends that the server no longer knows: a user's own messages carry the keys of their sends.
 export class LookUps {
   constructor(history) {
-    Object.assign(this, { history, open: new Map() });
+    this.history = history;
+    this.open = new Map();
   }
 
   // Look for a send { event: "failed", key, … } that may have been taken.

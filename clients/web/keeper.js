@@ -8,7 +8,11 @@ const LATER = 1000; // ms from a change until it is written
 export class Keeper {
   // disk: { shown, keep, forget } of showndb.js; standing(conversation): { mark, unread } of it
   constructor(store, disk, standing) {
-    Object.assign(this, { store, disk, standing, timer: null, log: disk.shown.log });
+    this.store = store;
+    this.disk = disk;
+    this.standing = standing;
+    this.timer = null;
+    this.log = disk.shown.log;
     this.kept = new Set(disk.shown.conversations.map(({ contact }) => contact));
     store.bringBack(disk.shown.conversations);
   }

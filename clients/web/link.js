@@ -16,7 +16,13 @@ export class Link {
   // null, which fails while there is no network; on: attached(),
   // failed(reason), picture(picture), found({ contact, text, seq }), loggedOut()
   constructor(user, token, fresh, on) {
-    Object.assign(this, { user, token, fresh, on, attached: false, unsafe: new Map(), sight: null });
+    this.user = user;
+    this.token = token;
+    this.fresh = fresh;
+    this.on = on;
+    this.attached = false;
+    this.unsafe = new Map();
+    this.sight = null;
     this.channel = new BroadcastChannel(channelOf(user));
     this.channel.onmessage = () => on.loggedOut();
     this.tokens = new BroadcastChannel(tokensOf(user));

@@ -12,8 +12,17 @@ const MARKED = 500; // conversations in one question
 export class Marks {
   // jitter() from [0, 1); nextId() numbers questions; received, read: what an earlier life had
   constructor(jitter, nextId, received = {}, read = {}) {
-    Object.assign(this, { user: "", jitter, nextId, marks: new Map(), toAsk: [], asked: null, askedAfter: new Set() });
-    Object.assign(this, { failures: 0, refusals: 0, doubtAt: null, unsent: new Set() });
+    this.user = "";
+    this.jitter = jitter;
+    this.nextId = nextId;
+    this.marks = new Map();
+    this.toAsk = [];
+    this.asked = null;
+    this.askedAfter = new Set();
+    this.failures = 0;
+    this.refusals = 0;
+    this.doubtAt = null;
+    this.unsent = new Set();
     this.receivedUpTo = new Map(Object.entries(received));
     this.readUpTo = new Map(Object.entries(read));
   }
@@ -48,7 +57,10 @@ export class Marks {
 
   // A new session, or pushes may have been missed: ask after these conversations.
   begin(conversations, now) {
-    Object.assign(this, { asked: null, doubtAt: null, toAsk: [], askedAfter: new Set() });
+    this.asked = null;
+    this.doubtAt = null;
+    this.toAsk = [];
+    this.askedAfter = new Set();
     this.found(conversations, now);
   }
 

@@ -26,15 +26,23 @@ export class Messages {
 
   // Another conversation will be drawn.
   open() {
-    Object.assign(this, { shown: new Map(), conversation: null, from: null, stuck: true });
-    Object.assign(this, { line: null, away: false, told: null, found: null, goal: null });
+    this.shown = new Map();
+    this.conversation = null;
+    this.from = null;
+    this.stuck = true;
+    this.line = null;
+    this.away = false;
+    this.told = null;
+    this.found = null;
+    this.goal = null;
     this.list.replaceChildren();
     $("latest").hidden = true;
   }
 
   // The person has turned away from the page: what comes now is new when they are back.
   leave() {
-    Object.assign(this, { away: true, line: null });
+    this.away = true;
+    this.line = null;
   }
 
   back() {
@@ -43,7 +51,9 @@ export class Messages {
 
   // To the last message, because the person has sent one or wants it.
   toEnd() {
-    Object.assign(this, { from: null, line: null, goal: this.conversation?.later ? END : null });
+    this.from = null;
+    this.line = null;
+    this.goal = this.conversation?.later ? END : null;
     if (!this.goal) {
       this.stuck = true;
       this.#scrollToEnd();
@@ -59,7 +69,9 @@ export class Messages {
   // A message that was searched for comes into sight; null: none is any more.
   show(seq) {
     if (seq === this.found) return;
-    Object.assign(this, { found: seq, goal: seq, stuck: this.stuck && seq === null });
+    this.found = seq;
+    this.goal = seq;
+    this.stuck = this.stuck && seq === null;
     if (this.#mark() || seq === null) return;
     this.from = Math.max(1, seq - STEP);
     this.on.moved();
@@ -94,7 +106,7 @@ export class Messages {
     if (conversation.unread && this.line === null && (first || this.away || !this.stuck)) this.line = conversation.read + 1;
     const wanted = this.#elements(conversation, me, now);
     arrange(this.list, wanted);
-    const line = this.list.querySelector(".line");
+    const line = /** @type {HTMLElement | null} */ (this.list.querySelector(".line"));
     if (first && line) this.list.scrollTop = line.offsetTop - this.list.clientHeight / 4;
     else if ((this.stuck || this.goal === END) && !conversation.later) this.#scrollToEnd();
     else this.#keep(places);

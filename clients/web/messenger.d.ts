@@ -111,6 +111,10 @@ export interface Messenger {
   look(sight: Sight): void;
   /** Queues a message; false if too many wait. It is sent once, also after a crash. */
   send(contact: string, body: string): boolean;
+  /** Gives the own message with this number a new text (empty: deletes it); false if too many wait. */
+  change(contact: string, seq: number, body: string): boolean;
+  /** Blocks a user (`is`), or no more; has them as a contact, or no more; declines their request. */
+  decide(contact: string, kind: "blocked" | "contact" | "declined", is: boolean): void;
   /** The person is writing. */
   typing(contact: string): void;
   /** Looks for a text below the number `before` (null: in all). */

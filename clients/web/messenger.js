@@ -13,8 +13,8 @@ export class NoNetwork extends Error {}
  */
 export async function login(url, body) {
   const headers = { "Content-Type": "application/json" };
-  const asked = { method: "POST", mode: "same-origin", headers, body: JSON.stringify(body) };
-  const response = await fetch(url, asked).catch((error) => {
+  const sent = JSON.stringify(body);
+  const response = await fetch(url, { method: "POST", mode: "same-origin", headers, body: sent }).catch((error) => {
     throw new NoNetwork(error.message);
   });
   if (response.status >= 502) throw new NoNetwork(response.statusText);

@@ -20,7 +20,11 @@ export function news(contacts, known, me, since) {
 export class Notices {
   // open(contact): the person has clicked a notification
   constructor(user, open, storage = localStorage) {
-    Object.assign(this, { user, open, storage, known: new Map(), since: Date.now() });
+    this.user = user;
+    this.open = open;
+    this.storage = storage;
+    this.known = new Map();
+    this.since = Date.now();
     $("notify").hidden = !globalThis.Notification;
     $("notify").onclick = async () => {
       if (Notification.permission === "default") await Notification.requestPermission();

@@ -13,8 +13,16 @@ class Lane {
   constructor(outbox) {
     // base: the oldest unanswered ordinal when this round began; transmitted: how many of `open`
     // were in it
-    Object.assign(this, { outbox, nextOrdinal: 1, open: [], waiting: [], round: 1, base: 1, transmitted: 0 });
-    Object.assign(this, { resendAt: 0, patience: RESEND, turnedAway: false });
+    this.outbox = outbox;
+    this.nextOrdinal = 1;
+    this.open = [];
+    this.waiting = [];
+    this.round = 1;
+    this.base = 1;
+    this.transmitted = 0;
+    this.resendAt = 0;
+    this.patience = RESEND;
+    this.turnedAway = false;
   }
 }
 
@@ -22,8 +30,12 @@ export class Outbox {
   // newId() gives 32 random hex digits. `stored` { outbox, lanes, sends } is what an earlier outbox
   // gave to its journal: { send }, { lane } put, { finished: key } gone. It must be saved before
   // the frames that `transmit` gives leave the device.
-  constructor(newId, stored = {}, journal = () => {}) {
-    Object.assign(this, { newId, journal, id: stored.outbox || newId(), lanes: new Map(), place: 0 });
+  constructor(newId, stored = {}, journal = (change) => {}) {
+    this.newId = newId;
+    this.journal = journal;
+    this.id = stored.outbox || newId();
+    this.lanes = new Map();
+    this.place = 0;
     for (const { to, outbox, nextOrdinal, round } of stored.lanes ?? []) {
       this.lanes.set(to, Object.assign(new Lane(outbox), { nextOrdinal, round }));
     }

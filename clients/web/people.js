@@ -15,11 +15,18 @@ export class People {
     // people: user → { blocked, contact, request }, where one is true; wanted: kind and user → what was
     // decided and has no answer; asked: the last questions → the key of what they say, null for the
     // list; pushed: of whom something came while the list was asked for, "" for privacy
-    Object.assign(this, {
-      jitter, nextId, people: new Map(), privacy: { presence: "everyone", reads: true }, known: false,
-      followed: false, listDue: false, wanted: new Map(), asked: new Map(), pushed: new Set(),
-      askAt: null, failures: 0,
-    });
+    this.jitter = jitter;
+    this.nextId = nextId;
+    this.people = new Map();
+    this.privacy = { presence: "everyone", reads: true };
+    this.known = false;
+    this.followed = false;
+    this.listDue = false;
+    this.wanted = new Map();
+    this.asked = new Map();
+    this.pushed = new Set();
+    this.askAt = null;
+    this.failures = 0;
   }
 
   // Ask for the list, now and in each session.
@@ -82,7 +89,9 @@ export class People {
   answer({ id, people, privacy = {} }, now) {
     if (this.asked.get(id) !== null) return [];
     this.asked.delete(id);
-    Object.assign(this, { known: true, listDue: false, failures: 0 });
+    this.known = true;
+    this.listDue = false;
+    this.failures = 0;
     this.#goOn(now);
     const said = new Map(people.map((one) => [one.user, one]));
     const users = [...new Set([...this.people.keys(), ...said.keys()])].filter((user) => !this.pushed.has(user));
@@ -125,7 +134,11 @@ export class People {
     else if (!this.asked.size) this.askAt = now;
   }
 
-  // A `person` or, without a user, a `privacy`.
+  /**
+   * A `person` or, without a user, a `privacy`.
+   * @param {Record<string, any>} said
+   * @returns {Record<string, any>[]}
+   */
   #news({ user, blocked = false, contact = false, request = false, presence = "everyone", reads = true }) {
     if (user === undefined) {
       const before = this.privacy;

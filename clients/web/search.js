@@ -7,7 +7,9 @@ export class Search {
   // on: find(text, before) for the newest message below the number `before` (null: of all);
   // show(seq, text) a message that was found, seq null for none; ended()
   constructor(on) {
-    Object.assign(this, { on, found: [], asked: false });
+    this.on = on;
+    this.found = [];
+    this.asked = false;
     $("search").onclick = () => ($("search-bar").hidden ? this.begin() : this.end());
     $("search-end").onclick = () => this.end();
     $("search-older").onclick = () => this.#older();
@@ -62,7 +64,8 @@ export class Search {
   }
 
   #forget() {
-    Object.assign(this, { found: [], asked: false });
+    this.found = [];
+    this.asked = false;
     this.on.show(null, "");
     this.#draw(false);
   }

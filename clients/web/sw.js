@@ -4,6 +4,7 @@
 // version of any file is a new version of this worker, and files of two versions (of two gateways,
 // during an upgrade) never come into one set.
 
+const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const PREFIX = "messenger-page-";
 const PATIENCE = 4000; // ms that the network has
 const AWAY = [502, 503, 504]; // what a proxy says when there is no gateway
@@ -22,7 +23,7 @@ async function install() {
     if (!answer.ok) throw new Error(`${name}: ${answer.status}`);
     await cache.put(address(name), answer);
   }));
-  await skipWaiting();
+  await worker.skipWaiting();
 }
 
 // The page's files of earlier versions go. Pages of theirs that are still open have all they need.
@@ -30,7 +31,7 @@ async function activate() {
   const current = await version();
   const names = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== current);
   await Promise.all(names.map((name) => caches.delete(name)));
-  await clients.claim();
+  await worker.clients.claim();
 }
 
 async function answer(request, name) {
@@ -53,9 +54,9 @@ function fileOf(request) {
   return name in FILES ? name : null;
 }
 
-addEventListener("install", (event) => event.waitUntil(install()));
-addEventListener("activate", (event) => event.waitUntil(activate()));
-addEventListener("fetch", (event) => {
+worker.addEventListener("install", (event) => event.waitUntil(install()));
+worker.addEventListener("activate", (event) => event.waitUntil(activate()));
+worker.addEventListener("fetch", (event) => {
   const name = fileOf(event.request);
   if (name !== null) event.respondWith(answer(event.request, name));
 });

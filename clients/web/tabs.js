@@ -16,7 +16,13 @@ export const tokensOf = (user) => `messenger/${user}/tokens`; // says that the d
 export class Tabs {
   // claim(user): the name of an outbox to send from
   constructor(user, claim) {
-    Object.assign(this, { user, claim, outbox: null, opening: null, device: null, version: 0, looks: new Map() });
+    this.user = user;
+    this.claim = claim;
+    this.outbox = null;
+    this.opening = null;
+    this.device = null;
+    this.version = 0;
+    this.looks = new Map();
     this.channel = new BroadcastChannel(channelOf(user));
     this.tokens = new BroadcastChannel(tokensOf(user));
     // while the lock is held, the device lives: by it tabs notice that they need another (no locks,

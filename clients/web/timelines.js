@@ -14,7 +14,11 @@ class Timeline {
   constructor(cursor) {
     // the last seq shown, or that counts as shown; the last that is history; the last known to
     // exist
-    Object.assign(this, { cursor, floor: cursor, head: cursor, buffered: new Map(), missing: 0 });
+    this.cursor = cursor;
+    this.floor = cursor;
+    this.head = cursor;
+    this.buffered = new Map();
+    this.missing = 0;
   }
 }
 
@@ -31,7 +35,7 @@ export class Timelines {
 
   // conversation → last seq shown, or that counts as shown.
   cursors() {
-    return new Map([...this.floors, ...[...this.lines].map(([name, { cursor }]) => [name, cursor])]);
+    return new Map([...this.floors, ...[...this.lines].map(([name, { cursor }]) => /** @type {const} */ ([name, cursor]))]);
   }
 
   // The last seq known to exist.

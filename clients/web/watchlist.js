@@ -10,7 +10,13 @@ export class WatchList {
   constructor(jitter, nextId) {
     // presence: user → the last that the server said; asked: id of the last question of this
     // session
-    Object.assign(this, { jitter, nextId, presence: new Map(), users: [], asked: 0, askAt: null, failures: 0 });
+    this.jitter = jitter;
+    this.nextId = nextId;
+    this.presence = new Map();
+    this.users = [];
+    this.asked = 0;
+    this.askAt = null;
+    this.failures = 0;
   }
 
   // Watch these users, the first of them if they are many, and no others.

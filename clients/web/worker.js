@@ -6,4 +6,5 @@ import { Tabs } from "./tabs.js";
 
 const tabs = new Tabs(self.name, claimShared);
 
-self.onconnect = ({ ports: [port] }) => tabs.add(port);
+const worker = /** @type {SharedWorkerGlobalScope} */ (/** @type {unknown} */ (self));
+worker.onconnect = ({ ports: [port] }) => tabs.add(port);
