@@ -274,9 +274,13 @@ class History:
                 if log.gone
                 else HistoryUnavailable(f"{conversation}: no worker answers")
             )
-        archived = await self._read(
+        reading = self._read(
             self._archive.page(conversation, before=high + 1, limit=high - low + 1)
         )
+        if known is None and log.gone:  # an old page: the two need not wait for each other
+            archived, known = await asyncio.gather(reading, self._known(conversation, window))
+        else:
+            archived = await reading
         complete = {
             message.seq: encode_frame(
                 Message(

@@ -70,6 +70,10 @@ def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None
     assert "SETTING_CONSTRAINT_VIOLATION" in clickhouse.ask(
         "analyst", "SELECT 1 SETTINGS max_threads = 16"
     )
+    assert clickhouse.ask("analyst", "SELECT getSetting('max_memory_usage_for_user') > 0") == "1"
+    assert "SETTING_CONSTRAINT_VIOLATION" in clickhouse.ask(
+        "analyst", "SELECT 1 SETTINGS max_memory_usage_for_user = 0"
+    )
     assert "ACCESS_DENIED" in clickhouse.ask(
         "analyst", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')"
     )
