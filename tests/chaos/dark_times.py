@@ -124,8 +124,9 @@ def _commit() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
-async def measure(stack: Stack, only: str, rounds: int) -> list[Outcome]:
-    """The outcomes of the faults whose names have `only` in them."""
+async def measure(stack: Stack, only: str, rounds: int, out: Path | None) -> list[Outcome]:
+    """The outcomes of the faults whose names have `only` in them. `out` has a page of them after
+    each: what was measured stays, whatever ends this."""
     outcomes = []
     prefix = prefixes(PARTITIONS)
     for name, fault in FAULTS.items():
@@ -138,6 +139,8 @@ async def measure(stack: Stack, only: str, rounds: int) -> list[Outcome]:
         times = max(1, rounds // 3) if name in SELDOM else rounds
         outcomes.append(await play(stack, next(prefix), name, fault, times))
         await asyncio.to_thread(stack.wait_healthy)
+        if out:
+            out.write_text(page(outcomes))
         print("\n".join(outcomes[-1].said), end="", flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     return outcomes
@@ -153,12 +156,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="messenger-dark-") as folder:
         parts = {"workers": 2, "gateways": 2, "cursors": None, "presence": None, "brokers": 3}
         with Stack(Path(folder) / "stack", **parts) as stack:  # type: ignore[arg-type]
-            outcomes = asyncio.run(measure(stack, options.only, options.rounds))
-    text = page(outcomes)
-    if options.out:
-        options.out.write_text(text)
-    else:
-        print(text)
+            outcomes = asyncio.run(measure(stack, options.only, options.rounds, options.out))
+    if not options.out:
+        print(page(outcomes))
     return 1 if any(outcome.counts for outcome in outcomes) else 0
 
 
