@@ -18,7 +18,7 @@ consumer = Consumer(
     | dict(pair.split("=", 1) for pair in more)
 )
 ends, places, r = {}, [], {}  # r: partition -> the last input offset whose messages are printed
-for partition in consumer.list_topics("messages").topics["messages"].partitions:
+for partition in consumer.list_topics("messages", 10).topics["messages"].partitions:
     start, end = consumer.get_watermark_offsets(TopicPartition("messages", partition))
     if start < end:
         ends[partition] = end
