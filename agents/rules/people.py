@@ -38,15 +38,16 @@ def fold_people(
     known: PeopleView, changes: Iterable[tuple[PersonChange, int]], topic: str, outcome: Outcome
 ) -> None:
     """Fold changes, each with the offset of its record, from the input topic with id `topic`."""
+    lists = _Lists(known, outcome)
     for change, offset in changes:
         pair = change.user, change.other
         before = outcome.changed.get(pair) or known.state(*pair)
         if before is not None and before.topic == topic and offset <= before.offset:
             outcome.told.add(pair)
             continue
-        if (before is None or before.dropped) and not _make_room(known, change, outcome):
+        if (before is None or before.dropped) and not _make_room(lists, change, outcome):
             continue
-        outcome.changed[pair] = _after(before, change, topic, offset)
+        lists.put(_after(before, change, topic, offset))
         outcome.told.add(pair)
 
 
@@ -88,20 +89,45 @@ def _after(
     return replace(state, **says, topic=topic, offset=offset, dropped=False)
 
 
-def _make_room(known: PeopleView, change: PersonChange, outcome: Outcome) -> bool:
+class _Lists:
+    """What users have decided about others, with what a fold has changed. A list that is asked for
+    is read once in a fold: it is long, and many changes of its user may come together."""
+
+    def __init__(self, known: PeopleView, outcome: Outcome) -> None:
+        self._known = known
+        self._changed = outcome.changed
+        self._changed_of: dict[str, dict[str, PersonState]] = {}
+        self._read: dict[str, dict[str, PersonState]] = {}
+        """user → other → state, as it is now."""
+
+    def put(self, state: PersonState) -> None:
+        self._changed[state.user, state.other] = state
+        known = self._read.get(state.user)
+        if known is None:
+            known = self._changed_of.setdefault(state.user, {})
+        known[state.other] = state
+
+    def of(self, user: str) -> dict[str, PersonState]:
+        states = self._read.get(user)
+        if states is None:
+            states = {state.other: state for state in self._known.states(user)}
+            states |= self._changed_of.pop(user, {})
+            self._read[user] = states
+        return states
+
+
+def _make_room(lists: _Lists, change: PersonChange, outcome: Outcome) -> bool:
     """Whether there may be one more about whom the user has decided something, or is asked. What
     says nothing any more makes room, then the oldest declined request; for a decision also one that
     waits, since strangers must not fill the list."""
     user = change.user
-    states = {state.other: state for state in known.states(user)}
-    states |= {other: state for (one, other), state in outcome.changed.items() if one == user}
-    kept = [state for state in states.values() if not state.dropped]
+    kept = [state for state in lists.of(user).values() if not state.dropped]
     if len(kept) < MAX_PEOPLE:
         return True
     may_go = (one for one in kept if one.says_nothing and not (one.asks and change.request))
     oldest = min(may_go, key=lambda one: (bool(one.request), one.asks, one.offset), default=None)
     if oldest is not None:
-        outcome.changed[user, oldest.other] = replace(oldest, dropped=True)
+        lists.put(replace(oldest, dropped=True))
         if oldest.asks:
             outcome.told.add((user, oldest.other))
     return oldest is not None

@@ -1,6 +1,8 @@
 """What users decide about others: the last one counts, whoever folds what twice, and no list grows
 without end."""
 
+from collections.abc import Sequence
+
 from agents.rules.people import stance_of
 from schemas.codec import EVERYBODY
 from schemas.events import PersonChange, PersonState, PresenceShown
@@ -34,6 +36,35 @@ def test_a_full_list_takes_nobody_unless_somebody_has_left_it() -> None:
     assert len(table.rows) == MAX_PEOPLE
     assert table.says("carol", True) == {"carol"}
     assert table.says("dave", True) == set()
+
+
+def test_a_fold_reads_a_list_once_however_many_changes_of_its_user_come_together() -> None:
+    """A list is long; else a user who decides about many strangers keeps a worker busy."""
+    table = PeopleInMemory()
+    for number in range(MAX_PEOPLE - 1):
+        table.says(f"x{number}", number != 7)
+    read: list[str] = []
+    states = table.states
+
+    def counting(user: str) -> Sequence[PersonState]:
+        read.append(user)
+        return states(user)
+
+    table.states = counting  # type: ignore[method-assign]
+    changes = [
+        PersonChange("alice", "x9", False),
+        *(PersonChange("alice", f"new{number}", True) for number in range(50)),
+        PersonChange("bob", "x1", True),
+    ]
+    assert table.fold(*((change, 10_000 + n) for n, change in enumerate(changes))) == {
+        "x9",
+        "new0",  # has the last place
+        "new1",  # that of x7, about whom nothing is said any more
+        "new2",  # that of x9, since this fold
+        "x1",
+    }
+    assert read == ["alice", "bob"]
+    assert len(table.rows) == MAX_PEOPLE + 1
 
 
 def test_what_is_not_said_stays_as_it_is() -> None:
