@@ -39,6 +39,11 @@ class WorkerSettings(Struct, frozen=True):
     start_seconds: Seconds = 0.0
     status_token: Token = ""
     messages_token: Token = ""
+    web_certificate: str = ""
+    """PEM file with the certificate of its pages, good for MESSENGER_WEB_HOST, and its chain. With
+    it they are served by TLS only; gateways need MESSENGER_WORKER_CA."""
+    web_key: str = ""
+    """PEM file with its key. SIGHUP reads both again."""
     snapshot_hours: Annotated[float, Meta(gt=0, le=24 * 7)] = 24.0
     """Of the sequencer: how old the newest snapshot of a partition becomes before the next is
     written. The log keeps 30 days, so with one a day 29 tries may fail."""

@@ -34,6 +34,7 @@ from connectors.redis.owners import RedisOwners
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from connectors.reporter import Reporter
+from connectors.tls import ServerTls, server_tls
 from connectors.trace_settings import traces_of
 from connectors.webhook import HttpEndpoint
 from schemas.page_tokens import PageTokens
@@ -71,17 +72,25 @@ def run(settings: WorkerSettings, builders: Sequence[Build]) -> int:
     require_folder(settings)
     require_port(settings)
     require_tokens(settings)
+    tls = _tls(settings)
     # What lives long here has no cycles; the collector would look at all of it again and again.
     gc.set_threshold(100_000, 50, 100)
     # also for the loop of Faust's consumer thread
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     warnings = require_topics(settings.kafka, wanted, settings.start_seconds)
     admin = TopicsAdmin(settings.kafka, wanted)
-    code = asyncio.Runner().run(_run(settings, admin, builders, warnings))
+    code = asyncio.Runner().run(_run(settings, admin, builders, warnings, tls))
     # Threads of Kafka clients that a dead broker keeps waiting, and tasks that no cancellation
     # ends, must not keep a worker that has said goodbye.
     logging.shutdown()
     os._exit(code)
+
+
+def _tls(settings: WorkerSettings) -> ServerTls | None:
+    try:
+        return server_tls(settings.web_certificate, settings.web_key)
+    except ValueError as error:
+        raise SettingsError(f"MESSENGER_WEB_CERTIFICATE, MESSENGER_WEB_KEY: {error}") from None
 
 
 class _Ending:
@@ -118,10 +127,13 @@ async def _run(
     admin: TopicsAdmin,
     builders: Sequence[Build],
     warnings: Sequence[str],
+    tls: ServerTls | None,
 ) -> int:
     ending = _Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.signalled)
+    if tls is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
     dependencies = Dependencies()
     for name, waits in _WAITS.items():
         dependencies.get(name, waits)
@@ -142,6 +154,7 @@ async def _run(
         settings.web_port,
         group_member(Path(settings.state_dir), settings.web_port),
         PageTokens(settings.status_token, settings.messages_token),
+        tls.context if tls else None,
     )
     apps = mount(worker, kafka, web, ending.failed)
     worker.start()

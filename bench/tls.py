@@ -19,10 +19,10 @@ import uvloop
 
 from bench.processes import cpu_seconds, resident_kib
 from bench.runs import combine
+from connectors.tls import server_tls
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.connection import Connection
 from gateway.edge.socket import Sockets
-from gateway.edge.tls import server_tls
 from gateway.edge.transport import Transport
 from ops.local.certificates import Certificates, certificates
 from schemas.codes import Close

@@ -29,6 +29,7 @@ from connectors.redis.recent import RedisRecentWindows
 from connectors.redis.routes import RedisRoutes
 from connectors.redis.watchers import RedisWatchers
 from connectors.reporter import Reporter
+from connectors.tls import client_tls, server_tls
 from connectors.trace_settings import traces_of
 from gateway.edge.addresses import trusted_networks
 from gateway.edge.admission import AdmissionControl
@@ -36,7 +37,6 @@ from gateway.edge.http import make_web_app
 from gateway.edge.key_set import KeySet, WrongKeySet, reader_of
 from gateway.edge.local_guard import browser_guard, is_loopback
 from gateway.edge.socket import Sockets
-from gateway.edge.tls import server_tls
 from gateway.edge.tokens import JwtVerifier, Secrets, TokenKeys, TokenRules, TokenVerifier
 from gateway.metrics import NodeMetrics
 from gateway.node import Node
@@ -236,7 +236,8 @@ def _ports(
         # And a third, whose calls are given up early. Its trouble is no problem of the node's.
         recent_redis = RedisClient(settings.redis, Dependency("redis, for recent windows,"))
         closing.push_async_callback(recent_redis.close)
-    workers = HttpWorkerTransport(settings.messages_token)
+    with _setting("MESSENGER_WORKER_CA"):
+        workers = HttpWorkerTransport(settings.messages_token, client_tls(settings.worker_ca))
     closing.push_async_callback(workers.close)
     archive = None
     if settings.clickhouse:

@@ -52,6 +52,10 @@ class GatewaySettings(Struct, frozen=True):
     messages_token: Token = ""
     """Opens all pages of workers, those with messages, too; at least 32 characters. A gateway asks
     with it, and nobody else should have it."""
+    worker_ca: str = ""
+    """PEM file of who signed the workers' certificates. With it a gateway asks workers by TLS only,
+    and checks that the certificate is good for the worker's MESSENGER_WEB_HOST. Unset: it asks by
+    plain HTTP, for workers on a network that nobody else is on."""
     status_token: Token = ""
     """Opens the workers' pages without bodies of messages, and a gateway's `/metrics`; at least 32
     characters. Unset: whoever reaches them sees them."""
@@ -117,7 +121,8 @@ class GatewaySettings(Struct, frozen=True):
     at most, because pages find changes in the log."""
     clickhouse: str = ""
     """The archive's `http[s]://user:password@host:port`, as user `gateway` or, for the archiver,
-    `archiver`. A gateway without it has history as far as the log reaches."""
+    `archiver`; with https, `?ca=FILE` names who signed its certificate. A gateway without it has
+    history as far as the log reaches."""
     public_url: str = ""
     """Where devices reach this node; by default http[s]://http_host:http_port."""
     redirect: bool = False

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from connectors.redis.owners import Owners
-from ops.worker_pages import login
+from ops.worker_pages import login, scheme, trusted_workers
 
 CLAIMED = ("sequencer", "cursors", "presence", "memberships", "people")
 """The stages whose partitions workers claim in Redis. The archiver's nobody asks."""
@@ -65,11 +65,14 @@ async def look(
 async def _pages(addresses: Collection[str]) -> dict[str, dict[str, Any] | str]:
     """address → its page, or why there is none."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout, headers=login()) as session:
+    connector = aiohttp.TCPConnector(ssl=trusted_workers())
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=login()
+    ) as session:
 
         async def page(address: str) -> dict[str, Any] | str:
             try:
-                async with session.get(f"http://{address}/partitions/") as answer:
+                async with session.get(f"{scheme()}://{address}/partitions/") as answer:
                     answer.raise_for_status()
                     found: dict[str, Any] = await answer.json()
                     return found

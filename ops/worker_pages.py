@@ -1,11 +1,15 @@
-"""How `messenger` shows a worker or a node that it may see its pages."""
+"""How `messenger` reaches the pages of workers and nodes, and shows that it may see them."""
 
 import os
+import ssl
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Literal
 
-from ops.local.home import DEFAULT_HOME
+from connectors.environment import SettingsError
+from ops.local.home import DEFAULT_HOME, Home
+from ops.trust import trusted
 
 
 def login() -> Mapping[str, str]:
@@ -17,6 +21,25 @@ def login() -> Mapping[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def asking(url: str, body: bytes | None = None) -> urllib.request.Request:
-    """A request for a page of a worker; with a body, a POST."""
-    return urllib.request.Request(url, body, dict(login()))
+def scheme() -> Literal["http", "https"]:
+    """How workers serve their pages, if no URL says it: by TLS with MESSENGER_WORKER_CA, and in a
+    local stack of SECURE=1."""
+    home = Home(Path(os.environ.get("MESSENGER_HOME", DEFAULT_HOME)))
+    return "https" if os.environ.get("MESSENGER_WORKER_CA") or home.secure(False) else "http"
+
+
+def trusted_workers() -> ssl.SSLContext:
+    """Trusts MESSENGER_WORKER_CA, too. Raises SettingsError if that cannot be used."""
+    context = trusted()
+    if authority := os.environ.get("MESSENGER_WORKER_CA"):
+        try:
+            context.load_verify_locations(authority)
+        except OSError as error:
+            raise SettingsError(f"MESSENGER_WORKER_CA: {authority}: {error}") from None
+    return context
+
+
+def ask(url: str, seconds: float, body: bytes | None = None) -> Any:
+    """As `urllib.request.urlopen`, of a page of a worker; with a body, a POST."""
+    request = urllib.request.Request(url, body, dict(login()))
+    return urllib.request.urlopen(request, timeout=seconds, context=trusted_workers())

@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import aiohttp
 import clickhouse_connect
@@ -14,6 +14,7 @@ from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 
 from connectors.dependency import Dependency
+from connectors.tls import client_tls
 
 _CONNECT_SECONDS = 2.0
 _AT_ONCE_SECONDS = 0.5
@@ -53,17 +54,20 @@ class ArchiveRefused(Exception):
 
 
 class Address(NamedTuple):
-    """The address of a ClickHouse HTTP interface, with the user to log in as."""
+    """The address of a ClickHouse HTTP interface, with the user to log in as. `authority` is the
+    PEM file of who signed its certificate; those that the machine trusts if empty."""
 
     host: str
     port: int
     user: str
     password: str
     secure: bool
+    authority: str = ""
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """http[s]://user:password@host:port. Raises ValueError."""
+        """http[s]://user:password@host:port[?ca=FILE]. Raises ValueError, whose text has no
+        password in it."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(
@@ -72,7 +76,13 @@ class Address(NamedTuple):
             )
         secure = parts.scheme == "https"
         user, password = unquote(parts.username or "default"), unquote(parts.password or "")
-        return cls(parts.hostname, parts.port or (8443 if secure else 8123), user, password, secure)
+        options = parse_qs(parts.query)
+        authority = options.pop("ca", [""])[0] if secure else ""
+        if options:
+            raise ValueError(f"unknown in {parts.scheme}://{parts.hostname}: {', '.join(options)}")
+        client_tls(authority)  # said at the start, not when it is first asked
+        port = parts.port or (8443 if secure else 8123)
+        return cls(parts.hostname, port, user, password, secure, authority)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -85,6 +95,7 @@ class Address(NamedTuple):
             "username": self.user,
             "password": self.password,
             "secure": self.secure,
+            **({"ca_cert": self.authority} if self.authority else {}),
             "connect_timeout": _CONNECT_SECONDS,
             "send_receive_timeout": timeout,
             "query_retries": 0,

@@ -160,7 +160,7 @@ class WorkerClient:
         self, partition: int, endpoint: str, query: Mapping[str, str]
     ) -> tuple[int, bytes]:
         async def ask(address: str) -> tuple[int, bytes]:
-            url = f"http://{address}/{self._stage}/{endpoint}/{partition}/"
+            url = f"//{address}/{self._stage}/{endpoint}/{partition}/"
             return await self._request("GET", url, [partition], _PAGE_SECONDS, params=query)
 
         known = self._claims.known.get(partition)
@@ -236,7 +236,7 @@ class WorkerClient:
         answer: msgspec.json.Decoder[list[dict[int, _Found]]],
         parts: Sequence[_Part],
     ) -> Sequence[Mapping[int, _Found]]:
-        url = f"http://{way.address}/{self._stage}/{way.endpoint}/"
+        url = f"//{way.address}/{self._stage}/{way.endpoint}/"
         partitions = {partition for part in parts for partition in part.partitions}
         body = msgspec.json.encode([part.question for part in parts])
         seconds = _ANSWER_SECONDS if way.slow is None else _SLOW_ANSWER_SECONDS

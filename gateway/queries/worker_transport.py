@@ -7,6 +7,7 @@ cost 150.
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Mapping
 from typing import Protocol, cast
 from urllib.parse import urlencode, urlsplit
@@ -33,17 +34,19 @@ class WorkerTransport(Protocol):
         body: bytes | None = None,
         params: Mapping[str, str] | None = None,
     ) -> tuple[int, bytes]:
-        """(HTTP status, body). `url` is http://host:port/stage/endpoint/. Raises
-        WorkersUnavailable, and nothing else."""
+        """(HTTP status, body). `url` is //host:port/stage/endpoint/. Raises WorkersUnavailable,
+        and nothing else."""
 
     async def close(self) -> None: ...
 
 
 class HttpWorkerTransport:
-    """`WorkerTransport` over HTTP/1.1. `token` opens the workers' pages. Use it inside a running
+    """`WorkerTransport` over HTTP/1.1. `token` opens the workers' pages. With `tls` it asks by TLS,
+    and only workers whose certificate is good for the host that they claim. Use it inside a running
     loop; close it."""
 
-    def __init__(self, token: str = "") -> None:
+    def __init__(self, token: str = "", tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._workers: dict[str, _Worker] = {}
         self._login = f"Authorization: Bearer {token}\r\n" if token else ""
 
@@ -77,16 +80,17 @@ class HttpWorkerTransport:
     def _add(self, netloc: str, host: str, port: int) -> "_Worker":
         """A worker that is asked for the first time. Those that have gone are forgotten."""
         self._workers = {name: worker for name, worker in self._workers.items() if worker.used}
-        worker = self._workers[netloc] = _Worker(host, port)
+        worker = self._workers[netloc] = _Worker(host, port, self._tls)
         return worker
 
 
 class _Worker:
     """The connections to one worker."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         self._host = host
         self._port = port
+        self._tls = tls
         self._room = asyncio.Semaphore(MAX_REQUESTS)
         self._asking = 0
         self._idle: list[_Connection] = []
@@ -114,7 +118,7 @@ class _Worker:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(_CONNECT_SECONDS):
             _, connection = await loop.create_connection(
-                lambda: _Connection(self._idle), self._host, self._port
+                lambda: _Connection(self._idle), self._host, self._port, ssl=self._tls
             )
         return connection
 

@@ -4,14 +4,13 @@ import http.client
 import json
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 
 import msgspec
 
 from connectors.clickhouse.survey import CursorKey
 from ops.audit.partition_state import CountersSeen
-from ops.worker_pages import asking
+from ops.worker_pages import ask
 from schemas.archive import READ
 from schemas.worker_api import MarksAnswer, MarksQuestion
 
@@ -34,9 +33,7 @@ def counters(workers: Sequence[str], partition: int, patience: float) -> Counter
 def _ask(workers: Sequence[str], partition: int) -> CountersSeen | None:
     for worker in workers:
         try:
-            with urllib.request.urlopen(
-                asking(f"{worker}/sequencer/counters/{partition}/"), timeout=_ANSWER_SECONDS
-            ) as answer:
+            with ask(f"{worker}/sequencer/counters/{partition}/", _ANSWER_SECONDS) as answer:
                 lines = [json.loads(line) for line in answer.read().splitlines()]
         except _FAILURES:
             continue
@@ -50,9 +47,7 @@ def cursor(workers: Sequence[str], partition: int, key: CursorKey) -> int | None
     question = msgspec.json.encode([MarksQuestion({partition: [conversation]})])
     for worker in workers:
         try:
-            with urllib.request.urlopen(
-                asking(f"{worker}/cursors/marks/", question), timeout=_ANSWER_SECONDS
-            ) as answer:
+            with ask(f"{worker}/cursors/marks/", _ANSWER_SECONDS, question) as answer:
                 found = _marks.decode(answer.read())[0].get(partition)
         except (*_FAILURES, msgspec.DecodeError):
             continue

@@ -23,6 +23,7 @@ from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
 from ops.local.security import kafka_address, redis_address
 from ops.settings import settings_of
+from ops.worker_pages import scheme
 
 _AWAY = (ReadTimeout, KafkaUnreachable, RedisUnavailable, ArchiveUnavailable)
 _CANNOT = (SettingsError, CannotJudge, CheckpointRefused, ArchiveRefused, ValueError, OSError)
@@ -135,7 +136,7 @@ def _sources(
         base_port = home.base_port(settings.base_port)
         address = address or kafka_address(home, base_port)
         if not without_workers:
-            urls = urls or tuple(f"http://127.0.0.1:{base_port + 16 + n}" for n in range(8))
+            urls = urls or tuple(f"{scheme()}://127.0.0.1:{base_port + 16 + n}" for n in range(8))
     state = home.read_state()
     if (base := state.get("base_port")) and address == kafka_address(home, base):
         redis = redis or redis_address(home, base)

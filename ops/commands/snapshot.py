@@ -5,7 +5,6 @@ import http.client
 import json
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from ops.exits import FAILED, exit_codes, fail
 from ops.local.home import DEFAULT_HOME, Home
 from ops.local.security import kafka_address
 from ops.settings import settings_of
-from ops.worker_pages import asking
+from ops.worker_pages import ask, scheme
 from schemas.topics import CHUNKS, LOG
 
 _WRITE_SECONDS = 24 * 3600.0
@@ -122,7 +121,9 @@ def write(partition: int | None, workers: tuple[str, ...]) -> None:
     """
     with exit_codes(usage=(SettingsError,)):
         settings = settings_of(SnapshotSettings)
-        urls = workers or [f"http://127.0.0.1:{settings.port(16 + number)}" for number in range(8)]
+        urls = workers or [
+            f"{scheme()}://127.0.0.1:{settings.port(16 + number)}" for number in range(8)
+        ]
         failed = 0
         for number in range(settings.count) if partition is None else (partition,):
             answer = _ask(urls, number)
@@ -135,9 +136,9 @@ def write(partition: int | None, workers: tuple[str, ...]) -> None:
 def _ask(workers: Sequence[str], partition: int) -> dict[str, Any]:
     """What the worker says that has the partition."""
     for worker in workers:
-        request = asking(f"{worker}/sequencer/snapshot/{partition}/", b"")
+        url = f"{worker}/sequencer/snapshot/{partition}/"
         try:
-            with urllib.request.urlopen(request, timeout=_WRITE_SECONDS) as answer:
+            with ask(url, _WRITE_SECONDS, b"") as answer:
                 written: dict[str, Any] = json.load(answer)
                 return written
         except urllib.error.HTTPError as error:

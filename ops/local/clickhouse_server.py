@@ -10,7 +10,7 @@ waits until SIGTERM or SIGINT, when it is killed. Exit code 0 after those, else 
 The engine runs that query as user `default`, without a password, and its function `file` reads any
 file of the machine, whoever calls it. So HTTP lets nobody in who does not log in by a header, which
 web pages cannot send (ops/clickhouse/config.xml), and no other port is open: the native protocol
-has no such guard.
+has no such guard. With SECURE=1 there is TLS before it (ops/local/clickhouse_tls.py).
 """
 
 import os
@@ -23,6 +23,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from ops.local.clickhouse_tls import put_before, word
+
 _CONFIG = Path(__file__).resolve().parents[1] / "clickhouse"
 _STOPS = {signal.SIGTERM, signal.SIGINT}
 _WAIT = "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null"
@@ -34,9 +36,14 @@ def serve(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for file in _CONFIG.glob("*.xml"):
         shutil.copy(file, folder)
-    os.nice(5)  # a reader of history must not make others wait for their messages
     # Before the import, with which the engine's threads start: a signal that reaches one kills.
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        put_before(folder / "config.xml")
+    except (ValueError, OSError) as failure:
+        print(f"clickhouse: {failure}", file=sys.stderr)
+        return 1
+    os.nice(5)  # a reader of history must not make others wait for their messages
     from chdb import _chdb
 
     query: Any = vars(_chdb)["query"]
@@ -73,6 +80,7 @@ def _kill_waiting_query() -> None:
     login = {
         "X-ClickHouse-User": "admin",
         "X-ClickHouse-Key": os.environ["MESSENGER_CLICKHOUSE_ADMIN_PASSWORD"],
+        **word(),
     }
     address = f"http://127.0.0.1:{os.environ['MESSENGER_CLICKHOUSE_PORT']}/"
     request = urllib.request.Request(address, query.encode(), login)

@@ -90,6 +90,10 @@ class Layout(NamedTuple):
         port = self.base_port + _REDIS
         return self.security.redis(user, port) if self.security else f"redis://127.0.0.1:{port}/0"
 
+    @property
+    def _scheme(self) -> str:
+        return "https" if self.secure else "http"
+
     def _check(self, kind: str, port: int, path: str = "") -> tuple[str, int, str]:
         return f"{kind}s" if self.secure else kind, port, path
 
@@ -139,7 +143,6 @@ class Layout(NamedTuple):
         parts += self._workers(
             "archiver", ["archiver"], archivers, _ARCHIVERS, archiving, ["clickhouse"]
         )
-        scheme = "https" if self.secure else "http"
         for number in range(1, self.gateways + 1):
             port = self.base_port + number - 1
             parts.append(
@@ -160,7 +163,7 @@ class Layout(NamedTuple):
                     2.5,
                     [],
                     [],
-                    f"{scheme}://127.0.0.1:{port}/ (chat page)",
+                    f"{self._scheme}://127.0.0.1:{port}/ (chat page)",
                 )
             )
         return parts
@@ -187,16 +190,20 @@ class Layout(NamedTuple):
                     {
                         **self.environment("archiver" if name == "archiver" else "worker"),
                         **more,
-                        **(self.security.pages() if self.security else {}),
+                        **(
+                            {**self.security.pages(), **self.security.worker()}
+                            if self.security
+                            else {}
+                        ),
                         "MESSENGER_STATE_DIR": str(state),
                         "MESSENGER_WEB_PORT": str(port),
                     },
                     port,
-                    ("http", port, "/health/"),
+                    self._check("http", port, "/health/"),
                     5.0,
                     [],
                     [],
-                    f"http://127.0.0.1:{port}/ (overview page)",
+                    f"{self._scheme}://127.0.0.1:{port}/ (overview page)",
                     follows=follows,
                     died=partial(worker_died, self.kafka(), state, port, stages),
                 )
@@ -272,15 +279,16 @@ class Layout(NamedTuple):
             [sys.executable, "-m", "ops.local.clickhouse_server", str(folder)],
             {
                 **clickhouse_environment(self.home, port),
+                **(self.security.clickhouse() if self.security else {}),
                 "MESSENGER_CLICKHOUSE_ADMIN": self.clickhouse("admin"),
             },
             port,
-            ("http", port, "/ping"),
+            self._check("http", port, "/ping"),
             5.0,
             [],
             after,
-            f"http://127.0.0.1:{port}/ (users and passwords: {self.home.folder}/clickhouse-*; "
-            "docs/ARCHIVE.md)",
+            f"{self._scheme}://127.0.0.1:{port}/ (users and passwords: "
+            f"{self.home.folder}/clickhouse-*; docs/ARCHIVE.md)",
             hung=_HUNG_SECONDS,
             follows=follows,
         )
@@ -319,7 +327,9 @@ def clickhouse_environment(home: Home, port: int) -> dict[str, str]:
 
 def clickhouse_url(home: Home, base_port: int, user: str) -> str:
     """The address of a local stack's ClickHouse for one of its users."""
-    return f"http://{user}:{home.clickhouse_password(user)}@127.0.0.1:{base_port + _CLICKHOUSE}"
+    login = f"{user}:{home.clickhouse_password(user)}@127.0.0.1:{base_port + _CLICKHOUSE}"
+    secure = home.secure(False)
+    return f"https://{login}?ca={Security(home).authority}" if secure else f"http://{login}"
 
 
 _DRAIN_SECONDS = "0.5"

@@ -70,6 +70,15 @@ class Security(NamedTuple):
         return {
             "MESSENGER_TLS_CERTIFICATE": str(files.certificate),
             "MESSENGER_TLS_KEY": str(files.key),
+            "MESSENGER_WORKER_CA": str(files.authority),
+        }
+
+    def worker(self) -> dict[str, str]:
+        """Settings of a worker's pages."""
+        files = certificates(self.home.folder / "tls")
+        return {
+            "MESSENGER_WEB_CERTIFICATE": str(files.certificate),
+            "MESSENGER_WEB_KEY": str(files.key),
         }
 
     def pages(self) -> dict[str, str]:
@@ -77,6 +86,14 @@ class Security(NamedTuple):
         return {
             "MESSENGER_STATUS_TOKEN": self.token("status"),
             "MESSENGER_MESSAGES_TOKEN": self.token("messages"),
+        }
+
+    def clickhouse(self) -> dict[str, str]:
+        """What ops/local/clickhouse_server.py is told."""
+        files = certificates(self.home.folder / "tls")
+        return {
+            "MESSENGER_CLICKHOUSE_CERTIFICATE": str(files.certificate),
+            "MESSENGER_CLICKHOUSE_KEY": str(files.key),
         }
 
     def redis_options(self, port: int) -> list[str]:

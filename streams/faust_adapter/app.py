@@ -7,6 +7,7 @@ raises can crash it. If Faust itself crashes, the process ends.
 """
 
 import logging
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +39,7 @@ Ended = Callable[[str], None]
 class MountSettings(NamedTuple):
     """`servers` as MESSENGER_KAFKA has them; `folder` for what Faust keeps; where the web server
     listens, and which tokens its pages ask for; `member`, this process's name in its groups, which
-    no other living one has."""
+    no other living one has; `tls`, by which the pages are served if it is given."""
 
     servers: str
     folder: Path
@@ -46,6 +47,7 @@ class MountSettings(NamedTuple):
     web_port: int
     member: str
     tokens: PageTokens = PageTokens()
+    tls: ssl.SSLContext | None = None
 
 
 class StageApp(faust.App):
@@ -152,6 +154,7 @@ def _app(
         web_bind=settings.web_bind,
         web_host="127.0.0.1",
         web_port=settings.web_port,
+        web_ssl_context=settings.tls,
         web_stats_enabled=False,  # streams/faust_adapter/pages.py gives them another path
         web_metrics_enabled=True,
     )

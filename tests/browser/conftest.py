@@ -42,6 +42,7 @@ def start(
     options.binary_location = "/usr/bin/chromium"
     for flag in [*_FLAGS, f"--user-data-dir={folder}", f"--window-size={width},{height}"]:
         options.add_argument(flag)
+    options.accept_insecure_certs = True  # of a stack of SECURE=1, whose authority is its own
     if dark:
         options.add_argument("--force-dark-mode")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -75,8 +75,11 @@ class Stack:
         self.kafka = addresses(self.base_port, brokers)
         self.redis_port = self.base_port + 10
         self.redis = f"redis://127.0.0.1:{self.redis_port}/0"
-        self.gateway_urls = [f"http://127.0.0.1:{self.base_port + n}" for n in range(gateways)]
-        self.worker_urls = [f"http://127.0.0.1:{self.base_port + 16 + n}" for n in range(workers)]
+        scheme = "https" if secure else "http"
+        self.gateway_urls = [f"{scheme}://127.0.0.1:{self.base_port + n}" for n in range(gateways)]
+        self.worker_urls = [
+            f"{scheme}://127.0.0.1:{self.base_port + 16 + n}" for n in range(workers)
+        ]
 
     def __enter__(self) -> Self:
         self.start()

@@ -15,10 +15,10 @@ import pytest
 import uvloop
 from aiohttp import web
 
+from connectors.tls import ServerTls, server_tls
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
 from gateway.edge.socket import Sockets
-from gateway.edge.tls import ServerTls, server_tls
 from gateway.metrics import NodeMetrics
 from messenger_sdk.aiohttp_dialer import AiohttpDialer
 from ops.local.certificates import Certificates, certificates
