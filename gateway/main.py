@@ -134,7 +134,7 @@ async def _serve(settings: GatewaySettings, log_id: str, warnings: Sequence[str]
         await signals.stopping.wait()
         await _drain(node, signals.hurrying)
         await asyncio.gather(reporting.leave(), node.stop())
-        listening.close()
+        await admission.stop(listening)
         await runner.cleanup()
 
 

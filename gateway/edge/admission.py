@@ -17,9 +17,10 @@ from typing import Protocol, cast
 
 from gateway.edge.addresses import Networks, client_address, forwarded_of
 from gateway.edge.crowd import Crowd
+from gateway.edge.handshakes import Caller, Handshakes
 from gateway.edge.local_guard import ANY_PAGE, BrowserGuard
 from gateway.edge.pacer import Pace, Pacer, always
-from gateway.edge.tls import HANDSHAKE_SECONDS, half_closes
+from gateway.edge.tls import half_closes
 from gateway.edge.unavailable import come_again
 from gateway.edge.websocket import PATH, Opening, headers_of, opening_of
 
@@ -79,18 +80,19 @@ class AdmissionControl:
         self.turned_away = 0
         self._make_protocol: Callable[[], asyncio.Protocol]
         self._sockets: OpensSockets
+        self._handshakes: Handshakes | None = None
 
     async def bind(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> asyncio.Server:
         """Take the port, and let nobody connect yet. With `tls`, a connection comes here when its
         handshake has ended. Raises OSError if the port is not free."""
+        handshakes = Handshakes(lambda: _Arrival(self), tls) if tls else None
+        self._handshakes = handshakes
         listening = await asyncio.get_running_loop().create_server(
-            lambda: _Arrival(self),
+            lambda: Caller(handshakes) if handshakes is not None else _Arrival(self),
             host,
             port,
             backlog=4096,
             start_serving=False,
-            ssl=tls,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None,
         )
         for taken in listening.sockets:
             for option, most in _KERNEL_BYTES.items():
@@ -107,6 +109,12 @@ class AdmissionControl:
         self._make_protocol = make_protocol
         self._sockets = sockets
         await listening.start_serving()
+
+    async def stop(self, listening: asyncio.Server) -> None:
+        """Let nobody connect any more, and end the handshakes."""
+        listening.close()
+        if self._handshakes is not None:
+            await self._handshakes.stop()
 
     @property
     def waiting(self) -> int:

@@ -18,6 +18,7 @@ from aiohttp import web
 from connectors.tls import ServerTls, server_tls
 from gateway.edge.admission import AdmissionControl
 from gateway.edge.http import make_web_app
+from gateway.edge.pacer import Pace
 from gateway.edge.socket import Sockets
 from gateway.metrics import NodeMetrics
 from messenger_sdk.aiohttp_dialer import AiohttpDialer
@@ -66,7 +67,7 @@ async def serving(folder: Path) -> AsyncIterator[Served]:
     port = listening.sockets[0].getsockname()[1]
     yield Served(f"https://127.0.0.1:{port}", port, tls, files, hello(node, "alice"))
     await node.node.stop()
-    listening.close()
+    await admission.stop(listening)
     await runner.cleanup()
 
 
@@ -114,7 +115,7 @@ def test_sockets_and_pages_are_served_and_a_socket_outlives_a_new_certificate(
 def test_a_handshake_that_does_not_end_is_given_up_and_keeps_nobody_waiting(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.edge.admission.HANDSHAKE_SECONDS", 0.2)
+    monkeypatch.setattr("gateway.edge.handshakes.HANDSHAKE_SECONDS", 0.2)
 
     async def scenario() -> None:
         async with serving(tmp_path) as served:
@@ -128,6 +129,68 @@ def test_a_handshake_that_does_not_end_is_given_up_and_keeps_nobody_waiting(
                 writer.close()
 
     run(scenario())
+
+
+FLOODER, HONEST = "127.0.0.2", "127.0.0.3"
+
+
+async def connected(port: int, address: str, context: ssl.SSLContext | None = None) -> Any:
+    return await asyncio.open_connection("127.0.0.1", port, ssl=context, local_addr=(address, 0))
+
+
+def test_a_flood_of_half_done_handshakes_takes_a_bounded_number_of_places(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.edge.handshakes.MAX_HANDSHAKES", 20)
+    monkeypatch.setattr("gateway.edge.handshakes.HANDSHAKE_SECONDS", 300)
+
+    async def gone(reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(OSError):
+            await reader.read()
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+            flood = [await connected(served.port, FLOODER) for _ in range(100)]
+            ends = [asyncio.create_task(gone(reader)) for reader, _ in flood]
+            try:
+                for _, writer in flood[::2]:
+                    writer.write(b"\x16\x03\x01")  # a handshake begins, and no more of it comes
+                async with asyncio.timeout(60):
+                    _, writer = await connected(served.port, HONEST, served.trusted)
+                    writer.close()
+                    while sum(end.done() for end in ends) < 81:
+                        await asyncio.sleep(0.01)
+                # the honest one had the 20th place
+                assert [end.done() for end in ends] == [True] * 81 + [False] * 19
+            finally:
+                for _, writer in flood:
+                    writer.close()
+                await asyncio.gather(*ends)
+
+    run(scenario())
+
+
+def test_handshakes_begin_in_turns_and_an_address_with_many_waits_behind_itself(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # ten a second, so that the flood is still waiting when the honest one comes
+    monkeypatch.setattr("gateway.edge.handshakes._BEGUN", Pace(0.04, 0.04, 0.04))
+    ended: list[str] = []
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+
+            async def shake(address: str) -> None:
+                _, writer = await connected(served.port, address, served.trusted)
+                ended.append(address)
+                writer.close()
+
+            async with asyncio.timeout(60), asyncio.TaskGroup() as shaking:
+                for address in [*[FLOODER] * 20, HONEST]:
+                    shaking.create_task(shake(address))
+
+    run(scenario())
+    assert ended.index(HONEST) < 10, "it came last, and did not wait for all of the others"
 
 
 def test_nothing_older_than_tls_1_2_is_spoken(run: Run, tmp_path: Path) -> None:
