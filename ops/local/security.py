@@ -18,8 +18,10 @@ KAFKA_ROLES = {
     "gateway": ("gateway",),
     "worker": ("sequencer", "cursors", "presence", "memberships", "people", "notifier"),
     "archiver": ("archiver",),
+    "webhook": ("webhook",),
 }
-"""Kafka's users, and the roles that each plays. Besides there is `admin`, who may do everything."""
+"""Kafka's users, and the roles that each plays. Besides there is `admin`, who may do everything.
+The stack has no webhook: an operator begins one beside it."""
 
 _READ = "+get +mget +hget +hgetall +zrangebyscore +getrange"
 _WRITE = "+set +del +unlink +getex +hset +hdel +zadd +expire +pexpire +append +setrange"
@@ -31,6 +33,7 @@ REDIS_USERS = {
     "worker": "~routes:* ~owner:* ~fleet ~remembers ~slot:* %R~watchers:* "
     f"{_READ} {_WRITE} {_SCRIPTS}",
     "archiver": f"{_FLEET} {_SCRIPTS}",
+    "webhook": f"{_FLEET} {_SCRIPTS}",
     "admin": f"%R~* {_READ} +scan {_SCRIPTS}",
 }
 """Redis' users, with the keys and commands that each may use. A gateway may not claim a partition;

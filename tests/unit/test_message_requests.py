@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.rules.notifications import to_look_at
 from agents.rules.people import stance_of
 from gateway.people import requests
 from schemas.codec import (
@@ -33,6 +34,7 @@ from schemas.worker_api import StancesQuestion
 from tests.harness.memory_node import SEND, MemoryNode, PeopleWorker, World
 from tests.harness.people_table import PeopleInMemory
 from tests.harness.virtual import run
+from tests.unit.test_fold import Partition
 
 NOT_ACCEPTED, BLOCKED = Code.NOT_ACCEPTED.number, Code.BLOCKED.number
 
@@ -120,6 +122,31 @@ def test_one_message_of_a_stranger_passes_and_also_its_repeat() -> None:
         again = await node.welcomed("alice", "tablet")
         await again.send(send(1, outbox="1"))
         assert (await _passed(world))[4:] == [("alice", 1, NOT_ACCEPTED)]
+        await node.node.stop()
+
+    run(scenario())
+
+
+def test_a_request_is_notified_of_once_and_what_is_refused_never() -> None:
+    """The notifier reads what the sequencer makes of what the node has let in."""
+
+    async def scenario() -> None:
+        world, node, worker = await _start()
+        alice = await node.welcomed("alice")
+        await alice.send(send(1), send(2))
+        await _passed(world)
+        worker.decide("bob", "alice", declined=True)
+        await alice.send(send(3), send(1))
+        assert len(await _passed(world)) == 4
+        items = [
+            item
+            for record in world.broker.read_all(SUBMITTED, 0)
+            for item in decode_submitted(record.value)
+            if isinstance(item, MessageSubmitted | RefusalSubmitted)
+        ]
+        taken = Partition().feed(*items, time=1000).outcome.taken
+        found = [(one.user, one.sender, one.seq) for one in to_look_at(taken, 1000, 0)]
+        assert found == [("bob", "alice", 1)]
         await node.node.stop()
 
     run(scenario())
