@@ -32,5 +32,5 @@ class People:
         """A user has decided something: their devices show it, and it counts here for the other
         user from now on."""
         self._registry.push(event.user, event.frame)
-        self.stances.changed(event.user, event.other)
+        self.stances.forget(event.other, {event.user})
         self.subscriptions.changed(event.user, event.other)

@@ -107,5 +107,5 @@ class Requests:
     async def _say(self, change: PersonChange) -> Stance:
         """Raises WorkersUnavailable."""
         stance = await self._lists.stance_after(change)
-        self._stances.changed(change.user, change.other)
+        self._stances.forget(change.other, {change.user})
         return stance

@@ -98,15 +98,12 @@ class Stances:
         found = {user: await answer for user, answer in answers.items()}
         return {user: stance for user, stance in found.items() if stance is not None}
 
-    def changed(self, user: str, other: str) -> None:
-        """`user` has decided something about `other`."""
-        mine = self._known.get(other)
-        if mine is not None:
-            self._known[other] = {one: known for one, known in mine.items() if one != user}
-
-    def forget(self, other: str) -> None:
-        """The node may not have been told what others have decided about `other`."""
-        self._known.pop(other, None)
+    def forget(self, other: str, users: Collection[str] | None = None) -> None:
+        """`users` have decided something about `other`, or the node may not have been told of it;
+        None: all users."""
+        mine = self._known.pop(other, None)
+        if mine is not None and users is not None:
+            self._known[other] = {one: known for one, known in mine.items() if one not in users}
 
     def forget_all(self) -> None:
         self._known.clear()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable
 from functools import partial
 from typing import Protocol
 
@@ -92,8 +92,9 @@ class PresenceSubscriptions:
         """From now on a connection watches these users and no others. Returns how they are now, or
         nothing of those without a conversation. Raises WorkersUnavailable.
 
-        The slot is written to Redis before the workers are asked, so this node is told of whatever
-        changes after they answer.
+        The slot is written to Redis before anybody is asked, so this node is told of whatever
+        changes after they answer. What it knew before of who may see whom does not count: nobody
+        told it of what a user who was not watched here has decided for everybody.
         """
         self._asked[connection] = question
         try:
@@ -103,20 +104,20 @@ class PresenceSubscriptions:
                 del self._asked[connection]
 
     async def _watch(self, connection: Watcher, question: Watch) -> Presences:
-        known, complete = await self._allowed(connection.user, question.users)
-        stances = await self._stances.find(known, connection.user)
-        if self._asked.get(connection) is not question:
-            raise WorkersUnavailable("a later watch of the device replaces this one")
-        allowed, complete = frozenset(stances), complete and len(stances) == len(known)
-        self._subscribe(connection, stances)
-        if not allowed:
+        users, complete = await self._allowed(connection.user, question.users)
+        self._go_on(connection, question)
+        self._subscribe(connection, users)
+        if not users:
             return Presences(question.id, [], not complete)
         if self._slot is None:
             raise WorkersUnavailable("this node has no slot")
         try:
-            await self._watchers.watch(allowed, self._slot)
+            await self._watchers.watch(users, self._slot)
         except RedisUnavailable as error:
             raise WorkersUnavailable(str(error)) from None
+        self._stances.forget(connection.user, users)
+        allowed = await self._learn_stances(connection, users)
+        self._go_on(connection, question)
         found, all_found = await self._workers.ask_about(
             "users", _presence, allowed, PresenceQuestion
         )
@@ -131,7 +132,13 @@ class PresenceSubscriptions:
             for number in found
             for user in asked[number]
         ]
-        return Presences(question.id, present, not (complete and all_found))
+        complete = complete and all_found and len(allowed) == len(users)
+        return Presences(question.id, present, not complete)
+
+    def _go_on(self, connection: Watcher, question: Watch) -> None:
+        """Raises WorkersUnavailable if the question is not the connection's latest any more."""
+        if self._asked.get(connection) is not question:
+            raise WorkersUnavailable("a later watch of the device replaces this one")
 
     async def _allowed(self, me: str, users: Collection[str]) -> tuple[frozenset[str], bool]:
         """Those with whom there is a conversation, and whether all could be asked after."""
@@ -147,18 +154,38 @@ class PresenceSubscriptions:
         hidden = watched is not None and connection in watched.hidden
         return Presence(user, False, 0) if hidden else presence_of(user, state)
 
-    def _subscribe(self, connection: Watcher, stances: Mapping[str, Stance]) -> None:
-        self._unsubscribe(connection)
-        if stances:
-            self._watch_sets[connection] = frozenset(stances)
-        for user, stance in stances.items():
+    def _subscribe(self, connection: Watcher, users: frozenset[str]) -> None:
+        """It sees nothing of users whom it did not watch before, until it is known that it may."""
+        before = self._watch_sets.pop(connection, frozenset())
+        self._unsubscribe(connection, before - users)
+        if users:
+            self._watch_sets[connection] = users
+        for user in users - before:
             watched = self._watched.setdefault(user, _Watched())
             watched.connections[connection] = None
-            if stance.hides_presence:
-                watched.hidden.add(connection)
+            watched.hidden.add(connection)
 
-    def _unsubscribe(self, connection: Watcher) -> None:
-        for user in self._watch_sets.pop(connection, ()):
+    async def _learn_stances(self, connection: Watcher, users: Collection[str]) -> frozenset[str]:
+        """Those of whom it is known whether the connection may see them. Each answer counts from
+        the moment when it comes: a later one may follow at once."""
+        answers: dict[str, asyncio.Future[bool]] = {}
+        for user in users:
+            answer = answers[user] = asyncio.get_running_loop().create_future()
+            learned = partial(self._learned, connection, user, answer)
+            self._stances.look(user, connection.user, learned)
+        return frozenset([user for user, answer in answers.items() if await answer])
+
+    def _learned(
+        self, connection: Watcher, user: str, answer: "asyncio.Future[bool]", stance: Stance | None
+    ) -> None:
+        watched = self._watched.get(user, _Watched())
+        if stance is not None and connection in watched.connections:
+            (watched.hidden.add if stance.hides_presence else watched.hidden.discard)(connection)
+        if not answer.done():
+            answer.set_result(stance is not None)
+
+    def _unsubscribe(self, connection: Watcher, users: Collection[str]) -> None:
+        for user in users:
             watched = self._watched[user]
             watched.connections.pop(connection, None)
             watched.hidden.discard(connection)
@@ -168,7 +195,7 @@ class PresenceSubscriptions:
     def ended(self, connection: Watcher) -> None:
         """A connection has ended: it watches nobody."""
         self._asked.pop(connection, None)
-        self._unsubscribe(connection)
+        self._unsubscribe(connection, self._watch_sets.pop(connection, frozenset()))
 
     def _tell_others(self, connection: Watcher, states: Collection[PresenceState]) -> None:
         """What the workers answered may be news to the other connections that watch."""
@@ -204,7 +231,7 @@ class PresenceSubscriptions:
         watched = self._watched.get(user)
         for one in {one.user for one in watched.connections} if watched is not None else ():
             if other in (one, EVERYBODY):
-                self._stances.changed(user, one)
+                self._stances.forget(one, {user})
                 self._stances.look(user, one, partial(self._show_or_hide, user, one))
 
     def _show_or_hide(self, user: str, other: str, stance: Stance | None) -> None:

@@ -54,6 +54,18 @@ def test_a_contact_may_come_and_go_between_two_records_of_people() -> None:
     assert history.play(seed, steps, report.shape_of(seed)).wrong == []
 
 
+def test_whoever_begins_to_watch_a_user_is_told_what_that_one_has_just_decided() -> None:
+    """Found by seed 7002000169: a send had asked what alice decided, just before she hid."""
+    steps = [
+        Step(0.003, "lose network", 864, 983),  # alice/phone
+        Step(2.0, "lose leader", 157, 784),  # of messages/0, for 35 s
+        Step(0.3, "set privacy", 666, 622),  # alice: for contacts only
+        Step(0.03, "burst", 358, 30),  # carol to alice, whom she watches from then on
+    ]
+    seed = 7002000169
+    assert history.play(seed, steps, report.shape_of(seed)).wrong == []
+
+
 def _trace(seed: int) -> str:
     trace = io.StringIO()
     report.run(seed, 0, trace=trace)

@@ -67,21 +67,20 @@ def conversations() -> Conversations:
 
 
 class Decided:
-    """Whom bob has blocked."""
+    """Whom bob has blocked, and what the node knows of that."""
 
     def __init__(self) -> None:
         self.blocked: set[str] = set()
-
-    async def find(self, users: Iterable[str], other: str) -> Mapping[str, Stance]:
-        return dict.fromkeys(users, self.stance(other))
+        self.known: dict[str, Stance] = {}
 
     def look(self, user: str, other: str, then: Callable[[Stance], None]) -> None:
-        then(self.stance(other))
+        if other not in self.known:
+            is_ = other in self.blocked
+            self.known[other] = Stance(is_, hides_presence=is_)
+        then(self.known[other])
 
-    def changed(self, user: str, other: str) -> None: ...
-
-    def stance(self, other: str) -> Stance:
-        return Stance(other in self.blocked, hides_presence=other in self.blocked)
+    def forget(self, other: str, users: Iterable[str]) -> None:
+        self.known.pop(other, None)
 
 
 @pytest.fixture
@@ -193,3 +192,29 @@ async def test_whoever_is_blocked_sees_nobody_and_sees_them_again_when_they_are_
     node.changed("bob", EVERYBODY)
     assert phone.pushed == [gone, encode_frame(shown(7, True))]
     assert (tab.pushed, node.watchers_of("bob")) == (phone.pushed[1:], {phone, tab})
+
+
+async def test_what_the_node_knew_of_a_user_before_somebody_watched_them_does_not_count(
+    node: PresenceSubscriptions, workers: Workers, stances: Decided
+) -> None:
+    """A node that watches nobody is not told what users decide for everybody."""
+    stances.look("bob", "alice", lambda stance: None)  # alice has just sent bob a message
+    stances.blocked.add("alice")
+    workers.known = [state(5, True)]
+    phone, answered = await watch(node, "phone")
+    deliver(node, state(6, False))
+    assert (answered, phone.pushed) == (Presence("bob", False, 0), [])
+
+
+async def test_nothing_is_shown_before_it_is_known_who_may_see_it(
+    node: PresenceSubscriptions, workers: Workers, stances: Decided
+) -> None:
+    def look(user: str, other: str, then: Callable[[Stance | None], None]) -> None:
+        deliver(node, state(5, True))
+        then(None)
+
+    stances.look = look  # type: ignore[method-assign,assignment]
+    phone = Socket("alice", "phone")
+    answer = await node.watch(phone, Watch(1, ["bob"]))
+    deliver(node, state(6, False))
+    assert (answer.users, answer.pending, phone.pushed) == ([], True, [])
