@@ -303,6 +303,8 @@ class Partition(abc.ABC):
     async def in_restores(self, work: Callable[[], T]) -> T:
         """Run blocking work of `restore`, which asks `stopped` now and then, in the threads for
         restores; `close` waits for its end. Raises Stopped."""
+        if self.status is Status.RELEASED:  # nobody would wait for what begins now
+            raise Stopped
         self._has_turn = False
         work_done = asyncio.ensure_future(self.runtime.restores.run(work, self._begins))
         self._blocking = work_done

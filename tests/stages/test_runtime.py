@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,37 @@ async def test_restores_have_threads_of_their_own_and_those_that_wait_are_not_st
             lambda: all(one.status is Status.RUNNING for one in run.stage.partitions.values())
         )
     restores.close()
+
+
+async def test_a_restore_in_steps_that_is_released_begins_no_further_step() -> None:
+    """Found by seed 7001000325: a step waited for its turn, and nobody for the step."""
+    asked: list[None] = []
+    go = threading.Event()
+
+    class Turns(Restores):
+        async def run(self, *step: Any) -> Any:
+            asked.append(None)
+            return await super().run(*step)
+
+    class InSteps(Counting):
+        async def restore(self) -> int:
+            await self.in_restores(lambda: go.wait(10))
+            await self.in_restores(lambda: None)
+            return 0
+
+    InSteps.fails = []
+    run = on_kafka(counting()._replace(make=InSteps))
+    run.stage._shared.restores.close()
+    restores = Turns()
+    run.stage._runtime = run.stage._runtime._replace(restores=restores)
+    async with run:
+        await eventually(lambda: run.stage.partitions[0].status is Status.RESTORING)
+        closing = asyncio.create_task(run.stage.partitions[0].close())
+        await asyncio.sleep(0)
+        go.set()
+        await closing
+    restores.close()
+    assert len(asked) == 1
 
 
 async def test_health_says_that_kafka_does_not_answer_and_that_it_is_back() -> None:
