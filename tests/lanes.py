@@ -48,11 +48,13 @@ def _asked(name: str, default: str) -> dict[str, str]:
 
 
 TEST = [
-    Layer("integration", _folders("integration")),
     Layer("chaos", [*_folders("chaos"), "-m", "not soak"]),
+    Layer("integration", [*_folders("integration"), "-m", "not stack and not spare"]),
     Layer("without services", _folders("unit", "property", "simulation", "sdk", "stages", "fuzz")),
     Layer("browser", _folders("browser")),
+    Layer("integration, first shared stack", [*_folders("integration"), "-m", "stack"]),
     Layer("contract", _folders("contract")),
+    Layer("integration, second shared stack", [*_folders("integration"), "-m", "spare"]),
 ]
 """The long ones first, so that the lanes end together."""
 _KILLS = sorted(str(path.relative_to(_ROOT)) for path in _ROOT.glob("tests/chaos/test_*.py"))

@@ -18,13 +18,15 @@ _PARTS: dict[str, Parts] = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those that share a stack come one after the other."""
+    """Those that share a stack come one after the other, and have its name as a mark."""
     places = [
         place for place, item in enumerate(items) if item.path.parent == Path(__file__).parent
     ]
     ours = sorted((items[place] for place in places), key=_stack_of)
     for place, item in zip(places, ours, strict=True):
         items[place] = item
+        if number := _stack_of(item):
+            item.add_marker(_ORDER[number - 1])
 
 
 def _stack_of(item: pytest.Item) -> int:
