@@ -115,22 +115,3 @@ def test_topics_that_are_not_as_their_files_say_stop_every_process(stack: Stack)
 def test_a_missing_setting_is_named(stack: Stack) -> None:
     ended = stack.run("gateway", environment={"PATH": "/usr/bin:/bin"})
     assert (ended.returncode, "not set: MESSENGER_" in ended.stderr) == (2, True)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "local",
-        "gateway",
-        "worker",
-        "topics",
-        "token",
-        "send",
-        "tail",
-        "archive",
-        "audit",
-        "partition",
-    ],
-)
-def test_every_command_explains_itself_with_an_example(stack: Stack, command: str) -> None:
-    assert "Example:" in stack.run(command, "--help", check=True).stdout

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from ops.cli import main
+from ops.cli import COMMANDS, main
 from ops.local.home import Home
 from ops.local.parts import Kind, Layout
 from tests.harness.command_line import parse
@@ -144,3 +145,10 @@ def test_a_test_runs_each_or_the_list_says_why_not(tmp_path: Path) -> None:
     names = {one.name for one in documented()}
     groups = {other.rpartition(" ")[0] for other in names}
     assert {name for name in names - groups if not run(name)} == set(NOT_RUN)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command: str) -> None:
+    explained = CliRunner().invoke(main, [command, "--help"])
+    assert explained.exit_code == 0
+    assert re.search(r"^ *Examples?:$", explained.output, re.MULTILINE), explained.output
