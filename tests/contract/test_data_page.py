@@ -108,3 +108,35 @@ def test_each_query_of_the_dashboard_is_answered(talked: ClickHouse) -> None:
             query = query.replace(f"${{__{name}:date:YYYY-MM-DD HH:mm:ss}}", time)
         rows = talked.ask("analyst", query)
         assert rows or "gaps" in query, panel["title"]
+
+
+def test_changes_and_probes_are_no_messages(talked: ClickHouse) -> None:
+    counts = [
+        f"SELECT count(), uniqExact(sender) FROM archive.{view}"
+        for view in ("sent_messages", f"message_times_between{RANGE}")
+    ]
+    counts += [
+        f"SELECT * FROM archive.{view}{RANGE}"
+        for view in ("messages_by_hour", "activity_by_day", "retention_by_week", "latency_by_day")
+    ]
+    counts += [
+        f"SELECT * FROM archive.answers_by_day{RANGE}",
+        "SELECT sum(messages) FROM archive.daily",
+    ]
+    admin = ArchiveAdmin(talked.url("admin"))
+
+    def answers() -> list[str]:
+        for word in ("REFRESH", "WAIT"):
+            admin.run(f"SYSTEM {word} VIEW archive.daily_feed")
+        return [talked.ask("analyst", query) for query in counts]
+
+    before = answers()
+    last = talk().messages[-1]
+    change = last._replace(seq=last.seq + 1, body="", changes=last.seq, key=b"c" * 16)
+    probe = last._replace(conversation="probe-0:probe-0.3", sender="probe-0", seq=1)
+    like = last._replace(conversation="probe-0x:probe-1", sender="probe-1", seq=1)
+    admin.insert([change, probe])
+    assert answers() == before
+    admin.insert([like])
+    assert answers() != before, "somebody whose name is like that of a probe"
+    admin.close()
