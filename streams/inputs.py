@@ -4,6 +4,7 @@ consumer remembers of the end of a partition may be as wrong as the consumer."""
 import asyncio
 import contextlib
 import itertools
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
@@ -49,6 +50,19 @@ def start_at(committed: int | None, start: int, end: int) -> Start:
     if committed is None or committed > end:
         return Start(start, 0)
     return Start(max(committed, start), max(0, start - committed))
+
+
+def offset_since(reader: Reader, place: Place, ends: tuple[int, int], time: int) -> int:
+    """Of the offsets from the first to before the last of `ends`, the first whose record is of
+    `time` (ms) or later; the last if none is. It reads some twenty records of a long partition.
+    Raises ReadTimeout, OffsetGone."""
+    offsets = range(*ends)
+
+    def time_of(offset: int) -> int:
+        (record,) = reader.read(*place, offset, offset + 1)
+        return record.timestamp
+
+    return ends[0] + bisect_left(offsets, time, key=time_of)
 
 
 class Inputs:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from agents.route_lookups import RouteLookups
 from agents.rules.log import Verdict, judge, news
-from agents.rules.notifications import to_look_at
+from agents.rules.notifications import FIRST_START_MS, to_look_at
 from connectors.kafka.ports import Kafka, Producer
 from connectors.kafka.record import Record
 from schemas.codec import MAX_SUBMITTED_BYTES, decode_log, encode_event, pack
 from schemas.events import SCHEMA_VERSION, ReceiptRecord, Unreached
 from schemas.topics import RECEIPTS
 from streams.backlog import BacklogPartition, FactBacklog, Facts
-from streams.inputs import InputSeen, start_at
+from streams.inputs import InputSeen, offset_since, start_at
 from streams.partition import PartitionRuntime
 from streams.sending import send_all
 
@@ -54,6 +54,9 @@ class NotifierPartition(BacklogPartition[Unreached, Facts[Unreached]]):
         with contextlib.closing(self._io.kafka.reader(_TRIES_SECONDS, GROUP)) as reader:
             committed = reader.committed(self.runtime.topic, self.number)
             ends = reader.watermarks(self.runtime.topic, self.number)
+            if committed is None:
+                place = self.runtime.topic, self.number
+                return offset_since(reader, place, ends, self.runtime.now() - FIRST_START_MS)
         return start_at(committed, *ends).offset
 
     def decode(self, record: Record) -> Sequence[Unreached]:

@@ -6,8 +6,10 @@ from schemas.events import Taken, Unreached
 from schemas.ids import members_of_valid
 
 OLDEST_MS = 24 * 3600 * 1000
-"""Nobody is notified of an older message: not by a notifier that was away for so long, and not by
-one that reads the log for the first time."""
+"""Nobody is notified of an older message, by a notifier that was away for so long."""
+FIRST_START_MS = 60 * 1000
+"""The first notifier there is begins with the messages of the last minute. So it forgets none if it
+is killed before it has said how far it is, and nobody is called for what was said before."""
 
 
 def to_look_at(taken: Iterable[Taken], now: int, most: int) -> list[Unreached]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
+from agents.rules.notifications import FIRST_START_MS
 from agents.rules.webhook import body_of, headers_of, id_of
 from connectors.kafka.ports import Kafka, Producer
 from connectors.kafka.record import Record
@@ -15,7 +16,7 @@ from schemas.codes import Code
 from schemas.events import SCHEMA_VERSION, DeadLetter, Notification, NotificationRecord
 from schemas.topics import DEAD_LETTERS
 from streams.backlog import BacklogPartition, FactBacklog, Facts, Told
-from streams.inputs import InputSeen, start_at
+from streams.inputs import InputSeen, offset_since, start_at
 from streams.partition import PartitionRuntime
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,11 @@ class WebhookPartition(BacklogPartition[Notification, Facts[Notification]]):
         self._topic = self._io.kafka.topic_ids()[self.runtime.topic]
         with contextlib.closing(self._io.kafka.reader(_READ_SECONDS, GROUP)) as reader:
             committed = reader.committed(self.runtime.topic, self.number)
-            return start_at(committed, *reader.watermarks(self.runtime.topic, self.number)).offset
+            ends = reader.watermarks(self.runtime.topic, self.number)
+            if committed is None:
+                place = self.runtime.topic, self.number
+                return offset_since(reader, place, ends, self.runtime.now() - FIRST_START_MS)
+            return start_at(committed, *ends).offset
 
     def decode(self, record: Record) -> Sequence[Notification]:
         return [decode_notification(record.value).notification]

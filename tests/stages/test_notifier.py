@@ -240,6 +240,19 @@ async def test_redis_away_is_waited_for(
         await eventually(lambda: raised(kafka) == [(1, 1)])
 
 
+async def test_the_first_notifier_there_is_begins_with_the_last_minute(
+    kafka: MemoryKafka, notifier: Callable[[], Notifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age in (7200, 120, 61, 50, 1):  # seconds
+        with monkeypatch.context() as earlier:
+            time = shared(kafka).now() - age * 1000
+            earlier.setattr(kafka.broker, "now", lambda time=time: time)
+            write(kafka, kafka.broker.log(LOG, 0).end + 1)
+    async with notifier() as run:
+        await run.done(5)
+        assert run.figures["unreached"] == 2
+
+
 @pytest.mark.parametrize("what", ["created anew", "lost its tail"])
 async def test_a_log_that_was_replaced_is_read_from_its_beginning(
     kafka: MemoryKafka, notifier: Callable[[], Notifier], what: str
