@@ -142,7 +142,9 @@ def needs(demand: Demand, costs: Costs) -> Iterator[Need]:
         "MESSENGER_PARTITIONS, for ever: as many as the largest fleet of workers",
     )
     yield Need(
-        "workers", f"{it.workers:,} of one core", "sequencer, cursors, presence, memberships"
+        "workers",
+        f"{it.workers:,} of one core",
+        "sequencer, cursors, presence, memberships, people",
     )
     yield Need(
         "gateways",

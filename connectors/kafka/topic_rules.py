@@ -73,12 +73,15 @@ def notes(topic: Topic, wanted: WantedTopics, found: FoundTopic) -> list[str]:
 
 
 def changes(topic: Topic, wanted: WantedTopics, found: FoundTopic) -> dict[str, str]:
-    """The settings that `messenger topics create` sets on a topic that is there: never to less."""
+    """The settings that `messenger topics create` sets on a topic that is there: never to less, and
+    never to more copies than each partition has, since with more Kafka may take nothing."""
+    copies = min(found.replicas.values(), default=0)
     return {
         name: value
         for name, value in wanted.settings(topic).items()
         if name in (*_SAME, *_AT_LEAST, *_AT_MOST, *_REPORTED_AT_LEAST)
         and not _fits(name, found.settings.get(name, ""), value)
+        and not (name == "min.insync.replicas" and int(value) > copies)
     }
 
 

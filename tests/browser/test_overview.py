@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webdriver import WebDriver
 
 from tests.browser.conftest import Open
 from tests.browser.overview import (
@@ -46,6 +47,18 @@ async def test_the_root_page_shows_the_whole_system_and_each_worker(
         assert wider_than_the_screen(page) == 0
         keep_picture(page, "overview-worker-phone")
         assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+        page.execute_script("location.hash = ''")
+        away = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+        page.execute_cdp_cmd("Network.enable", {})
+        page.execute_cdp_cmd("Network.emulateNetworkConditions", away)
+        seen.until(lambda p: "does not answer" in p.title)
+        assert "does not answer: it cannot be reached" in main_text(page)
+        assert "nobody need do anything" not in main_text(page)
+
+
+def main_text(page: WebDriver) -> str:
+    return page.find_element(By.ID, "main").text
 
 
 def test_a_partition_that_has_read_everything_has_no_lag_on_fausts_page_either(

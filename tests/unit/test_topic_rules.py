@@ -102,6 +102,14 @@ def test_a_setting_that_two_versions_want_differently_stops_neither_of_them(
     assert [line for line in topic_rules.notes(old, THREE, has) if f"{setting} is {newer}" in line]
 
 
+def test_more_copies_than_there_are_are_demanded_and_never_set() -> None:
+    topic = all_topics()[LOG]
+    has = found(topic, min__insync__replicas="1")
+    has = has._replace(replicas=dict.fromkeys(has.replicas, 1))
+    assert len(topic_rules.problems(topic, THREE, has)) == 2
+    assert topic_rules.changes(topic, THREE, has) == {}
+
+
 def test_records_that_are_kept_for_less_long_than_the_file_says_are_reported_and_mended() -> None:
     topic = all_topics()[LOG]
     has = found(topic, retention__ms="1000")

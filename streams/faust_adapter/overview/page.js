@@ -35,7 +35,7 @@ async function look() {
     answered = performance.now();
     show();
   } catch (error) {
-    silent(String(error));
+    silent(error instanceof TypeError ? "it cannot be reached" : error instanceof Error ? error.message : String(error));
   }
   timer = setTimeout(look, document.hidden ? 5 * EVERY_MS : EVERY_MS);
 }
@@ -43,18 +43,25 @@ async function look() {
 function show() {
   form.hidden = true;
   if (!seen) return;
-  const worker = decodeURIComponent(location.hash.slice(1));
-  main.replaceChildren(...(worker ? oneWorker(seen, worker) : wholeSystem(seen)));
-  main.removeAttribute("inert");
+  draw(seen);
   const problems = seen.findings.filter((one) => one.level === "problem").length;
   tell(problems ? "problem" : "good", problems ? `${problems} problem${problems === 1 ? "" : "s"}` : "all is well");
   when.textContent = `by worker ${seen.by}, ${new Date(seen.now).toLocaleTimeString()}`;
 }
 
+/** @param {import("./view.js").Overview} overview */
+function draw(overview) {
+  const worker = decodeURIComponent(location.hash.slice(1));
+  main.replaceChildren(...(worker ? oneWorker(overview, worker) : wholeSystem(overview)));
+}
+
 /** @param {string} why */
 function silent(why) {
-  tell("problem", `worker ${seen?.by ?? location.host} does not answer`);
-  when.textContent = `for ${span((performance.now() - answered) / 1000)}; below is what it said last (${why})`;
+  const part = `worker ${seen?.by ?? location.host}`;
+  tell("problem", `${part} does not answer`);
+  when.textContent = `for ${span((performance.now() - answered) / 1000)}; below is what it said last`;
+  const gone = { level: "problem", part, what: `does not answer: ${why}`, do: "See whether it runs. Each other worker has this page, too." };
+  if (seen) draw({ ...seen, findings: [gone, ...seen.findings] });
 }
 
 /** @param {string} level @param {string} text */
