@@ -51,34 +51,40 @@ _AT_LIMITS = (
 """The most that ops/clickhouse/users.xml lets an analyst ask for."""
 _PANELS = 4
 """Queries of an analyst at once, as of a dashboard."""
-_TRACED = ("0.01", "1")
+_SHARES = ("0.01", "1")
 
 
 def measure(
     checkout: Checkout, seconds: float, warm_seconds: float, rows: int
 ) -> dict[str, dict[str, Any]]:
-    """Each thing in turn, for `seconds`, on one stack whose archive has so many messages. Traces
-    need a stack each, which is compared with the first one."""
+    """Each thing in turn, for `seconds`, on one stack whose archive has so many messages; then
+    traces, for which each share needs a stack of its own."""
+    found = {}
     with system(checkout) as stack:
         warm(stack, warm_seconds)
         _fill(stack, rows)
         settle(stack)
-        with _load(stack) as load:
-            calm = load.figures(seconds)
-        found = {}
         for name, make in _WHAT.items():
             found[name] = _one(stack, make, seconds)
             print(f"{name}: {json.dumps(found[name])}", file=sys.stderr, flush=True)
-    for share in _TRACED:
-        with _collector() as address:
-            traces = {"MESSENGER_TRACES": address, "MESSENGER_TRACES_SHARE": share, **UNLIMITED}
-            with system(checkout, environment=traces) as stack:
-                warm(stack, warm_seconds)
-                settle(stack)
-                with _load(stack) as load:
-                    traced = load.figures(seconds)
-                    found[f"traces, share {share}"] = _compared(calm, traced, load)
+    with _collector() as address:
+        without, _ = _traced(checkout, {}, warm_seconds, seconds)
+        for share in _SHARES:
+            traces = {"MESSENGER_TRACES": address, "MESSENGER_TRACES_SHARE": share}
+            of_share, verdict = _traced(checkout, traces, warm_seconds, seconds)
+            found[f"traces, share {share}"] = _compared(without, of_share, verdict)
     return found
+
+
+def _traced(
+    checkout: Checkout, traces: dict[str, str], warm_seconds: float, seconds: float
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """The figures and the verdict of a fresh stack with these settings."""
+    with system(checkout, environment={**traces, **UNLIMITED}) as stack:
+        warm(stack, warm_seconds)
+        settle(stack)
+        with _load(stack) as load:
+            return load.figures(seconds), load.settle()
 
 
 class _Load:
@@ -134,7 +140,7 @@ def _one(
         for one in besides:
             one.end()
             one.join()
-        found = _compared(before, meanwhile, load) | {
+        found = _compared(before, meanwhile, load.settle()) | {
             "tool_cores": round((_tools_cpu() - used) / (_BEGUN_SECONDS + seconds), 3),
             "done": sum(one.done for one in besides),
             "failed": next((one.failed for one in besides if one.failed), ""),
@@ -143,14 +149,16 @@ def _one(
         return found
 
 
-def _compared(before: dict[str, Any], meanwhile: dict[str, Any], load: _Load) -> dict[str, Any]:
+def _compared(
+    before: dict[str, Any], meanwhile: dict[str, Any], verdict: dict[str, int]
+) -> dict[str, Any]:
     return {
         "before_ms": before["ms"],
         "meanwhile_ms": meanwhile["ms"],
         "ratio": round(meanwhile["ms"]["p99"] / before["ms"]["p99"], 2),
         "cores_before": before["cores"],
         "cores_meanwhile": meanwhile["cores"],
-        "verdict": load.settle(),
+        "verdict": verdict,
     }
 
 
