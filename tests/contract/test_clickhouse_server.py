@@ -5,6 +5,7 @@ import signal
 import time
 from base64 import b64encode
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -77,6 +78,30 @@ def test_users_may_do_what_they_need_and_no_more(clickhouse: ClickHouse) -> None
     assert "ACCESS_DENIED" in clickhouse.ask(
         "analyst", "SELECT * FROM url('http://127.0.0.1:1/', 'CSV', 'a String')"
     )
+
+
+def test_a_month_without_inserts_becomes_one_part(clickhouse: ClickHouse) -> None:
+    """With the server's settings, but for how long it had no insert."""
+    kept = "SELECT value FROM system.merge_tree_settings WHERE name = "
+    assert clickhouse.ask("admin", f"{kept}'min_age_to_force_merge_seconds'") == "86400"
+    parts = "SELECT count() FROM system.parts WHERE active AND table = 'one_part'"
+    ask = partial(clickhouse.ask, "admin")
+    assert (
+        ask(
+            "CREATE TABLE archive.one_part (n UInt8) ENGINE = MergeTree ORDER BY n "
+            "SETTINGS min_age_to_force_merge_seconds = 1"
+        )
+        == ""
+    )
+    try:
+        for n in range(3):
+            assert ask(f"INSERT INTO archive.one_part VALUES ({n})") == ""
+        until = time.monotonic() + 60
+        while ask(parts) != "1":
+            assert time.monotonic() < until, ask(parts)
+            time.sleep(0.2)
+    finally:
+        ask("DROP TABLE archive.one_part")
 
 
 _LISTENS = "0A"
