@@ -58,7 +58,7 @@ async def test_the_root_page_shows_the_whole_system_and_each_worker(
 
 
 def main_text(page: WebDriver) -> str:
-    return page.find_element(By.ID, "main").text
+    return str(page.find_element(By.ID, "main").text)
 
 
 def test_a_partition_that_has_read_everything_has_no_lag_on_fausts_page_either(
