@@ -41,7 +41,7 @@ class Device:
 
     async def closed(self) -> int | None:
         while not self.socket.closed:
-            await self.socket.receive(15)
+            await self.socket.receive(60)
         return self.socket.close_code
 
 

@@ -70,7 +70,7 @@ class Wild:
         count += 1
         wild: Message | None = None
         if self._chance.random() < 0.1:
-            for _ in range(3):  # more than twice its rate at once
+            for _ in range(3):  # so many that they are read in turns
                 await socket.send(b"\n".join([b'{"t":"ping","id":1}'] * frames.MAX_FRAMES))
         for _ in range(self._chance.randrange(1, 60)):
             if socket.closed.is_set() or count >= most or (wild and wild.fatal):
@@ -180,7 +180,6 @@ async def test_random_frames_leave_it_serving(spare: Stack) -> None:
         "OUT_OF_STATE",
         "BAD_FIELD",
         "NOT_A_MEMBER",
-        "RATE_LIMITED",
     ):
         assert tally[name], f"the noise never led to {name}"
     for close in (
