@@ -24,7 +24,7 @@ ANSWER_SECONDS = 10.0
 """After this the device is told to ask again."""
 _BEGUN = 16
 """The node starts to answer so many questions within 4 ms; more wait."""
-_MORE = Pace(1, 0.2, 0.5, faster=1.005)
+_MORE = Pace(1, 0.2, 1.0, faster=1.005)
 """Of what is beyond users' free questions it starts to answer so many pages; they cost workers,
 Redis and the archive more than they cost the node."""
 _FREE_FOR_LONG = 0.4
