@@ -7,7 +7,7 @@ may cause that: neither to a stranger nor under a name that is made up.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from cachetools import FIFOCache
@@ -84,7 +84,8 @@ class ReceiptGate:
         while self._waiting:
             asked, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
             self._of = Counter(one.receipt.user for one in self._waiting)
-            found, complete = await self._ask({one.receipt.conversation for one in asked})
+            names = dict.fromkeys(one.receipt.conversation for one in asked)
+            found, complete = await self._ask(names)
             self._known.update(dict.fromkeys(found, True))
             for receipt, refused, since in asked:
                 if receipt.conversation not in found:
@@ -92,7 +93,7 @@ class ReceiptGate:
                 elif not self._receipts.was_forgotten(receipt.user, receipt.device, since):
                     self._take(receipt, refused)
 
-    async def _ask(self, conversations: set[str]) -> tuple[dict[str, int], bool]:
+    async def _ask(self, conversations: Collection[str]) -> tuple[dict[str, int], bool]:
         try:
             return await self._conversations.seqs(conversations)
         except WorkersUnavailable as error:

@@ -36,7 +36,7 @@ class MarkFilter:
     def __init__(self, stances: Stances, registry: ConnectionRegistry) -> None:
         self._stances = stances
         self._registry = registry
-        self._missed: set[str] = set()
+        self._missed: dict[str, None] = {}
         """Users whose devices must ask; those of this node at most."""
 
     def deliver(self, event: MarkDelivered) -> None:
@@ -53,7 +53,7 @@ class MarkFilter:
         if stance is None:
             if not self._missed:
                 asyncio.get_running_loop().call_later(_RESYNC_SECONDS, self._resync)
-            self._missed.add(user)
+            self._missed[user] = None
             return
         if stance.hides_reads:
             (mark,) = decode_server_frames(frame)
@@ -65,6 +65,6 @@ class MarkFilter:
         self._registry.push(user, frame)
 
     def _resync(self) -> None:
-        missed, self._missed = self._missed, set()
+        missed, self._missed = self._missed, {}
         for user in missed:
             self._registry.push(user, RESYNC)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -123,7 +123,7 @@ class PresenceSubscriptions:
         )
         states = {state.user: state for some in found.values() for state in some}
         self._tell_others(connection, states.values())
-        for user in allowed & self._watched.keys():  # something later may have been delivered since
+        for user in self._watched.keys() & allowed:  # something later may have been delivered since
             if (told := self._watched[user].state) is not None:
                 states[user] = told
         asked = self._workers.by_partition(allowed)
@@ -140,32 +140,34 @@ class PresenceSubscriptions:
         if self._asked.get(connection) is not question:
             raise WorkersUnavailable("a later watch of the device replaces this one")
 
-    async def _allowed(self, me: str, users: Collection[str]) -> tuple[frozenset[str], bool]:
-        """Those with whom there is a conversation, and whether all could be asked after."""
+    async def _allowed(self, me: str, users: Collection[str]) -> tuple[Sequence[str], bool]:
+        """Those with whom there is a conversation, by name, and whether all could be looked up."""
         names: dict[str, str] = {}
         for name in users:
             with contextlib.suppress(InvalidId):
                 names[conversation_of(UserId(me), user_id(name))] = name
         known, complete = await self._conversations.seqs(names) if names else ({}, True)
-        return frozenset(names[conversation] for conversation in known), complete
+        return sorted(names[conversation] for conversation in known), complete
 
     def _shown_to(self, connection: Watcher, user: str, state: PresenceState | None) -> Presence:
         watched = self._watched.get(user)
         hidden = watched is not None and connection in watched.hidden
         return Presence(user, False, 0) if hidden else presence_of(user, state)
 
-    def _subscribe(self, connection: Watcher, users: frozenset[str]) -> None:
+    def _subscribe(self, connection: Watcher, users: Collection[str]) -> None:
         """It sees nothing of users whom it did not watch before, until it is known that it may."""
         before = self._watch_sets.pop(connection, frozenset())
-        self._unsubscribe(connection, before - users)
+        self._unsubscribe(connection, sorted(before.difference(users)))
         if users:
-            self._watch_sets[connection] = users
-        for user in users - before:
+            self._watch_sets[connection] = frozenset(users)
+        for user in users:
+            if user in before:
+                continue
             watched = self._watched.setdefault(user, _Watched())
             watched.connections[connection] = None
             watched.hidden.add(connection)
 
-    async def _learn_stances(self, connection: Watcher, users: Collection[str]) -> frozenset[str]:
+    async def _learn_stances(self, connection: Watcher, users: Collection[str]) -> Collection[str]:
         """Those of whom it is known whether the connection may see them. Each answer counts from
         the moment when it comes: a later one may follow at once."""
         answers: dict[str, asyncio.Future[bool]] = {}
@@ -173,7 +175,7 @@ class PresenceSubscriptions:
             answer = answers[user] = asyncio.get_running_loop().create_future()
             learned = partial(self._learned, connection, user, answer)
             self._stances.look(user, connection.user, learned)
-        return frozenset([user for user, answer in answers.items() if await answer])
+        return [user for user, answer in answers.items() if await answer]
 
     def _learned(
         self, connection: Watcher, user: str, answer: "asyncio.Future[bool]", stance: Stance | None
@@ -223,13 +225,15 @@ class PresenceSubscriptions:
     def watchers_of(self, user: str) -> Collection[Watcher]:
         """The connections here that watch a user, and may see them."""
         watched = self._watched.get(user)
-        return watched.connections.keys() - watched.hidden if watched is not None else ()
+        if watched is None:
+            return ()
+        return [one for one in watched.connections if one not in watched.hidden]
 
     def changed(self, user: str, other: str) -> None:
         """`user` has decided something about `other`, or for everybody. Who watches may see more
         now, or less."""
         watched = self._watched.get(user)
-        for one in {one.user for one in watched.connections} if watched is not None else ():
+        for one in dict.fromkeys(c.user for c in watched.connections) if watched else ():
             if other in (one, EVERYBODY):
                 self._stances.forget(one, {user})
                 self._stances.look(user, one, partial(self._show_or_hide, user, one))

@@ -25,7 +25,7 @@ class MarkQueries:
             "marks", _marks, question.conversations, MarksQuestion
         )
         marks = [mark for marks in found.values() for mark in marks]
-        others = {mark.user for mark in marks if mark.user != me}
+        others = dict.fromkeys(mark.user for mark in marks if mark.user != me)
         stances = {me: Stance(), **await self._stances.find(others, me)}
         known = [one for one in marks if one.user in stances]
         seen = (seen_by_others(one, stances[one.user]) for one in known)

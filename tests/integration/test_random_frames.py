@@ -1,4 +1,4 @@
-"""12,000 random frames leave the gateway serving: each answer has its number, nobody else notices,
+"""30,000 random frames leave the gateway serving: each answer has its number, nobody else notices,
 nothing is left behind."""
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.harness.stack import Stack
 from tests.harness.talk import Talk
 
 pytestmark = pytest.mark.real
-FRAMES = 12_000
+FRAMES = 30_000
 DEVICES = 8
 MAX_GROWTH_KIB = 64 * 1024
 """What the node may grow by: buffers of its sockets, routes and counters, and what librdkafka

@@ -181,7 +181,7 @@ async def test_whoever_is_blocked_sees_nobody_and_sees_them_again_when_they_are_
     stances.blocked.add("alice")
     node.changed("bob", "alice")
     deliver(node, state(6, False))
-    assert (phone.pushed, node.watchers_of("bob")) == ([gone], set())
+    assert (phone.pushed, node.watchers_of("bob")) == ([gone], [])
     workers.known = [state(6, False)]
     tab, answered = await watch(node, "tab")
     assert answered == Presence("bob", False, 0)
@@ -191,7 +191,7 @@ async def test_whoever_is_blocked_sees_nobody_and_sees_them_again_when_they_are_
     assert phone.pushed == [gone]
     node.changed("bob", EVERYBODY)
     assert phone.pushed == [gone, encode_frame(shown(7, True))]
-    assert (tab.pushed, node.watchers_of("bob")) == (phone.pushed[1:], {phone, tab})
+    assert (tab.pushed, node.watchers_of("bob")) == (phone.pushed[1:], [phone, tab])
 
 
 async def test_what_the_node_knew_of_a_user_before_somebody_watched_them_does_not_count(

@@ -15,6 +15,19 @@ _ALICE, _BOB = 0, 2  # their phones
 _ASKING = NO_ARCHIVE._replace(policy="requests")
 
 
+_forget = Stances.forget
+
+
+def _forgets_all_or_nothing(self: Stances, other: str, users: Any = None) -> None:
+    if users is None:
+        _forget(self, other)
+
+
+def _forgets_some_or_nothing(self: Stances, other: str, users: Any = None) -> None:
+    if users is not None:
+        _forget(self, other, users)
+
+
 def _everything_passes(self: Any, item: Any, stance: Any, failed: Any) -> None:
     self._submitter.submit(item, failed)
 
@@ -64,7 +77,7 @@ MUTATIONS = [
         "a node is not told of a block",
         "R17.2",
         "what a node knows stays when the owner says that it has changed",
-        [(Stances, "changed", ignored)],
+        [(Stances, "forget", _forgets_all_or_nothing)],
         shape=NO_ARCHIVE,
         opening=_alice_blocks_bob,
     ),
@@ -72,7 +85,7 @@ MUTATIONS = [
         "what passed a node by is not asked for",
         "R17.2",
         "what a node knows of a user stays when the user comes back",
-        [(Stances, "forget", ignored)],
+        [(Stances, "forget", _forgets_some_or_nothing)],
         shape=NO_ARCHIVE,
         opening=_while_bob_is_away,
     ),
