@@ -75,8 +75,10 @@ def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
     spare: Stack, service: str
 ) -> None:
     """By the gateway and, of what it and others say, by `messenger local status`."""
-    wait(spare, 30)
-    assert spare.run("local", "status").returncode == 0
+    until = time.monotonic() + 60  # a busy machine may be late once
+    while (told := spare.run("local", "status")).returncode:
+        assert time.monotonic() < until, told.stdout
+        time.sleep(0.5)
     before = len(spare.log("gateway-1"))  # ClickHouse may have started after the gateway
     spare.kill(service, signal.SIGSTOP)
     try:
@@ -96,8 +98,7 @@ def test_a_service_that_stands_still_is_said_within_5_s_and_that_it_is_back(
     assert parts[service]["problem"] == "it does not answer within 2 s"
     assert f"{service} is unreachable for " in parts["gateway-1"]["problem"]
     assert f"{service} is unreachable for " in told.stdout
-    wait(spare, 15)
-    spare.wait_healthy(30)
+    spare.wait_healthy(60)
     log = spare.log("gateway-1")[before:]
     assert log.count(f"{service} is unreachable") == 1, "one line"
     assert log.count(f"{service} is reachable again") == 1
