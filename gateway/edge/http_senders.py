@@ -7,8 +7,9 @@ online.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
@@ -103,36 +104,37 @@ class HttpSenders:
         if self._under_way + len(sends) > MAX_UNDER_WAY:
             return [_later(send) for send in sends]
         self._under_way += len(sends)
-        sender = self._sender(login)
-        sender.requests += 1
         try:
-            await sender.begun.wait()
-            if sender.connection.closing is not None:
-                raise NoSession(sender.connection.closing)
-            answers = [sender.queue(send) for send in sends]
-            sender.read()
-            await asyncio.wait(answers, timeout=ANSWER_SECONDS)
-            for send in sends:
-                sender.settle(_place_of(send), send.key, _later(send))
-            return [answer.result() for answer in answers]
+            async with self._session(login) as sender:
+                answers = [sender.queue(send) for send in sends]
+                sender.read()
+                await asyncio.wait(answers, timeout=ANSWER_SECONDS)
+                for send in sends:
+                    sender.settle(_place_of(send), send.key, _later(send))
+                return [answer.result() for answer in answers]
         finally:
             self._under_way -= len(sends)
-            sender.requests -= 1
-            sender.rest()
 
     async def receive(self, login: Login, deliver: Callable[[], Awaitable[None]]) -> None:
         """With a session of this user here, call `deliver`; returns when the session has been
         pushed a message since. Raises NoSession, TimeoutError."""
+        async with self._session(login) as sender:
+            sender.pushed.clear()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await deliver()
+                await sender.pushed.wait()
+
+    @contextlib.asynccontextmanager
+    async def _session(self, login: Login) -> AsyncIterator["_Sender"]:
+        """A session of the user that has begun, and does not end meanwhile for want of requests.
+        Raises NoSession."""
         sender = self._sender(login)
         sender.requests += 1
         try:
             await sender.begun.wait()
             if sender.connection.closing is not None:
                 raise NoSession(sender.connection.closing)
-            sender.pushed.clear()
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await deliver()
-                await sender.pushed.wait()
+            yield sender
         finally:
             sender.requests -= 1
             sender.rest()
