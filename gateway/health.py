@@ -14,7 +14,7 @@ from connectors.kafka.ports import Kafka, KafkaUnreachable, Producer
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.nodes import Nodes
 
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 _STILL_SECONDS = 3.0
 """Without an acknowledgement, while records wait for one: they wait for 4 s (gateway/submit.py)."""
 _ACKNOWLEDGEMENTS = "acknowledgements"
@@ -62,7 +62,7 @@ class NodeHealth:
             )
             watching.create_task(_ask(self._redis_health, lambda: self._nodes.find(1)))
             if archive is not None:
-                watching.create_task(_ask(self._archive_health, archive.has_dropped))
+                watching.create_task(_ask(self._archive_health, archive.answers))
 
     async def _watch_acknowledgements(self) -> None:
         """Notice that Kafka acknowledges nothing although records wait, until cancelled."""

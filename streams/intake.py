@@ -17,8 +17,8 @@ MAX_BYTES = 512 * 1024
 """Bounds of one event. A log record is at most half as large again as the input it covers, so it
 stays below 1 MiB."""
 
-POLL_SECONDS = 1.0
-"""The longest that one wait for records takes."""
+POLL_SECONDS = 10.0
+"""The longest that one wait for records takes. Whatever comes ends it."""
 PAUSE_SECONDS = 0.02
 """How soon it is seen that a partition with records that wait may be read again."""
 _MANY, _MANY_SECONDS = 8, 0.002

@@ -38,8 +38,8 @@ _MAX_UNSEEN = 3
 
 
 class Timer(NamedTuple):
-    """`run` is called every `seconds`, by the one call after the other has ended. What it raises is
-    logged, and it is called again."""
+    """`run` is called every `seconds` (`Stage.until_next`), but not before its last call has ended.
+    What it raises is logged, and it is called again."""
 
     seconds: float
     run: Callable[[], Awaitable[None]]
@@ -106,6 +106,7 @@ class Stage(Generic[P]):
         self._restarts = Restarts()
         self._changing = asyncio.Lock()
         self._stopped = False
+        self._began = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._runtime = PartitionRuntime(
             spec.name,
@@ -158,8 +159,9 @@ class Stage(Generic[P]):
             for number in sorted(self._assigned - self._waiting_restarts().keys()):
                 self._begin(number)
 
-    def start(self) -> None:
-        """Begin to call the timers."""
+    def start(self, now: float) -> None:
+        """Begin to call the timers; `now` by the loop's clock, the same for all of a process."""
+        self._began = now
         for timer in (Timer(_SAMPLE_SECONDS, self._sample), *self.spec.timers(self)):
             self._spawn(self._call(timer))
 
@@ -212,13 +214,19 @@ class Stage(Generic[P]):
 
     async def _call(self, timer: Timer) -> None:
         while True:
-            await asyncio.sleep(timer.seconds)
+            await self.until_next(timer.seconds)
             try:
                 await timer.run()
             except TROUBLE_OUTSIDE as error:
                 log.debug("%s: a timer waits: %s", self.name, error)
             except Exception:
                 log.exception("%s: a timer failed; it is called again", self.name)
+
+    async def until_next(self, seconds: float) -> None:
+        """Until the next of moments so far apart. They are the same for all stages of a process,
+        which wakes up once for all that is done then."""
+        rest = seconds - (asyncio.get_running_loop().time() - self._began) % seconds
+        await asyncio.sleep(rest if rest > seconds / 10 else rest + seconds)  # not twice for one
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work, name=self.name)

@@ -40,12 +40,13 @@ class Worker:
 
     def start(self) -> None:
         """Begin to call the stages' timers."""
+        now = asyncio.get_running_loop().time()
         for stage in self.stages:
-            stage.start()
+            stage.start(now)
 
     async def watch(self) -> None:
         """Look at everything each second, until cancelled or until something has expired."""
-        await self._watchdog.run()
+        await self._watchdog.run(self.stages[0].until_next)
 
     async def close(self) -> None:
         """After the stages have stopped: end the clients."""

@@ -104,7 +104,7 @@ def _ask(stage: ArchiverStage, archive: Archive, inserts: Inserts[Any]) -> Timer
     async def ask() -> None:
         nonlocal seen
         if seen == inserts.done:
-            await archive.has_dropped()
+            await archive.answers()
         seen = inserts.done
 
     async def run() -> None:

@@ -1,5 +1,6 @@
 """Messages and cursors in the archive: the port, and ClickHouse behind it."""
 
+import asyncio
 from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -44,6 +45,9 @@ MADE_FOR = {
 """The columns that a `Numbering` is kept in."""
 _AT_ONCE, _TOGETHER = 2, 16
 """Queries for pages at the same time, and pages in one query."""
+_LET_IN_SECONDS = 30.0
+"""How long a login that was good counts. Meanwhile a ping tells whether the server is there, for a
+twelfth of a query's CPU time."""
 _MESSAGE = (
     "conversation, seq, key, sender, device, toUnixTimestamp64Milli(time), body, changes, version"
 )
@@ -119,6 +123,9 @@ class Archive(Protocol):
         """Whether messages are gone for good, by retention or because an operator has accepted
         their loss. If not, a conversation whose first number here is above 1 is not whole yet."""
 
+    async def answers(self) -> None:
+        """Returns if it is there, and has let us in within the last half minute."""
+
     async def close(self) -> None: ...
 
 
@@ -128,6 +135,7 @@ class ClickHouseArchive:
     def __init__(self, client: ClickHouseClient) -> None:
         self._client = client
         self._pages = RequestBatcher(self._read, _AT_ONCE, _TOGETHER)
+        self._let_in_until = float("-inf")
 
     async def prepare(self, numbering: Numbering) -> None:
         try:
@@ -272,9 +280,22 @@ class ClickHouseArchive:
         )
         return bool(found.result_rows[0][0])
 
+    async def answers(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now < self._let_in_until:
+            await self._client.call(_ping)
+        else:
+            await self.has_dropped()
+            self._let_in_until = now + _LET_IN_SECONDS
+
     async def close(self) -> None:
         await self._pages.close()
         await self._client.close()
+
+
+async def _ping(client: AsyncClient) -> None:
+    if not await client.ping():
+        raise OSError("it does not answer a ping")
 
 
 def schema_differs(applied: int) -> str | None:

@@ -98,6 +98,9 @@ class MemoryArchive:
         await self._answer()
         return self.dropped
 
+    async def answers(self) -> None:
+        await self._answer()
+
     async def close(self) -> None:
         pass
 

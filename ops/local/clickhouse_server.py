@@ -27,7 +27,12 @@ from ops.local.clickhouse_tls import put_before, word
 
 _CONFIG = Path(__file__).resolve().parents[1] / "clickhouse"
 _STOPS = {signal.SIGTERM, signal.SIGINT}
-_WAIT = "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1 FORMAT Null"
+_WAIT = (
+    "SELECT sleepEachRow(1) FROM system.numbers"
+    " SETTINGS max_block_size = 1, interactive_delay = 60000000 FORMAT Null"
+)
+"""Its thread looks for the query's progress after so many microseconds; by default ten times a
+second."""
 _KILL_SECONDS = 2.0
 
 

@@ -148,7 +148,7 @@ def _app(
         broker_request_timeout=15.0,  # longer than a rebalance, in which requests wait
         broker_commit_interval=1.0,
         broker_max_poll_interval=_NEVER_SECONDS,  # nothing polls aiokafka; see streams/watchdog.py
-        consumer_metadata_max_age_ms=10_000,
+        consumer_metadata_max_age_ms=60_000,
         consumer_group_instance_id=settings.member,
         web_enabled=has_web,
         web_bind=settings.web_bind,

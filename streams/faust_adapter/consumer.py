@@ -278,7 +278,7 @@ class StageConsumer(driver.Consumer):
     async def _commit_handler(self) -> None:
         """Commit what has changed. Faust goes through all that a commit needs, changed or not."""
         while not self.should_stop:
-            await self.sleep(self.commit_interval)
+            await self._stage.until_next(self.commit_interval)
             if self._filter_committable_offsets(self._filter_tps_with_pending_acks()):
                 await self.commit()
 

@@ -27,6 +27,7 @@ from schemas.archive import DELETION, ERASURE, READ, CursorRow, Row, migrations
 from schemas.numbering import Numbering
 from tests.harness.clickhouse import ClickHouse
 from tests.harness.ports import free_base_port
+from tests.harness.proxy import Proxy
 
 pytestmark = pytest.mark.real
 
@@ -203,7 +204,35 @@ async def test_what_is_gone_for_good_is_known(
     assert await archive.has_dropped()
 
 
+async def test_it_says_that_it_is_there(archive: Archive) -> None:
+    await archive.answers()
+    await archive.answers()
+
+
 # ClickHouse alone
+
+
+async def test_it_answers_nobody_that_it_does_not_let_in_or_cannot_hear(
+    clickhouse: ClickHouse,
+) -> None:
+    wrong = ClickHouseArchive(
+        ClickHouseClient(f"http://gateway:wrong@127.0.0.1:{clickhouse.port}", 5)
+    )
+    for _ in range(2):
+        with pytest.raises(ArchiveRefused, match="516"):
+            await wrong.answers()
+    await wrong.close()
+    with Proxy(clickhouse.port) as proxy:
+        url = clickhouse.url("gateway").replace(str(clickhouse.port), str(proxy.port))
+        archive = ClickHouseArchive(ClickHouseClient(url, 1))
+        await archive.answers()
+        proxy.reset()
+        await archive.answers()
+        proxy.pause()
+        with pytest.raises(ArchiveUnavailable, match="ClickHouse at"):
+            await archive.answers()
+        proxy.resume()
+        await archive.close()
 
 
 async def test_a_users_conversations_are_asked_in_sql(clickhouse: ClickHouse) -> None:

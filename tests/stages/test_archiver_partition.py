@@ -410,11 +410,10 @@ async def test_while_inserts_go_the_archive_is_not_asked_whether_it_is_there(
     monkeypatch.setattr(stage, "ASK_SECONDS", 1000.0)
     asked: list[bool] = []
 
-    async def has_dropped() -> bool:
+    async def answers() -> None:
         asked.append(True)
-        return False
 
-    monkeypatch.setattr(lab.archive, "has_dropped", has_dropped)
+    monkeypatch.setattr(lab.archive, "answers", answers)
     async with lab.worker() as run:
         await run.running()
         ask = run.stage.spec.timers(run.stage)[-1].run

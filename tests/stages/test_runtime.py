@@ -136,6 +136,26 @@ async def test_a_timer_that_fails_is_called_again() -> None:
         assert run.expired == []
 
 
+def test_timers_are_called_together_and_each_once() -> None:
+    calls: list[list[float]] = [[], []]
+
+    def called(number: int, seconds: float) -> Timer:
+        async def call() -> None:
+            calls[number].append(asyncio.get_running_loop().time())
+            await asyncio.sleep(seconds)
+
+        return Timer(1.0, call)
+
+    async def history() -> None:
+        await asyncio.sleep(0.3)
+        async with on_kafka(counting(timers=[called(0, 0.0), called(1, 0.3)])):
+            await asyncio.sleep(10.5)
+
+    virtual(history())
+    assert calls[0] == calls[1]
+    assert len(calls[0]) == 10
+
+
 async def test_restores_have_threads_of_their_own_and_those_that_wait_are_not_stuck() -> None:
     """Fault 5: they held the threads that pages and appends need, and the watchdog ended a healthy
     worker because of those that waited."""
