@@ -41,8 +41,9 @@ def load(
     Defaults and bounds are those of the struct. `others` tells the fields of other processes, whose
     keys the settings file may have.
 
-    Raises SettingsError for a wrong value, for an unknown key, and for a variable that is none of
-    these but nearly. (A variable that is unlike all of these belongs to another process.)
+    Raises SettingsError for all that must be set and is not, for a wrong value, for an unknown key,
+    and for a variable that is none of these but nearly. (A variable that is unlike all of these
+    belongs to another process.)
     """
     fields = kind.__struct_fields__
     _refuse_misspelt([PREFIX + field.upper() for field in fields] + [FILE], environ)
@@ -55,6 +56,9 @@ def load(
         **_resolved(fields, _read(environ.get(FILE, ""), fields, others)),
         **_resolved(fields, variables),
     }
+    required = (field.name for field in msgspec.structs.fields(kind) if field.required)
+    if missing := [PREFIX + name.upper() for name in required if name not in given]:
+        raise SettingsError(f"not set: {', '.join(missing)}")
     try:
         return msgspec.convert({field: g.value for field, g in given.items()}, kind, strict=False)
     except msgspec.ValidationError as error:
@@ -62,7 +66,7 @@ def load(
         for field in fields:
             where = given[field].where if field in given else PREFIX + field.upper()
             text = text.replace(f"$.{field}`", f"{where}`").replace(f"`{field}`", where)
-        raise SettingsError(text.replace("Object missing required field", "not set:")) from None
+        raise SettingsError(text) from None
 
 
 def _read(

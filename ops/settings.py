@@ -1,6 +1,8 @@
 """The settings of a command, and all there are."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 from msgspec import Struct
@@ -10,10 +12,14 @@ from connectors.environment import load
 _Settings = TypeVar("_Settings", bound=Struct)
 
 
-def settings_of(kind: type[_Settings]) -> _Settings:
-    """From MESSENGER_... and the settings file. Raises SettingsError."""
+def settings_of(
+    kind: type[_Settings], unset: Mapping[str, str] = MappingProxyType({})
+) -> _Settings:
+    """From MESSENGER_... and the settings file; `unset` has variables for what the environment does
+    not say. Raises SettingsError."""
+    said = {name: value for name, value in os.environ.items() if value}
     return load(
-        kind, os.environ, lambda: [name for one in kinds() for name in one.__struct_fields__]
+        kind, {**unset, **said}, lambda: [name for one in kinds() for name in one.__struct_fields__]
     )
 
 

@@ -13,7 +13,8 @@ from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.start_checks import check_topics
 from connectors.kafka.wanted_topics import Flush, Replication, one_copy, wanted_topics
 from ops.exits import FAILED, USAGE, exit_codes, fail
-from ops.settings import settings_of
+from ops.local.beside import settings_beside
+from ops.local.parts import Layout
 
 _SETTLE_SECONDS = 10.0
 
@@ -36,7 +37,8 @@ def command() -> None:
     Settings: MESSENGER_KAFKA; MESSENGER_PARTITIONS (4) of conversation topics, which can never be
     changed; MESSENGER_SLOTS (8), the most gateway nodes there can be; MESSENGER_REPLICATION (3),
     the brokers that keep each record; MESSENGER_FLUSH (later; always: a record is on disk before it
-    is acknowledged); MESSENGER_LOCAL=1 (one copy is enough).
+    is acknowledged); MESSENGER_LOCAL=1 (one copy is enough). Without MESSENGER_KAFKA they are those
+    of the local stack.
 
     \b
     Example:
@@ -50,7 +52,7 @@ def create(wait: float) -> None:
     """Create what is missing, and set what a topic has less of than it must; safe to repeat.
     Example: messenger topics create"""
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TooFewBrokers)):
-        settings = settings_of(TopicsSettings)
+        settings = _settings()
         wanted = wanted_topics(settings)
         admin = TopicsAdmin(settings.kafka, wanted, timeout=5.0)
         until = time.monotonic() + wait
@@ -76,7 +78,7 @@ def check() -> None:
     """Compare Kafka's topics with their files; exit code 1 if anything keeps processes from
     starting. Example: messenger topics check"""
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
-        _check(settings_of(TopicsSettings))
+        _check(_settings())
 
 
 @command.command()
@@ -116,8 +118,13 @@ def acls_(users: tuple[str, ...], apply: bool) -> None:
             click.echo(f"{user:<12} {acl.kind:<6} {acl.name:<20} {acl.operation}")
     if apply:
         with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError,)):
-            settings = settings_of(TopicsSettings)
+            settings = _settings()
             TopicsAdmin(settings.kafka, wanted_topics(settings)).allow(wanted)
+
+
+def _settings() -> TopicsSettings:
+    """Raises SettingsError."""
+    return settings_beside(TopicsSettings, Layout.environment)[0]
 
 
 def _check(settings: TopicsSettings) -> None:

@@ -1,11 +1,18 @@
 """`messenger worker`: run stages of the pipeline."""
 
 import logging
+import os
 import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from ops.exits import exit_codes
+
+if TYPE_CHECKING:
+    from ops.local.parts import Layout
 
 
 @click.command()
@@ -32,7 +39,8 @@ def command(stages: tuple[str, ...]) -> None:
     MESSENGER_WEB_PORT (Faust monitor, 6066), MESSENGER_WEB_BIND (127.0.0.1: the monitor has no
     login), MESSENGER_PARTITIONS (4), MESSENGER_SLOTS (8), MESSENGER_REPLICATION (3),
     MESSENGER_FLUSH, MESSENGER_LOCAL=1 (one copy of each record is enough). The archiver:
-    MESSENGER_CLICKHOUSE too (http://archiver:password@host:8123).
+    MESSENGER_CLICKHOUSE too (http://archiver:password@host:8123). Without MESSENGER_KAFKA and
+    MESSENGER_REDIS the worker joins the local stack, and what is unset is as its workers have it.
 
     \b
     Example:
@@ -46,10 +54,25 @@ def command(stages: tuple[str, ...]) -> None:
     from connectors.environment import SettingsError
     from connectors.kafka.ports import KafkaUnreachable
     from connectors.kafka.start_checks import TopicsWrong
+    from ops.local.beside import settings_beside
     from ops.logs import set_up_logging
-    from ops.settings import settings_of
 
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
-        settings = settings_of(WorkerSettings)
+        settings, home = settings_beside(WorkerSettings, partial(told, stages=stages))
+        if home is not None:
+            click.echo(f"messenger: a worker of the local stack in {home.folder}", err=True)
         set_up_logging(logging.INFO, settings.log_format)
         sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))
+
+
+def told(layout: "Layout", stages: Sequence[str]) -> dict[str, str]:
+    """What a worker of the local stack is told. Its folder is named after its port, which no other
+    worker has."""
+    others = [stage for stage in stages if stage in ("archiver", "webhook")]
+    port = os.environ.get("MESSENGER_WEB_PORT") or "6066"
+    archive = layout.clickhouse("archiver") if "archiver" in stages else ""
+    return {
+        **layout.worker_environment(others[0] if others else "worker"),
+        "MESSENGER_CLICKHOUSE": archive,
+        "MESSENGER_STATE_DIR": str(layout.home.folder / f"worker-at-{port}"),
+    }

@@ -112,6 +112,11 @@ class Layout(NamedTuple):
             "MESSENGER_START_SECONDS": "120",
         }
 
+    def worker_environment(self, user: str) -> dict[str, str]:
+        """What every worker is told, but for its folder and its port."""
+        pages = {**self.security.pages(), **self.security.worker()} if self.security else {}
+        return {**self.environment(user), **pages}
+
     def parts(self) -> list[Part]:
         """All parts. Raises MissingTool."""
         messenger = [sys.executable, "-m", "ops"]
@@ -188,13 +193,8 @@ class Layout(NamedTuple):
                     f"{name}-{number}",
                     [sys.executable, "-m", "ops", "worker", *stages],
                     {
-                        **self.environment("archiver" if name == "archiver" else "worker"),
+                        **self.worker_environment("archiver" if name == "archiver" else "worker"),
                         **more,
-                        **(
-                            {**self.security.pages(), **self.security.worker()}
-                            if self.security
-                            else {}
-                        ),
                         "MESSENGER_STATE_DIR": str(state),
                         "MESSENGER_WEB_PORT": str(port),
                     },

@@ -5,11 +5,18 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from agents.settings import WorkerSettings
 from agents.start_checks import group_member, known_member
+from connectors.environment import SettingsError
+from ops.commands.worker import told
+from ops.local.beside import settings_beside
+from ops.local.home import Home
 from tests.harness.ports import free_base_port
 
 
@@ -19,9 +26,13 @@ def start(**settings: str) -> subprocess.CompletedProcess[str]:
         "MESSENGER_REDIS": "redis://127.0.0.1:1/0",
         "MESSENGER_WEB_PORT": str(free_base_port()),
     }
+    return run(["worker", "cursors", "presence"], **{**given, **settings})
+
+
+def run(words: Sequence[str], **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ops", "worker", "cursors", "presence"],
-        env={**os.environ, **given, **settings},
+        [sys.executable, "-m", "ops", *words],
+        env={**os.environ, **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,3 +75,58 @@ def test_a_worker_has_the_same_name_in_its_groups_after_each_start(
     assert len(names) == 4
     assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,249}", one) for one in names)
     assert known_member(tmp_path / "a disk that is gone", 1) is None
+
+
+def test_without_a_local_stack_all_that_is_not_set_is_named_at_once(tmp_path: Path) -> None:
+    nothing = f"; no local stack runs in {tmp_path}"
+    unset = {"worker presence": "KAFKA, REDIS, STATE_DIR", "topics check": "KAFKA"}
+    for words, names in unset.items():
+        ended = run(words.split(), MESSENGER_HOME=str(tmp_path))
+        every = ", ".join(f"MESSENGER_{name}" for name in names.split(", "))
+        assert (ended.returncode, ended.stderr) == (2, f"messenger: not set: {every}{nothing}\n")
+    ended = run(["worker", "presence"], MESSENGER_KAFKA="kafka:9092", MESSENGER_HOME=str(tmp_path))
+    assert ended.stderr == "messenger: not set: MESSENGER_REDIS, MESSENGER_STATE_DIR\n"
+
+
+def test_beside_a_local_stack_its_settings_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = free_base_port()
+    home = Home(tmp_path)
+    home.create()
+    home.begin_with(3, None)
+    home.write_state({"base_port": base})
+    monkeypatch.setenv("MESSENGER_HOME", str(tmp_path))
+    monkeypatch.setenv("MESSENGER_WEB_PORT", "7001")
+    settings, found = settings_beside(
+        WorkerSettings, partial(told, stages=["notifier", "presence"])
+    )
+    assert found is not None
+    assert settings.kafka == f"127.0.0.1:{base + 8}"
+    assert settings.redis == f"redis://127.0.0.1:{base + 10}/0"
+    assert (settings.partitions, settings.replication, settings.local) == (3, 1, True)
+    assert settings.state_dir == str(tmp_path / "worker-at-7001")
+    assert (settings.web_port, settings.clickhouse) == (7001, "")
+    archiver, _ = settings_beside(WorkerSettings, partial(told, stages=["archiver"]))
+    assert archiver.clickhouse.endswith(f"@127.0.0.1:{base + 11}")
+    ended = run(["topics", "check"])
+    assert (ended.returncode, f"127.0.0.1:{base + 8}" in ended.stderr) == (3, True)
+    monkeypatch.setenv("MESSENGER_REDIS", "redis://redis:6379/0")
+    with pytest.raises(SettingsError, match=r"^not set: MESSENGER_KAFKA, MESSENGER_STATE_DIR$"):
+        settings_beside(WorkerSettings, partial(told, stages=["presence"]))
+
+
+def test_beside_a_secure_stack_a_worker_logs_in_as_its_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    home.create()
+    home.secure(True)
+    home.write_state({"base_port": 8400})
+    monkeypatch.setenv("MESSENGER_HOME", str(tmp_path))
+    for stage, user in {"presence": "worker", "webhook": "webhook"}.items():
+        settings, _ = settings_beside(WorkerSettings, partial(told, stages=[stage]))
+        assert settings.kafka.startswith(f"kafkas://{user}:")
+        assert settings.redis.startswith(f"rediss://{user}:")
+        assert settings.status_token
+        assert settings.web_certificate
