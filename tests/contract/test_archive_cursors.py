@@ -2,10 +2,11 @@
 late or never."""
 
 import datetime
+import json
 import random
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
 from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
 from connectors.clickhouse.memory import MemoryArchive
+from connectors.clickhouse.person import PersonArchive
 from schemas.archive import DELIVERED, READ, CursorRow, Row
 from schemas.ids import members_of_valid
 from tests.harness.clickhouse import ClickHouse
@@ -268,3 +270,51 @@ async def test_who_may_write_cursors(clickhouse: ClickHouse, archive: ClickHouse
             await other.insert_cursors([cursor(READ, 1, 1)], "forbidden")
         await other.close()
     await archive.insert_cursors([cursor(READ, 1, 1)], "allowed")
+
+
+class CountedArchive(PersonArchive):
+    asked = 0
+
+    def _lines(self, query: str, user: str, conversations: Sequence[str]) -> Iterator[bytes]:
+        self.asked += 1
+        return super()._lines(query, user, conversations)
+
+
+async def test_a_person_s_data_comes_in_order_and_with_few_questions(
+    admin: ArchiveAdmin, archive: ClickHouseArchive, clickhouse: ClickHouse
+) -> None:
+    """One conversation is too long to be asked for with others."""
+    admin.run("TRUNCATE TABLE archive.user_conversations")
+    lengths = {f"alice:m{number:02}": 1 + number % 3 for number in range(60)}
+    lengths |= {"alice:m30": 2500, "aaron:alice": 2, "alice:bob": 0}
+    await archive.insert(
+        [
+            message(seq, seq, "alice", conversation)
+            for conversation, length in lengths.items()
+            for seq in range(length, 0, -1)
+        ],
+        "export, messages",
+    )
+    await archive.insert_cursors(
+        [
+            cursor(kind, up_to, 5, user, conversation)
+            for conversation in lengths
+            for kind in (READ, DELIVERED)
+            for up_to in (2, 1)
+            for user in ("alice", "m01")
+        ],
+        "export, cursors",
+    )
+    person = CountedArchive(clickhouse.url("admin"))
+    found = [json.loads(line) for line in b"".join(person.export("alice")).splitlines()]
+    person.close()
+    assert [
+        (one["conversation"], one["kind"], one.get("seq", one.get("up_to"))) for one in found
+    ] == [
+        (conversation, kind, number)
+        for conversation, length in sorted(lengths.items())
+        if length
+        for kind, last in (("message", length), (DELIVERED, 2), (READ, 2))
+        for number in range(1, last + 1)
+    ]
+    assert person.asked == 6, "before the long one, the long one, and after it"
