@@ -22,6 +22,7 @@ UUID_PATTERN = r"[0-9a-f]{32}"
 _user = re.compile(USER_PATTERN)
 _device = re.compile(DEVICE_PATTERN)
 _uuid_hex = re.compile(UUID_PATTERN)
+_probe = re.compile(r"probe-[0-9]+:probe-[0-9]+[.][0-9]+")
 
 
 class InvalidId(ValueError):
@@ -81,6 +82,12 @@ def peer_of(conversation: str, user: str) -> str:
     """The other user of a valid conversation id, of which `user` is one."""
     first, _, second = conversation.partition(":")
     return second if user == first else first
+
+
+def is_probe(conversation: str) -> bool:
+    """Whether a gateway sends itself the messages of this valid conversation id
+    (gateway/probe.py)."""
+    return _probe.fullmatch(conversation) is not None
 
 
 def partition_of(conversation: str, partitions: int) -> int:

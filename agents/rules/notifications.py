@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from schemas.events import Taken, Unreached
-from schemas.ids import members_of_valid
+from schemas.ids import is_probe, members_of_valid
 
 OLDEST_MS = 24 * 3600 * 1000
 """Nobody is notified of an older message, by a notifier that was away for so long."""
@@ -15,7 +15,7 @@ is killed before it has said how far it is, and nobody is called for what was sa
 def to_look_at(taken: Iterable[Taken], now: int, most: int) -> list[Unreached]:
     """What holds of the messages of a log record if their recipients have no device connected, at
     `now` in ms. `most` characters of a text go along. A change of a message and a refusal are no
-    messages."""
+    messages, and a gateway's probe is nobody."""
     return [
         Unreached(
             item.conversation,
@@ -26,7 +26,10 @@ def to_look_at(taken: Iterable[Taken], now: int, most: int) -> list[Unreached]:
             item.body[:most],
         )
         for item in taken
-        if item.seq and item.changes is None and now - item.time < OLDEST_MS
+        if item.seq
+        and item.changes is None
+        and now - item.time < OLDEST_MS
+        and not is_probe(item.conversation)
     ]
 
 

@@ -97,10 +97,10 @@ def test_receiving_cancels_nothing_and_a_device_that_is_logged_out_changes_nothi
 
 
 def taken(seq: int, sender: str = "alice", **others: object) -> Taken:
-    fields = {"time": NOW, "body": "Lunch at noon?", "changes": None} | others
+    fields = {"time": NOW, "body": "Lunch at noon?", "changes": None, "conversation": A} | others
     return Taken(
-        *(0, fields["time"], A, sender, "phone", b"o" * 16, 1, b"k" * 16, seq, 0, fields["body"]),  # type: ignore[arg-type]
-        fields["changes"],  # type: ignore[arg-type]
+        *(0, fields["time"], fields["conversation"], sender, "phone", b"o" * 16, 1),  # type: ignore[arg-type]
+        *(b"k" * 16, seq, 0, fields["body"], fields["changes"]),  # type: ignore[arg-type]
     )
 
 
@@ -120,6 +120,14 @@ def test_messages_are_looked_at_and_refusals_changes_and_old_ones_are_not() -> N
         (1, "bob", "alice"),
         (3, "alice", "bob"),
     ]
+
+
+def test_nobody_is_notified_of_a_probe() -> None:
+    others = ["probe-3:probe-3.12", "alice:probe-3", "probe-3.1:probe-3.2", "probe-x:probe-x.1"]
+    found = to_look_at(
+        [taken(1, conversation=one, sender=one.split(":")[0]) for one in others], NOW, 0
+    )
+    assert [one.conversation for one in found] == others[1:], "people may have such names"
 
 
 def test_so_much_of_a_text_goes_along_as_the_operator_allows() -> None:

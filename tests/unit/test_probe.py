@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from connectors.redis.memory import MemoryRoutes
 from gateway.probe import Probe
 from schemas.events import MessageSubmitted
-from schemas.ids import conversation_of, partition_of, user_id
+from schemas.ids import conversation_of, is_probe, partition_of, user_id
 from schemas.submitted_codec import decode_submitted
 from schemas.topics import SUBMITTED
 from tests.harness.memory_node import MemoryNode, World
@@ -83,4 +83,6 @@ async def test_the_conversations_of_a_slot_are_one_in_each_partition() -> None:
     probe = Probe(node.node, MemoryRoutes(node.redis), None, 16, 5.0)
     for partition in range(16):
         peer = probe._peer(3, partition)
-        assert partition_of(conversation_of(user_id("probe-3"), peer), 16) == partition
+        conversation = conversation_of(user_id("probe-3"), peer)
+        assert partition_of(conversation, 16) == partition
+        assert is_probe(conversation)
