@@ -4,16 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 
-from messenger_sdk import (
-    Client,
-    MessageReceived,
-    MessengerError,
-)
+from messenger_sdk import Client, MessageReceived, MessengerError
 from ops.chat import dialogs, screen
 from ops.chat.composer import Composer
 from ops.chat.dialogs import Ask, Help, Whom
@@ -69,6 +65,8 @@ class ChatApp(App[None]):
         self._editing: Message | None = None
         self._due = False
         """The screen will be drawn soon."""
+        self._early: list[events.Event] | None = []
+        """What a person has typed before something on the screen could take it; None after."""
 
     def get_default_screen(self) -> ChatScreen:
         self._main = ChatScreen(self.chat)
@@ -79,8 +77,20 @@ class ChatApp(App[None]):
             self._open(self._first)
         else:
             self._main.entries.focus()
+        self.call_later(self._take_early)  # after what has the focus
         self._listen()
         self.set_interval(_TICK_SECONDS, self._tick)
+
+    async def on_event(self, event: events.Event) -> None:
+        if self._early is not None and isinstance(event, events.Key | events.Paste):
+            self._early.append(event)
+        else:
+            await super().on_event(event)
+
+    async def _take_early(self) -> None:
+        early, self._early = self._early or [], None
+        for event in early:
+            await self.on_event(event)
 
     @work
     async def _listen(self) -> None:

@@ -1,5 +1,6 @@
 """`messenger chat` on a screen in memory, with a gateway in memory: what a person does and sees."""
 
+import os
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from ops.chat.listing import Listed
 from ops.chat.talk import Talk
 from schemas import frames
 from tests.harness.fake_gateway import FakeGateway, Line
+from tests.harness.terminal import terminal
 from tests.sdk.devices import A, B, client
 
 _SECONDS = 60.0
@@ -227,3 +229,11 @@ async def test_a_narrow_screen_shows_the_list_or_a_conversation() -> None:
 def test_textual_is_loaded_only_when_somebody_chats() -> None:
     look = "import sys, ops.commands.chat; sys.exit('textual' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look]).returncode == 0
+
+
+async def test_what_is_typed_before_the_screen_is_there_is_not_lost() -> None:
+    """Keys that came before something had the focus were dropped for more than a second."""
+    words = "chat", "alice", "--with", "bob", "--token", "none", "--url", "http://127.0.0.1:1"
+    with terminal(os.environ, *words) as tty:
+        tty.press("good morning")
+        await tty.until(lambda: "│ good morning" in tty.text)  # framed: it stands in its line
