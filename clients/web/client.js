@@ -31,6 +31,10 @@ const PAGE = 100; // messages, of a page of older ones
 const LISTED = 30; // conversations whose last message is asked for at the start
 const SAVE_AGAIN = 1000; // ms, after the disk did not take what was to be saved
 
+// The gateway is where these files come from, whatever path the page has. (In node they come from
+// the disk; there `location` is said by whoever runs them.)
+const base = () => (import.meta.url.startsWith("file:") ? location.href : import.meta.url);
+
 // outbox: its name on disk, null where it cannot be kept; on: changed() when there is something new
 // to show, loggedOut(), tokenWanted()
 export async function openClient(user, token, outbox, on) {
@@ -68,7 +72,7 @@ export class Client {
     for (const { key, to, body, changes } of this.device.outbox.unanswered) {
       if (!changes) this.store.queue(to, key, body);
     }
-    const address = new URL("v1/socket", location.href);
+    const address = new URL("v1/socket", base());
     address.protocol = address.protocol.replace("http", "ws");
     this.connection = connect(address, token, disk.device, {
       state: (state, code) => this.#connected(state, code),
@@ -163,7 +167,7 @@ export class Client {
     const { token, device } = this.connection;
     const asked = { method: "DELETE", headers: { Authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(PATIENCE) };
     // whoever has no network is logged out here all the same
-    await fetch(`v1/devices/${device}`, asked).catch(() => {});
+    await fetch(new URL(`v1/devices/${device}`, base()), asked).catch(() => {});
     this.connection.stop(LOGGED_OUT);
   }
 
@@ -204,7 +208,7 @@ export class Client {
     this.foretold = true;
     const headers = { Authorization: `Bearer ${this.connection.token}` };
     try {
-      const answer = await fetch(`v1/conversations?limit=${LISTED}`, { headers });
+      const answer = await fetch(new URL(`v1/conversations?limit=${LISTED}`, base()), { headers });
       if (!answer.ok) throw new Error(answer.statusText);
       for (const { last } of (await answer.json()).conversations) if (last) this.store.foretell(last);
       this.#show();

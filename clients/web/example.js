@@ -4,9 +4,12 @@ import { login, openMessenger } from "./messenger.js";
 
 /** @type {(id: string) => any} */
 const $ = (id) => document.getElementById(id);
+const user = location.search.slice(1);
 let contact = null;
 
-const opened = openMessenger(() => login("v1/login", { user: location.search.slice(1) }), {
+$("nobody").hidden = Boolean(user);
+$("form").hidden = !user;
+const opened = user && openMessenger(() => login("v1/login", { user }), {
   picture({ version, conversation }) {
     const messages = conversation?.messages ?? [];
     $("said").replaceChildren(...messages.map(({ from, body, state }) => {

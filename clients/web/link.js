@@ -117,7 +117,7 @@ export class Link {
 // failed(): the worker's files could not be had
 function connect(user, failed) {
   if (globalThis.SharedWorker) {
-    const worker = new SharedWorker("worker.js", { type: "module", name: user });
+    const worker = new SharedWorker(new URL("worker.js", import.meta.url), { type: "module", name: user });
     worker.onerror = failed;
     return worker.port;
   }

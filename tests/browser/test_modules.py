@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.by import By
 
+from tests.browser.wait import Wait
 from tests.harness.documents import blocks, section
 from tests.harness.stack import Stack
 
@@ -279,11 +281,14 @@ def test_what_was_due_to_a_lost_connection_is_not_sent_twice_to_the_next(
     ) == [["a", 2]]
 
 
+@pytest.mark.parametrize("path", ["/example.html", "/shop/mine.html"])
 def test_the_quickstart_sends_a_message_and_shows_it(
-    stack: Stack, browser: webdriver.Chrome
+    stack: Stack, browser: webdriver.Chrome, path: str
 ) -> None:
+    """Also on a page that an application serves elsewhere on the same origin."""
     (code,) = [one.code for one in blocks(section("docs/QUICKSTART.md", "JavaScript"))]
     browser.get(f"{stack.gateway_urls[0]}/example.html")
+    browser.execute_script(f"history.replaceState(null, '', '{path}')")
     browser.set_script_timeout(60)
     assert browser.execute_async_script(
         """
@@ -297,3 +302,13 @@ def test_the_quickstart_sends_a_message_and_shows_it(
         + code
         + "})().catch((error) => done({ error: String(error.stack) }));"
     ) == {"value": ["ann", "Lunch?", "sent"]}
+
+
+def test_the_example_page_without_a_name_logs_nobody_in(
+    stack: Stack, browser: webdriver.Chrome
+) -> None:
+    browser.get_log("browser")
+    browser.get(f"{stack.gateway_urls[0]}/example.html")
+    Wait(browser, 60).until(lambda page: page.find_element(By.ID, "nobody").is_displayed())
+    assert not browser.find_element(By.ID, "form").is_displayed()
+    assert browser.get_log("browser") == []
