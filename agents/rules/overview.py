@@ -57,6 +57,11 @@ def _away(fresh: Iterable[Report]) -> Iterator[Finding]:
         yield Finding("problem", system, what, do)
 
 
+def redis_away(why: str) -> Finding:
+    """What whoever reads the reports finds, if the processes have not noticed it yet."""
+    return Finding("problem", "redis", why, _WAITS["redis"])
+
+
 def _silent(parts: Iterable[Seen], redis_away: str) -> Iterator[Finding]:
     for seen in parts:
         if seen.age > FRESH_SECONDS:

@@ -3,16 +3,19 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 import msgspec
 
 from agents.overview import read_fleet
-from agents.rules.overview import findings
+from agents.rules.overview import findings, redis_away
 from connectors.environment import SettingsError
 from connectors.redis.client import RedisClient, RedisUnavailable
 from connectors.redis.fleet import RedisFleet
-from ops.exits import FAILED, exit_codes
+from ops.asked_parts import asked_parts
+from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
+from ops.local.home import Home
 from ops.settings import settings_of
 from ops.where import OperatorSettings
 from schemas.fleet import FRESH_SECONDS, Finding, Latency, Overview, Report, Seen
@@ -20,21 +23,37 @@ from schemas.fleet import FRESH_SECONDS, Finding, Latency, Overview, Report, See
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="all of it, as schemas/fleet.py:Overview")
-def command(as_json: bool) -> None:
+@click.option(
+    "--ask",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="a worker or gateway to ask while Redis is away; the local stack's by default",
+)
+def command(as_json: bool, urls: tuple[str, ...]) -> None:
     """Show how every process is, and what is wrong, with what to do; exit code 1 if anything is.
 
-    It shows what the processes say of themselves in Redis, as the overview page does. Settings:
-    MESSENGER_REDIS; the local stack's by default.
+    It shows what the processes say of themselves in Redis, as the overview page does. While Redis
+    is away it asks them one by one. Settings: MESSENGER_REDIS; the local stack's by default.
 
     \b
     Example:
       messenger status
     """
-    with exit_codes(unreachable=(RedisUnavailable,), usage=(SettingsError,)):
-        redis = settings_of(OperatorSettings).where().redis
-        parts = asyncio.run(_parts(redis))
+    away = ""
+    with exit_codes(usage=(SettingsError,)):
+        settings = settings_of(OperatorSettings)
+        try:
+            parts = asyncio.run(_parts(settings.where().redis))
+        except RedisUnavailable as error:
+            away = str(error)
+            parts = sorted(asked_parts(urls or _local(Home(Path(settings.home)))), key=_place)
+            if not parts:
+                fail(f"{away}; nobody else could be asked: --ask URL names a worker", UNREACHABLE)
     now = int(time.time() * 1000)
-    found = findings(parts, "", now)
+    found = findings(parts, away, now)
+    if away and not any(one.part == "redis" for one in found):
+        found.insert(0, redis_away(away))
     if as_json:
         click.echo(msgspec.json.encode(Overview(now, "messenger status", parts, found)))
     else:
@@ -50,7 +69,17 @@ async def _parts(redis: str) -> list[Seen]:
         found = await read_fleet(RedisFleet(client))
     finally:
         await client.close()
-    return sorted(found.values(), key=lambda seen: (seen.report.kind, seen.report.address))
+    return sorted(found.values(), key=_place)
+
+
+def _place(seen: Seen) -> tuple[str, str]:
+    return seen.report.kind, seen.report.address
+
+
+def _local(home: Home) -> list[str]:
+    """Its processes that have pages."""
+    addresses = (part["address"] for part in home.read_state().get("parts", {}).values())
+    return [address.split()[0] for address in addresses if address.endswith(" page)")]
 
 
 def screen(parts: Sequence[Seen], found: Sequence[Finding], now: int) -> Iterator[str]:
@@ -79,9 +108,10 @@ def _totals(fresh: Sequence[Report]) -> Iterator[str]:
         default=None,
     )
     ages = [age for one in owned if (age := (one.get("snapshot") or {}).get("age_seconds"))]
+    connections = sum(node.connections for node in nodes) if nodes else "–"
     rate = sum(stage.rate for stage in stages if stage.name == "sequencer")
     yield (
-        f"{rate:g} messages/s, {sum(node.connections for node in nodes)} connections, "
+        f"{rate:g} messages/s, {connections} connections, "
         f"delivery {_latency(slowest)}, {sum(one['lag'] or 0 for one in owned)} records wait, "
         f"{sum(one.get('dead_letters') or 0 for one in owned)} dead letters, "
         f"oldest snapshot {f'{max(ages) / 3600:.1f} h' if ages else 'none'}"
@@ -90,7 +120,7 @@ def _totals(fresh: Sequence[Report]) -> Iterator[str]:
 
 def _line(seen: Seen, now: int) -> str:
     report, node = seen.report, seen.report.node
-    up = f"up {(now - report.began) / 1000:.0f} s"
+    up = f"up {(now - report.began) / 1000:.0f} s" if report.began else ""
     if seen.age > FRESH_SECONDS:
         state, up = "silent", f"for {seen.age:.0f} s"
     elif report.problems:
@@ -99,6 +129,8 @@ def _line(seen: Seen, now: int) -> str:
         state = "runs" if node is None or node.ready else "not ready"
     if node is not None:
         what = f"slot {node.slot}, {node.connections} connections, {_latency(node.delivery)}"
+    elif report.kind == "gateway":
+        what = "no figures while Redis is away"
     else:
         count = sum(len(stage.partitions) for stage in report.stages)
         what = f"{', '.join(stage.name for stage in report.stages)}; {count} partitions"

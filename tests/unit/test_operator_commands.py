@@ -1,10 +1,15 @@
 """What `messenger status`, `doctor` and `completion` print."""
 
 import socket
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +18,7 @@ from ops.cli import COMMANDS, main
 from ops.commands.status import screen
 from ops.local.home import Home
 from ops.local.parts import Layout, usual_ports
-from schemas.fleet import Finding, Latency, NodeReport, Report, Seen, StageReport
+from schemas.fleet import Finding, Latency, NodeReport, Overview, Report, Seen, StageReport
 from tests.harness.ports import free_base_port
 
 
@@ -37,6 +42,64 @@ def test_status_is_one_screen_with_what_to_do() -> None:
     assert ["silent" in line for line in lines[3:6]] == [False, True, False]
     assert "unwell" in lines[5]
     assert lines[-2:] == ["! redis: it is away", "    do: look at it"]
+
+
+@pytest.fixture
+def pages() -> Iterator[Callable[[dict[str, tuple[int, bytes]]], str]]:
+    """Serves these pages, and nothing else; returns the URL."""
+    with ExitStack() as exits:
+
+        def serve(answers: dict[str, tuple[int, bytes]]) -> str:
+            class Pages(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    status, body = answers.get(self.path, (404, b"{}"))
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+                def log_message(self, *arguments: object) -> None:
+                    pass
+
+            server = exits.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Pages))
+            threading.Thread(target=server.serve_forever).start()
+            exits.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield serve
+
+
+def test_while_redis_is_away_status_asks_the_processes_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    pages: Callable[[dict[str, tuple[int, bytes]]], str],
+) -> None:
+    stage = StageReport("sequencer", "t", 1, 12.5, {}, 1, False, [])
+    worker = Seen(0.0, Report("worker", "w:1", 1, 1, [], {}, {}, [stage]))
+    older = Seen(90.0, Report("worker", "w:2", 1, 1, [], {}, {}))
+    overview = msgspec.json.encode(Overview(1, "w:1", [worker, older], []))
+    unwell = msgspec.json.encode({"healthy": False, "node": "a", "problems": ["the slot is mute"]})
+    monkeypatch.setenv("MESSENGER_HOME", str(tmp_path))
+    monkeypatch.setenv("MESSENGER_KAFKA", "127.0.0.1:1")
+    monkeypatch.setenv("MESSENGER_REDIS", "redis://127.0.0.1:1/0")
+    first, gateway = pages({"/overview/": (200, overview)}), pages({"/health": (503, unwell)})
+    asked = [
+        word for url in (first, f"{gateway}/", "http://127.0.0.1:1") for word in ("--ask", url)
+    ]
+    shown = CliRunner().invoke(main, ["status", *asked])
+    assert shown.exit_code == 1
+    for line in (
+        "2 problems",
+        "12.5 messages/s",
+        f"gateway  {gateway}",
+        "worker   w:1",
+        "! redis: ",
+        "the slot is mute",
+        "its report is 90 s old, since Redis is away",
+    ):
+        assert line in shown.output, (line, shown.output)
+    nobody = CliRunner().invoke(main, ["status"])
+    assert (nobody.exit_code, "--ask URL" in nobody.output) == (3, True)
 
 
 def wrong(found: Any) -> list[str]:
