@@ -11,7 +11,7 @@ from gateway.queries.history import HistoryUnavailable
 from gateway.queries.worker_transport import WorkersUnavailable
 from schemas.codec import decode_server_frames
 from schemas.codes import Code
-from schemas.frames import Error, GetMarks, History, Question, Sync, Watch
+from schemas.frames import Block, Error, GetMarks, History, Question, Sync, Watch
 from schemas.worker_api import RangeGone
 from tests.harness.virtual import run
 from tests.unit.test_gateway_parts import Socket
@@ -26,13 +26,13 @@ class Failing:
     async def heads(self, *_: object) -> Any:
         return await self._fail()
 
-    page = marks = watch = heads
+    page = marks = watch = change = heads
 
     def of(self, user: str) -> "Failing":
         return self
 
 
-QUESTIONS = [Sync(7, {}), History(7, "alice:bob"), GetMarks(7, []), Watch(7, [])]
+QUESTIONS = [Sync(7, {}), History(7, "alice:bob"), GetMarks(7, []), Watch(7, []), Block(7, "bob")]
 
 
 def answer(question: Question, fail: Callable[[], Awaitable[Any]]) -> Error:
@@ -88,25 +88,25 @@ def test_a_range_that_is_gone_is_not_to_be_asked_for_again() -> None:
     assert (error.code, error.retry) == (Code.RANGE_GONE.number, False)
 
 
-def test_few_questions_of_one_user_are_before_those_of_others() -> None:
+@pytest.mark.parametrize("question", [Watch(7, []), Block(7, "mallory")])
+def test_few_questions_of_one_user_are_before_those_of_others(question: Question) -> None:
+    """Nor do changes of what a user has decided, which wait for the worker that folds them."""
     begun: list[str] = []
 
     async def slow(*asked: Any) -> None:
-        begun.append(asked[0] if isinstance(asked[0], str) else asked[0].user)
+        begun.append(asked[0].user)  # a connection, or a change
         await asyncio.sleep(1)
         raise HistoryUnavailable("away")
 
     async def scenario() -> None:
         parts: Any = Failing(lambda: asyncio.sleep(0))
-        parts.watch = slow
+        parts.watch = parts.change = slow
         answerer = QuestionAnswerer(parts, parts, parts, parts, parts, 20.0)
         sockets = [Socket("eve", f"d{number}") for number in range(50)]
-        flood = [
-            asyncio.create_task(answerer.answer(one, Watch(7, []))) for one in sockets * OF_A_USER
-        ]
+        flood = [asyncio.create_task(answerer.answer(one, question)) for one in sockets * OF_A_USER]
         await asyncio.sleep(0.5)
         assert begun == ["eve"] * OF_A_USER
-        asking = asyncio.create_task(answerer.answer(Socket("alice", "phone"), Watch(8, [])))
+        asking = asyncio.create_task(answerer.answer(Socket("alice", "phone"), question))
         await asyncio.sleep(0.1)
         assert begun[OF_A_USER:] == ["alice"]
         for task in flood[:100]:
