@@ -44,10 +44,12 @@ COMMANDS = {
     "size": "how many machines a number of users and messages needs",
     "completion": "print what makes a shell complete these commands",
 }
+_PEOPLE = ("block", "unblock", "blocked", "requests", "accept", "decline")
+"""They differ in a word each, and are made in ops/commands/people.py."""
 
 
 class LazyGroup(click.Group):
-    """A group with its subcommands in ops/commands/<name>.py, as `command`."""
+    """A group with its other subcommands in ops/commands/<name>.py, as `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -55,6 +57,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
+        if name in _PEOPLE:
+            people: dict[str, click.Command] = importlib.import_module(
+                "ops.commands.people"
+            ).commands
+            return people[name]
         command: click.Command = importlib.import_module(
             f"ops.commands.{name.replace('-', '_')}"
         ).command
