@@ -71,6 +71,8 @@ async def unregister(broker: int, controllers: Collection[tuple[str, int]], kafk
                         return await _ask(host, port, login, broker)
                     except KafkaError as error:  # that controller is not the active one
                         problem = str(error)
+                    except TimeoutError:  # or it is busy: the next look finds out
+                        problem = f"the controller at {host}:{port} does not answer"
                 await asyncio.sleep(_LOOK_SECONDS)
     except OSError as error:  # a second one is away: nobody can decide anything
         raise KafkaUnreachable(str(error) or problem) from None

@@ -9,6 +9,14 @@ COUNTS = (1, 3)
 _PORTS = (8, 9), (26, 27), (29, 30)
 """Of each broker and its controller, after the stack's base port."""
 
+KEPT_FETCH_MS = 500
+"""How long an active controller keeps a fetch of another one to which it has nothing to answer. It
+is a constant of Kafka."""
+_FETCH_TIMEOUT_MS, _APART_MS = 1000, 200
+"""How long a controller waits for the answer before it wants to be elected: the first broker's, and
+each further one's more. With the same time they miss the active one in the same moment, both vote
+for themselves, and wait 0.5 to 1 s for nothing (decision 68)."""
+
 
 class Broker(NamedTuple):
     """A broker with its controller, in one process. `number` is Kafka's node id; `folder` has its
@@ -81,12 +89,13 @@ transaction.state.log.min.isr=1
 _ONE_OF_THREE = """\
 broker.session.timeout.ms=1500
 broker.heartbeat.interval.ms=300
-controller.quorum.fetch.timeout.ms=1000
+controller.quorum.fetch.timeout.ms={fetch_timeout}
 controller.quorum.election.timeout.ms=500
 controller.quorum.election.backoff.max.ms=500
 controller.quorum.request.timeout.ms=1000
 controller.socket.timeout.ms=2000
 replica.lag.time.max.ms=5000
+replica.fetch.backoff.ms=100
 replica.socket.timeout.ms=2000
 default.replication.factor=3
 min.insync.replicas=2
@@ -100,7 +109,8 @@ transaction.state.log.min.isr=2
 def kafka_properties(broker: Broker, cluster: Sequence[Broker], security: str = "") -> str:
     """The server.properties of a broker of `cluster`; with `security`, clients speak SASL_SSL."""
     voters = ",".join(f"{one.number}@127.0.0.1:{one.controller}" for one in cluster)
-    shared = _ALONE if len(cluster) == 1 else _ONE_OF_THREE
+    timeout = _FETCH_TIMEOUT_MS + _APART_MS * (broker.number - 1)
+    shared = _ALONE if len(cluster) == 1 else _ONE_OF_THREE.format(fetch_timeout=timeout)
     listener = "SASL_SSL" if security else "PLAINTEXT"
     properties = _PROPERTIES.format(broker=broker, voters=voters, listener=listener)
     return properties + shared + security

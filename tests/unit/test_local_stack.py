@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.environment import SettingsError
-from ops.local.brokers import brokers, kafka_properties
+from ops.local.brokers import KEPT_FETCH_MS, brokers, kafka_properties
 from ops.local.health import look, problem_of
 from ops.local.home import DEFAULT_PARTITIONS, Home
 from ops.local.parts import Layout
@@ -78,6 +78,19 @@ def test_brokers_agree_on_who_votes_and_two_of_three_must_have_a_record(tmp_path
         lines = kafka_properties(broker, cluster).splitlines()
         assert {voters, f"node.id={broker.number}", "min.insync.replicas=2"} <= set(lines)
         assert f"log.dirs={tmp_path}/kafka-{broker.number}/data" in lines
+
+
+def test_controllers_do_not_miss_the_active_one_at_the_same_time(tmp_path: Path) -> None:
+    cluster = brokers(tmp_path, 8400, 3)
+    setting = "controller.quorum.fetch.timeout.ms="
+    patience = [
+        int(line.removeprefix(setting))
+        for broker in cluster
+        for line in kafka_properties(broker, cluster).splitlines()
+        if line.startswith(setting)
+    ]
+    assert len(set(patience)) == len(cluster)
+    assert min(patience) > KEPT_FETCH_MS
 
 
 async def test_a_part_that_cannot_be_prepared_says_why(tmp_path: Path) -> None:
