@@ -48,9 +48,7 @@ class Dependency:
         self._answered = False
 
     def failed(self, why: str, client: str = "") -> None:
-        """A client could not get through; `why` is one line."""
-        if client in self._failing:
-            return
+        """A client could not get through; `why` is one line, and the latest one counts."""
         with self._lock:
             first = not self._failing
             self._failing[client] = why

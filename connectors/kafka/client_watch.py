@@ -19,19 +19,23 @@ STUCK_SECONDS = 5.0
 """A partition without a fetch for so long, from brokers that answer, is stuck."""
 UNLED_SECONDS = 10.0
 """So is a client that knows a broker and, for so long, no leader of any of its partitions: others
-lead within seconds, and it may have missed that."""
+lead within seconds, and it may have missed that. So is one that has forgotten all brokers."""
 _UNLED = "no broker leads its partitions"
+_FORGOTTEN = "it knows no broker any more"
+_BEGIN_ANEW = (_UNLED, _FORGOTTEN)
 
 _UP = ("UP", "UPDATE")
 _names = itertools.count()
 
 
 class Broker(msgspec.Struct):
-    """`rxidle` is in microseconds since anything was received, -1 before that."""
+    """`rxidle` is in microseconds since anything was received, -1 before that. A "logical" `source`
+    is no broker: it stands for the one that coordinates a group."""
 
     name: str
     nodeid: int
     state: str
+    source: str = ""
     waitresp_cnt: int = 0
     outbuf_cnt: int = 0
     rxidle: int = -1
@@ -57,6 +61,12 @@ class Statistics(msgspec.Struct):
     brokers: dict[str, Broker] = {}
     topics: dict[str, Topic] = {}
 
+    def forgotten(self) -> bool:
+        """The client knows no broker any more. It comes to that when the only broker, as it wakes
+        up, answers that there is none. A producer begins with its first addresses again; a consumer
+        asks nobody any more (issue 5301 of librdkafka)."""
+        return all(broker.source == "logical" for broker in self.brokers.values())
+
     def fetched(self) -> list[Partition]:
         """The partitions that the consumer is assigned."""
         return [
@@ -74,7 +84,7 @@ class ClientWatch:
     """Watches one consumer, called `name` in the log. `clock` is in seconds.
 
     `stuck` is called while the client is polled, with the partitions that have had no fetch for
-    STUCK_SECONDS although the brokers answer, or UNLED_SECONDS without any leader.
+    STUCK_SECONDS although the brokers answer, or UNLED_SECONDS without any leader or broker.
     """
 
     def __init__(
@@ -134,7 +144,7 @@ class ClientWatch:
 
     def _look_for_stuck(self, statistics: Statistics, now: float, why: str | None) -> None:
         """`why` its brokers are away, if they are."""
-        unled = why == _UNLED
+        unled = why in _BEGIN_ANEW
         waiting = {
             partition.partition
             for partition in statistics.fetched()
@@ -159,6 +169,8 @@ def away(statistics: Statistics) -> str | None:
     needs none."""
     if not statistics.fetched():
         return None
+    if statistics.forgotten():
+        return _FORGOTTEN
     brokers: Mapping[str, Broker] = statistics.brokers
     known = [broker for broker in brokers.values() if broker.nodeid >= 0]
     needed = [broker for broker in known if broker.toppars]

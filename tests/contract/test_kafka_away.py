@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from connectors.dependency import Dependency
 from connectors.kafka.cluster import KafkaCluster
@@ -20,11 +20,12 @@ from connectors.kafka.record import Record
 from connectors.kafka.recovering_producer import RecoveringProducer
 from schemas.topics import LOG
 from streams.inputs import Inputs
+from tests.harness.kafka_proxy import KafkaProxy
 from tests.harness.kafka_server import KafkaServer
 
 pytestmark = pytest.mark.real
-_FETCHED, _CONSUMED = 30, 31
-"""Partitions of the fetcher and of the consumer."""
+_TOLD, _FETCHED, _CONSUMED = 28, 30, 31
+"""Partitions of one test, and of the fetcher and the consumer of the others."""
 _PAUSED_SECONDS = 5.0
 """Longer than a broker's session (ops/local/kafka.py)."""
 
@@ -136,6 +137,41 @@ async def test_the_only_broker_is_found_again_after_its_cluster_had_none(
         await all_see(10)
     for inputs in several:
         await inputs.close()
+
+
+async def test_clients_that_were_told_of_no_broker_find_it_again(
+    server: KafkaServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """librdkafka's issue 5301: a consumer asks nobody any more. After Kafka had been paused, a
+    gateway's fetcher said for 136 s that it is away."""
+    with KafkaProxy(int(server.servers.split(":")[1])) as proxy:
+        kafka = f"127.0.0.1:{proxy.port}"
+        eager = {"topic.metadata.refresh.interval.ms": 50}
+        dependency = Dependency("kafka")
+        consumed: list[bytes] = []
+        with contextlib.closing(Reader(server.servers, 1.0)) as reader:
+            end = _end(reader, _TOLD)
+        consumer = HealingConsumer(
+            kafka,
+            "the consumer",
+            eager,
+            lambda: [TopicPartition(LOG, _TOLD, end + len(consumed))],
+            lambda messages: consumed.extend(m.value() or b"" for m in messages if not m.error()),
+            dependency=dependency,
+        )
+        producer = RecoveringProducer(kafka, {"message.timeout.ms": 0, **eager}, dependency)
+        await producer.send_and_wait(LOG, _TOLD, b"before")
+        await until(lambda: consumed == [b"before"], 30)
+        await until(lambda: proxy.named_coordinator, 60)
+        await asyncio.sleep(1)  # connected to the coordinator, the consumer never asks again
+        proxy.names_no_broker = True
+        await until(lambda: "it knows no broker any more" in str(dependency.problem()), 30)
+        proxy.names_no_broker = False
+        await until(lambda: "gets nothing of partitions" in caplog.text, 30)
+        await producer.send_and_wait(LOG, _TOLD, b"after")
+        await until(lambda: consumed == [b"before", b"after"], 30)
+        await until(lambda: dependency.problem() is None, 30)
+        await asyncio.gather(consumer.close(), producer.close(1))
 
 
 async def test_a_silent_broker_is_reported_within_5_s_and_its_return_too(

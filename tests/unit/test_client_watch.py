@@ -24,9 +24,11 @@ class _Client:
         seconds: int,
         broker: Mapping[str, Any] | None = None,
         partition: Mapping[str, Any] | None = None,
+        bootstrap: bool = True,
     ) -> None:
+        boot = {"boot": {"name": "boot", "nodeid": -1, "state": "DOWN", "toppars": {}}}
         brokers = {
-            "boot": {"name": "boot", "nodeid": -1, "state": "DOWN", "toppars": {}},
+            **(boot if bootstrap else {}),
             "b/1": {
                 "name": "b/1",
                 "nodeid": 1,
@@ -121,6 +123,22 @@ def test_a_client_that_knows_no_leader_for_long_is_stuck() -> None:
     assert client.stuck == []
     client.says(1, {"toppars": {}}, {"leader": -1})
     assert client.stuck == [0]
+
+
+def test_a_consumer_that_has_forgotten_all_brokers_is_stuck() -> None:
+    client = _Client()
+    client.says(int(UNLED_SECONDS), {"source": "logical"}, {"leader": -1}, bootstrap=False)
+    assert "it knows no broker any more" in str(client.dependency.problem())
+    assert client.stuck == []
+    client.says(1, {"source": "logical"}, {"leader": -1}, bootstrap=False)
+    assert client.stuck == [0]
+
+
+def test_a_problem_has_the_latest_reason() -> None:
+    client = _Client()
+    client.says(1, {"rxidle": 4_000_000})
+    client.says(3, {"state": "DOWN"})
+    assert "b/1 cannot be connected to" in str(client.dependency.problem())
 
 
 def test_statistics_that_cannot_be_read_end_nothing() -> None:
