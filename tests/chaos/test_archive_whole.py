@@ -39,6 +39,7 @@ async def growing(talk: Talk) -> AsyncIterator[asyncio.Event]:
     stopping.set()
 
 
+@pytest.mark.soak
 @pytest.mark.alone
 async def test_the_archive_is_what_was_acknowledged_and_is_paged_back_whole(
     lab: Stack, talk: Talk, admin: ArchiveAdmin, growing: asyncio.Event

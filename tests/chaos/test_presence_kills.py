@@ -72,7 +72,10 @@ async def until(condition: Callable[[], bool], timeout: float, what: Callable[[]
     return time.monotonic() - began
 
 
-@pytest.mark.parametrize("accident", [nothing, killed_presence, wiped_redis])
+@pytest.mark.parametrize(
+    "accident",
+    [pytest.param(nothing, marks=pytest.mark.soak), killed_presence, wiped_redis],
+)
 async def test_who_comes_and_goes_meanwhile_is_known_at_the_end(
     lab: Stack,
     talk: Talk,

@@ -52,9 +52,14 @@ def freeze(lab: Stack) -> None:
     os.kill(lab.parts()["redis"]["pid"], signal.SIGSTOP)
 
 
-@pytest.mark.parametrize(
-    "accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file]
-)
+ACCIDENTS = [
+    emptied,
+    pytest.param(killed_and_empty, marks=pytest.mark.soak),
+    killed_and_back_with_an_older_file,
+]
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
 async def test_under_load(
     lab: Stack,
     talk: Talk,
@@ -79,9 +84,7 @@ async def test_under_load(
     await asyncio.to_thread(check_memberships, lab.kafka, conversations)
 
 
-@pytest.mark.parametrize(
-    "accident", [emptied, killed_and_empty, killed_and_back_with_an_older_file]
-)
+@pytest.mark.parametrize("accident", ACCIDENTS)
 async def test_conversations_begin_before_and_while_it_happens(
     lab: Stack,
     talk: Talk,
