@@ -27,9 +27,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 from connectors.clickhouse.client import ArchiveUnavailable, ClickHouseClient
 from connectors.kafka.acls import acls
 from connectors.kafka.address import KafkaAddress
+from connectors.kafka.broker_leaving import unregister
 from connectors.tls import client_tls
 from gateway.probe import STEPS
 from gateway.queries.worker_transport import HttpWorkerTransport, WorkersUnavailable
+from ops.local.brokers import brokers
 from ops.local.certificates import certificates
 from ops.local.home import Home
 from ops.local.parts import clickhouse_url
@@ -150,6 +152,15 @@ def test_nobody_gets_in_without_a_login(stack: Stack) -> None:
         with pytest.raises(KafkaException):
             stranger.list_topics(timeout=1)
     assert AdminClient(right.librdkafka()).list_topics(timeout=5).topics
+
+
+async def test_the_supervisor_logs_in_to_tell_the_controllers_of_a_dead_broker(
+    stack: Stack,
+) -> None:
+    (broker,) = brokers(stack.home, stack.base_port, 1)
+    supervisor = Security(Home(stack.home)).kafka("admin", stack.kafka)
+    unknown = broker.number + 1
+    assert not await unregister(unknown, [("127.0.0.1", broker.controller)], supervisor)
 
 
 def test_no_port_of_the_stack_answers_in_clear_text(stack: Stack) -> None:
