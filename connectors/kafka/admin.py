@@ -1,6 +1,7 @@
 """Topics in Kafka: created from schemas/topics/*.yaml, and checked against them before a process
 starts. connectors/kafka/topic_rules.py says what is wrong, and what may be changed."""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -31,9 +32,10 @@ _RESOURCES = {
     "group": ResourceType.GROUP,
     "cluster": ResourceType.BROKER,
 }
-_IDS_SECONDS = 3.0
-"""Restores wait for topic ids. A client that does not know the controller after a pause of Kafka
-learns it with the next question, and not before."""
+_IDS_SOON_SECONDS, _IDS_SECONDS = 0.5, 3.0
+"""Restores wait for topic ids, and so does a partition whose leader has changed. A client that does
+not know the controller after a pause of Kafka, or the death of a broker, learns it with the next
+question, and not before: so the first one waits for a moment only."""
 
 
 class TooFewBrokers(KafkaUnreachable):
@@ -189,10 +191,15 @@ class TopicsAdmin:
     def ids(self) -> dict[str, str]:
         """Kafka's topic id of every topic of ours that exists, with one request. Raises
         KafkaUnreachable."""
+        with contextlib.suppress(KafkaUnreachable):
+            return self._ids(_IDS_SOON_SECONDS)
+        return self._ids(_IDS_SECONDS)
+
+    def _ids(self, seconds: float) -> dict[str, str]:
         found = {}
         names = TopicCollection(list(all_topics()))
         client = self._admin  # kept: one that another thread has replaced would never answer
-        asked = client.describe_topics(names, request_timeout=_IDS_SECONDS)
+        asked = client.describe_topics(names, request_timeout=seconds)
         for name, future in asked.items():
             try:
                 found[name] = str(future.result().topic_id)
