@@ -110,6 +110,7 @@ def test_a_worker_that_reads_nothing_is_noticed_and_healed_or_ended(fetchers: in
 async def test_a_fault_of_ours_begins_the_partition_anew_and_halts_nothing() -> None:
     async with on_kafka(counting(partitions=2)) as run:
         first = await run.running()
+        await eventually(lambda: run.stage.partitions[1].status is Status.RUNNING)
         type(first).fails = [ZeroDivisionError()]
         run.kafka.broker.append(TOPIC, 0, b"one")
         await eventually(lambda: 0 not in run.stage.partitions)
