@@ -165,7 +165,8 @@ class ChatApp(App[None]):
         await self._talk.action_select(-1)
 
     def action_page(self, step: int) -> None:
-        self._talk.scroll_relative(y=step * (self._talk.size.height - 2), animate=False)
+        rows = step * (self._talk.size.height - 2)
+        self._talk.scroll_relative(y=rows, animate=False, immediate=True)
 
     def action_help(self) -> None:
         self.push_screen(Help())

@@ -188,9 +188,7 @@ class Supervisor:
             self._write_state()
             how = f"signal {-code}" if code < 0 else f"code {code}"
             log = self._home.log_of(running.part.name)
-            self._say(
-                f"{running.part.name} ended ({how}); started again in {delay} s; its log: {log}"
-            )
+            self._say(f"{running.part.name} ended ({how}) and is started again; its log: {log}")
             rest = await running.part.died() if running.part.died is not None else 0.0
             await asyncio.sleep(max(delay, rest))
             try:
