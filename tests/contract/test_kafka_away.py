@@ -162,8 +162,10 @@ async def test_clients_that_were_told_of_no_broker_find_it_again(
         producer = RecoveringProducer(kafka, {"message.timeout.ms": 0, **eager}, dependency)
         await producer.send_and_wait(LOG, _TOLD, b"before")
         await until(lambda: consumed == [b"before"], 30)
-        await until(lambda: proxy.named_coordinator, 60)
-        await asyncio.sleep(1)  # connected to the coordinator, the consumer never asks again
+        while not proxy.named_coordinator:
+            # connected to a coordinator, a consumer never asks again
+            consumer.change(lambda client: client.committed([TopicPartition(LOG, _TOLD)], 5))
+            await asyncio.sleep(0.1)
         proxy.names_no_broker = True
         await until(lambda: "it knows no broker any more" in str(dependency.problem()), 30)
         proxy.names_no_broker = False
