@@ -89,7 +89,10 @@ class StageStream(faust.Stream):
         app, queue = self.app, self.channel.queue
         try:
             while not self.should_stop:
-                event = await queue.get()
+                try:
+                    event = await queue.get()
+                except StopAsyncIteration:  # so Faust tells an agent to stop
+                    return
                 message = event.message
                 generation = app.consumer_generation_id
                 if app.flow_control.is_active() and message.generation_id == generation:

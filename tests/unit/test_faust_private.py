@@ -1,6 +1,7 @@
 """What streams/ relies on in Faust 0.15.3 and cannot see in its public interface. When one fails,
 read the new Faust."""
 
+import asyncio
 import inspect
 from importlib.metadata import version
 from pathlib import Path
@@ -184,6 +185,21 @@ async def test_an_event_of_an_earlier_generation_does_not_reach_the_agent(tmp_pa
     assert [[one.offset for one in part] for part in (await anext(seen)).value] == [[2]]
     assert app.monitor.events_total == app.monitor.messages_received_total == 2
     await seen.aclose()
+    await worker.close()
+
+
+async def test_an_agent_that_is_told_to_stop_ends_without_an_error(tmp_path: Path) -> None:
+    """Each worker that stopped wrote a traceback for each of its stages."""
+    kafka = MemoryKafka(MemoryBroker({"t": 1}))
+    worker = Worker([StageSpec("s", "s", "t", 1, never)], shared(kafka), pytest.fail)
+    settings = MountSettings("127.0.0.1:1", tmp_path, "127.0.0.1", 1, "member")
+    [app] = mount(worker, kafka, settings, lambda why: None)
+    stream: Any = app.topic("t", partitions=1).stream()
+    waiting = asyncio.ensure_future(anext(stream.events(), "ended"))
+    while not stream.channel.queue._getters:
+        await asyncio.sleep(0)
+    stream.channel._throw(StopAsyncIteration())  # as faust.agents.actor.Actor.cancel does
+    assert await waiting == "ended"
     await worker.close()
 
 
