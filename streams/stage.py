@@ -160,7 +160,7 @@ class Stage(Generic[P]):
                 self._begin(number)
 
     def start(self, now: float) -> None:
-        """Begin to call the timers; `now` by the loop's clock, the same for all of a process."""
+        """Begin to call the timers; `now` by the loop's clock."""
         self._began = now
         for timer in (Timer(_SAMPLE_SECONDS, self._sample), *self.spec.timers(self)):
             self._spawn(self._call(timer))
@@ -223,8 +223,8 @@ class Stage(Generic[P]):
                 log.exception("%s: a timer failed; it is called again", self.name)
 
     async def until_next(self, seconds: float) -> None:
-        """Until the next of moments so far apart. They are the same for all stages of a process,
-        which wakes up once for all that is done then."""
+        """Until the next of moments so far apart. They are the same for all that this stage does,
+        so that the process wakes up once for it."""
         rest = seconds - (asyncio.get_running_loop().time() - self._began) % seconds
         await asyncio.sleep(rest if rest > seconds / 10 else rest + seconds)  # not twice for one
 

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _CLIENT = "the watchdog"
 _LOOK_SECONDS = 4.0
+APART_SECONDS = 0.1
+"""Between what two stages do periodically. If all do it at once, messages wait for all of it."""
 
 
 class Worker:
@@ -41,8 +43,8 @@ class Worker:
     def start(self) -> None:
         """Begin to call the stages' timers."""
         now = asyncio.get_running_loop().time()
-        for stage in self.stages:
-            stage.start(now)
+        for number, stage in enumerate(self.stages):
+            stage.start(now + number * APART_SECONDS)
 
     async def watch(self) -> None:
         """Look at everything each second, until cancelled or until something has expired."""
