@@ -13,7 +13,7 @@ import random
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -31,6 +31,7 @@ UPGRADE = (
 """The request that opens a device's WebSocket."""
 TEXT, PING = 0x81, 0x89
 """First bytes of what a gateway sends."""
+_AGAIN_SECONDS = 0.2
 PONG = b"\x8a\x80\0\0\0\0"
 
 
@@ -41,6 +42,7 @@ class _Frame(msgspec.Struct, gc=False):
     seq: int = 0
     key: str = ""
     from_: str = msgspec.field(name="from", default="")
+    to: str = ""
 
 
 _decode = msgspec.json.Decoder(_Frame).decode_lines
@@ -316,18 +318,26 @@ def introduce(address: tuple[str, int], secret: str, users: Sequence[str]) -> No
     """One user writes a message to each of `users`, so that each has a conversation."""
     host = Device(f"host-{os.urandom(3).hex()}", "", address, secret, "bench")
     host.sock.setblocking(True)
-    for start in range(0, len(users), 200):
-        some = users[start : start + 200]
+
+    def send(keys: Mapping[str, str]) -> None:
         frames = [
             f'{{"t":"send","to":"{user}","outbox":"{host.outbox}","ordinal":1,'
-            f'"key":"{os.urandom(16).hex()}","body":"Hello","round":1}}'
-            for user in some
+            f'"key":"{key}","body":"Hello","round":1}}'
+            for user, key in keys.items()
         ]
         host.sock.sendall(masked("\n".join(frames).encode()))
-        sent = 0
-        while sent < len(some):
+
+    for start in range(0, len(users), 200):
+        keys = {user: os.urandom(16).hex() for user in users[start : start + 200]}
+        send(keys)
+        waiting = set(keys.values())
+        while waiting:
             received, host.buffer = websocket_messages(host.buffer + host.sock.recv(1 << 18))
-            for kind, payload in received:
-                if kind == TEXT:
-                    sent += sum(frame.t == "sent" for frame in _decode(payload))
+            frames = [
+                frame for kind, payload in received if kind == TEXT for frame in _decode(payload)
+            ]
+            waiting -= {frame.key for frame in frames if frame.t == "sent"}
+            if again := {frame.to for frame in frames if frame.t == "error"}:
+                time.sleep(_AGAIN_SECONDS)  # a stack that has just begun knows no owners yet
+                send({user: keys[user] for user in again})
     host.sock.close()

@@ -22,8 +22,6 @@ HOPS = (
     "the device's frame is on the way",
     "gateway: until it submits",
     "Kafka: until the worker has it",
-    "worker: until it asks for routes",
-    "Redis answers",
     "worker: until it delivers",
     "Kafka: until the gateway has it",
     "gateway: until it writes to the device",
@@ -101,46 +99,35 @@ def moments_of(
 ) -> dict[bytes, list[float | None]]:
     """What `Hops.moments` holds. `owners`: port that a part's connection has on its own side → the
     part."""
-    gateway, kafka, redis = base_port, base_port + 8, base_port + 10
+    gateway, kafka = base_port, base_port + 8
     raw = re.compile(re.escape(bytes.fromhex(mark)) + b".{12}", re.DOTALL)
     coded = re.compile(b'"key":"(' + mark.encode() + b'[0-9a-f]{24})"')
     shown = re.compile(b'"t":"message"[^\\n]*?"key":"(' + mark.encode() + b'[0-9a-f]{24})"')
     found: dict[bytes, list[float | None]] = {}
-    asked: list[bytes] = []
-    """Messages whose worker has not asked for routes since it has them."""
-    answered: list[bytes] = []
 
-    def note(key: bytes, hop: int, at: float) -> bool:
+    def note(key: bytes, hop: int, at: float) -> None:
         moments = found.setdefault(key, [None] * (len(HOPS) - 1))
         if moments[hop] is None:
             moments[hop] = at
-            return True
-        return False
 
     for at, source, to, payload in packets:
-        by = owners.get(source if to in (kafka, redis) else to, "")
+        by = owners.get(source if to == kafka else to, "")
         if to == gateway:
             for key in coded.findall(payload):
                 note(bytes.fromhex(key.decode()), 0, at)
         elif source == gateway:
             for key in shown.findall(payload):
-                note(bytes.fromhex(key.decode()), 7, at)
+                note(bytes.fromhex(key.decode()), 5, at)
         elif to == kafka and by.startswith("gateway"):
             for key in raw.findall(payload):
                 note(key, 1, at)
         elif source == kafka and by.startswith("worker"):
-            asked += [key for key in raw.findall(payload) if note(key, 2, at)]
-        elif to == redis and by.startswith("worker"):
-            answered += [key for key in asked if note(key, 3, at)]
-            asked.clear()
-        elif source == redis and by.startswith("worker"):
-            for key in answered:
-                note(key, 4, at)
-            answered.clear()
+            for key in raw.findall(payload):
+                note(key, 2, at)
         elif to == kafka and by.startswith("worker"):
             for key in coded.findall(payload):
-                note(bytes.fromhex(key.decode()), 5, at)
+                note(bytes.fromhex(key.decode()), 3, at)
         elif source == kafka and by.startswith("gateway"):
             for key in coded.findall(payload):
-                note(bytes.fromhex(key.decode()), 6, at)
+                note(bytes.fromhex(key.decode()), 4, at)
     return found
