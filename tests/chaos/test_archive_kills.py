@@ -69,6 +69,7 @@ async def judge(lab: Stack, load: Load, reader: ArchiveReader) -> None:
     assert await reader.messages() == load.said
 
 
+@pytest.mark.soak
 async def test_the_archiver_is_killed_again_and_again(
     lab: Stack, load: Load, reader: ArchiveReader, restarts: Callable[[], int]
 ) -> None:

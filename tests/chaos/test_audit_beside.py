@@ -40,6 +40,7 @@ def following(lab: Stack, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str
     judge.wait()
 
 
+@pytest.mark.soak
 async def test_the_judge_follows_while_parts_are_killed(
     lab: Stack, talk: Talk, load: Load, following: tuple[subprocess.Popen[str], Path]
 ) -> None:

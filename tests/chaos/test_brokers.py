@@ -1,5 +1,7 @@
 """Three brokers under load: each of them killed, stopped, filled up, emptied; two at once; a
-partition without a leader. What Kafka has acknowledged stays."""
+partition without a leader. What Kafka has acknowledged stays.
+
+Of these `make test` has a leader killed (tests/integration/test_three_brokers.py)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,10 +15,13 @@ from tests.harness.brokers import may_mount
 from tests.harness.load import prefixes
 from tests.harness.stack import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 120 * ROUNDS)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.chaos,
+    pytest.mark.soak,
+    pytest.mark.timeout(300 + 120 * ROUNDS),
+]
 PARTS = {"workers": 2, "gateways": 2, "cursors": None, "presence": None, "brokers": 3}
-SAMPLE = "the active controller is killed"
-"""That of `make test`: tests/integration/test_three_brokers.py has a leader killed."""
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +30,9 @@ def prefix() -> Iterator[str]:
 
 
 def _fault(name: str) -> Any:
-    marks: list[Any] = [] if name == SAMPLE else [pytest.mark.soak]
-    if name in NEED_MOUNT:
-        marks.append(pytest.mark.skipif(not may_mount(), reason="it must mount a small disk"))
-    return pytest.param(name, marks=marks)
+    lacks_mount = name in NEED_MOUNT and not may_mount()
+    skip = pytest.mark.skipif(lacks_mount, reason="it must mount a small disk")
+    return pytest.param(name, marks=skip)
 
 
 @pytest.mark.parametrize("name", list(map(_fault, FAULTS)))

@@ -81,6 +81,7 @@ HAPPENS: Mapping[str, Callable[[Stack, RedisClient, Step], Awaitable[None]]] = {
 }
 
 
+@pytest.mark.soak
 async def test_devices_that_stayed_came_back_or_begin_show_the_same(
     lab: Stack, redis: RedisClient, tmp_path: Path
 ) -> None:

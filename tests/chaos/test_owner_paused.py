@@ -19,11 +19,8 @@ PARTS = {"workers": 2}
 FRIENDS = 8
 
 
-@pytest.mark.parametrize(
-    "emptied",
-    [pytest.param(False, marks=pytest.mark.soak), True],
-    ids=["Redis remembers", "Redis is emptied"],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("emptied", [False, True], ids=["Redis remembers", "Redis is emptied"])
 async def test_heads_are_complete_or_pending_while_owners_are_paused(
     lab: Stack, talk: Talk, redis: RedisClient, emptied: bool
 ) -> None:
