@@ -48,9 +48,9 @@ def _asked(name: str, default: str) -> dict[str, str]:
 
 
 TEST = [
-    Layer("chaos", [*_folders("chaos"), "-m", "not soak"]),
-    Layer("integration", [*_folders("integration"), "-m", "not stack and not spare"]),
     Layer("without services", _folders("unit", "property", "simulation", "sdk", "stages", "fuzz")),
+    Layer("integration", [*_folders("integration"), "-m", "not stack and not spare"]),
+    Layer("chaos", [*_folders("chaos"), "-m", "not soak"]),
     Layer("browser", _folders("browser")),
     Layer("integration, first shared stack", [*_folders("integration"), "-m", "stack"]),
     Layer("contract", _folders("contract")),
