@@ -85,7 +85,7 @@ class SecondFold(msgspec.Struct):
         self._require_next(offset)
         asked = read_submitted(value)
         self._require_known(asked.control, limits)
-        if asked.sends or asked.control or asked.set_aside:
+        if asked.sends or asked.control is not None or asked.set_aside:
             self.set_aside += 1
         self.position = offset
 
