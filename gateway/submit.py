@@ -1,8 +1,8 @@
 """Devices' sends go to `messages.submitted`: one record a partition and departure.
 
 At light load a departure is the end of a loop turn. On a busy node departures keep a distance:
-what is sent together stays together at every hop to its recipients, so a message costs the less,
-the more others go with it.
+messages that leave together stay together at every hop to their recipients, so a message costs the
+less, the more others go with it.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Message requests: a stranger may send one message, until its recipient accepts them.
 
 The one message is named by its key to the owner of the recipient's list before it enters the input.
-So of two first messages one wins, wherever they were sent, and a repeat passes. Whoever writes to
-somebody accepts what that one answers: they have them as a contact.
+So of two first messages one wins, wherever they were sent, and a repeat passes. A user who writes
+to somebody also accepts that user's answers: the sender has them as a contact.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Who is watched: which connections of this node watch which users, and what they were told."""
+"""Which connections of this node watch which users, and what the node has told them."""
 
 import asyncio
 import contextlib
@@ -230,8 +230,8 @@ class PresenceSubscriptions:
         return [one for one in watched.connections if one not in watched.hidden]
 
     def changed(self, user: str, other: str) -> None:
-        """`user` has decided something about `other`, or for everybody. Who watches may see more
-        now, or less."""
+        """`user` has decided something about `other`, or for everybody. Users who watch them may
+        see more now, or less."""
         watched = self._watched.get(user)
         for one in dict.fromkeys(c.user for c in watched.connections) if watched else ():
             if other in (one, EVERYBODY):

@@ -84,7 +84,8 @@ class History:
         self._asker = ""
 
     def of(self, user: str) -> Self:
-        """The same, for what this user asks: who asks much of the archive waits behind itself."""
+        """The same, for what this user asks: a user who asks much of the archive waits behind their
+        own questions."""
         mine = copy(self)
         mine._asker = user
         return mine
