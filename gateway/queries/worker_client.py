@@ -117,8 +117,8 @@ class WorkerClient:
         """(partition → answer, whether it is complete). Raises WorkersUnavailable.
 
         A partition's answer is complete if who gave it is its owner afterwards. An owner claims a
-        partition before it looks for any route, and answers for all it has folded. So its answer
-        holds every message that was delivered before the asking device had its route.
+        partition before it looks for any route, and its answer covers all that it has folded. So
+        its answer holds every message that was delivered before the asking device had its route.
         """
         wanted = list(partitions)
         if not wanted:
