@@ -27,8 +27,8 @@ from schemas.topics import SUBMITTED
 log = logging.getLogger(__name__)
 
 MAX_UNACKNOWLEDGED = 20_000
-"""Records that Kafka has not acknowledged. Beyond it devices are told to try later; their ordinals
-keep the order."""
+"""Records that Kafka has not acknowledged. Beyond it the node tells devices to try later; their
+ordinals keep the order."""
 
 MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
 """The bytes of these records. librdkafka counts them: it reports only errors to us."""

@@ -20,7 +20,7 @@ stays below 1 MiB."""
 POLL_SECONDS = 10.0
 """The longest that one wait for records takes. Any record that comes ends it."""
 PAUSE_SECONDS = 0.02
-"""How soon it is seen that a partition with records that wait may be read again."""
+"""How soon the intake sees that it may read a partition with waiting records again."""
 _MANY, _MANY_SECONDS = 8, 0.002
 """After a fetch of many records the next one is waited for a moment: under load fewer, larger
 events cost half and come no later; at light load nothing waits."""

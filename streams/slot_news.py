@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.02
 """Deliveries wait so long for those of other partitions; nobody is in a hurry for a mark."""
 _REST_SECONDS = 1.0
-"""Between two times that devices are told to ask."""
+"""Lies between two times at which the partition tells devices to ask."""
 
 
 class SlotNews:

@@ -17,7 +17,7 @@ from schemas.frames import Mark
 from schemas.worker_api import Stance
 
 _RESYNC_SECONDS = 5.0
-"""Between two times that devices are told to ask."""
+"""Lies between two times at which the node tells devices to ask."""
 
 
 def seen_by_others(mark: Mark, stance: Stance) -> Mark | None:

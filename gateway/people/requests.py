@@ -20,7 +20,7 @@ from schemas.worker_api import Stance
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
-"""Sends that wait for an answer; more are told to come again."""
+"""Sends that wait for an answer. For any beyond these, the node tells the device to send again."""
 
 Then = Callable[[Code | None], None]
 """Is called once: why the send does not pass, or None."""

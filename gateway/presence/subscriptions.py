@@ -92,8 +92,8 @@ class PresenceSubscriptions:
         """From now on a connection watches these users and no others. Returns how they are now, or
         nothing of those without a conversation. Raises WorkersUnavailable.
 
-        The slot is written to Redis before anybody is asked, so this node is told of whatever
-        changes after they answer. What it knew before of who may see whom does not count: nobody
+        The node writes its slot to Redis before it asks anybody, so the workers tell it of every
+        change after they answer. What it knew before of who may see whom does not count: nobody
         told it of what a user who was not watched here has decided for everybody.
         """
         self._asked[connection] = question
