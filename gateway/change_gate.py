@@ -1,4 +1,5 @@
-"""Says whether a user may change a message: it is the user's own, young enough and not deleted.
+"""Says whether a user may change a message: the message must be the user's own, young enough and
+not deleted.
 
 The fold knows no message's author or age, so the gateway looks the message up before the change
 enters the input. A "no" enters it as a refusal, which uses up the ordinal.

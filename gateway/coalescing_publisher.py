@@ -1,6 +1,7 @@
 """Small facts of devices on their way to Kafka.
 
-Facts with the same key are merged while they wait. What Kafka does not take is sent again.
+The publisher merges facts with the same key while they wait. It sends facts that Kafka does not
+take again.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from schemas.codec import MAX_SUBMITTED_BYTES, pack
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 50_000
-"""Facts that wait to be sent. `put` refuses more; what comes back from Kafka is always kept."""
+"""Facts that wait to be sent. `put` refuses more; the publisher always keeps facts that come back
+from Kafka."""
 _SLICE = 2_000
 """Facts sent in one turn of the loop."""
 _RETRY_SECONDS = 1.0

@@ -1,4 +1,4 @@
-"""What a session asks its shell to do: one effect for each frame of a device."""
+"""What a session asks its connection to do: one effect for each frame of a device."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,5 @@
-"""Lets a device in: registered, then routed, then welcomed; and out again."""
+"""Lets a device in: it registers the connection, then writes its route, then welcomes it. It also
+lets the device out again."""
 
 import asyncio
 import logging
@@ -119,7 +120,7 @@ class Greeter:
 
     def has_room(self) -> bool:
         """Whether one more may come now. If there is no room, one goes that has said nothing for
-        _SILENT_SECONDS: who opens sockets and is silent keeps nobody out for long."""
+        _SILENT_SECONDS: a client that opens sockets and is silent keeps nobody out for long."""
         if self.arriving >= MAX_ARRIVING:
             silent = self._silent.pop(_SILENT_SECONDS)
             if silent is not None:

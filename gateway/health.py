@@ -1,7 +1,8 @@
 """What is wrong with a node now, for its health pages and the log.
 
-Clients report the outages that they meet. But a client that has nothing to do meets none, and
-Kafka's clients wait for minutes without a word. So a node asks each system every two seconds.
+Clients of Kafka, Redis and ClickHouse report the outages that they meet. But a client that has
+nothing to do meets none, and Kafka's clients wait for minutes without a word. So a node asks each
+system every two seconds.
 """
 
 import asyncio

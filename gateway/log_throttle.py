@@ -1,4 +1,4 @@
-"""Log lines that thousands of devices may cause at once: a few of them, with a count."""
+"""Writes a few of the log lines that thousands of devices may cause at once, with a count."""
 
 import asyncio
 from collections.abc import Callable

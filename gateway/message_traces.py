@@ -1,4 +1,5 @@
-"""A node's part of the traces of messages: from a device's send to its answer, and pushes."""
+"""A node's part of the traces of messages: the spans from a device's send to its answer, and of
+pushes."""
 
 import asyncio
 import re

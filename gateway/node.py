@@ -114,7 +114,7 @@ class Node:
 
     @property
     def connections(self) -> int:
-        """How many devices are connected. Who sends over HTTP is none."""
+        """How many devices are connected. A user who sends over HTTP counts as none."""
         return len(self.parts.registry) - len(self.senders)
 
     def away(self) -> dict[str, str]:

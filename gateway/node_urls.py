@@ -1,4 +1,4 @@
-"""Where nodes can be reached: this one says so, and finds the right one for a user."""
+"""Where nodes can be reached: this node announces its URL, and finds the right node for a user."""
 
 import asyncio
 import logging

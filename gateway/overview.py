@@ -8,7 +8,8 @@ from schemas.fleet import NodeReport, Report
 
 
 def node_reporter(node: Node, fleet: Fleet, probe: Probe | None) -> Reporter:
-    """Its process is the node's URL: what begins there again takes the place of what was there."""
+    """Its process is the node's URL: a node that begins at the same URL takes the place of the
+    earlier one."""
     url, parts, began = node.parts.urls.own, node.parts, node.now()
 
     def figures() -> dict[str, int]:

@@ -82,7 +82,7 @@ class NodePorts(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """Who is here, who is watched, who is writing."""
+    """The parts that know which users are here, which are watched, and which are writing."""
 
     announcer: PresenceAnnouncer
     subscriptions: PresenceSubscriptions

@@ -2,8 +2,8 @@
 to the recipient, reads the message back, and looks for it in the archive.
 
 What it sends is the same message again, so it is a repeat: it takes the whole way, by the code of
-every other send, and gets its first answer again. Each slot has one such message a partition, for
-ever; nobody's conversations, counts or quotas know of more. The partitions take turns.
+every other send, and gets its first answer again. Each slot has one such message in each partition,
+for ever. So conversations, counts and quotas know of no more than that. The partitions take turns.
 
 A repeat is pushed to nobody but its sender. So the node itself does for the recipient what a worker
 does with a new message: it asks Redis for the route, and writes a delivery to Kafka; the push comes

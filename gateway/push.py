@@ -1,4 +1,5 @@
-"""Deliveries of this node's slot to its connections: one write a connection and fetch."""
+"""Pushes the deliveries of this node's slot to its connections: one write for each connection and
+fetch."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,9 +1,9 @@
 """How much each user may do: token buckets, kept by each node and settled between nodes.
 
-A node decides by its own buckets, so a send costs no call to Redis. What it has given out it
-charges to the user's bucket in Redis, in bulk, as soon as it is worth a call; the bucket in Redis
-then bounds its own. So on N nodes a user gets N small advances more than on one. While Redis is
-away each node limits by itself.
+A node decides by its own buckets, so a send costs no call to Redis. It charges what it has given
+out to the user's bucket in Redis, in bulk, as soon as that is worth a call. The bucket in Redis
+then bounds the node's own. So on N nodes a user gets N small advances more than on one. While Redis
+is away each node limits by itself.
 """
 
 import asyncio
@@ -60,8 +60,8 @@ class _Account:
 
 
 class Buckets:
-    """All users' buckets of one kind on this node. Whoever takes `advance` owes it to the bucket in
-    Redis, if there is one."""
+    """All users' buckets of one kind on this node. A user who has taken `advance` tokens owes them
+    to the bucket in Redis, if there is one."""
 
     def __init__(self, limit: Limit, advance: float = math.inf) -> None:
         self.limit = limit

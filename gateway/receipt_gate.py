@@ -1,7 +1,7 @@
 """Lets devices' receipts pass whose conversation has a message, and no others.
 
-A receipt becomes rows that stay, and a mark on the other user's devices. Without a message nobody
-may cause that: neither to a stranger nor under a name that is made up.
+A receipt becomes rows that stay, and a mark on the other user's devices. Where there is no message,
+nobody may cause that: neither for a stranger nor under a name that is made up.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Devices' receipts into `receipts.submitted`.
+"""Sends devices' receipts to `receipts.submitted`.
 
 Receipts are cumulative: of two for the same conversation and device the higher one is enough, and
 sending a lower one after a higher one changes nothing. Only "this device was logged out" must be

@@ -1,4 +1,5 @@
-"""The connections of one node, and what each has been pushed: user → device → connection."""
+"""The connections of one node (user → device → connection), and what the node has pushed to
+each."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from itertools import islice

@@ -1,4 +1,4 @@
-"""`resync`: a device that gets it asks what it has missed, as it does after a connect."""
+"""Sends `resync`: a device that gets it asks what it has missed, as it does after a connect."""
 
 import asyncio
 

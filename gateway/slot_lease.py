@@ -2,7 +2,8 @@
 
 A slot is a partition of `deliveries`. A node that takes a slot writes `SlotTaken` there. Its place
 is the position from which the node reads, so the position is known before the first route (R14),
-and whoever had the slot before learns from Kafka that it is gone, also if it cannot reach Redis.
+and the node that had the slot before learns from Kafka that it is gone, even if that node cannot
+reach Redis.
 
 A slot is mute when nothing comes from it although the node writes to it, and Kafka takes what the
 node writes to another one: nobody leads its partition, say. Then the node gives it up and takes
@@ -30,7 +31,7 @@ _PRODUCER = {"linger.ms": 0, "message.timeout.ms": 2_000}
 """A SlotTaken that comes late would cost the slot's next node its sessions. Twice this time is less
 than a lease."""
 (_NOTHING,) = encode_deliveries([])
-"""Means nothing to whoever reads it, so it may come late."""
+"""Means nothing to any reader, so it may come late."""
 QUIET_SECONDS = 3
 """From a slot that is in order nothing comes for so long only if nobody writes to it."""
 MUTE_SECONDS = 7
@@ -138,8 +139,9 @@ class SlotLease:
         """Take the slot: tell the node that may have it, then read from there on. False: the slot
         is not this node's, or that is not known.
 
-        The lease is renewed after Kafka has the SlotTaken. So whoever gets the slot after this node
-        tells so behind this node's position, also if Redis was emptied meanwhile (decision 28).
+        The lease is renewed after Kafka has the SlotTaken. So the next node with this slot writes
+        its SlotTaken behind this node's position, even if Redis was emptied meanwhile (decision
+        28).
         """
         self._lost.clear()
         offset = await self._tell(slot)

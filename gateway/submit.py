@@ -1,8 +1,8 @@
 """Devices' sends go to `messages.submitted`: one record a partition and departure.
 
 At light load a departure is the end of a loop turn. On a busy node departures keep a distance:
-what is sent together stays together at every hop to its recipients, so a message costs the less,
-the more others go with it.
+messages that leave together stay together at every hop to their recipients, so a message costs the
+less, the more others go with it.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from schemas.topics import SUBMITTED
 log = logging.getLogger(__name__)
 
 MAX_UNACKNOWLEDGED = 20_000
-"""Records that Kafka has not acknowledged. Beyond it devices are told to try later; their ordinals
-keep the order."""
+"""Records that Kafka has not acknowledged. Beyond it the node tells devices to try later; their
+ordinals keep the order."""
 
 MAX_UNACKNOWLEDGED_BYTES = 64 * 1024 * 1024
 """The bytes of these records. librdkafka counts them: it reports only errors to us."""

@@ -1,4 +1,4 @@
-"""One write a connection and turn of the loop, whatever was queued in it."""
+"""Writes to each connection once in a turn of the loop, however many frames were queued in it."""
 
 import asyncio
 import logging

@@ -1,9 +1,9 @@
-"""A partition whose records wait until they are done, some at a time: that of every stage but the
-sequencer.
+"""A partition whose records wait until the stage does them, some at a time. Every stage but the
+sequencer has such partitions.
 
-Reading goes on while a block of records is done, until the backlog is full. Trouble outside in the
-middle of a block: the block is done again, as a whole. So doing a block twice must be as good as
-doing it once.
+Reading goes on while a block of records is done, until the backlog is full. If trouble outside
+comes in the middle of a block, the stage does the whole block again. So doing a block twice must be
+as good as doing it once.
 """
 
 import abc

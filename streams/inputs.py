@@ -1,5 +1,5 @@
-"""The inputs of a worker's stages as Kafka has them now: asked of Kafka itself, because what a
-consumer remembers of the end of a partition may be as wrong as the consumer."""
+"""The inputs of a worker's stages as Kafka has them now. This code asks Kafka itself, because what
+a consumer remembers of the end of a partition may be as wrong as the consumer."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _TOGETHER_SECONDS = 1.0
 """For the answer about all partitions together."""
 _IDS_SECONDS = 2.0
 _STARTS_SECONDS = 10.0
-"""How old what a look at many topics says of first offsets may be. Whoever has fallen behind them
+"""A look at many topics may say first offsets that are so old. A reader that has fallen behind them
 sees a gap."""
 _MAX_FAILURES = 2
 """Partitions that do not answer, one after the other, before the look is given up: each costs a
@@ -45,8 +45,8 @@ class Start(NamedTuple):
 
 
 def start_at(committed: int | None, start: int, end: int) -> Start:
-    """Where to go on, given the group's offset and what Kafka has. A topic that is shorter than
-    that is another one, or has lost its tail: all of it is read again."""
+    """Where a reader goes on, given the group's offset and what Kafka has. A topic that is shorter
+    than that is another one, or has lost its tail: all of it is read again."""
     if committed is None or committed > end:
         return Start(start, 0)
     return Start(max(committed, start), max(0, start - committed))

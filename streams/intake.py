@@ -18,16 +18,16 @@ MAX_BYTES = 512 * 1024
 stays below 1 MiB."""
 
 POLL_SECONDS = 10.0
-"""The longest that one wait for records takes. Whatever comes ends it."""
+"""The longest that one wait for records takes. Any record that comes ends it."""
 PAUSE_SECONDS = 0.02
-"""How soon it is seen that a partition with records that wait may be read again."""
+"""How soon the intake sees that it may read a partition with waiting records again."""
 _MANY, _MANY_SECONDS = 8, 0.002
 """After a fetch of many records the next one is waited for a moment: under load fewer, larger
 events cost half and come no later; at light load nothing waits."""
 BUSY = 400
-"""Records a second from which on those of several partitions are waited for: what a gateway sends
-from which on its departures keep a distance (500 messages/s). With fewer each goes by itself, and
-has nobody to wait for."""
+"""From so many records a second on, the worker waits for records of several partitions. A gateway
+sends so many when its departures begin to keep a distance (500 messages/s). With fewer, each record
+goes by itself, and has no other to wait for."""
 GATHER_SECONDS = 0.001
 """A gateway sends the records of all partitions together, and Kafka answers after the first. So on
 a busy worker the first one waits so long for the others: they share lookups and deliveries."""
@@ -104,7 +104,8 @@ class Intake:
         return [partition for partition in active if not paused(partition)]
 
     def renew(self) -> None:
-        """Read by a new client: the present one brings nothing, although there is something."""
+        """Read by a new client, because the present one brings nothing although there are
+        records."""
         log.warning("the Kafka fetcher brings nothing; reading goes on by a new one")
         old, self._fetcher = self._fetcher, self._make_fetcher()
         self.assign(self._assigned)

@@ -55,7 +55,7 @@ class Halt(Exception):
 
 
 class Stopped(Exception):
-    """The partition was released while it was restored."""
+    """Somebody released the partition while it was being restored."""
 
 
 class PartitionRuntime(NamedTuple):

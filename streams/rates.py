@@ -1,4 +1,4 @@
-"""How fast counters grow: a property of the last seconds, whoever looks."""
+"""How fast counters grow: a property of the last seconds, whichever part asks."""
 
 from collections import Counter, deque
 

@@ -1,7 +1,7 @@
 """Repeating what trouble outside has stopped: the one retry loop of all stages.
 
-Trouble outside is what Kafka, Redis, ClickHouse or the disk do to us. It passes, so whoever meets
-it waits and asks again. Anything else is a fault of ours and passes through.
+Trouble outside is what Kafka, Redis, ClickHouse or the disk do to us. It passes, so the code that
+meets it waits and asks again. Any other exception is a fault of ours and passes through.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ reader has to look again where they begin."""
 
 class Retry:
     """The retries of one partition or timer, `who` by name. The log gets one line when a system
-    fails and one when it is back, whoever waits for it (connectors/dependency.py).
+    fails and one when it is back, however many wait for it (connectors/dependency.py).
 
     `random` gives numbers from 0 up to 1: each wait is shortened by up to a half, so that those who
     wait for the same thing do not come at once.

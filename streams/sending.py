@@ -1,4 +1,4 @@
-"""Sending to Kafka what must be acknowledged before anything else is done."""
+"""Sends records to Kafka that it must acknowledge before the caller does anything else."""
 
 import asyncio
 from collections.abc import Sequence

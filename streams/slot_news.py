@@ -1,9 +1,9 @@
-"""What a partition tells gateways, of which only the newest counts: marks and presence.
+"""Marks and presence that a partition tells gateways: of these only the newest counts.
 
-A slot that does not acknowledge holds nobody up. Once too much is under way it is left behind: what
-there is for it is dropped. When Kafka has reported on all that was sent to it, the devices of the
-slot are told to ask; their answers have whatever was dropped. d stays below all of that, so the
-next owner folds it, and tells it, again.
+A slot that does not acknowledge holds nobody up. Once too much is under way to it, the partition
+leaves it behind, and drops what there is for it. When Kafka has reported on all that was sent to
+the slot, the partition tells the slot's devices to ask; the answers have everything that was
+dropped. d stays below all of that, so the next owner folds it, and tells it, again.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.02
 """Deliveries wait so long for those of other partitions; nobody is in a hurry for a mark."""
 _REST_SECONDS = 1.0
-"""Between two times that devices are told to ask."""
+"""Lies between two times at which the partition tells devices to ask."""
 
 
 class SlotNews:

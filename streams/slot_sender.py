@@ -1,5 +1,5 @@
-"""Deliveries of all stages and partitions of a process, by gateway slot: what leaves for a slot
-together is one record.
+"""Sends the deliveries of all stages and partitions of a process, by gateway slot: deliveries that
+leave for a slot together are one record.
 
 A Kafka request costs far more than the events in it. So the deliveries of a loop turn to one slot
 are one record, and deliveries that are not urgent wait a little for others.
@@ -21,8 +21,8 @@ Told = Callable[[bool], None]
 
 
 class SlotSender:
-    """Use it inside a running loop. What waits is bounded by whoever sends: each waits for the
-    reports of what it has sent."""
+    """Use it inside a running loop. Its callers bound what waits here: each waits for the reports
+    of what it has sent."""
 
     def __init__(self, producer: Producer) -> None:
         self.producer = producer

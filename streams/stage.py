@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 P = TypeVar("P", bound=Partition)
 
 SESSION_SECONDS = 3.0
-"""Of stages for which somebody waits. It must be longer than others need to lead in place of a
-broker that dies: meanwhile nobody may hear the heartbeats (decision 44)."""
+"""Of stages for which somebody waits. It must be longer than other brokers need to lead in place of
+one that dies: meanwhile no broker may hear the heartbeats (decision 44)."""
 HEARTBEATS = 3
 """In a session: with each, a worker says that it lives, and hears of a rebalance."""
 
@@ -81,7 +81,7 @@ class Shared(NamedTuple):
 
 class Stage(Generic[P]):
     """`PartitionPositions` of the spec's topic. Make it inside the loop it runs in; `start` and
-    `stop` it. Whoever mounts it sets `seek`, `renew`, `membership` and `confirmed_at`."""
+    `stop` it. The code that mounts it sets `seek`, `renew`, `membership` and `confirmed_at`."""
 
     def __init__(self, spec: StageSpec[P], shared: Shared) -> None:
         self.spec = spec

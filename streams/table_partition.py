@@ -1,8 +1,8 @@
 """A partition that folds facts into a table, whose changelog is a compacted topic: cursors,
 presence and people.
 
-Their folds number nothing and do not mind repeats. What is not done when a worker dies is read and
-folded again by the next owner. A change is in the changelog before it is in the table, so that the
+Their folds number nothing and do not mind repeats. When a worker dies, the next owner reads and
+folds again what was not done. A change is in the changelog before it is in the table, so that the
 next owner, who may not have this disk, knows it too.
 """
 
@@ -28,7 +28,7 @@ from streams.tables.changelog import ChangelogTable, Header
 log = logging.getLogger(__name__)
 
 _BEHIND_SECONDS = 0.5
-"""A question that must have all of the input waits so long for a partition that is behind."""
+"""A question that needs all of the input waits so long for a partition that is behind."""
 FOLD_SECONDS = 0.025
 """All partitions of a process fold at these moments, so that what they deliver shares lookups and
 records."""

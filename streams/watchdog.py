@@ -20,7 +20,7 @@ CHECK_SECONDS = 1.0
 HEALTH_SECONDS = 4.0
 """After so long health says that something stands still."""
 HEAL_SECONDS = 7.0
-"""After so long what stands still is healed, if a way is known."""
+"""After so long the watchdog heals what stands still, if there is a way."""
 PATIENCE_SECONDS = 20.0
 BLOCKED_SECONDS = 20.0
 """How long nothing at all may run in the worker's loop."""

@@ -1,4 +1,4 @@
-"""All stages of one worker process, without Faust: what watches them, and what the process
+"""All stages of one worker process, without Faust: the code that watches them, and what the process
 answers."""
 
 import asyncio
@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 _CLIENT = "the watchdog"
 _LOOK_SECONDS = 4.0
 APART_SECONDS = 0.1
-"""Between what two stages do periodically. If all do it at once, messages wait for all of it."""
+"""Lies between the periodic work of two stages. If all stages did theirs at once, messages would
+wait for all of it."""
 
 
 class Worker:

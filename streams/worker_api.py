@@ -1,4 +1,4 @@
-"""What gateways and people ask a worker: requests and responses as plain bytes, without a web
+"""The requests of gateways and people to a worker, and its responses, as plain bytes, without a web
 server. streams/faust_adapter serves it over HTTP; the simulation calls it."""
 
 import asyncio

@@ -21,7 +21,7 @@ def trusted_networks(setting: str) -> Networks:
 
 def client_address(trusted: Networks, peer: str, forwarded: str) -> str:
     """The last address that no trusted proxy has. A proxy adds the address of its client at the
-    end; what stands before that is hearsay."""
+    end; the addresses before that are hearsay."""
     address = peer
     for named in reversed(forwarded.split(",")):
         if not _is_in(address, trusted):

@@ -1,12 +1,12 @@
-"""Admission: devices are let in a few at a time, and go a few at a time.
+"""Admission: a node lets devices in a few at a time, and lets them go a few at a time.
 
-When a node dies, its devices come to the others all at once; without admission all whose requests
-have come are served in one turn of the loop. Here a connection whose request has not come, or
-waits, costs a buffer, and one for which there is no room costs next to nothing. When a network is
-cut, its devices go all at once.
+When a node dies, its devices come to the others all at once; without admission the node would serve
+all whose requests have come in one turn of the loop. Here a connection whose request has not come,
+or waits, costs a buffer, and one for which there is no room costs next to nothing. When a network
+is cut, its devices go all at once.
 
 A connection that opens a WebSocket goes to the sockets, any other one to the HTTP server. Neither
-waits for the other: health is asked while devices wait.
+waits for the other, so health pages answer while devices wait.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from gateway.edge.unavailable import come_again
 from gateway.edge.websocket import PATH, Opening, headers_of, opening_of
 
 MAX_WAITING = 5_000
-"""Connections whose requests for a socket, or for something else, wait for their turn; more are
-told to come again."""
+"""Connections whose requests for a socket, or for something else, wait for their turn; the node
+tells more to come again."""
 MAX_SILENT = 5_000
 """Connections whose request has not come; if there are more, the oldest one goes of the address
 that has the most of them."""
@@ -37,8 +37,8 @@ _SERVED = always(5)
 _LET_OUT = Pace(10, 2, 100)
 """Connections that end within 4 ms."""
 MAX_REQUEST_BYTES = 16 * 1024
-"""Of a connection that waits, besides what its last read has brought. A connection that sends more
-is told to come again, too."""
+"""Of a connection that waits, besides what its last read has brought. The node tells a connection
+that sends more to come again, too."""
 REQUEST_SECONDS = 10.0
 """A connection whose request has not come by then is closed."""
 _KERNEL_BYTES = {socket.SO_RCVBUF: 64 * 1024, socket.SO_SNDBUF: 256 * 1024}

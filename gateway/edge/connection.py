@@ -1,7 +1,8 @@
-"""One device's connection, from accept to end: a session's effects carried out, and what is for the
-device written.
+"""One device's connection, from accept to end: it carries out a session's effects, and writes
+frames for the device.
 
-It knows no sockets: it writes to a `Transport`, and whoever reads calls `receive` and `ended`.
+It knows no sockets: it writes to a `Transport`, and the code that reads calls `receive` and
+`ended`.
 """
 
 import asyncio

@@ -7,7 +7,8 @@ from typing import Generic, TypeVar
 _Member = TypeVar("_Member")
 
 _MOST_ADDRESSES = 200
-"""Whoever has more can come from all of them alike: then the oldest goes, whatever its address."""
+"""An attacker with more addresses can come from all of them alike: then the oldest connection goes,
+whatever its address."""
 
 
 class Crowd(Generic[_Member]):

@@ -1,7 +1,8 @@
 """Reads what users send beyond their free frames: a little at a time, and users take turns.
 
 A frame costs the loop some microseconds, also if it is refused. Without this gate a thousand
-sockets that send as fast as they can would have the loop to themselves, however much is refused.
+sockets that send as fast as they can would have the loop to themselves, however many of their
+frames the node refuses.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """TLS handshakes of devices: they begin a few at a time, addresses in turn, and only so many are
 under way.
 
-A handshake takes as much CPU as a hundred messages, and memory from its beginning. Whoever begins
-thousands, and ends none of them, must not take either from the others.
+A handshake takes as much CPU as a hundred messages, and memory from its beginning. A client that
+begins thousands, and ends none of them, must not take either from the others.
 """
 
 import asyncio

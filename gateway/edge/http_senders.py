@@ -1,6 +1,6 @@
-"""Sends that come by HTTP request. A user who sends so has a session of the usual code on each node
-that the requests come to; its transport is memory, and it ends when no request has come for a
-while.
+"""Sends that come by HTTP request. A user who sends over HTTP has a session of the usual code on
+each node that the requests come to; its transport is memory, and it ends when no request has come
+for a while.
 
 It has a route, by which the answers come, and is no device otherwise: the user does not seem to be
 online.

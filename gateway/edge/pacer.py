@@ -51,7 +51,8 @@ class Pacer:
     machine, the loop gets late, and the pace goes down; what the machine can do is found by trying.
     Without `room` nothing begins.
 
-    A group is a user, or an address: whoever asks for much waits behind itself, not before others.
+    A group is a user, or an address: a group that asks for much waits behind itself, not before
+    others.
     """
 
     def __init__(

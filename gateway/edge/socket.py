@@ -1,7 +1,7 @@
 """The WebSockets of a node: each is the protocol of its TCP connection, reads messages for a
 `Connection`, and is its `Transport`. Frames are JSON, or MessagePack if the client asks for it.
 
-It has no task: whatever happens is a call of the loop's.
+A WebSocket has no task of its own: the event loop calls it whenever something happens.
 """
 
 import asyncio

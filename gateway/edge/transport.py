@@ -14,7 +14,7 @@ class Transport(Protocol):
 
     def close(self, code: Close, reason: str) -> None:
         """Send the close code and its reason. The connection ends when the device has answered, or
-        soon without its answer; then whoever reads calls `Connection.ended`."""
+        soon without its answer; then the code that reads calls `Connection.ended`."""
 
     def abort(self) -> None:
         """End the connection now."""

@@ -1,2 +1,2 @@
-"""What users have decided about each other, at a gateway node: who may write to whom, who sees
-what, and the lists."""
+"""What users have decided about each other, as a gateway node uses it: who may write to whom, who
+sees what, and the lists."""

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 MAX_KNOWN = 100_000
 """Users who are there; of more, the one known longest is asked about again."""
 MAX_WAITING = 10_000
-"""Calls that may wait; more are told that nobody knows."""
+"""Calls that may wait. Any beyond these get None at once."""
 TOGETHER = 1_000
 """Users who are asked about at once."""
 

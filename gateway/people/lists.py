@@ -1,4 +1,4 @@
-"""What a user decides about others: published, and answered when it counts."""
+"""Publishes what a user decides about others, and answers when the decision counts."""
 
 from collections.abc import Sequence
 
@@ -106,8 +106,8 @@ class PeopleLists:
             raise WorkersUnavailable(f"{PEOPLE_SUBMITTED}: {error!r}") from None
 
     async def of(self, user: str) -> Sequence[PersonState]:
-        """All that a user has decided, by everything that is published. Whoever answers has folded
-        all of that. Raises WorkersUnavailable."""
+        """All that a user has decided, by everything that is published. The worker that answers has
+        folded all of that. Raises WorkersUnavailable."""
         partition = partition_of(user, self._workers.partitions)
         found = await self._workers.ask_any(
             "lists", _lists, [partition], lambda _: PeopleQuestion({partition: [user]})

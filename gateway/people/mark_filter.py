@@ -1,5 +1,5 @@
-"""Marks for those who may see them: who may not see what a user has read gets the mark without it,
-and whose request is not accepted gets none.
+"""Marks for those who may see them. A user who may not see what another one has read gets the mark
+without it. A user whose request is not accepted gets no mark.
 
 A mark of a user about whom the node knows nothing now is not pushed; the other user's devices are
 told to ask for it.
@@ -17,7 +17,7 @@ from schemas.frames import Mark
 from schemas.worker_api import Stance
 
 _RESYNC_SECONDS = 5.0
-"""Between two times that devices are told to ask."""
+"""Lies between two times at which the node tells devices to ask."""
 
 
 def seen_by_others(mark: Mark, stance: Stance) -> Mark | None:

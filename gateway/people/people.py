@@ -29,8 +29,8 @@ class People:
         self.subscriptions = subscriptions
 
     def changed(self, event: PersonDelivered) -> None:
-        """A user has decided something: their devices show it, and it counts here for the other
-        user from now on."""
+        """A user has decided something. Their devices show the decision, and it counts here for the
+        other user from now on."""
         self._registry.push(event.user, event.frame)
         self.stances.forget(event.other, {event.user})
         self.subscriptions.changed(event.user, event.other)

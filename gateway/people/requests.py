@@ -1,8 +1,8 @@
 """Message requests: a stranger may send one message, until its recipient accepts them.
 
 The one message is named by its key to the owner of the recipient's list before it enters the input.
-So of two first messages one wins, wherever they were sent, and a repeat passes. Whoever writes to
-somebody accepts what that one answers: they have them as a contact.
+So of two first messages one wins, wherever they were sent, and a repeat passes. A user who writes
+to somebody also accepts that user's answers: the sender has them as a contact.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from schemas.worker_api import Stance
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
-"""Sends that wait for an answer; more are told to come again."""
+"""Sends that wait for an answer. For any beyond these, the node tells the device to send again."""
 
 Then = Callable[[Code | None], None]
 """Is called once: why the send does not pass, or None."""

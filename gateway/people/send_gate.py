@@ -1,8 +1,9 @@
-"""Lets a user's sends pass to those who take them, as the operator's policy and the recipient say.
+"""Lets a user's sends pass to recipients who take them, by the operator's policy and the
+recipient's decisions.
 
-A send that is refused goes on as a refusal, since it has to use up its ordinal. If nothing is known
-now, the device is told to send again. A deletion is never refused: who wrote a text may take it
-away.
+A send that is refused goes on as a refusal, since it has to use up its ordinal. If the gate knows
+nothing now, it tells the device to send again. It never refuses a deletion: the user who wrote a
+text may take it away.
 """
 
 from functools import partial

@@ -1,8 +1,8 @@
 """What others have decided about this node's users, as far as the node knows it.
 
 The owner of the people delivers each change to the nodes on which the other user has a device. So
-what a node knows of a user counts from the moment that the user's route was written: until then,
-and while a route was not there, changes have passed it by (R15).
+what a node knows of a user counts from the moment at which the user's route was written. Until
+then, and while a route was not there, the node has missed changes (R15).
 """
 
 import asyncio
@@ -22,15 +22,16 @@ from schemas.worker_api import Stance, StancesAnswer, StancesQuestion
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS, AGAIN_SECONDS = 25.0, 5.0
-"""For so long the node does not ask the owner again. Then it asks beside its work, and what it
-knows counts meanwhile. Nobody waits, so it asks so much later, about all that is used until then:
-questions for each pair that talks would take a twentieth of a node (decision 64)."""
+"""For FRESH_SECONDS the node does not ask the owner again. Then it asks beside its work, and what
+it knows counts meanwhile. Nobody waits for the answer, so the node asks AGAIN_SECONDS later, about
+all stances that it uses until then. A question for each pair that talks would take a twentieth of a
+node (decision 64)."""
 KEPT_SECONDS = 60.0
 """After that, a send waits for the owner again."""
 MAX_USERS, MAX_STANCES = 100_000, 1_000
 """Users of whom a node knows stances, and how many of one; the oldest are forgotten."""
 MAX_WAITING = 10_000
-"""Calls that may wait for a stance; more are told that it is not known."""
+"""Calls that may wait for a stance; more calls get None, which means that it is not known."""
 TOGETHER = 1_000
 """Stances of one partition that are asked for at once."""
 

@@ -1,4 +1,4 @@
-"""Who is here: tells `presence.submitted` which users have a device on this node.
+"""Tells `presence.submitted` which users have a device on this node.
 
 A device that says goodbye (a close frame) is gone at once. One that merely vanishes has a grace to
 come back, here or elsewhere, so that a bad network does not make its user flicker.

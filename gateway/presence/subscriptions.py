@@ -1,4 +1,4 @@
-"""Who is watched: which connections of this node watch which users, and what they were told."""
+"""Which connections of this node watch which users, and what the node has told them."""
 
 import asyncio
 import contextlib
@@ -92,8 +92,8 @@ class PresenceSubscriptions:
         """From now on a connection watches these users and no others. Returns how they are now, or
         nothing of those without a conversation. Raises WorkersUnavailable.
 
-        The slot is written to Redis before anybody is asked, so this node is told of whatever
-        changes after they answer. What it knew before of who may see whom does not count: nobody
+        The node writes its slot to Redis before it asks anybody, so the workers tell it of every
+        change after they answer. What it knew before of who may see whom does not count: nobody
         told it of what a user who was not watched here has decided for everybody.
         """
         self._asked[connection] = question
@@ -230,8 +230,8 @@ class PresenceSubscriptions:
         return [one for one in watched.connections if one not in watched.hidden]
 
     def changed(self, user: str, other: str) -> None:
-        """`user` has decided something about `other`, or for everybody. Who watches may see more
-        now, or less."""
+        """`user` has decided something about `other`, or for everybody. Users who watch them may
+        see more now, or less."""
         watched = self._watched.get(user)
         for one in dict.fromkeys(c.user for c in watched.connections) if watched else ():
             if other in (one, EVERYBODY):

@@ -1,4 +1,5 @@
-"""Who is writing: relayed to the other user's devices. It may be lost, and never waits long."""
+"""Tells the other user's devices which users are writing. Such news may be lost, and never waits
+long."""
 
 import asyncio
 import logging

@@ -21,7 +21,7 @@ from schemas.worker_api import RangeGone
 log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10.0
-"""After this the device is told to ask again."""
+"""After this the node tells the device to ask again."""
 _BEGUN = 16
 """The node starts to answer so many questions within 4 ms; more wait."""
 _MORE = Pace(1, 0.2, 1.0, faster=1.005)

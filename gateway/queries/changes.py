@@ -1,5 +1,6 @@
 """Changes of messages, where a page is put together. A change has a number of its own, after that
-of its message; so whoever has all messages from one number on has all changes of these, too."""
+of its message. So a reader that has all messages from one number on has all changes of these,
+too."""
 
 from msgspec.structs import replace
 

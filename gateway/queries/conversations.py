@@ -1,4 +1,4 @@
-"""What devices have missed: asked of the sequencer's workers, which read the log by number (R9)."""
+"""Asks the sequencer's workers, which read the log by number (R9), what devices have missed."""
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence

@@ -26,8 +26,8 @@ from schemas.worker_api import LAST_SEQ, MAX_PAGE_BYTES, Newest, RangeGone
 _MAX_READS = 16
 """Questions under way at the archive; more wait, and users take turns."""
 _LISTED_AT_ONCE = 4
-"""Last messages that are looked for at once for a list of conversations, so that one list is not
-before the pages of all others."""
+"""So many last messages History looks for at once for a list of conversations, so that one list
+does not come before the pages of all others."""
 
 _NOTHING: Frames = {}
 
@@ -84,7 +84,8 @@ class History:
         self._asker = ""
 
     def of(self, user: str) -> Self:
-        """The same, for what this user asks: who asks much of the archive waits behind itself."""
+        """The same, for what this user asks: a user who asks much of the archive waits behind their
+        own questions."""
         mine = copy(self)
         mine._asker = user
         return mine

@@ -1,4 +1,4 @@
-"""What was received and read: asked of the workers that hold the cursors."""
+"""Asks the workers that hold the cursors what users have received and read."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Which partitions of the log to ask about a user: asked of the owner of the user's memberships
+"""Asks the owner of a user's memberships which partitions of the log to ask about the user
 (R11)."""
 
 import msgspec

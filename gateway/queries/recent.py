@@ -1,7 +1,7 @@
 """Windows of recent messages in Redis (connectors/redis/recent.py), as a node reads and keeps them.
 
-A page takes from a window what it needs, by number, and asks for the rest (R16). Writing is never
-on a page's way: a task of the node writes what is new, every 0.1 s. Trouble with Redis makes pages
+A page takes from a window what it needs, by number, and asks for the rest (R16). A page never waits
+for a write: a task of the node writes new messages every 0.1 s. Trouble with Redis makes pages
 slower and nothing else.
 """
 

@@ -51,8 +51,8 @@ _MAX_WAYS = 500
 
 
 class _Way(NamedTuple):
-    """Whom a request asks, and what: the worker's address, the endpoint, and the partition that is
-    slow, None for all others."""
+    """Which worker a request asks, and what: the worker's address, the endpoint, and the partition
+    that is slow, None for all others."""
 
     address: str
     endpoint: str
@@ -116,9 +116,10 @@ class WorkerClient:
     ) -> tuple[dict[int, _Found], bool]:
         """(partition → answer, whether it is complete). Raises WorkersUnavailable.
 
-        A partition's answer is complete if who gave it is its owner afterwards. An owner claims a
-        partition before it looks for any route, and answers for all it has folded. So its answer
-        holds every message that was delivered before the asking device had its route.
+        A partition's answer is complete if the worker that gave it is the owner afterwards. An
+        owner claims a partition before it looks for any route, and its answer covers all that it
+        has folded. So its answer holds every message that was delivered before the asking device
+        had its route.
         """
         wanted = list(partitions)
         if not wanted:
@@ -137,7 +138,7 @@ class WorkerClient:
         partitions: Iterable[int],
         question: Callable[[list[int]], Struct],
     ) -> dict[int, _Found]:
-        """partition → answer, for answers that are right whoever gives them. Raises
+        """partition → answer, for answers that are right whichever worker gives them. Raises
         WorkersUnavailable."""
         with self._counted():
             return (await self._ask_all(endpoint, answer, list(partitions), question))[0]

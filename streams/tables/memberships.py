@@ -1,5 +1,5 @@
-"""Who has conversations in which partitions of the log: the fold of one partition of the compacted
-topic `memberships`.
+"""Which users have conversations in which partitions of the log: the fold of one partition of the
+compacted topic `memberships`.
 
     b"h"             Header
     b"u" user        the partitions, each as two bytes
