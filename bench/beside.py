@@ -206,6 +206,8 @@ def _ask(stack: System, query: str) -> str:
         urllib.request.urlopen(request, timeout=90).close()
     except urllib.error.HTTPError as error:
         return error.read().decode(errors="replace")[:200]
+    except OSError as error:  # else the thread ends, and what is measured has nothing beside it
+        return str(error)
     return ""
 
 

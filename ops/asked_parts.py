@@ -13,6 +13,7 @@ from itertools import chain
 import msgspec
 
 from ops.worker_pages import ask
+from schemas.codec import UNDECODABLE
 from schemas.fleet import Overview, Report, Seen
 
 _SECONDS = 3.0
@@ -39,17 +40,24 @@ def asked_parts(urls: Iterable[str]) -> list[Seen]:
 def _ask(url: str) -> list[Seen]:
     for path, read in (("/overview/", _overview), ("/health", _health)):
         try:
-            with ask(f"{url.rstrip('/')}{path}", _SECONDS) as answer:
-                body = answer.read()
-        except urllib.error.HTTPError as error:
-            body = error.read()  # it answers so if it is unwell, too
+            body = _page(f"{url.rstrip('/')}{path}")
         except (OSError, http.client.HTTPException):
             return []
         try:
             return read(url.rstrip("/"), body)
-        except msgspec.MsgspecError:
+        except UNDECODABLE:
             continue  # it is the other kind, or refuses
     return []
+
+
+def _page(url: str) -> bytes:
+    """Raises OSError, HTTPException."""
+    try:
+        with ask(url, _SECONDS) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read()  # it answers so if it is unwell, too
 
 
 def _overview(_: str, body: bytes) -> list[Seen]:

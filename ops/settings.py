@@ -18,8 +18,11 @@ def settings_of(
     """From MESSENGER_... and the settings file; `unset` has variables for what the environment does
     not say. Raises SettingsError."""
     said = {name: value for name, value in os.environ.items() if value}
+    others = {name: value for name, value in unset.items() if f"{name}_FILE" not in said}
     return load(
-        kind, {**unset, **said}, lambda: [name for one in kinds() for name in one.__struct_fields__]
+        kind,
+        {**others, **said},
+        lambda: [name for one in kinds() for name in one.__struct_fields__],
     )
 
 

@@ -9,6 +9,7 @@ import clickhouse_connect
 import msgspec
 
 from connectors.clickhouse.client import FAILURES, Address, translated
+from connectors.clickhouse.survey import MOST
 
 _TIMEOUT = 300.0
 _SETTINGS = {"output_format_json_quote_64bit_integers": 0, "max_threads": 1}
@@ -91,7 +92,7 @@ def _together(found: Iterable[Sequence[Any]]) -> Iterator[list[str]]:
     some: list[str] = []
     count = 0
     for conversation, messages in found:
-        if some and count + messages > _TOGETHER:
+        if some and (count + messages > _TOGETHER or len(some) == MOST):
             yield some
             some, count = [], 0
         some.append(conversation)

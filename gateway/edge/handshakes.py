@@ -7,6 +7,7 @@ begins thousands, and ends none of them, must not take either from the others.
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -15,6 +16,9 @@ from typing import cast
 
 from gateway.edge.crowd import Crowd
 from gateway.edge.pacer import Pace, Pacer
+from gateway.log_throttle import LogThrottle
+
+log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 10.0
 """A connection whose handshake has not ended so long after it began is closed."""
@@ -38,6 +42,8 @@ class Handshakes:
         self._crowd = Crowd[socket.socket](asyncio.get_running_loop().time)
         self._pacer = Pacer(_BEGUN)
         self._under_way: dict[socket.socket, asyncio.Task[None]] = {}
+        self.closed = LogThrottle(log.warning)
+        """Says that a connection was closed before its handshake."""
 
     def __len__(self) -> int:
         """How many are under way, or wait."""
@@ -92,8 +98,13 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         of_transport = cast(socket.socket, transport.get_extra_info("socket"))
-        connection = socket.socket(fileno=os.dup(of_transport.fileno()))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = str((transport.get_extra_info("peername") or ("",))[0])
-        cast(asyncio.Transport, transport).abort()  # the connection itself stays, by its copy
+        try:
+            connection = socket.socket(fileno=os.dup(of_transport.fileno()))
+        except OSError as error:  # the process has too many files open
+            self._handshakes.closed(f"a connection from {address} is closed: {error}")
+            return
+        finally:
+            cast(asyncio.Transport, transport).abort()  # the connection itself stays, by its copy
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._handshakes.add(connection, address)

@@ -8,8 +8,9 @@ online.
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from connectors.redis.client import RedisUnavailable
@@ -205,8 +206,8 @@ class _Sender:
     def __init__(self, ended: Callable[["_Sender"], None]) -> None:
         self._ended = ended
         self._waiting: dict[_Place, _Waiting] = {}
-        self._unread: deque[tuple[_Place, str, bytes]] = deque()
-        """Sends that the session has not read: (where they wait, their key, the frame)."""
+        self._unread: dict[_Place, bytes] = {}
+        """The frames of those that the session has not read, in order."""
         self._paused = False
         self._resting: asyncio.TimerHandle | None = None
         self.begun = asyncio.Event()
@@ -233,27 +234,21 @@ class _Sender:
             answered.set_result(_later(send))
         else:
             self._waiting[place] = _Waiting(send.key, answered)
-            self._unread.append((place, send.key, encode_frame(send)))
+            self._unread[place] = encode_frame(send)
         return answered
 
     def read(self) -> None:
         """Let the session read what is queued, unless it pauses."""
         while self._unread and not self._paused:
-            some = [self._unread.popleft() for _ in range(min(len(self._unread), OUTBOX_WINDOW))]
-            frames = [frame for place, key, frame in some if self._waits(place, key)]
-            if frames:
-                self.connection.receive(b"\n".join(frames))
-
-    def _waits(self, place: _Place, key: str) -> bool:
-        """Whether its request has not given it up."""
-        waiting = self._waiting.get(place)
-        return waiting is not None and waiting.key == key
+            some = list(islice(self._unread, OUTBOX_WINDOW))
+            self.connection.receive(b"\n".join([self._unread.pop(place) for place in some]))
 
     def settle(self, place: _Place, key: str | None, answer: Answer) -> None:
         """The answer to what waits there, if something does. `key` None: whatever its key is."""
         waiting = self._waiting.get(place)
         if waiting is not None and key in (None, waiting.key):
             del self._waiting[place]
+            self._unread.pop(place, None)  # its request may have given it up
             waiting.answered.set_result(answer)
 
     def rest(self) -> None:

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, hdrs, web
+from aiohttp import ClientConnectionError, ClientSession, ClientTimeout, DummyCookieJar, hdrs, web
 
 from connectors.tls import server_tls
 
@@ -71,9 +71,14 @@ async def _serve(listening: socket.socket, tls: ssl.SSLContext) -> None:
                 headers.popall(name, None)
             headers.update(word())
             body = request.content if request.body_exists else None
-            async with session.request(
-                request.method, request.rel_url, headers=headers, data=body
-            ) as found:
+            try:
+                asked = await session.request(
+                    request.method, request.rel_url, headers=headers, data=body
+                )
+            except ClientConnectionError as error:
+                # As a server that is away: with 500 a client would say that it was refused.
+                raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+            async with asked as found:
                 answer = web.StreamResponse(status=found.status)
                 answer.headers.extend(
                     (name, value) for name, value in found.headers.items() if name not in _OWN

@@ -8,14 +8,18 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+from bench.beside import _ask
 from bench.compare import compare
 from bench.generator import websocket_messages
 from bench.hops import HOPS, Packet, moments_of
 from bench.plots import plot
 from bench.requests import requests_sent
 from bench.runs import combine
+from bench.system import System
 from bench.table import make_table
 from bench.timer import Timer
+from ops.local.home import Home
+from tests.harness.ports import free_base_port
 
 
 def test_runs_combine_to_medians_with_spread_and_verdicts_to_sums() -> None:
@@ -133,3 +137,8 @@ def test_the_plots_are_svg_with_a_line_for_each_series(tmp_path: Path) -> None:
     for name, lines in (("latency", 4), ("cores", 4), ("cpu", 1)):
         picture = ElementTree.parse(tmp_path / f"{name}.svg")
         assert len(picture.findall(".//{http://www.w3.org/2000/svg}polyline")) == lines
+
+
+def test_a_query_that_does_not_get_through_is_told(tmp_path: Path) -> None:
+    Home(tmp_path).create()
+    assert "Connection refused" in _ask(System(tmp_path, free_base_port()), "SELECT 1")

@@ -3,6 +3,7 @@ while devices are connected."""
 
 import asyncio
 import contextlib
+import errno
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -129,6 +130,34 @@ def test_a_handshake_that_does_not_end_is_given_up_and_keeps_nobody_waiting(
                 writer.close()
 
     run(scenario())
+
+
+def test_a_connection_for_which_no_file_is_left_is_closed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it stays, read and counted by nobody, until its client goes."""
+
+    def full(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def ends(port: int) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reading = asyncio.create_task(reader.read())
+        done, _ = await asyncio.wait([reading], timeout=5)
+        writer.close()
+        await asyncio.gather(reading, return_exceptions=True)
+        return bool(done)
+
+    async def scenario() -> None:
+        async with serving(tmp_path) as served:
+            with monkeypatch.context() as patched:
+                patched.setattr("gateway.edge.handshakes.os.dup", full)
+                found.append(await ends(served.port))
+            assert await shown(served.port)
+
+    found: list[bool] = []
+    run(scenario())
+    assert found == [True]
 
 
 FLOODER, HONEST = "127.0.0.2", "127.0.0.3"

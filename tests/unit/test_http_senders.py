@@ -267,3 +267,19 @@ async def test_a_flood_over_http_is_read_in_turns_as_on_a_socket() -> None:
             assert all(isinstance(answer, Sent) for answer in answers)
         numbers = [m["seq"] for m in bob.of_type("message") if m["from"] == "eve"]
         assert numbers == list(range(1, 2 + 8 * 64))
+
+
+@virtual_time
+async def test_what_was_given_up_before_it_was_read_is_kept_no_longer() -> None:
+    async with served() as it:
+        await it.senders.send(it.login(), [send(1)])
+        sender = it.senders._senders[user_id("alice")]
+        sender.pause()
+        for _ in range(3):
+            answers = await it.senders.send(it.login(), [send(n) for n in range(2, 66)])
+            assert all(isinstance(answer, Error) for answer in answers)
+            assert not sender._unread, "else each request adds 64 bodies to what waits"
+        sender.resume()
+        (sent,) = await it.senders.send(it.login(), [send(2)])
+        assert isinstance(sent, Sent)
+        assert sent.seq == 2

@@ -116,6 +116,20 @@ def test_beside_a_local_stack_its_settings_are_taken(
         settings_beside(WorkerSettings, partial(told, stages=["presence"]))
 
 
+def test_beside_a_local_stack_a_secret_may_be_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    home.create()
+    home.begin_with(3, None)
+    home.write_state({"base_port": 8400})
+    (tmp_path / "archive").write_text("http://archiver:other@host:8123")
+    monkeypatch.setenv("MESSENGER_HOME", str(tmp_path))
+    monkeypatch.setenv("MESSENGER_CLICKHOUSE_FILE", str(tmp_path / "archive"))
+    archiver, _ = settings_beside(WorkerSettings, partial(told, stages=["archiver"]))
+    assert archiver.clickhouse == "http://archiver:other@host:8123"
+
+
 def test_beside_a_secure_stack_a_worker_logs_in_as_its_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
