@@ -74,12 +74,18 @@ class PersonArchive:
             raise translated(self._address, error) from None
 
     def _lines(self, query: str, user: str, conversations: Sequence[str]) -> Iterator[bytes]:
+        """Raises RuntimeError, one of FAILURES, if ClickHouse fails in the middle of its answer."""
         parameters = {"user": user, "conversations": conversations}
         with self._client.raw_stream(query, parameters, _SETTINGS, fmt="JSONEachRow") as stream:
             rest = b""
             while piece := stream.read(_CHUNK):
                 *lines, rest = (rest + piece).split(b"\n")
-                yield from (line + b"\n" for line in lines)
+                for line in lines:
+                    if not line.startswith(b"{"):
+                        raise RuntimeError(line[:500].decode(errors="replace"))  # its own words
+                    yield line + b"\n"
+            if rest:
+                raise RuntimeError("its answer ends within a line")
 
 
 def _conversation(line: bytes) -> str:
