@@ -39,7 +39,16 @@ def trusted_workers() -> ssl.SSLContext:
     return context
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """urllib would send the token along, to whatever host an answer names."""
+
+    def redirect_request(self, *_: object) -> None:
+        """The redirect is raised as an HTTPError."""
+
+
 def ask(url: str, seconds: float, body: bytes | None = None) -> Any:
-    """As `urllib.request.urlopen`, of a page of a worker; with a body, a POST."""
+    """As `urllib.request.urlopen`, of a page of a worker; with a body, a POST. It follows no
+    redirect."""
     request = urllib.request.Request(url, body, dict(login()))
-    return urllib.request.urlopen(request, timeout=seconds, context=trusted_workers())
+    https = urllib.request.HTTPSHandler(context=trusted_workers())
+    return urllib.request.build_opener(https, _NoRedirects).open(request, timeout=seconds)
