@@ -31,7 +31,7 @@ UPGRADE = (
 """The request that opens a device's WebSocket."""
 TEXT, PING = 0x81, 0x89
 """First bytes of what a gateway sends."""
-_AGAIN_SECONDS = 0.2
+_AGAIN_SECONDS, _INTRODUCED_SECONDS = 0.2, 120.0
 PONG = b"\x8a\x80\0\0\0\0"
 
 
@@ -327,6 +327,7 @@ def introduce(address: tuple[str, int], secret: str, users: Sequence[str]) -> No
         ]
         host.sock.sendall(masked("\n".join(frames).encode()))
 
+    until = time.monotonic() + _INTRODUCED_SECONDS
     for start in range(0, len(users), 200):
         keys = {user: os.urandom(16).hex() for user in users[start : start + 200]}
         send(keys)
@@ -338,6 +339,7 @@ def introduce(address: tuple[str, int], secret: str, users: Sequence[str]) -> No
             ]
             waiting -= {frame.key for frame in frames if frame.t == "sent"}
             if again := {frame.to for frame in frames if frame.t == "error"}:
+                assert time.monotonic() < until, f"turned away for too long: {frames}"
                 time.sleep(_AGAIN_SECONDS)  # a stack that has just begun knows no owners yet
                 send({user: keys[user] for user in again})
     host.sock.close()

@@ -5,6 +5,7 @@ idle stack that is measured meanwhile would seem to cost. It rests when nobody i
 with them at the next insert. So it is told to merge all there is.
 """
 
+import contextlib
 import sys
 import time
 
@@ -37,9 +38,8 @@ def settle(stack: System, seconds: float = 120.0) -> None:
     """`wait_merged` for a stack that may have no archive. It says so if the time was too short."""
     if "clickhouse" not in stack.pids:
         return
-    admin = ArchiveAdmin(stack.clickhouse("admin"))
     began = time.monotonic()
-    merged = wait_merged(admin, seconds)
-    admin.close()
+    with contextlib.closing(ArchiveAdmin(stack.clickhouse("admin"))) as admin:
+        merged = wait_merged(admin, seconds)
     waited = f"{time.monotonic() - began:.0f} s for ClickHouse's merges"
     print(f"waited {waited}{'' if merged else ', which go on'}", file=sys.stderr)
