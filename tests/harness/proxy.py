@@ -1,6 +1,7 @@
 """A TCP proxy before a real service, to break connections as networks break them."""
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -77,7 +78,8 @@ class Proxy:
     def _reset(self) -> None:
         for writer in self._writers:
             raw = writer.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # it has closed meanwhile
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
         self._writers.clear()
 
