@@ -28,7 +28,7 @@ from agents.sequencer.stage import sequencer_stage
 from agents.settings import WorkerSettings
 from agents.webhook.partition import WebhookIO
 from agents.webhook.stage import AT_ONCE, webhook_stage
-from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.ports import Archive
 from connectors.environment import SettingsError
 from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.owners import Owners

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from agents.archiver.content import MESSAGES, Content
-from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.ports import Archive
 from connectors.kafka.ports import Producer
 from connectors.traces import Traces
 from schemas.archive import Row

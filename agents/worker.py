@@ -20,8 +20,7 @@ from agents.overview import WorkerOverview
 from agents.sequencer.snapshot_writer import policy_for
 from agents.settings import WorkerSettings
 from agents.start_checks import group_member, require_folder, require_port, require_tokens
-from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ClickHouseClient
+from connectors.clickhouse.ports import Archive
 from connectors.dependency import Dependencies, Dependency
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
@@ -212,7 +211,11 @@ def _ports(
     )
 
 
-def _archive(settings: WorkerSettings, dependency: Dependency) -> ClickHouseArchive:
+def _archive(settings: WorkerSettings, dependency: Dependency) -> Archive:
+    # takes long to import, and most workers have no archive
+    from connectors.clickhouse.archive import ClickHouseArchive
+    from connectors.clickhouse.client import ClickHouseClient
+
     try:
         client = ClickHouseClient(settings.clickhouse, _INSERT_SECONDS, dependency)
         return ClickHouseArchive(client)

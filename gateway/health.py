@@ -8,8 +8,7 @@ system every two seconds.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from connectors.clickhouse.archive import Archive
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import Archive, ArchiveRefused, ArchiveUnavailable
 from connectors.dependency import ASK_SECONDS, Dependencies, Dependency, ask_once
 from connectors.kafka.ports import Kafka, KafkaUnreachable, Producer
 from connectors.redis.client import RedisUnavailable

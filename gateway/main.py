@@ -12,8 +12,6 @@ from contextlib import AsyncExitStack, contextmanager
 import uvloop
 from aiohttp import web
 
-from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ClickHouseClient
 from connectors.dependency import Dependencies, Dependency
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin
@@ -241,6 +239,10 @@ def _ports(
     closing.push_async_callback(workers.close)
     archive = None
     if settings.clickhouse:
+        # takes long to import: a node without an archive does without
+        from connectors.clickhouse.archive import ClickHouseArchive
+        from connectors.clickhouse.client import ClickHouseClient
+
         with _setting("MESSENGER_CLICKHOUSE"):
             archive = ClickHouseArchive(
                 ClickHouseClient(

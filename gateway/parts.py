@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import NamedTuple
 
-from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.ports import Archive
 from connectors.dependency import Dependencies
 from connectors.kafka.ports import Kafka, Producer
 from connectors.redis.nodes import Nodes

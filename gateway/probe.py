@@ -17,8 +17,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from connectors.clickhouse.archive import Archive
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import Archive, ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.ports import QueueFull
 from connectors.redis.client import RedisUnavailable
 from connectors.redis.routes import Routes

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from agents.rules.overview import findings
 from connectors.clickhouse.admin import ArchiveAdmin
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.admin import TopicsAdmin
 from connectors.kafka.ports import KafkaUnreachable
 from connectors.kafka.start_checks import check_topics

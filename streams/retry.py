@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.dependency import Dependencies, Dependency
 from connectors.kafka.ports import (
     KafkaSendError,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple
 
 from agents.rules.archive import R, cursor_rows, message_rows
-from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.ports import Archive
 from schemas import topics
 from schemas.archive import CursorRow, Row
 from schemas.codec import decode_cursor, decode_log

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple
 
 from agents.archiver.content import Content
 from agents.rules.archive import MAX_BYTES, MAX_ROWS, R
-from connectors.clickhouse.archive import Archive
+from connectors.clickhouse.ports import Archive
 from connectors.request_batcher import RequestBatcher
 
 _TOGETHER = 10

@@ -12,8 +12,7 @@ from agents.archiver.inserts import Inserts, Tokened
 from agents.archiver.tail import Tail, is_replaced, read_tail, row_before
 from agents.rules.archive import Block, R
 from agents.rules.fold import VERSIONS
-from connectors.clickhouse.archive import Archive, ArchiveMismatch
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import Archive, ArchiveMismatch, ArchiveRefused, ArchiveUnavailable
 from connectors.kafka.ports import Kafka, Reader
 from connectors.kafka.record import Record
 from schemas.archive import Row

@@ -8,8 +8,7 @@ from agents.archiver.backlog import Budget
 from agents.archiver.content import CURSORS, MESSAGES, Content
 from agents.archiver.inserts import Inserts
 from agents.archiver.partition import ArchiverIO, ArchiverPartition
-from connectors.clickhouse.archive import Archive
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import Archive, ArchiveRefused, ArchiveUnavailable
 from connectors.dependency import ASK_SECONDS, ask_once
 from connectors.kafka.ports import Fetch, Kafka
 from schemas.topics import SUBMITTED

@@ -7,15 +7,9 @@ from typing import Any, NamedTuple
 
 import clickhouse_connect
 
-from connectors.clickhouse.archive import (
-    CURSOR_TYPES,
-    CURSORS,
-    TABLE,
-    TYPES,
-    ArchiveMismatch,
-    numbering_differs,
-)
+from connectors.clickhouse.archive import CURSOR_TYPES, CURSORS, TABLE, TYPES, numbering_differs
 from connectors.clickhouse.client import FAILURES, Address, translated
+from connectors.clickhouse.ports import ArchiveMismatch
 from schemas.archive import CursorRow, Migration, Row, migrations
 
 _TIMEOUT = 6 * 3600.0

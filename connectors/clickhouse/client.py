@@ -1,5 +1,4 @@
-"""One ClickHouse server, and two errors for all that can go wrong with it: ArchiveUnavailable and
-ArchiveRefused."""
+"""One ClickHouse server. All that can go wrong with it is ArchiveUnavailable or ArchiveRefused."""
 
 import asyncio
 import logging
@@ -13,6 +12,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import Error, OperationalError
 
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.dependency import Dependency
 from connectors.tls import client_tls
 
@@ -42,15 +42,6 @@ _PASSING = {
 """Error codes of the server that mean: try again later."""
 
 _Result = TypeVar("_Result")
-
-
-class ArchiveUnavailable(Exception):
-    """ClickHouse does not answer, or is overloaded; try again."""
-
-
-class ArchiveRefused(Exception):
-    """ClickHouse refuses (password, rights, tables), and an operator must act. The text is the
-    server's."""
 
 
 class Address(NamedTuple):

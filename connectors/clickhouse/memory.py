@@ -6,13 +6,13 @@ from collections import deque
 from collections.abc import Sequence
 from enum import Enum
 
-from connectors.clickhouse.archive import (
+from connectors.clickhouse.archive import made_for_differs, numbering_differs
+from connectors.clickhouse.ports import (
     ArchivedMessage,
     ArchiveMismatch,
-    made_for_differs,
-    numbering_differs,
+    ArchiveRefused,
+    ArchiveUnavailable,
 )
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from schemas.archive import CursorRow, Row
 from schemas.numbering import Numbering
 

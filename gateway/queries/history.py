@@ -12,8 +12,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from copy import copy
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
-from connectors.clickhouse.archive import Archive
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import Archive, ArchiveRefused, ArchiveUnavailable
 from gateway.queries.changes import outdated, with_changes
 from gateway.queries.conversations import LogPage
 from gateway.queries.fair_places import FairPlaces

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 import click
 
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
-from connectors.clickhouse.archive import ArchiveMismatch
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import ArchiveMismatch, ArchiveRefused, ArchiveUnavailable
 from connectors.clickhouse.tiers import move_after, move_back, stored
 from connectors.environment import SettingsError
 from connectors.kafka.admin import TopicsAdmin

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import click
 from msgspec import Meta, Struct
 
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError
 from connectors.kafka.ports import KafkaUnreachable, ReadTimeout
 from connectors.redis.client import RedisUnavailable

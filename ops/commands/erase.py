@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from connectors.clickhouse.admin import ArchiveAdmin
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.clickhouse.erasing import Run, Selection, count
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError
 from connectors.kafka.ports import KafkaSendError
 from connectors.kafka.recovering_producer import RecoveringProducer

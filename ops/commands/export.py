@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
 from connectors.clickhouse.person import PersonArchive
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError
 from ops.archive.settings import ArchiveSettings
 from ops.exits import exit_codes, fail

@@ -7,7 +7,7 @@ import click
 from msgspec import Struct
 
 from connectors.clickhouse.analyst import Analyst
-from connectors.clickhouse.client import ArchiveRefused, ArchiveUnavailable
+from connectors.clickhouse.ports import ArchiveRefused, ArchiveUnavailable
 from connectors.environment import SettingsError
 from ops.exits import exit_codes, fail
 from ops.local.home import DEFAULT_HOME, Home

@@ -10,19 +10,16 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from connectors.clickhouse.admin import ArchiveAdmin, ArchiveNewer
-from connectors.clickhouse.archive import (
+from connectors.clickhouse.archive import ClickHouseArchive
+from connectors.clickhouse.client import Address, ClickHouseClient
+from connectors.clickhouse.memory import MemoryArchive
+from connectors.clickhouse.ports import (
     Archive,
     ArchivedMessage,
     ArchiveMismatch,
-    ClickHouseArchive,
-)
-from connectors.clickhouse.client import (
-    Address,
     ArchiveRefused,
     ArchiveUnavailable,
-    ClickHouseClient,
 )
-from connectors.clickhouse.memory import MemoryArchive
 from schemas.archive import DELETION, ERASURE, READ, CursorRow, Row, migrations
 from schemas.numbering import Numbering
 from tests.harness.clickhouse import ClickHouse

@@ -14,9 +14,10 @@ import pytest
 
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ArchiveRefused, ClickHouseClient
+from connectors.clickhouse.client import ClickHouseClient
 from connectors.clickhouse.memory import MemoryArchive
 from connectors.clickhouse.person import PersonArchive
+from connectors.clickhouse.ports import ArchiveRefused
 from schemas.archive import DELIVERED, READ, CursorRow, Row
 from schemas.ids import members_of_valid
 from tests.harness.clickhouse import ClickHouse

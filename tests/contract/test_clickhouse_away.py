@@ -10,7 +10,8 @@ import pytest
 import uvloop
 
 from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ArchiveUnavailable, ClickHouseClient
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.clickhouse.ports import ArchiveUnavailable
 from connectors.dependency import Dependency
 from schemas.archive import Row
 from tests.harness.clickhouse import ClickHouse

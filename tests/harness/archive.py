@@ -9,7 +9,8 @@ from typing import Any
 
 from connectors.clickhouse.admin import ArchiveAdmin
 from connectors.clickhouse.archive import ClickHouseArchive
-from connectors.clickhouse.client import ArchiveUnavailable, ClickHouseClient
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.clickhouse.ports import ArchiveUnavailable
 from connectors.kafka.reader import Reader
 from ops.archive.log import log_rows
 from schemas.topics import LOG

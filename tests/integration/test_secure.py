@@ -24,7 +24,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from connectors.clickhouse.client import ArchiveUnavailable, ClickHouseClient
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.clickhouse.ports import ArchiveUnavailable
 from connectors.kafka.acls import acls
 from connectors.kafka.address import KafkaAddress
 from connectors.kafka.broker_leaving import unregister

@@ -13,8 +13,8 @@ from agents.archiver.backlog import PARTITION_BYTES
 from agents.archiver.content import CURSORS, MESSAGES, Content
 from agents.archiver.partition import ArchiverPartition
 from agents.archiver.stage import archiver_stages
-from connectors.clickhouse.client import ArchiveRefused
 from connectors.clickhouse.memory import Fate, MemoryArchive
+from connectors.clickhouse.ports import ArchiveRefused
 from connectors.kafka.memory import MemoryKafka
 from connectors.kafka.memory_broker import MemoryBroker
 from connectors.kafka.memory_readers import MemoryReader

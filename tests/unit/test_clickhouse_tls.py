@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.clickhouse.client import ArchiveUnavailable, ClickHouseClient
+from connectors.clickhouse.client import ClickHouseClient
+from connectors.clickhouse.ports import ArchiveUnavailable
 from connectors.tls import server_tls
 from ops.local.certificates import certificates
 from ops.local.clickhouse_tls import _PORT, _serve

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.clickhouse.client import ArchiveUnavailable
 from connectors.clickhouse.memory import MemoryArchive
+from connectors.clickhouse.ports import ArchiveUnavailable
 from connectors.redis.memory_recent import MemoryRecentWindows
 from connectors.redis.memory_server import MemoryRedis, MemoryRedisServer
 from connectors.redis.recent import Window
