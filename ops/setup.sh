@@ -30,7 +30,9 @@ apt() {
   rm -f .setup-apt.log
 }
 need() { command -v "$1" >/dev/null || apt "$2"; }
-is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+is_usable() {
+  "$1" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
 
 # Python packages
 wanted=$(cat pyproject.toml constraints.txt | sha256sum | cut -d' ' -f1)
@@ -43,16 +45,16 @@ packages() {
   echo "$wanted" > ".venv/$1"
 }
 if [ ! -x $python ]; then
+  # the distribution's comes first: it is optimised (decision 70)
   system=
-  for candidate in python3.11 python3.12 python3; do
-    if command -v $candidate >/dev/null && is_new_enough $candidate; then
+  for candidate in /usr/bin/python3 python3.11 python3.12 python3; do
+    if command -v $candidate >/dev/null && is_usable $candidate; then
       system=$candidate
       break
     fi
   done
-  [ -n "$system" ] || { apt python3 python3-venv; system=python3; }
-  is_new_enough $system || die "Python 3.11 or later is needed"
-  $system -c 'import ensurepip' 2>/dev/null || apt python3-venv
+  [ -n "$system" ] || { apt python3 python3-venv; system=/usr/bin/python3; }
+  is_usable $system || die "Python 3.11 or later is needed, with its venv"
   $system -m venv .venv
 fi
 # npm_packages FOLDER NAME: fetches what FOLDER/package.json names into .local/NAME; without npm, what
