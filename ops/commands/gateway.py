@@ -33,16 +33,20 @@ def command(context: click.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     from connectors.environment import SettingsError
-    from connectors.kafka.ports import KafkaUnreachable
-    from connectors.kafka.start_checks import TopicsWrong
-    from gateway.main import run
     from gateway.settings import GatewaySettings
     from ops.logs import set_up_logging
     from ops.settings import settings_of
 
-    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
+    with exit_codes(usage=(SettingsError,)):
         settings = settings_of(GatewaySettings)
-        set_up_logging(logging.INFO, settings.log_format)
+    set_up_logging(logging.INFO, settings.log_format)
+
+    # They take a second to import: who has forgotten a setting is told before.
+    from connectors.kafka.ports import KafkaUnreachable
+    from connectors.kafka.start_checks import TopicsWrong
+    from gateway.main import run
+
+    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
         sys.exit(run(settings))
 
 

@@ -48,20 +48,24 @@ def command(stages: tuple[str, ...]) -> None:
       MESSENGER_STATE_DIR=/var/lib/messenger \\
       messenger worker sequencer cursors presence memberships people
     """
-    from agents.builders import BUILDERS
     from agents.settings import WorkerSettings
-    from agents.worker import run
     from connectors.environment import SettingsError
-    from connectors.kafka.ports import KafkaUnreachable
-    from connectors.kafka.start_checks import TopicsWrong
     from ops.local.beside import settings_beside
     from ops.logs import set_up_logging
 
-    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
+    with exit_codes(usage=(SettingsError,)):
         settings, home = settings_beside(WorkerSettings, partial(told, stages=stages))
-        if home is not None:
-            click.echo(f"messenger: a worker of the local stack in {home.folder}", err=True)
-        set_up_logging(logging.INFO, settings.log_format)
+    if home is not None:
+        click.echo(f"messenger: a worker of the local stack in {home.folder}", err=True)
+    set_up_logging(logging.INFO, settings.log_format)
+
+    # They take a second to import: who has forgotten a setting is told before.
+    from agents.builders import BUILDERS
+    from agents.worker import run
+    from connectors.kafka.ports import KafkaUnreachable
+    from connectors.kafka.start_checks import TopicsWrong
+
+    with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
         sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))
 
 
