@@ -190,9 +190,10 @@ steps = st.builds(
     body=weighted(["hi", "hi", "hi", "", "exactly 12 b", "more than 12 b", "six by", "äöü äöü"]),
     length=weighted([1, 1, 1, 1, 2, 3, 70]),
 )
+_FORGOTTEN = [limits.forget_after for limits in VERSIONS.values()]
 records = st.lists(
     st.tuples(
-        st.integers(-5, 40),
+        st.one_of(st.integers(-5, 40), st.integers(-5, 40), weighted(_FORGOTTEN)),
         st.one_of(
             st.lists(steps, max_size=3),
             st.lists(steps, max_size=3),
