@@ -21,7 +21,8 @@ import asyncio, sys
 from pathlib import Path
 from tests.lanes import Lanes, Layer
 folder = Path(sys.argv[1])
-layers = [Layer(name, [str(folder / f"{name}_test.py")]) for name in sys.argv[2:]]
+bare = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # plugins take longer to import than all the rest
+layers = [Layer(name, [str(folder / f"{name}_test.py")], bare) for name in sys.argv[2:]]
 sys.exit(asyncio.run(Lanes(layers, folder / "outputs", 2).run()))
 """
 MEETS = """
