@@ -97,19 +97,6 @@ async def test_other_peoples_conversations_are_not_told(
         assert (await device.ask("history", **bad))["code"] == Code.BAD_FIELD.number
 
 
-async def test_without_a_worker_it_is_to_be_tried_later(
-    tmp_path: Path, http: aiohttp.ClientSession
-) -> None:
-    with Stack(tmp_path / "stack", workers=0) as lonely:
-        device = await connect(http, lonely, "alice")
-        for kind, question in (
-            ("sync", {"cursors": {"alice:bob": 0}}),
-            ("history", {"conversation": "alice:bob", "after": 0}),
-        ):
-            answer = await device.ask(kind, **question)
-            assert (answer["code"], answer["retry"]) == (Code.TRY_LATER.number, True), kind
-
-
 async def test_a_device_that_was_away_shows_what_it_missed(stack: Stack) -> None:
     async with Talk(stack, "away") as talk:
         alice, bob = await talk.join("alice"), talk.user("bob")

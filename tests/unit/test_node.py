@@ -184,6 +184,20 @@ async def test_a_question_that_fails_in_an_unexpected_way_is_answered() -> None:
     assert (error["id"], error["code"]) == (7, Code.TRY_LATER.number)
 
 
+@virtual_time
+async def test_what_is_asked_while_no_worker_is_there_is_to_be_tried_later() -> None:
+    node = World().node()
+    await node.start()
+    alice = await node.welcomed("alice")
+    await alice.send(
+        {"t": "sync", "id": 7, "cursors": {"alice:bob": 0}},
+        {"t": "history", "id": 8, "conversation": "alice:bob", "after": 0},
+    )
+    await asyncio.sleep(60)
+    answers = {error["id"]: (error["code"], error["retry"]) for error in alice.of_type("error")}
+    assert answers == dict.fromkeys((7, 8), (Code.TRY_LATER.number, True))
+
+
 # Ending
 
 
