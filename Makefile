@@ -34,7 +34,7 @@ format: ## format the code
 	.venv/bin/ruff check --fix-only --quiet .
 	.venv/bin/ruff format --quiet .
 
-bench: ## measure and write bench/results (half an hour and more, on an idle machine)
+bench: ## measure and write bench/results (an hour, on an idle machine)
 	@ops/setup.sh run
 	$(PYTHON) -m bench
 
