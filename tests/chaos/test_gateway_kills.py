@@ -20,7 +20,7 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 30 * ROUNDS)]
 
 
-PARTS = {"gateways": 2, "cursors": 1}
+PARTS = {"gateways": 2, "cursors": 1, "presence": 1}
 
 
 @pytest.mark.parametrize(

@@ -133,17 +133,6 @@ async def test_a_stop_that_hangs_in_faust_keeps_the_state(
     await goes_on(worker, talk)
 
 
-@pytest.mark.alone
-async def test_input_recreated_halts_even_without_state(
-    worker: Worker, lab: Stack, talk: Talk
-) -> None:
-    kafka.recreate(lab, SUBMITTED)
-    halts(worker, place(talk), "the input was re-created")
-    assert await asyncio.to_thread(worker.stop) == 0
-    worker.forget_state()
-    halts(worker, place(talk), "its tail was lost")
-
-
 @pytest.mark.soak
 @pytest.mark.alone
 async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> None:
@@ -154,14 +143,15 @@ async def test_input_tail_cut_halts(worker: Worker, lab: Stack, talk: Talk) -> N
 
 
 @pytest.mark.alone
-async def test_input_recreated_under_a_running_worker_halts(
+async def test_input_recreated_halts_a_running_worker_and_its_successors(
     workers: list[Worker], lab: Stack, talk: Talk
 ) -> None:
+    """The one with its state, and the one without."""
     worker = workers[0]
     worker.start()
     worker.wait_healthy()
     alice, _ = await talk.join("alice"), await talk.join("bob")
-    for number in range(5):
+    for number in range(10):
         await talk.say(alice, "bob", [f"before {number}"])
     kafka.recreate(lab, SUBMITTED)
     lost = talk.begin(alice, "bob", "into another input")
@@ -170,6 +160,11 @@ async def test_input_recreated_under_a_running_worker_halts(
     )
     assert "the input was re-created" in worker.partitions()[place(talk)]["reason"]
     lost.cancel()
+    assert await asyncio.to_thread(worker.stop) == 0
+    halts(worker, place(talk), "the input was re-created")
+    assert await asyncio.to_thread(worker.stop) == 0
+    worker.forget_state()
+    halts(worker, place(talk), "its tail was lost")
 
 
 @pytest.mark.alone

@@ -23,7 +23,7 @@ from tests.harness.talk import Talk
 pytestmark = [pytest.mark.real, pytest.mark.chaos, pytest.mark.timeout(300 + 40 * ROUNDS)]
 
 
-PARTS = {"gateways": 2, "cursors": 1}
+PARTS = {"gateways": 2, "cursors": 1, "presence": 1}
 
 
 async def emptied(lab: Stack, redis: RedisClient) -> None:

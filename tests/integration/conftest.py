@@ -1,6 +1,6 @@
-"""Two stacks that many files use, one after the other. Each test leaves the stack healthy, and has
-users of its own. After a failure the next test gets a fresh one. Files with a stack of their own
-come first, so that few run at a time."""
+"""Three stacks that several files use, one after the other. Each test leaves the stack healthy, and
+has users of its own. After a failure the next test gets a fresh one. Files with a stack of their
+own come first, so that few run at a time."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,10 +10,11 @@ import pytest
 from tests.harness.shared import Parts, Shared
 from tests.harness.stack import Stack
 
-_ORDER = ("stack", "spare")
+_ORDER = ("stack", "spare", "plain")
 _PARTS: dict[str, Parts] = {
     "stack": {"gateways": 2, "cursors": None, "presence": None},
     "spare": {"archivers": 1, "cursors": None, "traces_share": 1e-9},
+    "plain": {},
 }
 
 
@@ -61,4 +62,11 @@ def spare(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """Kafka, Redis, a worker, one gateway and an archive. Tests pause its parts, kill them, wipe
     what the archive holds, and let the log expire. Only messages with keys that a test has made up
     are traced."""
+    yield from _taken(shared, request)
+
+
+@pytest.fixture
+def plain(shared: Shared, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Kafka, Redis, a worker and one gateway, which count what few devices do: nobody probes, and
+    there is no archive. Tests pause its parts; the last of them lets the log expire."""
     yield from _taken(shared, request)

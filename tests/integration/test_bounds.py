@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -34,11 +34,9 @@ _FRAME_RATE = 2000
 _ESTABLISHED = "01"
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One worker and one gateway, without an archive, for this file: Kafka is stopped in it."""
-    with Stack(tmp_path_factory.mktemp("bounds")) as running:
-        yield running
+@pytest.fixture
+def lab(plain: Stack) -> Stack:
+    return plain
 
 
 @pytest.fixture
