@@ -1,7 +1,6 @@
 """Certificates of a local stack: an authority whose key nobody keeps, and what it has signed."""
 
 import ipaddress
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from ops.local.secret_file import write_secret
 
 _DAYS = 365
 _LEFT_DAYS = 30
@@ -75,15 +76,6 @@ def _make(files: Certificates) -> None:
         strict=True,
     ):
         write_secret(file, content)
-
-
-def write_secret(file: Path, content: bytes) -> None:
-    """Replace a file by one that only its owner reads."""
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as handle:
-        handle.write(content)
-    new.replace(file)
 
 
 def _builder(

@@ -1,13 +1,15 @@
 """What the supervisor tells Kafka when a process of the stack has ended: whoever waits for the end
-of its session need not."""
+of its session need not.
+
+Kafka's protocol is imported only then: it takes long, and every command that looks at a local stack
+imports this.
+"""
 
 import contextlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from agents.start_checks import known_member
-from connectors.kafka.broker_leaving import unregister
-from connectors.kafka.group_leaving import leave
 from connectors.kafka.ports import KafkaUnreachable
 from ops.local.brokers import Broker
 
@@ -18,6 +20,8 @@ all clients need them to go on."""
 
 async def worker_died(kafka: str, state: Path, port: int, groups: Collection[str]) -> float:
     """Other workers take over its partitions. Returns how many seconds its next start may wait."""
+    from connectors.kafka.group_leaving import leave
+
     member = known_member(state, port)
     if member is not None:
         with contextlib.suppress(KafkaUnreachable):
@@ -28,6 +32,8 @@ async def worker_died(kafka: str, state: Path, port: int, groups: Collection[str
 async def broker_died(kafka: str, broker: Broker, cluster: Sequence[Broker]) -> float:
     """Other brokers lead what it led, and wait for it with no record. If they cannot, since too few
     are there, it is needed at once. Returns how many seconds its next start may wait."""
+    from connectors.kafka.broker_leaving import unregister
+
     others = [("127.0.0.1", one.controller) for one in cluster if one is not broker]
     if others:
         with contextlib.suppress(KafkaUnreachable):

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from ops.local.brokers import Broker, addresses, brokers, kafka_properties
-from ops.local.certificates import write_secret
 from ops.local.deaths import broker_died, worker_died
 from ops.local.home import Home
 from ops.local.kafka import format_data, serve
+from ops.local.secret_file import write_secret
 from ops.local.security import REDIS_PORT, Security, acl_arguments
 from ops.local.tools import MissingTool, find_tool
 

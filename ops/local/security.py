@@ -5,12 +5,15 @@ reads."""
 import hashlib
 import secrets
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from connectors.kafka.address import MECHANISM
 from ops.local.brokers import addresses
-from ops.local.certificates import certificates, write_secret
 from ops.local.home import Home
+from ops.local.secret_file import write_secret
+
+if TYPE_CHECKING:
+    from ops.local.certificates import Certificates
 
 REDIS_PORT = 10
 """After the stack's base port."""
@@ -46,10 +49,16 @@ class Security(NamedTuple):
 
     home: Home
 
+    def _certificates(self) -> "Certificates":
+        # takes long to import, and most stacks have none
+        from ops.local.certificates import certificates
+
+        return certificates(self.home.folder / "tls")
+
     @property
     def authority(self) -> Path:
         """The PEM file of who signed its certificates."""
-        return certificates(self.home.folder / "tls").authority
+        return self._certificates().authority
 
     def password(self, service: str, user: str) -> str:
         return self.home.once(f"{service}-{user}", lambda: secrets.token_hex(16))
@@ -69,7 +78,7 @@ class Security(NamedTuple):
 
     def gateway(self) -> dict[str, str]:
         """Settings of a gateway."""
-        files = certificates(self.home.folder / "tls")
+        files = self._certificates()
         return {
             "MESSENGER_TLS_CERTIFICATE": str(files.certificate),
             "MESSENGER_TLS_KEY": str(files.key),
@@ -78,7 +87,7 @@ class Security(NamedTuple):
 
     def worker(self) -> dict[str, str]:
         """Settings of a worker's pages."""
-        files = certificates(self.home.folder / "tls")
+        files = self._certificates()
         return {
             "MESSENGER_WEB_CERTIFICATE": str(files.certificate),
             "MESSENGER_WEB_KEY": str(files.key),
@@ -93,7 +102,7 @@ class Security(NamedTuple):
 
     def clickhouse(self) -> dict[str, str]:
         """What ops/local/clickhouse_server.py is told."""
-        files = certificates(self.home.folder / "tls")
+        files = self._certificates()
         return {
             "MESSENGER_CLICKHOUSE_CERTIFICATE": str(files.certificate),
             "MESSENGER_CLICKHOUSE_KEY": str(files.key),
@@ -101,7 +110,7 @@ class Security(NamedTuple):
 
     def redis_options(self, port: int) -> list[str]:
         """Of redis-server, which listens with TLS only. Without a login one may ping."""
-        files = certificates(self.home.folder / "tls")
+        files = self._certificates()
         acl = self.home.folder / "redis-users.acl"
         lines = ["user default on nopass -@all +ping"]
         for user, may in REDIS_USERS.items():
@@ -117,7 +126,7 @@ class Security(NamedTuple):
 
     def kafka_properties(self) -> str:
         """What a broker has instead of plain text. Brokers and controllers are `admin`."""
-        files = certificates(self.home.folder / "tls")
+        files = self._certificates()
         login = f'required username="admin" password="{self.password("kafka", "admin")}"'
         known = f'user_admin="{self.password("kafka", "admin")}"'
         module = "org.apache.kafka.common.security"
