@@ -6,6 +6,7 @@ import os
 import click
 
 from connectors.environment import FILE
+from ops.importing import importing
 
 COMMANDS = {
     "local": "run the whole system on this machine",
@@ -57,14 +58,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        if name in _PEOPLE:
-            people: dict[str, click.Command] = importlib.import_module(
-                "ops.commands.people"
-            ).commands
-            return people[name]
-        command: click.Command = importlib.import_module(
-            f"ops.commands.{name.replace('-', '_')}"
-        ).command
+        with importing():
+            module = importlib.import_module(
+                f"ops.commands.{'people' if name in _PEOPLE else name.replace('-', '_')}"
+            )
+        command: click.Command = module.commands[name] if name in _PEOPLE else module.command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -10,6 +10,7 @@ import urllib.request
 import click
 
 from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
+from ops.importing import importing
 from ops.login import default_url, operator_secret
 from ops.trust import open_page
 
@@ -42,9 +43,10 @@ def command(context: click.Context) -> None:
     set_up_logging(logging.INFO, settings.log_format)
 
     # They take a second to import: who has forgotten a setting is told before.
-    from connectors.kafka.ports import KafkaUnreachable
-    from connectors.kafka.start_checks import TopicsWrong
-    from gateway.main import run
+    with importing():
+        from connectors.kafka.ports import KafkaUnreachable
+        from connectors.kafka.start_checks import TopicsWrong
+        from gateway.main import run
 
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
         sys.exit(run(settings))

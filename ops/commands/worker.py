@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ops.exits import exit_codes
+from ops.importing import importing
 
 if TYPE_CHECKING:
     from ops.local.parts import Layout
@@ -60,10 +61,11 @@ def command(stages: tuple[str, ...]) -> None:
     set_up_logging(logging.INFO, settings.log_format)
 
     # They take a second to import: who has forgotten a setting is told before.
-    from agents.builders import BUILDERS
-    from agents.worker import run
-    from connectors.kafka.ports import KafkaUnreachable
-    from connectors.kafka.start_checks import TopicsWrong
+    with importing():
+        from agents.builders import BUILDERS
+        from agents.worker import run
+        from connectors.kafka.ports import KafkaUnreachable
+        from connectors.kafka.start_checks import TopicsWrong
 
     with exit_codes(unreachable=(KafkaUnreachable,), usage=(SettingsError, TopicsWrong)):
         sys.exit(run(settings, [BUILDERS[stage] for stage in dict.fromkeys(stages)]))
