@@ -1,9 +1,9 @@
 """Topics in Kafka: created from schemas/topics/*.yaml, and checked against them before a process
 starts. connectors/kafka/topic_rules.py says what is wrong, and what may be changed."""
 
-import contextlib
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
@@ -12,6 +12,7 @@ from confluent_kafka.admin import (
     AclPermissionType,
     AdminClient,
     AlterConfigOpType,
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
     NewTopic,
@@ -27,6 +28,8 @@ from connectors.kafka.topic_rules import FoundTopic
 from connectors.kafka.wanted_topics import WantedTopics
 from schemas.topics import Topic, all_topics
 
+T = TypeVar("T")
+
 _RESOURCES = {
     "topic": ResourceType.TOPIC,
     "group": ResourceType.GROUP,
@@ -36,6 +39,9 @@ _IDS_SOON_SECONDS, _IDS_SECONDS = 0.5, 3.0
 """Restores wait for topic ids, and so does a partition whose leader has changed. A client that does
 not know the controller after a pause of Kafka, or the death of a broker, learns it with the next
 question, and not before: so the first one waits for a moment only."""
+_LATE_SECONDS = 1.0
+"""librdkafka ends each request at the request's own limit. If it does not, the question ends so
+long after that limit: who asks may hold the only thread of others."""
 
 
 class TooFewBrokers(KafkaUnreachable):
@@ -53,8 +59,22 @@ class Checked(NamedTuple):
     topics: list[str]
 
 
+def answer(future: Future[T], seconds: float) -> T:
+    """What Kafka says to a request with a limit of so many seconds. Raises KafkaException."""
+    try:
+        return future.result(seconds + _LATE_SECONDS)
+    except TimeoutError:
+        error = KafkaError(KafkaError._TIMED_OUT, "Kafka's client has given no answer")
+        raise KafkaException(error) from None
+
+
 class TopicsAdmin:
-    """Topics as `wanted`, in Kafka at `servers`."""
+    """Topics as `wanted`, in Kafka at `servers`, which has `timeout` seconds for each answer.
+    Several threads may ask.
+
+    Each question keeps the client that it asks until it has all answers: another thread may replace
+    the client, and librdkafka answers nothing more of one that nobody keeps.
+    """
 
     def __init__(self, servers: str, wanted: WantedTopics, timeout: float = 15.0) -> None:
         self._address = KafkaAddress.parse(servers)
@@ -89,22 +109,26 @@ class TopicsAdmin:
             for user, theirs in users.items()
             for acl in theirs
         ]
-        for future in self._admin.create_acls(bindings).values():
+        client = self._admin
+        asked = client.create_acls(bindings, request_timeout=self._timeout)
+        for future in asked.values():
             try:
-                future.result(self._timeout)
+                answer(future, self._timeout)
             except KafkaException as error:
                 raise self._unreachable(error) from None
 
     def expire(self, topic: str, partition: int, before: int) -> None:
         """Delete a partition's records before an offset, as retention does. Raises
         KafkaUnreachable."""
-        for deleted in self._admin.delete_records(
-            [TopicPartition(topic, partition, before)]
-        ).values():
+        client = self._admin
+        asked = client.delete_records(
+            [TopicPartition(topic, partition, before)], request_timeout=self._timeout
+        )
+        for future in asked.values():
             try:
-                deleted.result()
+                answer(future, self._timeout)
             except KafkaException as error:
-                raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
+                raise self._unreachable(error) from None
 
     def create(self) -> list[str]:
         """Create what is missing, and set what may be set of what is there. Returns a line for each
@@ -139,9 +163,13 @@ class TopicsAdmin:
         ]
         if not wanted:
             return
-        for future in self._admin.create_topics(wanted, operation_timeout=self._timeout).values():
+        client, seconds = self._admin, 2 * self._timeout  # it may look for the controller first
+        asked = client.create_topics(
+            wanted, operation_timeout=self._timeout, request_timeout=seconds
+        )
+        for future in asked.values():
             try:
-                future.result()
+                answer(future, seconds)
             except KafkaException as error:
                 code = error.args[0].code()
                 if code == KafkaError.INVALID_REPLICATION_FACTOR:
@@ -152,7 +180,7 @@ class TopicsAdmin:
                         " needs (docs/OPERATIONS.md)"
                     ) from None
                 if code != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
-                    raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
+                    raise self._unreachable(error) from None
 
     def _change(self, changes: Mapping[str, Mapping[str, str]]) -> None:
         resources = [
@@ -168,11 +196,13 @@ class TopicsAdmin:
         ]
         if not resources:
             return
-        for future in self._admin.incremental_alter_configs(resources).values():
+        client = self._admin
+        asked = client.incremental_alter_configs(resources, request_timeout=self._timeout)
+        for future in asked.values():
             try:
-                future.result()
+                answer(future, self._timeout)
             except KafkaException as error:
-                raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
+                raise self._unreachable(error) from None
 
     def check(self) -> Checked:
         """Raises KafkaUnreachable."""
@@ -191,30 +221,20 @@ class TopicsAdmin:
     def ids(self) -> dict[str, str]:
         """Kafka's topic id of every topic of ours that exists, with one request. Raises
         KafkaUnreachable."""
-        with contextlib.suppress(KafkaUnreachable):
-            return self._ids(_IDS_SOON_SECONDS)
-        return self._ids(_IDS_SECONDS)
-
-    def _ids(self, seconds: float) -> dict[str, str]:
-        found = {}
-        names = TopicCollection(list(all_topics()))
-        client = self._admin  # kept: one that another thread has replaced would never answer
-        asked = client.describe_topics(names, request_timeout=seconds)
-        for name, future in asked.items():
-            try:
-                found[name] = str(future.result().topic_id)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                    raise self._unreachable(error) from None
-        return found
+        client = self._admin
+        try:
+            return _ids(client, _IDS_SOON_SECONDS)
+        except KafkaException:
+            client = self._replace(client)
+        try:
+            return _ids(client, _IDS_SECONDS)
+        except KafkaException as error:  # the next question replaces this client, if it must
+            raise self._unreachable(error) from None
 
     def under_replicated(self) -> list[str]:
         """The partitions of our topics that lack an in-sync replica, as TOPIC/NUMBER. Raises
         KafkaUnreachable."""
-        try:
-            metadata = self._admin.list_topics(timeout=self._timeout)
-        except KafkaException as error:
-            raise self._unreachable(error) from None
+        metadata = self._metadata()
         return [
             f"{name}/{number}"
             for name in all_topics()
@@ -224,18 +244,28 @@ class TopicsAdmin:
         ]
 
     def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
-        self._admin = self._connect()  # this client may have forgotten the only broker
         return KafkaUnreachable(f"Kafka at {self._address.servers}: {error}")
+
+    def _replace(self, failed: AdminClient) -> AdminClient:
+        """The client instead of one that got no answer, and may have forgotten the only broker."""
+        if self._admin is failed:
+            self._admin = self._connect()
+        return self._admin
+
+    def _metadata(self) -> ClusterMetadata:
+        """Raises KafkaUnreachable."""
+        client = self._admin
+        try:
+            return client.list_topics(timeout=self._timeout)
+        except KafkaException as error:
+            self._replace(client)
+            raise self._unreachable(error) from None
 
     def _replicas(self) -> dict[str, dict[int, int]]:
         """topic → partition → how many replicas, of all that exist. Raises KafkaUnreachable."""
-        try:
-            metadata = self._admin.list_topics(timeout=self._timeout)
-        except KafkaException as error:
-            raise self._unreachable(error) from None
         return {
             name: {number: len(one.replicas) for number, one in topic.partitions.items()}
-            for name, topic in metadata.topics.items()
+            for name, topic in self._metadata().topics.items()
         }
 
     def _found(self) -> dict[str, FoundTopic]:
@@ -245,14 +275,29 @@ class TopicsAdmin:
         if not names:
             return {}
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
-        asked = self._admin.describe_configs(resources, request_timeout=self._timeout)
+        client = self._admin
+        asked = client.describe_configs(resources, request_timeout=self._timeout)
         found = {}
         for resource, future in asked.items():
             try:
-                settings = {name: entry.value for name, entry in future.result().items()}
+                entries = answer(future, self._timeout)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue  # another broker has told of it, and the one that is asked now not yet
-                raise KafkaUnreachable(f"Kafka at {self._address.servers}: {error}") from None
+                raise self._unreachable(error) from None
+            settings = {name: entry.value for name, entry in entries.items()}
             found[resource.name] = FoundTopic(replicas[resource.name], settings)
         return found
+
+
+def _ids(client: AdminClient, seconds: float) -> dict[str, str]:
+    """Raises KafkaException."""
+    found = {}
+    names = TopicCollection(list(all_topics()))
+    for name, future in client.describe_topics(names, request_timeout=seconds).items():
+        try:
+            found[name] = str(answer(future, seconds).topic_id)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    return found
