@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from connectors.redis.owners import Owners
-from ops.worker_pages import login, scheme, trusted_workers
+from ops.worker_pages import login, page_url, trusted_workers
 
 CLAIMED = ("sequencer", "cursors", "presence", "memberships", "people")
 """The stages whose partitions workers claim in Redis. The archiver's nobody asks."""
@@ -66,13 +66,13 @@ async def _pages(addresses: Collection[str]) -> dict[str, dict[str, Any] | str]:
     """address → its page, or why there is none."""
     timeout = aiohttp.ClientTimeout(total=_ANSWER_SECONDS)
     connector = aiohttp.TCPConnector(ssl=trusted_workers())
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, headers=login()
-    ) as session:
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
 
         async def page(address: str) -> dict[str, Any] | str:
             try:
-                async with session.get(f"{scheme()}://{address}/partitions/") as answer:
+                url = f"{page_url(address)}/partitions/"
+                asked = session.get(url, headers=login(url), allow_redirects=False)
+                async with asked as answer:
                     answer.raise_for_status()
                     found: dict[str, Any] = await answer.json()
                     return found

@@ -23,7 +23,7 @@ from ops.local.home import DEFAULT_HOME, Home
 from ops.local.parts import clickhouse_url
 from ops.local.security import kafka_address, redis_address
 from ops.settings import settings_of
-from ops.worker_pages import scheme
+from ops.worker_pages import page_url
 
 _AWAY = (ReadTimeout, KafkaUnreachable, RedisUnavailable, ArchiveUnavailable)
 _CANNOT = (SettingsError, CannotJudge, CheckpointRefused, ArchiveRefused, ValueError, OSError)
@@ -130,13 +130,16 @@ def _sources(
     settings = settings_of(AuditSettings)
     home = Home(Path(settings.home))
     partitions = settings.partitions or home.partitions(None)
-    address, urls = kafka or settings.kafka, () if without_workers else workers
+    address, urls = (
+        kafka or settings.kafka,
+        () if without_workers else tuple(map(page_url, workers)),
+    )
     redis, archive = settings.redis, settings.clickhouse
     if not address or not (urls or without_workers):
         base_port = home.base_port(settings.base_port)
         address = address or kafka_address(home, base_port)
         if not without_workers:
-            urls = urls or tuple(f"{scheme()}://127.0.0.1:{base_port + 16 + n}" for n in range(8))
+            urls = urls or tuple(page_url(f"127.0.0.1:{base_port + 16 + n}") for n in range(8))
     state = home.read_state()
     if (base := state.get("base_port")) and address == kafka_address(home, base):
         redis = redis or redis_address(home, base)

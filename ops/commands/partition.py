@@ -20,6 +20,7 @@ from ops.exits import FAILED, exit_codes, fail
 from ops.partitions import CLAIMED, Place, look
 from ops.settings import settings_of
 from ops.where import OperatorSettings
+from ops.worker_pages import page_url
 from schemas.codec import encode_event
 from schemas.events import SCHEMA_VERSION, InputSkipped, PartitionResumed, SubmittedRecord
 from schemas.topics import SUBMITTED
@@ -211,6 +212,8 @@ async def _decide(fleet: _Fleet, place: Place, event: InputSkipped | PartitionRe
 
 def _ask(workers: tuple[str, ...], work: Callable[[_Fleet], Awaitable[Any]]) -> Any:
     with exit_codes(unreachable=(RedisUnavailable, KafkaSendError), usage=(SettingsError,)):
+        for worker in workers:
+            page_url(worker)  # raises what is wrong with it
         where = settings_of(OperatorSettings).where()
         if where.base_port is not None:  # the archiver of a local stack, which claims nothing
             workers += (f"127.0.0.1:{where.base_port + 13}",)

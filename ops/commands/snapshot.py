@@ -23,7 +23,7 @@ from ops.exits import FAILED, exit_codes, fail
 from ops.local.home import DEFAULT_HOME, Home
 from ops.local.security import kafka_address
 from ops.settings import settings_of
-from ops.worker_pages import ask, scheme
+from ops.worker_pages import ask, page_url
 from schemas.topics import CHUNKS, LOG
 
 _WRITE_SECONDS = 24 * 3600.0
@@ -121,9 +121,8 @@ def write(partition: int | None, workers: tuple[str, ...]) -> None:
     """
     with exit_codes(usage=(SettingsError,)):
         settings = settings_of(SnapshotSettings)
-        urls = workers or [
-            f"{scheme()}://127.0.0.1:{settings.port(16 + number)}" for number in range(8)
-        ]
+        addresses = workers or [f"127.0.0.1:{settings.port(16 + number)}" for number in range(8)]
+        urls = [page_url(address) for address in addresses]
         failed = 0
         for number in range(settings.count) if partition is None else (partition,):
             answer = _ask(urls, number)
