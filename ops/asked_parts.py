@@ -9,6 +9,7 @@ import urllib.error
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,38 +27,48 @@ class _Health(msgspec.Struct):
     problems: list[str]
 
 
-def asked_parts(urls: Iterable[str]) -> list[Seen]:
-    """What the workers and gateways at these URLs say; of each process the newest that anybody
-    has. Who does not answer is left out. A gateway's report has no figures."""
+class Asked(NamedTuple):
+    """What the processes say, and a line for each that says nothing of use."""
+
+    parts: list[Seen]
+    silent: list[str]
+
+
+def asked_parts(urls: Iterable[str]) -> Asked:
+    """What the workers and gateways at these URLs say; of each process the newest that any of them
+    has. A gateway's report has no figures."""
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        found = chain.from_iterable(threads.map(_ask, urls))
-        known: dict[tuple[str, str], Seen] = {}
-        for seen in sorted(found, key=lambda seen: -seen.age):
-            known[seen.report.kind, seen.report.address] = seen
-    return list(known.values())
+        answers = list(threads.map(_ask, urls))
+    found = chain.from_iterable(answer for answer in answers if not isinstance(answer, str))
+    known: dict[tuple[str, str], Seen] = {}
+    for seen in sorted(found, key=lambda seen: -seen.age):
+        known[seen.report.kind, seen.report.address] = seen
+    return Asked(list(known.values()), [answer for answer in answers if isinstance(answer, str)])
 
 
-def _ask(url: str) -> list[Seen]:
+def _ask(url: str) -> list[Seen] | str:
+    why = "it is neither a worker nor a gateway"
     for path, read in (("/overview/", _overview), ("/health", _health)):
         try:
-            body = _page(f"{url.rstrip('/')}{path}")
-        except (OSError, http.client.HTTPException):
-            return []
+            status, body = _page(f"{url}{path}")
+        except (OSError, http.client.HTTPException) as error:
+            return f"{url} does not answer: {error or type(error).__name__}"
         try:
-            return read(url.rstrip("/"), body)
-        except UNDECODABLE:
-            continue  # it is the other kind, or refuses
-    return []
+            return read(url, body)
+        except UNDECODABLE:  # it is the other kind, or refuses
+            if status == http.client.UNAUTHORIZED:
+                why = "it needs another token: set MESSENGER_STATUS_TOKEN to that of its settings"
+    return f"{url} does not say how it is: {why}"
 
 
-def _page(url: str) -> bytes:
+def _page(url: str) -> tuple[int, bytes]:
     """Raises OSError, HTTPException."""
     try:
         with ask(url, _SECONDS) as answer:
-            return bytes(answer.read())
+            return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         with error:
-            return error.read()  # it answers so if it is unwell, too
+            return error.code, error.read()  # it answers so if it is unwell, too
 
 
 def _overview(_: str, body: bytes) -> list[Seen]:

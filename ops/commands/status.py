@@ -18,6 +18,7 @@ from ops.exits import FAILED, UNREACHABLE, exit_codes, fail
 from ops.local.home import Home
 from ops.settings import settings_of
 from ops.where import OperatorSettings
+from ops.worker_pages import page_url
 from schemas.fleet import FRESH_SECONDS, Finding, Latency, Overview, Report, Seen
 
 
@@ -47,9 +48,13 @@ def command(as_json: bool, urls: tuple[str, ...]) -> None:
             parts = asyncio.run(_parts(settings.where().redis))
         except RedisUnavailable as error:
             away = str(error)
-            parts = sorted(asked_parts(urls or _local(Home(Path(settings.home)))), key=_place)
+            asked = urls or _local(Home(Path(settings.home)))
+            parts, silent = asked_parts([page_url(address) for address in asked])
+            parts.sort(key=_place)
+            for line in silent:
+                click.echo(f"messenger: {line}", err=True)
             if not parts:
-                fail(f"{away}; nobody else could be asked: --ask URL names a worker", UNREACHABLE)
+                fail(f"{away}; no process could be asked: --ask URL names a worker", UNREACHABLE)
     now = int(time.time() * 1000)
     found = findings(parts, away, now)
     if away and not any(one.part == "redis" for one in found):
