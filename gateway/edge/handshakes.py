@@ -42,6 +42,7 @@ class Handshakes:
         self._crowd = Crowd[socket.socket](asyncio.get_running_loop().time)
         self._pacer = Pacer(_BEGUN)
         self._under_way: dict[socket.socket, asyncio.Task[None]] = {}
+        self._stopped = False
         self.closed = LogThrottle(log.warning)
         """Says that a connection was closed before its handshake."""
 
@@ -51,13 +52,17 @@ class Handshakes:
 
     def add(self, connection: socket.socket, address: str) -> None:
         """A client has connected from `address`."""
+        if self._stopped:  # the loop had accepted it before
+            connection.close()
+            return
         self._crowd.add(connection, address)
         self._pacer.put(connection, lambda: self._begin(connection), address)
         if len(self._crowd) > MAX_HANDSHAKES and (oldest := self._crowd.pop()) is not None:
             self._end(oldest)
 
     async def stop(self) -> None:
-        """End all of them."""
+        """End all of them, and begin none any more."""
+        self._stopped = True
         while (connection := self._crowd.pop()) is not None:
             self._end(connection)
         await asyncio.gather(*self._under_way.values())

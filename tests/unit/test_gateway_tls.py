@@ -4,6 +4,7 @@ while devices are connected."""
 import asyncio
 import contextlib
 import errno
+import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from connectors.tls import ServerTls, server_tls
 from gateway.edge.admission import AdmissionControl
+from gateway.edge.handshakes import Handshakes
 from gateway.edge.http import make_web_app
 from gateway.edge.pacer import Pace
 from gateway.edge.socket import Sockets
@@ -195,6 +197,29 @@ def test_a_flood_of_half_done_handshakes_takes_a_bounded_number_of_places(
                 for _, writer in flood:
                     writer.close()
                 await asyncio.gather(*ends)
+
+    run(scenario())
+
+
+def test_a_connection_that_comes_when_the_node_has_stopped_is_closed(
+    run: Run, tmp_path: Path
+) -> None:
+    """A loop hands on in its next turn what it has accepted in this one. The handshake began, and
+    nobody waited for it."""
+    files = certificates(tmp_path)
+    tls = server_tls(str(files.certificate), str(files.key))
+    assert tls is not None
+    context = tls.context
+
+    async def scenario() -> None:
+        handshakes = Handshakes(asyncio.Protocol, context)
+        await handshakes.stop()
+        client, accepted = socket.socketpair()
+        with client:
+            client.setblocking(False)
+            handshakes.add(accepted, "127.0.0.1")
+            assert client.recv(1) == b""
+        assert len(handshakes) == 0
 
     run(scenario())
 
