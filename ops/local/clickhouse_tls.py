@@ -11,7 +11,9 @@ import os
 import secrets
 import socket
 import ssl
+import sys
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -28,8 +30,8 @@ _AUTOMATIC = (hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.ACCEPT_ENCODING, hdrs.CONTENT_T
 
 def put_before(config: Path) -> None:
     """If MESSENGER_CLICKHOUSE_CERTIFICATE and …_KEY name files, serve MESSENGER_CLICKHOUSE_PORT by
-    TLS from now on, and let the engine, which will read `config`, listen elsewhere. Raises
-    ValueError, OSError."""
+    TLS from now on, and let the engine, which will read `config`, listen elsewhere. If the front
+    ends later, it ends the process with exit code 1. Raises ValueError, OSError."""
     tls = server_tls(
         os.environ.get("MESSENGER_CLICKHOUSE_CERTIFICATE", ""),
         os.environ.get("MESSENGER_CLICKHOUSE_KEY", ""),
@@ -47,12 +49,24 @@ def put_before(config: Path) -> None:
         os.environ[_PORT] = str(free.getsockname()[1])
     os.environ[_WORD] = secrets.token_hex(32)
     front = _serve(listening, tls.context)
-    threading.Thread(target=asyncio.run, args=(front,), daemon=True).start()
+    threading.Thread(target=_own, args=(front,), daemon=True).start()
 
 
 def word() -> dict[str, str]:
     """The header that the engine wants."""
     return {_HEADER: os.environ[_WORD]} if _WORD in os.environ else {}
+
+
+def _own(front: Coroutine[None, None, None]) -> None:
+    """Run the front until the process ends. Without it nobody reaches the engine, and a fresh
+    process is the cure."""
+    why = "it returned"
+    try:
+        asyncio.run(front)
+    except BaseException as failure:
+        why = repr(failure)
+    print(f"clickhouse: TLS before it has ended by itself: {why}", file=sys.stderr, flush=True)
+    os._exit(1)  # the other thread is in the engine; what was acknowledged is on disk
 
 
 async def _serve(listening: socket.socket, tls: ssl.SSLContext) -> None:
