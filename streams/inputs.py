@@ -55,7 +55,8 @@ def start_at(committed: int | None, start: int, end: int) -> Start:
 def offset_since(reader: Reader, place: Place, ends: tuple[int, int], time: int) -> int:
     """Of the offsets from the first to before the last of `ends`, the first whose record is of
     `time` (ms) or later; the last if none is. It reads some twenty records of a long partition.
-    Raises ReadTimeout, OffsetGone."""
+    Each offset must have a record: Kafka must not compact the topic, and no transaction may write
+    to it. With a hole it would end with ReadTimeout. Raises ReadTimeout, OffsetGone."""
     offsets = range(*ends)
 
     def time_of(offset: int) -> int:

@@ -13,7 +13,16 @@ from connectors.kafka.topic_rules import FoundTopic
 from connectors.kafka.wanted_topics import WantedTopics, one_copy, wanted_topics
 from ops.cli import main
 from ops.commands.topics import TopicsSettings
-from schemas.topics import CURSORS, DELIVERIES, LOG, RECEIPTS, SUBMITTED, Topic, all_topics
+from schemas.topics import (
+    CURSORS,
+    DELIVERIES,
+    LOG,
+    NOTIFICATIONS,
+    RECEIPTS,
+    SUBMITTED,
+    Topic,
+    all_topics,
+)
 
 ROOT = Path(__file__).parents[2]
 THREE = WantedTopics(4, 8)
@@ -53,6 +62,13 @@ def test_one_partition_with_too_few_replicas_is_too_few(topic: Topic) -> None:
         (line,) = topic_rules.problems(topic, THREE, few)
         assert f"{topic.name}: partition {last} has {replicas} of 3 replicas" in line
     assert topic_rules.problems(topic, THREE, has._replace(replicas={**has.replicas, 0: 5})) == []
+
+
+def test_what_is_searched_by_time_has_a_record_at_each_offset() -> None:
+    """streams/inputs.py:offset_since reads one record at an offset, and would wait in vain at one
+    that was compacted away."""
+    for name in (LOG, NOTIFICATIONS):
+        assert all_topics()[name].config["cleanup.policy"] == "delete"
 
 
 @pytest.mark.parametrize(
