@@ -57,6 +57,9 @@ async def unregister(broker: int, controllers: Collection[tuple[str, int]], kafk
 
     It asks the controllers and no broker: a broker would keep the request until there is an active
     controller, and then it could hit the process that has been started meanwhile.
+
+    It is made for three controllers. There one that refuses the connection is the second that is
+    gone: nobody can decide anything, so it gives up at once. Of five, three could still decide.
     """
     login = KafkaAddress.parse(kafka).aiokafka()
     login.pop("bootstrap_servers")
