@@ -32,6 +32,9 @@ UPGRADE = (
 TEXT, PING = 0x81, 0x89
 """First bytes of what a gateway sends."""
 _AGAIN_SECONDS, _INTRODUCED_SECONDS = 0.2, 120.0
+_ANSWER_SECONDS = 60.0
+"""A gateway that says nothing for so long while a device logs in, or a user is introduced, is
+away."""
 PONG = b"\x8a\x80\0\0\0\0"
 
 
@@ -49,7 +52,8 @@ _decode = msgspec.json.Decoder(_Frame).decode_lines
 
 
 class Device:
-    """One device that has logged in, on a raw WebSocket. Raises OSError if it is turned away."""
+    """One device that has logged in, on a raw WebSocket. Raises OSError if it is turned away, or
+    gets no answer."""
 
     def __init__(
         self, name: str, peer: str, address: tuple[str, int], secret: str, device: str
@@ -62,21 +66,22 @@ class Device:
         self.cursor = 0
         self.buffer = b""
         self.out: list[bytes] = []
-        self.sock = socket.create_connection(address)
+        self.sock = socket.create_connection(address, _ANSWER_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.sendall(UPGRADE)
         answer = b""
         while b"\r\n\r\n" not in answer:
-            answer += self._received()
+            answer += self.received()
         token = issue(user_id(name), secret, time.time())
         hello = {"t": "hello", "id": 1, "version": 1, "token": token, "device": device}
         self.sock.sendall(masked(json.dumps(hello).encode()))
         while b"welcome" not in self.buffer:
-            self.buffer += self._received()
+            self.buffer += self.received()
         self.buffer = b""
         self.sock.setblocking(False)
 
-    def _received(self) -> bytes:
+    def received(self) -> bytes:
+        """What comes next. Raises OSError if nothing does."""
         received = self.sock.recv(4096)
         if not received:
             raise ConnectionError(f"the gateway closed the socket of {self.name}")
@@ -315,9 +320,10 @@ def websocket_messages(received: bytes) -> tuple[list[tuple[int, bytes]], bytes]
 
 
 def introduce(address: tuple[str, int], secret: str, users: Sequence[str]) -> None:
-    """One user writes a message to each of `users`, so that each has a conversation."""
+    """One user writes a message to each of `users`, so that each has a conversation. Raises OSError
+    if the gateway does not answer or ends the connection, AssertionError if it takes too long."""
     host = Device(f"host-{os.urandom(3).hex()}", "", address, secret, "bench")
-    host.sock.setblocking(True)
+    host.sock.settimeout(_ANSWER_SECONDS)
 
     def send(keys: Mapping[str, str]) -> None:
         frames = [
@@ -328,18 +334,21 @@ def introduce(address: tuple[str, int], secret: str, users: Sequence[str]) -> No
         host.sock.sendall(masked("\n".join(frames).encode()))
 
     until = time.monotonic() + _INTRODUCED_SECONDS
-    for start in range(0, len(users), 200):
-        keys = {user: os.urandom(16).hex() for user in users[start : start + 200]}
-        send(keys)
-        waiting = set(keys.values())
-        while waiting:
-            received, host.buffer = websocket_messages(host.buffer + host.sock.recv(1 << 18))
-            frames = [
-                frame for kind, payload in received if kind == TEXT for frame in _decode(payload)
-            ]
-            waiting -= {frame.key for frame in frames if frame.t == "sent"}
-            if again := {frame.to for frame in frames if frame.t == "error"}:
-                assert time.monotonic() < until, f"turned away for too long: {frames}"
-                time.sleep(_AGAIN_SECONDS)  # a stack that has just begun knows no owners yet
-                send({user: keys[user] for user in again})
-    host.sock.close()
+    with host.sock:
+        for start in range(0, len(users), 200):
+            keys = {user: os.urandom(16).hex() for user in users[start : start + 200]}
+            send(keys)
+            waiting = set(keys.values())
+            while waiting:
+                received, host.buffer = websocket_messages(host.buffer + host.received())
+                frames = [
+                    frame
+                    for kind, payload in received
+                    if kind == TEXT
+                    for frame in _decode(payload)
+                ]
+                waiting -= {frame.key for frame in frames if frame.t == "sent"}
+                assert not waiting or time.monotonic() < until, f"it takes too long: {frames}"
+                if again := {frame.to for frame in frames if frame.t == "error"}:
+                    time.sleep(_AGAIN_SECONDS)  # a stack that has just begun knows no owners yet
+                    send({user: keys[user] for user in again})

@@ -3,14 +3,17 @@
 import os
 import select
 import socket
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.beside import _ask
 from bench.compare import compare
-from bench.generator import websocket_messages
+from bench.generator import introduce, websocket_messages
 from bench.hops import HOPS, Packet, moments_of
 from bench.plots import plot
 from bench.requests import requests_sent
@@ -49,6 +52,34 @@ def test_websocket_messages_of_all_lengths_are_found_and_a_part_of_one_is_kept()
     found, rest = websocket_messages(wire[:-1])
     assert found == whole[:-1]
     assert websocket_messages(rest + wire[-1:]) == (whole[-1:], b"")
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["it ends the connection", "it is silent"])
+def test_a_gateway_that_stops_answering_ends_the_introduction(
+    ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark waited for ever, and at full speed if the connection had ended."""
+    monkeypatch.setattr("bench.generator._ANSWER_SECONDS", 0.5)
+    over = threading.Event()
+
+    def serve() -> None:
+        with listening.accept()[0] as connection:
+            for answer in (b"HTTP/1.1 101 Go on\r\n\r\n", b'\x81\x0f{"t":"welcome"}'):
+                connection.recv(4096)
+                connection.sendall(answer)
+            connection.recv(4096)
+            if not ends:
+                over.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            with pytest.raises(ConnectionError if ends else TimeoutError):
+                introduce(listening.getsockname(), "s" * 32, ["alice"])
+        finally:
+            over.set()
+            serving.join()
 
 
 def test_the_timer_wakes_epoll_at_the_moment_and_not_before() -> None:
