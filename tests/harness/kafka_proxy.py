@@ -7,19 +7,27 @@ from collections.abc import AsyncIterator
 from tests.harness.proxy import Proxy
 
 _METADATA, _FIND_COORDINATOR = 3, 10
-_FLEXIBLE = {_METADATA: 9, _FIND_COORDINATOR: 3}
-"""From these versions on lengths are varints, and everything ends with tags."""
+_KNOWN = {_METADATA: range(9, 100), _FIND_COORDINATOR: range(3)}
+"""Versions whose answers it can change. Of Metadata 9 and of FindCoordinator 3 lengths become
+varints, and everything ends with tags."""
 
 
 class KafkaProxy(Proxy):
     """Its clients come to the broker by it only: in answers about the cluster it puts its own port.
     While `names_no_broker` is true these answers name none, as those of a broker do that was paused
-    for longer than its session. `named_coordinator`: it has told a group's coordinator."""
+    for longer than its session. `named_coordinator`: it has told a group's coordinator. A client
+    that speaks a version which it cannot change gets no answer, and the end of the block raises
+    AssertionError."""
 
     def __init__(self, target: int) -> None:
         super().__init__(target)
         self.names_no_broker = False
         self.named_coordinator = False
+        self._unknown = ""
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        assert not self._unknown, self._unknown
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self.target)
@@ -34,8 +42,14 @@ class KafkaProxy(Proxy):
         """`asked`: number → key of the requests about the cluster that are not answered yet."""
         async for frame in _frames(source):
             key, version, number = struct.unpack_from(">hhi", frame)
-            if key in _FLEXIBLE:
-                assert (version >= _FLEXIBLE[key]) == (key == _METADATA)
+            if key in _KNOWN:
+                if version not in _KNOWN[key]:
+                    self._unknown = (
+                        f"a client asks Kafka's API {key} in version {version}, and KafkaProxy can"
+                        f" change answers of {_KNOWN[key]} only: teach it the new layout"
+                        " (kafka.apache.org/protocol), or pin the client"
+                    )
+                    break
                 asked[number] = key
             sink.write(_framed(frame))
         sink.close()
@@ -59,7 +73,7 @@ class KafkaProxy(Proxy):
     def _changed(self, answer: bytes) -> bytes:
         """Metadata that name this proxy as the only broker, or none."""
         start = 4 + 1 + 4  # the number, no tags, the throttle's time
-        assert answer[start] == 2, "one broker"
+        assert answer[start] == 2, f"{answer[start] - 1} brokers are named, and not one"
         at = start + 1 + 4  # its node id
         at += answer[at]  # its host, after a byte of its length plus 1
         if not self.names_no_broker:
