@@ -1,8 +1,13 @@
 """`messenger chat`: conversations in the terminal."""
 
 import asyncio
+import os
+import select
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import click
 
@@ -33,7 +38,8 @@ def command(
     folder: Path | None,
     light: bool,
 ) -> None:
-    """Talk to people as USER, on the whole screen. F1 shows all keys.
+    """Talk to people as USER, on the whole screen. F1 shows all keys. When its terminal goes away,
+    it ends with exit code 1.
 
     \b
     Example:
@@ -73,9 +79,31 @@ async def _chat(
                 peer,
                 light,
             )
-            await app.run_async()
+            running = asyncio.create_task(app.run_async())
+            gone = asyncio.create_task(_terminal_gone())
+            await asyncio.wait((running, gone), return_when=asyncio.FIRST_COMPLETED)
     except MessengerError as error:
         fail(str(error), FAILED)
+    if gone.done():
+        # Nobody is left to read a line, and Textual might wait for ever to write its last.
+        os._exit(FAILED)
+    running.result()
     if app.chat.state == "stopped" and app.chat.code:
         known = Close.of(app.chat.code)
         fail(known.text if known else f"closed with code {app.chat.code}", FAILED)
+
+
+async def _terminal_gone() -> None:
+    """Return when the terminal has gone away. SIGHUP would end the process, but it need not come;
+    Textual reads at the end of its input again and again then."""
+    loop, gone = asyncio.get_running_loop(), asyncio.Event()
+
+    def wait() -> None:
+        hung_up = select.poll()
+        hung_up.register(sys.stdin, 0)
+        hung_up.poll()
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(gone.set)
+
+    Thread(target=wait, daemon=True).start()
+    await gone.wait()

@@ -29,6 +29,12 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self._screen.display)
 
+    def vanish(self) -> None:
+        """Close it, of which the command gets no signal: it is no session's own terminal."""
+        asyncio.get_running_loop().remove_reader(self._end)
+        os.close(self._end)
+        self._end = -1
+
     def press(self, keys: str) -> None:
         os.write(self._end, keys.encode())
 
@@ -60,10 +66,11 @@ def terminal(environment: Mapping[str, str], *arguments: str) -> Iterator[Termin
         start_new_session=True,
     )
     os.close(theirs)
+    shown = Terminal(process, ours)
     try:
-        yield Terminal(process, ours)
+        yield shown
     finally:
-        asyncio.get_running_loop().remove_reader(ours)
         process.kill()
         process.wait()
-        os.close(ours)
+        if shown._end >= 0:
+            shown.vanish()
