@@ -73,6 +73,8 @@ class KafkaProxy(Proxy):
     def _changed(self, answer: bytes) -> bytes:
         """Metadata that name this proxy as the only broker, or none."""
         start = 4 + 1 + 4  # the number, no tags, the throttle's time
+        if answer[start] == 1:
+            return answer  # the broker itself names none yet
         assert answer[start] == 2, f"{answer[start] - 1} brokers are named, and not one"
         at = start + 1 + 4  # its node id
         at += answer[at]  # its host, after a byte of its length plus 1
