@@ -35,7 +35,7 @@ format: ## format the code
 	.venv/bin/ruff format --quiet .
 
 bench: ## measure and write bench/results (an hour, on an idle machine)
-	@ops/setup.sh run
+	@ops/setup.sh bench
 	$(PYTHON) -m bench
 
 docs: ## write TOPICS.md, FRAMES.md, SETTINGS.md, METRICS.md and the API's *.json of docs, and the table of faults in docs/AUDIT.md

@@ -3,7 +3,8 @@
 import statistics
 from typing import Any
 
-from bench.table import figure, flat
+from bench.cells import figure
+from bench.table import flat
 
 _COSTS, _RATES = ("us", "cores"), ("per second", "per cpu second", "per worker cpu second")
 _NOT_COMPARED = (

@@ -2,11 +2,14 @@
 pairs over sockets, with receipts and the archive."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from bench.generator import Generator
 from bench.system import System
+from bench.talk import Talk
+from bench.threads import Threads
 
 PAIRS = 100
 _SINGLY = 500.0
@@ -22,6 +25,16 @@ class Load(NamedTuple):
     rate: float | None = None
     window: int = 0
     devices: int = 1
+
+
+class Servers(Protocol):
+    """What is loaded."""
+
+    def requests(self) -> Counter[str]:
+        """Requests that each part has sent to Kafka so far."""
+
+    def threads(self) -> Threads:
+        """What counts the threads of the parts that run now."""
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
@@ -52,45 +65,53 @@ def warm(stack: System, seconds: float) -> None:
 def measure(stack: System, load: Load, seconds: float, seed: int) -> dict[str, Any]:
     """One run."""
     generator = Generator(stack.gateway, stack.secret, PAIRS, seed, load.devices)
-    _run(generator, load, 1.5)
-    generator.reset()
-    watch = _Watch(stack)
-    _run(generator, load, seconds)
-    done, figures = generator.done, watch.figures(generator.done)
-    latencies, late, marks = generator.latencies, generator.late, generator.marks
-    verdict = generator.settle(10)
-    generator.close()
+    figures = timed(generator, stack, load, seconds)
+    return {**figures, "resyncs": generator.resyncs}
+
+
+def timed(
+    talk: Talk[Any], servers: Servers, load: Load, seconds: float, patience: float = 10
+) -> dict[str, Any]:
+    """One run of users who have logged in. Messages that are not done `patience` seconds after it
+    are lost. Closes the connections."""
+    _run(talk, load, 1.5)
+    talk.reset()
+    watch = _Watch(servers)
+    _run(talk, load, seconds)
+    done, figures = talk.done, watch.figures(talk.done)
+    latencies, late, marks = talk.latencies, talk.late, talk.marks
+    verdict = talk.settle(patience)
+    talk.close()
     return {
         "messages_per_second": round(done / figures["seconds"], 1),
         "ms": percentiles(latencies),
         **figures,
         "marks_per_message": round(marks / done, 2),
         "generator_late_ms": percentiles(late),
-        "resyncs": generator.resyncs,
         "verdict": verdict._asdict(),
     }
 
 
-def _run(generator: Generator, load: Load, seconds: float) -> None:
+def _run(talk: Talk[Any], load: Load, seconds: float) -> None:
     if load.rate is None:
-        generator.closed(load.window, seconds)
+        talk.closed(load.window, seconds)
     else:
-        generator.poisson(load.rate, seconds)
+        talk.poisson(load.rate, seconds)
 
 
 class _Watch:
-    """What the stack uses from now on."""
+    """What the servers use from now on."""
 
-    def __init__(self, stack: System) -> None:
-        self._stack, self._threads = stack, stack.threads()
-        self._requests = stack.requests()
+    def __init__(self, servers: Servers) -> None:
+        self._servers, self._threads = servers, servers.threads()
+        self._requests = servers.requests()
         self._own, self._began = time.process_time(), time.monotonic()
         self._usage = self._threads.usage()
 
     def figures(self, messages: int) -> dict[str, Any]:
         usage, elapsed = self._threads.usage(), time.monotonic() - self._began
         own = time.process_time() - self._own
-        requests = self._stack.requests() - self._requests
+        requests = self._servers.requests() - self._requests
         cpu = {part: usage.cpu[part] - self._usage.cpu[part] for part in usage.cpu}
         threads = usage.threads - self._usage.threads
         switches = usage.switches - self._usage.switches

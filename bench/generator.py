@@ -1,29 +1,19 @@
 """Generates load over sockets: pairs of users on raw, non-blocking WebSockets, which cost the
 generator little.
-
-Closed loop: each user keeps `window` messages in flight. A message is done when its sender got
-`sent` and every other device of both users got the message. Open loop: Poisson arrivals; a latency
-counts from when the message was due, also if the generator sent it late.
 """
 
-import gc
 import json
 import os
-import random
-import select
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from bench.timer import Timer
+from bench.talk import BODY, Talk, Talker, pair_names
 from gateway.edge.tokens import issue
 from schemas.ids import user_id
 
-_BODY = "Hello, are we still on for lunch tomorrow? I could be there at one. "
-_READ = bytearray(1 << 18)
 UPGRADE = (
     b"GET /v1/socket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -51,21 +41,17 @@ class _Frame(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Frame).decode_lines
 
 
-class Device:
+class Device(Talker):
     """One device that has logged in, on a raw WebSocket. Raises OSError if it is turned away, or
     gets no answer."""
 
     def __init__(
         self, name: str, peer: str, address: tuple[str, int], secret: str, device: str
     ) -> None:
-        self.name = name
-        self.peer = peer
+        super().__init__(name, peer)
         self.conversation = ":".join(sorted((name, peer)))
         self.outbox = os.urandom(16).hex()
-        self.number = self.ordinal = 0
         self.cursor = 0
-        self.buffer = b""
-        self.out: list[bytes] = []
         self.sock = socket.create_connection(address, _ANSWER_SECONDS)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.sendall(UPGRADE)
@@ -88,18 +74,10 @@ class Device:
         return received
 
 
-class Verdict(NamedTuple):
-    """Of the messages of a run. All must be 0."""
-
-    lost: int
-    twice: int
-    out_of_order: int
-
-
-class Generator:
-    """`pairs` of connected users whose messages it times, in seconds of time.monotonic. Each user
-    has `devices`, of which the first sends; with `receipts` each says what it has received, once
-    for all of a read.
+class Generator(Talk[Device]):
+    """`pairs` of connected users who talk. Each user has `devices`, of which the first sends; a
+    message is done when its sender got `sent` and every other device of both users got the message.
+    With `receipts` each device says what it has received, once for all of a read.
     """
 
     def __init__(
@@ -111,89 +89,15 @@ class Generator:
         devices: int = 1,
         receipts: bool = True,
     ) -> None:
-        self._chance = random.Random(seed)
-        run = os.urandom(4).hex()
-        self.mark = run
-        """What the keys of all messages begin with."""
-        self._devices = [
-            Device(
-                f"{'ab'[n % 2]}{n // 2}-{run}",
-                f"{'ba'[n % 2]}{n // 2}-{run}",
-                address,
-                secret,
-                f"bench-{device}",
-            )
+        run, names = pair_names(pairs)
+        connected = [
+            Device(name, peer, address, secret, f"bench-{device}")
             for device in range(devices)
-            for n in range(pairs * 2)
+            for name, peer in names
         ]
-        self._users = self._devices[: pairs * 2]
-        for number, user in enumerate(self._users):
-            user.number = number
+        super().__init__(connected, len(names), 2 * devices, run, seed)
         self._receipts = receipts
-        self.marks = 0
         self.resyncs = 0
-        self._answers = 2 * devices
-        """Frames that a message leads to: `sent`, and one to each other device of both users."""
-        self._timer = Timer()  # epoll waits in whole milliseconds; arrivals are due in between
-        self._wakes = 0.0
-        self._epoll = select.epoll()
-        self._epoll.register(self._timer.fd, select.EPOLLIN | select.EPOLLET)
-        self._by_fd = {device.sock.fileno(): device for device in self._devices}
-        for fd in self._by_fd:
-            self._epoll.register(fd, select.EPOLLIN)
-        self._by_name = {user.name: user for user in self._users}
-        self._open: dict[str, list[float]] = {}
-        self._dirty: set[Device] = set()
-        self._again = False
-        self.latencies: list[float] = []
-        self.trace: dict[str, tuple[float, float]] | None = None
-        """If set: key → when the message was due, and when its recipient showed it."""
-        self.late: list[float] = []
-        """How long after it was due the generator sent a message of the open loop."""
-        self.done = 0
-        self.twice = 0
-        self.out_of_order = 0
-        gc.collect()
-        gc.disable()  # a collection would count as latency; `close` switches it on again
-
-    def closed(self, window: int, seconds: float) -> None:
-        """Every user keeps `window` messages in flight for `seconds`."""
-        self._again = True
-        if not self._open:
-            for user in self._users:
-                for _ in range(window):
-                    self._send(user, time.monotonic())
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self._flush()
-            self._poll(end)
-        self._again = False
-
-    def poisson(self, rate: float, seconds: float) -> None:
-        """Random users send `rate` messages/s together, for `seconds`."""
-        now = time.monotonic()
-        due, end = now, now + seconds
-        while due < end:
-            now = time.monotonic()
-            while due <= now:
-                self._send(self._chance.choice(self._users), due)
-                self.late.append(now - due)
-                due += self._chance.expovariate(rate)
-            self._flush()
-            self._poll(due)
-
-    def settle(self, seconds: float) -> Verdict:
-        """Wait up to `seconds` for messages in flight; those that are not done then are lost."""
-        end = time.monotonic() + seconds
-        self._flush()
-        while self._open and time.monotonic() < end:
-            self._poll(min(end, time.monotonic() + 0.05))
-            self._flush()
-        return Verdict(len(self._open), self.twice, self.out_of_order)
-
-    def reset(self) -> None:
-        """Forget latencies and messages counted so far."""
-        self.latencies, self.late, self.done, self.marks = [], [], 0, 0
 
     def conversations(self) -> dict[str, int]:
         """conversation → last seq."""
@@ -202,91 +106,45 @@ class Generator:
             last[device.conversation] = max(last.get(device.conversation, 0), device.cursor)
         return last
 
-    def close(self) -> None:
-        for device in self._devices:
-            device.sock.close()
-        self._epoll.close()
-        self._timer.close()
-        gc.enable()
-
-    def _send(self, user: Device, due: float) -> None:
-        user.ordinal += 1
-        key = f"{self.mark}{user.number:08x}{user.ordinal:016x}"
-        self._open[key] = [due, self._answers]
-        frame = (
+    def _message(self, user: Device, key: str) -> bytes:
+        return (
             f'{{"t":"send","to":"{user.peer}","outbox":"{user.outbox}","ordinal":{user.ordinal},'
-            f'"key":"{key}","body":"{_BODY}{user.ordinal}","round":1}}'
-        )
-        user.out.append(frame.encode())
-        self._dirty.add(user)
+            f'"key":"{key}","body":"{BODY}{user.ordinal}","round":1}}'
+        ).encode()
 
-    def _flush(self) -> None:
-        for user in self._dirty:
-            written = masked(b"\n".join(user.out))
-            if user.sock.send(written) != len(written):
-                raise RuntimeError("the gateway does not read as fast as the generator writes")
-            user.out.clear()
-        self._dirty.clear()
+    def _packet(self, device: Device) -> bytes:
+        return masked(b"\n".join(device.out))
 
-    def _poll(self, until: float) -> None:
-        """Read what has come, or wait for it until then (time.monotonic)."""
-        if until != self._wakes:
-            self._timer.set(until)
-            self._wakes = until
-        for fd, _ in self._epoll.poll():
-            device = self._by_fd.get(fd)
-            if device is None:
-                continue  # the timer
-            length = device.sock.recv_into(_READ)
-            now = time.monotonic()
-            if not length:
-                raise ConnectionError(f"the gateway closed the socket of {device.name}")
-            shown = device.cursor
-            self._read(device, bytes(memoryview(_READ)[:length]), now)
-            if self._receipts and device.cursor > shown:
-                device.out.append(
-                    f'{{"t":"received","conversation":"{device.conversation}",'
-                    f'"seq":{device.cursor}}}'.encode()
-                )
-                self._dirty.add(device)
-
-    def _read(self, device: Device, received: bytes, now: float) -> None:
+    def _take(self, device: Device, received: bytes, now: float) -> None:
+        shown = device.cursor
         frames, device.buffer = websocket_messages(device.buffer + received)
         for kind, payload in frames:
             if kind == TEXT:
                 for frame in _decode(payload):
-                    self._take(device, frame, now)
+                    self._read(device, frame, now)
             elif kind == PING:
                 device.sock.send(PONG)
+        if self._receipts and device.cursor > shown:
+            mark = (
+                f'{{"t":"received","conversation":"{device.conversation}","seq":{device.cursor}}}'
+            )
+            self._say(device, mark.encode())
 
-    def _take(self, device: Device, frame: _Frame, now: float) -> None:
+    def _read(self, device: Device, frame: _Frame, now: float) -> None:
         kind = frame.t
         if kind == "message":
             if frame.seq <= device.cursor:
                 self.out_of_order += 1
             device.cursor = frame.seq
+            self._answered(frame.key, frame.from_, now, shown=frame.from_ == device.peer)
+        elif kind == "sent":
+            self._answered(frame.key, device.name, now, shown=False)
         elif kind == "mark":
             self.marks += 1
-            return
         elif kind == "resync":  # if the device missed something, the verdict will say so
             self.resyncs += 1
-            return
-        elif kind != "sent":
+        else:
             raise AssertionError(f"unexpected {frame}")
-        under_way = self._open.get(frame.key)
-        if under_way is None:
-            self.twice += 1
-            return
-        if kind == "message" and frame.from_ == device.peer:
-            self.latencies.append(now - under_way[0])
-            if self.trace is not None:
-                self.trace[frame.key] = under_way[0], now
-        under_way[1] -= 1
-        if under_way[1] == 0:
-            del self._open[frame.key]
-            self.done += 1
-            if self._again:
-                self._send(self._by_name[device.name if kind == "sent" else frame.from_], now)
 
 
 def masked(payload: bytes) -> bytes:

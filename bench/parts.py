@@ -14,6 +14,7 @@ from bench import (
     hostile,
     logins,
     merges,
+    peer,
     presence,
     restore,
     sequencer,
@@ -22,6 +23,7 @@ from bench import (
     way,
 )
 from bench.curve import Load
+from bench.ejabberd import NotInstalled
 from bench.runs import combine
 from bench.system import Checkout, NotInCheckout, System, system
 
@@ -30,6 +32,7 @@ LOOPS = ((1, 1), (1, 8), (3, 8))
 RATES = (50, 200, 1_000, 2_000, 5_000, 10_000)
 """Poisson arrivals, messages/s."""
 _FEWER_RATES = 200, 2_000
+_PEER_RATES = 50, 200, 1_000, 2_000
 
 Figures = dict[str, Any]
 
@@ -175,6 +178,15 @@ def _beside(plan: Plan, checkout: Checkout) -> Figures:
     return beside.measure(checkout, seconds, warm, plan.some(500_000))
 
 
+def _peer(plan: Plan, checkout: Checkout) -> Figures:
+    loads = {f"{rate:,}/s": Load(rate) for rate in plan.rates if rate in _PEER_RATES}
+    loads |= {_loop(*loop): Load(None, *reversed(loop)) for loop in LOOPS if loop[0] == 1}
+    try:
+        return peer.measure(loads, plan.seconds, plan.runs, plan.some(2_000), plan.some(3_000))
+    except NotInstalled as reason:
+        return {"left_out": str(reason)}
+
+
 def _archive(plan: Plan, checkout: Checkout) -> Figures:
     return archive.measure(checkout, plan.some(500_000), plan.some(1_000_000), plan.seconds)
 
@@ -189,6 +201,7 @@ PARTS = (
     Part("logins", _USUAL, _logins),
     Part("connections", _USUAL, _connections),
     Part("history", _USUAL, _history),
+    Part("peer", None, _peer),
     Part("one_partition", Stack(partitions=1), _one_partition),
     Part("flushed", Stack(partitions=1, flushed=True), _one_partition),
     Part("three_brokers", Stack(partitions=1, broker_count=3), _one_partition),

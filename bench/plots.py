@@ -13,25 +13,30 @@ _PEERS_CORES: Mapping[str, Points] = {
     "Tinode": {200: 0.43},
     "WuKongIM": {200: 0.28, 1000: 0.91, 2000: 1.16},
 }
-"""Other messengers, measured on 2026-11-29 on a machine with 2 cores."""
+"""Other messengers, measured on 2026-11-29 elsewhere, on a machine with 2 cores."""
 
 
 def plot(parts: Mapping[str, Any], folder: Path) -> None:
     """Write latency.svg, cores.svg and cpu.svg."""
     curve, single = _by_rate(parts.get("curve", {})), _by_rate(parts.get("one_partition", {}))
+    peer = _by_rate(parts.get("peer", {}).get("loads", {}))
     latency: dict[str, Points] = {
         **{p: {rate: run["ms"][p][0] for rate, run in curve.items()} for p in ("p50", "p99")},
         **{
             f"{p}, one partition": {rate: run["ms"][p][0] for rate, run in single.items()}
             for p in ("p50", "p99")
         },
-        **{f"{name} p99": points for name, points in _PEERS_P99.items()},
+        **{
+            f"ejabberd {p}": {r: run["ms"][p][0] for r, run in peer.items()} for p in ("p50", "p99")
+        },
+        **{f"{name} p99, elsewhere": points for name, points in _PEERS_P99.items()},
     }
     cores: dict[str, Points] = {
         "all servers": {rate: run["cores"][0] for rate, run in curve.items()},
         "one partition": {rate: run["cores"][0] for rate, run in single.items()},
         "the generator": {rate: run["generator_cores"][0] for rate, run in curve.items()},
-        **_PEERS_CORES,
+        "ejabberd": {rate: run["cores"][0] for rate, run in peer.items()},
+        **{f"{name}, elsewhere": points for name, points in _PEERS_CORES.items()},
     }
     names = dict.fromkeys(part for run in curve.values() for part in run["us"])
     cpu = {name: {r: run["us"].get(name, [0])[0] for r, run in curve.items()} for name in names}

@@ -1,8 +1,11 @@
-"""bench/results/latest.md: the results of a run, beside the goals and the best of other
-messengers."""
+"""bench/results/latest.md: the results of a run, beside the goals and what other messengers did
+elsewhere."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from bench.cells import NOTHING, figure, number, slashed, table_of
+from bench.peer_table import peer_table
 
 _GOALS = (
     ("50/s", "", ""),
@@ -20,7 +23,6 @@ _LOOP_GOALS = (
 _THREADS_AT = ("200/s", "2,000/s", "1 device, window 8")
 _LEAST_US = 5.0
 """Threads that use less CPU a message have no row."""
-_NOTHING = "–"
 
 
 def make_table(results: dict[str, Any]) -> str:
@@ -32,6 +34,7 @@ def make_table(results: dict[str, Any]) -> str:
         f"{results['machine']}. `{results['command']}`. {results['conditions']}",
         "",
         *_goals(parts),
+        *peer_table(parts),
         *("![Latency](latency.svg) ![Cores](cores.svg) ![CPU a message](cpu.svg)", ""),
         *_loads("Four partitions", {**parts.get("curve", {}), **parts.get("loops", {})}),
         *_loads("One partition", parts.get("one_partition", {})),
@@ -42,17 +45,9 @@ def make_table(results: dict[str, Any]) -> str:
         *_beside(parts.get("beside", {})),
         "## All other figures",
         "",
-        *_rows(("what", "figure"), _others(results)),
+        *table_of(("what", "figure"), _others(results)),
     ]
     return "\n".join(lines)
-
-
-def figure(value: Any) -> str:
-    """A median with its spread; 1 to 3 digits after the point, as its size needs."""
-    if not isinstance(value, list):
-        return _number(value) if isinstance(value, int | float) else str(value)
-    median, least, most = map(_number, value)
-    return median if least == most else f"{median} ({least}–{most})"
 
 
 def flat(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -90,15 +85,15 @@ def _goals(parts: Mapping[str, Any]) -> list[str]:
         what = (
             f"{figure(storm['devices'])} devices come back: all back, s; others' p99 meanwhile, ms"
         )
-        rows.append((what, ours, "≤ 3; ≤ 40", _NOTHING))
+        rows.append((what, ours, "≤ 3; ≤ 40", NOTHING))
     if "history" in parts:
         ms = parts["history"]["recent_1_ms"]
         pages = f"{figure(ms['p50'])} / {figure(ms['p99'])}"
-        rows.append(("history page, recent: p50 / p99 ms", pages, "≤ 1 / 3", _NOTHING))
+        rows.append(("history page, recent: p50 / p99 ms", pages, "≤ 1 / 3", NOTHING))
     if "idle" in parts:
         cores = figure(parts["idle"]["cores"])
-        rows.append(("the idle stack: cores", cores, "< 0.04", _NOTHING))
-    return _rows(("what", "we", "goal", "best peer"), rows)
+        rows.append(("the idle stack: cores", cores, "< 0.04", NOTHING))
+    return table_of(("what", "we", "goal", "best peer, measured elsewhere"), rows)
 
 
 def _loads(title: str, loads: Mapping[str, Any]) -> list[str]:
@@ -113,15 +108,15 @@ def _loads(title: str, loads: Mapping[str, Any]) -> list[str]:
         (
             load,
             figure(run["messages_per_second"]),
-            _slashed(run["ms"]),
+            slashed(run["ms"]),
             figure(run["cores"]),
             figure(run["generator_cores"]),
             *(_medians(run[name]) for name in ("us", "requests", "switches")),
-            _slashed(run["verdict"]),
+            slashed(run["verdict"]),
         )
         for load, run in loads.items()
     ]
-    return [f"## {title}", "", *_rows(head, rows)]
+    return [f"## {title}", "", *table_of(head, rows)]
 
 
 def _threads(loads: Mapping[str, Any]) -> list[str]:
@@ -135,7 +130,9 @@ def _threads(loads: Mapping[str, Any]) -> list[str]:
         if any(run.get(part, {}).get(kind, [0])[0] >= _LEAST_US for run in shown.values())
     ]
     head = ("process", "threads", *(f"us a message, {load}" for load in shown))
-    return ["## By thread", "", *_rows(head, sorted(rows, key=lambda row: row[0]))] if rows else []
+    return (
+        ["## By thread", "", *table_of(head, sorted(rows, key=lambda row: row[0]))] if rows else []
+    )
 
 
 def _way(way: dict[str, Any] | None) -> list[str]:
@@ -146,7 +143,7 @@ def _way(way: dict[str, Any] | None) -> list[str]:
     rows = [
         (
             hop,
-            _slashed({p: of[p] for p in ("p50", "p95", "p99")}),
+            slashed({p: of[p] for p in ("p50", "p95", "p99")}),
             figure(of["slowest_hundredth"]),
             *(str(count) for count in of["up_to_ms"].values()),
         )
@@ -156,7 +153,7 @@ def _way(way: dict[str, Any] | None) -> list[str]:
     return [
         title,
         "",
-        *_rows((*head, *(f"≤ {bound}" if bound != "more" else bound for bound in bounds)), rows),
+        *table_of((*head, *(f"≤ {bound}" if bound != "more" else bound for bound in bounds)), rows),
     ]
 
 
@@ -170,7 +167,7 @@ def _beside(beside: Mapping[str, Any]) -> list[str]:
             what,
             *(f"{of[key]['p50']} / {of[key]['p99']}" for key in ("before_ms", "meanwhile_ms")),
             *(figure(of[key]) for key in ("ratio", "cores_before", "cores_meanwhile")),
-            *(figure(of[key]) if key in of else _NOTHING for key in ("tool_cores", "done")),
+            *(figure(of[key]) if key in of else NOTHING for key in ("tool_cores", "done")),
             " ".join(
                 [
                     *(f"{fault}: {count}" for fault, count in of["verdict"].items() if count),
@@ -181,11 +178,11 @@ def _beside(beside: Mapping[str, Any]) -> list[str]:
         )
         for what, of in beside.items()
     ]
-    return ["## What people run beside the messages", "", *_rows(head, rows)] if rows else []
+    return ["## What people run beside the messages", "", *table_of(head, rows)] if rows else []
 
 
 def _others(results: dict[str, Any]) -> list[tuple[str, str]]:
-    shown = ("curve", "loops", "way", "one_partition", "flushed", "three_brokers", "beside")
+    shown = ("curve", "loops", "peer", "way", "one_partition", "flushed", "three_brokers", "beside")
     yardstick = " / ".join(", ".join(map(str, figures)) for figures in results["yardstick"])
     what = "yardstick, per CPU-second, before / after: million additions, thousand messages found"
     others = {
@@ -208,25 +205,9 @@ def _joined(tree: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[st
             yield ", ".join(here), figure(value)
 
 
-def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    ruler = "|".join("---" for _ in head)
-    lines = [" | ".join(row) for row in rows]
-    return [f"| {' | '.join(head)} |", f"|{ruler}|", *(f"| {line} |" for line in lines), ""]
-
-
 def _medians(figures: Mapping[str, Any]) -> str:
     """Without their spread."""
     return ", ".join(
-        f"{name} {_number(value[0] if isinstance(value, list) else value)}"
+        f"{name} {number(value[0] if isinstance(value, list) else value)}"
         for name, value in figures.items()
     )
-
-
-def _slashed(figures: Mapping[str, Any]) -> str:
-    return " / ".join(map(figure, figures.values()))
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"

@@ -82,7 +82,7 @@ class Threads:
             return next((kind for mark, kind in _KAFKA if mark in java), "other")
         if part == "redis":
             return "main" if pid == thread else "other"
-        if part == "clickhouse":
+        if part in ("clickhouse", "ejabberd"):
             return name
         if pid == thread:
             return "loop"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sets up what a purpose (run, lint or test) needs on this machine. It is quick and silent when
-# everything is there.
+# Sets up what a purpose (run, lint, test or bench) needs on this machine. It is quick and silent
+# when everything is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-run}
@@ -11,14 +11,11 @@ die() { echo "setup: $*" >&2; exit 1; }
 
 # apt PACKAGE...: installs packages, as root or with sudo that asks for no password
 updated=
+sudo=
+[ "$(id -u)" = 0 ] || sudo="sudo -n"
 apt() {
   command -v apt-get >/dev/null || die "please install: $*"
-  local sudo=
-  if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null && sudo -n true 2>/dev/null ||
-      die "please install as root: apt-get install $*"
-    sudo="sudo -n"
-  fi
+  [ -z "$sudo" ] || $sudo true 2>/dev/null || die "please install as root: apt-get install $*"
   say "installing $* ..."
   if [ -z "$updated" ]; then
     $sudo apt-get update -qq >/dev/null || die "apt-get update failed; please install: $*"
@@ -94,6 +91,23 @@ fi
 if [ ! -f .local/kafka/classes.jsa ]; then
   say "preparing Kafka ..."
   $python -m ops.local.kafka || say "Kafka will start more slowly: $python -m ops.local.kafka fails"
+fi
+# apt_without_service PACKAGE: the service of that name neither starts now nor with the machine
+apt_without_service() {
+  local policy=/usr/sbin/policy-rc.d made=
+  if [ ! -e $policy ] && printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null 2>&1; then
+    made=1
+    $sudo chmod 755 $policy
+  fi
+  if (apt "$1"); then
+    $sudo update-rc.d "$1" disable >/dev/null 2>&1 || true
+  else
+    say "$1 is left out"
+  fi
+  [ -z "$made" ] || $sudo rm $policy
+}
+if [ "$purpose" = bench ]; then
+  ls /usr/lib/*/ejabberd-*/ebin/ejabberd.app >/dev/null 2>&1 || apt_without_service ejabberd
 fi
 [ "$purpose" = test ] || exit 0
 need chromium chromium
