@@ -1,13 +1,14 @@
 """ejabberd, a messenger that many use: Debian's package, run for one benchmark in a temporary
 folder, beside no service of the system.
 
-Its configuration is the cheapest that does what Messenger does. It has no limits and no TLS, users
-log in with a JWT (HS256) as ours do, and of its modules only those run that keep what a user
-missed (mod_offline), archive each message for both users (mod_mam in Mnesia), acknowledge
-(mod_stream_mgmt), and show a user's messages on the user's other devices (mod_carboncopy). The log
-has warnings only. The Erlang VM waits in the kernel (`+sbwt none`): by default its idle threads
-spin, which takes the cores from the generator and from the VM itself. The VM listens for its tools
-without epmd (ejabberd's ERL_DIST_PORT), so that it is the only process that counts.
+Its configuration is the cheapest that does what Messenger does. It has no limits and no TLS, and
+its caches have room for all. Users log in with a JWT (HS256) as ours do. Of its modules only those
+run that keep what a user missed (mod_offline), archive each message for both users (mod_mam in
+Mnesia), acknowledge (mod_stream_mgmt), and show a user's messages on the user's other devices
+(mod_carboncopy). The log has warnings only. The Erlang VM waits in the kernel (`+sbwt none`): by
+default its idle threads spin, which takes the cores from the generator and from the VM itself. The
+VM listens for its tools without epmd (ejabberd's ERL_DIST_PORT), so that it is the only process
+that counts.
 """
 
 import json
@@ -51,6 +52,7 @@ auth_method: [jwt]
 jwt_key: "{key}"
 acme: {{auto: false}}
 max_fsm_queue: 1000000
+cache_size: 1000000
 modules:
   mod_carboncopy: {{}}
   mod_offline: {{access_max_user_messages: all}}

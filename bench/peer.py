@@ -1,5 +1,6 @@
 """ejabberd on this machine in the same run, loaded and measured as we are."""
 
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -17,13 +18,17 @@ _WARM_SECONDS = 3.0
 """Of load before it is measured. The Erlang VM compiles its code when it loads it."""
 _PATIENCE = 120.0
 """Seconds until a message is lost: above what it can take, it has a long queue."""
+_HELD = 0.9
+"""Of a rate: with less, ejabberd does not hold it."""
 
 
 def measure(
     loads: Mapping[str, Load], seconds: float, runs: int, logins: int, connections: int
 ) -> dict[str, Any]:
-    """Each load for `seconds`, with its archive and without it; what it needs when nothing happens;
-    what `logins` cost and what `connections` take. Each in `runs`. Raises NotInstalled."""
+    """Each load for `seconds` without an archive, and the rates also with one; what it needs when
+    nothing happens; what `logins` cost and what `connections` take. Each in `runs`. Raises
+    NotInstalled."""
+    rates = {name: load for name, load in loads.items() if load.rate is not None}
     with ejabberd() as server:  # of its own: memory that a load has left would hide some
         memory = _connections(server, connections, runs)
     with ejabberd(archive=False) as server:
@@ -32,7 +37,7 @@ def measure(
         idle = combine([_idle(server, seconds) for _ in range(runs)])
         return {
             "version": server.version,
-            "loads": _loads(server, loads, seconds, runs),
+            "loads": _loads(server, rates, seconds, runs),
             "without_archive": without_archive,
             "idle": idle,
             "logins": combine([_logins(server, logins) for _ in range(runs)]),
@@ -43,16 +48,23 @@ def measure(
 def _loads(
     server: Ejabberd, loads: Mapping[str, Load], seconds: float, runs: int
 ) -> dict[str, Any]:
+    """Rates above one that it did not hold are left out: it would need minutes for their queues."""
     talk = XmppTalk(server, PAIRS, seed=1)
     talk.closed(2, _WARM_SECONDS)
     talk.settle(_PATIENCE)
     talk.close()
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in loads}
+    most = math.inf
     for run in range(runs):  # in turn, because the machine's speed changes with time
         for name, load in loads.items():
+            if load.rate is not None and load.rate > most:
+                continue
             talk = XmppTalk(server, PAIRS, run)
-            found[name].append(timed(talk, server, load, seconds, _PATIENCE))
-    return {name: combine(each) for name, each in found.items()}
+            figures = timed(talk, server, load, seconds, _PATIENCE)
+            found[name].append(figures)
+            if load.rate is not None and figures["messages_per_second"] < _HELD * load.rate:
+                most = load.rate
+    return {name: combine(each) for name, each in found.items() if each}
 
 
 def _idle(server: Ejabberd, seconds: float) -> dict[str, Any]:
