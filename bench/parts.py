@@ -182,7 +182,7 @@ def _peer(plan: Plan, checkout: Checkout) -> Figures:
     loads = {f"{rate:,}/s": Load(rate) for rate in plan.rates if rate in _PEER_RATES}
     loads |= {_loop(*loop): Load(None, *reversed(loop)) for loop in LOOPS if loop[0] == 1}
     try:
-        return peer.measure(loads, plan.seconds, plan.runs, plan.some(2_000), plan.some(3_000))
+        return peer.measure(loads, plan.seconds, plan.runs, plan.some(400), plan.some(3_000))
     except NotInstalled as reason:
         return {"left_out": str(reason)}
 
