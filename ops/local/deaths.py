@@ -1,11 +1,12 @@
 """What the supervisor tells Kafka when a process of the stack has ended: whoever waits for the end
 of its session need not.
 
-Kafka's protocol is imported only then: it takes long, and every command that looks at a local stack
-imports this.
+Every command that looks at a local stack imports this module, so it does not import Kafka's
+protocol, which takes long. The supervisor calls `prepare` for that.
 """
 
 import contextlib
+import importlib
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from ops.local.brokers import Broker
 _OTHERS_FIRST_SECONDS = 3.0
 """How long a broker stays away. Its start takes more than two cores for seconds, and the others and
 all clients need them to go on."""
+_PROTOCOL = "connectors.kafka.broker_leaving", "connectors.kafka.group_leaving"
+
+
+def prepare() -> None:
+    """Import what the others need: after a death everybody waits for it."""
+    for module in _PROTOCOL:
+        importlib.import_module(module)
 
 
 async def worker_died(kafka: str, state: Path, port: int, groups: Collection[str]) -> float:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ops.local import deaths
 from ops.local.health import problem_of
 from ops.local.parts import Kind, Layout, Part
 from ops.local.preconditions import CannotStart, check_port, end_leftovers, refuse_if_running
@@ -67,6 +68,7 @@ class Supervisor:
         try:
             if await self._start_all():
                 on_ready()
+                await asyncio.to_thread(deaths.prepare)
                 await self._until_stopped()
         finally:
             await self._stop_all()
