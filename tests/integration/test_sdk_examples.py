@@ -77,8 +77,9 @@ def said_by(process: "subprocess.Popen[str]") -> "queue.Queue[str]":
     assert process.stdout is not None
 
     def read(output: IO[str]) -> None:
-        for line in output:
-            said.put(line.strip())
+        with contextlib.suppress(ValueError):  # at its end the test closes what this reads
+            for line in output:
+                said.put(line.strip())
 
     threading.Thread(target=read, args=(process.stdout,), daemon=True).start()
     return said
