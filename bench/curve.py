@@ -86,7 +86,7 @@ def timed(
         "messages_per_second": round(done / figures["seconds"], 1),
         "ms": percentiles(latencies),
         **figures,
-        "marks_per_message": round(marks / done, 2),
+        "marks_per_message": round(marks / max(1, done), 2),
         "generator_late_ms": percentiles(late),
         "verdict": verdict._asdict(),
     }
@@ -135,6 +135,8 @@ class _Watch:
 
 
 def _each(figures: Mapping[str, float], messages: int, factor: float) -> dict[str, float]:
-    """Per message; what rounds to nothing is left out."""
+    """Per message; what rounds to nothing is left out, and all if no message was done."""
+    if not messages:
+        return {}
     each = {name: round(figure / messages * factor, 2) for name, figure in figures.items()}
     return {name: figure for name, figure in each.items() if figure}

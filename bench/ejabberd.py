@@ -2,7 +2,7 @@
 folder, beside no service of the system.
 
 Its configuration is the cheapest that does what Messenger does. It has no limits and no TLS, and
-its caches have room for all. Users log in with a JWT (HS256) as ours do. Of its modules only those
+its caches have room for all. Users log in with a JWT (HS256), as ours do. Of its modules only those
 run that keep what a user missed (mod_offline), archive each message for both users (mod_mam in
 Mnesia), acknowledge (mod_stream_mgmt), and show a user's messages on the user's other devices
 (mod_carboncopy). The log has warnings only. The Erlang VM waits in the kernel (`+sbwt none`): by

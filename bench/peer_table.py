@@ -42,7 +42,7 @@ def _loads(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
 def _of_load(run: Mapping[str, Any] | None) -> list[Any]:
     if run is None:
         return [None] * 7
-    cpu = [1e6 / run["messages_per_cpu_second"][0]]
+    cpu = [1e6 / max(1, run["messages_per_cpu_second"][0])]
     latencies = run["ms"].values()
     return [run["messages_per_second"], *latencies, run["cores"], cpu, run["marks_per_message"]]
 
