@@ -34,12 +34,11 @@ def measure(
     with ejabberd(archive=False) as server:
         without_archive = _loads(server, loads, seconds, runs)
     with ejabberd() as server:
-        idle = combine([_idle(server, seconds) for _ in range(runs)])
         return {
             "version": server.version,
             "loads": _loads(server, rates, seconds, runs),
             "without_archive": without_archive,
-            "idle": idle,
+            "idle": combine([_idle(server, seconds) for _ in range(runs)]),  # its start is over
             "logins": combine([_logins(server, logins) for _ in range(runs)]),
             "connections": memory,
         }
