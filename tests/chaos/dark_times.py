@@ -19,6 +19,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,8 @@ PAUSE_SECONDS = 0.2
 cores carry the brokers, too."""
 _SETTLE_SECONDS = 60.0
 _AUDIT_SECONDS = 120.0
+_WIDTH = 100
+"""Of a line of the page's prose."""
 _KINDS = {
     "lost": ("lost-write", "poll-skip", "unseen"),
     "twice": ("duplicate",),
@@ -96,14 +99,20 @@ def page(outcomes: Sequence[Outcome]) -> str:
     lines = [
         "# Dark times",
         "",
-        "Written by `python -m tests.chaos.dark_times`; do not edit. Commit "
-        f"{_commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}, everything on one "
-        f"machine: three brokers, two workers, two gateways, {2 * PAIRS} people who each say "
-        f"{1 / PAUSE_SECONDS:g} messages a second in {PAIRS} conversations.",
+        textwrap.fill(
+            "Written by `python -m tests.chaos.dark_times`; do not edit. Commit "
+            f"{_commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}, everything on one "
+            f"machine: three brokers, two workers, two gateways, {2 * PAIRS} people who each say "
+            f"{1 / PAUSE_SECONDS:g} messages a second in {PAIRS} conversations.",
+            _WIDTH,
+        ),
         "",
-        "Dark is the longest time in which one of the conversations got no message through, in "
-        "seconds, from one acknowledged message to the next. The verdict is that of "
-        "`messenger audit` and of what all devices showed, after all rounds.",
+        textwrap.fill(
+            "Dark is the longest time in which one of the conversations got no message through, in "
+            "seconds, from one acknowledged message to the next. The verdict is that of "
+            "`messenger audit` and of what all devices showed, after all rounds.",
+            _WIDTH,
+        ),
         "",
         "| fault | rounds | " + " | ".join(_KINDS) + " | dark p50 | dark p99 |",
         "|---|" + "---|" * (len(_KINDS) + 3),
