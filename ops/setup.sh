@@ -53,9 +53,6 @@ if [ ! -x $python ]; then
   [ -n "$system" ] || { apt python3 python3-venv; system=/usr/bin/python3; }
   is_usable $system || die "Python 3.11 or later is needed, with its venv"
   $system -m venv .venv
-  # Debian's pip 23.0 finds a conflict in what mkdocs-material needs, where there is none
-  $python -m pip install -q --disable-pip-version-check 'pip>=23.2' ||
-    { rm -rf .venv; die "pip could not bring itself up to date"; }
 fi
 # npm_packages FOLDER NAME: fetches what FOLDER/package.json names into .local/NAME; without npm, what
 # needs it is left out
